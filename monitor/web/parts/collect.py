@@ -45,7 +45,7 @@ from monitor.web.access.veil import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import plan_page
-from monitor.web.parts.headline import find_sentence, list_findings, read_evidence
+from monitor.web.parts.headline import LevelFindings, find_sentence, list_findings, read_evidence
 from monitor.web.parts.zones import draw
 
 LEDGERS: Final = (
@@ -341,11 +341,11 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
     return covered
 
 
-def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any]) -> dict[str, Any]:
+def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any]) -> LevelFindings | None:
     """Who asked for the level; evidence of an odd form says it in its tables alone."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return list_findings(evidence, find_declaration(c, str(alert["config_version"])))
-    return {}
+    return None
 
 
 def _find_spoken(c: Connection, alert: dict[str, Any]) -> OperatorAnswer | None:

@@ -19,7 +19,7 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Site
+from monitor.domain.site import Criterion, Site
 from monitor.language.figures import format_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
@@ -205,10 +205,55 @@ _MEASURED: Final = {
     "sigma": Template("evidence.sigma", "sigma ({unit})"),
 }
 _READINGS: Final = Template("evidence.readings", "Readings of {series}")
-Table = dict[str, Any]
 
 
-def read_evidence(evidence: Mapping[str, Any]) -> list[Table]:
+@dataclass(frozen=True, slots=True)
+class EvidenceTable:
+    """A table of the page of an alert; of many rows the last."""
+
+    name: str
+    head: Sequence[str]  # empty: it has none
+    rows: list[list[Any]]
+    left: int = 0  # rows before these
+    folded: bool = False  # what was read, shown when it is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class RateBound:
+    """The rate behind a vote and the bound that it is over."""
+
+    value: str
+    bound: str
+    span_s: float
+    unit: str
+    quantity: str
+    moved: bool  # a velocity, else another rate
+
+
+@dataclass(frozen=True, slots=True)
+class LevelVote:
+    """Who asked for more than the lowest level."""
+
+    station: str
+    level: int
+    name: str  # of the level
+    at: datetime | str  # newest datum
+    reason: str
+    counted: bool
+    aside: str  # why it does not count
+    rate: RateBound | None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFindings:
+    """All who asked, the highest level first, and who agree on the level that counts."""
+
+    said: Sequence[LevelVote]
+    agree: tuple[int, int]  # stations that counted for the level, stations that were asked
+    name: str  # of that level
+
+
+def read_evidence(evidence: Mapping[str, Any]) -> list[EvidenceTable]:
     """Tables out of frozen inputs; those of a level decision are arranged, others are walked as they are."""
     outcome = evidence.get("outcome")
     if isinstance(outcome, Mapping) and isinstance(evidence.get("view"), Mapping):
@@ -222,83 +267,74 @@ def find_sentence(evidence: Mapping[str, Any]) -> str:
     return evidence.get("sentence") or evidence.get("reason") or ""
 
 
-def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any]:
-    """Who asked for more than the lowest level, in figures that make sentences; the highest level first.
-
-    Returns:
-        `said`: for each vote its station, value, unit, span, level, bound and instant, or its stored reason; `agree`:
-        how many stations counted for the level, and how many were asked; nothing where no criterion voted.
-    """
+def list_findings(frozen: Mapping[str, Any], site: Site | None) -> LevelFindings | None:
+    """Who asked for more than the lowest level, in figures that make sentences; None where no criterion voted."""
     outcome = headline.read_outcome(frozen)
     if site is None or not outcome:
-        return {}
+        return None
     words = {VoteKey(w["criterion"], w["station"]): w for w in outcome.get("words", ())}
     rates = {c.id: c for c in site.criteria if c.kind.rate}
-    findings = []
+    votes = []
     for name, vote in outcome.get("votes", {}).items():
         key = VoteKey.read(name)
         entry = words.get(key)
         if not vote["level"] or entry is None:
             continue
-        found: dict[str, Any] = {
-            "station": key.station,
-            "level": vote["level"],
-            "at": _instant(vote["newest_s"]),
-            "reason": entry["reason"],
-            "aside": vote["pended"] or "",
-            "counted": vote["counted"],
-            "name": headline.name_of(site, vote["level"]),
-        }
         bound = headline.find_own_bound(entry, vote["level"])
-        if bound is not None and key.criterion in rates:
-            criterion = rates[key.criterion]
-            found |= {
-                "value": format_number(bound["rate"]),
-                "bound": format_number(bound["bound"]),
-                "span_s": headline.window_of(bound),
-                "unit": headline.find_unit(site, key.criterion),
-                "moved": criterion.kind.velocity,
-                "quantity": criterion.quantity,
-            }
-        findings.append(found)
-    findings.sort(key=lambda one: (-one["level"], not one["counted"], one["station"]))
-    top = max((one["level"] for one in findings if one["counted"]), default=0)
-    agree = {one["station"] for one in findings if one["counted"] and one["level"] == top}
+        criterion = rates.get(key.criterion)
+        votes.append(
+            LevelVote(
+                station=key.station,
+                level=vote["level"],
+                name=headline.name_of(site, vote["level"]),
+                at=_instant(vote["newest_s"]),
+                reason=entry["reason"],
+                counted=vote["counted"],
+                aside=vote["pended"] or "",
+                rate=None if bound is None or criterion is None else _describe_rate(site, criterion, bound),
+            )
+        )
+    if not votes:
+        return None
+    votes.sort(key=lambda one: (-one.level, not one.counted, one.station))
+    top = max((one.level for one in votes if one.counted), default=0)
+    agree = {one.station for one in votes if one.counted and one.level == top}
     stations = {w["station"] for w in outcome.get("words", ()) if w["criterion"] in rates}
-    return (
-        {"said": findings, "agree": (len(agree), len(stations | agree)), "name": headline.name_of(site, top)}
-        if findings
-        else {}
+    return LevelFindings(votes, (len(agree), len(stations | agree)), headline.name_of(site, top))
+
+
+def _describe_rate(site: Site, criterion: Criterion, bound: Mapping[str, Any]) -> RateBound:
+    return RateBound(
+        value=format_number(bound["rate"]),
+        bound=format_number(bound["bound"]),
+        span_s=headline.window_of(bound),
+        unit=headline.find_unit(site, criterion.id),
+        quantity=criterion.quantity,
+        moved=criterion.kind.velocity,
     )
 
 
-def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:
-    return {
-        "name": name,
-        "head": list(head),
-        "rows": rows[-MOST:],
-        "left": max(len(rows) - MOST, 0),
-        "folded": False,
-    }
+def _table(name: str, head: Sequence[str], rows: list[list[Any]], *, folded: bool = False) -> EvidenceTable:
+    return EvidenceTable(name, head, rows[-MOST:], max(len(rows) - MOST, 0), folded)
 
 
 def _instant(at_s: Any) -> Any:
     return from_epoch_s(at_s) if isinstance(at_s, int | float) else "–"
 
 
-def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
+def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[EvidenceTable]:
     tables = list_outcome_tables(outcome)
     for name, readings in view.get("readings", {}).items():
         rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
         known = QUANTITIES.get(name.partition(".")[2])
         head = [_MEASURED[h](unit=known.unit) if known and h in _MEASURED else h for h in READING_HEAD]
-        tables.append({**_table(_READINGS(series=name), head, rows), "folded": True})
+        tables.append(_table(_READINGS(series=name), head, rows, folded=True))
     for name in ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points"):
-        tables += [{**t, "folded": True} for t in _walk(name, view.get(name) or [])]
-    return [t for t in tables if t["rows"]]
+        tables += [replace(t, folded=True) for t in _walk(name, view.get(name) or [])]
+    return [t for t in tables if t.rows]
 
 
-def list_outcome_tables(outcome: Mapping[str, Any]) -> list[Table]:
+def list_outcome_tables(outcome: Mapping[str, Any]) -> list[EvidenceTable]:
     """Votes, words, steps and holds of a decision's evidence as tables; empty ones are left out."""
     votes = []
     for key, v in outcome.get("votes", {}).items():
@@ -318,10 +354,10 @@ def list_outcome_tables(outcome: Mapping[str, Any]) -> list[Table]:
         _table("Common motion", ("reference", "in words"), [list(item) for item in outcome.get("common", {}).items()]),
         _table("Held by", ("witness",), [[key] for key in outcome.get("held_by", ())]),
     ]
-    return [t for t in tables if t["rows"]]
+    return [t for t in tables if t.rows]
 
 
-def _walk(name: str, value: Any) -> list[Table]:
+def _walk(name: str, value: Any) -> list[EvidenceTable]:
     if isinstance(value, Mapping):
         plain = [[k, v] for k, v in value.items() if not isinstance(v, Mapping | list)]
         tables = [_table(name, (), plain)] if plain else []
