@@ -250,7 +250,7 @@ def _flat(found: Any) -> dict[str, Any]:
 
 def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition] | None") -> dict[str, Any]:
     """A model as JSON has it, with its gates, and with its changes of state where they are wanted."""
-    transitions = [_without_hash(asdict(t)) for t in changes or ()]
+    transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes or ()]
     return {
         "model_hash": row.model_hash,
         "kind": row.kind,
@@ -260,16 +260,9 @@ def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence
         "reason": row.reason,
         "path": row.path,
         "created_at": format_iso(row.created_at),
-        "horizons": [
-            {k: format_iso(v) if isinstance(v, datetime) else v for k, v in _without_hash(asdict(g)).items()}
-            for g in gates
-        ],
+        "horizons": [session.record_to_json(g, "model_hash") for g in gates],
         **({} if changes is None else {"history": transitions}),
     }
-
-
-def _without_hash(facts: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in facts.items() if k != "model_hash"}
 
 
 def _model_lines(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition]") -> "Iterator[str]":
