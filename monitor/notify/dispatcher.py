@@ -19,7 +19,7 @@ from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed,
 from monitor.notify.value_now import add_values, renew
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting import outbox
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.answers import load_confirmed, load_states, load_unconfirmed
 from monitor.store.alerting.duty import list_addressees, list_chain
 from monitor.store.delivery.receipts import load_tested
@@ -212,13 +212,15 @@ class Dispatcher(Delivery):
             for change in changes:
                 apply_changes(
                     c,
-                    site,
                     [change],
-                    site=self.sites.get(site),
-                    recipients=self.list_recipients("" if (site, change.key) in unreached else site),
-                    actor=SERVICE,
-                    now=now,
-                    rule_version=code_version(),
+                    ChangeContext(
+                        site,
+                        self.sites.get(site),
+                        self.list_recipients("" if (site, change.key) in unreached else site),
+                        SERVICE,
+                        now,
+                        code_version(),
+                    ),
                 )
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)

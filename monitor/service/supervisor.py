@@ -39,7 +39,7 @@ from monitor.service.clock import ServiceClock
 from monitor.service.emergency_notice import EmergencyNotifier, list_addresses
 from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.service.unwatched import MonitoringGap
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import Quota, add_rejected
@@ -312,13 +312,10 @@ class Supervisor:
                     if lines:
                         apply_changes(
                             c,
-                            "status",
                             lines,
-                            site=None,
-                            recipients=_load_recipients(self.config, c),
-                            actor=SERVICE,
-                            now=now,
-                            rule_version=code_version(),
+                            ChangeContext(
+                                "status", None, _load_recipients(self.config, c), SERVICE, now, code_version()
+                            ),
                         )
                     before = find_stamp(c, "supervisor")
                     deaths = {k.child.name: k.deaths for k in self.restarters}

@@ -132,8 +132,8 @@ class SitePartsContext(AlertsContext):
     card: pages.SiteCard
     stations: list[dict[str, Any]]
     landslides: list[dict[str, Any]]
-    scenes: list[dict[str, Any]]
-    shown_scene: dict[str, Any] | None
+    scenes: list[pages.SceneCard]
+    shown_scene: pages.SceneCard | None
     footprints: list[dict[str, Any]]
     map: SiteSketch | None
     movement: list[dict[str, Any]]
@@ -275,7 +275,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
-    footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
+    footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
+    bounds = None if shown is None else shown.picture_bounds
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])
     mark_unproven(c, site_id, footprints, now)
@@ -300,7 +301,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "scenes": scenes,
         "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, pages.picture_bounds(shown), find_asks(c, site_id, card.top_level, now)),
+        "map": draw(stations, footprints, bounds, find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
         "movement": movement,
         "called": name_stations(declared),

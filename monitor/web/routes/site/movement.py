@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from math import fsum
 from typing import Any, Final, TypedDict
@@ -18,7 +18,7 @@ from monitor.decision.criteria.cost import ROWS_WARN, count_rows
 from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
 from monitor.domain.decision import DecisionInputs, instant, seconds
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import format_instants, format_iso
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Criterion, Site
@@ -117,7 +117,7 @@ def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]
             "from": format_iso(low),
             "to": format_iso(high),
             "levels": seen.card.levels,
-            "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
+            "ribbon": [format_instants(asdict(s)) for s in timeline.load_ribbon(seen.c, site, low, high, seen.now)],
             "stages": timeline.load_stage_ribbon(seen.c, site, low, high),
         }
 

@@ -43,7 +43,7 @@ def show_outlines(request: Request, site: str) -> HTMLResponse:
         c, card = seen.c, seen.card
         found, total = store.load_outlines(c, site, limit=LISTED), store.count_outlines(c, site)
         waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
-        scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if pages.preview_bounds(one) is not None]
+        scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if one.bounds is not None]
     return render(
         request,
         "outlines.html",
@@ -83,7 +83,7 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
         total = store.count_outlines(c, site, scene_hash)
         footprints = load_reviewed(c, site, scene_hash=scene_hash)
         tiles = store.load_unsure(c, site)
-    bounds, making = pages.picture_bounds(scene), is_making(pages.folder_of(scene))
+    bounds, making = scene.picture_bounds, is_making(scene.folder)
     shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
     return render(
         request,
