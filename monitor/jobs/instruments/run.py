@@ -472,7 +472,7 @@ def _list_notices(
     for parent in sorted(families, key=rank):
         mine, others = families[parent] & left, families[parent] - by_station.keys() - quiet
         if state == "clock":
-            others = _list_heard_since(others, mine, clocks)
+            others = _list_received_since(others, mine, clocks)
         key = _key(_name(parent), state)
         if mine and (key in pages or (len(mine) > 1 and not others)):
             names = sorted(mine)
@@ -483,11 +483,11 @@ def _list_notices(
     return notices | {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in left}
 
 
-def _list_heard_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
-    """Stations that were heard after the first of the wrong clocks was found wrong."""
+def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
+    """Stations of which a reading came after the first of the wrong clocks was found wrong."""
     first = min((clocks.wrong[s] for s in wrong if s in clocks.wrong), default=None)
-    heard = clocks.last_readings
-    return {s for s in stations if s in heard and (first is None or heard[s] > first)}
+    newest = clocks.last_readings
+    return {s for s in stations if s in newest and (first is None or newest[s] > first)}
 
 
 def _name(parent: Parent) -> str:

@@ -107,7 +107,7 @@ class _NetworkReading:
 def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
-        read = _read_and_judge(request, work)
+        read = _read_and_compare(request, work)
     except IncompleteSceneError as error:
         raise _WaitingError(error_text(error), comes=True) from error
     except ModelError as error:
@@ -119,7 +119,7 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     return read if isinstance(read, tasks.ReadScene) else _describe_reading(request, read)
 
 
-def _read_and_judge(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene | _NetworkReading:
+def _read_and_compare(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene | _NetworkReading:
     """Read a scene as radar, by the index, or by a network; the last is judged beside the dates of the same network."""
     if reason := find_missing(Path(request.scene_path)):
         raise _WaitingError(reason, comes=True)

@@ -248,8 +248,8 @@ class LevelVote:
 class LevelFindings:
     """All who asked, the highest level first, and who agree on the level that counts."""
 
-    said: Sequence[LevelVote]
-    agree: tuple[int, int]  # stations that counted for the level, stations that were asked
+    votes: Sequence[LevelVote]
+    agree: tuple[int, int]  # stations that counted for the level, stations with a criterion of motion
     name: str  # of that level
 
 

@@ -210,7 +210,7 @@ class SiteSketch:
 
     image: ImageFrame | None
     stations: Sequence[StationMark]
-    asked: Sequence[int]  # levels that stations ask for
+    requested: Sequence[int]  # levels that stations ask for
     unplaced: Sequence[str]  # stations without a place
     footprints: Sequence[FootprintMark]
     changes: Sequence[str]
@@ -252,7 +252,7 @@ def draw(
     return SiteSketch(
         image=image,
         stations=_spread([_draw_station(frame, s, asks.get(s["id"], 0)) for s in placed]),
-        asked=sorted(set(asks.values())),
+        requested=sorted(set(asks.values())),
         unplaced=[s["id"] for s in stations if s not in placed],
         footprints=[_draw_footprint(frame, f) for f in footprints],
         changes=sorted({f["change"] for f in footprints}),
