@@ -118,6 +118,19 @@ class IngestChild(ModuleProcess):
         now: Mapping[str, Any] = {} if self.report is None else self.report.status
         return {key: (0 if key in _NOW else self._before[key]) + int(now.get(key, 0)) for key in _SUMS}
 
+    def describe(self, restarts: int) -> dict[str, Any]:
+        """Its entry in `DividedIngest.status`."""
+        report = self.report
+        return {
+            "process": self.share.number,
+            "pid": self.pid,
+            "sites": len(self.share.sites or ()),
+            "restarts": restarts,
+            "messages": self.count()["messages"],
+            "connected": report is not None and self.pid is not None and all(report.status["connected"].values()),
+            "cpu_s": None if report is None else round(report.cpu_s, 2),
+        }
+
 
 class DividedIngest:
     """The same doors as `monitor.ingest.service.Ingest`, with the work in processes of their own.
@@ -194,25 +207,12 @@ class DividedIngest:
             **{key: sum(child.count()[key] for child, _ in children) for key in _SUMS},
         }
         if not children:
-            joining = None if self._handover is None else self._handover.joining
-            found["connected"] = {"live": False}
-            found["problems"] = {"live": (joining and joining.problem) or _DIVIDING}
-            found["refused"] = {joining.name: joining.refused} if joining and joining.refused else {}
+            found |= self._describe_handover()
         deaths = {keeper.child.name: keeper.deaths for keeper in self._keepers}
         for child, status in children:
-            number, is_up = child.share.number, status is not None and child.pid is not None
-            found["processes"].append(
-                {
-                    "process": number,
-                    "pid": child.pid,
-                    "sites": len(child.share.sites or ()),
-                    "restarts": deaths[child.name],
-                    "messages": child.count()["messages"],
-                    "connected": is_up and all((status or {})["connected"].values()),
-                    "cpu_s": round(child.report.cpu_s, 2) if child.report else None,
-                }
-            )
-            if status is None or not is_up:
+            found["processes"].append(child.describe(deaths[child.name]))
+            number = child.share.number
+            if status is None or child.pid is None:
                 found["connected"][f"live {number}"] = False
                 found["problems"][f"live {number}"] = _STARTING(n=str(number))
                 continue
@@ -222,6 +222,15 @@ class DividedIngest:
             for key, pick in (("database_busy_since", min), ("newest_received_at", max)):
                 found[key] = pick(filter(None, (found[key], status[key])), default=None)
         return found
+
+    def _describe_handover(self) -> dict[str, Any]:
+        """The entries of `status` about sessions, while there is no process yet."""
+        joining = None if self._handover is None else self._handover.joining
+        return {
+            "connected": {"live": False},
+            "problems": {"live": (joining and joining.problem) or _DIVIDING},
+            "refused": {joining.name: joining.refused} if joining and joining.refused else {},
+        }
 
     def drained(self) -> bool:
         """Whether the queue of the broker is worked off by all of them."""

@@ -233,10 +233,10 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
     alarms = make_alarms(db)
     real, faulty = service_alarms.apply_changes, [True]
 
-    def apply(c, site_id, changes, **more):
+    def apply(c, changes, context):
         if faulty[0] and any(change.key == "health:bad" for change in changes):
             raise ZeroDivisionError
-        return real(c, site_id, changes, **more)
+        return real(c, changes, context)
 
     monkeypatch.setattr(service_alarms, "apply_changes", apply)
     for key in ("good", "bad", "other"):
