@@ -12,7 +12,7 @@ from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, MIN_EXTENT
 from monitor.decision.series.assessment import bound_of
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_site
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.domain.witnesses import compute_reachable_level, find_groups, find_voting_series, list_voting_witnesses
 
 _FEW: Final = Template(
@@ -122,7 +122,7 @@ def _leave_range(spec: SeriesSpec, value: float, sign: float) -> Barrier | None:
     return Barrier(_RANGE(low=Figure(low, "g", spec.unit), high=Figure(high, "g", spec.unit)))
 
 
-@once_per_site
+@once_per_record
 def list_followed(site: Site) -> Sequence[tuple[Criterion, Station, SeriesSpec]]:
     """The series on which votes rest, by criterion: those of which it is known when they reach a level."""
     stations = {s.id: s for s in site.stations}
@@ -136,7 +136,7 @@ def list_followed(site: Site) -> Sequence[tuple[Criterion, Station, SeriesSpec]]
     ]
 
 
-@once_per_site
+@once_per_record
 def list_barriers(site: Site) -> Barriers:
     """What keeps the votes of a site from their levels while readings come as declared."""
     found = {
