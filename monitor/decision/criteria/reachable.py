@@ -157,15 +157,20 @@ def find_interval_s(times_s: Sequence[float], declared_s: float, *, was_rare: bo
     >>> find_interval_s([0.0, 3600.0, 18000.0], 3600.0)
     3600.0
     """
-    steps = [b - a for a, b in pairwise(times_s[-SETTLED - 1 :])]
-    recent = sorted(steps[-RECENT:])
+    recent = sorted(_measure_steps(times_s[-RECENT - 1 :]))
     if len(recent) < RECENT // 2:
         return declared_s
     usual_s = recent[(len(recent) - 1) // 2]
-    longer = sorted(step for step in steps if step - declared_s > ALIKE * declared_s)
-    if was_rare and len(longer) > MISSED:
-        usual_s = max(usual_s, longer[(len(longer) - 1) // 2])
+    if was_rare:
+        steps = _measure_steps(times_s[-SETTLED - 1 :])
+        longer = sorted(step for step in steps if step - declared_s > ALIKE * declared_s)
+        if len(longer) > MISSED:
+            usual_s = max(usual_s, longer[(len(longer) - 1) // 2])
     return declared_s if abs(usual_s - declared_s) <= ALIKE * declared_s else usual_s
+
+
+def _measure_steps(times_s: Sequence[float]) -> list[float]:
+    return [b - a for a, b in pairwise(times_s)]
 
 
 def shut(barriers: Barriers) -> dict[tuple[str, str], frozenset[int]]:

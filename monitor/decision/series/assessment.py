@@ -123,8 +123,10 @@ class DecisionContext:
 
     def _keep_stuck(self, track: Track) -> Track:
         """What was found stuck stays so while it says one value, also when its noise has left the window."""
+        if track.stuck or not any(name.endswith(":stuck") for name in self.memory.conditions):
+            return track
         spec = self.site.series(track.station, track.quantity.partition("+")[0])
-        if track.stuck or spec is None:
+        if spec is None:
             return track
         known = self.memory.conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
         if known is None:

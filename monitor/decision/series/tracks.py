@@ -95,7 +95,9 @@ class Track:
     @property
     def digit(self) -> float:
         """One step of the last digit along the direction; on the map where there is none. 0 = unknown."""
-        if not self.digits or self.unit is None:
+        if not self.digits:
+            return 0.0
+        if self.unit is None:
             return max(self.digits[:2], default=0.0)
         return fsum(abs(u) * step for u, step in zip(self.unit, self.digits, strict=True))
 

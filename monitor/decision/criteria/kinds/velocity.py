@@ -113,15 +113,16 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
     facts: list[dict[str, Any]] = []
     has_fit = False
     for bound in list_bounds(criterion):
-        newest = _judge(track, track.times_s[-1], bound, criterion)
-        fact = _assess_bound(track, epochs, bound, criterion, newest)
+        verdicts = {e: _compare(track, e, bound, criterion) for e in {*epochs, *track.times_s[-criterion.dwell.hits :]}}
+        newest = verdicts[track.times_s[-1]]
+        fact = _assess_bound(track, epochs, bound, criterion, verdicts)
         has_fit = has_fit or bool(newest.fits)
         is_crossed = fact["hits"] >= criterion.dwell.hits or "fast_track" in fact
         if not is_crossed and _is_undecided(track, epochs, bound, criterion):
             fact["undecided"] = True
             undecided[bound.level] = _explain_undecided(fact | _find_loose(track, bound), criterion, spec)
         if asks_backwards(track, criterion, bound.value):
-            question = _find_question(track, epochs, bound, criterion, newest, fact, spec, is_crossed=is_crossed)
+            question = _find_question(track, epochs, bound, criterion, verdicts, fact, spec, is_crossed=is_crossed)
             if question is not None:
                 undecided[bound.level] = question
         facts.append(fact)
@@ -129,14 +130,17 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
 
 
 def _assess_bound(
-    track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion, newest: WindowVerdict
+    track: Track,
+    epochs: Sequence[float],
+    bound: BoundInForce,
+    criterion: Criterion,
+    verdicts: Mapping[float, WindowVerdict],
 ) -> dict[str, Any]:
     """The rates of the last epochs against one bound, JSON-ready."""
-    needs = criterion.dwell.hits
-    hits = [_judge(track, e, bound, criterion).is_over for e in epochs].count(True)
-    clear = not is_hidden(track.digit, criterion, bound.threshold) and all(
-        _judge(track, e, bound, criterion).is_clear for e in track.times_s[-needs:]
-    )
+    needs, newest = criterion.dwell.hits, verdicts[track.times_s[-1]]
+    hits = [verdicts[e].is_over for e in epochs].count(True)
+    clear = False not in [verdicts[e].is_clear for e in track.times_s[-needs:]]
+    clear = clear and not is_hidden(track.digit, criterion, bound.threshold)
     picked = pick_way(newest.fits, bound.value, bound.sign, criterion.min_sigma)
     fact = describe_fit(bound.threshold, "rate", picked, hits, needs, clear=clear)
     fact |= name_way(track, newest.fits, picked)
@@ -157,7 +161,7 @@ def _find_question(
     epochs: Sequence[float],
     bound: BoundInForce,
     criterion: Criterion,
-    newest: WindowVerdict,
+    verdicts: Mapping[float, WindowVerdict],
     fact: dict[str, Any],
     spec: SeriesSpec,
     *,
@@ -165,10 +169,10 @@ def _find_question(
 ) -> Message | None:
     """Motion that would cross a bound against the declared direction or across it; its figures join the facts."""
     needs = criterion.dwell.hits
-    back = [e for e in epochs if _judge(track, e, bound, criterion).is_against]
+    back = [e for e in epochs if verdicts[e].is_against]
     is_sure = len(back) >= needs and track.times_s[-1] in back
     if is_sure and is_over(_fit_before(track, epochs, bound, criterion), -bound.value, -bound.sign, 0.0):
-        there = pick_way(newest.fits, -bound.value, -bound.sign, criterion.min_sigma)
+        there = pick_way(verdicts[track.times_s[-1]].fits, -bound.value, -bound.sign, criterion.min_sigma)
         fact |= describe_fit(bound.threshold, "rate", there, fact["hits"], needs, clear=fact["recovered"])
         fact["against"] = True
         return explain_against(_AGAINST, "rate", fact, criterion, spec, track)
@@ -232,13 +236,13 @@ def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
     return is_motion and track.is_directed and bound > 0.0 and criterion.quantity.startswith(BACKWARDS_OF)
 
 
-def _judge(track: Track, end_s: float, bound: BoundInForce, criterion: Criterion) -> WindowVerdict:
+def _compare(track: Track, end_s: float, bound: BoundInForce, criterion: Criterion) -> WindowVerdict:
     """What the window that ends at an epoch says of a bound; kept with the track, for it is asked again at the next."""
     key = (end_s, bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
-    return track.fits.get(key) or keep_fit(track, key, _judge_window)
+    return track.fits.get(key) or keep_fit(track, key, _compare_window)
 
 
-def _judge_window(
+def _compare_window(
     track: Track, end_s: float, window_s: float, sureness: float, bound: float, sign: float, limit: float
 ) -> WindowVerdict:
     fits = _fit(track, end_s, window_s, sureness)
@@ -354,7 +358,7 @@ def _is_held_back(track: Track, end_s: float, bound: BoundInForce, criterion: Cr
     loose = _fit(track, end_s, bound.window_s, 0.0)
     if bound.sign * bound.value <= 0 or not is_over(loose, bound.value, bound.sign, 0.0):
         return False
-    return not _judge(track, end_s, bound, criterion).is_over
+    return not _compare(track, end_s, bound, criterion).is_over
 
 
 def _is_undecided(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> bool:
