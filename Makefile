@@ -102,7 +102,7 @@ site: setup $(SITE)/.installed ## build/site: the documents as a site that needs
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
 docs: setup site ## Documentation that can be run and read: the site, examples in docstrings, every key and verb in the reference, plain English
-	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor forecasting detection tests/architecture
+	$(BIN)/python -m pytest -q -p no:randomly tests/unit/test_doctests.py tests/architecture
 
 pictures: setup servers ## docs/images/*.png of the page made anew (PICTURES="duty map" makes those); look at each before it is kept
 	PYTHONPATH=. $(BIN)/python docs/pictures.py $(PICTURES)

@@ -84,26 +84,36 @@ def split_budget(
         return {part: choose_threshold(row, times, step_s, budget / len(rows)) for part, row in rows.items()}
     clean = _without_common(clean, past, budget * months)
     months = _count_months(clean, step_s)
-    worst = _find_worst(trials)
     far = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])  # one axis on which stations never meet
-    options: Options = {}
-    for part, by in clean.items():
-        rows_of_part = [by[name] for name in names]
-        joined = np.nan_to_num(np.concatenate(rows_of_part), nan=0.0)
-        allowed = [int(share * budget * months + 1e-9) for share in SHARES if share]
-        limits = [np.inf, *descend_to_each(rows_of_part, times, allowed, RUN_GAP_S)]
-        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
+    allowed = [int(share * budget * months + 1e-9) for share in SHARES if share]
+    options = _list_options(clean, times, allowed, _find_worst(trials))
     watched = sum(
         int(s.observed[int(len(s.values) * INJECT_FROM) :].sum()) for laid, _ in trials for s in laid.values()
     )
     value = _Value(options, np.array([event.kind for event in events]), far, months, budget, watched * step_s / MONTH_S)
     chosen = _climb(options, value)
-    scores = {part: np.nan_to_num(np.concatenate([by[name] for name in names]), nan=0.0) for part, by in clean.items()}
     drawn = _draw_halfway({part: options[part][k].limit for part, k in chosen.items()}, carried)
     return {
-        part: DetectorThreshold(limit, count_runs(far[scores[part] > limit]), months, "count")
+        part: DetectorThreshold(limit, count_runs(far[_join(clean[part]) > limit]), months, "count")
         for part, limit in drawn.items()
     }
+
+
+def _join(rows: Mapping[str, Array]) -> Array:
+    """The scores of a part at all stations, one after the other by their names; 0 where there is none."""
+    return np.asarray(np.nan_to_num(np.concatenate([rows[name] for name in sorted(rows)]), nan=0.0))
+
+
+def _list_options(
+    clean: Mapping[str, Mapping[str, Array]], times: Sequence[Array], allowed: Sequence[int], worst: Mapping[str, Array]
+) -> Options:
+    """Each part at each share of the budget, counted in runs; `worst`: its score in each injected fault."""
+    options: Options = {}
+    for part, by in clean.items():
+        joined = _join(by)
+        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
+        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
+    return options
 
 
 def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dict[str, float]:

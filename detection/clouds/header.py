@@ -85,18 +85,23 @@ def _check(path: Path, head: bytes, size: int) -> Header:
             what = "truncated" if held < points else "its header is wrong"
             raise DamagedCloudError(f"{path}: the header says {points:,} points, the file holds {held:,}: {what}")
     scale, offset = take("3d", 131), take("3d", 155)
-    (high_x, low_x, high_y, low_y, high_z, low_z) = take("6d", 179)
+    high_x, low_x, high_y, low_y, high_z, low_z = take("6d", 179)
+    low, high = (low_x, low_y, low_z), (high_x, high_y, high_z)
     if not all(0 < one <= SCALE_MOST_M for one in scale) or not all(abs(one) < COORDINATE_MOST for one in offset):
         raise DamagedCloudError(f"{path}: scale {scale} and offset {offset} cannot be: the header is damaged")
-    low, high = (low_x, low_y, low_z), (high_x, high_y, high_z)
+    _check_extent(path, low, high)
+    return Header(points, compressed, record, low, high, scale)
+
+
+def _check_extent(path: Path, low: tuple[float, float, float], high: tuple[float, float, float]) -> None:
+    """A cloud that reaches further than any slope is none."""
     sizes = [h - w for w, h in zip(low, high, strict=True)]
     fine = all(math.isfinite(one) and abs(one) < COORDINATE_MOST for one in (*low, *high)) and min(sizes) >= 0
-    if not fine or max(sizes[:2]) > EXTENT_MOST_M or max(abs(low_z), abs(high_z)) > HEIGHT_MOST:
+    if not fine or max(sizes[:2]) > EXTENT_MOST_M or max(abs(low[2]), abs(high[2])) > HEIGHT_MOST:
         raise DamagedCloudError(
             f"{path}: points from {_format_point(low)} to {_format_point(high)}, as its header says, are not a slope: "
             "the header is damaged"
         )
-    return Header(points, compressed, record, low, high, scale)
 
 
 def _check_laz(path: Path, size: int, begin: int, points: int) -> None:

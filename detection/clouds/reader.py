@@ -74,14 +74,25 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         assert given is not None
         declared = given
     flat, height, vertical, wkt = _split(path, declared)
-    if given is not None and not vertical:
-        vertical, wkt = _split(path, given)[2:]
-    if given is not None and not flat.equals(_split(path, given)[0], ignore_axis_order=True):
-        raise NoPlaceError(f"{path}: its header says {flat.name}, --crs says {given.name}; leave --crs out")
+    if given is not None:
+        stated, _, *system = _split(path, given)
+        if not vertical:
+            vertical, wkt = system
+        if not flat.equals(stated, ignore_axis_order=True):
+            raise NoPlaceError(f"{path}: its header says {flat.name}, --crs says {given.name}; leave --crs out")
     if not flat.is_projected:
         raise NoPlaceError(f"{path}: {flat.name} is no projected system: bring the cloud into one (such as UTM) first")
     unit = float(flat.axis_info[0].unit_conversion_factor)
-    height_m = height or by_key
+    height_m = _find_height_m(path, height or by_key, height_unit, unit)
+    return CloudPlace(flat.to_wkt(), unit, height_m, vertical or vertical_by_key, wkt if vertical else key_wkt)
+
+
+def _find_height_m(path: Path, height_m: float | None, height_unit: str | None, unit: float) -> float:
+    """Metres in one unit of heights: what the header or the caller says, else those of x and y where they are metres.
+
+    Raises:
+        NoPlaceError: both say different units, or nobody says one.
+    """
     if height_m is not None and height_unit is not None and abs(height_m - METRES[height_unit]) > 1e-9:
         raise NoPlaceError(f"{path}: its header says another unit of heights than --height-unit {height_unit}")
     if height_m is None and height_unit is not None:
@@ -93,7 +104,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
                 "m, ft or us-ft"
             )
         height_m = 1.0
-    return CloudPlace(flat.to_wkt(), unit, height_m, vertical or vertical_by_key, wkt if vertical else key_wkt)
+    return height_m
 
 
 def _know(crs: str) -> pyproj.CRS:

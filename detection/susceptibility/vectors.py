@@ -63,36 +63,14 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
     """
     notes: list[str] = []
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(100)
-        if size > MOST_BYTES:
-            raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
-        if head.startswith(GEOPACKAGE):
-            shapes, crs, words = _read_geopackage(path, field, notes)
-        elif len(head) == 100 and struct.unpack(">i", head[:4])[0] == SHAPEFILE:
-            shapes, crs = _read_shapefile(path)
-            words = [None] * len(shapes)
-        elif head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-            shapes, crs, words = _read_geojson(path, field)
-        else:
-            raise VectorError(f"{path}: neither GeoJSON, GeoPackage nor shapefile (.shp)")
+        shapes, crs, words = _read_any(path, head, field, notes)
     except OSError as error:
         raise VectorError(f"{path}: cannot be read ({error.strerror})") from None
     except GeoJsonError as error:
         raise VectorError(f"{path}: {error}") from None
-    except (
-        struct.error,
-        sqlite3.Error,
-        CRSError,
-        shapely.errors.ShapelyError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        RecursionError,
-    ) as error:
+    except _DAMAGED as error:
         raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
     pairs = [pair for pair in zip(shapes, words, strict=True) if pair[0] is not None and not pair[0].is_empty]
     found = np.array([one for one, _ in pairs], object)
@@ -100,15 +78,46 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
         notes.append(f"{path.name}: {len(shapes) - len(found):,} of {len(shapes):,} features have no geometry")
     if not len(found):
         raise VectorError("; ".join([f"{path}: no feature in it has a place", *notes[:1]]))
-    bounds = shapely.total_bounds(found)
-    if not np.isfinite(bounds).all():
-        raise VectorError(f"{path}: coordinates that are no numbers")
-    if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
-        hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if head.lstrip()[:1] == b"{" else ""
-        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
+    _check_bounds(path, shapely.total_bounds(found), crs, is_json=head.lstrip()[:1] == b"{")
     return Vectors(
         path, found, crs, tuple(None if value is None else str(value)[:100] for _, value in pairs), tuple(notes)
     )
+
+
+_DAMAGED: Final = (
+    struct.error,
+    sqlite3.Error,
+    CRSError,
+    shapely.errors.ShapelyError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    RecursionError,
+)
+
+
+def _read_any(path: Path, head: bytes, field: str, notes: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
+    """The shapes, their system and the words of `field`, by what the file begins with."""
+    if path.stat().st_size > MOST_BYTES:
+        raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
+    if head.startswith(GEOPACKAGE):
+        return _read_geopackage(path, field, notes)
+    if len(head) == 100 and struct.unpack(">i", head[:4])[0] == SHAPEFILE:
+        shapes, crs = _read_shapefile(path)
+        return shapes, crs, [None] * len(shapes)
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return _read_geojson(path, field)
+    raise VectorError(f"{path}: neither GeoJSON, GeoPackage nor shapefile (.shp)")
+
+
+def _check_bounds(path: Path, bounds: NDArray[Any], crs: pyproj.CRS, *, is_json: bool) -> None:
+    if not np.isfinite(bounds).all():
+        raise VectorError(f"{path}: coordinates that are no numbers")
+    if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
+        hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if is_json else ""
+        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
 
 
 def _check_count(path: Path, count: int) -> None:

@@ -23,7 +23,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
-from monitor.store.alerting.alerts import apply_changes, follow_maintenance, unshelve_due
+from monitor.store.alerting.alerts import ChangeContext, apply_changes, follow_maintenance, unshelve_due
 from monitor.store.alerting.decisions import (
     StateRow,
     add_decision,
@@ -231,14 +231,8 @@ def _store(
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
                 c,
-                site.id,
                 _mute_explained(c, site, decision.changes, now),
-                site=site,
-                recipients=site.recipients,
-                actor=SERVICE,
-                now=now,
-                decision_id=basis,
-                rule_version=rule_version(site),
+                ChangeContext(site.id, site, site.recipients, SERVICE, now, rule_version(site), basis),
             )
         unshelve_due(c, site.id, SERVICE, now)
         follow_maintenance(c, site.id, SERVICE, now)

@@ -34,35 +34,34 @@ def find_groups(site: Site) -> Mapping[str, str]:
     their own: all zones come from one satellite and one processing. So do stations that maps of velocities alone give
     values, where zones are among them.
     """
-    parent = {s.id: s.id for s in site.stations}
+    stations = {s.id for s in site.stations}
+    groups = {name: {name} for name in stations}
 
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
+    def join(one: str, other: str) -> None:
+        if groups[one] is groups[other]:
+            return
+        groups[one] |= groups[other]
+        groups.update(dict.fromkeys(groups[one], groups[one]))
 
     owners: dict[tuple[str, str], str] = {}
     for station in site.stations:
-        for kind in SHARED:
-            value: str | None = getattr(station, kind)
-            if value is None:
-                continue
-            other = owners.setdefault((kind, value), station.id)
-            parent[root(station.id)] = root(other)
-            if kind == "reference" and value in parent:
-                parent[root(station.id)] = root(value)
-    mapped = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
-    if any(one.quantity in OF_ZONES for s in mapped for one in s.series):
-        for station in mapped:
-            parent[root(station.id)] = root(mapped[0].id)
-    members: dict[str, list[str]] = {}
-    for station in site.stations:
-        members.setdefault(root(station.id), []).append(station.id)
-    groups = {s: min(found) for found in members.values() for s in found}
+        for kind, value in ((kind, getattr(station, kind)) for kind in SHARED):
+            if value is not None:
+                join(station.id, owners.setdefault((kind, value), station.id))
+        if station.reference in stations:
+            join(station.id, station.reference)
+    for mapped in (all_mapped := _list_mapped(site)):
+        join(mapped, all_mapped[0])
     names = {INSAR, *(c.kind.zone for c in site.criteria if c.kind.zone is not None)}
     zones = {name_zone(s.id, name): name for name in sorted(names) for s in site.stations}
-    return groups | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
+    stations_of = {s.id: min(groups[s.id]) for s in site.stations}
+    return stations_of | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
+
+
+def _list_mapped(site: Site) -> list[str]:
+    """Stations that maps of velocities alone give values, where zones are among them."""
+    found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
+    return [s.id for s in found] if any(one.quantity in OF_ZONES for s in found for one in s.series) else []
 
 
 def name_zone(station: str, zone: str) -> str:

@@ -116,13 +116,17 @@ def compare(
     warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
     if usable and found.joint_share < 1:
         warnings.append(f"{1 - found.joint_share:.1%} of the pixels are shown on one date only: no change")
-    outputs = {"change": str(out_dir / FILE)} if out_dir and usable else {}
-    if out_dir and usable:
-        write_outlines(newer, found, out_dir / OUTLINES)
-        outputs["outlines"] = str(out_dir / OUTLINES)
-    if out_dir and usable and _draw(newer, grid, found, out_dir):
-        outputs["picture"] = str(out_dir / PICTURE)
+    outputs = _write(newer, grid, found, out_dir) if out_dir and usable else {}
     return replace(found, warnings=tuple(warnings), outputs=outputs)
+
+
+def _write(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> dict[str, str]:
+    """Write the files beside the raster of change; return all by name."""
+    write_outlines(newer, found, out_dir / OUTLINES)
+    files = {"change": FILE, "outlines": OUTLINES} | (
+        {"picture": PICTURE} if _draw(newer, grid, found, out_dir) else {}
+    )
+    return {name: str(out_dir / file) for name, file in files.items()}
 
 
 def _doubt(

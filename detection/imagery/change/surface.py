@@ -160,27 +160,14 @@ def subtract(
     grid = read_grid(newer)
     if grid.width * grid.height > PIXELS_MOST:
         raise SceneError(f"{newer}: {grid.width} x {grid.height} pixels are too many at once; cut out the slope")
-    systems = [inspect(path).vertical for path in (older, newer)]
-    warnings = warn_of_heights(*systems)
-    box = (0, 0, grid.width, grid.height)
-    with Layer(newer, grid, quantity=HEIGHT) as now, Layer(older, grid, quantity=HEIGHT) as then:
-        new, shown = now.read(*box)
-        old, also = then.read(*box)
-        cells = None if sigma_older_m is not None else _read_errors(older, newer, grid)
-        warnings += [*then.notes, *now.notes]
-        if then.warped:
-            warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
-    valid = shown & also
-    if cells is not None:
-        valid &= np.isfinite(cells)
-    if not valid.any():
-        raise NoValidPixelsError(f"{older} and {newer} have no valid pixel in common")
-    difference = np.where(valid, new.astype(np.float64) - old, np.nan)
+    warnings = warn_of_heights(*(inspect(path).vertical for path in (older, newer)))
+    given = None if sigma_older_m is None or sigma_newer_m is None else float(np.hypot(sigma_older_m, sigma_newer_m))
+    difference, new, cells = _read_difference(older, newer, grid, warnings, with_errors=given is None)
+    valid = np.isfinite(difference)
     ground = _find_stable(difference, valid, stable, grid, warnings)
     offset = float(np.median(difference[ground]))
     difference -= offset
     scatter = NMAD * float(np.median(np.abs(difference[ground])))
-    given = None if sigma_older_m is None or sigma_newer_m is None else float(np.hypot(sigma_older_m, sigma_newer_m))
     sigma = scatter if given is None else given
     errors: NDArray[np.float64] = np.broadcast_to(np.float64(sigma), difference.shape)
     if given is not None and scatter > 1.5 * given:
@@ -210,12 +197,10 @@ def subtract(
     bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
     loss, gain = (_sum_up([body for body in bodies if body.kind == kind], err) for kind in ("loss", "gain"))
     shift_px = _shift(new, difference, ground, warnings)
-    unknown = "stable ground" if trusted else "what differs as a whole"
-    source = "given" if given is not None else unknown if cells is None or not trusted else "cells"
     found = SurfaceDifference(
         offset_m=round(offset, 4),
         sigma_m=round(sigma, 4),
-        sigma_from=source,
+        sigma_from=_name_source(given, cells, trusted=trusted),
         limit_of_detection_m=round(CONFIDENCE * sigma, 4),
         correlation_range_m=round(range_m, 2),
         stable_share=round(float(ground.sum() / valid.sum()), 4),
@@ -231,6 +216,35 @@ def subtract(
         warnings=tuple(warnings),
     )
     return found if out_dir is None else _write(found, difference, errors, grid, out_dir)
+
+
+def _name_source(given: float | None, cells: NDArray[np.float64] | None, *, trusted: bool) -> str:
+    """What the error of the difference rests on."""
+    if given is not None:
+        return "given"
+    if not trusted:
+        return "what differs as a whole"
+    return "stable ground" if cells is None else "cells"
+
+
+def _read_difference(
+    older: Path, newer: Path, grid: Grid, warnings: list[str], *, with_errors: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float64] | None]:
+    """Newer less older, NaN where one is not known, the newer heights, and the error of the difference by cell."""
+    box = (0, 0, grid.width, grid.height)
+    with Layer(newer, grid, quantity=HEIGHT) as now, Layer(older, grid, quantity=HEIGHT) as then:
+        new, shown = now.read(*box)
+        old, also = then.read(*box)
+        cells = _read_errors(older, newer, grid) if with_errors else None
+        warnings += [*then.notes, *now.notes]
+        if then.warped:
+            warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
+    valid = shown & also
+    if cells is not None:
+        valid &= np.isfinite(cells)
+    if not valid.any():
+        raise NoValidPixelsError(f"{older} and {newer} have no valid pixel in common")
+    return np.where(valid, new.astype(np.float64) - old, np.nan), new, cells
 
 
 def _read_errors(older: Path, newer: Path, grid: Grid) -> NDArray[np.float64] | None:

@@ -1,6 +1,6 @@
 """What one must know of a result before one trusts it: the warnings that stand beside the footprints."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -56,91 +56,113 @@ def list_cautions(
         result: the result of the lane, but for its warnings.
         left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
     """
-    grid, by_index = reader.grid, card["name"] == INDEX
+    return [
+        *_list_training(result, card),
+        *_list_edges(result),
+        *_list_clouds(result, reader.grid, card),
+        *_list_scene(scene, reader, result),
+        *_list_pixels(scene, reader.grid, card, result),
+        *_list_coverage(result),
+        *_list_left_out(result, left_out, placed=reader.grid.placed),
+    ]
+
+
+def _list_training(result: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
+    """How the scene lies to what the model was trained on."""
+    if card["name"] == INDEX:
+        return [join([*result["doubts"], _INDEX_ALONE])]
     found: list[str] = [_OUTSIDE(model=card["name"], text=why) for why in result["doubts"]]
-    if by_index:
-        found = [join([*result["doubts"], _INDEX_ALONE])]
-    elif card.get("domain") is None:
+    if card.get("domain") is None:
         found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
+    return found
+
+
+def _list_edges(result: Mapping[str, Any]) -> Iterator[str]:
+    """Fills and borders: taken as nodata, or left as ground that is doubted."""
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
-    aside = [border["colour"] for border in result["borders"] if border["share"]]
-    found += [
-        f"{fill:g} {filled}" for fill in result["fills"] if not any(abs(fill - VALUES[c]) <= NOISE for c in aside)
-    ]
-    found += [
-        f"a {border['colour']} border with the noise of compression, {border['share']:.1%} of the scene, is declared "
-        "nowhere: taken as nodata"
-        for border in result["borders"]
-        if border["share"]
-    ]
-    found += [
-        f"{border['left_share']:.1%} of the scene, at its edge, is nearly {border['colour']} in every band: dark "
-        "water, shadow or a border; it is taken as ground, and footprints that touch it count for no warning level; "
-        "if it is a border, mask it or set nodata"
-        for border in result["borders"]
-        if list_doubtful([border])
-    ]
-    if result["cloudy"]:
-        share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
-        found.append(
-            f"{share:.1%} of the scene is bright white cloud or lies beside one: footprints there count for no warning "
-            "level until they are seen on a clear date; mask the clouds"
+    aside = [border for border in result["borders"] if border["share"]]
+    for fill in result["fills"]:
+        if not any(abs(fill - VALUES[border["colour"]]) <= NOISE for border in aside):
+            yield f"{fill:g} {filled}"
+    for border in aside:
+        yield (
+            f"a {border['colour']} border with the noise of compression, {border['share']:.1%} of the scene, is "
+            "declared nowhere: taken as nodata"
         )
-    if (caution := _describe_clouds(result, reader.grid, card)) is not None:
-        found.append(caution)
+    for border in result["borders"]:
+        if list_doubtful([border]):
+            yield (
+                f"{border['left_share']:.1%} of the scene, at its edge, is nearly {border['colour']} in every band: "
+                "dark water, shadow or a border; it is taken as ground, and footprints that touch it count for no "
+                "warning level; if it is a border, mask it or set nodata"
+            )
+
+
+def _list_scene(scene: Scene, reader: BandReader, result: Mapping[str, Any]) -> Iterator[str]:
+    """Calibration, dates, place and grid of a scene."""
+    grid = reader.grid
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
-        found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
+        yield f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})"
     if scene.role == "single":
-        found.append(ONE_DATE)
+        yield ONE_DATE
     if not grid.placed:
-        found.append("no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels")
+        yield "no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels"
     if result["coarser_than_m"]:
-        found += describe_coarser(result)
+        yield from describe_coarser(result)
     elif result["resample_to_m"]:
-        found.append(f"resampled to pixels of {result['resample_to_m']:g} m")
+        yield f"resampled to pixels of {result['resample_to_m']:g} m"
     elif reader.warped:
-        found.append(f"warped onto the grid of the reference band: {', '.join(reader.warped)}")
+        yield f"warped onto the grid of the reference band: {', '.join(reader.warped)}"
     if abs(grid.transform.b) + abs(grid.transform.d) > 0:
-        found.append("the grid is rotated or sheared; areas go through the full affine")
+        yield "the grid is rotated or sheared; areas go through the full affine"
     if abs(error := area_error(grid)) > AREA_TOLERANCE:
-        found.append(
+        yield (
             f"{grid.crs_name} is not true to scale here: its lengths are off by {length_error(grid):+.2%}, its "
             f"areas by {error:+.2%}; areas of footprints are measured on the ellipsoid"
         )
+
+
+def _list_pixels(scene: Scene, grid: Grid, card: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    """Size of the pixels and season beside those of the training."""
+    by_index = card["name"] == INDEX
     if result["read_at"]:
-        found.append(describe_pixels(result["read_at"], grid, card))
+        yield describe_pixels(result["read_at"], grid, card)
     elif grid.placed and not by_index:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
             trained_m = f"{card['pixel_size_m']:g}"
-            found.append(
+            yield (
                 f"pixels of {pixel_m:.3g} m, the model was trained at {trained_m} m; --resample-to {trained_m} brings "
                 "the scene to them"
             )
     if not by_index and (season := find_season(card.get("domain") or {}, scene.acquired_at.month, _latitude(grid))):
-        found.append(season)
+        yield season
+
+
+def _list_coverage(result: Mapping[str, Any]) -> Iterator[str]:
+    """How much of the scene says nothing, and what hangs on the tiles."""
     if result["valid_share"] < 1:
-        found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them")
+        yield f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them"
     if result["unreadable_share"]:
-        found.append(f"{result['unreadable_share']:.1%} of the scene cannot be read (damaged file) and is nodata")
+        yield f"{result['unreadable_share']:.1%} of the scene cannot be read (damaged file) and is nodata"
     if result["terrain"] and result["terrain"]["covered_share"] < 1:
-        found.append(f"the elevation model covers {result['terrain']['covered_share']:.1%} of the scene")
+        yield f"the elevation model covers {result['terrain']['covered_share']:.1%} of the scene"
     if result["flip_rate"] is not None:
-        found.append(
+        yield (
             f"tiles of this network are blended, not exact: {result['flip_rate']:.2%} of {result['flip_pixels']:,} "
             "pixels change sides when the tiles are moved"
         )
+
+
+def _list_left_out(result: Mapping[str, Any], left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
     if left_out["small"]:
-        limit = f"{result['minimum_area_m2']:,.4g} m²" if grid.placed else "9 pixels"
+        limit = f"{result['minimum_area_m2']:,.4g} m²" if placed else "9 pixels"
         every = "" if result["polygons"] else ", which is all that was found; lower it with --mmu"
-        found.append(f"{left_out['small']:,} outlines left out that are smaller than {limit}{every}")
+        yield f"{left_out['small']:,} outlines left out that are smaller than {limit}{every}"
     if left_out["hugging"]:
-        found.append(f"{left_out['hugging']} outlines left out that only follow the edge of nodata")
+        yield f"{left_out['hugging']} outlines left out that only follow the edge of nodata"
     if left_out["flat"]:
-        found.append(
-            f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
-        )
-    return found
+        yield f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
 
 
 def doubt_outlines(
@@ -165,13 +187,18 @@ def doubt_outlines(
     return reasons
 
 
-def _describe_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message | None:
-    """That white clouds were not looked for, where weights look for them and pixels have another size."""
+def _list_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Iterator[str]:
+    """White clouds; that none were looked for, where weights look for them and pixels have another size."""
+    if result["cloudy"]:
+        share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
+        yield (
+            f"{share:.1%} of the scene is bright white cloud or lies beside one: footprints there count for no warning "
+            "level until they are seen on a clear date; mask the clouds"
+        )
     pixel_m = (result["read_at"] or {}).get("pixel_m") or find_pixel_m(grid)
-    if card["radiometry"]["stretch"] not in LOCAL or holds_at(pixel_m):
-        return None
-    limits = {"least": Figure(PIXELS_M[0], ".2g"), "most": Figure(PIXELS_M[1], ".2g")}
-    return _NO_CLOUDS(**limits) if pixel_m is None else _NO_CLOUDS_AT(pixel=Figure(pixel_m, ".3g"), **limits)
+    if card["radiometry"]["stretch"] in LOCAL and not holds_at(pixel_m):
+        limits = {"least": Figure(PIXELS_M[0], ".2g"), "most": Figure(PIXELS_M[1], ".2g")}
+        yield _NO_CLOUDS(**limits) if pixel_m is None else _NO_CLOUDS_AT(pixel=Figure(pixel_m, ".3g"), **limits)
 
 
 def list_misplaced(doubts: Iterable[str]) -> list[str]:

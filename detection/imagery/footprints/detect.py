@@ -15,6 +15,7 @@ from detection.imagery.errors import (
     BandOrderError,
     DomainError,
     FinerError,
+    ImageryError,
     NoCrsError,
     NoValidPixelsError,
     RadiometryError,
@@ -221,11 +222,7 @@ def _detect(
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.to_json() if passing else None
         if not valid:
-            if hint := _name_product(opened.reader, scene):
-                raise RadiometryError(f"{scene.path}: refused by {model.card['name']}: as bright as a cloud{hint}")
-            raise NoValidPixelsError(
-                f"{scene.path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
-            )
+            raise _explain_empty(opened, model)
         flips: dict[str, Any] = {"flip_rate": None, "flip_pixels": 0}
         if plan.blend == "hann":
             least = threshold_steps(facts["threshold"])
@@ -262,14 +259,35 @@ def _detect(
         ]
         result["doubts"] = [*doubts, *describe_coarser(result), *opened.misplaced]
         _add_cautions(result, grid)
-        if options.out_dir:
-            unreadable = opened.reader.unreadable
-            if options.later:
-                write_first(result, steps, work, options.out_dir, unreadable)
-            else:
-                write_outputs(result, scene, steps, work, options.out_dir, unreadable, partial(progress, FILES))
+        _write(result, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
+
+
+def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -> ImageryError:
+    """The error of a scene without a pixel to look at."""
+    path = opened.scene.path
+    if hint := _name_product(opened.reader, opened.scene):
+        return RadiometryError(f"{path}: refused by {model.card['name']}: as bright as a cloud{hint}")
+    return NoValidPixelsError(
+        f"{path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
+    )
+
+
+def _write(
+    result: dict[str, Any],
+    opened: OpenScene,
+    steps: ByteRaster,
+    work: Path,
+    options: DetectionOptions,
+    progress: Callable[[float], None],
+) -> None:
+    """Write the files of a result, all or those that its rows rest on; none without a folder."""
+    unreadable = opened.reader.unreadable
+    if options.out_dir and options.later:
+        write_first(result, steps, work, options.out_dir, unreadable)
+    elif options.out_dir:
+        write_outputs(result, opened.scene, steps, work, options.out_dir, unreadable, progress)
 
 
 def _set_aside(
@@ -647,17 +665,12 @@ def _open(
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
     with ExitStack() as stack:
-        grid, terrain, masks, own_m = None, None, list_masks(scene), None
+        terrain, masks = None, list_masks(scene)
         notes: list[str] = []
         taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
-        if scene.dem or scene.aoi or options.resample_to_m:
-            files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
-            with open_scene(scene, files, masks=(), **taken) as first:
-                grid = first.grid
-        if grid and options.resample_to_m:
-            own_m = geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
-            grid = taken["grid"] = _resample(grid, scene, options)
-            taken["keeping"] = keeping
+        grid, own_m = _find_grid(scene, names, options, taken)
+        if options.resample_to_m:
+            taken |= {"grid": grid, "keeping": keeping}
         if grid:
             check(grid)
         if scene.aoi and grid:
@@ -675,6 +688,20 @@ def _open(
         notes += () if terrain is None else terrain.notes
         warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
         yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
+
+
+def _find_grid(
+    scene: Scene, names: tuple[str, ...], options: DetectionOptions, taken: Mapping[str, Any]
+) -> tuple[Grid | None, float | None]:
+    """The grid that terrain, area of interest or wanted pixels need first; the side of its own pixels if resampled."""
+    if not (scene.dem or scene.aoi or options.resample_to_m):
+        return None, None
+    files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
+    with open_scene(scene, files, masks=(), **taken) as first:
+        grid = first.grid
+    if not options.resample_to_m:
+        return grid, None
+    return _resample(grid, scene, options), geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
 
 
 def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:

@@ -1,10 +1,10 @@
 """What one asks of a detection: the payload's keys with their defaults, checked once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits
 
@@ -90,6 +90,29 @@ class DetectionOptions:
         return RasterLimits(pixels=self.max_pixels, bands=self.max_bands)
 
 
+def _read_formats(names: Collection[str]) -> tuple[str, ...]:
+    wanted, known = set(names), set(FORMATS)
+    if not wanted or wanted - known:
+        named = ", ".join(sorted(wanted - known)) or "none"
+        raise ValueError(f"format {named}; known: {', '.join(FORMATS)}")
+    return tuple(name for name in FORMATS if name in wanted)
+
+
+def _read_texts(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(map(str, values))
+
+
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **dict.fromkeys(("scene_path", "out_dir", "dem", "prior", "aoi"), Path),
+    **dict.fromkeys(("drawn", "own"), _read_texts),
+    **dict.fromkeys(("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"), float),
+    "dem_tiles": lambda tiles: tuple((str(name), str(digest)) for name, digest in tiles),
+    "known": lambda boxes: tuple(map(tuple, boxes)),
+    "acquired_at": datetime.fromisoformat,
+    "formats": _read_formats,
+}
+
+
 def read_options(payload: Mapping[str, Any]) -> DetectionOptions:
     """Read a payload of plain JSON values.
 
@@ -97,32 +120,10 @@ def read_options(payload: Mapping[str, Any]) -> DetectionOptions:
         TypeError: an unknown key.
         ValueError: a value that cannot be meant.
     """
-    known = {field.name for field in fields(DetectionOptions)}
-    if unknown := sorted(set(payload) - known):
+    if unknown := sorted(set(payload) - {field.name for field in fields(DetectionOptions)}):
         raise TypeError(f"unknown key {unknown[0]!r} in the payload")
     given = {key: value for key, value in payload.items() if value is not None}
-    for key in ("scene_path", "out_dir", "dem", "prior", "aoi"):
-        if key in given:
-            given[key] = Path(given[key])
-    if "drawn" in given:
-        given["drawn"] = tuple(map(str, given["drawn"]))
-    if "own" in given:
-        given["own"] = tuple(map(str, given["own"]))
-    if "dem_tiles" in given:
-        given["dem_tiles"] = tuple((str(name), str(digest)) for name, digest in given["dem_tiles"])
-    if "known" in given:
-        given["known"] = tuple(tuple(box) for box in given["known"])
-    if "acquired_at" in given:
-        given["acquired_at"] = datetime.fromisoformat(given["acquired_at"])
-    for key in ("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"):
-        if key in given:
-            given[key] = float(given[key])
-    if "formats" in given:
-        wanted = set(given["formats"])
-        if not wanted or (unknown := sorted(wanted - set(FORMATS))):
-            raise ValueError(f"format {', '.join(unknown) if wanted else 'none'}; known: {', '.join(FORMATS)}")
-        given["formats"] = tuple(name for name in FORMATS if name in wanted)
-    options = DetectionOptions(**given)
+    options = DetectionOptions(**{key: _READERS[key](one) if key in _READERS else one for key, one in given.items()})
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise ValueError("the threshold must lie between 0 and 1")
     if (options.minimum_area_m2 or 0) < 0 or options.max_pixels < 1 or options.max_bands < 1:

@@ -196,34 +196,44 @@ def find_components(files: tuple[Path, ...], component: str | None) -> tuple[lis
     Raises:
         SceneError: nobody says it, or it contradicts the files.
     """
-    if len(files) not in {1, 3}:
-        raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
     if len(files) == 3:
-        if component not in {None, ENU}:
-            raise SceneError(f"three files are east, north and up, not {component}")
-        for path, names in zip(files, AXES, strict=True):
-            axes = _find_axes(inspect(path).descriptions)
-            if any(axes) and not axes[AXES.index(names)]:
-                raise SceneError(f"{path}: its band is not {names[1]}; give three files as east, north and up")
-        return [(path, 1) for path in files], ENU
-    facts = inspect(files[0])
+        return _find_three(files, component), ENU
+    if len(files) == 1:
+        return _find_in_one(files[0], component)
+    raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
+
+
+def _find_three(files: tuple[Path, ...], component: str | None) -> list[tuple[Path, int]]:
+    """The bands of three files, of east, north and up."""
+    if component not in {None, ENU}:
+        raise SceneError(f"three files are east, north and up, not {component}")
+    for path, names in zip(files, AXES, strict=True):
+        axes = _find_axes(inspect(path).descriptions)
+        if any(axes) and not axes[AXES.index(names)]:
+            raise SceneError(f"{path}: its band is not {names[1]}; give three files as east, north and up")
+    return [(path, 1) for path in files]
+
+
+def _find_in_one(path: Path, component: str | None) -> tuple[list[tuple[Path, int]], str]:
+    """The band or bands of one file, by what is asked for, its descriptions or its tag."""
+    facts = inspect(path)
     axes = _find_axes(facts.descriptions)
     tags = {key.upper(): value.strip().lower() for key, value in facts.tags.items()}
     tagged = next((tags[tag] for tag in TAGS if tags.get(tag) in COMPONENTS), None)
     if component is None:
         component = ENU if all(axes) else tagged
     if component is None:
-        raise SceneError(f"{files[0]}: what is a positive velocity? give --component: {', '.join(COMPONENTS)}")
+        raise SceneError(f"{path}: what is a positive velocity? give --component: {', '.join(COMPONENTS)}")
     if tagged not in {None, component}:
-        raise SceneError(f"{files[0]}: its tag says {tagged}, not {component}")
+        raise SceneError(f"{path}: its tag says {tagged}, not {component}")
     if component != ENU:
         index = next((at for at, names in zip(axes, AXES, strict=True) if component in names), 0)
         if not index and (all(axes) or 1 in axes):
-            raise SceneError(f"{files[0]}: its bands say their components, none of them is {component}")
-        return [(files[0], index or 1)], component
+            raise SceneError(f"{path}: its bands say their components, none of them is {component}")
+        return [(path, index or 1)], component
     if facts.count < 3:
-        raise SceneError(f"{files[0]}: {facts.count} bands; east, north and up are needed")
-    return [(files[0], index if all(axes) else k) for k, index in enumerate(axes, start=1)], ENU
+        raise SceneError(f"{path}: {facts.count} bands; east, north and up are needed")
+    return [(path, index if all(axes) else k) for k, index in enumerate(axes, start=1)], ENU
 
 
 def _find_axes(descriptions: tuple[str | None, ...]) -> list[int]:

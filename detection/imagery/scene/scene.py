@@ -160,13 +160,10 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
-    if watched and not (path / MANIFEST).is_file() and is_product(path):
-        newest = max((file.stat().st_mtime for file in path.rglob("*") if file.is_file()), default=0.0)
-        if 0.0 <= time.time() - newest < SETTLED_S:
-            return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
+    if watched and not (path / MANIFEST).is_file() and is_product(path) and _is_settling(path):
+        return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
     if (content := _describe(path)) is None:
         return f"{path}: {MANIFEST} has not arrived"
-    listed: dict[str, Any] = content.get("files", {})
     if watched and (path / MANIFEST).is_file():
         own = _read_manifest(path / MANIFEST)  # a product that lists its files says nothing of what lies beside it
         if not own.get("files") and own.get("complete") is not True:
@@ -176,15 +173,25 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
         file = _entry(path, name, value).path
         if not file.is_file():
             return f"{file}: has not arrived"
-    for name, stated in listed.items():
-        facts = stated if isinstance(stated, dict) else {"size": stated}
-        file = _entry(path, name, name).path
-        if not file.is_file():
-            return f"{file}: has not arrived"
-        if "size" in facts and file.stat().st_size != facts["size"]:
-            return f"{file}: {file.stat().st_size} bytes, the manifest says {facts['size']}"
-        if "sha256" in facts and hash_file(file) != facts["sha256"]:
-            return f"{file}: sha256 differs from the manifest"
+    listed = content.get("files", {}).items()
+    return next((fault for name, stated in listed if (fault := _find_file_fault(path, name, stated))), None)
+
+
+def _is_settling(folder: Path) -> bool:
+    newest = max((file.stat().st_mtime for file in folder.rglob("*") if file.is_file()), default=0.0)
+    return 0.0 <= time.time() - newest < SETTLED_S
+
+
+def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
+    """Why a file that a manifest lists is not the one it states: its size, or a table of `size` and `sha256`."""
+    facts = stated if isinstance(stated, dict) else {"size": stated}
+    file = _entry(folder, name, name).path
+    if not file.is_file():
+        return f"{file}: has not arrived"
+    if "size" in facts and file.stat().st_size != facts["size"]:
+        return f"{file}: {file.stat().st_size} bytes, the manifest says {facts['size']}"
+    if "sha256" in facts and hash_file(file) != facts["sha256"]:
+        return f"{file}: sha256 differs from the manifest"
     return None
 
 

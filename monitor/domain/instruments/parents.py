@@ -122,22 +122,18 @@ def find_silence_causes(
         )
         for _, _, _, parent in ranked:
             mine = left.intersection(children[parent])
+            back = [p for p in children[parent] if p not in silent]
             if parent.key in paged:
-                back = [p for p in children[parent] if p not in silent]
-                cause = len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
+                waits, cause = False, len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
             else:
-                others = [p for p in children[parent] if p not in silent and (is_late(p) or spoke_since(p, mine))]
-                cause = len(mine) + len(others) > 1 and all(is_late(p) for p in others)
-                if (
-                    cause
-                    and not all(is_gone(p) for p in others)
-                    and now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S
-                ):
-                    waiting |= mine
-                    left -= mine
-                    break
+                others = [p for p in back if is_late(p) or spoke_since(p, mine)]
+                cause = len(mine) + len(others) > 1 and all(map(is_late, others))
+                waits = now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S and not all(map(is_gone, others))
             if cause:
-                pages[parent] = frozenset(mine)
+                if waits:
+                    waiting |= mine
+                else:
+                    pages[parent] = frozenset(mine)
                 left -= mine
                 break
         else:

@@ -42,15 +42,8 @@ HISTORY_STEPS = 2000
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
-    networks, clock, trained = [m for m in site.forecast.models if m in NETWORKS], go_on(now), False
-    panels = db.run_read(_list_panels, site)
-    parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
-    wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
-    wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
-    if not (config.compute.dask or is_installed("torch")):
-        left = [*dict.fromkeys(kind for _, kind, _ in wanted if needs_torch(kind))]
-        parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
-        wanted = [one for one in wanted if not needs_torch(one[1])]
+    clock, trained, panels = go_on(now), False, db.run_read(_list_panels, site)
+    wanted, parts = _list_trainings(config, site, panels)
     for task, kind, panel in wanted:
         with db.read() as c:
             reason = _why_count(c, site, kind, now) if panel is None else _why_train(c, site, kind, panel, panels, now)
@@ -64,6 +57,21 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         except JobError as error:  # what was trained serves all the same
             parts.append(f"the past was not scored: {error}")
     return "; ".join(parts) or "nothing to train"
+
+
+def _list_trainings(
+    config: ServiceConfig, site: Site, panels: Sequence[SitePanel]
+) -> tuple[list[tuple[str, str, SitePanel | None]], list[str]]:
+    """Task, kind and panel of what the site asks for and can be trained here; and what cannot, with the reason."""
+    networks = [m for m in site.forecast.models if m in NETWORKS]
+    parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
+    wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
+    wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
+    if config.compute.dask or is_installed("torch"):
+        return wanted, parts
+    left = [*dict.fromkeys(kind for _, kind, _ in wanted if needs_torch(kind))]
+    parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
+    return [one for one in wanted if not needs_torch(one[1])], parts
 
 
 def needs_torch(kind: str) -> bool:

@@ -258,27 +258,7 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
     if key in _SEEN:
         return _SEEN[key]
     path, quantity = key.path, key.quantity
-    record, slopes, holed = ValueStatistics(zero=quantity.zero), [], False
-    left, first, right, end = key.window
-    step = max(1, STRIP_PX // (right - left))
-    boxes = [(left, row, right, min(end, row + step)) for row in range(first, end, step)]
-    sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
-    for number, box in enumerate(boxes):
-        window = (box[1::2], box[::2])
-        try:
-            values, valid = source.read(key.band, window=window), source.read_masks(key.band, window=window) > 0
-        except RasterioError:
-            raise TruncatedRasterError(f"{path}: a block from row {box[1]} on cannot be read") from None
-        if values.dtype.kind == "f":
-            numbers = np.isfinite(values)
-            holed |= bool((valid & ~numbers).any())
-            valid &= numbers
-        record.feed(values, valid)
-        if quantity is HEIGHT and number in sloping and record.low <= record.high:
-            rows = slice(max(3, min(SLOPE_ROWS, SLOPE_PX // (right - left))))
-            values, valid = values[rows].astype(np.float64), valid[rows]
-            valid &= (values >= record.low) & (values <= record.high)
-            slopes.append(_slopes(source, values * key.scale + key.offset, valid, box))
+    record, slopes, holed = _read_statistics(key, source)
     fills = record.find_fills(None if quantity.apart is None else quantity.apart / abs(key.scale))
     low, high = sorted(one * key.scale + key.offset for one in (record.low, record.high))
     if record.low <= record.high and (low < quantity.low or high > quantity.high):
@@ -286,10 +266,9 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
             f"{path}: {quantity.name} from {low:,.6g} to {high:,.6g}: possible are {quantity.low:,.3g} to "
             f"{quantity.high:,.3g}; {quantity.hint}"
         )
-    steep = np.concatenate(slopes) if slopes else np.empty(0)
-    if steep.size and float(np.median(steep)) > STEEPEST_DEG:
+    if slopes.size and float(np.median(slopes)) > STEEPEST_DEG:
         raise RadiometryError(
-            f"{path}: half of the ground is steeper than {np.median(steep):.0f} degrees: are these heights in metres? "
+            f"{path}: half of the ground is steeper than {np.median(slopes):.0f} degrees: are these heights in metres? "
             f"{quantity.hint}"
         )
     lines = [
@@ -304,6 +283,32 @@ def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[fl
             _SEEN.pop(next(iter(_SEEN)))
         _SEEN[key] = found
     return found
+
+
+def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics, NDArray[Any], bool]:
+    """The values of a band by strips, slopes of some of them in degrees, and whether any valid one is no number."""
+    record, slopes, holed = ValueStatistics(zero=key.quantity.zero), [], False
+    left, first, right, end = key.window
+    step = max(1, STRIP_PX // (right - left))
+    boxes = [(left, row, right, min(end, row + step)) for row in range(first, end, step)]
+    sloping = set(np.linspace(0, len(boxes) - 1, min(SLOPE_STRIPS, len(boxes))).astype(int).tolist())
+    for number, box in enumerate(boxes):
+        window = (box[1::2], box[::2])
+        try:
+            values, valid = source.read(key.band, window=window), source.read_masks(key.band, window=window) > 0
+        except RasterioError:
+            raise TruncatedRasterError(f"{key.path}: a block from row {box[1]} on cannot be read") from None
+        if values.dtype.kind == "f":
+            numbers = np.isfinite(values)
+            holed |= bool((valid & ~numbers).any())
+            valid &= numbers
+        record.feed(values, valid)
+        if key.quantity is HEIGHT and number in sloping and record.low <= record.high:
+            rows = slice(max(3, min(SLOPE_ROWS, SLOPE_PX // (right - left))))
+            values, valid = values[rows].astype(np.float64), valid[rows]
+            valid &= (values >= record.low) & (values <= record.high)
+            slopes.append(_slopes(source, values * key.scale + key.offset, valid, box))
+    return record, np.concatenate(slopes) if slopes else np.empty(0), holed
 
 
 def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -50,51 +51,69 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
     if not isinstance(properties, dict) or not isinstance(assets, dict):
         raise ManifestError(f"{path}: properties and assets must be objects")
     taken = properties.get("datetime") or properties.get("start_datetime")
-    bands: dict[str, Any] = {}
     content: dict[str, Any] = {"acquired_at": read_instant(taken, path, "datetime"), "remarks": []}
-    scales, nodata, away = set(), set(), []
     by_number = _is_sentinel(item, properties)
-    scales_of: dict[str, set[Scale]] = {}
+    found = _read_assets(assets, path, by_number)
+    if not found.bands and not by_number and any(NUMBER.fullmatch(str(key)) for key in assets):
+        raise ManifestError(f"{path}: {ONLY_NUMBERS}")
+    if not found.bands:
+        away = f"; {len(found.away)} lie elsewhere ({', '.join(found.away[:4])}): download them" if found.away else ""
+        raise ManifestError(f"{path}: no band with a known name among the assets that lie beside it{away}")
+    if len(found.scales) > 1:
+        raise ManifestError(f"{path}: bands differ in scale and offset; write a scene.toml")
+    (scale,) = found.scales
+    content |= found.masks
+    content["counts"] = [file for file, scales in found.scales_of.items() if scales == {scale}]
+    if len(found.nodata) == 1:
+        content["nodata"] = found.nodata.pop()
+    return content | _read_calibration(scale, properties, path) | {"bands": found.bands}
+
+
+@dataclass(slots=True)
+class _Assets:
+    """What the assets beside an item say."""
+
+    bands: dict[str, dict[str, str | int]] = field(default_factory=dict)  # by name: file and index
+    masks: dict[str, str] = field(default_factory=dict)  # kind -> file
+    scales: set[Scale] = field(default_factory=set)  # of the bands
+    nodata: set[float | None] = field(default_factory=set)
+    away: list[str] = field(default_factory=list)  # keys of those that lie elsewhere
+    scales_of: dict[str, set[Scale]] = field(default_factory=dict)  # by file, of all that it holds
+
+
+def _read_assets(assets: dict[str, Any], path: Path, by_number: bool) -> _Assets:
+    found = _Assets()
     for key, asset in assets.items():
         if _is_picture(str(key), asset):
             continue
         file = _find_file(asset)
         if file is None:
-            away.append(str(key))
-            continue
-        if (kind := find_mask(str(key))) is not None:
-            content.setdefault(kind, file)
-            continue
-        for index, (name, scale, empty) in enumerate(_list_bands(str(key), asset, path, by_number), 1):
-            scales_of.setdefault(file, set()).add(scale)
-            if name in KNOWN and name not in bands:
-                bands[name] = {"file": file, "index": index}
-                scales.add(scale)
-                nodata.add(empty)
-    if not bands and not by_number and any(NUMBER.fullmatch(str(key)) for key in assets):
-        raise ManifestError(f"{path}: {ONLY_NUMBERS}")
-    if not bands:
-        raise ManifestError(
-            f"{path}: no band with a known name among the assets that lie beside it"
-            + (f"; {len(away)} lie elsewhere ({', '.join(away[:4])}): download them" if away else "")
-        )
-    if len(scales) > 1:
-        raise ManifestError(f"{path}: bands differ in scale and offset; write a scene.toml")
-    (scale,) = scales
-    content["counts"] = [file for file, found in scales_of.items() if found == {scale}]
-    if len(nodata) == 1:
-        content["nodata"] = nodata.pop()
-    if scale is not None:
-        content |= {"gain": round(scale[0] / COUNT, 9), "offset": round(scale[1] / COUNT, 6)}
-        content["calibration"] = f"raster:scale and raster:offset in {path.name}"
+            found.away.append(str(key))
+        elif (kind := find_mask(str(key))) is not None:
+            found.masks.setdefault(kind, file)
+        else:
+            for index, (name, scale, empty) in enumerate(_list_bands(str(key), asset, path, by_number), 1):
+                found.scales_of.setdefault(file, set()).add(scale)
+                if name in KNOWN and name not in found.bands:
+                    found.bands[name] = {"file": file, "index": index}
+                    found.scales.add(scale)
+                    found.nodata.add(empty)
+    return found
+
+
+def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Gain and offset of the counts, in the words of a manifest, and what is to be known of them."""
+    if scale is None:
+        content = _read_baseline(properties, path)
     else:
-        content |= _read_baseline(properties, path)
+        content = {"gain": round(scale[0] / COUNT, 9), "offset": round(scale[1] / COUNT, 6)}
+        content["calibration"] = f"raster:scale and raster:offset in {path.name}"
     applied = next((properties[key] for key in APPLIED if key in properties), None)
     if applied is True:
         content |= {"offset": 0.0, "calibration": f"{path.name}: the offset was subtracted before"}
     elif applied is False:
         content["remarks"] = [f"{path.name} says that the offset was not subtracted before, which is often wrong there"]
-    return content | {"bands": bands}
+    return content
 
 
 def write_item(folder: Path, item: dict[str, Any], files: dict[str, tuple[str, str]]) -> None:
@@ -179,21 +198,28 @@ def _list_bands(key: str, asset: dict[str, Any], path: Path, by_number: bool) ->
     rasters = asset.get("raster:bands") or described
     found = []
     for k, band in enumerate(described if isinstance(described, list) else []):
-        if not isinstance(band, dict):
-            continue
-        common = band.get("eo:common_name") or band.get("common_name")
-        names = [str(one) for one in (common, band.get("name"), key) if one]
-        names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
-        name = next((one for one in names if one in KNOWN), names[-1] if names else "")
-        raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) and isinstance(rasters[k], dict) else {}
-        merged = asset | raster  # what all bands of an asset share may stand once (STAC 1.1)
-        scale, offset = (merged.get(f"raster:{what}", merged.get(what)) for what in ("scale", "offset"))
-        numbers = None
-        if scale is not None:
-            shift = 0.0 if offset is None else read_number(offset, path, f"raster:offset of {key}")
-            numbers = read_number(scale, path, f"raster:scale of {key}"), shift
-        empty = merged.get("nodata")
-        if not isinstance(empty, int | float) or not math.isfinite(empty):
-            empty = None  # `nan` is no value anyhow
-        found.append((name, numbers, None if empty is None else float(empty)))
+        if isinstance(band, dict):
+            raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) else {}
+            # what all bands of an asset share may stand once (STAC 1.1)
+            merged = asset | raster if isinstance(raster, dict) else asset
+            found.append((_name_band(key, band, by_number), *_read_scale(key, merged, path)))
     return found
+
+
+def _name_band(key: str, band: dict[str, Any], by_number: bool) -> str:
+    common = band.get("eo:common_name") or band.get("common_name")
+    names = [str(one) for one in (common, band.get("name"), key) if one]
+    names = [name_band(one) for one in names if by_number or not NUMBER.fullmatch(one)]
+    return next((one for one in names if one in KNOWN), names[-1] if names else "")
+
+
+def _read_scale(key: str, raster: dict[str, Any], path: Path) -> tuple[Scale, float | None]:
+    """What turns the values of a band into reflectance, and which of them means nothing."""
+    scale, offset = (raster.get(f"raster:{what}", raster.get(what)) for what in ("scale", "offset"))
+    numbers = None
+    if scale is not None:
+        shift = 0.0 if offset is None else read_number(offset, path, f"raster:offset of {key}")
+        numbers = read_number(scale, path, f"raster:scale of {key}"), shift
+    empty = raster.get("nodata")
+    # `nan` is no value anyhow
+    return numbers, float(empty) if isinstance(empty, int | float) and math.isfinite(empty) else None
