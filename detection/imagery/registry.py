@@ -15,32 +15,24 @@ ROOM = "detection.imagery.neural.networks"
 
 @dataclass(frozen=True, slots=True)
 class NetworkEntry:
-    """One network of the registry.
+    """One network of the registry."""
 
-    Attributes:
-        target: dotted path `module:callable`, called as `f(in_channels, classes, width, **options)`.
-        tile_exact: true when the network has a finite receptive field, so that tiles with a halo give
-            the answer of the whole scene; false when means over the window enter.
-        stride: deepest down-sampling; tile origins are multiples of it.
-        halo_px: how far outside of an aligned tile its pixels can see, rounded up to the stride: with this halo tiles
-            are exact. Where tiles cannot be exact, the overlap to blend over.
-        least_px: least side of an image on which all of the network is in use: below it the widest dilated
-            convolutions see padding only. Train on no less than this, or know it.
-        streams: true when it can be shown a scene band of rows by band of rows (`row_stream`): no pixel twice, no halo.
-        fixed: options that make this name out of its family.
-        paper: who described it.
-        parameters: weights at width 1 with two classes, for 3 and for 14 bands.
-    """
-
-    target: str
+    target: str  # dotted path `module:callable`, called as `f(in_channels, classes, width, **options)`
+    # true when the network has a finite receptive field, so that tiles with a halo give the answer of the whole scene;
+    # false when means over the window enter
     tile_exact: bool
-    stride: int
+    stride: int  # deepest down-sampling; tile origins are multiples of it
+    # how far outside of an aligned tile its pixels can see, rounded up to the stride: with this halo tiles are exact.
+    # Where tiles cannot be exact, the overlap to blend over.
     halo_px: int
+    # least side of an image on which all of the network is in use: below it the widest dilated convolutions see padding
+    # only. Train on no less than this, or know it.
     least_px: int = 32
+    # true when it can be shown a scene band of rows by band of rows (`row_stream`): no pixel twice, no halo
     streams: bool = False
-    fixed: dict[str, Any] = field(default_factory=dict)
-    paper: str | None = None
-    parameters: tuple[int, int] | None = None
+    fixed: dict[str, Any] = field(default_factory=dict)  # options that make this name out of its family
+    paper: str | None = None  # who described it
+    parameters: tuple[int, int] | None = None  # weights at width 1 with two classes, for 3 and for 14 bands
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,39 +43,25 @@ class KnownOutline(PlacedOutline):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDate:
-    """What is kept of a scene that was read, as another is compared with it.
+    """What is kept of a scene that was read, as another is compared with it."""
 
-    Attributes:
-        scene_hash: its id.
-        acquired_at: when it was taken.
-        prob: path of its kept probabilities, a band per class.
-        scene_path: its raster or folder, for the guards and the slope.
-        threshold: of its footprints.
-        minimum_area_m2: of its footprints.
-        classes: of its probabilities, in the order of the bands; footprints are judged within their own.
-        unseen: windows that nobody looked at: as nodata, they prove nothing.
-        doubtful: windows that may hold a border: what is found or compared there is advice.
-        cloudy: windows beside clouds: what is found there is advice, and they prove nothing to other dates.
-        doubts: why it lies outside of what the network was trained on.
-        dem: heights in place of the scene's own.
-        came_path: its image as it came, where that at `scene_path` was made of it: guards look at this one.
-        polygons: its footprints; None: not given.
-    """
-
-    scene_hash: str
-    acquired_at: datetime
-    prob: str
-    scene_path: str
-    threshold: float
-    minimum_area_m2: float
+    scene_hash: str  # its id
+    acquired_at: datetime  # when it was taken
+    prob: str  # path of its kept probabilities, a band per class
+    scene_path: str  # its raster or folder, for the guards and the slope
+    threshold: float  # of its footprints
+    minimum_area_m2: float  # of its footprints
+    # of its probabilities, in the order of the bands; footprints are judged within their own
     classes: tuple[str, ...] = (LANDSLIDE,)
-    unseen: tuple[Window, ...] = ()
-    doubtful: tuple[Window, ...] = ()
+    unseen: tuple[Window, ...] = ()  # windows that nobody looked at: as nodata, they prove nothing
+    doubtful: tuple[Window, ...] = ()  # windows that may hold a border: what is found or compared there is advice
+    # windows beside clouds: what is found there is advice, and they prove nothing to other dates
     cloudy: tuple[Window, ...] = ()
-    doubts: tuple[str, ...] = ()
-    dem: str | None = None
+    doubts: tuple[str, ...] = ()  # why it lies outside of what the network was trained on
+    dem: str | None = None  # heights in place of the scene's own
+    # its image as it came, where that at `scene_path` was made of it: guards look at this one
     came_path: str | None = None
-    polygons: tuple[KnownOutline, ...] | None = None
+    polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None: not given
 
     @property
     def outlines(self) -> tuple[KnownOutline, ...]:
@@ -133,24 +119,15 @@ class ChangedAreas:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What changed on one date against earlier ones.
+    """What changed on one date against earlier ones."""
 
-    Attributes:
-        changes: polygon_id of each footprint of the date to what became of it.
-        vanished: footprints of before that are gone.
-        compared: what was measured with each earlier date.
-        areas: by class, the first class first.
-        warnings: one sentence each.
-        outputs: name to path of what was written.
-        limit: by the index, the change from which on a pixel counts, beyond that of the whole scene; else None.
-    """
-
-    changes: dict[str, FootprintChange]
-    vanished: tuple[VanishedFootprint, ...]
-    compared: tuple[DateComparison, ...] = ()
-    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    outputs: Mapping[str, str] = field(default_factory=dict)
+    changes: dict[str, FootprintChange]  # polygon_id of each footprint of the date to what became of it
+    vanished: tuple[VanishedFootprint, ...]  # footprints of before that are gone
+    compared: tuple[DateComparison, ...] = ()  # what was measured with each earlier date
+    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class, the first class first
+    warnings: tuple[str, ...] = ()  # one sentence each
+    outputs: Mapping[str, str] = field(default_factory=dict)  # name to path of what was written
+    # by the index, the change from which on a pixel counts, beyond that of the whole scene; else None
     limit: float | None = None
 
     @property

@@ -13,26 +13,16 @@ COMMON = ("source", "folder", "size_px", "test_part")
 
 @dataclass(frozen=True, slots=True)
 class LabelledDataSet:
-    """One data set.
+    """One data set."""
 
-    Attributes:
-        reader: dotted path `module:function`, called as `f(folder, part, **options)`.
-        source: where it comes from.
-        licence: what is known of it.
-        note: what its scores are no evidence of.
-        tried: whether the reader was tried on the originals; else on files made after the published layout.
-        options: further keys of `[data]` that the reader takes.
-        pixel_size_m: ground size of a pixel, after `size_px`; None: as the files say.
-        undated: why nobody knows when the images were taken, where the files do not say it.
-    """
-
-    reader: str
-    source: str
-    licence: str
-    note: str
-    tried: bool
-    pixel_size_m: float | None
-    options: tuple[str, ...] = ()
+    reader: str  # dotted path `module:function`, called as `f(folder, part, **options)`
+    source: str  # where it comes from
+    licence: str  # what is known of it
+    note: str  # what its scores are no evidence of
+    tried: bool  # whether the reader was tried on the originals; else on files made after the published layout
+    pixel_size_m: float | None  # ground size of a pixel, after `size_px`; None: as the files say
+    options: tuple[str, ...] = ()  # further keys of `[data]` that the reader takes
+    # why nobody knows when the images were taken, where the files do not say it
     undated: str = "not stated by the data set"
 
     def read(self, folder: Path, part: str, data: dict[str, Any]) -> Patches:

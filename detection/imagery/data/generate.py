@@ -32,18 +32,12 @@ HAZE = np.array([1.0, 0.55, 0.35, 0.05])
 
 @dataclass(frozen=True, slots=True)
 class GeneratedScene:
-    """One drawn scene.
+    """One drawn scene."""
 
-    Attributes:
-        bands: name -> H x W uint16, reflectance times 10 000, 0 = nodata (never drawn).
-        truth: H x W uint8, 1 where the pixel's centre lies in a scar.
-        dem_m: H x W float32, metres.
-        scars: outlines in pixel coordinates (column, row), (0, 0) = outer corner of the first pixel.
-    """
-
-    bands: dict[str, NDArray[np.uint16]]
-    truth: NDArray[np.uint8]
-    dem_m: NDArray[np.float32]
+    bands: dict[str, NDArray[np.uint16]]  # name -> H x W uint16, reflectance times 10 000, 0 = nodata (never drawn)
+    truth: NDArray[np.uint8]  # H x W uint8, 1 where the pixel's centre lies in a scar
+    dem_m: NDArray[np.float32]  # H x W float32, metres
+    # outlines in pixel coordinates (column, row), (0, 0) = outer corner of the first pixel
     scars: tuple[shapely.Polygon, ...]
 
 

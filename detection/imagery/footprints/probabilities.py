@@ -56,20 +56,14 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TilingPlan:
-    """How a scene is cut.
+    """How a scene is cut."""
 
-    Attributes:
-        blend: `rows` (the network is shown the scene in rows as they come; exact), `crop` (a tile owns its middle;
-            exact) or `hann` (tiles of the training patch's size, half over each other, faded by a Hann window).
-        tile: columns at a time (`rows`), side of the owned window (`crop`) or of the whole tile (`hann`).
-        halo: pixels read around an owned window, on the left and right of columns; 0 for `hann`.
-        stride: all origins are multiples of it.
-    """
-
+    # `rows` (the network is shown the scene in rows as they come; exact), `crop` (a tile owns its middle; exact) or
+    # `hann` (tiles of the training patch's size, half over each other, faded by a Hann window)
     blend: str
-    tile: int
-    halo: int
-    stride: int
+    tile: int  # columns at a time (`rows`), side of the owned window (`crop`) or of the whole tile (`hann`)
+    halo: int  # pixels read around an owned window, on the left and right of columns; 0 for `hann`
+    stride: int  # all origins are multiples of it
 
     @property
     def step(self) -> int:

@@ -75,22 +75,14 @@ class DoubtfulTile:
 
 @dataclass(frozen=True, slots=True)
 class SceneFilesRequest:
-    """Whose files are made after its rows.
+    """Whose files are made after its rows."""
 
-    Attributes:
-        out_dir: where its results lie, `MAKING` among them.
-        scene: the image that the picture shows; None: there is no picture.
-        no_picture: why none is waited for where there is no image or it cannot be read; empty: that is a failure.
-        acquired_at: when it was taken.
-        into: system that `affine` brings a local one into; empty: it is in none.
-        affine: of the local system.
-    """
-
-    out_dir: Path
-    scene: Path | None
-    acquired_at: datetime
-    into: str = ""
-    affine: tuple[float, ...] = ()
+    out_dir: Path  # where its results lie, `MAKING` among them
+    scene: Path | None  # the image that the picture shows; None: there is no picture
+    acquired_at: datetime  # when it was taken
+    into: str = ""  # system that `affine` brings a local one into; empty: it is in none
+    affine: tuple[float, ...] = ()  # of the local system
+    # why none is waited for where there is no image or it cannot be read; empty: that is a failure
     no_picture: str = ""
 
 
@@ -104,53 +96,31 @@ class SceneFilesResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """A landslide as it was found; what a place on the ground is needed for is None without one.
+    """A landslide as it was found; what a place on the ground is needed for is None without one."""
 
-    Attributes:
-        polygon_id: a hash of the scene, the model and the first pixel.
-        kind: its class.
-        area_m2: true, as all lengths and areas.
-        perimeter_m: with the rims of holes.
-        mean_probability: over its pixels.
-        max_probability: over its pixels.
-        geometry: GeoJSON (RFC 7946): lon/lat, exterior rings counter-clockwise, 7 decimals; pixels (column, row)
-            without a place on the ground, as bbox and centroid.
-        bbox: around it.
-        centroid: longitude, latitude.
-        length_m: of the smallest rectangle around it.
-        width_m: of this; of a line (a crack) the area over the length.
-        azimuth_deg: of this, 0 to 180, clockwise from north.
-        touches_edge: of the scene.
-        touches_nodata: anywhere.
-        hugs_nodata: no pixel lies farther than 3 pixels from nodata.
-        mean_slope_deg: beneath it, as all that follow.
-        min_elevation_m: the lowest.
-        max_elevation_m: the highest.
-        prior: mean susceptibility.
-        shadow_share: of its pixels.
-        caution: why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`).
-    """
-
-    polygon_id: str
-    kind: str
-    area_m2: float | None
-    perimeter_m: float | None
-    mean_probability: float
-    max_probability: float
+    polygon_id: str  # a hash of the scene, the model and the first pixel
+    kind: str  # its class
+    area_m2: float | None  # true, as all lengths and areas
+    perimeter_m: float | None  # with the rims of holes
+    mean_probability: float  # over its pixels
+    max_probability: float  # over its pixels
+    # GeoJSON (RFC 7946): lon/lat, exterior rings counter-clockwise, 7 decimals; pixels (column, row) without a place on
+    # the ground, as bbox and centroid
     geometry: dict[str, Any]
-    bbox: Box
-    centroid: tuple[float, float]
-    length_m: float | None
-    width_m: float | None
-    azimuth_deg: float | None
-    touches_edge: bool
-    touches_nodata: bool
-    hugs_nodata: bool
-    mean_slope_deg: float | None
-    min_elevation_m: float | None
-    max_elevation_m: float | None
-    prior: float | None
-    shadow_share: float | None
+    bbox: Box  # around it
+    centroid: tuple[float, float]  # longitude, latitude
+    length_m: float | None  # of the smallest rectangle around it
+    width_m: float | None  # of this; of a line (a crack) the area over the length
+    azimuth_deg: float | None  # of this, 0 to 180, clockwise from north
+    touches_edge: bool  # of the scene
+    touches_nodata: bool  # anywhere
+    hugs_nodata: bool  # no pixel lies farther than 3 pixels from nodata
+    mean_slope_deg: float | None  # beneath it, as all that follow
+    min_elevation_m: float | None  # the lowest
+    max_elevation_m: float | None  # the highest
+    prior: float | None  # mean susceptibility
+    shadow_share: float | None  # of its pixels
+    # why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`)
     caution: str | None = None
 
     def to_json(self) -> dict[str, Any]:

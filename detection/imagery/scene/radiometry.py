@@ -49,36 +49,25 @@ FLOOR = -0.1
 
 @dataclass(frozen=True, slots=True)
 class RadiometricStretch:
-    """How the values of one scene become model values; depends on the scene, never on the tiles.
+    """How the values of one scene become model values; depends on the scene, never on the tiles."""
 
-    Attributes:
-        factors: per band, what its counts are multiplied by; 1 for terrain, which is in its own unit.
-        maxima: for `local-max` and `local-standard`, the greatest value of any spectral band per block of `block_px`,
-            else None.
-        block_px: side of those blocks.
-        ceilings: per band, the greatest value that can be real, or None.
-        clouds: per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what
-            is as bright is cloud or snow; None where there are no ceilings.
-        colours: where there are `maxima`, where red, green and blue stand: what is bright and white among them is a
-            cloud.
-        tells_clouds: whether the pixels have a size at which that holds; else no cloud is found.
-        moments: for `local-standard`, mean and spread of each spectral band around a pixel, else None.
-        offset: what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio.
-        cloud_share: of the valid pixels, those that were left out of `moments`: bright and white.
-        cloudy: windows of the scene (column, row, width, height) that hold such pixels, or lie beside them.
-    """
-
-    factors: NDArray[np.float32]
+    factors: NDArray[np.float32]  # per band, what its counts are multiplied by; 1 for terrain, which is in its own unit
+    # for `local-max` and `local-standard`, the greatest value of any spectral band per block of `block_px`, else None
     maxima: NDArray[np.float32] | None = None
-    block_px: int = 1
-    ceilings: NDArray[np.float32] | None = None
+    block_px: int = 1  # side of those blocks
+    ceilings: NDArray[np.float32] | None = None  # per band, the greatest value that can be real, or None
+    # per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what is as
+    # bright is cloud or snow; None where there are no ceilings
     clouds: NDArray[np.float32] | None = None
+    # where there are `maxima`, where red, green and blue stand: what is bright and white among them is a cloud
     colours: tuple[int, ...] = ()
+    # for `local-standard`, mean and spread of each spectral band around a pixel, else None
     moments: Moments | None = None
-    offset: float = 0.0
-    cloud_share: float = 0.0
+    offset: float = 0.0  # what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio
+    cloud_share: float = 0.0  # of the valid pixels, those that were left out of `moments`: bright and white
+    # windows of the scene (column, row, width, height) that hold such pixels, or lie beside them
     cloudy: tuple[tuple[int, int, int, int], ...] = ()
-    tells_clouds: bool = True
+    tells_clouds: bool = True  # whether the pixels have a size at which that holds; else no cloud is found
 
     @property
     def around_px(self) -> int:

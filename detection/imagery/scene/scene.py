@@ -50,51 +50,32 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene on disk; nothing is read but its manifest.
+    """A scene on disk; nothing is read but its manifest."""
 
-    Attributes:
-        path: the raster, or the folder with `scene.toml`.
-        bands: band name -> where it lies.
-        acquired_at: when it was taken, aware UTC.
-        role: `single`, `pre` or `post`.
-        mask: raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None.
-        dem: elevation in metres on any grid, or None.
-        dem_tiles: name and digest of each tile that `dem` was brought together from; empty where it is a file as it is.
-        clouds: raster that is not 0 where clouds are, or None.
-        classification: scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None.
-        shadow: raster that is not 0 in shadow, which is only flagged, or None.
-        udm2: usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None.
-        qa_pixel: quality of the pixels of Landsat Collection 2 (bits), or None.
-        prior: susceptibility, 0 to 1, sampled into the footprints, or None.
-        gain: by which the values of every spectral band become counts.
-        offset: added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on).
-        calibration: where gain and offset were read; empty where nothing says them.
-        nodata: the value of spectral bands that means nothing, where the files themselves declare none.
-        remarks: what whoever looks at the result must know of the product.
-        aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
-            manifest's.
-        sar: what the manifest says of a radar image (`change.radar_dates`); empty for all others.
-    """
-
-    path: Path
-    bands: Mapping[str, Band]
-    acquired_at: datetime
-    role: str = "single"
+    path: Path  # the raster, or the folder with `scene.toml`
+    bands: Mapping[str, Band]  # band name -> where it lies
+    acquired_at: datetime  # when it was taken, aware UTC
+    role: str = "single"  # `single`, `pre` or `post`
+    # raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None
     mask: Path | None = None
-    dem: Path | None = None
-    clouds: Path | None = None
-    classification: Path | None = None
-    shadow: Path | None = None
-    udm2: Path | None = None
-    qa_pixel: Path | None = None
-    prior: Path | None = None
-    gain: float = 1.0
-    offset: float = 0.0
-    calibration: str = ""
+    dem: Path | None = None  # elevation in metres on any grid, or None
+    clouds: Path | None = None  # raster that is not 0 where clouds are, or None
+    classification: Path | None = None  # scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None
+    shadow: Path | None = None  # raster that is not 0 in shadow, which is only flagged, or None
+    udm2: Path | None = None  # usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None
+    qa_pixel: Path | None = None  # quality of the pixels of Landsat Collection 2 (bits), or None
+    prior: Path | None = None  # susceptibility, 0 to 1, sampled into the footprints, or None
+    gain: float = 1.0  # by which the values of every spectral band become counts
+    offset: float = 0.0  # added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on)
+    calibration: str = ""  # where gain and offset were read; empty where nothing says them
+    # the value of spectral bands that means nothing, where the files themselves declare none
     nodata: float | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # what whoever looks at the result must know of the product
+    # area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the manifest's
     aoi: Path | None = None
+    # what the manifest says of a radar image (`change.radar_dates`); empty for all others
     sar: Mapping[str, Any] = field(default_factory=dict)
+    # name and digest of each tile that `dem` was brought together from; empty where it is a file as it is
     dem_tiles: tuple[tuple[str, str], ...] = ()
 
     @property

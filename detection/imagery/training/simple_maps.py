@@ -24,15 +24,12 @@ SMALL = 1e-6
 class SimpleMap:
     """A map by a rule fitted on the fit part: probabilities (or an index brought to 0..1) and a threshold.
 
-    Attributes:
-        kind: `index` or `logistic`.
-        weights: of the standardised features, the constant last; empty for the index.
-        mean, std: of the features.
-        threshold: best F1 on the held part.
+    mean, std: of the features.
+    threshold: best F1 on the held part.
     """
 
-    kind: str
-    weights: NDArray[np.float64]
+    kind: str  # `index` or `logistic`
+    weights: NDArray[np.float64]  # of the standardised features, the constant last; empty for the index
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     threshold: float
