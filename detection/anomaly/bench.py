@@ -41,7 +41,6 @@ def run_bench(
         samples: clean series by station, all on one interval.
         detectors: ids, each with or without ``+checks``.
         budget: false alarm runs per sensor-month.
-        seeds: of the faults and the networks.
         ready: detectors that are trained already and used for every seed.
         test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
             detectors that learnt nothing from this record.
@@ -84,11 +83,6 @@ def run_certain_bench(
     samples: Mapping[str, Series], seeds: Sequence[int], test_from: float = TEST_FROM
 ) -> list[dict[str, Any]]:
     """Lay faults that are certain into the last part of the record, and see which the checks find.
-
-    Args:
-        samples: clean series by station, all on one interval.
-        seeds: of the faults.
-        test_from: share of the record after which faults are injected.
 
     Returns:
         One row per kind: events, the share found, median delay in days from the first wrong reading (of a gap the first

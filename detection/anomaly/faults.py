@@ -100,9 +100,7 @@ def inject_many(
     """Lay faults of all kinds into the last part of every series, one per about 110 days, none overlapping another.
 
     Args:
-        samples: clean series by station.
         from_share: share of the record after which faults may begin.
-        seed: same seed, same faults.
         kinds: which to draw, in shuffled turns.
 
     Returns:

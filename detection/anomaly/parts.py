@@ -224,12 +224,8 @@ class StrongestPart:
     ) -> None:
         """Begin where nothing was reported.
 
-        Args:
-            rows: series.
-            step_s: their interval.
-            thresholds: of each part.
-            shown_above: so many thresholds a score must have before people are told: what nobody heard has no echo.
-                None: nothing is held back.
+        `shown_above`: so many thresholds a score must have before people are told: what nobody heard has no echo.
+        None: nothing is held back.
         """
         self.parts = tuple(thresholds)
         self.held, self.held_by = np.full((rows, 0), np.nan), np.zeros((rows, 0), dtype=np.int64)
@@ -270,7 +266,6 @@ class StrongestPart:
         Args:
             scored: of each part, shape (rows, k).
             stuck: where the sensors are stuck, shape (rows, k).
-            first: number of the first cell.
             keep: so many of the cells are final.
         """
         ratios = np.stack([scored[part] for part in self.parts]) / self._limits

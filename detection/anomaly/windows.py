@@ -134,7 +134,6 @@ def stack_windows(values: Array, width: int, coverage: float = 0.7) -> tuple[NDA
     """Windows ending at each observed cell that are complete enough for a network.
 
     Args:
-        values: shape (n,), NaN where unknown.
         width: cells per window, the ending cell included.
         coverage: least share of known cells.
 

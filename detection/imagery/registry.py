@@ -262,10 +262,7 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
 
     Args:
         name: a key of `SEGMENTERS` or `CLASSIFIERS`.
-        in_channels: number of input bands.
         classes: number of output classes; class 1 is landslide.
-        width: multiplier of all channel counts.
-        **options: options of the network's family.
 
     Returns:
         A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to

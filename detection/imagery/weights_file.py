@@ -42,9 +42,7 @@ def weights_path(weights: str) -> Path:
 def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     """Read weights and card by shipped name or path.
 
-    Args:
-        weights: which.
-        ungated: also a candidate that did not pass its gate.
+    `ungated`: also a candidate that did not pass its gate.
 
     Raises:
         ModelError: file or card missing or unreadable, a field of the card missing or of another shape, weights not
@@ -81,9 +79,7 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
 def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) -> str | None:
     """Why weights cannot be read, in one line; None where they can.
 
-    Args:
-        weights: name or path.
-        met: gives the reason that was met when the network of a hash (of weights and card) was run.
+    `met`: gives the reason that was met when the network of a hash (of weights and card) was run.
     """
     try:
         found = read_weights(weights)

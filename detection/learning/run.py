@@ -78,11 +78,6 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
     The tiles lie in `tiles/train` and `tiles/validation`; the latter are left out until all is chosen. The weights lie
     beside them, with the gate in their card: no detector loads weights that did not pass.
 
-    Args:
-        request: what from, where to, how long.
-        report: told one line for each step.
-        hooks: progress, and the wish to stop.
-
     Raises:
         LearningError: nothing can be learnt from it.
         ImageryError: a scene or file that cannot be used.

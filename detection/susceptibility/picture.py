@@ -29,9 +29,7 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
 
     A raster that is no map of ours has no bounds of classes: a fifth of its area is in each then.
 
-    Args:
-        path: the raster, probability in band 1.
-        out: the PNG to write.
+    `path`: the raster, probability in band 1.
 
     Returns:
         `describe_prior`, with bounds (west, south, east, north) and classes (name, colour, least, most).
@@ -76,10 +74,7 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
 def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
     """Draw a map for the page, and write what was drawn beside it; the same map as before is left as it lies.
 
-    Args:
-        path: the raster.
-        out: the PNG.
-        anew: a person takes what lies at `path` now, whatever lay there.
+    `anew`: a person takes what lies at `path` now, whatever lay there.
 
     Raises:
         SceneError: another map lies where the one that was drawn lay.

@@ -72,13 +72,6 @@ def draw_sample(
 ) -> CellSample:
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
 
-    Args:
-        factors: on their grid.
-        study: with its inventory.
-        work: folder for temporary files.
-        seed: of the draw.
-        progress: told the share of the grid that was read.
-
     Raises:
         InventoryError: it lies elsewhere, or holds too few landslides, or leaves no other ground.
     """

@@ -28,11 +28,8 @@ def train_network(
     """Fit an autoencoder on windows of scaled residuals.
 
     Args:
-        name: id in the registry.
         windows: values and masks (k, width) to learn from.
         watch: values and masks to stop on; taken from the training part, never from what sets the threshold.
-        seed: fixes weights and order.
-        epochs: at most.
         patience: epochs without gain before stopping.
 
     Returns:

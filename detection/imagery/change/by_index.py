@@ -142,8 +142,6 @@ def compare_by_index(
     """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
 
     Args:
-        newer: a date, read by the index or by a network.
-        earlier: dates of the same ground, in any order.
         out_dir: where `change.geojson` is written; None: nowhere.
         with_network: a network read the newer date, and says of it what it can: the file is `change-index.geojson`.
 

@@ -57,7 +57,6 @@ def classify_dates(
     Args:
         own: the date that is judged.
         dates: earlier ones that serve, the newest first.
-        grid: the grid of all of them.
 
     Returns:
         What became of each footprint by its polygon_id, and the footprints of before that are gone.

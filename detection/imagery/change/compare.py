@@ -85,7 +85,6 @@ def compare(
     """Say what changed on one date against the earlier ones, each pixel against the newest that shows it.
 
     Args:
-        newer: the date that is judged, with its footprints.
         earlier: dates before it, of the same model, in any order; their footprints may carry what is known of them.
         out_dir: where `change.tif`, `change.geojson` and a picture are written; None: nowhere.
         guards: measure shift and season; off only where both dates are known to be one image's.

@@ -310,10 +310,6 @@ def find_radar_change(
 ) -> RadarChange:
     """Say where ground changed between radar images of two times.
 
-    Args:
-        request: the images and by what they are compared.
-        on_progress: called with a stage and the share of it that is done.
-
     Raises:
         NoValidPixelsError: no cell is shown by all of them.
         SceneError: images that cannot be compared.

@@ -61,7 +61,6 @@ def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: i
     """Count pixels of one outline on the older date, in a window with a margin wider than the tolerance.
 
     Args:
-        body: pixels of the outline.
         older: probability steps of the older date, 255 = nodata.
         least: smallest step that is a landslide.
         tolerance_px: how far an outline may wobble.

@@ -125,7 +125,6 @@ def subtract(
 
     Args:
         older: heights; unit and scale as the file says, else metres.
-        newer: the same.
         sigma_older_m: standard deviation of the older heights; only with the other one.
         sigma_newer_m: standard deviation of the newer heights.
         stable: raster that is not 0 on ground known to be stable; None: what differs little, found by clipping.

@@ -170,11 +170,7 @@ def track(
     median over stable ground is taken away. Where stable ground scatters more than the covariances say, all are raised
     by that.
 
-    Args:
-        older: georeferenced raster.
-        newer: georeferenced raster; gives the grid, the older one is warped onto it.
-        request: how.
-        progress: told stage and share.
+    `newer`: georeferenced raster; gives the grid, the older one is warped onto it.
 
     Raises:
         SceneError: wrong sizes, or too little stable ground to say any error.

@@ -124,7 +124,7 @@ def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
         native: the train part, before `size_px`.
 
     Raises:
-        RecipeError: neither the files nor the recipe say it.
+        TrainingRecipeError: neither the files nor the recipe say it.
     """
     if (published := SOURCES[data["source"]].pixel_size_m) is not None:
         return published
@@ -140,7 +140,7 @@ def check_data(data: dict[str, Any], where: str) -> LabelledDataSet:
     """Return the source a recipe's `[data]` names.
 
     Raises:
-        RecipeError: unknown source, or a key it does not take.
+        TrainingRecipeError: unknown source, or a key it does not take.
     """
     name = data.get("source")
     if name not in SOURCES:
@@ -154,14 +154,10 @@ def check_data(data: dict[str, Any], where: str) -> LabelledDataSet:
 def open_data(data: dict[str, Any], bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
     """Return the train and test part of a recipe's `[data]`, at native sizes.
 
-    Args:
-        data: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
-        bands: which bands, in which order.
-        seed: draws generated scenes.
-        below: the data folder.
+    `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
 
     Raises:
-        RecipeError: absent data or unknown source.
+        TrainingRecipeError: absent data or unknown source.
         DataError: data laid out otherwise.
     """
     source = check_data(data, "recipe")

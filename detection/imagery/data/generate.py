@@ -53,9 +53,7 @@ def draw_scene(
     """Draw hills, forest, bare fields, roads and scars that run downhill.
 
     Args:
-        seed: everything follows from it.
         size_px: side of the square scene, pixels of 10 m.
-        scars: how many scars to draw.
         clouds: draw a few clouds, none of them over a scar.
         scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
         scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
@@ -137,13 +135,9 @@ def write_scene(
     Args:
         folder: made if absent; files are written by temporary name and rename.
         seed: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
-        with_scar: draw one scar.
-        center_lon: longitude of the scene's centre, degrees.
-        center_lat: latitude of the scene's centre, degrees.
         size_px: side, pixels of 10 m.
         acquired_at: aware instant; 2000-01-01 UTC when None.
         scar_lonlat: place of the scar; a random steep place when None.
-        role: `single`, `pre` or `post`.
         geographic: EPSG:4326 instead of the UTM zone of the centre.
         scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 

@@ -50,9 +50,7 @@ def list_cautions(
     """Return the cautions of a result, one sentence each.
 
     Args:
-        scene: what was looked at.
         reader: its bands, all read.
-        card: the model's card.
         result: the result of the lane, but for its warnings.
         left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
     """

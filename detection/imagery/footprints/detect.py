@@ -148,9 +148,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
     nothing. One `out_dir` serves one run at a time.
 
-    Args:
-        payload: see `options.Options`; only `scene_path` is needed.
-        progress: told the stage and the share of it that is done.
+    `payload`: see `options.DetectionOptions`; only `scene_path` is needed.
 
     Returns:
         weights (those that were used), named (whether somebody named them), refused (`auto`: weights that do not fit,
@@ -332,10 +330,6 @@ def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) 
 
 def draw_strip(payload: dict[str, Any], number: int) -> str:
     """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
-
-    Args:
-        payload: that of the detection.
-        number: of the strip, from 0.
 
     Raises:
         ImageryError: the scene, or what reads it, is another one than when it was divided; or as `detect`.

@@ -61,8 +61,7 @@ class OutlineQueue:
     One call for many takes a fifth of the time of many calls; a wide window would leave too much empty beside it and is
     drawn by itself.
 
-    Args:
-        hole_px: holes of fewer pixels are filled, unless there is nodata in them.
+    `hole_px`: holes of fewer pixels are filled, unless there is nodata in them.
     """
 
     def __init__(self, hole_px: float) -> None:
@@ -131,16 +130,11 @@ def find_footprints(
 
     Args:
         read: `read(column, row, width, height)` of the stored probability steps (0 to 200, 255 = nodata).
-        grid: the raster's grid.
-        threshold: probability from which a pixel counts.
         minimum_area_m2: footprints smaller than this on the ground, holes filled, are left out; nine pixels on a grid
             without a place.
         minimum_hole_m2: holes smaller than this are filled, unless there is nodata in them.
         identity: what the ids shall depend on (scene and model); an id is a hash of it and the first pixel.
-        sampler: looks up terrain, susceptibility and shadow under the footprint's pixels.
-        kind: the class of what is found.
         linear: the class is of lines (cracks): the width is the area over the length.
-        on_small: called for each that is left out as too small.
     """
     least = threshold_steps(threshold)
     # A hole can at most double what the minimum leaves: a rough bound spares the outlines of mere specks.

@@ -39,8 +39,6 @@ def write_preview(scene: Scene, footprints: list[dict[str, Any]], path: Path, sc
     Args:
         scene: needs B4, B3, B2; with fewer bands the first one is shown grey.
         footprints: dictionaries with a GeoJSON `geometry` in lon/lat.
-        path: the PNG.
-        scene_grid: the grid of the scene.
 
     Returns:
         Bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).

@@ -84,12 +84,7 @@ class TilingPlan:
 def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
     """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
-    Args:
-        card: the model's card; `tile_px` is the side of the training patches.
-        entry: the network's entry in the registry.
-        tile: side asked for, or None.
-        halo: pixels asked for, or None.
-        triage: whether tiles are chosen.
+    `card`: the model's card; `tile_px` is the side of the training patches.
     """
     if entry.streams and tile is None and halo is None and not triage:
         return TilingPlan("rows", COLUMNS, entry.halo_px, entry.stride)
@@ -276,11 +271,6 @@ def blend(
     Memory is bounded by two rows of tiles.
 
     Args:
-        reader: the scene.
-        segmenter: the network.
-        stretch: counts to model values.
-        tile: side of the tiles.
-        classes: how many maps the network gives.
         region: column, row, width, height.
         shift: how far all origins are moved up and to the left.
         wants: tiles it does not want say nothing; a pixel that no other tile reaches is 0.
@@ -333,14 +323,9 @@ def measure_flips(
     """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
 
     Args:
-        reader: the scene.
-        segmenter: the network.
-        stretch: counts to model values.
-        plan: the plan of the first map.
         classes: how many maps the network gives; the first one is compared.
         read: `read(column, row, width, height)` of the first map's steps.
         least: smallest step that counts.
-        wants: as for the first map.
 
     Returns:
         flip_rate and the pixels that were compared, in the middle of the scene.
@@ -364,7 +349,6 @@ def bring_back(drawn: ByteRaster, steps: ByteRaster, reader: BandReader) -> int:
     Args:
         drawn: steps of 1/200 on the grid of the network.
         steps: the same on the grid of the scene, to be written.
-        reader: the scene, which says where it is valid.
     """
     grid, pixels = reader.grid, 0
     with drawn.reading() as read, steps.writing() as write:

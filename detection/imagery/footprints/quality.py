@@ -42,9 +42,7 @@ def flag_pixels(
 
     Args:
         read: `read(column, row, width, height)` of the probability steps of the first class, 255 = nodata.
-        grid: the scene's grid.
         unreadable: cells (first column, first row) of `CELL_PX` that could not be read.
-        tally: is counted up.
     """
     for row in range(0, grid.height, STRIP):
         rows = min(STRIP, grid.height - row)

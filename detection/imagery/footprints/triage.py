@@ -120,7 +120,6 @@ class SceneTriage:
     size of the training tiles, half over each other, are judged, and one that may hold a landslide is enough.
 
     Args:
-        asked: the network and what is known.
         reader: the scene; its bands must hold those of the network.
         card: that of the network that draws the map.
         scale: factor from counts to that network's values, replaces its card's.

@@ -57,9 +57,7 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
     every interferogram the median over the reference is taken away first. A phase of exactly 0 is legal: what is nodata
     is told by the coherence where there is one, else by the file's mask.
 
-    Args:
-        stack: the interferograms.
-        coherence_least: phases of lower coherence are not used.
+    `coherence_least`: phases of lower coherence are not used.
 
     Raises:
         MismatchedBandsError: the interferograms lie on different grids.
@@ -199,10 +197,7 @@ def find_zones(movement: StackMovement, *, k_sigma: float = 3.0, minimum_area_m2
     Sigma of a pixel is its own standard error and the scatter of still ground together, so that an atmosphere that all
     pixels share is no movement.
 
-    Args:
-        movement: what `invert` found.
-        k_sigma: how far beyond its sigma a rate must lie.
-        minimum_area_m2: smaller zones are left out.
+    `k_sigma`: how far beyond its sigma a rate must lie.
     """
     sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
     found = []

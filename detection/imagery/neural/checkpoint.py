@@ -47,9 +47,7 @@ def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> No
 def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     """Load weights by shipped name or path.
 
-    Args:
-        weights: which.
-        ungated: also a retraining candidate that did not pass its gate: to be scored, never to find footprints.
+    `ungated`: also a retraining candidate that did not pass its gate: to be scored, never to find footprints.
 
     Raises:
         ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.

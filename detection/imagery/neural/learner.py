@@ -68,8 +68,7 @@ class ImageryTrainingSettings(Augmentation):
 
         Few patches need many passes: with the 13 passes that 900 patches need, 200 patches are left half learnt.
 
-        Args:
-            patches: of the fit part.
+        `patches`: of the fit part.
 
         >>> [ImageryTrainingSettings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
@@ -224,7 +223,7 @@ class ImageryLearner:
 
         Raises:
             OtherRunError: it is of other data or settings.
-            RecipeError: it is damaged.
+            TrainingRecipeError: it is damaged.
         """
         place, tensors = read_place(path)
         if place["key"] != self.key():

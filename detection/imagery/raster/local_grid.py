@@ -70,12 +70,7 @@ def _check(local: LocalGridTransform) -> LocalGridTransform:
 
 
 def place_locally(source: Any, stack: ExitStack) -> Any:
-    """Return an open raster of a local system on the grid that the site's affine gives it; any other as it is.
-
-    Args:
-        source: the raster as the file has it.
-        stack: closes what is opened here.
-    """
+    """Return an open raster of a local system on the grid that the site's affine gives it; any other as it is."""
     local = _used.get()
     if local is None or not _is_local(source):
         return source

@@ -62,8 +62,6 @@ def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[flo
 
     Args:
         reader: the bands of the model; it gets the masks.
-        rim: as `fill.read_rim` gives it.
-        work: folder for them, for as long as the reader is open.
         fills: the values that `fill.set_aside_fills` found.
     """
     types, found = reader.spectral_types, []

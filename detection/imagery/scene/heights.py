@@ -22,7 +22,7 @@ class SceneHeights(NamedTuple):
     notes: tuple[str, ...]
 
     def to_options(self) -> dict[str, Any]:
-        """What a detection is asked of them (see `options.Options`)."""
+        """What a detection is asked of them (see `options.DetectionOptions`)."""
         return {"dem": str(self.path), "dem_tiles": self.tiles}
 
 
@@ -32,7 +32,6 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     Args:
         dem: a GeoTIFF, or a folder of tiles.
         path: raster, folder with `scene.toml`, or product.
-        work: folder for the raster; it is made.
 
     Raises:
         HeightsError: no heights can be had there; the message says why.

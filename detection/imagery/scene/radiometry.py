@@ -120,9 +120,7 @@ class RadiometricStretch:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene.
 
         Args:
-            values: counts.
             column: of their first pixel.
-            row: of the same.
             own: nobody needs the counts any more: they may become the result.
         """
         if self.moments is not None:
@@ -163,11 +161,7 @@ def measure_stretch(
     terrain too, to that of the training: for patches whose values were divided by constants that nobody knows; with
     `scale` it is `reflectance`.
 
-    Args:
-        reader: the bands of the model, in its order.
-        card: the model's card.
-        scale: replaces the card's constant and waives the check of the range.
-        progress: told the share of the scene that was read, where all of it must be.
+    `scale`: replaces the card's constant and waives the check of the range.
 
     Raises:
         NoValidPixelsError: nothing to look at.

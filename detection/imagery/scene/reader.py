@@ -62,7 +62,6 @@ class BandReader(ExitStack):
         offset: added to them then.
         nodata: their value that means nothing, where their files declare none.
         covering: bands must cover the ground of the grid; else they are nodata where they do not.
-        limits: what is too large.
         keeping: where rasters on another grid are kept, warped once; None: each window is warped for itself.
     """
 
@@ -314,15 +313,8 @@ def open_scene(
     """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
 
     Args:
-        scene: the scene.
-        names: bands, in order.
         masks: flags; the scene's own when None.
         grid: the grid to read on; that of B4, or of the first band, when None.
-        terrain: terrain on that grid.
-        partial: see `BandReader`.
-        ungeoreferenced: see `BandReader`.
-        limits: see `BandReader`.
-        keeping: see `BandReader`.
 
     Raises:
         BandMissingError: some are not there.

@@ -38,9 +38,7 @@ STRIP_PX: Final = 1 << 20
 def find_pixels(pixel_m: float, card: Mapping[str, Any]) -> float | None:
     """Return the pixel size in metres that an image is brought to for a network; None where it is read as it is.
 
-    Args:
-        pixel_m: of the image.
-        card: `other_pixels` says from which sizes an image may be brought to those of its training.
+    `card`: `other_pixels` says from which sizes an image may be brought to those of its training.
 
     >>> card = {"pixel_size_m": 1.2, "other_pixels": {"finest_m": 0.6, "coarsest_m": 2.4, "coarse_at_m": 1.0}}
     >>> [find_pixels(pixel_m, card) for pixel_m in (0.3, 0.6, 1.0, 1.2, 1.5, 2.4, 3.0)]
@@ -110,7 +108,6 @@ def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int
     valid where any of those that make it is, a smaller one where that below its centre is.
 
     Args:
-        read: reads a window of `source`.
         source: the grid that is read.
         target: from the same corner, with the same axes.
         window: column, row, width, height on `target`.

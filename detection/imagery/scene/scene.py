@@ -108,9 +108,7 @@ def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
     A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time
     by the tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC).
 
-    Args:
-        path: raster or folder.
-        acquired_at: aware instant, for a raster that does not tell.
+    `acquired_at`: aware instant, for a raster that does not tell.
 
     Raises:
         ManifestError: the manifest is missing or wrong, or no acquisition time is known.
@@ -130,10 +128,8 @@ def take_heights(scene: Scene) -> Scene:
 def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """Say why a scene is not complete yet, or None when it is.
 
-    Args:
-        path: raster or folder.
-        watched: files may still arrive, so the manifest must say that it is the last; a folder that a person names
-            is complete as it lies, and only files that the manifest names must be there.
+    `watched`: files may still arrive, so the manifest must say that it is the last; a folder that a person names
+    is complete as it lies, and only files that the manifest names must be there.
 
     A folder is complete when its manifest is there and says `complete = true`, or lists `[files]` that are all there
     with their stated size (and sha256, where stated). A single file is complete when it is there and not empty; a

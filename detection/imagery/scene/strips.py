@@ -54,10 +54,7 @@ def cut_strips(step: int, width: int, height: int, strip_px: int, most: int) -> 
 
     Args:
         step: rows from one row of tiles to the next.
-        width: of the scene.
-        height: of the scene.
         strip_px: pixels of a strip; more where there would be too many strips.
-        most: strips of a scene.
 
     >>> cut_strips(512, 1000, 2500, 512_000, 64)
     [(0, 512), (512, 1024), (1024, 1536), (1536, 2048), (2048, 2500)]
@@ -150,11 +147,8 @@ def join_strips(
 
     Args:
         folder: of the strips, which were looked at by `are_whole`.
-        count: of strips.
         size: maps, height and width of the scene.
-        nodata: what stands where there is none.
         write: as `probabilities.map_scene` is given.
-        progress: told the share of the strips that is written.
 
     Raises:
         SceneError: pieces do not fit the scene, or do not cover it.

@@ -147,7 +147,6 @@ def measure_window(
 
     Args:
         values: of which a ratio means something.
-        valid: H x W.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
         texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
             which no limit is beyond.
@@ -232,9 +231,7 @@ def _correlate_steps(looks: Sequence[WindowStatistics], *, less_noise: bool = Fa
     Roofs, crowns and furrows are the same steps in every colour. The speckle of radar is another in every channel.
     No offset and no factor of a band changes it.
 
-    Args:
-        looks: of the windows.
-        less_noise: of what is left of the steps without noise that is another in every band.
+    `less_noise`: of what is left of the steps without noise that is another in every band.
     """
     pooled = np.sum([window.steps for window in looks], axis=0)
     power = np.diag(pooled)
@@ -352,8 +349,6 @@ def find_doubts(
 
     Args:
         reader: the bands of the model, in its order, on the pixels that the network sees.
-        stretch: of this scene.
-        card: the model's card; `domain` describes the training.
         own: the scene on its own pixels, and its stretch there, where the network sees others: what is interpolated
             or averaged has an order that the image has not.
 
@@ -400,7 +395,6 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mapp
     Args:
         reader: the bands on the scene's own pixels.
         stretch: by the card's own factor.
-        card: the model's card.
     """
     trained = set((card.get("domain") or {}).get("types", ()))
     others = reader.spectral_types - trained
@@ -414,7 +408,6 @@ def check_ground(reader: BandReader, stretch: RadiometricStretch, card: Mapping[
 
     Args:
         reader: the bands of the map, in its order.
-        stretch: of this scene.
         card: of the map; it needs no `domain`.
 
     Raises:
@@ -468,7 +461,6 @@ def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -
 
     Args:
         domain: of a card; `season` holds the months of the training.
-        month: of the scene.
         latitude: of its centre; None where it has no place.
 
     >>> find_season({"season": [5, 6]}, 12, 46.0)
@@ -671,8 +663,6 @@ def _list_beyond(
     """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
 
     Args:
-        looks: of the windows.
-        domain: of the card.
         key: of the limit there: a measure, and `most` or `least`.
         template: with a place for the usual value and one for the limit; or what makes a text of both.
         slack: of the limit, so much is looked for.

@@ -44,7 +44,6 @@ def score_weights(
         simple: also score an index threshold and logistic regression, fitted on the train part of the same set, and
             compare them with the weights, image by image.
         sheet: PNG of the worst cases to write.
-        objects: also count things.
 
     Returns:
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
@@ -55,7 +54,7 @@ def score_weights(
 
     Raises:
         ModelError: no such weights, or the set lacks one of their bands (both lists are named).
-        RecipeError: absent data.
+        TrainingRecipeError: absent data.
     """
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.registry import find_entry
@@ -172,7 +171,7 @@ def _deal(patches: Patches) -> list[Parts]:
     """Folds of whole blocks with pictures in each.
 
     Raises:
-        RecipeError: one block alone.
+        TrainingRecipeError: one block alone.
     """
     blocks = _list_blocks(patches.names)
     count = min(FOLDS, int(blocks.max()) + 1)

@@ -34,12 +34,8 @@ def make_card(
 ) -> dict[str, Any]:
     """Put together what the weights are, come from and are worth.
 
-    Args:
-        recipe: what was asked for.
-        settings: as used.
-        trained: the outcome.
-        facts: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
-            resize_px, and doubts about the run.
+    `facts`: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
+    resize_px, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
     judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"

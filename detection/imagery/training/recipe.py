@@ -32,8 +32,6 @@ def run_recipe(
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
     Args:
-        recipe: what to do.
-        out: path of the weights.
         data_folder: where the recipe's data folder lies; not needed for generated scenes.
         hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
 
@@ -118,7 +116,7 @@ def _take_up(
     """The settings of a run that goes on from weights, and these.
 
     Raises:
-        RecipeError: they read other bands, or values of another stretch.
+        TrainingRecipeError: they read other bands, or values of another stretch.
         ModelError: there are none of that name.
     """
     from detection.imagery.neural.checkpoint import load_model

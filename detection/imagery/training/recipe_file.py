@@ -36,7 +36,7 @@ class TrainingRecipe:
         """Return the settings of the training.
 
         Raises:
-            RecipeError: a key that training does not know.
+            TrainingRecipeError: a key that training does not know.
         """
         from detection.imagery.neural.learner import ImageryTrainingSettings
 
@@ -55,7 +55,7 @@ def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
     """Resolve a path, or the name of a shipped recipe.
 
     Raises:
-        RecipeError: neither; the message lists the shipped ones.
+        TrainingRecipeError: neither; the message lists the shipped ones.
     """
     if Path(name).is_file():
         return Path(name)
@@ -70,7 +70,7 @@ def read_recipe(path: Path) -> TrainingRecipe:
     """Read and check a recipe.
 
     Raises:
-        RecipeError: no such file, not TOML, unknown or missing key.
+        TrainingRecipeError: no such file, not TOML, unknown or missing key.
     """
     try:
         text = path.read_text(encoding="utf-8")

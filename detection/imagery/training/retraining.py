@@ -54,15 +54,14 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     looked at only where nothing of train was held, as with weights learnt from outlines. A candidate that fails keeps
     its reasons in its card, and no detector will load it.
 
-    Args:
-        payload: `weights` (in use), `out` (.safetensors to write), `reviews` (list of mappings as `Review`), `data`
-            (folder of the weights' own data, None for generated), optional `least` (reviews needed), `seed`.
+    `payload`: `weights` (in use), `out` (.safetensors to write), `reviews` (list of mappings as `Review`), `data`
+    (folder of the weights' own data, None for generated), optional `least` (reviews needed), `seed`.
 
     Returns:
         weights (path), gate (passed, reasons, figures), reviews (used, held back).
 
     Raises:
-        RecipeError: too few reviews, or absent data.
+        TrainingRecipeError: too few reviews, or absent data.
         SceneError: a scene of a review cannot be read any more.
     """
     from detection.imagery.data.splits import split

@@ -49,8 +49,6 @@ def score_maps(
 
     Args:
         maps: (name, H x W probabilities, H x W mask of 0, 1, 255 = not known), one after the other.
-        threshold: probability from which a pixel is called landslide.
-        seed: of the bootstrap over images.
         draws: of the bootstrap; 0 leaves the intervals out.
         objects: also count things (costs most of the time).
     """

@@ -94,10 +94,7 @@ def fit_over(patches: Patches, folds: Sequence[Parts], seed: int = 0) -> dict[st
     The last of each list is fitted on all patches; before it stand those of the folds, fitted without what these hold.
     All have the threshold that is best for pixels drawn from what each fold holds, by the rule that did not see it.
 
-    Args:
-        patches: to fit on.
-        folds: positions fitted and held, which hold every patch once.
-        seed: draws the pixels.
+    `folds`: positions fitted and held, which hold every patch once.
     """
     rng = np.random.default_rng(seed)
     drawn = [_gather(patches, np.array([k]), describe_pixels, rng) for k in range(len(patches))]

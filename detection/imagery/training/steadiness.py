@@ -39,7 +39,6 @@ def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> dict[str,
     Args:
         maps: draws the maps of patches in the unit of their files.
         held: patches that the weights were not fitted on; never those of the test.
-        threshold: of the weights.
 
     Returns:
         held_patches, f1 (by loss), noise_counts: the greatest noise tried whose cost, as that of all lesser ones, is at

@@ -125,10 +125,7 @@ def open_values(
     """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
 
     Args:
-        quantity: of the band.
-        index: number of the band, from 1.
         ground: what is looked at for fills and impossible values; None: all of it.
-        limits: see `open_raster`.
         notes: gets one sentence for each kind of what was left out.
         empty: the number that means nothing, as it is stored, where the file declares none.
 

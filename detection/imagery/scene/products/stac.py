@@ -119,10 +119,7 @@ def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> d
 def write_item(folder: Path, item: dict[str, Any], files: dict[str, tuple[str, str]]) -> None:
     """Write an item beside its files as `describe_stac` reads it: what it says of them, and no address.
 
-    Args:
-        folder: where the files lie.
-        item: as the catalogue gave it.
-        files: name of an asset here -> its key in the item, and the file.
+    `files`: name of an asset here -> its key in the item, and the file.
     """
     assets = {name: {**item["assets"][key], "href": file} for name, (key, file) in files.items()}
     for one in assets.values():

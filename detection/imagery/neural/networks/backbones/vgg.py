@@ -14,8 +14,6 @@ def make_stages(
     """Make the five stages of 3 x 3 convolutions, without the poolings between them.
 
     Args:
-        in_channels: input bands.
-        width: multiplier of the channels.
         normalised: batch normalisation behind each convolution, else a bias and none.
         last_dilation: dilation of the fifth stage.
 
