@@ -387,7 +387,8 @@ def _keep(
 ) -> Path:
     """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
-    card = {key: value for key, value in model.card.items() if key not in {"format", "weights_sha256"}}
+    card = model.card
+    del card["format"], card["weights_sha256"]  # written anew
     facts = {key: prepared.plan[key] for key in ("train", "left_out", "dropped", "blocks", "landslide_share")}
     tries, best = {"seeds": [*request.tried, request.seed]}, search[1].best
     card |= {

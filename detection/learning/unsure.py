@@ -41,7 +41,7 @@ def list_unsure(
     """
     until = time.process_time() + seconds
     segmenter, threshold = Segmenter(model), float(model.card["threshold"])
-    scale = np.float32(model.card["radiometry"]["scale"])
+    scale = np.asarray(model.card["radiometry"]["scale"], np.float32)
     chosen = list(windows[:: max(1, -(-len(windows) // LOOKED_AT))])
     found: list[UnsureTile] = []
     for scene in scenes:

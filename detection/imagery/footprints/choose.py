@@ -1,7 +1,7 @@
 """Which weights read a scene: those named, or the first whose training looks like it, or that hold what it lacks."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -22,7 +22,7 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
 from detection.imagery.training.steadiness import find_cost
-from detection.imagery.weights_file import describe_own
+from detection.imagery.weights_file import ModelCard, describe_own
 from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
 
 PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m")
@@ -174,7 +174,7 @@ def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Messag
     return [template(weights=describe_own(one.weights)) for one in refused if one.broken]
 
 
-def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:
+def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
     """Refuse weights that nobody named for pixels of another size, which are not `brought` to those of their training.
 
     Raises:
@@ -200,7 +200,7 @@ def check_size(grid: Grid) -> None:
         raise UnfitError(_FEW_PIXELS(width=grid.width, height=grid.height))
 
 
-def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:
+def check_doubts(doubts: Sequence[str], card: ModelCard) -> None:
     """Refuse weights that nobody named for a scene unlike their training.
 
     Raises:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -59,7 +59,17 @@ from detection.imagery.footprints.probabilities import (
     measure_flips,
     name_classes,
 )
-from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint, Window
+from detection.imagery.footprints.records import (
+    AUTO,
+    INDEX,
+    STRIPS,
+    STRIPS_MOST,
+    DetectionFacts,
+    DetectionResult,
+    Footprint,
+    GridFacts,
+    Window,
+)
 from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
@@ -101,6 +111,7 @@ from detection.imagery.scene.strips import (
     writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
+from detection.imagery.weights_file import ModelCard
 from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
@@ -141,7 +152,7 @@ class OpenScene:
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
-def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dict[str, Any]:
+def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> DetectionResult:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
@@ -149,19 +160,6 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     nothing. One `out_dir` serves one run at a time.
 
     `payload`: see `options.DetectionOptions`; only `scene_path` is needed.
-
-    Returns:
-        weights (those that were used), named (whether somebody named them), refused (`auto`: weights that do not fit,
-        and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
-        unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
-        not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
-        (nodata that is declared nowhere), coarser_than_m (side of the scene's own pixels where `auto` read it on larger
-        ones, `resample_to_m`, since no network knows its own), borders (see `border.Border`), cloudy (windows beside
-        clouds), calibration (gain, offset, source), classes,
-        threshold, blend, tile, halo, dem (file and sha256, or its tiles), prior (see `prior.describe_prior`),
-        resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without
-        `out_dir` and with `later`), polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the
-        preview), warnings.
 
     Raises:
         DividedError: the scene is left to several workers (`options.strip_px`).
@@ -174,7 +172,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         return _choose(scene, options, progress)
 
 
-def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> dict[str, Any]:
+def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> DetectionResult:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, triage, progress))
@@ -182,7 +180,7 @@ def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> dict
 
 def _detect(
     scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
-) -> dict[str, Any]:
+) -> DetectionResult:
     """Find landslides by one set of weights, after others were refused."""
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
@@ -221,20 +219,21 @@ def _detect(
         chosen = passing.to_json() if passing else None
         if not valid:
             raise _explain_empty(opened, model)
-        flips: dict[str, Any] = {"flip_rate": None, "flip_pixels": 0}
+        flip_rate, flip_pixels = None, 0
         if plan.blend == "hann":
             least = threshold_steps(facts["threshold"])
             progress(JOINS, 0.0)
             with drawn.reading() as read:
-                flips = measure_flips(seen, segmenter, stretch, plan, steps.count, read, least, wants)
+                flip_rate, flip_pixels = measure_flips(seen, segmenter, stretch, plan, steps.count, read, least, wants)
         footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]), progress)
-        result = {
+        result: DetectionResult = {
             **facts,
             "weights": weights,
             **_describe_grid(grid, read_at),
             "valid_share": round(valid / (grid.width * grid.height), 6),
             "unreadable_share": round(opened.reader.unreadable_share, 6),
-            **flips,
+            "flip_rate": flip_rate,
+            "flip_pixels": flip_pixels,
             "passed_over": chosen,
             "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
             "qa": None,
@@ -255,7 +254,11 @@ def _detect(
             *cautions,
             *list_triage_cautions(chosen),
         ]
-        result["doubts"] = [*doubts, *describe_coarser(result), *opened.misplaced]
+        result["doubts"] = [
+            *doubts,
+            *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
+            *opened.misplaced,
+        ]
         _add_cautions(result, grid)
         _write(result, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
@@ -273,7 +276,7 @@ def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -
 
 
 def _write(
-    result: dict[str, Any],
+    result: DetectionResult,
     opened: OpenScene,
     steps: ByteRaster,
     work: Path,
@@ -340,9 +343,9 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
     options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
     model = _load(task.weights)
     plan = plan_tiles(model, options)
+    facts = _facts(scene, model, plan, options, None)
     # how the weights were chosen, and what lies below the footprints, decides nothing of the map
-    chosen = {name: task.facts[name] for name in ("named", "refused", "prior")}
-    facts = _facts(scene, model, plan, options, None) | chosen
+    facts = {**facts, **cast("DetectionFacts", {name: task.facts[name] for name in ("named", "refused", "prior")})}
     if not same_facts(task.facts, facts):
         raise SceneError(f"{scene.path}: it is not as it was when it was divided")
     found: list[str] = []
@@ -355,7 +358,7 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
     return found[0]
 
 
-def _describe_grid(grid: Grid, read_at: ReadAt | None) -> dict[str, Any]:
+def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
     return {
         "crs": grid.crs_name,
         "width": grid.width,
@@ -365,7 +368,7 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> dict[str, Any]:
     }
 
 
-def _add_cautions(result: dict[str, Any], grid: Grid) -> None:
+def _add_cautions(result: DetectionResult, grid: Grid) -> None:
     """Say with each outline why it is advice, as the service does with its rows."""
     polygons = result["polygons"]
     doubtful, cloudy = (
@@ -528,7 +531,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             if options.weights == AUTO
             else []
         )
-        coarser = {"resample_to_m": attempt.coarser_m, "coarser_than_m": opened.coarser_than_m}
+        coarser = describe_coarser(attempt.coarser_m, opened.coarser_than_m if attempt.coarser_m else None)
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
         segmenter = _make_segmenter(model)
@@ -553,7 +556,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
             "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
-            "warnings": [*opened.warnings, *doubts, *(describe_coarser(coarser) if attempt.coarser_m else [])],
+            "warnings": [*opened.warnings, *doubts, *coarser],
         }
 
 
@@ -599,8 +602,7 @@ def _facts(
     plan: TilingPlan,
     options: DetectionOptions,
     triage: TriageRequest | None,
-) -> dict[str, Any]:
-    """Everything that the result depends on: a stored result with the same facts is this one."""
+) -> DetectionFacts:
     prior = _find_prior(scene, options)
     threshold = None if isinstance(model, IndexModel) else options.threshold  # a probability; an index has none
     return {
@@ -636,7 +638,7 @@ def _describe_dem(scene: Scene) -> dict[str, Any] | None:
     return {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
 
 
-def _least_area_m2(card: Mapping[str, Any], options: DetectionOptions) -> float:
+def _least_area_m2(card: ModelCard, options: DetectionOptions) -> float:
     if options.minimum_area_m2 is not None:
         return options.minimum_area_m2
     return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
@@ -722,7 +724,7 @@ def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
 
 
 def _find_all(
-    steps: ByteRaster, opened: OpenScene, facts: Mapping[str, Any], linear: list[str], progress: Progress
+    steps: ByteRaster, opened: OpenScene, facts: DetectionFacts, linear: list[str], progress: Progress
 ) -> tuple[list[Footprint], dict[str, int]]:
     """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]

@@ -1,7 +1,7 @@
 """The probability map of a scene into a raster: in rows as they come, else in tiles, cropped where exact or blended."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, NamedTuple, Protocol
@@ -18,6 +18,7 @@ from detection.imagery.raster.tiling import compute_blend_weights, cut
 from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
+from detection.imagery.weights_file import ModelCard
 
 # Rows that are read at a time for a network that is shown a scene in rows: more than it sees above and below, and half
 # a block of most files, whose other half GDAL keeps. So many columns at most, so that memory follows no scene's size.
@@ -81,7 +82,7 @@ class TilingPlan:
         return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
-def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
+def make_plan(card: ModelCard, entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
     """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
     `card`: the model's card; `tile_px` is the side of the training patches.
@@ -97,7 +98,7 @@ def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int |
     return plan
 
 
-def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
+def name_classes(card: ModelCard) -> tuple[str, ...]:
     """Return the names of the classes from 1 on."""
     names = tuple(card.get("classes", ("landslide",)))
     if len(names) != int(card["network"]["classes"]) - 1 or len(names) > 250:
@@ -319,7 +320,7 @@ def measure_flips(
     read: Any,
     least: int,
     wants: Wants | None = None,
-) -> dict[str, float | int]:
+) -> tuple[float, int]:
     """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
 
     Args:
@@ -328,7 +329,7 @@ def measure_flips(
         least: smallest step that counts.
 
     Returns:
-        flip_rate and the pixels that were compared, in the middle of the scene.
+        That share, and how many pixels were compared, in the middle of the scene.
     """
     grid = reader.grid
     width, height = min(grid.width, FLIP_SIDE_PX), min(grid.height, FLIP_SIDE_PX)
@@ -340,7 +341,7 @@ def measure_flips(
         both = (known != NODATA) & (steps[0] != NODATA)
         flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))
         pixels += int(np.count_nonzero(both))
-    return {"flip_rate": round(flips / pixels, 6) if pixels else 0.0, "flip_pixels": pixels}
+    return round(flips / pixels, 6) if pixels else 0.0, pixels
 
 
 def bring_back(drawn: ByteRaster, steps: ByteRaster, reader: BandReader) -> int:

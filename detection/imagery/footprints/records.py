@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 from detection.whole_file import write_json
 from forecasting.message import Message, Template
@@ -127,6 +127,69 @@ class Footprint:
         """As JSON has it."""
         values = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
         return {**values, "bbox": list(self.bbox), "centroid": list(self.centroid)}
+
+
+class DetectionFacts(TypedDict):
+    """Everything that a result depends on: a stored one with the same facts is this one."""
+
+    scene_hash: str
+    model: str
+    model_hash: str
+    acquired_at: str
+    role: str
+    classes: list[str]
+    threshold: float
+    minimum_area_m2: float
+    blend: str
+    tile: int
+    halo: int
+    scale: float | None
+    offset: float | None
+    resample_to_m: float | None
+    triage: dict[str, Any] | None
+    dem: dict[str, Any] | None  # file and sha256, or its tiles
+    prior: dict[str, Any] | None  # see `prior.describe_prior`
+    slope_gate_deg: float | None
+    partial: bool
+    formats: list[str]
+    named: NotRequired[bool]  # whether somebody named the weights
+    refused: NotRequired[list[dict[str, Any]]]  # `auto`: weights that do not fit, and why
+    no_picture: NotRequired[str]  # why there is none
+    change: NotRequired[dict[str, Any] | None]  # since an earlier date
+
+
+class GridFacts(TypedDict):
+    """The grid of a result; `read_at`: that of the network (see `resized.ReadAt`), where it saw other pixels."""
+
+    crs: str
+    width: int
+    height: int
+    pixel_area_m2: float | None
+    read_at: dict[str, Any] | None
+
+
+class DetectionResult(DetectionFacts, GridFacts):
+    """What `detect` answers: the JSON of the record."""
+
+    weights: str  # those that were used
+    valid_share: float
+    unreadable_share: float
+    flip_rate: float | None
+    flip_pixels: int
+    passed_over: dict[str, Any] | None  # by triage
+    terrain: dict[str, float] | None
+    qa: dict[str, Any] | None  # see `quality.QualityCounts`; None without `out_dir` and with `later`
+    # why the scene lies outside of what the network was trained on, or where its place is not known well
+    doubts: list[str]
+    fills: list[float]  # nodata that is declared nowhere
+    borders: list[dict[str, Any]]  # see `border.Border`
+    cloudy: list[list[int]]  # windows beside clouds
+    calibration: dict[str, Any]  # gain, offset, source
+    # side of the scene's own pixels where `auto` read it on larger ones, since no network knows its own
+    coarser_than_m: float | None
+    warnings: list[str]
+    polygons: list[dict[str, Any]]  # see `Footprint`
+    outputs: dict[str, Any]  # name -> path, and `bounds` of the preview
 
 
 def find_coarser(doubts: Iterable[str]) -> str | None:

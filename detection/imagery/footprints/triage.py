@@ -16,6 +16,7 @@ from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch
+from detection.imagery.weights_file import ModelCard
 
 if TYPE_CHECKING:
     from detection.imagery.scene.reader import BandReader
@@ -43,7 +44,7 @@ class Triage:
         from detection.imagery.registry import CLASSIFIERS
 
         model = load_model(weights)
-        self.card: dict[str, Any] = model.card
+        self.card: ModelCard = model.card
         if self.card["network"]["name"] not in CLASSIFIERS:
             raise ModelError(f"{weights}: {self.card['network']['name']} is no network for triage")
         self.bands = model.bands
@@ -125,9 +126,7 @@ class SceneTriage:
         scale: factor from counts to that network's values, replaces its card's.
     """
 
-    def __init__(
-        self, request: TriageRequest, reader: Any, card: Mapping[str, Any], scale: float | None = None
-    ) -> None:
+    def __init__(self, request: TriageRequest, reader: Any, card: ModelCard, scale: float | None = None) -> None:
         self._triage = request.triage
         self.because = {"footprint": 0, "nodata": 0, "network": 0, "aside": 0}
         self.passed_over: list[tuple[int, int, int, int]] = []
@@ -227,7 +226,7 @@ def _choose(bands: tuple[str, ...], names: Sequence[str]) -> list[int]:
     return [list(names).index(band) for band in bands]
 
 
-def _window_px(card: Mapping[str, Any], grid: Grid) -> int:
+def _window_px(card: ModelCard, grid: Grid) -> int:
     """Side of a training tile on the grid of the scene."""
     side_px = int(card["tile_px"])
     if not grid.placed:

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.footprints.probabilities import tile_origins
-from detection.imagery.footprints.records import Window
+from detection.imagery.footprints.records import DetectionResult, Window
 from detection.imagery.raster.tiling import cut
 
 
-def list_unseen(result: Mapping[str, Any]) -> list[Window]:
+def list_unseen(result: DetectionResult) -> list[Window]:
     """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
 
     Where the network saw other pixels (`read_at`), a pixel of which it saw a part is one that it did not see.
@@ -32,7 +32,7 @@ def list_unseen(result: Mapping[str, Any]) -> list[Window]:
     passed = {tuple(window) for window in (result.get("passed_over") or {}).get("windows", ())}
     if not passed:
         return []
-    own = result.get("read_at") or result
+    own: Mapping[str, Any] = result.get("read_at") or result
     width, height = int(own["width"]), int(own["height"])
     pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)
     owned = [(own, read in passed) for read, own in pairs]

@@ -1,8 +1,7 @@
 """From counts in a file to the values that a network was trained on: the stretch contract of a model's card."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate
 from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS, holds_at
+from detection.imagery.weights_file import ModelCard
 
 # Pixels of a strip held at a time.
 STRIP_PX = 1 << 21
@@ -147,7 +147,7 @@ class RadiometricStretch:
 
 def measure_stretch(
     reader: BandReader,
-    card: Mapping[str, Any],
+    card: ModelCard,
     scale: float | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> RadiometricStretch:
@@ -340,7 +340,7 @@ def find_pixel_m(grid: Grid) -> float | None:
     return geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
 
 
-def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:
+def _match_means(sample: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
     """Factors that bring the mean of every band to that of the training."""
     means = sample.mean(axis=1, dtype=np.float64)
     for name, mean in zip(card["bands"], means, strict=True):
@@ -365,7 +365,7 @@ def sample_pixels(reader: BandReader) -> NDArray[np.float32]:
     raise NoValidPixelsError("all pixels of the scene are nodata")
 
 
-def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card: Mapping[str, Any]) -> None:
+def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card: ModelCard) -> None:
     ranges = card["normalisation"]["value_range"]
     if len(ranges) != len(factors):
         raise ModelError(f"the card of {card['name']} has ranges of other bands")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from detection.imagery.raster.areas import geodesic_pixel_m2, resample_grid
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.reader import BandReader
+from detection.imagery.weights_file import ModelCard
 from forecasting.message import Figure, Message, Template
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -35,7 +36,7 @@ LEAST_SHARE: Final = 1e-6
 STRIP_PX: Final = 1 << 20
 
 
-def find_pixels(pixel_m: float, card: Mapping[str, Any]) -> float | None:
+def find_pixels(pixel_m: float, card: ModelCard) -> float | None:
     """Return the pixel size in metres that an image is brought to for a network; None where it is read as it is.
 
     `card`: `other_pixels` says from which sizes an image may be brought to those of its training.
@@ -82,7 +83,7 @@ class ResizedReader:
         return resample(self._reader.read, self._reader.grid, self.grid, (column, row, width, height))
 
 
-def fit_pixels(reader: BandReader, card: Mapping[str, Any]) -> tuple[BandReader, ReadAt | None]:
+def fit_pixels(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt | None]:
     """Return what the network reads: the scene itself, or the scene on other pixels, and on which."""
     pixel_m = find_pixels(geodesic_pixel_m2(reader.grid) ** 0.5, card) if reader.grid.placed else None
     if pixel_m is None:
@@ -92,7 +93,7 @@ def fit_pixels(reader: BandReader, card: Mapping[str, Any]) -> tuple[BandReader,
     return cast("BandReader", ResizedReader(reader, grid)), read_at
 
 
-def describe_pixels(read_at: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message:
+def describe_pixels(read_at: Mapping[str, Any], grid: Grid, card: ModelCard) -> Message:
     """Say at which pixels a scene was read that has others."""
     pixel_m, trained_m, at_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"]), read_at["pixel_m"]
     if pixel_m < trained_m:

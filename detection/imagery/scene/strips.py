@@ -44,7 +44,7 @@ class DividedError(Exception):
 class StripTask:
     """What every strip of a scene is drawn by: the facts of the result, the weights, and the stretch."""
 
-    facts: dict[str, Any]
+    facts: Mapping[str, Any]
     weights: str
     stretch: RadiometricStretch
 
@@ -190,6 +190,6 @@ def _read_piece(file: BinaryIO, maps: int, height: int, width: int) -> tuple[NDA
     return np.frombuffer(plain, np.uint8).reshape(bands, high, wide), column, row
 
 
-def same_facts(kept: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def same_facts(kept: Mapping[str, object], now: Mapping[str, object]) -> bool:
     """Whether a scene and all that reads it are those that the strips are of."""
     return bool(dict(kept) == json.loads(json.dumps(now)))

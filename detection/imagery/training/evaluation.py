@@ -18,6 +18,7 @@ from detection.imagery.training.scoring import ScoringResult, compare, pool_bloc
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
 from detection.imagery.training.worst_cases import draw_sheet
+from detection.imagery.weights_file import ModelCard
 
 log = logging.getLogger(__name__)
 FOLDS = 3
@@ -112,7 +113,7 @@ def _score_simple_maps(
     scored: ScoringResult,
     train: Patches,
     test: Patches,
-    card: dict[str, Any],
+    card: ModelCard,
     resize_px: int | None,
     *,
     in_turn: bool,
@@ -193,7 +194,7 @@ def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(np.unique(folders, return_inverse=True)[1])
 
 
-def _find_fitted(test: Patches, card: dict[str, Any], fitted_on: int) -> dict[str, Any]:
+def _find_fitted(test: Patches, card: ModelCard, fitted_on: int) -> dict[str, Any]:
     """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on at least."""
     digest = test.fingerprint()
     whole = digest == card["data"].get("train_sha256")

@@ -12,6 +12,7 @@ from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import TrainingRecipe, show_by
 from detection.imagery.training.seen import write_seen
+from detection.imagery.weights_file import ModelCard, weights_path
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
@@ -28,7 +29,7 @@ def run_recipe(
     data_folder: Path | None = None,
     *,
     hooks: "Hooks | None" = None,
-) -> dict[str, Any]:
+) -> ModelCard:
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
     Args:
@@ -44,7 +45,6 @@ def run_recipe(
     from detection.imagery.training.domain import describe
     from detection.imagery.training.pictures import write_curve
     from detection.imagery.training.steadiness import measure_steadiness
-    from detection.imagery.weights_file import weights_path
 
     settings, begun = recipe.settings(), None
     if settings.start:

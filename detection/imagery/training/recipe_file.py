@@ -1,7 +1,7 @@
 """A training recipe: a TOML file that says data, network, radiometry and seed."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.scene.radiometry import UNITS
+from detection.imagery.weights_file import RadiometrySpec
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import ImageryTrainingSettings
@@ -28,7 +29,7 @@ class TrainingRecipe:
     bands: tuple[str, ...]
     seed: int
     data: dict[str, Any]
-    radiometry: dict[str, Any]
+    radiometry: RadiometrySpec
     training: dict[str, Any]
     text: str = ""
 
@@ -96,7 +97,7 @@ def read_parts(recipe: TrainingRecipe, data_folder: Path | None) -> tuple[Patche
     return open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
 
 
-def show_by(radiometry: Mapping[str, Any]) -> Callable[[Patches], Patches]:
+def show_by(radiometry: RadiometrySpec) -> Callable[[Patches], Patches]:
     """Return what turns patches, in the unit of their files, into those that the network is shown.
 
     Only `local-standard` changes them: the others are the unit of the files, or what a scene is brought to.

@@ -19,6 +19,7 @@ from detection.imagery.training.model_card import read_normalisation, render_car
 from detection.imagery.training.recipe_file import show_by
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from detection.imagery.training.seen import write_seen
+from detection.imagery.weights_file import ModelCard
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
@@ -108,7 +109,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         normalisation=normalisation,
         native=(native, show),
     )
-    news = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
+    news: ModelCard = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
     changed = replace(model, network=candidate.network, card={**card, **news})
     gate = compare_candidate(
         [(_map(m, judging), _map(m, patches.take(held_back))) for m in (changed, model)],
@@ -123,7 +124,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         "redrawn": sum(r.verdict == "redraw" for r in reviews),
     }
     out = Path(payload["out"])
-    new_card = {
+    new_card: ModelCard = {
         **card,
         **news,
         "name": f"{card['name']}-reviewed",
@@ -244,7 +245,7 @@ def _corner(outline: Any, side: int, grid: Any) -> tuple[int, int]:
     return max(0, min(column, grid.width - side)), max(0, min(row, grid.height - side))
 
 
-def _own_parts(card: Mapping[str, Any], bands: tuple[str, ...], data: Any) -> tuple[Patches, Patches]:
+def _own_parts(card: ModelCard, bands: tuple[str, ...], data: Any) -> tuple[Patches, Patches]:
     """The train and the test part of the weights' own data."""
     folder = Path(data) if data else None
     parts = open_data(card["data"]["recipe"], bands, int(card["training"]["seed"]), folder)

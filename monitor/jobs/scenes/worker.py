@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace
+from detection.imagery.footprints.records import INDEX, Circle, DetectionResult, MeasuredPlace
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
@@ -142,7 +142,7 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
 
 
 def _read_by_index(
-    answer: dict[str, Any],
+    answer: DetectionResult,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     replaced: Sequence[tasks.KnownVersion],
@@ -172,7 +172,7 @@ def _add_index(
 
 
 def _make_result(
-    answer: dict[str, Any],
+    answer: DetectionResult,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     judged: Sequence[tasks.DateAssessment],
@@ -202,7 +202,7 @@ def _make_result(
         outputs=answer["outputs"],
         polygons=tuple(map(_outline, own.outlines)),
         weights_path="",
-        card=dict(CARD),
+        card=CARD.copy(),
         judgements=tuple(judged),
         series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)),
@@ -213,7 +213,7 @@ def _make_result(
     )
 
 
-def _check_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str | None]:
+def _check_own(answer: DetectionResult, own: Sequence[str]) -> dict[str, str | None]:
     """Of each network of one's own that was asked, by its hash, why it cannot be run; None where it can.
 
     Files that are not sound are left out: they are looked at by themselves.
