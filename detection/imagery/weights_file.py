@@ -31,7 +31,7 @@ class RadiometrySpec(TypedDict, total=False):
     block_px: int
 
 
-class Normalisation(TypedDict, total=False):
+class NormalisationSpec(TypedDict, total=False):
     """Of the model values of the training, by band."""
 
     mean: list[float]
@@ -99,7 +99,7 @@ class ModelCard(TypedDict, total=False):
     tile_px: int
     resize_px: int | None
     radiometry: RadiometrySpec
-    normalisation: Normalisation
+    normalisation: NormalisationSpec
     threshold: float
     temperature: float
     calibration: dict[str, float | None]

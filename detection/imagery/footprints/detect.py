@@ -1,7 +1,7 @@
 """A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,12 +46,13 @@ from detection.imagery.footprints.outputs import (
     write_first,
     write_outputs,
 )
-from detection.imagery.footprints.polygons import find_footprints, threshold_steps
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints, threshold_steps
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.footprints.probabilities import (
     COLUMNS,
     PART_ROWS,
     Classifier,
+    MappingRun,
     TilingPlan,
     bring_back,
     make_plan,
@@ -84,7 +85,7 @@ from detection.imagery.scene.border import Border, list_doubtful, set_aside_bord
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch, sample_pixels
-from detection.imagery.scene.reader import BandReader, open_scene
+from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
 from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import (
@@ -201,9 +202,9 @@ def _detect(
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         report = partial(progress, BRIGHTNESS)
         stretch, doubts = _measure(opened, seen, model, refused, options, report, doubted=doubted)
-        segmenter = _make_segmenter(model)
         passing = SceneTriage(triage, seen, model.card, options.scale) if triage else None
         wants = passing.wants if passing else None
+        run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, wants)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
         strips = _find_strips(model, plan, seen.grid, options)
         folder = _divide(strips, options, StripTask(facts, weights, stretch))
@@ -213,7 +214,7 @@ def _detect(
                 size = steps.count, seen.grid.height, seen.grid.width
                 valid = join_strips(folder, len(strips), size, NODATA, write, report)
             else:
-                valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, report, wants)
+                valid = map_scene(run, write, report)
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.to_json() if passing else None
@@ -224,7 +225,7 @@ def _detect(
             least = threshold_steps(facts["threshold"])
             progress(JOINS, 0.0)
             with drawn.reading() as read:
-                flip_rate, flip_pixels = measure_flips(seen, segmenter, stretch, plan, steps.count, read, least, wants)
+                flip_rate, flip_pixels = measure_flips(run, read, least)
         footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]), progress)
         result: DetectionResult = {
             **facts,
@@ -353,8 +354,8 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
         seen = _set_aside(opened, model, options, work)[0]
         rows = _find_strips(model, plan, seen.grid, options)[number]
         with writing_strip(folder / name_strip(number), found) as write:
-            classes = len(facts["classes"])
-            map_scene(seen, _make_segmenter(model), task.stretch, plan, classes, write, lambda _: None, rows=rows)
+            run = MappingRun(seen, _make_segmenter(model), task.stretch, plan, len(facts["classes"]))
+            map_scene(run, write, lambda _: None, rows)
     return found[0]
 
 
@@ -655,7 +656,7 @@ def _open(
 ) -> Iterator[OpenScene]:
     """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
 
-    `keeping`: see `BandReader`.
+    `keeping`: see `ReaderOptions`.
     """
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
@@ -663,10 +664,7 @@ def _open(
     with ExitStack() as stack:
         terrain, masks = None, list_masks(scene)
         notes: list[str] = []
-        taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
-        grid, own_m = _find_grid(scene, names, options, taken)
-        if options.resample_to_m:
-            taken |= {"grid": grid, "keeping": keeping}
+        grid, own_m = _find_grid(scene, names, options)
         if grid:
             check(grid)
         if scene.aoi and grid:
@@ -674,26 +672,39 @@ def _open(
         if scene.dem and grid and grid.placed:
             terrain = stack.enter_context(open_terrain(scene.dem, grid, work, names))
         reader = stack.enter_context(
-            open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
+            open_scene(
+                scene,
+                names,
+                masks=masks,
+                grid=grid if options.resample_to_m else None,
+                terrain=terrain,
+                options=replace(
+                    _read_by(options), partial=options.partial, keeping=keeping if options.resample_to_m else None
+                ),
+            )
         )
         check(reader.grid)
         prior = None
         if (below := _find_prior(scene, options)) and reader.grid.placed:
-            prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
+            prior = stack.enter_context(
+                BandReader({"prior": (below, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
+            )
         placing, misplaced = _list_placing(scene, names)
         notes += () if terrain is None else terrain.notes
         warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
         yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
 
 
-def _find_grid(
-    scene: Scene, names: tuple[str, ...], options: DetectionOptions, taken: Mapping[str, Any]
-) -> tuple[Grid | None, float | None]:
+def _read_by(options: DetectionOptions) -> ReaderOptions:
+    return ReaderOptions(ungeoreferenced=options.allow_ungeoreferenced, limits=options.limits)
+
+
+def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) -> tuple[Grid | None, float | None]:
     """The grid that terrain, area of interest or wanted pixels need first; the side of its own pixels if resampled."""
     if not (scene.dem or scene.aoi or options.resample_to_m):
         return None, None
     files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
-    with open_scene(scene, files, masks=(), **taken) as first:
+    with open_scene(scene, files, masks=(), options=_read_by(options)) as first:
         grid = first.grid
     if not options.resample_to_m:
         return grid, None
@@ -752,14 +763,16 @@ def _find_all(
             for footprint in find_footprints(
                 read_class,
                 steps.grid,
-                threshold=facts["threshold"],
-                minimum_area_m2=facts["minimum_area_m2"],
-                minimum_hole_m2=facts["minimum_area_m2"],
-                identity=f"{facts['scene_hash']}:{facts['model_hash']}",
-                sampler=opened.sampler,
-                kind=kind,
-                linear=kind in linear,
-                on_small=count_small,
+                OutlineRule(
+                    threshold=facts["threshold"],
+                    minimum_area_m2=facts["minimum_area_m2"],
+                    minimum_hole_m2=facts["minimum_area_m2"],
+                    identity=f"{facts['scene_hash']}:{facts['model_hash']}",
+                    kind=kind,
+                    linear=kind in linear,
+                ),
+                opened.sampler,
+                count_small,
             ):
                 slope = footprint.mean_slope_deg
                 if footprint.hugs_nodata:

@@ -18,7 +18,7 @@ from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
-from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.preview import paint_signed
 from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.raster.components import NODATA
@@ -382,11 +382,7 @@ def _list_zones(
                 for one in find_footprints(
                     lambda *box, number=band: read(*box, number),
                     source.grid,
-                    threshold=0.5,
-                    minimum_area_m2=minimum_area_m2,
-                    minimum_hole_m2=0.0,
-                    identity="velocity",
-                    kind=kind,
+                    OutlineRule(0.5, minimum_area_m2, 0.0, "velocity", kind),
                     on_small=count,
                 )
             ]
