@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from detection.imagery.change.records import FootprintChange, KnownOutline, PlacedOutline, StoredDate
 from detection.imagery.footprints.records import Box, DoubtfulTile, Window
-from detection.imagery.weights_file import ModelCard
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
 from monitor.jobs.scenes.proximity import Place
@@ -160,7 +159,7 @@ class ReadScene:
     outputs: dict[str, Any]
     polygons: tuple[PlacedOutline, ...]
     weights_path: str
-    card: ModelCard | dict[str, Any]  # of radar: what measures it
+    card: dict[str, Any]
     judgements: tuple[DateAssessment, ...]
     series: tuple[PlaceValue, ...] = ()
     replaced: tuple[str, ...] = ()

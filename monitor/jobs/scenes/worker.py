@@ -136,7 +136,7 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     return replace(
         read,
         weights_path=str(weights_path(used)),
-        card=load_model(used).card,
+        card=dict(load_model(used).card),
         doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
     )
 
@@ -202,7 +202,7 @@ def _make_result(
         outputs=answer["outputs"],
         polygons=tuple(map(_outline, own.outlines)),
         weights_path="",
-        card=CARD.copy(),
+        card=dict(CARD),
         judgements=tuple(judged),
         series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)),
