@@ -84,6 +84,47 @@ class TrainingDomain(TypedDict, total=False):
     counts_as_they_came: bool
 
 
+class ScoreDifference(TypedDict):
+    """F1 of one map less that of another, on the same images."""
+
+    difference: float | None
+    interval: list[float] | None  # 95 %
+    carries: bool  # whether the interval leaves out 0
+
+
+class Gate(TypedDict, total=False):
+    """Whether weights may be loaded (`passed`), and why; figures beside the reasons."""
+
+    passed: bool
+    put_to_use: bool
+    verdict: str
+    reasons: list[str]
+    f1: dict[str, float]
+    interval: list[float] | None
+    less_logistic: ScoreDifference
+    less_idle: dict[str, Any]  # a `ScoreDifference`, and which map it is
+    blocks: int
+    blocks_with_landslides: int
+    tiles: int
+    held: dict[str, Any]  # a `ScoreDifference`, and the scores
+    reviews: dict[str, Any]
+
+
+class DataTable(TypedDict, total=False):
+    """The table `[data]` of a recipe."""
+
+    source: str
+    folder: str
+    size_px: int
+    test_part: str
+    train: int  # of drawn scenes: how many
+    test: int
+    bands: list[str]
+    pixel_size_m: float
+    landslide: int
+    test_regions: list[str]
+
+
 class ModelCard(TypedDict, total=False):
     """The JSON card beside weights; `CARD_KEYS` are always there, and fit `FIELDS` once it is read."""
 
@@ -114,7 +155,7 @@ class ModelCard(TypedDict, total=False):
     history: list[dict[str, float]]  # by epoch
     limits: list[str]
     index: str  # where there is no network: the formula
-    gate: dict[str, Any]
+    gate: Gate
     learnt: dict[str, Any]  # from outlines of one's own
     reviews: dict[str, int]
     from_model_hash: str

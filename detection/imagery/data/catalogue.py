@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import TrainingRecipeError
+from detection.imagery.weights_file import DataTable
 
 COMMON = ("source", "folder", "size_px", "test_part")
 
@@ -25,7 +25,7 @@ class LabelledDataSet:
     # why nobody knows when the images were taken, where the files do not say it
     undated: str = "not stated by the data set"
 
-    def read(self, folder: Path, part: str, data: dict[str, Any]) -> Patches:
+    def read(self, folder: Path, part: str, data: DataTable) -> Patches:
         """Read one part by the table `[data]` of a recipe."""
         module, name = self.reader.split(":")
         options = {
@@ -116,7 +116,7 @@ SOURCES: dict[str, LabelledDataSet] = {
 }
 
 
-def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
+def find_pixel_size(data: DataTable, native: Patches) -> float:
     """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
 
     Args:
@@ -136,7 +136,7 @@ def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
     return float(f"{native.pixel_size_m * shrunk:.4g}")
 
 
-def check_data(data: dict[str, Any], where: str) -> LabelledDataSet:
+def check_data(data: DataTable, where: str) -> LabelledDataSet:
     """Return the source a recipe's `[data]` names.
 
     Raises:
@@ -151,7 +151,7 @@ def check_data(data: dict[str, Any], where: str) -> LabelledDataSet:
     return SOURCES[name]
 
 
-def open_data(data: dict[str, Any], bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
+def open_data(data: DataTable, bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
     """Return the train and test part of a recipe's `[data]`, at native sizes.
 
     `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).

@@ -18,7 +18,7 @@ from detection.imagery.training.scoring import ScoringResult, compare, pool_bloc
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
 from detection.imagery.training.worst_cases import draw_sheet
-from detection.imagery.weights_file import ModelCard
+from detection.imagery.weights_file import DataTable, ModelCard
 
 log = logging.getLogger(__name__)
 FOLDS = 3
@@ -29,7 +29,7 @@ def score_weights(
     weights: str,
     data_folder: Path | None,
     *,
-    data: dict[str, Any] | None = None,
+    data: DataTable | None = None,
     threshold: float | None = None,
     simple: bool = False,
     sheet: Path | None = None,

@@ -13,7 +13,7 @@ from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.scene.radiometry import UNITS
-from detection.imagery.weights_file import RadiometrySpec
+from detection.imagery.weights_file import DataTable, RadiometrySpec
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import ImageryTrainingSettings
@@ -28,7 +28,7 @@ class TrainingRecipe:
     name: str
     bands: tuple[str, ...]
     seed: int
-    data: dict[str, Any]
+    data: DataTable
     radiometry: RadiometrySpec
     training: dict[str, Any]
     text: str = ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import AUTO
-from detection.imagery.weights_file import is_same
+from detection.imagery.weights_file import DataTable, is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
 from monitor.decision.criteria.proofs import OUTLINES, check_outlines, needs_proof
@@ -171,9 +171,11 @@ def score(
         raise typer.BadParameter(
             "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
         )
-    named: dict[str, Any] = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
-    named |= {} if landslide is None else {"landslide": landslide}
-    table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
+    table: DataTable | None = None
+    if layout is not None:
+        table = {"source": layout, "folder": folder or "", "test_part": part}
+        table |= {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+        table |= {} if landslide is None else {"landslide": landslide}
     answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None, sheet=sheet)
     proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
