@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from detection.imagery.errors import (
     BandMissingError,
@@ -26,6 +26,7 @@ from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product, is_product
+from detection.imagery.scene.products.texts import SceneManifest
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
@@ -145,7 +146,7 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
         own = _read_manifest(path / MANIFEST)  # a product that lists its files says nothing of what lies beside it
         if not own.get("files") and own.get("complete") is not True:
             return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
-    companions = {key: content[key] for key in COMPANIONS if key in content}
+    companions = {key: value for key in COMPANIONS if (value := content.get(key)) is not None}
     for name, value in (*content.get("bands", {}).items(), *companions.items()):
         file = _entry(path, name, value).path
         if not file.is_file():
@@ -219,7 +220,7 @@ def hash_file(path: Path) -> str:
     return digest
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> SceneManifest:
     try:
         with path.open("rb") as file:
             text = file.read(MANIFEST_BYTES + 1)
@@ -235,7 +236,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     for key in ("bands", "files", "sar"):
         if not isinstance(content.get(key, {}), dict):
             raise ManifestError(f"{path}: [{key}] must be a table")
-    return content
+    return cast("SceneManifest", content)
 
 
 def _entry(folder: Path, name: str, value: Any) -> Band:
@@ -251,7 +252,7 @@ def _entry(folder: Path, name: str, value: Any) -> Band:
     return Band(path, index)
 
 
-def _describe(folder: Path) -> dict[str, Any] | None:
+def _describe(folder: Path) -> SceneManifest | None:
     """What the manifest of a folder says, and for the rest the product that lies in it; None where there is neither.
 
     A manifest that names bands and offset stands alone beside a product that cannot be used.
@@ -269,9 +270,9 @@ def _describe(folder: Path) -> dict[str, Any] | None:
     return stated if product is None else _complete(stated, product, manifest)
 
 
-def _complete(stated: dict[str, Any], product: dict[str, Any], manifest: Path) -> dict[str, Any]:
+def _complete(stated: SceneManifest, product: SceneManifest, manifest: Path) -> SceneManifest:
     """What a manifest says, and a product for the rest; scale and offset of a product are those of its own files."""
-    content = product | stated | {"files": product.get("files", {}) | stated.get("files", {})}
+    content: SceneManifest = {**product, **stated, "files": product.get("files", {}) | stated.get("files", {})}
     if "offset" in stated:
         content["calibration"] = MANIFEST
     own = set(product.get("counts", ())) or {_file_in(value) for value in product["bands"].values()}
@@ -283,7 +284,7 @@ def _complete(stated: dict[str, Any], product: dict[str, Any], manifest: Path) -
             f"{manifest}: [bands] names files of the product and others, which may differ in scale; say `offset`"
         )
     of_files = {"gain", "nodata", *(() if "offset" in stated else ("offset", "calibration"))}
-    return {key: value for key, value in content.items() if key not in of_files}
+    return cast("SceneManifest", {key: value for key, value in content.items() if key not in of_files})
 
 
 def _file_in(value: Any) -> str:
@@ -318,7 +319,7 @@ def _read_folder(folder: Path) -> Scene:
             raise ManifestError(f"{folder}: values times {gain:g} are no counts of reflectance; write a {MANIFEST}")
         calibration = CountCalibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
     companions: dict[str, Any] = {
-        name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content
+        name: _entry(folder, name, value).path for name in COMPANIONS if (value := content.get(name)) is not None
     }
     return Scene(
         path=folder,
