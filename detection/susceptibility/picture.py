@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_png
 from detection.susceptibility.model import CLASSES
-from detection.susceptibility.records import PictureRequest, PictureResult, read_shown
+from detection.susceptibility.records import PictureRequest, PictureResult, ShownMap, read_shown
 from detection.whole_file import replacing
 
 LONGEST_PX: Final = 1000
@@ -24,15 +24,12 @@ HATCH: Final = "#6e6e6e"
 OUTSIDE_BAND: Final = 4
 
 
-def draw_picture(path: Path, out: Path) -> dict[str, Any]:
+def draw_picture(path: Path, out: Path) -> ShownMap:
     """Draw a susceptibility raster in longitude and latitude.
 
     A raster that is no map of ours has no bounds of classes: a fifth of its area is in each then.
 
     `path`: the raster, probability in band 1.
-
-    Returns:
-        `describe_prior`, with bounds (west, south, east, north) and classes (name, colour, least, most).
 
     Raises:
         ImageryError: no raster that can be read, or one without any value.
@@ -61,7 +58,8 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
     write_png(out, image)
     a, _, west, _, e, north = frame.transform[:6]
     edges = [0.0, *(float(one) for one in bounds), 1.0]
-    return {
+    found = {
+        "path": str(path),
         **describe_prior(path),
         "bounds": [west, north + e * frame.height, west + a * frame.width, north],
         "classes": [
@@ -69,9 +67,10 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
             for k, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True))
         ],
     }
+    return cast("ShownMap", found)
 
 
-def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
+def show_map(path: Path, out: Path, *, anew: bool = False) -> ShownMap:
     """Draw a map for the page, and write what was drawn beside it; the same map as before is left as it lies.
 
     `anew`: a person takes what lies at `path` now, whatever lay there.
@@ -88,7 +87,7 @@ def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
             f"{path}: another map than the one in use (sha256 {sha256[:12]}, it was {str(known['sha256'])[:12]}); "
             "`slopeward map susceptibility SITE` takes it"
         )
-    drawn = {"path": str(path), **draw_picture(path, out)}
+    drawn = draw_picture(path, out)
     with replacing(out.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(drawn, ensure_ascii=False), encoding="utf-8")
     return drawn
