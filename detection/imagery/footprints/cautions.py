@@ -125,7 +125,7 @@ def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: DetectionRes
     """Size of the pixels and season beside those of the training."""
     by_index = card["name"] == INDEX
     if result["read_at"]:
-        yield describe_pixels(result["read_at"], grid, card)
+        yield describe_pixels(result["read_at"]["pixel_m"], grid, card)
     elif result["pixel_area_m2"] and not by_index:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:

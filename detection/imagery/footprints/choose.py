@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from detection.imagery.errors import (
     BandMissingError,
@@ -17,7 +17,7 @@ from detection.imagery.errors import (
 )
 from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.footprints.options import DetectionOptions
-from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.footprints.records import AUTO, INDEX, RefusalFacts
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
@@ -61,7 +61,7 @@ class WeightsRefusal(NamedTuple):
     broken: bool = False
     mend: Message | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RefusalFacts:
         """As JSON has it; what serves instead follows from it."""
         return {"weights": self.weights, "why": self.why, "broken": self.broken}
 

@@ -65,6 +65,7 @@ from detection.imagery.footprints.records import (
     INDEX,
     STRIPS,
     STRIPS_MOST,
+    DemFacts,
     DetectionFacts,
     DetectionResult,
     Footprint,
@@ -630,8 +631,7 @@ def _facts(
     }
 
 
-def _describe_dem(scene: Scene) -> dict[str, Any] | None:
-    """Which elevation model lies below a scene: file and digest, or those of its tiles."""
+def _describe_dem(scene: Scene) -> DemFacts | None:
     if scene.dem is None:
         return None
     if scene.dem_tiles:

@@ -26,7 +26,14 @@ from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
 from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, QualityCounts, flag_pixels
-from detection.imagery.footprints.records import MAKING, NOT_MADE, DetectionResult, SceneFilesRequest, SceneFilesResult
+from detection.imagery.footprints.records import (
+    MAKING,
+    NOT_MADE,
+    DetectionResult,
+    QualityShare,
+    SceneFilesRequest,
+    SceneFilesResult,
+)
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
@@ -323,7 +330,7 @@ def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
 
 def _write_flags(
     steps: ByteRaster, unreadable: Collection[tuple[int, int]], work: Path
-) -> tuple[ByteRaster, dict[str, Any]]:
+) -> tuple[ByteRaster, QualityShare]:
     flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), QualityCounts()
     with steps.reading() as read, flags.writing() as write:
         for row, values in flag_pixels(read, steps.grid, unreadable, tally):

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.imagery.footprints.records import QualityShare
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.reader import CELL_PX
@@ -26,7 +26,7 @@ class QualityCounts:
     valid: int = 0  # pixels with a probability
     edge: int = 0  # of them, those at an edge
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> QualityShare:
         """Return what stands in the record."""
         share = round(self.edge / self.valid, 6) if self.valid else 0.0
         return {"edge_px": EDGE_PX, "edge_share": share}

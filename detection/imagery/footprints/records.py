@@ -129,6 +129,48 @@ class Footprint:
         return {**values, "bbox": list(self.bbox), "centroid": list(self.centroid)}
 
 
+class TriageFacts(TypedDict):
+    """What a result depends on where tiles are chosen by triage: the network, and where it is not asked."""
+
+    model: str
+    model_hash: str
+    known: int
+    known_sha256: str
+
+
+class TriageRecord(TypedDict):
+    """How many tiles there were, which were passed over, and why the others were not."""
+
+    tiles: int
+    passed_over: int
+    looked_at: dict[str, int]  # by reason
+    windows: list[list[int]]
+    aside: str | None  # why triage had no word
+
+
+class RefusalFacts(TypedDict):
+    """Weights that were not used, see `choose.WeightsRefusal`."""
+
+    weights: str
+    why: str
+    broken: bool
+
+
+class DemFacts(TypedDict, total=False):
+    """Which elevation model lies below a scene: file and digest, or those of its tiles."""
+
+    file: str
+    sha256: str
+    tiles: list[dict[str, str]]
+
+
+class QualityShare(TypedDict):
+    """How wide the edge of a scene is whose probabilities rest on half of what the network needs, and its share."""
+
+    edge_px: int
+    edge_share: float
+
+
 class DetectionFacts(TypedDict):
     """Everything that a result depends on: a stored one with the same facts is this one."""
 
@@ -146,14 +188,14 @@ class DetectionFacts(TypedDict):
     scale: float | None
     offset: float | None
     resample_to_m: float | None
-    triage: dict[str, Any] | None
-    dem: dict[str, Any] | None  # file and sha256, or its tiles
+    triage: TriageFacts | None
+    dem: DemFacts | None
     prior: dict[str, Any] | None  # see `prior.describe_prior`
     slope_gate_deg: float | None
     partial: bool
     formats: list[str]
     named: NotRequired[bool]  # whether somebody named the weights
-    refused: NotRequired[list[dict[str, Any]]]  # `auto`: weights that do not fit, and why
+    refused: NotRequired[list[RefusalFacts]]  # `auto`: weights that do not fit, and why
     no_picture: NotRequired[str]  # why there is none
     change: NotRequired[dict[str, Any] | None]  # since an earlier date
 
@@ -176,9 +218,9 @@ class DetectionResult(DetectionFacts, GridFacts):
     unreadable_share: float
     flip_rate: float | None
     flip_pixels: int
-    passed_over: dict[str, Any] | None  # by triage
+    passed_over: TriageRecord | None
     terrain: dict[str, float] | None
-    qa: dict[str, Any] | None  # see `quality.QualityCounts`; None without `out_dir` and with `later`
+    qa: QualityShare | None  # None without `out_dir` and with `later`
     # why the scene lies outside of what the network was trained on, or where its place is not known well
     doubts: list[str]
     fills: list[float]  # nodata that is declared nowhere

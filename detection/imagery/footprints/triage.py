@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ModelError, RadiometryError
 from detection.imagery.footprints.cautions import PIXEL_RATIO
+from detection.imagery.footprints.records import TriageFacts, TriageRecord
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch
@@ -86,7 +87,7 @@ class TriageRequest:
     triage: Triage
     known: tuple[Box, ...]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> TriageFacts:
         """What a result depends on."""
         text = json.dumps(self.known)
         return {
@@ -179,7 +180,7 @@ class SceneTriage:
                 return "network"
         return None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TriageRecord:
         """For the record and the log: how many tiles there were, which were passed over, why the others were not."""
         for window in self.passed_over:
             log.info("tile at column %d, row %d (%d x %d px) passed over by triage", *window)
@@ -198,7 +199,7 @@ class SceneTriage:
             raise ModelError(f"pixels of {pixel_m:.3g} m, it was trained at {trained_m:g} m")
 
 
-def list_triage_cautions(record: Mapping[str, Any] | None) -> list[str]:
+def list_triage_cautions(record: TriageRecord | None) -> list[str]:
     """What one must know of a result whose tiles were chosen by triage."""
     if record is None:
         return []

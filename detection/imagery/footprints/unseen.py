@@ -29,9 +29,9 @@ def list_unseen(result: DetectionResult) -> list[Window]:
     >>> list_unseen({"passed_over": told, "blend": "hann", "tile": 32, "halo": 0, "width": 64, "height": 32})
     [(0, 0, 16, 32)]
     """
-    passed = {tuple(window) for window in (result.get("passed_over") or {}).get("windows", ())}
-    if not passed:
+    if not (triage := result.get("passed_over")) or not triage["windows"]:
         return []
+    passed = {tuple(window) for window in triage["windows"]}
     own: Mapping[str, Any] = result.get("read_at") or result
     width, height = int(own["width"]), int(own["height"])
     pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)

@@ -1,7 +1,7 @@
 """A scene read on larger or smaller pixels over the same ground."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Callable
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,9 +93,9 @@ def fit_pixels(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt 
     return cast("BandReader", ResizedReader(reader, grid)), read_at
 
 
-def describe_pixels(read_at: Mapping[str, Any], grid: Grid, card: ModelCard) -> Message:
+def describe_pixels(at_m: float, grid: Grid, card: ModelCard) -> Message:
     """Say at which pixels a scene was read that has others."""
-    pixel_m, trained_m, at_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"]), read_at["pixel_m"]
+    pixel_m, trained_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"])
     if pixel_m < trained_m:
         return _READ_AT(at=at_m, pixel=Figure(pixel_m, ".3g"))
     return _READ_NEAR(at=at_m, trained=trained_m, pixel=Figure(pixel_m, ".3g"))

@@ -207,7 +207,7 @@ def _make_result(
         series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)),
         prior=answer["prior"],
-        dem=answer["dem"],
+        dem=None if answer["dem"] is None else dict(answer["dem"]),
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
         broken=_check_own(answer, request.own),
     )
