@@ -145,8 +145,7 @@ def compare_by_index(
         out_dir: where `change.geojson` is written; None: nowhere.
         with_network: a network read the newer date, and says of it what it can: the file is `change-index.geojson`.
 
-    Returns:
-        The date with the outlines of what became bare, and a word on each. Every word carries a caution.
+    Returns the date with the outlines of what became bare, and a word on each. Every word carries a caution.
     """
     nothing = (
         replace(newer, polygons=()),

@@ -141,8 +141,7 @@ def write_scene(
         geographic: EPSG:4326 instead of the UTM zone of the centre.
         scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 
-    Returns:
-        The truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
+    Returns the truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
     """
     from detection.imagery.raster.areas import map_outline, true_area_m2
     from detection.imagery.raster.grid import grid_around

@@ -40,8 +40,7 @@ def write_preview(scene: Scene, footprints: list[dict[str, Any]], path: Path, sc
         scene: needs B4, B3, B2; with fewer bands the first one is shown grey.
         footprints: dictionaries with a GeoJSON `geometry` in lon/lat.
 
-    Returns:
-        Bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
+    Returns bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
     """
     image, grid = paint_scene(scene, scene_grid, LONGEST_PX)
     for outline in shapes_of([footprint["geometry"] for footprint in footprints]):

@@ -306,8 +306,7 @@ def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
         read: `read(column, row, width, height)` of the steps of the first class.
         least: smallest step that counts.
 
-    Returns:
-        That share, and how many pixels were compared, in the middle of the scene.
+    Returns that share, and how many pixels were compared, in the middle of the scene.
     """
     grid = run.reader.grid
     width, height = min(grid.width, FLIP_SIDE_PX), min(grid.height, FLIP_SIDE_PX)

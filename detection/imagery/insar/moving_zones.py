@@ -16,8 +16,7 @@ from detection.imagery.weights_file import NormalisationSpec
 def find_moving(stack: InterferogramStack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:
     """Mean probability of movement over the wrapped interferograms of a stack.
 
-    Returns:
-        Probabilities H x W (NaN where no interferogram is valid), the grid, and the threshold of the card.
+    Returns probabilities H x W (NaN where no interferogram is valid), the grid, and the threshold of the card.
     """
     from detection.imagery.neural.checkpoint import load_model
 

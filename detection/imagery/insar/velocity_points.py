@@ -39,8 +39,7 @@ def grid_points(path: Path, cell_m: float, out: Path) -> tuple[Path, Path | None
 
     `path`: CSV with the columns longitude, latitude and velocity, or a GeoPackage of points in EPSG:4326.
 
-    Returns:
-        The raster of velocities, that of sigmas or None, and what must be known of it.
+    Returns the raster of velocities, that of sigmas or None, and what must be known of it.
 
     Raises:
         SceneError: the file is no such table.

@@ -47,8 +47,7 @@ def derive_terrain(
         dem: (rows + 2) x (columns + 2), metres.
         names: what is wanted of `STORED`.
 
-    Returns:
-        The fields by their names; rows x columns each.
+    Returns the fields by their names; rows x columns each.
     """
     rows, columns = dem.shape[0] - 2, dem.shape[1] - 2
     near = [[dem[i : i + rows, j : j + columns] for j in range(3)] for i in range(3)]

@@ -36,8 +36,7 @@ def run_recipe(
         data_folder: where the recipe's data folder lies; not needed for generated scenes.
         hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
 
-    Returns:
-        The JSON card.
+    Returns the JSON card.
     """
     from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Hooks

@@ -58,8 +58,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     `payload`: `weights` (in use), `out` (.safetensors to write), `reviews` (list of mappings as `Review`), `data`
     (folder of the weights' own data, None for generated), optional `least` (reviews needed), `seed`.
 
-    Returns:
-        weights (path), gate (passed, reasons, figures), reviews (used, held back).
+    Returns weights (path), gate (passed, reasons, figures), reviews (used, held back).
 
     Raises:
         TrainingRecipeError: too few reviews, or absent data.

@@ -17,8 +17,7 @@ def make_stages(
         normalised: batch normalisation behind each convolution, else a bias and none.
         last_dilation: dilation of the fifth stage.
 
-    Returns:
-        The stages, and the channels that each gives.
+    Returns the stages, and the channels that each gives.
     """
     stages, widths, channels = nn.ModuleList(), [scale_width(each, width) for each in WIDTHS], in_channels
     for number, (out_channels, count) in enumerate(zip(widths, CONVOLUTIONS, strict=True)):
