@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from detection.imagery.footprints.records import Box, Window
+from detection.imagery.footprints.records import Box, FootprintJson, Window
 from forecasting.message import Template, join, list_parts, spread
 
 NOT_COMPARED: Final = Template("change.not_compared", "not compared with {scene}: {text}")
@@ -172,11 +172,14 @@ def _value_to_json(value: Any) -> Any:
     return spread(value) if isinstance(value, tuple) else value
 
 
-def outline_to_json(one: PlacedOutline) -> dict[str, Any]:
+def outline_to_json(one: PlacedOutline) -> FootprintJson:
     """An outline, as JSON has it."""
-    values = record_to_json(one)
     return {
-        **{key: values[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
+        "polygon_id": one.polygon_id,
+        "geometry": one.geometry,
+        "bbox": list(one.bbox),
+        "area_m2": one.area_m2,
+        "mean_probability": one.mean_probability,
         "class": one.kind,
     }
 
@@ -203,7 +206,7 @@ def remember(date: StoredDate, changes: Mapping[str, FootprintChange]) -> Stored
     return replace(date, polygons=tuple(map(learn, date.outlines)))
 
 
-def read_outlines(footprints: Sequence[Mapping[str, Any]]) -> tuple[KnownOutline, ...]:
+def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ...]:
     """The footprints of a detection (JSON) as outlines of which nothing is known yet.
 
     >>> square = {"type": "Polygon", "coordinates": []}
@@ -217,7 +220,7 @@ def read_outlines(footprints: Sequence[Mapping[str, Any]]) -> tuple[KnownOutline
             one["class"],
             one["geometry"],
             _box(one["bbox"]),
-            one["area_m2"],
+            cast("float", one["area_m2"]),  # without a place there is none, and change is not judged
             one["mean_probability"],
         )
         for one in footprints

@@ -30,6 +30,7 @@ from detection.imagery.footprints.records import (
     MAKING,
     NOT_MADE,
     DetectionResult,
+    FootprintJson,
     QualityShare,
     SceneFilesRequest,
     SceneFilesResult,
@@ -338,9 +339,9 @@ def _write_flags(
     return flags, tally.to_json()
 
 
-def _to_row(footprint: Mapping[str, Any], result: DetectionResult) -> dict[str, Any]:
+def _to_row(footprint: FootprintJson, result: DetectionResult) -> dict[str, Any]:
     lon, lat = footprint["centroid"]
-    flags = {key: int(footprint[key]) for key in ("touches_edge", "touches_nodata")}
+    flags = {"touches_edge": int(footprint["touches_edge"]), "touches_nodata": int(footprint["touches_nodata"])}
     return {
         **footprint,
         **flags,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Any, Final, NotRequired, TypedDict, cast
 
 from detection.whole_file import write_json
 from forecasting.message import Message, Template
@@ -94,6 +94,36 @@ class SceneFilesResult:
     unread: bool = False
 
 
+# A footprint as JSON has it, see `Footprint`; of an outline that an index found only what is known of it.
+FootprintJson = TypedDict(
+    "FootprintJson",
+    {
+        "polygon_id": str,
+        "class": str,
+        "area_m2": float | None,
+        "perimeter_m": float | None,
+        "mean_probability": float,
+        "max_probability": float,
+        "geometry": dict[str, Any],
+        "bbox": list[float],
+        "centroid": list[float],
+        "length_m": float | None,
+        "width_m": float | None,
+        "azimuth_deg": float | None,
+        "touches_edge": bool,
+        "touches_nodata": bool,
+        "hugs_nodata": bool,
+        "mean_slope_deg": float | None,
+        "min_elevation_m": float | None,
+        "max_elevation_m": float | None,
+        "prior": float | None,
+        "shadow_share": float | None,
+        "caution": str | None,
+    },
+    total=False,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
     """A landslide as it was found; what a place on the ground is needed for is None without one."""
@@ -123,10 +153,10 @@ class Footprint:
     # why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`)
     caution: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> FootprintJson:
         """As JSON has it."""
         values = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
-        return {**values, "bbox": list(self.bbox), "centroid": list(self.centroid)}
+        return {**cast("FootprintJson", values), "bbox": list(self.bbox), "centroid": list(self.centroid)}
 
 
 class TriageFacts(TypedDict):
@@ -230,7 +260,7 @@ class DetectionResult(DetectionFacts, GridFacts):
     # side of the scene's own pixels where `auto` read it on larger ones, since no network knows its own
     coarser_than_m: float | None
     warnings: list[str]
-    polygons: list[dict[str, Any]]  # see `Footprint`
+    polygons: list[FootprintJson]
     outputs: dict[str, Any]  # name -> path, and `bounds` of the preview
 
 

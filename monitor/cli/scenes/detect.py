@@ -301,7 +301,7 @@ def _format_answer(answer: DetectionResult, since: str) -> str:
         elif answer["pixel_area_m2"] is None:
             lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
         else:
-            total = sum(footprint["area_m2"] for footprint in own)
+            total = sum(footprint["area_m2"] or 0.0 for footprint in own)
             lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
     if passed := answer["passed_over"]:
         lines.append(f"{passed['passed_over']} of {passed['tiles']} tiles passed over by triage")
