@@ -136,13 +136,17 @@ def _print_sheets(path: str, names: Sequence[str], *, first: bool, rows: int | N
                 more = f" and {len(uncalculated) - CELLS_NAMED} more" if len(uncalculated) > CELLS_NAMED else ""
                 sys.stderr.write(", ".join(uncalculated[:CELLS_NAMED]) + more)
                 sys.exit(UNCALCULATED)
-            top, left = sheet.start or (0, 0)
-            for row, column in shares:
-                at, k = row - top, column - left
-                if at < len(cells) and isinstance(cells[at][k], int | float) and not isinstance(cells[at][k], bool):
-                    cells[at][k] = f"{100 * cells[at][k]:.12g}%"
+            _show_percentages(cells, shares, sheet.start or (0, 0))
             found[name] = [[None if value == "" else value for value in row] for row in cells]
     json.dump(found, sys.stdout, default=_format_cell)
+
+
+def _show_percentages(cells: list[list[Any]], shares: Sequence[tuple[int, int]], start: tuple[int, int]) -> None:
+    """Write numbers as the percentages that the sheet shows; `start` is the row and column of the first cell."""
+    for row, column in shares:
+        at, k = row - start[0], column - start[1]
+        if at < len(cells) and isinstance(cells[at][k], int | float) and not isinstance(cells[at][k], bool):
+            cells[at][k] = f"{100 * cells[at][k]:.12g}%"
 
 
 def _scan_cells(path: str, sheet: str, *, percentages: bool) -> tuple[list[str], list[tuple[int, int]]]:

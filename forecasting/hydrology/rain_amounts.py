@@ -220,12 +220,18 @@ def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Coun
             if before > 0.0 and _find_clock(at_s, interval_s, period_s) in clocks
         ]
         is_sure = len(clocks) == 1 and fell.count(True) >= max(ANEW_LEAST, ANEW_SHARE * len(fell))
-        is_summer = len(clocks) == 2 < ANEW_LEAST < len(falls) == len({at_s // DAY_S for at_s in falls})
-        is_summer &= (max(clocks) - min(clocks)) * interval_s in (HOUR_S, DAY_S - HOUR_S)
-        is_one = (is_summer or len(clocks) == 1) if period_s == DAY_S else is_sure
+        is_daily = len(clocks) == 1 or _is_summer_time(clocks, falls, interval_s)
+        is_one = is_daily if period_s == DAY_S else is_sure
         if is_one and len({_find_clock(at_s, interval_s, period_s) for at_s, _ in rows}) > ANEW_LEAST:
             return Counted(interval_s, period_s, tuple((clock - 0.5) * interval_s for clock in clocks), is_sure)
     return None
+
+
+def _is_summer_time(clocks: set[int], falls: Sequence[float], interval_s: float) -> bool:
+    """Whether a sum of the day begins anew an hour apart, by the two clocks of a year: once a day, both often."""
+    is_once_a_day = 2 < ANEW_LEAST < len(falls) == len({at_s // DAY_S for at_s in falls})
+    apart_s = (max(clocks) - min(clocks)) * interval_s
+    return len(clocks) == 2 and is_once_a_day and apart_s in (HOUR_S, DAY_S - HOUR_S)
 
 
 def _find_clock(at_s: float, interval_s: float, period_s: float) -> int:

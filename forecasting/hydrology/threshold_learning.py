@@ -195,33 +195,50 @@ def learn_threshold(
         if label is not None and all(s[i] is not None for s in series.values())
     ]
     beginnings = [i for i in used if samples.event[i]]
-    if len(beginnings) < least_events:
-        raise TooFewEventsError(f"{len(beginnings)} events with rain known before them; at least {least_events} needed")
-    with_events = sorted({years[i] for i in beginnings})
-    if len(with_events) < LEAST_YEARS:
-        raise TooFewEventsError(
-            f"all events lie in {with_events[0]}: cross-validation by year needs {LEAST_YEARS} years"
-        )
+    _check_events([years[i] for i in beginnings], least_events)
     (window_s, lag_s), over = _choose(series, samples, used)
     values = series[window_s, lag_s]
     table = _table(values, samples, used)
-    cross = [0, 0, 0, 0]
-    for year in sorted({years[i] for i in used}):
-        train = [i for i in used if years[i] != year]
-        (key, limit) = _choose(series, samples, train)
-        fold = _score(series[key], samples, [i for i in used if years[i] == year], limit)
-        cross = [a + b for a, b in zip(cross, (fold.hits, fold.misses, fold.false_alarms, fold.quiet), strict=True)]
     short = predict_rain(rain_s, rain_mm, interval_s, samples.times_s, window_s, interval_s)
     return Learned(
         window_s,
         lag_s,
         _score(values, samples, used, over),
-        Score(over, *cross),
+        _cross_validate(series, samples, used, years, over),
         _area(table),
         tuple(table),
         tuple(samples.times_s[i] for i in beginnings),
         _lead(short, samples, beginnings, over, lag_s),
         tuple(sorted({years[i] for i in used})),
+    )
+
+
+def _check_events(years: Sequence[int], least_events: int) -> None:
+    """Refuse too few events, by the year of each, or too few years that have one."""
+    if len(years) < least_events:
+        raise TooFewEventsError(f"{len(years)} events with rain known before them; at least {least_events} needed")
+    if len({*years}) < LEAST_YEARS:
+        raise TooFewEventsError(f"all events lie in {min(years)}: cross-validation by year needs {LEAST_YEARS} years")
+
+
+def _cross_validate(
+    series: dict[tuple[float, float], list[float | None]],
+    samples: Samples,
+    used: Sequence[int],
+    years: Sequence[int],
+    over: float,
+) -> Score:
+    """Each year scored by the window, lag and threshold that the other years choose, all years added up."""
+    folds = []
+    for year in sorted({years[i] for i in used}):
+        key, limit = _choose(series, samples, [i for i in used if years[i] != year])
+        folds.append(_score(series[key], samples, [i for i in used if years[i] == year], limit))
+    return Score(
+        over,
+        sum(fold.hits for fold in folds),
+        sum(fold.misses for fold in folds),
+        sum(fold.false_alarms for fold in folds),
+        sum(fold.quiet for fold in folds),
     )
 
 

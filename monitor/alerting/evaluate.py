@@ -23,7 +23,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
-from monitor.store.alerting.alerts import apply_changes, follow_maintenance, unshelve_due
+from monitor.store.alerting.alerts import ChangeContext, apply_changes, follow_maintenance, unshelve_due
 from monitor.store.alerting.decisions import (
     StateRow,
     add_decision,
@@ -203,8 +203,11 @@ def _store(
 ) -> bool:
     """Write the outcome if the memory is still the one it started from."""
     # an evaluation that saw nothing new differs by its instant alone
-    moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
-        {**decision.memory.to_json(), "seen_s": None}
+    after = decision.memory
+    moved = (
+        row is None
+        or row.state.get("newest_s") != after.newest_s
+        or digest_of({**row.state, "seen_s": None}) != digest_of({**after.to_json(), "seen_s": None})
     )
     with db.write() as c:
         current = find_state(c, site.id)
@@ -228,14 +231,8 @@ def _store(
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
                 c,
-                site.id,
                 _mute_explained(c, site, decision.changes, now),
-                site=site,
-                recipients=site.recipients,
-                actor=SERVICE,
-                now=now,
-                decision_id=basis,
-                rule_version=rule_version(site),
+                ChangeContext(site.id, site, site.recipients, SERVICE, now, rule_version(site), basis),
             )
         unshelve_due(c, site.id, SERVICE, now)
         follow_maintenance(c, site.id, SERVICE, now)

@@ -130,27 +130,29 @@ class _Place:
                 if key in node:
                     raise ConfigError(f"{where}.{key}: {criterion.id!r} is one witness; expected no {key}")
             return (kind.witness,)
-        patterns = node.get("stations", ["*"])
-        if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
-            raise ConfigError(f"{where}.stations: expected a list of names or globs, got {patterns!r}")
-        for pattern in patterns:
-            if not any(fnmatchcase(s, pattern) for s in criterion.stations):
-                raise ConfigError(f"{where}.stations: {pattern!r} matches no station of {criterion.id!r}")
+        named = _match_stations(node.get("stations", ["*"]), criterion, f"{where}.stations")
         area = node.get("area")
         if area is not None and area not in {s.area for s in self._stations}:
             known = sorted({s.area for s in self._stations if s.area})
             raise ConfigError(f"{where}.area: {area!r}: expected one of: {', '.join(known) or 'none is declared'}")
-        found = [
-            s.id
-            for s in self._stations
-            if (s.on_slope or kind.trigger)
-            and s.id in criterion.stations
-            and (area is None or s.area == area)
-            and any(fnmatchcase(s.id, p) for p in patterns)
-        ]
+        of_area = (s for s in self._stations if area is None or s.area == area)
+        found = [s.id for s in of_area if (s.on_slope or kind.trigger) and s.id in named]
         if not found:
             raise ConfigError(f"{where}: no station that may vote is left")
         return tuple(found) if kind.zone is None else tuple(name_zone(s, kind.zone) for s in found)
+
+
+def _match_stations(patterns: Any, criterion: Criterion, where: str) -> set[str]:
+    """Stations of a criterion that names or globs name; each has to name one."""
+    if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
+        raise ConfigError(f"{where}: expected a list of names or globs, got {patterns!r}")
+    found: set[str] = set()
+    for pattern in patterns:
+        matched = [s for s in criterion.stations if fnmatchcase(s, pattern)]
+        if not matched:
+            raise ConfigError(f"{where}: {pattern!r} matches no station of {criterion.id!r}")
+        found.update(matched)
+    return found
 
 
 def _count(value: Any, where: str, most: int) -> int:

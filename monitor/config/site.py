@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -432,56 +433,65 @@ def _read_series(station: str, table: Table, own: Mapping[str, QuantityTable], w
         names = describe_unknown(table.quantity, [*QUANTITIES, *own]).replace("unknown key", "unknown quantity", 1)
         raise ConfigError(f"{where}.quantity: {names}, or one declared by [[quantity]]")
     canonical = "index" if table.unit == "index" else known.unit
-
-    def to_canonical(value: float | None, key: str, unit: str = table.unit, *, span: bool = False) -> float | None:
-        if value is None:
-            return None
-        try:
-            # a span (noise, step) knows no zero point
-            return (convert_difference if span else convert)(value, unit, canonical)
-        except ValueError as error:
-            raise ConfigError(f"{where}.{key}: {error}") from None
-
     if table.unit not in UNITS and table.unit != canonical:
         raise ConfigError(f"{where}.unit: {describe_unknown(table.unit, UNITS).replace('key', 'unit', 1)}")
+    to_canonical = partial(_convert_key, where=where, unit=table.unit, canonical=canonical)
     to_canonical(1.0, "unit")
     for key in ("noise_floor", "verify_step"):
         if getattr(table, key) is not None and getattr(table, f"{key}_mm") is not None:
             raise ConfigError(f"{where}.{key}: expected only one of {key}, {key}_mm")
     noise = to_canonical(table.noise_floor, "noise_floor", span=True)
-    noise = to_canonical(table.noise_floor_mm, "noise_floor_mm", "mm", span=True) if noise is None else noise
+    noise = to_canonical(table.noise_floor_mm, "noise_floor_mm", unit="mm", span=True) if noise is None else noise
     _refuse_noise(noise, "noise_floor" if table.noise_floor_mm is None else "noise_floor_mm", known, canonical, where)
     step = to_canonical(table.verify_step, "verify_step", span=True)
-    step = to_canonical(table.verify_step_mm, "verify_step_mm", "mm", span=True) if step is None else step
-    ranges = own.get(table.quantity)
-    low, high = to_canonical(table.low, "low"), to_canonical(table.high, "high")
-    low, high = (ranges.low if ranges and low is None else low), (ranges.high if ranges and high is None else high)
-    if table.stamp == "counter" and high is None:
-        high = LARGEST_COUNT  # the range of the quantity is that of one interval
-    if table.empty is not None and table.quantity not in {BATTERY, BATTERY_LEVEL}:
-        raise ConfigError(f"{where}.empty: only {BATTERY} and {BATTERY_LEVEL} say when a battery is empty")
-    if low is not None and high is not None and low >= high:
-        raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
-    for end in table.physical:
-        if (low if end == "low" else high) is None:
-            raise ConfigError(f"{where}.physical: expected a number at {end}, for it is said to be physical")
-    if table.max_silence_s is not None and table.max_silence_s < table.interval_s:
-        raise ConfigError(f"{where}.max_silence: expected at least interval = {format_duration(table.interval_s)}")
+    step = to_canonical(table.verify_step_mm, "verify_step_mm", unit="mm", span=True) if step is None else step
+    ends = {}
+    for end in ("low", "high"):
+        value = to_canonical(getattr(table, end), end)
+        ends[end] = getattr(own.get(table.quantity), end, None) if value is None else value
+    if table.stamp == "counter" and ends["high"] is None:
+        ends["high"] = LARGEST_COUNT  # the range of the quantity is that of one interval
+    _check_series(table, ends, where)
     return make_record(
         domain.SeriesSpec,
         table,
+        **ends,
         station=station,
         unit=canonical,
         noise_floor=noise or 0.0,
         verify_step=step,
-        low=low,
-        high=high,
         empty=to_canonical(table.empty, "empty"),
         physical=tuple(sorted(set(table.physical))),
         max_silence_s=table.max_silence_s or 3.0 * table.interval_s,
         may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True),
     )
+
+
+def _convert_key(
+    value: float | None, key: str, *, where: str, unit: str, canonical: str, span: bool = False
+) -> float | None:
+    """The value of a key in the canonical unit; a span (noise, step) knows no zero point."""
+    if value is None:
+        return None
+    try:
+        return (convert_difference if span else convert)(value, unit, canonical)
+    except ValueError as error:
+        raise ConfigError(f"{where}.{key}: {error}") from None
+
+
+def _check_series(table: Table, ends: Mapping[str, float | None], where: str) -> None:
+    """Refuse keys of a series that contradict each other; `ends` are its bounds in the canonical unit."""
+    if table.empty is not None and table.quantity not in {BATTERY, BATTERY_LEVEL}:
+        raise ConfigError(f"{where}.empty: only {BATTERY} and {BATTERY_LEVEL} say when a battery is empty")
+    low, high = ends["low"], ends["high"]
+    if low is not None and high is not None and low >= high:
+        raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
+    for end in table.physical:
+        if ends[end] is None:
+            raise ConfigError(f"{where}.physical: expected a number at {end}, for it is said to be physical")
+    if table.max_silence_s is not None and table.max_silence_s < table.interval_s:
+        raise ConfigError(f"{where}.max_silence: expected at least interval = {format_duration(table.interval_s)}")
 
 
 def _refuse_noise(noise: float | None, key: str, known: Quantity | QuantityTable, unit: str, where: str) -> None:

@@ -105,23 +105,37 @@ class SourceSection(Section):
             raise ValueError("url: this key is required")
         schemes = SCHEMES.get(self.kind, ("http", "https"))
         scheme = urlsplit(self.address).scheme
-        if scheme not in schemes:
-            raise ValueError(f"url: kind {self.kind!r} needs {' or '.join(f'{s}://' for s in schemes)}")
-        if scheme == "http" and self.secret and not self.private:
-            raise ValueError("secret: expected https://, a login by http:// can be read on the way")
-        if self.kind == "sftp" and not self.host_key:
-            raise ValueError("host_key: this key is required, what known_hosts says of the server from `ssh-` on")
-        if self.kind == "sftp" and not (self.username and self.key_file):
-            raise ValueError("username and key_file: these keys are required, a password is not taken")
-        if self.kind == "nevada" and not self.stations:
-            raise ValueError('stations: this key is required, such as ["P816"]')
-        if self.kind in {"sftp", "egms"} and not self.files:
-            raise ValueError("files: this key is required, the names of files below url")
-        if (self.kind == "sensorthings") != bool(self.series):
-            raise ValueError('series: of kind "sensorthings", id of a Datastream = what it is: {"7" = "G1.rain_mm"}')
-        if self.kind == "stac" and not self.assets:
-            raise ValueError('assets: this key is required: band = key of the asset, such as {B4 = "red"}')
+        faults = {
+            f"url: kind {self.kind!r} needs {' or '.join(f'{s}://' for s in schemes)}": scheme not in schemes,
+            "secret: expected https://, a login by http:// can be read on the way": (
+                scheme == "http" and bool(self.secret) and not self.private
+            ),
+            **self._list_missing(),
+        }
+        for fault, holds in faults.items():
+            if holds:
+                raise ValueError(fault)
         return self
+
+    def _list_missing(self) -> dict[str, bool]:
+        """What each kind of source needs, and whether it is missing."""
+        kind = self.kind
+        return {
+            "host_key: this key is required, what known_hosts says of the server from `ssh-` on": (
+                kind == "sftp" and not self.host_key
+            ),
+            "username and key_file: these keys are required, a password is not taken": (
+                kind == "sftp" and not (self.username and self.key_file)
+            ),
+            'stations: this key is required, such as ["P816"]': kind == "nevada" and not self.stations,
+            "files: this key is required, the names of files below url": (kind in {"sftp", "egms"} and not self.files),
+            'series: of kind "sensorthings", id of a Datastream = what it is: {"7" = "G1.rain_mm"}': (
+                (kind == "sensorthings") != bool(self.series)
+            ),
+            'assets: this key is required: band = key of the asset, such as {B4 = "red"}': (
+                kind == "stac" and not self.assets
+            ),
+        }
 
     @property
     def address(self) -> str:

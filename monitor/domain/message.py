@@ -76,61 +76,85 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
     return HEALTH_NAMES.get(level, str(level))
 
 
-def write_message(
-    site_id: str,
-    site: Site | None,
-    change: AlertChange,
-    level: int,
-    name: str,
-    alert_id: int,
-    *,
-    before: int,
-    now: datetime,
-    frozen: Mapping[str, Any],
-    recipients: Sequence[str],
-    exercise: bool,
-    raised: LevelOnset | None = None,
-) -> tuple[Message, Message]:
-    """Subject and body of a change.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeNotice:
+    """A change of an alert, and what its message is made of.
 
-    Args:
-        site_id: of the alert.
+    Attributes:
         site: the declaration; None for an alert of the service itself.
-        change: what the decision ordered.
-        level: after it.
-        name: of that level.
+        level: after the change, and its `name`.
         before: the level before it.
-        now: the instant of the change.
         frozen: inputs and outcome of the decision; empty where there are none.
         recipients: who is notified of it.
         exercise: of a drill.
         raised: what stood when the level was raised, for a reminder of it.
     """
-    is_hazard = change.ledger == AlertCategory.HAZARD
-    reason = take_out(EXERCISE, change.reason)
-    headline = _find_safely(lambda: find_headline(frozen, site, level)) if is_hazard else None
-    action = next((known.action for known in site.levels if known.number == level), "") if site and is_hazard else ""
-    former = (name_of(site, before) if site else str(before)) if is_hazard and before not in {0, level} else ""
-    sentence = headline.sentence if headline else take_out(OF_LEVEL, reason)
-    essence = _DOWN(level=Term(former)) if former and 0 < level < before else headline.short if headline else sentence
-    kind = Term(name.upper()) if is_hazard else _KINDS[change.ledger, name]()
+
+    site_id: str
+    site: Site | None
+    alert_id: int
+    change: AlertChange
+    level: int
+    name: str
+    before: int
+    now: datetime
+    frozen: Mapping[str, Any]
+    recipients: Sequence[str]
+    exercise: bool
+    raised: LevelOnset | None = None
+
+    @property
+    def is_hazard(self) -> bool:
+        """Whether the level of a slope changed."""
+        return self.change.ledger == AlertCategory.HAZARD
+
+    @property
+    def action(self) -> str:
+        """What the site file says to do at the level."""
+        levels = self.site.levels if self.site and self.is_hazard else ()
+        return next((known.action for known in levels if known.number == self.level), "")
+
+    @property
+    def former(self) -> str:
+        """The name of the level before, where a level of a slope became another one."""
+        if not self.is_hazard or self.before in {0, self.level}:
+            return ""
+        return name_of(self.site, self.before) if self.site else str(self.before)
+
+
+def write_message(notice: ChangeNotice) -> tuple[Message, Message]:
+    """Subject and body of a change."""
+    site, level, raised = notice.site, notice.level, notice.raised
+    reason = take_out(EXERCISE, notice.change.reason)
+    headline = _find_safely(lambda: find_headline(notice.frozen, site, level)) if notice.is_hazard else None
+    sentence, short = (headline.sentence, headline.short) if headline else (take_out(OF_LEVEL, reason),) * 2
+    essence = _DOWN(level=Term(notice.former)) if notice.former and 0 < level < notice.before else short
     essence = essence if raised is None else compare_essence(essence, raised.short)
-    subject = make_subject(kind, site.name if site else SERVICE_TITLE, action if level else "", essence, now)
-    at = Timestamp.of(now if raised is None else raised.at, "minute")
-    first, *more = [sentence] if raised is None else list_values(sentence, raised.sentence, now)
-    lines: list[Value] = [DRILL(text=first) if exercise else first, *more]
-    lines += [*change.lines, *([_WHERE(place=_describe_place(site))] if site else [])]
-    lines.append(_SINCE_BEFORE(at=at, level=Term(former)) if former else _SINCE(at=at))
-    lines += [_ACTION(action=action)] if action else []
-    if is_hazard and level:
-        lines += [_HOW_SURE(text=sight) for sight in _find_safely(lambda: find_sight(frozen, site)) or ()]
-        lines += [_NEXT(text=outlook) for outlook in _find_safely(lambda: describe_expected(frozen, now)) or ()]
-    if change.data_time is not None:
-        lines.append(_NEWEST(at=Timestamp.of(change.data_time)))
-    lines += [_NOTIFIED(people=NameList(tuple(recipients)))] if len(recipients) > 1 else []
+    kind = Term(notice.name.upper()) if notice.is_hazard else _KINDS[notice.change.ledger, notice.name]()
+    action = notice.action if level else ""
+    subject = make_subject(kind, site.name if site else SERVICE_TITLE, action, essence, notice.now)
+    lines = _list_facts(notice, sentence)
     lines += [_WHY(text=reason)] if reason != sentence else []
-    lines.append(_ALERT(n=alert_id, site=site_id, n2=alert_id))
-    return mark_exercise(subject) if exercise else subject, join_lines(lines)
+    lines.append(_ALERT(n=notice.alert_id, site=notice.site_id, n2=notice.alert_id))
+    return mark_exercise(subject) if notice.exercise else subject, join_lines(lines)
+
+
+def _list_facts(notice: ChangeNotice, sentence: str) -> list[Value]:
+    """The lines of a body: what, where, since when, what to do, how sure, what next, who else was notified."""
+    raised, now = notice.raised, notice.now
+    first, *more = [sentence] if raised is None else list_values(sentence, raised.sentence, now)
+    lines: list[Value] = [DRILL(text=first) if notice.exercise else first, *more, *notice.change.lines]
+    lines += [_WHERE(place=_describe_place(notice.site))] if notice.site else []
+    at = Timestamp.of(now if raised is None else raised.at, "minute")
+    lines.append(_SINCE_BEFORE(at=at, level=Term(notice.former)) if notice.former else _SINCE(at=at))
+    lines += [_ACTION(action=notice.action)] if notice.action else []
+    if notice.is_hazard and notice.level:
+        lines += [_HOW_SURE(text=one) for one in _find_safely(lambda: find_sight(notice.frozen, notice.site)) or ()]
+        lines += [_NEXT(text=one) for one in _find_safely(lambda: describe_expected(notice.frozen, now)) or ()]
+    if notice.change.data_time is not None:
+        lines.append(_NEWEST(at=Timestamp.of(notice.change.data_time)))
+    lines += [_NOTIFIED(people=NameList(tuple(notice.recipients)))] if len(notice.recipients) > 1 else []
+    return lines
 
 
 def take_out(around: Template, text: str) -> str:

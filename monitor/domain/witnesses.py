@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.fusion import Clause, list_leaves, may_become
 from monitor.domain.quantities import OF_GROUND, OF_ZONES
-from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_site
+from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_record
 
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
@@ -26,7 +26,7 @@ class VotingWitness:
     series: tuple[str, str] | None
 
 
-@once_per_site
+@once_per_record
 def find_groups(site: Site) -> Mapping[str, str]:
     """Independence group of every witness: stations that share a reference, logger, antenna or footprint are one.
 
@@ -34,35 +34,34 @@ def find_groups(site: Site) -> Mapping[str, str]:
     their own: all zones come from one satellite and one processing. So do stations that maps of velocities alone give
     values, where zones are among them.
     """
-    parent = {s.id: s.id for s in site.stations}
+    stations = {s.id for s in site.stations}
+    groups = {name: {name} for name in stations}
 
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
+    def join(one: str, other: str) -> None:
+        if groups[one] is groups[other]:
+            return
+        groups[one] |= groups[other]
+        groups.update(dict.fromkeys(groups[one], groups[one]))
 
     owners: dict[tuple[str, str], str] = {}
     for station in site.stations:
-        for kind in SHARED:
-            value: str | None = getattr(station, kind)
-            if value is None:
-                continue
-            other = owners.setdefault((kind, value), station.id)
-            parent[root(station.id)] = root(other)
-            if kind == "reference" and value in parent:
-                parent[root(station.id)] = root(value)
-    mapped = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
-    if any(one.quantity in OF_ZONES for s in mapped for one in s.series):
-        for station in mapped:
-            parent[root(station.id)] = root(mapped[0].id)
-    members: dict[str, list[str]] = {}
-    for station in site.stations:
-        members.setdefault(root(station.id), []).append(station.id)
-    groups = {s: min(found) for found in members.values() for s in found}
+        for kind, value in ((kind, getattr(station, kind)) for kind in SHARED):
+            if value is not None:
+                join(station.id, owners.setdefault((kind, value), station.id))
+        if station.reference in stations:
+            join(station.id, station.reference)
+    for mapped in (all_mapped := _list_mapped(site)):
+        join(mapped, all_mapped[0])
     names = {INSAR, *(c.kind.zone for c in site.criteria if c.kind.zone is not None)}
     zones = {name_zone(s.id, name): name for name in sorted(names) for s in site.stations}
-    return groups | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
+    stations_of = {s.id: min(groups[s.id]) for s in site.stations}
+    return stations_of | zones | {OBSERVERS: OBSERVERS, SCENE: SCENE, EARTHQUAKE: EARTHQUAKE}
+
+
+def _list_mapped(site: Site) -> list[str]:
+    """Stations that maps of velocities alone give values, where zones are among them."""
+    found = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
+    return [s.id for s in found] if any(one.quantity in OF_ZONES for s in found for one in s.series) else []
 
 
 def name_zone(station: str, zone: str) -> str:
@@ -94,7 +93,7 @@ def list_voting_witnesses(site: Site, criterion: Criterion) -> list[VotingWitnes
     return found
 
 
-@once_per_site
+@once_per_record
 def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series on which a vote may rest: by itself, or as part of a rule."""
     in_rules = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
@@ -108,7 +107,7 @@ def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     )
 
 
-@once_per_site
+@once_per_record
 def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series that measures how the slope itself moves."""
     found = ((s.id, one.quantity) for s in site.stations if s.on_slope for one in s.series)
@@ -123,13 +122,13 @@ def is_judged(site: Site, station_id: str, quantity: str) -> bool:
     return not station.on_slope or (spec is not None and (station_id, spec.quantity) in find_voting_series(site))
 
 
-@once_per_site
+@once_per_record
 def find_unjudged(site: Site) -> Sequence[str]:
     """STATION.quantity of every series of how the slope moves that no criterion with a vote reads."""
     return [".".join(place) for place in sorted(find_moving_series(site)) if not is_judged(site, *place)]
 
 
-@once_per_site
+@once_per_record
 def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
     """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
     return {

@@ -7,7 +7,7 @@ epoch the revision that speaks an Observation. Of the query options there are `$
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -82,23 +82,22 @@ class SensorThingsQuery:
 
 def read_query(options: Mapping[str, str]) -> SensorThingsQuery:
     """Read the query options; RefusedError names the first that cannot be followed."""
-    found: dict[str, Any] = {"given": dict(options)}
-    readers: dict[str, Callable[[str], dict[str, Any]]] = {
-        "$top": lambda v: {"top": min(_whole("$top", v), MOST)},
-        "$skip": lambda v: {"skip": _whole("$skip", v)},
-        "$count": lambda v: {"count": v.lower() == "true"},
+    found = SensorThingsQuery(given=dict(options))
+    readers: dict[str, Callable[[str, SensorThingsQuery], SensorThingsQuery]] = {
+        "$top": lambda v, query: replace(query, top=min(_whole("$top", v), MOST)),
+        "$skip": lambda v, query: replace(query, skip=_whole("$skip", v)),
+        "$count": lambda v, query: replace(query, count=v.lower() == "true"),
         "$orderby": _read_order,
         "$filter": _read_filter,
-        "$expand": lambda v: {"expand": tuple(part.strip() for part in v.split(","))},
+        "$expand": lambda v, query: replace(query, expand=tuple(part.strip() for part in v.split(","))),
         "$resultFormat": _read_format,
     }
     for name, value in options.items():
-        if name not in readers:
-            if name.startswith("$"):
-                raise RefusedError(f"{name} is not understood here; there are {', '.join(readers)}")
-            continue
-        found |= readers[name](value)
-    return SensorThingsQuery(**found)
+        if name in readers:
+            found = readers[name](value, found)
+        elif name.startswith("$"):
+            raise RefusedError(f"{name} is not understood here; there are {', '.join(readers)}")
+    return found
 
 
 def _whole(name: str, value: str) -> int:
@@ -107,21 +106,20 @@ def _whole(name: str, value: str) -> int:
     return int(value)
 
 
-def _read_format(value: str) -> dict[str, Any]:
+def _read_format(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
     if value.lower() not in {"json", "default"}:
         raise RefusedError("$resultFormat: only json is answered")
-    return {}
+    return query
 
 
-def _read_order(value: str) -> dict[str, Any]:
+def _read_order(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
     found = re.fullmatch(r"\s*(?:phenomenonTime|resultTime)(?:\s+(asc|desc))?\s*", value, re.IGNORECASE)
     if found is None:
         raise RefusedError("$orderby takes phenomenonTime asc or phenomenonTime desc")
-    return {"newest_first": (found[1] or "asc").lower() == "desc"}
+    return replace(query, newest_first=(found[1] or "asc").lower() == "desc")
 
 
-def _read_filter(value: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _read_filter(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
     for part in re.split(r"\s+and\s+", value, flags=re.IGNORECASE):
         term = _TERM.fullmatch(part)
         if term is None:
@@ -133,11 +131,11 @@ def _read_filter(value: str) -> dict[str, Any]:
             raise RefusedError(f"$filter: {error}") from error
         sign = term[1].lower()
         if sign in {"gt", "ge", "eq"}:
-            found["after"] = max(next_ if sign == "gt" else at, found.get("after", at))
+            query = replace(query, after=max(next_ if sign == "gt" else at, query.after or at))
         if sign in {"lt", "le", "eq"}:
             before = at if sign == "lt" else next_
-            found["until"] = min(before, found.get("until", before))
-    return found
+            query = replace(query, until=min(before, query.until or before))
+    return query
 
 
 def describe_root(root: str) -> dict[str, Any]:
@@ -170,27 +168,32 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
         raise NotFoundError(f"there is no set {name!r}; there are: {', '.join(_SETS)}")
     many, rest = key is None, parts[1:]
     entities = shelf.collect(name, key, query if not rest else SensorThingsQuery())
-    while rest:
+    for index, part in enumerate(rest, 1):
         if many:
-            raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{rest[0]}")
-        step, key = _split(rest.pop(0))
-        if step not in _STEPS[name]:
-            raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
-        last = not rest
-        parent = entities[0]
-        entities, target, many = shelf.follow(name, parent, step, key, query if last else SensorThingsQuery())
-        if key is not None or not many:
-            entities, many = [one for one in entities if key in {None, one["@iot.id"]}], False
-            if not entities:
-                raise NotFoundError(
-                    f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}"
-                )
-        name = target
+            raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{part}")
+        asked = query if index == len(rest) else SensorThingsQuery()
+        name, entities, many = _follow(shelf, name, entities[0], part, asked)
     if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
         return shelf.expand(name, entities[0], query)
     return shelf.page(name, entities, query, f"{root}/{path}")
+
+
+def _follow(
+    shelf: "_SiteEntities", name: str, parent: Mapping[str, Any], part: str, query: SensorThingsQuery
+) -> tuple[str, list[dict[str, Any]], bool]:
+    """The set that one step of a path leads to, what is found there, and whether it can be many."""
+    step, key = _split(part)
+    if step not in _STEPS[name]:
+        raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
+    entities, target, many = shelf.follow(name, parent, step, key, query)
+    if many and key is None:
+        return target, entities, True
+    found = [one for one in entities if key in {None, one["@iot.id"]}]
+    if not found:
+        raise NotFoundError(f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}")
+    return target, found, False
 
 
 def _split(part: str) -> tuple[str, str | None]:

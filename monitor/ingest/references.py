@@ -19,7 +19,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Recipient
 from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import add_audit
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import require_account, require_person, require_two
@@ -65,9 +65,7 @@ _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
 def join_frames(one: str, other: str) -> str | None:
     """A frame with the parts that either says; None where they say one of them otherwise.
 
-    Args:
-        one: name and place of a frame, then parts such as `heights geodetic`, each behind `; `.
-        other: likewise.
+    A frame is its name and place, then parts such as `heights geodetic`, each behind `; `.
 
     >>> join_frames("WGS84 46 9 800", "wgs-84 46 9 800; heights geodetic")
     'WGS84 46 9 800; heights geodetic'
@@ -224,13 +222,8 @@ def request_references(
     if questions:
         apply_changes(
             connection,
-            _STATUS_SITE,
             [_make_question(q) for q in questions],
-            site=None,
-            recipients=recipients,
-            actor=SERVICE,
-            now=now,
-            rule_version=code_version(),
+            ChangeContext(_STATUS_SITE, None, recipients, SERVICE, now, code_version()),
         )
 
 
@@ -333,9 +326,7 @@ def _find_question(connection: Connection, place: str) -> dict[str, Any]:
 
 def _end_question(connection: Connection, place: str, line: Message, actor: Actor, now: datetime) -> None:
     over = health_alarm(alarm_key(place), 0, line, is_open=False, notify=False)
-    apply_changes(
-        connection, _STATUS_SITE, [over], site=None, recipients=(), actor=actor, now=now, rule_version=code_version()
-    )
+    apply_changes(connection, [over], ChangeContext(_STATUS_SITE, None, (), actor, now, code_version()))
 
 
 def forget_reference(connection: Connection, site: str, station: str, actor: Actor, now: datetime) -> None:

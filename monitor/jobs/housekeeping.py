@@ -14,7 +14,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import ConfigError, NotFoundError
 from monitor.jobs.scenes.sweep import sweep
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
@@ -40,16 +40,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     change = health_alarm("health:audit:chain", 2, reason, is_open=bool(broken), evidence={})
     with db.write() as c:
         everybody = gather_recipients(_load_sites(c, config))
-        apply_changes(
-            c,
-            SERVICE_SITE,
-            [change],
-            site=None,
-            recipients=everybody,
-            actor=SERVICE,
-            now=now,
-            rule_version=code_version(),
-        )
+        apply_changes(c, [change], ChangeContext(SERVICE_SITE, None, everybody, SERVICE, now, code_version()))
     gone = ", ".join(f"{count} {name}" for name, count in total.items() if count)
     return f"{gone or 'nothing'} pruned; audit chain {'BROKEN' if broken else 'holds'}"
 

@@ -19,7 +19,7 @@ from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed,
 from monitor.notify.value_now import add_values, renew
 from monitor.notify.worker import ChannelWorker, Delivery
 from monitor.store.alerting import outbox
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.answers import load_confirmed, load_states, load_unconfirmed
 from monitor.store.alerting.duty import list_addressees, list_chain
 from monitor.store.delivery.receipts import load_tested
@@ -197,10 +197,7 @@ class Dispatcher(Delivery):
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self.list_recipients(site), now) if alerts else []
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
-        returned = {a.alert_id: escalated.escalate_return(a, first, now) for a in alerts if a.is_back}
-        orders = [
-            (a, e) for a in alerts for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self.limits)
-        ]
+        orders = [(a, e) for a in alerts for e in self._list_orders(a, chain, first, now)]
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
         found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self.limits)
         unreached = find_unreached(alerts, {site: chain}, self._names(), answers, now, self.limits)
@@ -215,13 +212,15 @@ class Dispatcher(Delivery):
             for change in changes:
                 apply_changes(
                     c,
-                    site,
                     [change],
-                    site=self.sites.get(site),
-                    recipients=self.list_recipients("" if (site, change.key) in unreached else site),
-                    actor=SERVICE,
-                    now=now,
-                    rule_version=code_version(),
+                    ChangeContext(
+                        site,
+                        self.sites.get(site),
+                        self.list_recipients("" if (site, change.key) in unreached else site),
+                        SERVICE,
+                        now,
+                        code_version(),
+                    ),
                 )
             for a in confirmed:
                 outbox.mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
@@ -229,6 +228,17 @@ class Dispatcher(Delivery):
                 outbox.add_escalation(c, replace(alert, body=body), order.recipient, order.channel, subject, now)
                 for (subject, body), alert, order in renewed
             )
+
+    def _list_orders(
+        self,
+        alert: outbox.OpenAlert,
+        chain: Sequence[Sequence[Recipient]],
+        addressees: Sequence[Recipient],
+        now: datetime,
+    ) -> list[escalated.Escalation]:
+        """Who hears of an alert that is back from where it was put aside, else whom escalation is for."""
+        returned = escalated.escalate_return(alert, addressees, now) if alert.is_back else []
+        return returned or escalated.apply(alert, chain, now, self.limits)
 
     def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""

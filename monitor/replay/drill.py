@@ -24,7 +24,7 @@ from monitor.replay.backtest import open_empty, open_files
 from monitor.replay.clock import ReplaySchedule, play
 from monitor.replay.history import History, VisibilityRule
 from monitor.store.alerting import drills
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.decisions import add_decision
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
@@ -217,15 +217,17 @@ def _write(db: Database, site: Site, drill_id: int, turn: DrillStep, now: dateti
         changes = [replace(x, data_time=None) for x in drills.as_exercise(drill_id, turn.changes)]
         apply_changes(
             c,
-            site.id,
             changes,
-            site=site,
-            recipients=site.recipients,
-            actor=Actor(f"drill {drill_id}", "program"),
-            now=now,
-            decision_id=basis,
-            rule_version=rule_version(site),
-            exercise=True,
+            ChangeContext(
+                site.id,
+                site,
+                site.recipients,
+                Actor(f"drill {drill_id}", "program"),
+                now,
+                rule_version(site),
+                basis,
+                exercise=True,
+            ),
         )
 
 

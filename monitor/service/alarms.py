@@ -10,7 +10,7 @@ from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import StoreBusyError
-from monitor.store.alerting.alerts import apply_changes, load_alerts, unshelve_due
+from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alerts, unshelve_due
 from monitor.store.database.engine import Database
 
 log = logging.getLogger(__name__)
@@ -107,13 +107,10 @@ class ServiceAlarms:
         with self._db.write() as c:
             apply_changes(
                 c,
-                STATUS_SITE,
                 changes,
-                site=None,
-                recipients=gather_recipients(self._sites.values()),
-                actor=SERVICE,
-                now=self._clock(),
-                rule_version=code_version(),
+                ChangeContext(
+                    STATUS_SITE, None, gather_recipients(self._sites.values()), SERVICE, self._clock(), code_version()
+                ),
             )
         self._on_written()
 

@@ -56,23 +56,31 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
     denied = [] if broker is None else broker[1].get("denied", [])
     for row in rows:
         key = (row["site"], row["instrument"])
-        row["parent"] = next((Parent(kind, row[kind]).text for kind in PARENTS if row[kind]), "")
         row["findings"], row["months"] = findings.get(key, []), months.get(key, [])
-        # what it sends counts for nothing: it looks silent
-        clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
+        # of all that one cause silenced, however many loggers they have
+        parents = [Parent(kind, row[kind]) for kind in PARENTS if row[kind]]
         cause = causes.get(row["parent_alert_id"])
-        if cause is not None:  # of all that one cause silenced, however many loggers they have
-            row["parent"] = cause.text
-            template = _INSPECT if cause.kind == "power" else _INSPECT_RADIO
-            row["action"] = row["action"] or clock or template(parent=cause.text)
-        if row["state"] in {"stale", "unknown"} and (arrival := _find_arrival(c, row)) is not None:
-            row["reason"], action = join([one for one in (row["reason"], arrival[0]) if one]), arrival[1]
-            row["action"] = clock or action
-        if (refusal := _describe_denied(row, [one for one in denied if _is_of(one, row)])) is not None:
-            row["reason"] = join([one for one in (row["reason"], refusal) if one])
-            row["action"] = row["action"] or _INSPECT_TOPIC()
-        row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
+        row["parent"] = next((one.text for one in (cause, *parents) if one is not None), "")
+        _explain_state(c, row, cause, [one for one in denied if _is_of(one, row)])
     return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
+
+
+def _explain_state(
+    c: Connection, row: dict[str, Any], cause: Parent | None, denied: Sequence[Mapping[str, Any]]
+) -> None:
+    """Add to reason and action of a row what its findings, its cause, the store and the broker know of it."""
+    # what it sends counts for nothing: it looks silent
+    clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
+    if cause is not None:
+        template = _INSPECT if cause.kind == "power" else _INSPECT_RADIO
+        row["action"] = row["action"] or clock or template(parent=cause.text)
+    if row["state"] in {"stale", "unknown"} and (arrival := _find_arrival(c, row)) is not None:
+        row["reason"], action = join([one for one in (row["reason"], arrival[0]) if one]), arrival[1]
+        row["action"] = clock or action
+    if (refusal := _describe_denied(row, denied)) is not None:
+        row["reason"] = join([one for one in (row["reason"], refusal) if one])
+        row["action"] = row["action"] or _INSPECT_TOPIC()
+    row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
 
 
 def _find_arrival(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message] | None:

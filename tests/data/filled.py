@@ -198,15 +198,7 @@ def _fill_alerts(c: Connection, north: Site, lake: Site) -> dict[str, Any]:
 
     def apply(site: Site, what: AlertChange, now: datetime, **more: Any) -> int:
         event = alerts.apply_changes(
-            c,
-            site.id,
-            [what],
-            site=site,
-            recipients=[duty, chief],
-            actor=SERVICE,
-            now=now,
-            rule_version="0.1.0",
-            **more,
+            c, [what], alerts.ChangeContext(site.id, site, [duty, chief], SERVICE, now, "0.1.0", **more)
         )[0]
         row = c.execute(t.alert_event.select().where(t.alert_event.c.id == event)).one()
         return int(row.alert_id)

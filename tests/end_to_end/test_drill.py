@@ -25,7 +25,7 @@ from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import grouped, throttled
 from monitor.notify.verdict import DeliveryContext, Superseded
 from monitor.replay.drill import DrillOptions, hold_drill, rehearse
-from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
+from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.audit_pack import load_citations
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
@@ -113,9 +113,7 @@ def real(database: Database, site: Site) -> Database:
 
 def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
     change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
-    apply_changes(
-        c, site.id, [change], site=site, recipients=site.recipients, actor=SERVICE, now=NOW, rule_version="test"
-    )
+    apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, SERVICE, NOW, "test"))
 
 
 def snapshot(db: Database) -> dict[str, list[dict[str, Any]]]:
@@ -226,15 +224,7 @@ def begin_red(c: Connection, site: Site) -> int:
     drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
     red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
     apply_changes(
-        c,
-        site.id,
-        as_exercise(drill_id, [red]),
-        site=site,
-        recipients=site.recipients,
-        actor=ADA,
-        now=NOW,
-        rule_version="test",
-        exercise=True,
+        c, as_exercise(drill_id, [red]), ChangeContext(site.id, site, site.recipients, ADA, NOW, "test", exercise=True)
     )
     return drill_id
 

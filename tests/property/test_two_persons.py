@@ -10,7 +10,15 @@ from monitor.alerting.acts import operator_acts
 from monitor.domain.alert import Actor, AlertCategory, AlertChange, AlertState
 from monitor.errors import RefusedError
 from monitor.store.alerting import alerts
-from monitor.store.alerting.alerts import acknowledge, apply_changes, close_alert, find_alert, set_outcome, shelve
+from monitor.store.alerting.alerts import (
+    ChangeContext,
+    acknowledge,
+    apply_changes,
+    close_alert,
+    find_alert,
+    set_outcome,
+    shelve,
+)
 from monitor.store.database.audit import verify_chain
 from monitor.store.schema.tables import audit_entry
 from tests.property.alerting_histories import SITE, SOAK, START
@@ -37,7 +45,11 @@ class Desk:
     def change(self, level):
         """The service finds another level."""
         said = AlertChange(self.ledger, self.key, level, level > 0, "seen", self.now, "{}")
-        apply_changes(self.c, self.site, [said], site=None, recipients=(), actor=ROBOT, now=self.now, rule_version="v")
+        apply_changes(
+            self.c,
+            [said],
+            ChangeContext(self.site, None, (), ROBOT, self.now, "v"),
+        )
         self.level = level
 
     def entries(self):

@@ -31,7 +31,7 @@ from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting import sites as store
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import find_version, load_site_source, load_sites_summary, save_site
 from monitor.store.database.audit import add_audit
@@ -149,7 +149,7 @@ def _rename(c: Connection, site: Site, actor: Actor, now: datetime, *, merge: bo
         health_alarm(f"health:epoch0:{site.id}/{old}", 0, _RENAMED(old=old, new=new), is_open=False, notify=False)
         for old, new in done.items()
     ]
-    apply_changes(c, "status", over, site=None, recipients=(), actor=actor, now=now, rule_version=code_version())
+    apply_changes(c, over, ChangeContext("status", None, (), actor, now, code_version()))
 
 
 def _list_loosening(c: Connection, old: Site, new: Site) -> tuple[Message, ...]:
@@ -239,19 +239,21 @@ def propose(
         raise RefusedError(_NO_CHANGE(file=name))
     effect = preview(change.old, new)
     with db.write() as c:
-        number = store.add_proposal(
-            c,
-            new.id,
-            new.version,
-            None if change.old is None else change.old.version,
-            text,
-            actor.name,
-            reason,
-            now,
+        proposal = store.Proposal(
+            id=0,
+            site=new.id,
+            sha256=new.version,
+            base_sha256=None if change.old is None else change.old.version,
+            source=text,
+            author=actor.name,
+            reason=reason,
+            proposed_at=now,
+            state=store.PROPOSED,
             effect={**effect, "loosens": list(change.loosens)},
-            loosens_high=bool(change.loosens),
             differences=[{"key": d.key, "old": d.old, "new": d.new} for d in change.differences],
+            loosens_high=bool(change.loosens),
         )
+        number = store.add_proposal(c, proposal)
         detail = {"site": new.id, "sha256": new.version, "reason": reason, "loosens_high": bool(change.loosens)}
         add_audit(c, actor, "site.propose", f"proposal:{number}", detail, now)
         return store.load_proposal(c, number)

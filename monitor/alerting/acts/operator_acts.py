@@ -22,7 +22,7 @@ from monitor.domain.keys import RuleKey, station_of_question
 from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.alerts import add_note, apply_changes, load_alerts
+from monitor.store.alerting.alerts import ChangeContext, add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision
 from monitor.store.database.engine import Database
@@ -120,17 +120,7 @@ def order_level_of(
             data_time=data_time,
             evidence="{}",
         )
-        apply_changes(
-            c,
-            site.id,
-            [change],
-            site=site,
-            recipients=site.recipients,
-            actor=actor,
-            now=now,
-            decision_id=basis,
-            rule_version=rule_version(site),
-        )
+        apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, actor, now, rule_version(site), basis))
     detail = {"from": memory.level, "to": level, "reason": reason, "decision": basis}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(c, actor, "level.set", f"site:{site.id}", detail, now)

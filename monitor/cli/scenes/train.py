@@ -156,32 +156,50 @@ def score(
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
     if weights is None and site is None:
         raise typer.BadParameter("name --weights, or the --site that they serve")
-    if site is not None and layout is None:
-        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
-    if site is not None and threshold is not None:
-        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
+    if site is not None:
+        _check_proof_options(layout, threshold)
     keeper, stated = None if site is None else _find_keeper(site, by), weights
     if keeper is not None:
         weights, compare = _choose_weights(*keeper[:2], weights), "simple"
     assert weights is not None
     torch.set_num_threads(1)
-    if bands is not None and layout != "folder":
-        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
-    if landslide is not None and layout != "folder":
-        raise typer.BadParameter(
-            "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
-        )
+    named = _read_patch_options(layout, bands, landslide)
     table: DataTable | None = None
     if layout is not None:
-        table = {"source": layout, "folder": folder or "", "test_part": part}
-        table |= {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
-        table |= {} if landslide is None else {"landslide": landslide}
+        table = {"source": layout, "folder": folder or "", "test_part": part, **named}
     answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None, sheet=sheet)
     proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return
     if proof is not None:
         print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
+    _print_score(answer)
+
+
+def _check_proof_options(layout: str | None, threshold: float | None) -> None:
+    """Refuse a proof on other ground than the site's, or of another threshold than the one in use."""
+    if layout is None:
+        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+    if threshold is not None:
+        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
+
+
+def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> DataTable:
+    """What is said of the patches of a folder: keys of the recipe's table of data."""
+    if bands is not None and layout != "folder":
+        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
+    if landslide is not None and layout != "folder":
+        raise typer.BadParameter(
+            "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
+        )
+    named: DataTable = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    if landslide is not None:
+        named["landslide"] = landslide
+    return named
+
+
+def _print_score(answer: dict[str, Any]) -> None:
+    """A score for people: what the weights have seen, figures of pixels and things, and the simple maps."""
     seen = answer["trained_on"]
     if seen is None:
         why = f"{answer['weights']} keeps no list of its pictures"

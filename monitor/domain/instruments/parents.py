@@ -6,7 +6,7 @@ from typing import Final
 
 from forecasting.message import Message, Template, Term
 from monitor.domain.quantities import HOUSEKEEPING
-from monitor.domain.site import Site, once_per_site
+from monitor.domain.site import Site, once_per_record
 
 _PARENT: Final = Template("instrument.parent", "{kind} {name}")
 Place = tuple[str, str]  # station and declared quantity
@@ -46,7 +46,7 @@ def stale_key(place: Place) -> str:
     return f"health:{place[0]}.{place[1]}:stale"
 
 
-@once_per_site
+@once_per_record
 def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
     """The series behind every parent that has more than one.
 
@@ -122,22 +122,18 @@ def find_silence_causes(
         )
         for _, _, _, parent in ranked:
             mine = left.intersection(children[parent])
+            back = [p for p in children[parent] if p not in silent]
             if parent.key in paged:
-                back = [p for p in children[parent] if p not in silent]
-                cause = len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
+                waits, cause = False, len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
             else:
-                others = [p for p in children[parent] if p not in silent and (is_late(p) or spoke_since(p, mine))]
-                cause = len(mine) + len(others) > 1 and all(is_late(p) for p in others)
-                if (
-                    cause
-                    and not all(is_gone(p) for p in others)
-                    and now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S
-                ):
-                    waiting |= mine
-                    left -= mine
-                    break
+                others = [p for p in back if is_late(p) or spoke_since(p, mine)]
+                cause = len(mine) + len(others) > 1 and all(map(is_late, others))
+                waits = now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S and not all(map(is_gone, others))
             if cause:
-                pages[parent] = frozenset(mine)
+                if waits:
+                    waiting |= mine
+                else:
+                    pages[parent] = frozenset(mine)
                 left -= mine
                 break
         else:

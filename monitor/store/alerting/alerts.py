@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, Ale
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.headline import find_headline
-from monitor.domain.message import LevelOnset, name_level, take_out_reason, write_message
+from monitor.domain.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
@@ -104,66 +104,65 @@ class Outcome:
 
 
 # ---- changes ordered by decisions ------------------------------------------------------------------------------
-def apply_changes(
-    c: Connection,
-    site_id: str,
-    changes: Sequence[AlertChange],
-    *,
-    site: Site | None,
-    recipients: Sequence[Recipient],
-    actor: Actor,
-    now: datetime,
-    decision_id: int | None = None,
-    rule_version: str,
-    exercise: bool = False,
-) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class ChangeContext:
+    """What the changes of one occasion share.
+
+    Attributes:
+        site_id: site, or `status` for the service itself.
+        site: declaration, for level names and actions; None for `status`.
+        recipients: who may be told; of a team whoever is on duty now.
+        rule_version: code and configuration that decided.
+        decision_id: frozen inputs; None stores each change's own evidence as one.
+        exercise: True marks a drill.
+    """
+
+    site_id: str
+    site: Site | None
+    recipients: Sequence[Recipient]
+    actor: Actor
+    now: datetime
+    rule_version: str
+    decision_id: int | None = None
+    exercise: bool = False
+
+
+def apply_changes(c: Connection, changes: Sequence[AlertChange], context: ChangeContext) -> list[int]:
     """Write alert, event and notification rows for each change; call inside the transaction of the decision.
 
     A change that says what already is writes nothing. An opened or worsened alert asks to be acknowledged again; a
     condition that is gone closes an acknowledged alert and leaves an unacknowledged one waiting for a person.
-
-    Args:
-        site_id: site, or `status` for the service itself.
-        changes: what the decision ordered.
-        site: declaration, for level names and actions; None for `status`.
-        recipients: who may be told; of a team whoever is on duty now.
-        decision_id: frozen inputs; None stores each change's own evidence as one.
-        rule_version: code and configuration that decided.
-        exercise: True marks a drill.
-
-    Returns:
-        Ids of the alert events written, in order.
+    Returns the ids of the alert events written, in order.
     """
-    events = []
-    for change in changes:
-        found = _find_open(c, site_id, change)
-        if change.repeats:
-            if found is None or found.level != change.level:
-                continue
-        elif (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
-            continue
-        basis = decision_id or add_decision(c, site_id, now, site.version if site else "", change.evidence)
-        event = (
-            _open_alert(c, site_id, change, actor, now, basis, rule_version, exercise=exercise)
-            if (found is None)
-            else _move_alert(c, found, change, actor, now, basis, rule_version)
-        )
-        events.append(event)
-        if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
-            _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
-        elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
-            before = 0 if found is None else int(found.level)
-            _queue(c, site_id, change, before, event, site, recipients, now, basis, exercise=exercise)
+    written = (_apply_change(c, change, context) for change in changes)
+    events = [event for event in written if event is not None]
     if any(change.open and may_be_suppressed(change.ledger, change.level, change.key) for change in changes):
-        follow_maintenance(c, site_id, SERVICE, now)
+        follow_maintenance(c, context.site_id, SERVICE, context.now)
     return events
 
 
 def notify_site(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime, rule_version: str) -> None:
     """The same for what the service itself found at a site; its recipients are told."""
-    apply_changes(
-        c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now, rule_version=rule_version
-    )
+    apply_changes(c, changes, ChangeContext(site.id, site, site.recipients, SERVICE, now, rule_version))
+
+
+def _apply_change(c: Connection, change: AlertChange, context: ChangeContext) -> int | None:
+    """Write one change; returns its event, None where it says what already is."""
+    found = _find_open(c, context.site_id, change)
+    if change.repeats:
+        if found is None or found.level != change.level:
+            return None
+    elif (found is None and not change.open) or (found is not None and _says_the_same(found, change)):
+        return None
+    version = context.site.version if context.site else ""
+    basis = context.decision_id or add_decision(c, context.site_id, context.now, version, change.evidence)
+    context = replace(context, decision_id=basis)
+    event = _open_alert(c, change, context) if found is None else _move_alert(c, found, change, context)
+    if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
+        _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
+    elif change.notify and (change.open or change.ledger == AlertCategory.HAZARD or _was_notified(c, found)):
+        _queue(c, change, 0 if found is None else int(found.level), event, context)
+    return event
 
 
 def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | None:
@@ -194,29 +193,17 @@ def _says_the_same(found: Row[Any], change: AlertChange) -> bool:
     return gone if not change.open else (not gone and found.level == change.level)
 
 
-def _open_alert(
-    c: Connection,
-    site_id: str,
-    change: AlertChange,
-    actor: Actor,
-    now: datetime,
-    basis: int,
-    rule_version: str,
-    *,
-    exercise: bool,
-) -> int:
-    facts = {"data_time": change.data_time, "decision_id": basis}
-    row = fill_row(t.alert, change, site=site_id, ledger=str(change.ledger), peak_level=change.level, **facts)
-    row |= {"state": str(AlertState.UNACKNOWLEDGED), "exercise": exercise, "raised_at": now}
-    number = add_row(c, t.alert, row, rule_version=rule_version)
+def _open_alert(c: Connection, change: AlertChange, context: ChangeContext) -> int:
+    facts = {"data_time": change.data_time, "decision_id": context.decision_id}
+    row = fill_row(t.alert, change, site=context.site_id, ledger=str(change.ledger), peak_level=change.level, **facts)
+    row |= {"state": str(AlertState.UNACKNOWLEDGED), "exercise": context.exercise, "raised_at": context.now}
+    number = add_row(c, t.alert, row, rule_version=context.rule_version)
     state = step(None, AlertStep.RAISE, number)
-    return _add_event(c, number, now, actor, change.reason, state, to_level=change.level, **facts)
+    return _add_event(c, number, context.now, context.actor, change.reason, state, to_level=change.level, **facts)
 
 
-def _move_alert(
-    c: Connection, found: Row[Any], change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str
-) -> int:
-    level, before = change.level if change.open else 0, AlertState(found.state)
+def _move_alert(c: Connection, found: Row[Any], change: AlertChange, context: ChangeContext) -> int:
+    level, before, basis = change.level if change.open else 0, AlertState(found.state), context.decision_id
     values: dict[str, Any] = {"level": level, "decision_id": basis, **message_columns("reason", change.reason)}
     if change.repeats:
         event, values = AlertStep.CHANGE, {}
@@ -226,15 +213,15 @@ def _move_alert(
         if event is not AlertStep.CHANGE:
             values |= {"acknowledged_at": None, "acknowledged_by": None}
         values |= {"peak_level": max(level, found.peak_level), "data_time": change.data_time}
-        values |= {"rule_version": rule_version}
+        values |= {"rule_version": context.rule_version}
     else:
         # the confirmation that such an alarm asked for has come: nothing is left to acknowledge
         event = AlertStep.ANSWER if change.key.startswith(UNCONFIRMED) else AlertStep.CLEAR
     state = step(before, event, found.id)
-    values |= {"closed_at": now} if state is AlertState.CLOSED else {}
+    values |= {"closed_at": context.now} if state is AlertState.CLOSED else {}
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
     was = {"from_state": found.state, "from_level": found.level, "data_time": change.data_time, "decision_id": basis}
-    return _add_event(c, found.id, now, actor, change.reason, state, to_level=level, **was)
+    return _add_event(c, found.id, context.now, context.actor, change.reason, state, to_level=level, **was)
 
 
 def _add_event(
@@ -247,19 +234,9 @@ def _add_event(
     return add_row(c, t.alert_event, columns)
 
 
-def _queue(
-    c: Connection,
-    site_id: str,
-    change: AlertChange,
-    before: int,
-    event_id: int,
-    site: Site | None,
-    recipients: Sequence[Recipient],
-    now: datetime,
-    basis: int,
-    *,
-    exercise: bool,
-) -> None:
+def _queue(c: Connection, change: AlertChange, before: int, event_id: int, context: ChangeContext) -> None:
+    """Queue the messages of a change; `before` is the level before it."""
+    site, now = context.site, context.now
     alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
@@ -268,29 +245,33 @@ def _queue(
     is_hazard = change.ledger == AlertCategory.HAZARD
     notified = [
         r
-        for r in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED))
+        for r in list_addressees(c, context.recipients, now, everybody=change.key.startswith(UNCONFIRMED))
         if change.ledger in r.ledgers and not (is_hazard and not any(n in passed for n in r.levels))
     ]
     if not notified:
         return
-    frozen = gather(json.loads(load_decision(c, basis).evidence)) if is_hazard and change.open else {}
+    basis = context.decision_id if is_hazard and change.open else None
+    frozen = {} if basis is None else gather(json.loads(load_decision(c, basis).evidence))
     raised = find_raised(c, alert_id, site) if change.repeats else None
     subject, body = write_message(
-        site_id,
-        site,
-        change,
-        level,
-        name,
-        alert_id,
-        before=before,
-        now=now,
-        frozen=frozen,
-        recipients=list(dict.fromkeys(r.name for r in notified)),
-        exercise=exercise,
-        raised=raised,
+        ChangeNotice(
+            site_id=context.site_id,
+            site=site,
+            alert_id=alert_id,
+            change=change,
+            level=level,
+            name=name,
+            before=before,
+            now=now,
+            frozen=frozen,
+            recipients=list(dict.fromkeys(r.name for r in notified)),
+            exercise=context.exercise,
+            raised=raised,
+        )
     )
-    facts = {"alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger), "level": level}
-    facts |= {"level_name": name, "exercise": exercise, "subject": subject, "body": body, "state": "queued"}
+    facts = {"alert_id": alert_id, "event_id": event_id, "site": context.site_id, "ledger": str(change.ledger)}
+    facts |= {"level": level, "level_name": name, "subject": subject, "body": body, "state": "queued"}
+    facts |= {"exercise": context.exercise}
     facts |= {"attempts": 0, "queued_at": now, "next_attempt_at": now}
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:

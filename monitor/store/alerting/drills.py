@@ -13,7 +13,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.message import EXERCISE, take_out
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.alerts import apply_changes, close_alert
+from monitor.store.alerting.alerts import ChangeContext, apply_changes, close_alert
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.schema import tables as t
@@ -143,14 +143,8 @@ def end_drill(
     ]
     apply_changes(
         c,
-        drill.site,
         over,
-        site=site,
-        recipients=site.recipients if site else (),
-        actor=actor,
-        now=now,
-        rule_version=code_version(),
-        exercise=True,
+        ChangeContext(drill.site, site, site.recipients if site else (), actor, now, code_version(), exercise=True),
     )
     person = Actor(actor.name or "slopeward", actor.kind)
     for a in c.execute(_alerts_of(drill_id).where(t.alert.c.closed_at.is_(None))).all():

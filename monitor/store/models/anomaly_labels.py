@@ -156,35 +156,47 @@ def _divide(
     found: list[tuple[list[Any], int]] = []
     for series_id, of_series in groupby(rows, attrgetter("series_id")):
         mine = list(of_series)
-        pause = pause_of(mine[0])
-        words, seen = labels.get(series_id, ()), dict[int, list[Any]]()
         units = [one for one in wrong if one.series_id == series_id]
-        last, beyond = list[Any](), 0
-        for at, epoch in groupby(mine, attrgetter("at")):
-            news = list(epoch)
-            is_new = not last or at - last[-1].at > pause
-            is_new = is_new or any(_overlaps(one, last[-1].at) != _overlaps(one, at) for one in units)
-            if is_new:
-                last, beyond = [], 0
-            # what begins shortly before the time of a word may go on into it
-            begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
-            label = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
-            if label is not None and label.verdict == DISMISSED:
-                labelled_at = format_iso(label.at)
-                if label.id not in seen:
-                    seen[label.id] = [
-                        r for r in mine if label.from_at <= r.at <= label.to_at and r.scored_at <= labelled_at
-                    ]
-                unseen = [row for row in news if row.at > label.to_at or row.scored_at > labelled_at]
-                if _is_more(unseen, seen[label.id]):
-                    is_new, last, beyond = True, [], label.id
-            if is_new:
-                found.append((last, beyond))
-            last += news
+        found += _divide_series(mine, pause_of(mine[0]), labels.get(series_id, ()), units)
     return found
 
 
-def _is_more(news: Iterable[Any], seen: Sequence[Any]) -> bool:
+def _divide_series(
+    rows: Sequence[Any], pause: timedelta, labels: Sequence[Any], wrong: Sequence[WrongUnit]
+) -> list[tuple[list[Any], int]]:
+    """The same for the alerts, labels and wrong units of one series."""
+    found: list[tuple[list[Any], int]] = []
+    last, beyond, seen = list[Any](), 0, dict[int, list[Any]]()
+    for at, epoch in groupby(rows, attrgetter("at")):
+        news = list(epoch)
+        is_new = not last or at - last[-1].at > pause
+        is_new = is_new or any(_overlaps(one, last[-1].at) != _overlaps(one, at) for one in wrong)
+        if is_new:
+            last, beyond = [], 0
+        # what begins shortly before the time of a word may go on into it
+        begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
+        label = next((k for k in labels if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
+        if label is not None and label.verdict == DISMISSED:
+            if label.id not in seen:
+                seen[label.id] = _list_seen(rows, label)
+            if _is_more(news, label, seen[label.id]):
+                is_new, last, beyond = True, [], label.id
+        if is_new:
+            found.append((last, beyond))
+        last += news
+    return found
+
+
+def _list_seen(rows: Sequence[Any], label: Any) -> list[Any]:
+    """What was known of the time of a label when it was given."""
+    labelled_at = format_iso(label.at)
+    return [row for row in rows if label.from_at <= row.at <= label.to_at and row.scored_at <= labelled_at]
+
+
+def _is_more(rows: Iterable[Any], label: Any, seen: Sequence[Any]) -> bool:
+    """Whether alerts that were not known at a label are more than those that were."""
+    labelled_at = format_iso(label.at)
+    news = [row for row in rows if row.at > label.to_at or row.scored_at > labelled_at]
     highest, detectors = max(map(_in_thresholds, seen), default=0.0), {row.detector for row in seen}
     return any(
         row.detector not in detectors if row.detector in CHECKS else _in_thresholds(row) > STRONGER * highest

@@ -1,7 +1,7 @@
 """Make, drop, check and read the public views, and remember who was granted to read them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, text
@@ -29,6 +29,7 @@ _ADVISORY: Final = (
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
 NAMES: Final = tuple(view_sql(sqlite=True))
+_RANGE: Final = {">": "range_after", "<=": "range_until"}  # what the bounds of `stream_view` are bound by
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
@@ -112,34 +113,41 @@ def stream_view(
     Raises:
         NotFoundError: no such view.
     """
-    if name not in NAMES:
-        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
     equals = {one: value for one, value in equals.items() if value is not None}
-    named = [*equals, *(one.lstrip("-") for one in order_by), *filter(None, [column])]
-    if odd := [one for one in named if not one.isidentifier()]:
-        raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
-    # never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing
-    several = [one for one, value in equals.items() if isinstance(value, frozenset)]
+    bounds = {sign: value for sign, value in ((">", after), ("<=", until)) if column and value is not None}
+    _check_names(name, [*equals, *(one.lstrip("-") for one in order_by), *filter(None, [column])])
+    several = {k: sorted(v) for k, v in equals.items() if isinstance(v, frozenset)}
     terms = [f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals]
-    values = {k: sorted(v) if k in several else v for k, v in equals.items()}
-    for sign, bound_name, value in ((">", "range_after", after), ("<=", "range_until", until)):
-        if column and value is not None:
-            terms.append(f"{column} {sign} :{bound_name}")
-            values[bound_name] = value
-    where = " AND ".join(terms) or "1 = 1"
-    order = ", ".join(f"{c.lstrip('-')}{' DESC' if c.startswith('-') else ''}" for c in order_by)
-    wanted = "*"
-    if without:
-        head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - names are from the table above
-        wanted = ", ".join(f'"{one}"' for one in head.keys() if one != without)  # noqa: SIM118 - rows else
-    query = f"SELECT {wanted} FROM {name} WHERE {where}"  # noqa: S608 - names are from the table above, values are bound
+    terms += [f"{column} {sign} :{_RANGE[sign]}" for sign in bounds]
+    order = ", ".join(f"{one[1:]} DESC" if one.startswith("-") else one for one in order_by)
+    query = f"SELECT {_list_columns(connection, name, without)} FROM {name}"  # noqa: S608 - names are checked
+    query += f" WHERE {' AND '.join(terms)}" if terms else ""
     query += f" ORDER BY {order}" if order else ""
     query += "" if limit is None else f" LIMIT {int(limit)}"
     bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
+    values = equals | several | {_RANGE[sign]: value for sign, value in bounds.items()}
     # a cursor of the server only where many rows are taken one after the other: it costs two questions more
     options = {"yield_per": block} if block else {}
     for row in connection.execute(bound, values, execution_options=options).mappings():
         yield {k: (bool(v) if k in BOOLEANS and v is not None else v) for k, v in row.items()}
+
+
+def _check_names(name: str, columns: Iterable[str]) -> None:
+    """Refuse a view that is none of ours, and columns that are no names.
+
+    They are never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing.
+    """
+    if name not in NAMES:
+        raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
+    if odd := [one for one in columns if not one.isidentifier()]:
+        raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
+
+
+def _list_columns(connection: Connection, name: str, without: str) -> str:
+    if not without:
+        return "*"
+    head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - the name is checked
+    return ", ".join(f'"{one}"' for one in head.keys() if one != without)  # noqa: SIM118 - rows else
 
 
 def load_grants(connection: Connection) -> Grants:

@@ -11,7 +11,14 @@ from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.errors import RefusedError
 from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import apply_changes, close_alert, find_alert, load_alert_events, load_alerts
+from monitor.store.alerting.alerts import (
+    ChangeContext,
+    apply_changes,
+    close_alert,
+    find_alert,
+    load_alert_events,
+    load_alerts,
+)
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
@@ -33,7 +40,7 @@ def change(c, level, *, key="hazard", site=SITE):
     """Bring an alert to a level; returns its id."""
     ledger = AlertCategory.HAZARD if key == "hazard" else AlertCategory.HEALTH
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
-    apply_changes(c, "bench", [order], site=site, recipients=site.recipients, actor=SERVICE, now=T0, rule_version="t")
+    apply_changes(c, [order], ChangeContext("bench", site, site.recipients, SERVICE, T0, "t"))
     return load_alerts(c, "bench", ledger=str(ledger))[0].id
 
 

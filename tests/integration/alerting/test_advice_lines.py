@@ -14,7 +14,7 @@ from monitor.language.catalogue import use
 from monitor.notify.message import translate
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.schema.views import load_view
 from tests.data.filled import NOW
@@ -51,16 +51,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     channels = ("log:advice", "voice:GEOLOGIST", "siren:site/1")
     duty = Recipient("duty", channels, ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
     with filled_database.write() as c:
-        apply_changes(
-            c,
-            site.id,
-            changes,
-            site=site,
-            recipients=[replace(duty, levels=())],
-            actor=SERVICE,
-            now=NOW,
-            rule_version="test",
-        )
+        apply_changes(c, changes, ChangeContext(site.id, site, [replace(duty, levels=())], SERVICE, NOW, "test"))
         later = NOW + timedelta(seconds=10)
         advised = {x["channel"] for x in load_view(c, "deliveries") if x["ledger"] == "advice"}
         assert advised == {"log:advice"}, "advice rings no telephone and sounds no siren"

@@ -26,7 +26,7 @@ from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.domain.observation import ObserverReport
 from monitor.errors import RefusedError
 from monitor.service.alarms import ServiceAlarms, make_alarm
-from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alerts, set_outcome
+from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alerts, set_outcome
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.offsets import KINDS, add_offset
@@ -546,7 +546,7 @@ def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
 def test_a_notice_that_froze_nothing_claims_no_proof(database, tmp_path, capsys):
     change = AlertChange(AlertCategory.HEALTH, "scene:x", 1, open=True, reason="scene x", data_time=None, evidence="{}")
     with database.write() as c:
-        apply_changes(c, "bench", [change], site=None, recipients=(), actor=SERVICE, now=START, rule_version="x")
+        apply_changes(c, [change], ChangeContext("bench", None, (), SERVICE, START, "x"))
     config = str(write_service(tmp_path, database))
     assert run_verb(["alerts", "explain", "1", "--recompute", "--config", config]) == 0
     out = capsys.readouterr().out

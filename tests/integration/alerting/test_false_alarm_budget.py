@@ -17,7 +17,7 @@ from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
 from monitor.jobs.anomaly_budget import correct
 from monitor.replay.scorecard import score_detectors
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
@@ -178,7 +178,7 @@ def test_what_health_explains_is_neither_false_nor_watched(watched):
             at = NOW - (40 - 7 * week) * DAY
             add_maintenance(c, "bench", "G0", at, at + 7 * DAY, ADA, "new mast", at)
         for at, change in ((NOW - 60 * DAY, battery), (NOW - 20 * DAY, replace(battery, open=False))):
-            apply_changes(c, "bench", [change], site=SITE, recipients=(), actor=SERVICE, now=at, rule_version="test")
+            apply_changes(c, [change], ChangeContext("bench", SITE, (), SERVICE, at, "test"))
     found = look(watched)
     assert found.known_cause > 0
     assert found.reported + found.known_cause == quiet.reported

@@ -42,9 +42,7 @@ def change(c, level, key=KEY, now=T0):
         else AlertCategory.HEALTH
     )
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
-    store.apply_changes(
-        c, "bench", [order], site=SITE, recipients=SITE.recipients, actor=SERVICE, now=now, rule_version="t"
-    )
+    store.apply_changes(c, [order], store.ChangeContext("bench", SITE, SITE.recipients, SERVICE, now, "t"))
     return store.load_alerts(c, "bench", ledger=str(ledger))[0].id
 
 

@@ -17,7 +17,7 @@ from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import is_due, send_test
 from monitor.notify.web_push import make_key
 from monitor.service.alarms import make_alarm
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.sites import save_site
 from monitor.store.delivery.devices import add_device
 from monitor.store.delivery.receipts import load_tested, note_test
@@ -81,7 +81,7 @@ def test_the_alarm_of_a_channel_goes_by_the_others(database):
     one = Recipient("chief", ("sms:DUTY",), (3,))
     with database.write() as c:
         change = make_alarm("channel:sms:DUTY", 2, "channel sms:DUTY fails its tests: no answer in time", is_open=True)
-        apply_changes(c, "status", [change], site=None, recipients=[two, one], actor=SERVICE, now=NOW, rule_version="1")
+        apply_changes(c, [change], ChangeContext("status", None, [two, one], SERVICE, NOW, "1"))
         told = [(n["recipient"], n["channel"]) for n in load_view(c, "deliveries", order_by=["notification_id"])]
     assert told == [("duty", "email:a@b.org"), ("chief", "sms:DUTY")]
 

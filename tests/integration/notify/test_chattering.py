@@ -8,7 +8,7 @@ from monitor.domain.alert import SERVICE, Actor, health_alarm
 from monitor.domain.site import Recipient
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext
-from monitor.store.alerting.alerts import acknowledge, apply_changes
+from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes
 from monitor.store.schema.tables import alert, notification
 from tests.conftest import ON_SQLITE
 from tests.integration.notify.outbox import T0, add_site
@@ -39,7 +39,7 @@ class Loose:
     def turn(self, *, silent):
         now, change = T0 + self.minute * MINUTE, health_alarm(KEY, self.level if silent else 0, "G3", is_open=silent)
         with self.database.write() as c:
-            apply_changes(c, "north", [change], site=None, recipients=DUTY, actor=SERVICE, now=now, rule_version="v")
+            apply_changes(c, [change], ChangeContext("north", None, DUTY, SERVICE, now, "v"))
 
     def flap(self, times, *, seen=False, half=10):
         for _ in range(times):

@@ -16,7 +16,7 @@ from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
-from monitor.store.alerting.alerts import acknowledge, apply_changes, shelve, unshelve_due
+from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, shelve, unshelve_due
 from monitor.store.alerting.duty import (
     add_change,
     add_plan,
@@ -69,14 +69,8 @@ def raise_alert(c, level, at, key="hazard", ledger=AlertCategory.HAZARD, site=SI
     change = AlertChange(ledger, key, level, open=True, reason="moves", data_time=None, evidence="{}")
     apply_changes(
         c,
-        site.id if site else "status",
         [change],
-        site=site,
-        recipients=recipients or SITE.recipients,
-        actor=SERVICE,
-        now=at,
-        rule_version="1",
-        **more,
+        ChangeContext(site.id if site else "status", site, recipients or SITE.recipients, SERVICE, at, "1", **more),
     )
 
 
@@ -320,13 +314,8 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
             with watched.write() as c:
                 apply_changes(
                     c,
-                    "bench",
                     [health_alarm("health:x", 2, "over", is_open=False)],
-                    site=SITE,
-                    actor=SERVICE,
-                    recipients=SITE.recipients,
-                    now=now[0],
-                    rule_version="1",
+                    ChangeContext("bench", SITE, SITE.recipients, SERVICE, now[0], "1"),
                 )
         return {name for name, _ in told(watched)[before:]}
 

@@ -16,7 +16,7 @@ from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
-from monitor.ingest.service import SESSION_LOST, Ingest
+from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
@@ -74,7 +74,7 @@ def make_alarms(db, clock=lambda: NOW):
 
 def make_ingest(db, on_alarm, sites=SITES):
     broker = SimpleNamespace(host="127.0.0.1", port=1, client_id="slopeward", username="", password="")
-    return Ingest(db, SimpleNamespace(broker=broker), sites, lambda _: None, on_alarm, lambda: NOW)
+    return Ingest(IngestContext(db, SimpleNamespace(broker=broker), sites, lambda _: None, on_alarm, lambda: NOW))
 
 
 def open_keys(db):
@@ -233,10 +233,10 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
     alarms = make_alarms(db)
     real, faulty = service_alarms.apply_changes, [True]
 
-    def apply(c, site_id, changes, **more):
+    def apply(c, changes, context):
         if faulty[0] and any(change.key == "health:bad" for change in changes):
             raise ZeroDivisionError
-        return real(c, site_id, changes, **more)
+        return real(c, changes, context)
 
     monkeypatch.setattr(service_alarms, "apply_changes", apply)
     for key in ("good", "bad", "other"):

@@ -17,7 +17,7 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, health_alarm
 from monitor.domain.site import Recipient
 from monitor.ingest.references import Reference, alarm_key
-from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_token
@@ -270,28 +270,10 @@ def service_speaks(filled_database):
         for number, line in enumerate(told):
             key = f"health:poisoned:{line.split()[1]}" if "evaluated" in line else f"health:mqtt:foreign{number}"
             change = health_alarm(key, 2, line, is_open=True, evidence={"reason": line, "rows": [{"of": line}]})
-            apply_changes(
-                c,
-                "status",
-                [change],
-                site=None,
-                recipients=[desk],
-                actor=Actor("slopeward", "service"),
-                now=NOW,
-                rule_version="1",
-            )
+            apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
         stamp(c, "epoch0:north-bench/G1", gone[0].to_json() | {"asked": gone[1].to_json()}, NOW)
         change = health_alarm(alarm_key("north-bench/G1"), 2, "G1 counts otherwise", is_open=True)
-        apply_changes(
-            c,
-            "status",
-            [change],
-            site=None,
-            recipients=[desk],
-            actor=Actor("slopeward", "service"),
-            now=NOW,
-            rule_version="1",
-        )
+        apply_changes(c, [change], ChangeContext("status", None, [desk], Actor("slopeward", "service"), NOW, "1"))
         detail = {"state": "running", "version": "1", "degraded": told, "ingest": {"north-bench": 3, "of": told}}
         stamp(c, "core", {**detail, "sites": ["lake-slope", "north-bench"]}, NOW)
         wanted = select(t.alert.c.id).where(t.alert.c.site == "status", t.alert.c.closed_at.is_(None))
@@ -355,16 +337,7 @@ def people_elsewhere(filled_database):
     with filled_database.write() as c:
         for site, key in ("status", "health:broker"), ("north-bench", "health:X9:silent"):
             change = health_alarm(key, 2, "the broker is away", is_open=True)
-            apply_changes(
-                c,
-                site,
-                [change],
-                site=None,
-                recipients=[ida],
-                actor=Actor("slopeward", "service"),
-                now=NOW,
-                rule_version="1",
-            )
+            apply_changes(c, [change], ChangeContext(site, None, [ida], Actor("slopeward", "service"), NOW, "1"))
         c.execute(t.notification.update().where(t.notification.c.recipient == ida.name).values(last_error=refused))
         stamp(c, "core", {"state": "running", "version": "1", "dispatcher": {"channels": channels}}, NOW)
         return c.execute(select(func.max(t.alert.c.id)).where(t.alert.c.site == "status")).scalar()

@@ -14,7 +14,7 @@ from monitor.domain.instants import parse
 from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
-from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
+from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, find_alert, load_alerts, shelve
 from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.duty import add_plan, gather_open, load_changes, load_handovers
 from monitor.store.alerting.sites import save_site
@@ -274,9 +274,7 @@ def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_end
     def turn(minutes, *, is_open):
         with watched.write() as c:
             change = health_alarm("health:x", 2, "it flaps", is_open=is_open)
-            apply_changes(
-                c, "bench", [change], site=SITE, recipients=SITE.recipients, actor=ADA, now=now[0], rule_version="1"
-            )
+            apply_changes(c, [change], ChangeContext("bench", SITE, SITE.recipients, ADA, now[0], "1"))
         for _ in range(minutes):
             now[0] += MINUTE
             watch.escalate_once(now[0])

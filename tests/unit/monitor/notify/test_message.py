@@ -13,6 +13,7 @@ from monitor.domain.headline import find_headline
 from monitor.domain.message import (
     EXERCISE,
     OF_LEVEL,
+    ChangeNotice,
     describe_delay,
     join_lines,
     list_covered,
@@ -99,17 +100,19 @@ def make(
     change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
     name = name_level([v.name for v in SITE.levels], ledger, level)
     subject, body = write_message(
-        SITE.id,
-        site,
-        change,
-        level,
-        name,
-        7,
-        before=before,
-        now=now,
-        frozen=frozen,
-        recipients=["duty", "manager"],
-        exercise=exercise,
+        ChangeNotice(
+            site_id=SITE.id,
+            site=site,
+            alert_id=7,
+            change=change,
+            level=level,
+            name=name,
+            before=before,
+            now=now,
+            frozen=frozen,
+            recipients=["duty", "manager"],
+            exercise=exercise,
+        )
     )
     return Notification(
         1,
