@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
@@ -21,7 +21,7 @@ from detection.whole_file import replacing
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import format_about, format_duration, format_iso, parse, parse_duration_s
+from monitor.domain.instants import format_about, format_duration, format_instants, format_iso, parse, parse_duration_s
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import write_csv
@@ -30,6 +30,9 @@ from monitor.language.rendering import translate
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 LARGEST_ID: Final = 2**63 - 1  # of a row of the database
@@ -256,6 +259,11 @@ def print_if_json(value: Any) -> bool:
     if as_json := options().as_json:
         print_json(value)
     return as_json
+
+
+def record_to_json(record: "DataclassInstance", *left_out: str) -> dict[str, Any]:
+    """A record as JSON has it, its instants written, without some of its fields."""
+    return {k: format_instants(v) for k, v in asdict(record).items() if k not in left_out}
 
 
 def show(facts: dict[str, Any], line: str) -> None:

@@ -73,7 +73,9 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     card = next(iter(pages.load_cards(c, site)), None)
     levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
     top = max(levels, default=0)
-    status = _find_level(c, site, at) if at is not None else {} if card is None else card.status
+    level = None if card is None else card.status["level"]
+    if at is not None:
+        level = next((one.level for one in load_ribbon(c, site, at - timedelta(seconds=1), at)), None)
     asks = find_asks(c, site, top, now) if at is None else find_asks_at(c, site, top, at)
     moves = _find_fastest(load_newest_movement(c, site, then))
     windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
@@ -96,17 +98,12 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
             **_find_heading(one, move, headings),
             "asks": requested_level,
             "asks_name": levels.get(requested_level) if requested_level else None,
-            "level": status.get("level"),
-            "level_name": levels.get(status.get("level")),
+            "level": level,
+            "level_name": None if level is None else levels.get(level),
             "top_level": top,
         }
         found.append(_feature(f"{site}/{one['id']}", _point(one["longitude"], one["latitude"], one["height_m"]), facts))
     return found
-
-
-def _find_level(c: Connection, site: str, at: datetime) -> dict[str, Any]:
-    """The level of a site as evaluations found it at an instant."""
-    return next(iter(load_ribbon(c, site, at - timedelta(seconds=1), at)), {})
 
 
 def _find_fastest(movement: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -293,8 +290,8 @@ def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[
         root: address of the collection.
     """
     scenes = pages.load_read_scenes(c, card.id, MOST)
-    instants = [scene["acquired_at"] for scene in scenes]
-    boxes = [box for scene in scenes if (box := pages.preview_bounds(scene)) is not None]
+    instants = [scene.taken_at for scene in scenes]
+    boxes = [scene.bounds for scene in scenes if scene.bounds is not None]
     around = [card.longitude, card.latitude, card.longitude, card.latitude]
     if boxes:
         west, south, east, north = zip(*boxes, strict=True)
@@ -311,7 +308,7 @@ def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[
         "links": [
             {"rel": "self", "href": root, "type": "application/json"},
             {"rel": "root", "href": root, "type": "application/json"},
-            *({"rel": "item", "href": f"{root}/items/{s['scene_hash']}", "type": _GEOJSON} for s in scenes),
+            *({"rel": "item", "href": f"{root}/items/{s.scene_hash}", "type": _GEOJSON} for s in scenes),
         ],
     }
 
@@ -328,10 +325,10 @@ def find_item(c: Connection, card: pages.SiteCard, scene_hash: str, root: str) -
     return next((describe_item(scene, card, root) for scene in scenes), None)
 
 
-def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dict[str, Any]:
+def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> dict[str, Any]:
     """One scene as an item; without a picture there is no place to state, and `geometry` is null."""
-    box, run = pages.preview_bounds(scene), scene["run"] or {}
-    files = f"{root.removesuffix('/stac')}/scenes/{scene['scene_hash']}"
+    box, run = scene.bounds, scene.run or {}
+    files = f"{root.removesuffix('/stac')}/scenes/{scene.scene_hash}"
     assets = {
         "footprints": {
             "href": files,
@@ -340,7 +337,7 @@ def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dic
             "roles": ["data"],
         }
     }
-    if pages.find_preview(scene) is not None:
+    if scene.preview is not None:
         assets["preview"] = {
             "href": f"{files}/preview.png",
             "type": "image/png",
@@ -350,21 +347,21 @@ def describe_item(scene: dict[str, Any], card: pages.SiteCard, root: str) -> dic
     found: dict[str, Any] = {
         "type": "Feature",
         "stac_version": VERSION,
-        "id": scene["scene_hash"],
+        "id": scene.scene_hash,
         "collection": card.id,
         "geometry": None if box is None else _outline(box),
         "properties": {
-            "datetime": format_iso(scene["acquired_at"]),
-            "title": scene["name"],
-            "created": format_iso(scene["received_at"]),
-            "slopeward:footprints": scene["footprints"],
-            "slopeward:area_m2": scene["area_m2"],
-            "slopeward:valid_share": scene["valid_share"],
+            "datetime": format_iso(scene.taken_at),
+            "title": scene.name,
+            "created": format_iso(scene.received_at),
+            "slopeward:footprints": scene.footprints,
+            "slopeward:area_m2": scene.area_m2,
+            "slopeward:valid_share": scene.valid_share,
             "slopeward:model_hash": run.get("model_hash"),
             "slopeward:doubts": gather(run.get("doubts", [])),
         },
         "links": [
-            {"rel": "self", "href": f"{root}/items/{scene['scene_hash']}", "type": _GEOJSON},
+            {"rel": "self", "href": f"{root}/items/{scene.scene_hash}", "type": _GEOJSON},
             {"rel": "collection", "href": root, "type": "application/json"},
             {"rel": "root", "href": root, "type": "application/json"},
         ],

@@ -7,7 +7,7 @@ epoch the revision that speaks an Observation. Of the query options there are `$
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -82,23 +82,22 @@ class SensorThingsQuery:
 
 def read_query(options: Mapping[str, str]) -> SensorThingsQuery:
     """Read the query options; RefusedError names the first that cannot be followed."""
-    found: dict[str, Any] = {"given": dict(options)}
-    readers: dict[str, Callable[[str], dict[str, Any]]] = {
-        "$top": lambda v: {"top": min(_whole("$top", v), MOST)},
-        "$skip": lambda v: {"skip": _whole("$skip", v)},
-        "$count": lambda v: {"count": v.lower() == "true"},
+    found = SensorThingsQuery(given=dict(options))
+    readers: dict[str, Callable[[str, SensorThingsQuery], SensorThingsQuery]] = {
+        "$top": lambda v, query: replace(query, top=min(_whole("$top", v), MOST)),
+        "$skip": lambda v, query: replace(query, skip=_whole("$skip", v)),
+        "$count": lambda v, query: replace(query, count=v.lower() == "true"),
         "$orderby": _read_order,
         "$filter": _read_filter,
-        "$expand": lambda v: {"expand": tuple(part.strip() for part in v.split(","))},
+        "$expand": lambda v, query: replace(query, expand=tuple(part.strip() for part in v.split(","))),
         "$resultFormat": _read_format,
     }
     for name, value in options.items():
-        if name not in readers:
-            if name.startswith("$"):
-                raise RefusedError(f"{name} is not understood here; there are {', '.join(readers)}")
-            continue
-        found |= readers[name](value)
-    return SensorThingsQuery(**found)
+        if name in readers:
+            found = readers[name](value, found)
+        elif name.startswith("$"):
+            raise RefusedError(f"{name} is not understood here; there are {', '.join(readers)}")
+    return found
 
 
 def _whole(name: str, value: str) -> int:
@@ -107,21 +106,20 @@ def _whole(name: str, value: str) -> int:
     return int(value)
 
 
-def _read_format(value: str) -> dict[str, Any]:
+def _read_format(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
     if value.lower() not in {"json", "default"}:
         raise RefusedError("$resultFormat: only json is answered")
-    return {}
+    return query
 
 
-def _read_order(value: str) -> dict[str, Any]:
+def _read_order(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
     found = re.fullmatch(r"\s*(?:phenomenonTime|resultTime)(?:\s+(asc|desc))?\s*", value, re.IGNORECASE)
     if found is None:
         raise RefusedError("$orderby takes phenomenonTime asc or phenomenonTime desc")
-    return {"newest_first": (found[1] or "asc").lower() == "desc"}
+    return replace(query, newest_first=(found[1] or "asc").lower() == "desc")
 
 
-def _read_filter(value: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _read_filter(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
     for part in re.split(r"\s+and\s+", value, flags=re.IGNORECASE):
         term = _TERM.fullmatch(part)
         if term is None:
@@ -133,11 +131,11 @@ def _read_filter(value: str) -> dict[str, Any]:
             raise RefusedError(f"$filter: {error}") from error
         sign = term[1].lower()
         if sign in {"gt", "ge", "eq"}:
-            found["after"] = max(next_ if sign == "gt" else at, found.get("after", at))
+            query = replace(query, after=max(next_ if sign == "gt" else at, query.after or at))
         if sign in {"lt", "le", "eq"}:
             before = at if sign == "lt" else next_
-            found["until"] = min(before, found.get("until", before))
-    return found
+            query = replace(query, until=min(before, query.until or before))
+    return query
 
 
 def describe_root(root: str) -> dict[str, Any]:

@@ -197,10 +197,7 @@ class Dispatcher(Delivery):
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self.list_recipients(site), now) if alerts else []
             first = list_addressees(c, self.list_recipients(site), now) if any(a.is_back for a in alerts) else []
-        returned = {a.alert_id: escalated.escalate_return(a, first, now) for a in alerts if a.is_back}
-        orders = [
-            (a, e) for a in alerts for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self.limits)
-        ]
+        orders = [(a, e) for a in alerts for e in self._list_orders(a, chain, first, now)]
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
         found = find_unconfirmed(alerts, {site: chain}, self._names(), answers, now, self.limits)
         unreached = find_unreached(alerts, {site: chain}, self._names(), answers, now, self.limits)
@@ -231,6 +228,17 @@ class Dispatcher(Delivery):
                 outbox.add_escalation(c, replace(alert, body=body), order.recipient, order.channel, subject, now)
                 for (subject, body), alert, order in renewed
             )
+
+    def _list_orders(
+        self,
+        alert: outbox.OpenAlert,
+        chain: Sequence[Sequence[Recipient]],
+        addressees: Sequence[Recipient],
+        now: datetime,
+    ) -> list[escalated.Escalation]:
+        """Who hears of an alert that is back from where it was put aside, else whom escalation is for."""
+        returned = escalated.escalate_return(alert, addressees, now) if alert.is_back else []
+        return returned or escalated.apply(alert, chain, now, self.limits)
 
     def _is_recipient(self, answered: outbox.AnsweredMessage) -> bool:
         """Whether who acted is who the message was sent to; the site file says who acts for a recipient."""

@@ -1,6 +1,6 @@
 """Stage escalated: what nobody acknowledges in time, or nobody could be told, goes to the next recipient."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,7 +39,6 @@ def apply(
     """
     if not alert.sent or alert.ledger == AlertCategory.ADVICE:
         return []
-    notified = {t.recipient for t in alert.sent}
     fresh = find_next_step(alert, chain)
     if reached := _find_reached(alert, chain):
         return _make_escalations(reached, alert.subject)
@@ -55,6 +54,14 @@ def apply(
     subject = _mark_open(alert, now)
     if fresh:
         return _make_escalations(fresh, subject)
+    return _make_escalations(_list_again(alert, chain, limits), subject)
+
+
+def _list_again(
+    alert: OpenAlert, chain: Sequence[Sequence[Recipient]], limits: DeliveryLimits
+) -> Collection[Recipient]:
+    """Who is told once more when all have been told; nobody after `escalation_rounds`, unless it is urgent."""
+    notified = {t.recipient for t in alert.sent}
     again = {
         r.name: r
         for step in chain
@@ -63,7 +70,7 @@ def apply(
     }
     pairs = [(t.recipient, t.channel) for t in alert.sent]
     rounds = max((pairs.count((r.name, r.channels[0])) for r in again.values()), default=0)
-    return _make_escalations(again.values(), subject) if alert.urgent or rounds <= limits.escalation_rounds else []
+    return again.values() if alert.urgent or rounds <= limits.escalation_rounds else ()
 
 
 def escalate_return(alert: OpenAlert, addressees: Iterable[Recipient], now: datetime) -> list[Escalation]:

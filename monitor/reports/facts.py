@@ -18,16 +18,16 @@ from monitor.domain.alert import AlertCategory
 from monitor.domain.canonical import canonical_json
 from monitor.domain.causes import describe_cause
 from monitor.domain.decision import DecisionInputs, seconds
-from monitor.domain.instants import format_instants, parse
+from monitor.domain.instants import format_instants
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.reports.period import Period, split_days
 from monitor.store import report_facts as rows
-from monitor.store.alerting.duty import load_days
+from monitor.store.alerting.duty import DutyTurn, load_days
 from monitor.store.alerting.sites import load_site_source
-from monitor.store.alerting.timeline import load_newest_movement, load_ribbon
+from monitor.store.alerting.timeline import LevelSegment, load_newest_movement, load_ribbon
 from monitor.store.models.movement import find_shown_forecast
 from monitor.store.pages import load_range
 from monitor.store.readings.observations import SeriesRow, load_series
@@ -77,7 +77,7 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
         "from": period.from_at,
         "to": period.to_at,
         "now": rows.find_sight(c, site_id, period.to_at),
-        "segments": segments,
+        "segments": [asdict(segment) for segment in segments],
         "days": [_describe_day(str(day), low, high, segments, turns) for day, low, high in split_days(period, zone)],
         "hazards": [asdict(a) for a in alerts if a.ledger == AlertCategory.HAZARD],
         "instruments": [
@@ -115,28 +115,25 @@ def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
 
 
 def _describe_day(
-    day: str, low: datetime, high: datetime, segments: Sequence[dict[str, Any]], turns: Sequence[Mapping[str, Any]]
+    day: str, low: datetime, high: datetime, segments: Sequence[LevelSegment], turns: Sequence[DutyTurn]
 ) -> dict[str, Any]:
     """The highest level of a day, the one at its end, the worst sight, who was on duty; None where nobody decided."""
-    inside = [
-        (max(low, parse(s["from_at"])), min(high, parse(s["to_at"])), int(s["level"]), str(s["observability"]))
-        for s in segments
-        if parse(s["from_at"]) < high and parse(s["to_at"]) > low
-    ]
+    inside = [s for s in segments if s.from_at < high and s.to_at > low]
     duty = [
         name
         for turn in turns
-        if turn["from_at"] < high and turn["to_at"] > low
-        for name in (turn["person"] or turn["team"], turn["second_person"])
+        if turn.from_at < high and turn.to_at > low
+        for name in (turn.person or turn.team, turn.second_person)
         if name
     ]
-    worst = max((SIGHTS.index(seen) if seen in SIGHTS else 2 for *_, seen in inside), default=None)
+    sights = (s.observability for s in inside)
+    worst = max((SIGHTS.index(seen) if seen in SIGHTS else 2 for seen in sights), default=None)
     return {
         "day": day,
         "from": low,
         "to": high,
-        "highest": max((level for _, _, level, _ in inside), default=None),
-        "last": inside[-1][2] if inside else None,
+        "highest": max((s.level for s in inside), default=None),
+        "last": inside[-1].level if inside else None,
         "duty": list(dict.fromkeys(duty)),
         "sight": None if worst is None else SIGHTS[worst],
     }

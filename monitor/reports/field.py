@@ -1,14 +1,15 @@
 """Photos of the field for a report: few and small. The digest proves figures, so it leaves them out."""
 
 import base64
-from collections.abc import Mapping
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import accumulate
+from typing import Final
 
 from sqlalchemy import Connection
 
 from monitor.reports.period import Period
-from monitor.store.readings.photos import load_between
+from monitor.store.readings.photos import FieldPhoto, load_between
 
 MOST: Final = 9
 MOST_BYTES: Final = 400_000  # of all pictures of a report: it goes by mail
@@ -16,9 +17,9 @@ MOST_BYTES: Final = 400_000  # of all pictures of a report: it goes by mail
 
 @dataclass(frozen=True, slots=True)
 class Photos:
-    """Those that a report shows, in order, their pictures in base 64; and how many came in its time."""
+    """Those that a report shows, in order, each with its picture in base 64; and how many came in its time."""
 
-    shown: tuple[Mapping[str, Any], ...] = ()
+    shown: tuple[tuple[FieldPhoto, str], ...] = ()
     count: int = 0
 
 
@@ -27,12 +28,7 @@ NO_PHOTOS: Final = Photos()
 
 def load_photos(c: Connection, site: str, period: Period) -> Photos:
     """The newest photos that came in a period, as many as a mail bears."""
-    rows, count = load_between(c, site, period.from_at, period.to_at, MOST)
-    shown: list[Mapping[str, Any]] = []
-    left = MOST_BYTES
-    for row in reversed(rows):
-        left -= len(row["small"])
-        if left < 0:
-            break
-        shown.insert(0, {**row, "small": base64.b64encode(row["small"]).decode()})
-    return Photos(tuple(shown), count)
+    photos, count = load_between(c, site, period.from_at, period.to_at, MOST)
+    sizes = list(accumulate(len(one.small) for one in reversed(photos)))
+    shown = photos[len(photos) - bisect_right(sizes, MOST_BYTES) :]
+    return Photos(tuple((one, base64.b64encode(one.small).decode()) for one in shown), count)

@@ -199,8 +199,8 @@ def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str
     state = find_state(facts, issue.language, config.schedule.late)
     with use(issue.language):
         title, at = gettext(TITLES[issue.kind]), format_local(issue.to_at, facts["site"]["timezone"])
-        lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {state['line']}"]
-        lines += [gettext("Do: %(action)s") % {"action": state["action"]}] if state["action"] else []
+        lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {state.line}"]
+        lines += [gettext("Do: %(action)s") % {"action": state.action}] if state.action else []
     if page := config.web.public_url.rstrip("/"):
         lines.append(f"{page}/sites/{issue.site}/reports")
     name, content, subtype = f"{issue.site}-{issue.kind}-{issue.to_at:%Y%m%dT%H%MZ}", html.encode(), "html"
@@ -210,7 +210,7 @@ def _compose(db: Database, config: ServiceConfig, issue: IssuedReport, form: str
         except JobError as error:  # the report as HTML is better than none
             lines.append(f"PDF: {error}")
     message = EmailMessage()
-    message["Subject"] = " ".join(f"[{facts['site']['name']}] {title}: {state['line']}. {at}".split())
+    message["Subject"] = " ".join(f"[{facts['site']['name']}] {title}: {state.line}. {at}".split())
     message["Date"] = format_datetime(issue.made_at)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834
     message.set_content("\n".join(lines) + "\n")

@@ -3,10 +3,11 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from sqlalchemy import Connection
@@ -123,45 +124,43 @@ def render(name: str, values: Mapping[str, Any], language: str, zone: str, at: d
         return _environment().get_template(name).render(**shared, **values)
 
 
-def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict[str, Any]:
+class EndState(NamedTuple):
+    """What is said of the end of a period.
+
+    Attributes:
+        level: None where nobody decided.
+        word: for the box.
+        line: for a mail.
+    """
+
+    level: int | None
+    is_known: bool
+    since: str
+    word: str
+    line: str
+    action: str
+
+
+def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> EndState:
     """What is said of the end of a period: a level counts where it was decided then, with what was seen.
 
-    Args:
-        facts: of `gather_facts`.
-        language: of the words.
-        late: a last decision that is older leaves the level unknown.
-
-    Returns:
-        `level` and `is_known`, `word` for the box and `line` for a mail, `since` and `action`.
+    A last decision that is older than `late` leaves the level unknown.
     """
     now, names = facts["now"], {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
     with catalogue.use(language), use_zone(facts["site"]["timezone"]):
         unknown = gettext("unknown")
         if now is None:
-            nothing = {"level": None, "is_known": False, "since": "", "action": ""}
-            return nothing | {"word": unknown, "line": unknown.upper()}
+            return EndState(None, is_known=False, since="", word=unknown, line=unknown.upper(), action="")
         level, sight = int(now["level"]), str(now["observability"])
         name = translate_level(names.get(level, str(level)), language)
-        is_known = parse(facts["to"]) - parse(now["at"]) <= late
-        since = (
-            ""
-            if is_known
-            else gettext(LAST)
-            % {
-                "at": format_local(parse(now["at"])),
-                "level": name.upper(),
-            }
-        )
-        line = name.upper() + ("" if sight == "full" else f", {translate(sight)}")
-    action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
-    return {
-        "level": level,
-        "is_known": is_known,
-        "since": since,
-        "word": name if is_known else unknown,
-        "line": line if is_known else f"{unknown.upper()} ({since})",
-        "action": action if is_known or level > min(names) else "",
-    }
+        action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
+        if parse(facts["to"]) - parse(now["at"]) <= late:
+            line = name.upper() + ("" if sight == "full" else f", {translate(sight)}")
+            return EndState(level, is_known=True, since="", word=name, line=line, action=action)
+        since = gettext(LAST) % {"at": format_local(parse(now["at"])), "level": name.upper()}
+    action = action if level > min(names) else ""
+    line = f"{unknown.upper()} ({since})"
+    return EndState(level, is_known=False, since=since, word=unknown, line=line, action=action)
 
 
 def render_report(
@@ -215,15 +214,25 @@ def render_card(c: Connection, site_id: str, page_url: str, language: str, at: d
     return render("card.html", values, language, site.timezone, at)
 
 
-def list_people(site: Site) -> list[dict[str, Any]]:
-    """Who gets messages: each person of recipients and teams once, with phone and the levels that are sent."""
-    found: dict[str, dict[str, Any]] = {}
+@dataclass(slots=True)
+class CardPerson:
+    """Somebody who gets messages, with phone, the levels that are sent and teams."""
+
+    name: str
+    phone: str
+    levels: set[int] = field(default_factory=set)
+    teams: list[str] = field(default_factory=list)
+
+
+def list_people(site: Site) -> list[CardPerson]:
+    """Who gets messages: each person of recipients and teams once."""
+    found: dict[str, CardPerson] = {}
     for recipient in site.recipients:
         members: tuple[Recipient, ...] = (recipient,) if recipient.team is None else recipient.team.members
         for one in members:
-            known = found.setdefault(one.name, {"name": one.name, "phone": one.phone, "levels": set(), "teams": []})
-            known["levels"] |= set(recipient.levels) if "hazard" in recipient.ledgers else set()
-            known["phone"] = known["phone"] or one.phone
-            if recipient.team is not None and recipient.team.name not in known["teams"]:
-                known["teams"].append(recipient.team.name)
+            known = found.setdefault(one.name, CardPerson(one.name, one.phone))
+            known.levels |= set(recipient.levels) if "hazard" in recipient.ledgers else set()
+            known.phone = known.phone or one.phone
+            if recipient.team is not None and recipient.team.name not in known.teams:
+                known.teams.append(recipient.team.name)
     return list(found.values())

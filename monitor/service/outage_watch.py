@@ -54,11 +54,7 @@ class OutageWatch:
             self._back_at = now
         if not (is_here and status["drained"]):
             return
-        ended = None
-        if is_long and self._good_at is not None:
-            back_at = self._back_at or now
-            if back_at > self._good_at:  # else it was there throughout, and only had much to read
-                ended = Outage(self._cause, self._good_at, back_at, now)
+        ended = self._find_ended(now) if is_long else None
         if ended or self._stamped_at is None or (now - self._stamped_at).total_seconds() >= STAMP_S:
             with self._db.write() as c:
                 if ended:
@@ -66,3 +62,10 @@ class OutageWatch:
                 stamp(c, GOOD, {}, now)
             self._stamped_at = now
         self._good_at, self._cause, self._has_looked = now, SERVICE, False
+
+    def _find_ended(self, now: datetime) -> Outage | None:
+        """The outage that is over now; None where all was there throughout, and there only was much to read."""
+        back_at = self._back_at or now
+        if self._good_at is None or back_at <= self._good_at:
+            return None
+        return Outage(self._cause, self._good_at, back_at, now)

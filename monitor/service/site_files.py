@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -64,27 +64,35 @@ class SiteFileWatcher:
         for path, failure in failures.items():
             log.error("%s", failure)
             self.alarms.open(f"config:{path.name}", _UNUSABLE(problem=failure.message), level=2)
+        sites += self._load_last_good(sources, failures)
+        self._clear_alarms(sites, found, failures)
+        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
+        return sites
+
+    def _load_last_good(self, sources: Mapping[str, str], failures: Collection[Path]) -> Iterator[Site]:
+        """The last good version of sites whose file is gone or cannot be used; each is told."""
         named = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
-            if site_id not in named and not (failures and folder in failures):
-                reason = _GONE(site=site_id, site2=site_id)
-                self.alarms.open(f"config:{site_id}", reason, level=2)
+            if site_id not in named and self.config.paths.sites not in failures:
+                self.alarms.open(f"config:{site_id}", _GONE(site=site_id, site2=site_id), level=2)
             try:
-                sites.append(parse_site(source, f"last good file of {site_id}"))
+                yield parse_site(source, f"last good file of {site_id}")
             except ConfigError as error:
                 log.critical("site %s is not watched: %s", site_id, error)
-                unwatched = _NOT_WATCHED(site=site_id, problem=error.message)
-                self.alarms.open(f"config:{site_id}:unwatched", unwatched, level=2)
-        for name in {path.name for path in folder.glob("*.toml")} if folder.is_dir() else ():
-            if name not in {path.name for path in failures}:
-                self.alarms.clear(f"config:{name}", _USABLE())
+                not_watched = _NOT_WATCHED(site=site_id, problem=error.message)
+                self.alarms.open(f"config:{site_id}:unwatched", not_watched, level=2)
+
+    def _clear_alarms(self, sites: Iterable[Site], found: Collection[str], failures: Collection[Path]) -> None:
+        """End the alarms of files that can be used, and of sites that are watched."""
+        folder = self.config.paths.sites
+        names = {path.name for path in folder.glob("*.toml")} if folder.is_dir() else set[str]()
+        for name in names - {path.name for path in failures}:
+            self.alarms.clear(f"config:{name}", _USABLE())
         for site in sites:
             self.alarms.clear(f"config:{site.id}:unproven", _SAYS_ITSELF())
             self.alarms.clear(f"config:{site.id}:unwatched", _WATCHED())
             if site.id in found:
                 self.alarms.clear(f"config:{site.id}", _BACK())
-        log.info("watching %d site(s): %s", len(sites), ", ".join(s.id for s in sites) or "none")
-        return sites
 
     def find_changed(self) -> list[str]:
         """Sites of which another version was put in force than this core runs on, whoever did it."""

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -147,10 +147,7 @@ class Supervisor:
         next_watchdog = 0.0
         try:
             while not self.stopping.is_set():
-                for keeper in self.restarters:
-                    if keeper.child is self.web and not (self._ready and self.core.can_read):
-                        continue  # the page needs the schema that core brings up to date
-                    keeper.check()
+                self._check_children()
                 self._note_ready()
                 self._check_core(time.monotonic())
                 if self.core.status == EXIT_KNOWN and not self._ready:
@@ -162,20 +159,22 @@ class Supervisor:
                     next_watchdog = now + interval_s
                 if self._ready and self.core.can_read and (now >= next_stamp or (self._lines and not self._refused)):
                     next_stamp = now + STAMP_EVERY_S
-                    if self._writer is None or not self._writer.is_alive():
-                        self._writer = threading.Thread(target=self._write, name="stamp", daemon=True)
-                        self._writer.start()
+                    self._writer = _start_unless_alive(self._writer, self._write, "stamp")
                 if self.config.watchdog.ping_url and now >= next_ping:
-                    next_ping = now + PING_EVERY_S
-                    if self._pinger is None or not self._pinger.is_alive():  # one that lets us hang is no more called
-                        self._pinger = threading.Thread(target=self._ping, name="ping", daemon=True)
-                        self._pinger.start()
+                    next_ping = now + PING_EVERY_S  # one that lets us hang is no more called
+                    self._pinger = _start_unless_alive(self._pinger, self._ping, "ping")
                 if self._renew_core.is_set():
                     self._restart_core()
                 self._rest()
         finally:
             self._stop()
         return 0
+
+    def _check_children(self) -> None:
+        for restarter in self.restarters:
+            if restarter.child is self.web and not (self._ready and self.core.can_read):
+                continue  # the page needs the schema that core brings up to date
+            restarter.check()
 
     def _check_core(self, now: float) -> None:
         """Follow whether anybody decides: tell it past the outbox where nobody does, and the gap when it is over."""
@@ -421,3 +420,12 @@ def _run(config: ServiceConfig, config_path: str | None, *, with_web: bool) -> i
         signal.signal(number, lambda *_: supervisor.stopping.set())
     signal.signal(signal.SIGHUP, lambda *_: supervisor.reload())
     return supervisor.run()
+
+
+def _start_unless_alive(thread: threading.Thread | None, work: Callable[[], None], name: str) -> threading.Thread:
+    """The thread while it runs, else a new one that does the work."""
+    if thread is not None and thread.is_alive():
+        return thread
+    started = threading.Thread(target=work, name=name, daemon=True)
+    started.start()
+    return started

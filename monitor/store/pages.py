@@ -16,8 +16,9 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
-from monitor.store.database.rows import of_sites, read_record
+from monitor.store.database.rows import columns_of, load_records, of_sites, read_record
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
+from monitor.store.scenes.outlines import Bounds
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
@@ -159,7 +160,66 @@ def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) ->
     return load_view(c, "active_alerts", order_by=order, without="evidence", site=site)
 
 
-def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class SceneCard:
+    """A scene as pages show it, with the number and the area of its footprints."""
+
+    scene_hash: str
+    name: str
+    acquired_at: datetime | None
+    role: str
+    received_at: datetime
+    state: str
+    error: str | None
+    valid_share: float | None
+    out_dir: str | None
+    run: dict[str, Any] | None  # what the model noted of itself
+    footprints: int
+    area_m2: float
+
+    @property
+    def taken_at(self) -> datetime:
+        """When the image of a scene that was read was taken."""
+        assert self.acquired_at is not None
+        return self.acquired_at
+
+    @property
+    def folder(self) -> Path:
+        """Where its results lie."""
+        return Path(self.out_dir or "")
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """West, south, east, north of its preview, when it has one."""
+        found = (self.run or {}).get("outputs", {}).get("bounds")
+        if not isinstance(found, list) or len(found) != 4:
+            return None
+        west, south, east, north = map(float, found)
+        return west, south, east, north
+
+    @property
+    def picture_bounds(self) -> Bounds | None:
+        """The same of a picture that can be shown."""
+        return None if self.preview is None else self.bounds
+
+    @property
+    def preview(self) -> Path | None:
+        """Its picture; None until it is made, and where it could not be."""
+        return self.find_picture(((self.run or {}).get("outputs") or {}).get("preview"))
+
+    def find_picture(self, name: Any) -> Path | None:
+        """A PNG that lies in its own folder, and nothing else.
+
+        The record names files as the job saw them, with the folder or without: only the last part counts.
+        """
+        if not name or not self.out_dir:
+            return None
+        folder = self.folder.resolve()
+        path = (folder / Path(str(name)).name).resolve()
+        return path if path.parent == folder and path.suffix == ".png" and path.is_file() else None
+
+
+def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[SceneCard]:
     """Scenes of a site, those that wait first, then the newest arrivals; with the number and area of footprints.
 
     At most `limit` of each: many that wait do not bury what was read.
@@ -170,7 +230,7 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, 
     return waiting + _load_scenes(c, (s.site == site, s.state != "waiting"), newest, limit)
 
 
-def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[dict[str, Any]]:
+def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[SceneCard]:
     """Scenes of a site that were read, the newest arrivals first: at most `limit`, or the one of that hash."""
     s = t.scene.c
     which = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
@@ -187,55 +247,19 @@ def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
     return folder
 
 
-def find_shown_scene(c: Connection, site: str) -> dict[str, Any] | None:
+def find_shown_scene(c: Connection, site: str) -> SceneCard | None:
     """The newest image that was read, whenever it arrived; None where none was."""
     s = t.scene.c
     found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
     return found[0] if found else None
 
 
-def folder_of(scene: Mapping[str, Any]) -> Path:
-    """Where the results of a scene lie."""
-    return Path(scene["out_dir"] or "")
-
-
-def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
-    """West, south, east, north of a scene's preview, when it has one."""
-    bounds = ((scene or {}).get("run") or {}).get("outputs", {}).get("bounds")
-    if not isinstance(bounds, list) or len(bounds) != 4:
-        return None
-    return (float(bounds[0]), float(bounds[1]), float(bounds[2]), float(bounds[3]))
-
-
-def picture_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
-    """The same of a picture that can be shown."""
-    return None if scene is None or find_preview(scene) is None else preview_bounds(scene)
-
-
-def find_preview(scene: Mapping[str, Any]) -> Path | None:
-    """The picture of a scene; None until it is made, and where it could not be."""
-    return find_picture(scene, ((scene["run"] or {}).get("outputs") or {}).get("preview"))
-
-
-def find_picture(scene: Mapping[str, Any], name: Any) -> Path | None:
-    """A PNG that lies in the scene's own folder, and nothing else.
-
-    The record names files as the job saw them, with the folder or without: only the last part counts.
-    """
-    if not name or not scene["out_dir"]:
-        return None
-    folder = folder_of(scene).resolve()
-    path = (folder / Path(str(name)).name).resolve()
-    return path if path.parent == folder and path.suffix == ".png" and path.is_file() else None
-
-
 def _load_scenes(
     c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
-) -> list[dict[str, Any]]:
-    s, g = t.scene.c, t.scene_footprint.c
-    own = [k for k in s if k.name not in {"site", "path", "crs", "pixel_area_m2"}]
+) -> list[SceneCard]:
+    s, g, own = t.scene.c, t.scene_footprint.c, columns_of(SceneCard, t.scene)
     area = func.coalesce(func.sum(g.area_m2), 0.0).label("area_m2")
-    rows = c.execute(
+    query = (
         select(*own, func.count(g.polygon_id).label("footprints"), area)
         .join(
             t.scene_footprint,
@@ -247,7 +271,7 @@ def _load_scenes(
         .order_by(*order)
         .limit(limit)
     )
-    return [gather(row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+    return load_records(c, SceneCard, query)
 
 
 def load_footprints(c: Connection, site: str, scene_hash: str) -> list[dict[str, Any]]:

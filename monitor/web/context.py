@@ -175,9 +175,7 @@ class Context:
     version: str
     ribbons: LevelTimelineCache = field(default_factory=LevelTimelineCache)
     trouble: str = ""  # what keeps core from deciding, as the supervisor says it
-    dry_runs: dict[str, tuple[datetime, dict[str, Any]]] = field(
-        default_factory=dict
-    )  # by site file: the newest dry run
+    dry_runs: dict[str, tuple[datetime, Any]] = field(default_factory=dict)  # by site file: the newest dry run
 
 
 def context_of(request: Request) -> Context:

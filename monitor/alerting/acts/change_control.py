@@ -239,19 +239,21 @@ def propose(
         raise RefusedError(_NO_CHANGE(file=name))
     effect = preview(change.old, new)
     with db.write() as c:
-        number = store.add_proposal(
-            c,
-            new.id,
-            new.version,
-            None if change.old is None else change.old.version,
-            text,
-            actor.name,
-            reason,
-            now,
+        proposal = store.Proposal(
+            id=0,
+            site=new.id,
+            sha256=new.version,
+            base_sha256=None if change.old is None else change.old.version,
+            source=text,
+            author=actor.name,
+            reason=reason,
+            proposed_at=now,
+            state=store.PROPOSED,
             effect={**effect, "loosens": list(change.loosens)},
-            loosens_high=bool(change.loosens),
             differences=[{"key": d.key, "old": d.old, "new": d.new} for d in change.differences],
+            loosens_high=bool(change.loosens),
         )
+        number = store.add_proposal(c, proposal)
         detail = {"site": new.id, "sha256": new.version, "reason": reason, "loosens_high": bool(change.loosens)}
         add_audit(c, actor, "site.propose", f"proposal:{number}", detail, now)
         return store.load_proposal(c, number)

@@ -5,11 +5,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from monitor.cli.benchmarks import NOT_MEASURED, format_reasons, read_benchmark
+from monitor.cli.benchmarks import Argument, ModelScores, format_reasons, read_benchmark, sum_up_arguments
 
 SETS = ("SK", "S", "G", "K")
 RECORDS = "records: G and K measured by GNSS (18 and 24 stations), S and SK a landslide's curve with such noise (8)"
@@ -51,79 +52,98 @@ WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 """Sizes that weights are counted at: the defaults, and a slope of eight stations."""
 
 
-def list_models() -> list[dict[str, Any]]:
-    """One row a model, in the order forecasts, parts of a curve, curves, anomalies."""
-    from detection.anomaly.registry import CHECKS, COMPOSITES, RULES
-    from detection.anomaly.registry import NETWORKS as AUTOENCODERS
-    from forecasting.decomposition.components import FOR_FORECASTS, METHODS
-    from forecasting.registry import (
-        BASELINES,
-        NETWORKS,
-        PRETRAINED,
-        READS_DRIVERS,
-        SERVED,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueEntry(ModelScores):
+    """One model; its fields are the keys of a JSON line."""
 
-    rows = []
+    id: str
+    kind: str
+    what: str  # one sentence
+    paper: str | None = None
+    parameters: int | None = None  # weights
+    reads_drivers: bool = False
+    reads_graph: bool | None = False  # None: not known without torch
+    served: bool = False
+
+
+class NetworkSize(NamedTuple):
+    """What is counted of a network."""
+
+    parameters: int | None = None
+    reads_graph: bool | None = False
+
+
+def list_models() -> list[CatalogueEntry]:
+    """One entry a model, in the order forecasts, parts of a curve, curves, anomalies."""
+    return [*_list_forecasters(), *_list_methods(), *_list_detectors()]
+
+
+def _list_forecasters() -> Iterator[CatalogueEntry]:
+    from forecasting.registry import BASELINES, NETWORKS, PRETRAINED, READS_DRIVERS, SERVED
+
     tables: dict[str, Mapping[str, str]] = {"simple forecast": BASELINES, "network": NETWORKS}
     shared = Counter(path.partition(":")[0] for table in tables.values() for path in table.values())
     for kind, table in tables.items():
         for name, path in table.items():
-            row = _describe(name, kind, path, whole_file=shared[path.partition(":")[0]] == 1)
-            size = _size_of_network(name) if kind == "network" else {}
-            argued = _sum_up_arguments(_score_short()) if name in PRETRAINED else _argue(_score(name))
-            rows.append(row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | argued)
+            size = _size_of_network(name) if kind == "network" else NetworkSize()
+            argued = sum_up_arguments(_score_short()) if name in PRETRAINED else _argue(_score(name))
+            yield _describe(
+                name,
+                kind,
+                path,
+                argued,
+                whole_file=shared[path.partition(":")[0]] == 1,
+                parameters=size.parameters,
+                reads_graph=size.reads_graph,
+                reads_drivers=name in READS_DRIVERS,
+                served=name in SERVED,
+            )
+
+
+def _list_methods() -> Iterator[CatalogueEntry]:
+    """Decompositions, and what is made of the curve alone."""
+    from forecasting.decomposition.components import FOR_FORECASTS, METHODS
+
     for name, path in METHODS.items():
-        row = _describe(name, "decomposition", path.partition(":")[0])
-        rows.append(row | {"served": name in FOR_FORECASTS} | _sum_up_arguments(_score_parts(name)))
+        argued = sum_up_arguments(_score_parts(name))
+        yield _describe(name, "decomposition", path.partition(":")[0], argued, served=name in FOR_FORECASTS)
     for name, path in KINEMATIC.items():
-        argued = _sum_up_arguments(_score_looks(name)) if name in CALLED else _score_failure()
-        rows.append(_describe(name, "curve", path) | {"served": True} | argued)
+        argued = sum_up_arguments(_score_looks(name)) if name in CALLED else _score_failure()
+        yield _describe(name, "curve", path, argued, served=True)
+
+
+def _list_detectors() -> Iterator[CatalogueEntry]:
+    from detection.anomaly.registry import CHECKS, COMPOSITES, RULES
+    from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+
     for name, path in {**RULES, **AUTOENCODERS}.items():
-        size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
-        row = _describe(name, "anomaly detector", path)
-        rows.append(row | size | {"served": True} | _score_detector(name))
-    for name in COMPOSITES:
-        parts = ", ".join(COMPOSITES[name])
-        row = {"id": name, "kind": "anomaly detector", "what": f"Several rules that share one budget: {parts}."}
-        rows.append(_EMPTY | row | {"served": True} | _score_detector(name))
-    for name, kind in CHECKS.items():
-        row = {"id": name, "kind": "check of readings", "what": f"Finds {kind}, certain without a score."}
-        rows.append(_EMPTY | row | {"served": True} | _score_detector(name))
-    return rows
+        count = _size_of_autoencoder(name) if name in AUTOENCODERS else None
+        yield _describe(name, "anomaly detector", path, _score_detector(name), parameters=count, served=True)
+    others = [
+        (name, "anomaly detector", f"Several rules that share one budget: {', '.join(parts)}.")
+        for name, parts in COMPOSITES.items()
+    ]
+    others += [(name, "check of readings", f"Finds {kind}, certain without a score.") for name, kind in CHECKS.items()]
+    for name, kind, what in others:
+        yield CatalogueEntry(id=name, kind=kind, what=what, served=True, **asdict(_score_detector(name)))
 
 
-def format_model(row: Mapping[str, Any]) -> str:
+def format_model(model: CatalogueEntry) -> str:
     """A few lines for people."""
-    size = "" if row["parameters"] is None else f"{row['parameters']:,} weights"
-    reads = [part for part in ("drivers", "graph") if row[f"reads_{part}"]]
+    size = "" if model.parameters is None else f"{model.parameters:,} weights"
+    reads = [part for part, is_read in (("drivers", model.reads_drivers), ("graph", model.reads_graph)) if is_read]
     more = f"reads {' and '.join(reads)}" if reads else ""
-    served = "" if row["served"] else "not served"
-    head = "  ".join(part for part in (size, more, served, row["note"] or "") if part)
-    lines = [f"{row['id']:20} {row['kind']:20} {head}".rstrip(), f"    {row['what']}"]
-    lines += [f"    paper: {row['paper']}"] if row["paper"] else []
-    return "\n".join(lines + format_reasons(row))
+    served = "" if model.served else "not served"
+    head = "  ".join(part for part in (size, more, served, model.note or "") if part)
+    lines = [f"{model.id:20} {model.kind:20} {head}".rstrip(), f"    {model.what}"]
+    lines += [f"    paper: {model.paper}"] if model.paper else []
+    return "\n".join(lines + format_reasons(model.reasons_for, model.reasons_against))
 
 
-_EQUAL = "recall_at_equal_false_alarms"
-_EMPTY: dict[str, Any] = {
-    "id": None,
-    "kind": None,
-    "what": None,
-    "paper": None,
-    "parameters": None,
-    "reads_drivers": False,
-    "reads_graph": False,
-    "served": False,
-    "scores": None,
-    "note": NOT_MEASURED,
-    "reasons_for": None,
-    "reasons_against": None,
-}
-
-
-def _describe(name: str, kind: str, path: str, *, whole_file: bool = False) -> dict[str, Any]:
-    """First sentence and paper as the source says them: of the whole file, or of one function or class of it."""
+def _describe(
+    name: str, kind: str, path: str, argued: ModelScores, *, whole_file: bool = False, **facts: Any
+) -> CatalogueEntry:
+    """An entry with first sentence and paper as the source says them: of the whole file, or of one part of it."""
     module, _, attribute = path.partition(":")
     spec = find_spec(module)
     tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
@@ -132,13 +152,14 @@ def _describe(name: str, kind: str, path: str, *, whole_file: bool = False) -> d
         nodes = [one for one in tree.body if getattr(one, "name", None) == attribute] or nodes
     text = (ast.get_docstring(nodes[0]) or "").partition("\n")[0]
     papers = [inner for inner in re.findall(r"\(([^()]*)\)", text) if re.search(r"\b(19|20)\d\d\b", inner)]
-    return _EMPTY | {"id": name, "kind": kind, "what": text, "paper": PAPERS.get(name) or "; ".join(papers) or None}
+    paper = PAPERS.get(name) or "; ".join(papers) or None
+    return CatalogueEntry(id=name, kind=kind, what=text, paper=paper, **facts, **asdict(argued))
 
 
-def _size_of_network(name: str) -> dict[str, Any]:
+def _size_of_network(name: str) -> NetworkSize:
     """Weights, as shipped or at the default sizes, and whether it reads a graph; nothing without torch."""
     if find_spec("torch") is None:
-        return {"reads_graph": None}
+        return NetworkSize(reads_graph=None)
     import torch
 
     import forecasting
@@ -152,21 +173,22 @@ def _size_of_network(name: str) -> dict[str, Any]:
     card = Path(forecasting.__file__).parent / "weights" / f"{name}.json"
     count = sum(one.numel() for one in made.parameters())
     shipped = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.is_file() else count
-    return {"parameters": shipped, "reads_graph": bool(kind.needs_graph)}
+    return NetworkSize(shipped, bool(kind.needs_graph))
 
 
-def _size_of_autoencoder(name: str) -> dict[str, Any]:
+def _size_of_autoencoder(name: str) -> int | None:
     if find_spec("torch") is None:
-        return {}
+        return None
     from detection.anomaly.registry import load_network
 
-    return {"parameters": sum(one.numel() for one in load_network(name)().parameters())}
+    return int(sum(one.numel() for one in load_network(name)().parameters()))
 
 
 def _read(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The figures of a stored benchmark, and what says where they stand; none where it was not measured."""
-    kept = read_benchmark(name) or {"figures": {}, "measured_at": None}
-    return kept["figures"], {"record": f"{name}.json", "measured_at": kept["measured_at"]}
+    kept = read_benchmark(name)
+    source = {"record": f"{name}.json", "measured_at": kept and kept["measured_at"]}
+    return kept["figures"] if kept else {}, source
 
 
 def _score(name: str) -> Iterator[dict[str, Any]]:
@@ -193,10 +215,6 @@ def _score(name: str) -> Iterator[dict[str, Any]]:
             }
 
 
-# a score, whether it speaks for the model, and in which words; either may be missing
-Argument = tuple[dict[str, Any] | None, bool, str | None]
-
-
 def _score_short() -> Iterator[Argument]:
     """Of the network with shipped weights: its error on short records that it never saw, and how often it is shown."""
     figures, source = _read("forecast-short")
@@ -212,7 +230,7 @@ def _score_short() -> Iterator[Argument]:
         }
         side = "above" if ratio["tuned"] > 1.0 else "below"
         size = f"{abs(ratio['tuned'] - 1.0):.1%} {side} auto, shown in {table['served']:.0%}"
-        yield score, ratio["tuned"] < 1.0, f"{rows} of {table['records']} records: {size}"
+        yield Argument(score, ratio["tuned"] < 1.0, f"{rows} of {table['records']} records: {size}")
 
 
 def _score_parts(name: str) -> Iterator[Argument]:
@@ -224,7 +242,7 @@ def _score_parts(name: str) -> Iterator[Argument]:
             continue
         keys = ("issues", "rmse_causal_mm", "rmse_without_mm", "rmse_whole_series_mm", "trend_moves_mm")
         score = {"set": one, "horizon": horizon, **{key: row[key] for key in keys}, **source}
-        yield (
+        yield Argument(
             score,
             row["rmse_causal_mm"] < row["rmse_without_mm"],
             (
@@ -242,45 +260,30 @@ def _score_looks(name: str) -> Iterator[Argument]:
     for one, table in figures.items():
         if isinstance(table, dict) and table is not unfailed:
             row = table["7d"]
-            yield (
+            yield Argument(
                 {"set": one, "lead": "7d", "share": row[key], "curves": row["curves"], **source},
                 True,
                 (f"a week before the end of {row['curves']} drawn collapses, {one}: {row[key]:.0%} {words}"),
             )
     for one, row in unfailed.items():
-        yield (
+        yield Argument(
             {"set": one, "lead": None, "share": row[key], "looks": row[counted], **source},
             False,
             (f"{one}, which did not fail: {row[key]:.1%} of {row[counted]:,} looks {words}"),
         )
 
 
-def _argue(scores: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _argue(scores: Iterable[dict[str, Any]]) -> ModelScores:
     """For it: where its error, or that of what the gate would show, is below that of `auto`; against it: the rest."""
     arguments: list[Argument] = []
     for score in scores:
         shown = score["gated_mae_mm"] if score["gated_mae_mm"] is not None else score["mae_mm"]
         gain = 1.0 - min(shown, score["mae_mm"]) / score["auto_mae_mm"]
-        arguments.append((score, gain > 0, f"{score['set']} {score['horizon']}: {_compare(score, gain)}"))
+        arguments.append(Argument(score, gain > 0, f"{score['set']} {score['horizon']}: {_compare(score, gain)}"))
     if arguments and all(score["mae_mm"] == score["auto_mae_mm"] for score, _, _ in arguments if score):
-        arguments = [(score, False, None) for score, _, _ in arguments]
-        arguments.append((None, True, "what every other forecast is compared with"))
-    return _sum_up_arguments(arguments)
-
-
-def _sum_up_arguments(arguments: Iterable[Argument]) -> dict[str, Any]:
-    """Scores and what they say for and against a model."""
-    arguments = list(arguments)
-    scores = [score for score, _, _ in arguments if score is not None]
-    reasons = {
-        is_for: "; ".join(words for _, side, words in arguments if words and side is is_for) for is_for in (True, False)
-    }
-    return {
-        "scores": scores or None,
-        "note": None if scores else NOT_MEASURED,
-        "reasons_for": reasons[True] or None,
-        "reasons_against": reasons[False] or None,
-    }
+        arguments = [argument._replace(is_for=False, words=None) for argument in arguments]
+        arguments.append(Argument(None, True, "what every other forecast is compared with"))
+    return sum_up_arguments(arguments)
 
 
 def _compare(score: Mapping[str, Any], gain: float) -> str:
@@ -292,20 +295,20 @@ def _compare(score: Mapping[str, Any], gain: float) -> str:
     return f"{abs(gain):.1%} {'below' if gain > 0 else 'above'} auto{by}{seeds}"
 
 
-def _score_failure() -> dict[str, Any]:
+def _score_failure() -> ModelScores:
     """Of drawn collapses whose end is known: share issued, error and share inside a week before."""
     figures, source = _read("failure_time")
     if not figures:
-        return {}
+        return ModelScores()
     row = figures[FAILURE_SET]["all"]["7d"]
     reason = (
         f"a week before the end of {row['curves']} drawn collapses: issued {row['issued']:.0%}, error "
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
-    return _sum_up_arguments([({"set": FAILURE_SET, "lead": "7d"} | row | source, True, reason)])
+    return sum_up_arguments([Argument({"set": FAILURE_SET, "lead": "7d"} | row | source, True, reason)])
 
 
-def _score_detector(name: str) -> dict[str, Any]:
+def _score_detector(name: str) -> ModelScores:
     """Recall and F1 of injected faults at the same budget, beside the rules."""
     figures, source = _read("anomalies-bench")
     arguments: list[Argument] = []
@@ -322,6 +325,6 @@ def _score_detector(name: str) -> dict[str, Any]:
                 words = f"{one}: F1 {score['f1']:.2f}"
             elif score["f1"] is not None and rules is not None:
                 is_for, words = score["f1"] > rules, f"{one}: F1 {score['f1']:.2f}, rules {score['rules_f1']:.2f}"
-            arguments.append((score, is_for, words))
+            arguments.append(Argument(score, is_for, words))
             break
-    return _sum_up_arguments(arguments) if arguments else {}
+    return sum_up_arguments(arguments)

@@ -66,26 +66,17 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     if at is None:
         raise _refuse(path, f"no time column: name it one of {', '.join(TIMES)}; there are {', '.join(header)}")
     if {"station", "quantity", "value"} <= set(lower):
-        rows, place, name = _choose_long(path, lower, rows, column, station, value)
+        of, what = lower.index("station"), lower.index("quantity")
+        rows = _choose_station(path, of, [r for r in rows if len(r) > max(of, what)], station)
+        rows, name = _choose_quantity(path, what, rows, column, value)
+        place = lower.index("value")
     else:
         if station is not None:
             raise _refuse(path, "holds one curve without a station column: leave --station away")
         place = _choose_wide(path, header, at, column, value)
         name = header[place].strip()
     _refuse_rate(path, name, column)
-    pairs, skipped, zoneless = _pairs(path, rows, at, place)
-    notes = [f"{skipped} rows without a number left out"] if skipped else []
-    fills = find_fills([number for _, number in pairs])
-    words = {format(number, "g"): n for number, n in fills.items()}
-    notes += [f"{n} rows with {fill} left out: it stands for no measurement" for fill, n in words.items()]
-    scale = _scale(name)
-    pairs = [(at_s, scale * number) for at_s, number in pairs if number not in fills]
-    if zoneless:
-        notes.append("times without a zone read as UTC")
-    ordered = sorted(dict(pairs).items())
-    if len(ordered) < len(pairs):
-        notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
-    notes += _check_order(pairs)
+    ordered, notes = _order_readings(*_read_pairs(path, rows, at, place), _scale(name))
     if not ordered:
         others = [h.strip() for i, h in enumerate(header) if i not in {at, place}]
         raise _refuse(
@@ -100,6 +91,23 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
         values = _add_up(times_s, values)
         notes.append("velocity in mm/day added up to a displacement")
     return DisplacementCurve(times_s, values, name, tuple(notes))
+
+
+def _order_readings(
+    pairs: list[tuple[float, float]], skipped: int, zoneless: bool, scale: float
+) -> tuple[list[tuple[float, float]], list[str]]:
+    """Readings times `scale`, one for each time and in order; and what was left out or assumed on the way."""
+    notes = [f"{skipped} rows without a number left out"] if skipped else []
+    fills = find_fills([number for _, number in pairs])
+    words = {format(number, "g"): n for number, n in fills.items()}
+    notes += [f"{n} rows with {fill} left out: it stands for no measurement" for fill, n in words.items()]
+    pairs = [(at_s, scale * number) for at_s, number in pairs if number not in fills]
+    if zoneless:
+        notes.append("times without a zone read as UTC")
+    ordered = sorted(dict(pairs).items())
+    if len(ordered) < len(pairs):
+        notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
+    return ordered, notes + _check_order(pairs)
 
 
 def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -123,25 +131,27 @@ def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, [[str(cell or "") for cell in row] for _, row in Heads(str(path), header).follow(table[1:])]
 
 
-def _choose_long(
-    path: Path, lower: list[str], rows: list[list[str]], column: str, station: str | None, value: str | None
-) -> tuple[list[list[str]], int, str]:
-    """Rows of one station and quantity of a long CSV."""
-    of, what = lower.index("station"), lower.index("quantity")
-    rows = [r for r in rows if len(r) > max(of, what)]
+def _choose_station(path: Path, of: int, rows: list[list[str]], station: str | None) -> list[list[str]]:
+    """Rows of one station of a long CSV, whose column is `of`."""
     stations = sorted({r[of] for r in rows})
     if station is None and len(stations) > 1:
         raise _refuse(path, f"holds several stations, choose one by --station: {list_names(stations)}")
     if station is not None and station not in stations:
         raise _refuse(path, f"holds no station {station!r}; there are: {list_names(stations)}")
-    rows = [r for r in rows if station is None or r[of] == station]
+    return [r for r in rows if station is None or r[of] == station]
+
+
+def _choose_quantity(
+    path: Path, what: int, rows: list[list[str]], column: str, value: str | None
+) -> tuple[list[list[str]], str]:
+    """Rows of one quantity of a long CSV, whose column is `what`; and its name."""
     quantities = sorted({r[what] for r in rows})
     fitting = [q for q in quantities if q == value] if value else [q for q in quantities if q.startswith(column)]
     if value is not None and not fitting:
         raise _refuse(path, f"holds no quantity {value!r}, choose one by --value: {list_names(quantities)}")
     if len(fitting) != 1:
         raise _refuse(path, f"holds {len(fitting)} fitting quantities, choose one by --value: {list_names(quantities)}")
-    return [r for r in rows if r[what] == fitting[0]], lower.index("value"), fitting[0]
+    return [r for r in rows if r[what] == fitting[0]], fitting[0]
 
 
 def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str | None) -> int:
@@ -171,7 +181,9 @@ def _refuse_rate(path: Path, name: str, column: str) -> None:
         raise _refuse(path, f"column {name!r} holds a velocity: say --column velocity")
 
 
-def _pairs(path: Path, rows: Sequence[list[str]], at: int, place: int) -> tuple[list[tuple[float, float]], int, bool]:
+def _read_pairs(
+    path: Path, rows: Sequence[list[str]], at: int, place: int
+) -> tuple[list[tuple[float, float]], int, bool]:
     """Times and values; how many rows hold no number; whether a time had no zone."""
     pairs, skipped, zoneless = [], 0, False
     for number, row in enumerate(rows, 2):

@@ -14,10 +14,10 @@ from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import TwoPersonAct
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from forecasting.serving.promotion import Scored
-    from monitor.store.models.registry import GateRow, ModelRow
+    from monitor.store.models.registry import GateRow, ModelRow, Transition
 
 HashArgument = Annotated[str, typer.Argument(metavar="HASH", help="Beginning of its hash, see `forecast models`.")]
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
@@ -52,7 +52,7 @@ def models(
         if not session.options().as_json:
             print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
-            session.show(row, format_model(row))
+            session.show(asdict(row), format_model(row))
     elif not found:
         of = f" of {site}" if site else ""
         session.print_note(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
@@ -75,23 +75,10 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
         awaited = list_awaited(c, sites, now)
     for row in rows:
         mine = list(gates.get(row.model_hash, {}).values())
-        if session.options().as_json:
-            transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes[row.model_hash]]
-            session.print_json(
-                _model_facts(row)
-                | {"horizons": [_gate_facts(g) for g in mine]}
-                | ({"history": transitions} if history else {})
-            )
-            continue
-        print(
-            f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
+        session.show_in_order(
+            _model_facts(row, mine, changes[row.model_hash] if history else None),
+            "\n".join(_model_lines(row, mine, changes[row.model_hash])),
         )
-        for gate in mine:
-            print(_gate_line(gate))
-        for t in changes[row.model_hash]:
-            at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
-            who = t.by + (f" with {t.second_by}" if t.second_by else "")
-            print(f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
     for name, what in awaited:
         line = f"{'-':12}  {what.task:9} {what.what:14} {name:20} {'awaited':9} {what.describe()}"
         session.show(what.to_json(name), line)
@@ -261,7 +248,9 @@ def _flat(found: Any) -> dict[str, Any]:
     return record | facts
 
 
-def _model_facts(row: "ModelRow") -> dict[str, Any]:
+def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition] | None") -> dict[str, Any]:
+    """A model as JSON has it, with its gates, and with its changes of state where they are wanted."""
+    transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes or ()]
     return {
         "model_hash": row.model_hash,
         "kind": row.kind,
@@ -271,13 +260,18 @@ def _model_facts(row: "ModelRow") -> dict[str, Any]:
         "reason": row.reason,
         "path": row.path,
         "created_at": format_iso(row.created_at),
+        "horizons": [session.record_to_json(g, "model_hash") for g in gates],
+        **({} if changes is None else {"history": transitions}),
     }
 
 
-def _gate_facts(gate: "GateRow") -> dict[str, Any]:
-    facts = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(gate).items()}
-    del facts["model_hash"]
-    return facts
+def _model_lines(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition]") -> "Iterator[str]":
+    yield f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
+    yield from map(_gate_line, gates)
+    for t in changes:
+        at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
+        who = t.by + (f" with {t.second_by}" if t.second_by else "")
+        yield f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}"
 
 
 def _gate_line(gate: "GateRow") -> str:

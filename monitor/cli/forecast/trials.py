@@ -1,6 +1,7 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from monitor.domain.names import list_names
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
     from forecasting.data.sources import Recipe, Record
-    from forecasting.evaluation.scoring import Score
+    from forecasting.evaluation.scoring import Score, Trial
 
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
@@ -62,9 +63,7 @@ def backtest(
     Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
     `all` is over all stations of an interval.
     """
-    from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
-    from forecasting.evaluation.scoring import score_trial
 
     recipe, records, requested = open_records(data, config, quantity, horizons)
     wanted = _ways(by)
@@ -94,20 +93,12 @@ def backtest(
             on_progress=print_note,
             learn=learn,
         )
-        own: list[Score] = []
-        try:
-            for trial in trials if spans else ():
-                made = score_trial(trial, tuple(wanted))
-                if options().as_json:
-                    for one in made:
-                        print_json({**one.to_json(), "interval_s": panel.step_s})
-                own += made
-        except ForecastingError as error:
-            if len(records) == 1:
-                raise
-            print_note(f"{list_names(panel.stations)}: {error}")  # stations of other intervals are scored all the same
+        own, within_s = _score_trials(
+            panel, trials if spans else (), wanted, (chosen_folds, last), alone=len(records) == 1
+        )
         if "station" in wanted:
-            _print_unscored(panel, spans, own)
+            _print_unscored(panel, [h for h in spans if h <= within_s], own)
+            _print_too_long(panel, [h for h in spans if h > within_s], within_s)
         scores += own
         if len(records) > 1 and own:
             summaries.append(f"{list_names(panel.stations)}, every {_format_step(panel)}:")
@@ -117,6 +108,36 @@ def backtest(
         raise typer.Exit(NOTHING)
     if not options().as_json:
         print("\n".join(summaries))
+
+
+def _score_trials(
+    panel: "Panel", trials: "Iterable[Trial]", wanted: set[str], folds: tuple[int, int | None], *, alone: bool
+) -> "tuple[list[Score], float]":
+    """Scores of the trials on one panel, and what the last rows of its folds reach, s; `--json` prints each at once.
+
+    Raises:
+        ForecastingError: The panel is the only one and cannot be scored; of several the others are scored all the same.
+    """
+    from forecasting.data.splits import rolling_folds
+    from forecasting.errors import ForecastingError
+    from forecasting.evaluation.scoring import score_trial
+
+    count, last = folds
+    scores: list[Score] = []
+    within_s = math.inf
+    try:
+        within_s = panel.step_s * (rolling_folds(len(panel.times_s), count, last=last)[0].test.origins.size - 1)
+        for trial in trials:
+            made = score_trial(trial, tuple(wanted))
+            if options().as_json:
+                for one in made:
+                    print_json({**one.to_json(), "interval_s": panel.step_s})
+            scores += made
+    except ForecastingError as error:
+        if alone:
+            raise
+        print_note(f"{list_names(panel.stations)}: {error}")
+    return scores, within_s
 
 
 def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
@@ -148,6 +169,16 @@ def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequen
         print_note(
             f"{station}: no score at {spans}: nothing that is scored was observed. {rows.size} of {whole} intervals of "
             f"{step} have a reading{last}; the longest gap is {format_duration(round(gap * panel.step_s))}"
+        )
+
+
+def _print_too_long(panel: "Panel", horizons_s: Sequence[float], within_s: float) -> None:
+    """Name the horizons that are longer than each part of the record that tests them."""
+    if horizons_s:
+        spans = ", ".join(format_duration(round(h)) for h in horizons_s)
+        print_note(
+            f"{list_names(panel.stations)}: no score at {spans}: each test on this record reaches "
+            f"{within_s / 86_400.0:.2g} d ahead; fewer folds or a longer record reach further"
         )
 
 

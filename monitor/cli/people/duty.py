@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,7 +51,7 @@ def show_(
     for one in teams:
         roster, mine = rosters[site, one.name], [k for k in changes if k.team == one.name]
         shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
-        plan = next((p for p in plans[one.name] if p.valid_from <= now), None)
+        plan = next((p.plan for p in plans[one.name] if p.valid_from <= now), None)
         facts = {
             "site": site,
             "team": one.name,
@@ -59,33 +59,36 @@ def show_(
             "on_duty": list(who_is_on_duty(roster, now)),
             "lead": one.lead,
             "members": [m.name for m in one.members],
-            "plan": plan and plan.plan,
+            "plan": plan,
             "shifts": [
                 {"from": format_iso(s.from_at), "to": format_iso(s.to_at), "people": list(s.people)} for s in shifts
             ],
-            "changes": [
-                {
-                    "id": k.id,
-                    "from": format_iso(k.from_at),
-                    "to": format_iso(k.to_at),
-                    "out": k.person_out,
-                    "in": k.person_in,
-                    "by": k.by,
-                    "reason": k.reason,
-                }
-                for k in mine
-            ],
+            "changes": [_change_to_json(k) for k in mine],
         }
         lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
         lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
-        lines += [f"  {line}" for line in (plan.plan.splitlines() if plan else ())]
+        lines += [f"  {line}" for line in (plan or "").splitlines()]
         lines += [f"  {_format_shift(s, one.zone)}" for s in shifts]
-        lines += [
-            f"  change {k.id}: {format_local(k.from_at, one.zone)} to {format_local(k.to_at, one.zone)}: "
-            f"{k.person_in or NOBODY} for {k.person_out or 'whoever is on duty'} ({k.by}: {k.reason})"
-            for k in mine
-        ]
-        show(facts, "\n".join(lines))
+        show(facts, "\n".join([*lines, *(_format_change(k, one.zone) for k in mine)]))
+
+
+def _change_to_json(change: store.DutyChange) -> dict[str, Any]:
+    return {
+        "id": change.id,
+        "from": format_iso(change.from_at),
+        "to": format_iso(change.to_at),
+        "out": change.person_out,
+        "in": change.person_in,
+        "by": change.by,
+        "reason": change.reason,
+    }
+
+
+def _format_change(change: store.DutyChange, zone: str) -> str:
+    return (
+        f"  change {change.id}: {format_local(change.from_at, zone)} to {format_local(change.to_at, zone)}: "
+        f"{change.person_in or NOBODY} for {change.person_out or 'whoever is on duty'} ({change.by}: {change.reason})"
+    )
 
 
 @app.command("plan")

@@ -1,12 +1,12 @@
 """`slopeward scenes detect --pre`: the scene before, what changed since, and one line that says it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
-from detection.imagery.footprints.records import INDEX
+from detection.imagery.footprints.records import INDEX, DetectionResult
 from monitor.cli.session import print_note, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
 
@@ -58,7 +58,7 @@ def not_alone(warnings: Iterable[str]) -> list[str]:
 
 def detect_before(
     payload: Mapping[str, Any], pre: Path, progress: Callable[[str, float], None] = lambda *_: None
-) -> dict[str, Any] | None:
+) -> DetectionResult | None:
     """Find footprints on the scene before with the same weights and limits; None where none of its pixels is valid."""
     from detection.imagery.footprints.detect import detect
 
@@ -73,8 +73,8 @@ def detect_before(
 
 
 def compare_with(
-    answer: dict[str, Any], earlier: Mapping[str, Any], payload: Mapping[str, Any], pre: Path, pre_dem: str | None
-) -> tuple[dict[str, Any], dict[str, Any], str]:
+    answer: DetectionResult, earlier: DetectionResult, payload: Mapping[str, Any], pre: Path, pre_dem: str | None
+) -> tuple[DetectionResult, dict[str, Any], str]:
     """What changed since the scene before: the answer, the change as JSON has it, and one line.
 
     Files of the change are written. Where no network was used, the answer gets the outlines that the index found.
@@ -143,21 +143,25 @@ def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool =
     >>> describe_change(nothing, nothing_new, by_index=True)
     'no ground that became barer by the index (no network read it); 100.0% compared'
     """
-    changes = [(one, found.changes[one.polygon_id]) for one in date.outlines]
-    parts = []
-    for change in WORDS:
-        rows = [(one, became) for one, became in changes if became.change == change]
-        if not rows:
-            continue
-        total = sum(became.grown_m2 or 0.0 if change == "grown" else one.area_m2 for one, became in rows)
-        doubtful = sum(1 for _, became in rows if became.caution) if change in {"new", "grown"} else 0
-        advice = f", {doubtful} advice only" if doubtful else ""
-        parts.append(f"{len(rows)} {change} ({'+' if change == 'grown' else ''}{total:,.0f} m²{advice})")
-    if found.vanished:
-        parts.append(f"{len(found.vanished)} vanished ({sum(v.outline.area_m2 for v in found.vanished):,.0f} m²)")
+    parts = [*_count_changes(date, found)]
     if not parts and not found.joint_share:
         why = str(next(iter(found.warnings), "the dates show no ground in common"))
         return why if why.startswith("not compared") else f"not compared: {why}"
     nothing = "no ground that became barer by the index (no network read it)" if by_index else "no footprint"
     limit = "" if found.limit is None else f"rise of {found.limit:.2f} or more, "
     return f"{', '.join(parts) or nothing}; {limit}{found.joint_share:.1%} compared"
+
+
+def _count_changes(date: "StoredDate", found: "Comparison") -> Iterator[str]:
+    """How many footprints of a date are new, grown, known and vanished, with their area in m²."""
+    for change in WORDS:
+        rows = [(one, found.changes[one.polygon_id]) for one in date.outlines]
+        rows = [(one, became) for one, became in rows if became.change == change]
+        if not rows:
+            continue
+        total = sum(became.grown_m2 or 0.0 if change == "grown" else one.area_m2 for one, became in rows)
+        doubtful = sum(1 for _, became in rows if became.caution) if change in {"new", "grown"} else 0
+        advice = f", {doubtful} advice only" if doubtful else ""
+        yield f"{len(rows)} {change} ({'+' if change == 'grown' else ''}{total:,.0f} m²{advice})"
+    if found.vanished:
+        yield f"{len(found.vanished)} vanished ({sum(v.outline.area_m2 for v in found.vanished):,.0f} m²)"

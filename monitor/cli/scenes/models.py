@@ -1,12 +1,14 @@
 """`slopeward scenes models`: every network of the literature, its score here, and the reasons for and against it."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
-from monitor.cli.benchmarks import NOT_MEASURED, format_reasons, read_benchmark
+from monitor.cli.benchmarks import Argument, Benchmark, ModelScores, format_reasons, read_benchmark, sum_up_arguments
 from monitor.cli.session import options, show
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
@@ -44,7 +46,7 @@ def models(
     if not options().as_json:
         print(HEADER)
     for row in rows:
-        show(row, _lines(row))
+        show(asdict(row), _lines(row))
 
 
 _SIMPLE = {
@@ -53,21 +55,40 @@ _SIMPLE = {
 }
 
 
-def _find_shipped() -> dict[str, list[dict[str, Any]]]:
-    """By network, what the cards of the shipped weights say."""
+@dataclass(frozen=True, slots=True)
+class ShippedWeights:
+    """What the card of shipped weights says."""
+
+    name: str
+    width: float
+    parameters: int | None
+    metrics: dict[str, Any]
+
+    @classmethod
+    def read(cls, card: Mapping[str, Any]) -> Self:
+        """Of the JSON beside the weights."""
+        return cls(card["name"], card["network"]["width"], card.get("parameters"), card["metrics"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkEntry(ModelScores):
+    """One network; its fields are the keys of a JSON line."""
+
+    id: str
+    kind: str
+    paper: str | None
+    parameters: dict[str, int] | None  # by bands
+    weights: list[dict[str, float | str | None]] | None  # those that are shipped
+
+
+def _find_shipped() -> dict[str, list[ShippedWeights]]:
+    """By network."""
     import detection.imagery
 
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[ShippedWeights]] = {}
     for path in sorted((Path(detection.imagery.__file__).parent / "weights").rglob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault(card["network"]["name"], []).append(
-            {
-                "name": card["name"],
-                "width": card["network"]["width"],
-                "parameters": card.get("parameters"),
-                "metrics": card["metrics"],
-            }
-        )
+        found.setdefault(card["network"]["name"], []).append(ShippedWeights.read(card))
     return found
 
 
@@ -76,27 +97,26 @@ def _make_row(
     kind: str,
     paper: str | None,
     parameters: tuple[int, int] | None,
-    shipped: list[dict[str, Any]],
-    kept: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
-    """The facts of one row, in the order they are read."""
-    scores = [found for one in SETS if (found := _find_score(name, one, kept))] or _find_drawn_scores(shipped)
+    shipped: Sequence[ShippedWeights],
+    kept: Mapping[str, Benchmark],
+) -> NetworkEntry:
+    measured = [found for one in SETS if (found := _find_score(name, one, kept))]
+    arguments = [Argument(score, _is_for(score), _sentence(score)) for score in measured] or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
-        scores = _find_triage_scores()
-    return {
-        "id": name,
-        "kind": kind,
-        "paper": paper,
-        "parameters": None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
-        "scores": scores or None,
-        "note": None if scores else NOT_MEASURED,
-        "weights": [{key: one[key] for key in ("name", "width", "parameters")} for one in shipped] or None,
-        "reasons_for": _argue(scores, shipped),
-        "reasons_against": _argue_against(scores),
-    }
+        arguments = _find_triage_scores()
+    if shipped:
+        arguments.insert(0, Argument(None, True, "shipped as " + ", ".join(one.name for one in shipped)))
+    return NetworkEntry(
+        id=name,
+        kind=kind,
+        paper=paper,
+        parameters=None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
+        weights=[{"name": one.name, "width": one.width, "parameters": one.parameters} for one in shipped] or None,
+        **asdict(sum_up_arguments(arguments)),
+    )
 
 
-def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> dict[str, Any] | None:
     """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})
@@ -119,45 +139,45 @@ def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> di
     return None
 
 
-def _find_drawn_scores(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[Argument]:
     """Of a network whose weights are all learnt from drawn data: their score on drawn patches they never saw."""
-    return [
-        {
-            "set": one["name"],
-            **{key: one["metrics"]["test"][key] for key in ("f1", "precision", "recall", "miou")},
+    arguments = []
+    for one in shipped if all(other.name.startswith("generated") for other in shipped) else ():
+        against = f"{one.name}: drawn patches alone, nothing measured backs it"
+        score = {
+            "set": one.name,
+            **{key: one.metrics["test"][key] for key in ("f1", "precision", "recall", "miou")},
             "seeds": 1,
-            "width": one["width"],
-            "patches": one["metrics"]["test_patches"],
+            "width": one.width,
+            "patches": one.metrics["test_patches"],
             "record": "its card",
-            "against": f"{one['name']}: drawn patches alone, nothing measured backs it",
+            "against": against,
         }
-        for one in shipped
-        if all(other["name"].startswith("generated") for other in shipped)
-    ]
+        arguments.append(Argument(score, False, against))
+    return arguments
 
 
-def _find_triage_scores() -> list[dict[str, Any]]:
+def _find_triage_scores() -> list[Argument]:
     """Landslide tiles that are looked at: by the recipe on tiles it did not see, then by the shipped weights."""
     if (content := read_benchmark("triage")) is None:
         return []
-    stored, found = content["figures"], []
+    stored, arguments = content["figures"], []
     for what, row in (("the recipe on folds", stored["recipe"]["pooled"]), ("shipped", stored["shipped"]["windows"])):
         low, high = row["recall_95"]
-        found.append(
-            {
-                "set": f"{SETS['bijie']}, {what}",
-                **row,
-                "seeds": 1,
-                "cost_to_network": stored["shipped"]["cost_to_network"],
-                "for": f"{what}: {row['looked_at']} of {row['landslide_tiles']} landslide tiles looked at "
-                f"({low:.0%} to {high:.0%})",
-                "against": f"{what}: {row['passed_over']} of {row['empty_tiles']} empty tiles passed over",
-                "record": "triage.json",
-                "measured_at": content["measured_at"],
-                "machine": content["machine"],
-            }
-        )
-    return found
+        share = f"{row['looked_at']} of {row['landslide_tiles']} landslide tiles looked at ({low:.0%} to {high:.0%})"
+        score = {
+            "set": f"{SETS['bijie']}, {what}",
+            **row,
+            "seeds": 1,
+            "cost_to_network": stored["shipped"]["cost_to_network"],
+            "for": f"{what}: {share}",
+            "against": f"{what}: {row['passed_over']} of {row['empty_tiles']} empty tiles passed over",
+            "record": "triage.json",
+            "measured_at": content["measured_at"],
+            "machine": content["machine"],
+        }
+        arguments += [Argument(score, True, score["for"]), Argument(None, False, score["against"])]
+    return arguments
 
 
 def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] | None:
@@ -167,18 +187,6 @@ def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] 
             sign = 1 if better == name else -1
             return {"f1": sign * size, "interval": sorted(sign * abs(end) for end in (low, high))}
     return None
-
-
-def _argue(scores: list[dict[str, Any]], shipped: list[dict[str, Any]]) -> str | None:
-    """Shipped weights; better than the plain network; as good in less time."""
-    reasons = ["shipped as " + ", ".join(one["name"] for one in shipped)] if shipped else []
-    reasons += [_sentence(score) for score in scores if "beside" in score and _is_for(score)]
-    return "; ".join(reasons + [score["for"] for score in scores if "for" in score]) or None
-
-
-def _argue_against(scores: list[dict[str, Any]]) -> str | None:
-    reasons = [_sentence(score) for score in scores if "beside" in score and not _is_for(score)]
-    return "; ".join(reasons + [score["against"] for score in scores if "against" in score]) or None
 
 
 def _is_for(score: dict[str, Any]) -> bool:
@@ -205,13 +213,13 @@ def _sentence(score: dict[str, Any]) -> str:
     )
 
 
-def _lines(row: dict[str, Any]) -> str:
-    counts = row["parameters"]
+def _lines(row: NetworkEntry) -> str:
+    counts = row.parameters
     size = "" if counts is None else f"{_millions(counts['3_bands'])} / {_millions(counts['14_bands'])}"
-    score_texts = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row["scores"] or [])
-    scores = ", ".join(score_texts) or row["note"]
-    lines = [f"{row['id']:26} {size:>19}  {scores}", f"    {row['paper']}"]
-    return "\n".join(lines + format_reasons(row))
+    score_texts = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row.scores or [])
+    scores = ", ".join(score_texts) or row.note
+    lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper}"]
+    return "\n".join(lines + format_reasons(row.reasons_for, row.reasons_against))
 
 
 def _millions(count: int) -> str:

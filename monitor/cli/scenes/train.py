@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import AUTO
-from detection.imagery.weights_file import is_same
+from detection.imagery.weights_file import DataTable, is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
 from monitor.decision.criteria.proofs import OUTLINES, check_outlines, needs_proof
@@ -156,30 +156,50 @@ def score(
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
     if weights is None and site is None:
         raise typer.BadParameter("name --weights, or the --site that they serve")
-    if site is not None and layout is None:
-        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
-    if site is not None and threshold is not None:
-        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
+    if site is not None:
+        _check_proof_options(layout, threshold)
     keeper, stated = None if site is None else _find_keeper(site, by), weights
     if keeper is not None:
         weights, compare = _choose_weights(*keeper[:2], weights), "simple"
     assert weights is not None
     torch.set_num_threads(1)
-    if bands is not None and layout != "folder":
-        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
-    if landslide is not None and layout != "folder":
-        raise typer.BadParameter(
-            "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
-        )
-    named: dict[str, Any] = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
-    named |= {} if landslide is None else {"landslide": landslide}
-    table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
+    named = _read_patch_options(layout, bands, landslide)
+    table: DataTable | None = None
+    if layout is not None:
+        table = {"source": layout, "folder": folder or "", "test_part": part, **named}
     answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None, sheet=sheet)
     proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return
     if proof is not None:
         print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
+    _print_score(answer)
+
+
+def _check_proof_options(layout: str | None, threshold: float | None) -> None:
+    """Refuse a proof on other ground than the site's, or of another threshold than the one in use."""
+    if layout is None:
+        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+    if threshold is not None:
+        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
+
+
+def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> DataTable:
+    """What is said of the patches of a folder: keys of the recipe's table of data."""
+    if bands is not None and layout != "folder":
+        raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
+    if landslide is not None and layout != "folder":
+        raise typer.BadParameter(
+            "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
+        )
+    named: DataTable = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    if landslide is not None:
+        named["landslide"] = landslide
+    return named
+
+
+def _print_score(answer: dict[str, Any]) -> None:
+    """A score for people: what the weights have seen, figures of pixels and things, and the simple maps."""
     seen = answer["trained_on"]
     if seen is None:
         why = f"{answer['weights']} keeps no list of its pictures"

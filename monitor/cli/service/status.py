@@ -1,7 +1,8 @@
 """`slopeward status`: what the service sees, from the database alone, so that it answers when the service does not."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,16 @@ import typer
 
 from monitor import health
 from monitor.checks.running import ReachedDatabase, SiteStatus
-from monitor.checks.verdict import BLIND, DEGRADED, EXIT_OF, SEEN, ServiceVerdict, assess_service, assess_unreadable
+from monitor.checks.verdict import (
+    BLIND,
+    DEGRADED,
+    EXIT_OF,
+    SEEN,
+    ServiceVerdict,
+    Stamped,
+    assess_service,
+    assess_unreadable,
+)
 from monitor.cli.session import (
     Commands,
     UtcOption,
@@ -27,13 +37,15 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, StoreError
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
-from monitor.store.readings.sources import load_polls
-from monitor.store.scenes.arrivals import load_waiting
+from monitor.store.readings.sources import PollState, load_polls
+from monitor.store.scenes.arrivals import SceneRow, load_waiting
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from monitor.jobs.forecasts.awaited import Awaited
 
 app = Commands()
 
@@ -55,74 +67,96 @@ def status(utc: UtcOption = False) -> None:
     raise typer.Exit(EXIT_OF[verdict.state])
 
 
+@dataclass(frozen=True, slots=True)
+class StoredStatus:
+    """What the database says of the service at one instant."""
+
+    stamps: Stamped
+    tops: Mapping[str, int]  # the highest level of each site
+    rows: Sequence[Mapping[str, Any]]  # of the view `site_status`
+    waiting: Sequence[SceneRow]
+    newest_outage: Mapping[str, Any] | None  # of the view `outages`
+    polls: Sequence[PollState]
+    awaited: "Sequence[tuple[str, Awaited]]"  # models that wait for readings, by site
+
+
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
     """Print what the database holds, and whether it takes writes at this moment."""
     from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
 
+    declared = _find_declared(service)
     with db.read() as c:
-        stamps = load_stamps(c)
-        tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
-        rows = load_view(c, "site_status", order_by=["site"])
-        waiting = load_waiting(c)
-        outages = load_view(c, "outages", order_by=["-from_at"], limit=1)
-        polls = load_polls(c)
-        declared = _find_declared(service)
-        awaited = list_awaited(c, declared, now)
-        zones = find_zones(c, utc=utc)
-    sights = [_see(row, tops) for row in rows]
-    unseen = [] if sights else [site.id for site in declared]
-    verdict = assess_service(stamps, sights, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
-    if options().as_json:
-        print_json(
-            {
-                "state": verdict.state,
-                "reasons": verdict.reasons,
-                "at": now,
-                "sites": [dict(row) for row in rows],
-                "processes": {
-                    name: {"at": at, **detail}
-                    for name, (at, detail) in stamps.items()
-                    if name in SHOWN or name.startswith(health.STANDBY)
-                },
-                "newest_outage": outages[0] if outages else None,
-                "waiting_scenes": [
-                    {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
-                ],
-                "sources": [
-                    {
-                        "source": p.source,
-                        "site": p.site,
-                        "polled": p.polled_at,
-                        "success": p.success_at,
-                        "error": p.error,
-                        "error_since": p.error_since,
-                        "stored": p.rows_all,
-                    }
-                    for p in polls
-                ],
-                "awaited": [one.to_json(site) for site, one in awaited],
-            }
+        found = StoredStatus(
+            stamps=load_stamps(c),
+            tops={s.id: len(s.levels) - 1 for s in load_sites_summary(c)},
+            rows=load_view(c, "site_status", order_by=["site"]),
+            waiting=load_waiting(c),
+            newest_outage=next(iter(load_view(c, "outages", order_by=["-from_at"], limit=1)), None),
+            polls=load_polls(c),
+            awaited=list_awaited(c, declared, now),
         )
+        zones = find_zones(c, utc=utc)
+    sites = [_see(row, found.tops) for row in found.rows]
+    unseen = [] if sites else [site.id for site in declared]
+    verdict = assess_service(found.stamps, sites, now, service.schedule.evaluate_tick_s, unseen, _try_to_write(db))
+    if options().as_json:
+        print_json(_to_json(found, verdict, now))
     else:
-        own = zones("")
-        _print(rows, verdict, now, zones)
-        if pair := _describe_pair(stamps, now, own):
-            print(pair)
-        for outage in outages:
-            if now - (_read(outage["drained_at"]) or now) < RECENT:
-                print(f"  {_describe(outage, own)}")
-        for scene in waiting:
-            zone = zones(scene.site)
-            since = f"waits since {format_in_zone(scene.received_at, zone)}"
-            print(f"  {scene.site}: scene {scene.name} {since}: {translate_in_zone(scene.error, zone)}")
-        for one in polls:
-            if one.error is not None:
-                zone = zones(one.site)
-                since = f"since {format_in_zone(one.error_since, zone)}"
-                print(f"  {one.site}: source {one.source} {since}: {translate_in_zone(one.error, zone)}")
-        for site, what in awaited:
-            print(f"  {site}: {what.what} is awaited: {translate_in_zone(what.describe(), zones(site))}")
+        _print(found.rows, verdict, now, zones)
+        for line in _list_lines(found, now, zones):
+            print(line)
     return verdict
+
+
+def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dict[str, Any]:
+    return {
+        "state": verdict.state,
+        "reasons": verdict.reasons,
+        "at": now,
+        "sites": [dict(row) for row in found.rows],
+        "processes": {
+            name: {"at": at, **detail}
+            for name, (at, detail) in found.stamps.items()
+            if name in SHOWN or name.startswith(health.STANDBY)
+        },
+        "newest_outage": found.newest_outage,
+        "waiting_scenes": [
+            {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in found.waiting
+        ],
+        "sources": [
+            {
+                "source": p.source,
+                "site": p.site,
+                "polled": p.polled_at,
+                "success": p.success_at,
+                "error": p.error,
+                "error_since": p.error_since,
+                "stored": p.rows_all,
+            }
+            for p in found.polls
+        ],
+        "awaited": [one.to_json(site) for site, one in found.awaited],
+    }
+
+
+def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
+    """What stands below the table: who decides, the newest outage of a day, and what waits for what."""
+    if pair := _describe_pair(found.stamps, now, zones("")):
+        yield pair
+    outage = found.newest_outage
+    if outage is not None and now - (_read(outage["drained_at"]) or now) < RECENT:
+        yield f"  {_describe(outage, zones(''))}"
+    for scene in found.waiting:
+        zone = zones(scene.site)
+        since = f"waits since {format_in_zone(scene.received_at, zone)}"
+        yield f"  {scene.site}: scene {scene.name} {since}: {translate_in_zone(scene.error, zone)}"
+    for poll in found.polls:
+        if poll.error is not None:
+            zone = zones(poll.site)
+            since = f"since {format_in_zone(poll.error_since, zone)}"
+            yield f"  {poll.site}: source {poll.source} {since}: {translate_in_zone(poll.error, zone)}"
+    for site, what in found.awaited:
+        yield f"  {site}: {what.what} is awaited: {translate_in_zone(what.describe(), zones(site))}"
 
 
 def _try_to_write(db: Database) -> ReachedDatabase:
@@ -172,7 +206,7 @@ MEANS = {
 }
 
 
-def _see(row: Any, tops: dict[str, int]) -> SiteStatus:
+def _see(row: Any, tops: Mapping[str, int]) -> SiteStatus:
     unset = row["evaluated_at"] is None
     return SiteStatus(
         row["site"],

@@ -1,7 +1,6 @@
 """`slopeward alerts`: what was reported and why, and what people answer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,7 +15,6 @@ from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.domain.alert import Actor, AlertCategory
 from monitor.domain.causes import describe_cause, gather
-from monitor.domain.instants import format_iso
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
@@ -101,7 +99,9 @@ def list_(
         level = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
         at = session.format_in_zone(alert.raised_at, zones(alert.site))
         line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {level}, {_name(alert.state)}"
-        session.show(_facts(alert), f"{line}: {session.translate_in_zone(alert.reason, zones(alert.site))}")
+        session.show(
+            session.record_to_json(alert), f"{line}: {session.translate_in_zone(alert.reason, zones(alert.site))}"
+        )
     session.require_any(found, "no alert")
 
 
@@ -117,7 +117,7 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
         events = store.load_alert_events(c, alert_id)
         zone = session.find_zones(c, utc=utc)(alert.site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}.get(alert.site, ())
-    facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
+    facts = {**session.record_to_json(alert), "events": [session.record_to_json(e) for e in events]}
     what = f"{alert.ledger} {name_level(names, alert.ledger, alert.level)}, {_name(alert.state)}"
     lines = [f"alert {alert.id} of {alert.site}: {what}"]
     lines += [
@@ -373,7 +373,7 @@ def _where(alert_id: int) -> Callable[[Connection], str | None]:
 
 
 def _show(alert: Alert) -> None:
-    session.show(_facts(alert), f"alert {alert.id} is {_name(alert.state)}")
+    session.show(session.record_to_json(alert), f"alert {alert.id} is {_name(alert.state)}")
 
 
 def _name(state: str) -> str:
@@ -385,11 +385,3 @@ def _find(alert: Alert | None, alert_id: int) -> Alert:
     if alert is None:
         raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
     return alert
-
-
-def _facts(alert: Alert) -> dict[str, Any]:
-    return _spelled(asdict(alert))
-
-
-def _spelled(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}

@@ -96,22 +96,20 @@ def backtest(
         raise typer.BadParameter("--data and --site-file belong together")
     if data is None and site_id is None:
         raise typer.BadParameter("--site is needed, or --data with --site-file")
-    if prove is not None and data is not None:
-        raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
     if prove is not None:
-        chosen = {
-            "--known": known not in {"auto", PROOF_KNOWN},
-            "--latency": latency != "0s",
-            "--as-then": as_then,
-            "--late-bound": late_bound is not None,
-            "--lead": lead != LEAD,
-            "--from": from_at is not None,
-            "--to": to_at is not None,
-        }
-        if named := [option for option, is_chosen in chosen.items() if is_chosen]:
-            raise typer.BadParameter(
-                f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
-            )
+        if data is not None:
+            raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
+        _refuse_chosen_terms(
+            {
+                "--known": known not in {"auto", PROOF_KNOWN},
+                "--latency": latency != "0s",
+                "--as-then": as_then,
+                "--late-bound": late_bound is not None,
+                "--lead": lead != LEAD,
+                "--from": from_at is not None,
+                "--to": to_at is not None,
+            }
+        )
         known = PROOF_KNOWN
     service_file, other_file = sort_configs(config or [])
     bound_s = None if late_bound is None else read_duration_s("--late-bound", late_bound)
@@ -124,8 +122,7 @@ def backtest(
     )
     accepted = {"accept_units": accept_units, "accept_times": accept_times}
     with open_past(data, mapping, site_file, site_id, service_file, **accepted) as (db, site):
-        keeper = None if prove is None else prove_identity(db, by, site.id)
-        asking = None if prove is None else pick_criterion(site, prove)
+        proof = None if prove is None else (prove_identity(db, by, site.id), pick_criterion(site, prove))
         other = None if other_file is None else load_site(other_file)
         span = db.run_read(find_span, site.id)
         if span is None:
@@ -135,13 +132,21 @@ def backtest(
         events = () if labels is None else read_labels(labels, site)
         with progress_bar() as report:
             card = run_backtest(db, site, begin, end, other=other, on_progress=report, labels=events, terms=terms)
-        if asking is not None and keeper is not None and card.known["rows"] > 0:
-            keep_proof(db, site, card, asking, keeper)
+        if proof is not None and card.known["rows"] > 0:
+            keep_proof(db, site, card, *proof)
     if card.known["rows"] == 0:
-        other_way = "try --known observed" if asking is None else "no proof was kept"
+        other_way = "try --known observed" if proof is None else "no proof was kept"
         print_note(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
     answer(card, html)
+
+
+def _refuse_chosen_terms(chosen: dict[str, bool]) -> None:
+    """Nobody chooses the terms of his own test: refuse options that were given beside `--prove`."""
+    if named := [option for option, is_chosen in chosen.items() if is_chosen]:
+        raise typer.BadParameter(
+            f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
+        )
 
 
 def pick_criterion(site: Site, criterion_id: str) -> Criterion:
@@ -153,7 +158,7 @@ def pick_criterion(site: Site, criterion_id: str) -> Criterion:
     return forecasts[criterion_id]
 
 
-def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, keeper: Actor) -> None:
+def keep_proof(db: Database, site: Site, card: Scorecard, keeper: Actor, criterion: Criterion) -> None:
     """Keep what a scorecard says of a criterion of forecasts as its proof, passed or not."""
     gain = next((g for g in card.runs[0].gains if g.criterion == criterion.id), None)
     horizons = {t.window_s for t in criterion.thresholds if t.window_s is not None}

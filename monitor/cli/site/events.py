@@ -67,13 +67,8 @@ def add(
         raise RefusedError(f"--kind {kind}: did you mean {meant}?")
     if value is not None and not isfinite(value):
         raise RefusedError("--value: expected a finite number")
-    if kind == "earthquake" and value is not None and value <= 0.0:
-        raise RefusedError("--value: a peak ground acceleration is more than 0 g")
-    if kind == "earthquake" and value is not None and value > MOST_G:
-        gal = f"{value:g} gal (cm/s²) are {value / 980.665:.3g} g"
-        raise RefusedError(f"--value {value:g}: no ground has shaken with more than {MOST_G:g} g; {gal}")
-    if kind == "earthquake" and begin > now:
-        raise RefusedError("--from: an earthquake cannot lie in the future")
+    if kind == "earthquake":
+        _check_earthquake(value, begin, now)
     knew = None if known_from is None else read_given_time(known_from, now)
     if knew is not None and not begin <= knew <= now:
         raise RefusedError("--known-from: nobody knows an event before it begins, or later than now")
@@ -101,6 +96,17 @@ def add(
         },
         f"{place.id}: {kind} noted as event {number}",
     )
+
+
+def _check_earthquake(peak_g: float | None, begin: datetime, now: datetime) -> None:
+    """Refuse what no earthquake is: no shaking, more than ever was measured, or one to come."""
+    if peak_g is not None and peak_g <= 0.0:
+        raise RefusedError("--value: a peak ground acceleration is more than 0 g")
+    if peak_g is not None and peak_g > MOST_G:
+        gal = f"{peak_g:g} gal (cm/s²) are {peak_g / 980.665:.3g} g"
+        raise RefusedError(f"--value {peak_g:g}: no ground has shaken with more than {MOST_G:g} g; {gal}")
+    if begin > now:
+        raise RefusedError("--from: an earthquake cannot lie in the future")
 
 
 def _confirm_own(c: Connection, number: int, who: Actor, text: str, now: datetime) -> bool:

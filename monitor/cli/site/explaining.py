@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import LARGEST_ID, Commands, UtcOption, find_zones, open_database, print_note, show
+from monitor.cli.session import (
+    LARGEST_ID,
+    Commands,
+    UtcOption,
+    find_zones,
+    open_database,
+    print_note,
+    record_to_json,
+    show,
+)
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import format_iso, parse
 from monitor.errors import NotFoundError, RefusedError
@@ -71,7 +80,7 @@ def _describe(
     """What there is to say of an alert, for programs and for people, with times of the zone in use."""
     frozen, inputs, summary = _read(row, source)
     facts: dict[str, Any] = {
-        **{k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()},
+        **record_to_json(alert),
         "decision": row.id,
         "at": format_iso(row.at),
         "evidence_sha256": row.evidence_sha256,

@@ -1,6 +1,6 @@
 """The part of `slopeward ingest` that chooses the reader of files; its options are checked before a file is touched."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 import typer
@@ -47,6 +47,24 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
     name = form or LONG
     if name == LONG and given["--mapping"] is not None:
         name = WIDE
+    _check_options(name, given)
+    for option in ("--window", "--within"):
+        metres = given[option]
+        if metres is not None and not (isinstance(metres, float) and 0 < metres < float("inf")):
+            raise typer.BadParameter(f"{option}: expected metres, more than 0, got {metres!r}")
+    _check_choice("--time", given, "gpst or utc", ("gpst", "utc"))
+    _check_choice("--stamp", given, "interval_end or counter", ("interval_end", "counter"))
+    _check_choice("--direction", given, f"one of {', '.join(DIRECTIONS)}", DIRECTIONS)
+    label = given["--set"]
+    if label is not None and not (isinstance(label, str) and 0 < len(label) <= NAME_LIMIT and label.isprintable()):
+        raise typer.BadParameter(f"--set: expected a name of at most {NAME_LIMIT} characters")
+    if READERS[name].content is Content.POINTS:
+        _check_choice("--unit", given, f"one of {', '.join(UNITS)}", UNITS)
+    return name
+
+
+def _check_options(name: str, given: Mapping[str, object]) -> None:
+    """Refuse an option that the reader lacks, and one that belongs to others."""
     reader = READERS[name]
     for option, value in given.items():
         if value is None and option in reader.needs:
@@ -55,22 +73,9 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
         if value is not None and option not in (*reader.needs, *reader.takes):
             others = " or ".join(n for n, r in READERS.items() if option in (*r.needs, *r.takes))
             raise typer.BadParameter(f"{option} belongs to --format {others}, not to {name}: {reader.help}")
-    for option in ("--window", "--within"):
-        metres = given[option]
-        if metres is not None and not (isinstance(metres, float) and 0 < metres < float("inf")):
-            raise typer.BadParameter(f"{option}: expected metres, more than 0, got {metres!r}")
-    if given["--time"] not in (None, "gpst", "utc"):
-        raise typer.BadParameter(f"--time: expected gpst or utc, got {given['--time']!r}")
-    if given["--stamp"] not in (None, "interval_end", "counter"):
-        raise typer.BadParameter(f"--stamp: expected interval_end or counter, got {given['--stamp']!r}")
-    _check_values(given["--set"], given["--direction"], given["--unit"] if reader.content is Content.POINTS else None)
-    return name
 
 
-def _check_values(name: object, direction: object, unit: object) -> None:
-    if direction is not None and direction not in DIRECTIONS:
-        raise typer.BadParameter(f"--direction: expected one of {', '.join(DIRECTIONS)}, got {direction!r}")
-    if name is not None and not (isinstance(name, str) and 0 < len(name) <= NAME_LIMIT and name.isprintable()):
-        raise typer.BadParameter(f"--set: expected a name of at most {NAME_LIMIT} characters")
-    if unit is not None and unit not in UNITS:
-        raise typer.BadParameter(f"--unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+def _check_choice(option: str, given: Mapping[str, object], expected: str, choices: Container[object]) -> None:
+    value = given[option]
+    if value is not None and value not in choices:
+        raise typer.BadParameter(f"{option}: expected {expected}, got {value!r}")

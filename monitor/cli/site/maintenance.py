@@ -1,6 +1,5 @@
 """`slopeward maintenance`: people work on a station; its votes wait for a time, and the gravest never do."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ from sqlalchemy import Connection
 
 from monitor.cli.identity import act_by_two, acting, narrow_to_reader, prove
 from monitor.cli.people.teams import By
-from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
+from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, record_to_json, require_any, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -66,7 +65,9 @@ def add(
             number = store.add_maintenance(
                 c, site, station, from_at, from_at + span, who, reason, now, second=None if second is None else other
             )
-            return next(_facts(m) for m in store.load_maintenance(c, site, now, everything=True) if m.id == number)
+            return next(
+                record_to_json(m) for m in store.load_maintenance(c, site, now, everything=True) if m.id == number
+            )
 
         from_text = None if begin is None else format_iso(begin)
         terms = {"for_s": span.total_seconds(), "from": from_text, "two": second is not None}
@@ -113,13 +114,9 @@ def list_(
         found = store.load_maintenance(c, narrow_to_reader(c, site), datetime.now(UTC), everything=everything)
         check_site(c, site, found)
     for one in found:
-        facts = _facts(one)
+        facts = record_to_json(one)
         people = one.by + (f" with {one.second_by}" if one.second_by else "")
         over = f", ended {facts['ended_at'][:16]}Z by {one.ended_by}" if one.ended_at else ""
         line = f"{one.id:>4} {one.site} {one.station} {facts['from_at'][:16]}Z to {facts['to_at'][:16]}Z{over}"
         show(facts, f"{line}, {people}: {one.reason}")
     require_any(found, "no maintenance")
-
-
-def _facts(one: store.Maintenance) -> dict[str, Any]:
-    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(one).items()}

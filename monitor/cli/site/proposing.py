@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from monitor.cli.session import (
     open_database,
     open_service,
     print_note,
+    record_to_json,
     require_any,
     show,
 )
@@ -97,7 +97,7 @@ def proposals(
         line = (
             f"{one.id:>4} {format_iso(one.proposed_at)[:16]}Z {one.site}, {one.state}{mark}, {one.author}: {one.reason}"
         )
-        show(_facts(one), line)
+        show(record_to_json(one, "source"), line)
     require_any(found, "no proposal")
 
 
@@ -155,10 +155,6 @@ def _where(number: int) -> Callable[[Connection], str | None]:
     return lambda c: next((p.site for p in load_proposals(c, everything=True) if p.id == number), None)
 
 
-def _facts(one: Proposal) -> dict[str, Any]:
-    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in asdict(one).items() if k != "source"}
-
-
 def _print(one: Proposal) -> None:
     lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
     if one.decided_at is not None:
@@ -169,7 +165,7 @@ def _print(one: Proposal) -> None:
         lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
         lines += [f"    {line}" for line in effect.get("loosens", ())]
     lines += [f"  {line}" for line in format_effect(effect)]
-    show(_facts(one), "\n".join(lines))
+    show(record_to_json(one, "source"), "\n".join(lines))
 
 
 def _format_value(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What a site asks for and does not have yet: forecasts, networks, detectors; what each waits for, and until when."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -10,14 +11,14 @@ from sqlalchemy import Connection
 from detection.anomaly.registry import list_detectors
 from forecasting.data.units import format_span
 from forecasting.message import Message, Template, Timestamp, spread
-from forecasting.registry import NETWORKS, count_needed
+from forecasting.registry import NETWORKS, TRAINING_ROWS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
 from monitor.extras import is_installed
-from monitor.jobs.forecasts.train import HISTORY_STEPS, needs_torch
-from monitor.jobs.samples import history_since, list_panels
+from monitor.jobs.forecasts.train import needs_torch
+from monitor.jobs.samples import SitePanel, history_since, list_panels
 from monitor.store.models.forecasts import find_forecast
 from monitor.store.models.registry import load_models
 from monitor.store.readings.observations import Extent, load_extents, load_ids
@@ -107,40 +108,53 @@ def find_lacking(c: Connection, site: Site, now: datetime) -> Lacking:
     """What is not there yet of a site as known at `now`; nothing of a series that never had a reading."""
     ids = load_ids(c, site.id)
     motion = find_motion(site, ids)
-    able, found, unforecast = is_installed("torch"), list[Awaited](), set[int]()
     requested = {*site.forecast.models, *site.anomaly.detectors}
     models = [m for m in load_models(c, site=site.id, kinds=requested) if m.state != "retired"]
+    able, found, unforecast = is_installed("torch"), list[Awaited](), set[int]()
     panels = list_panels(site, motion)
     for panel in panels:
-        step_s, numbers = panel.cadence.step_s, [one.series_id for one in panel.series]
-        lacking = [
-            m
-            for m in site.forecast.models
-            if m in NETWORKS and able and not any(x.kind == m and panel.knows(x, panels) for x in models)
-        ]
+        known = {m.kind for m in models if panel.knows(m, panels)}
+        lacking = [m for m in site.forecast.models if m in NETWORKS and able and m not in known]
+        numbers = [one.series_id for one in panel.series]
         without = {*numbers} - find_forecast(c, numbers)
         unforecast |= without
-        if not lacking and not without:
-            continue
-        since = history_since(now, step_s, HISTORY_STEPS)
-        extents = load_extents(c, numbers if lacking else sorted(without), since, now)
-        if without:
-            fresh_s = epoch_s(now) - FRESH_STEPS * step_s
-            current = {i: x for i, x in extents.items() if i in without and epoch_s(x.last) >= fresh_s}
-            needed = MINIMUM_SCORES + round(panel.cadence.horizons_s[0] / step_s) + 1
-            found += _await(FORECAST, FORECAST, panel.cadence.interval_s, step_s, current, needed, now)
-        for m in lacking:
-            found += _await(m, FORECAST, panel.cadence.interval_s, step_s, extents, count_needed(m), now)
-    watched, active = find_watched_motion(site, ids), {m.kind for m in models if m.state == "active"}
-    detectors = [d for d in site.anomaly.detectors if d in list_detectors() and d not in active]
-    step_s = site.watched_step_s or 0.0
-    if watched and (missing := [d for d in detectors if able or not needs_torch(d)]):
-        since = history_since(now, step_s, HISTORY_STEPS)
-        extents = load_extents(c, [one.series_id for one in watched], since, now)
-        for d in missing:
-            found += _await(d, "anomaly", step_s, step_s, extents, 0, now)
+        found += _await_forecasts(c, panel, lacking, without, now)
+    found += _await_detectors(c, site, ids, {m.kind for m in models if m.state == "active"}, now)
     is_whole = {one.station.id for one in motion} >= {spec.station for spec in site.moving if is_forecast(spec)}
     return Lacking(found, frozenset(unforecast), frozenset(ids.values()), is_whole)
+
+
+def _await_forecasts(
+    c: Connection, panel: SitePanel, lacking: Sequence[str], without: AbstractSet[int], now: datetime
+) -> Iterator[Awaited]:
+    """The first forecast of series without one, and the networks that one panel lacks."""
+    if not lacking and not without:
+        return
+    step_s, interval_s = panel.cadence.step_s, panel.cadence.interval_s
+    numbers = [one.series_id for one in panel.series] if lacking else sorted(without)
+    extents = load_extents(c, numbers, history_since(now, step_s, TRAINING_ROWS), now)
+    if without:
+        fresh_s = epoch_s(now) - FRESH_STEPS * step_s
+        current = {i: x for i, x in extents.items() if i in without and epoch_s(x.last) >= fresh_s}
+        needed = MINIMUM_SCORES + round(panel.cadence.horizons_s[0] / step_s) + 1
+        yield from _await(FORECAST, FORECAST, interval_s, step_s, current, needed, now)
+    for m in lacking:
+        yield from _await(m, FORECAST, interval_s, step_s, extents, count_needed(m), now)
+
+
+def _await_detectors(
+    c: Connection, site: Site, ids: Mapping[tuple[str, str], int], active: AbstractSet[str], now: datetime
+) -> Iterator[Awaited]:
+    """The detectors that are not active and can be trained here, where there is motion for them."""
+    able = is_installed("torch")
+    wanted = [d for d in site.anomaly.detectors if d in list_detectors() and d not in active]
+    missing = [d for d in wanted if able or not needs_torch(d)]
+    watched, step_s = find_watched_motion(site, ids), site.watched_step_s or 0.0
+    if watched and missing:
+        since = history_since(now, step_s, TRAINING_ROWS)
+        extents = load_extents(c, [one.series_id for one in watched], since, now)
+        for d in missing:
+            yield from _await(d, "anomaly", step_s, step_s, extents, 0, now)
 
 
 def _await(

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -91,7 +91,7 @@ class FirstRuns:
                 return
 
     def _check_site(self, site_id: str, one: _Followed) -> None:
-        from monitor.jobs.forecasts.awaited import FORECAST, find_lacking
+        from monitor.jobs.forecasts.awaited import find_lacking
 
         now_s = one.looked_s = self._monotonic_s()
         one.due_s = now_s + FIRST_S  # also where this look fails
@@ -103,18 +103,11 @@ class FirstRuns:
         awaited, without, one.known, is_whole = self._db.run_read(find_lacking, self._sites[site_id], self._clock())
         one.newest = {i: at for i, at in newest.items() if i in without}
         one.is_first = bool(without) or not is_whole
-        one.grows = False
-        ready = [x for x in awaited if self._is_ready(one, x)]
-        one.tried |= {(x.what, x.every_s): x.rows for x in ready}
-        before, one.left = one.left, frozenset((x.what, x.every_s) for x in awaited if x.what != FORECAST)
-        jobs = {"train"} if any(x.what != FORECAST for x in ready) else set[str]()
-        one.trains_until_s = now_s + TRAINED_S if jobs else one.trains_until_s
-        if any(x.what == FORECAST for x in ready) or (before is not None and before - one.left):
-            jobs |= {"forecast", "anomaly"}
-        for name in sorted(jobs):
+        jobs = self._choose_jobs(one, awaited)
+        for name in jobs:
             self._hasten(name, site_id)
         if jobs:
-            log.info("%s: %s now: readings allow it", site_id, ", ".join(sorted(jobs)))
+            log.info("%s: %s now: readings allow it", site_id, ", ".join(jobs))
         if not awaited and not one.is_first:
             del self._followed[site_id]
         elif one.grows:
@@ -123,6 +116,21 @@ class FirstRuns:
             one.due_s = now_s + TRAINING_S
         elif not one.is_first:
             one.due_s = now_s + LATER_S
+
+    def _choose_jobs(self, one: _Followed, awaited: "Sequence[Awaited]") -> list[str]:
+        """The jobs that can begin: a training, and what was forecast or trained since the look before lets begin."""
+        from monitor.jobs.forecasts.awaited import FORECAST
+
+        one.grows = False
+        ready = [x for x in awaited if self._is_ready(one, x)]
+        one.tried |= {(x.what, x.every_s): x.rows for x in ready}
+        before, one.left = one.left, frozenset((x.what, x.every_s) for x in awaited if x.what != FORECAST)
+        jobs = set[str]()
+        if any(x.what != FORECAST for x in ready):
+            jobs, one.trains_until_s = {"train"}, one.full_s + TRAINED_S
+        if any(x.what == FORECAST for x in ready) or (before is not None and before - one.left):
+            jobs |= {"forecast", "anomaly"}
+        return sorted(jobs)
 
     def _is_ready(self, one: _Followed, what: "Awaited") -> bool:
         """Whether a try is worth it: it has the rows it needs, and more than at the try before.

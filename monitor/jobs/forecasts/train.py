@@ -14,7 +14,7 @@ from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers
 from forecasting.data.units import format_span
 from forecasting.message import Message, gather
-from forecasting.registry import NETWORKS, PRETRAINED
+from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import go_on
@@ -37,20 +37,11 @@ from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, find_active, load_models
 from monitor.store.readings.observations import load_ids
 
-HISTORY_STEPS = 2000
-
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
-    networks, clock, trained = [m for m in site.forecast.models if m in NETWORKS], go_on(now), False
-    panels = db.run_read(_list_panels, site)
-    parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
-    wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
-    wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
-    if not (config.compute.dask or is_installed("torch")):
-        left = [*dict.fromkeys(kind for _, kind, _ in wanted if needs_torch(kind))]
-        parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
-        wanted = [one for one in wanted if not needs_torch(one[1])]
+    clock, trained, panels = go_on(now), False, db.run_read(_list_panels, site)
+    wanted, parts = _list_trainings(config, site, panels)
     for task, kind, panel in wanted:
         with db.read() as c:
             reason = _why_count(c, site, kind, now) if panel is None else _why_train(c, site, kind, panel, panels, now)
@@ -64,6 +55,21 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         except JobError as error:  # what was trained serves all the same
             parts.append(f"the past was not scored: {error}")
     return "; ".join(parts) or "nothing to train"
+
+
+def _list_trainings(
+    config: ServiceConfig, site: Site, panels: Sequence[SitePanel]
+) -> tuple[list[tuple[str, str, SitePanel | None]], list[str]]:
+    """Task, kind and panel of what the site asks for and can be trained here; and what cannot, with the reason."""
+    networks = [m for m in site.forecast.models if m in NETWORKS]
+    parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
+    wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
+    wanted += [("anomaly", d, None) for d in site.anomaly.detectors if d in list_detectors()]
+    if config.compute.dask or is_installed("torch"):
+        return wanted, parts
+    left = [*dict.fromkeys(kind for _, kind, _ in wanted if needs_torch(kind))]
+    parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
+    return [one for one in wanted if not needs_torch(one[1])], parts
 
 
 def needs_torch(kind: str) -> bool:
@@ -153,7 +159,7 @@ def _train_forecaster(
     if missing:
         return missing
     with db.read() as c:
-        record = read_panel(c, site, panel, now, (kind,), HISTORY_STEPS).record
+        record = read_panel(c, site, panel, now, (kind,), TRAINING_ROWS).record
         replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
         return "no readings"
@@ -178,7 +184,7 @@ def _train_detector(
     clock: Callable[[], datetime],
 ) -> str:
     step_s = site.watched_step_s or 0.0
-    samples = db.run_read(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
+    samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
     if not samples:
         return "no readings"
     series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
@@ -240,6 +246,6 @@ def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: da
             if panel.cadence.interval_s > LIKE * cadence.interval_s:
                 continue
             step_s = max(cadence.step_s, panel.cadence.interval_s)
-            samples = read_all(c, panel.series, history_since(now, step_s, HISTORY_STEPS), now, step_s)
+            samples = read_all(c, panel.series, history_since(now, step_s, TRAINING_ROWS), now, step_s)
             if samples and other is not None:
                 yield make_record(other, samples, step_s, now, Driving())

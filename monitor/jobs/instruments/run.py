@@ -3,7 +3,8 @@
 It writes the board and notices of health. No decision reads what it finds: health never changes hazard.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -21,7 +22,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse
 from monitor.domain.instruments.board import ACTIONS, CAUSED_BY, DISMISSED, PAGED, RANKS
-from monitor.domain.instruments.parents import KINDS, list_children
+from monitor.domain.instruments.parents import KINDS, Parent, list_children
 from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, HOUSEKEEPING, SIGNAL
 from monitor.domain.site import Site, Station
@@ -86,12 +87,14 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
             _assess(
                 c,
                 station,
-                series_of.get(station.id, {}),
-                weather,
-                work.get(station.id),
-                runs_of.get(station.id, ()),
-                gaps_of.get(station.id, ()),
-                links.get(station.id),
+                _StationFacts(
+                    series_of.get(station.id, {}),
+                    weather,
+                    work.get(station.id),
+                    runs_of.get(station.id, ()),
+                    gaps_of.get(station.id, ()),
+                    links.get(station.id),
+                ),
                 now,
             )
             for station in site.stations
@@ -117,68 +120,39 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
     return [r for r in runs if not (len(moving) >= FEWEST_TOGETHER and r.kind == COMMON and r.station in moving)]
 
 
-def _assess(
-    c: Connection,
-    station: Station,
-    series: Series,
-    weather: checks.Weather,
-    work: MaintenanceFact | None,
-    runs: Sequence[AnomalyRun],
-    gaps: Sequence[Gap],
-    link: Link | None,
-    now: datetime,
-) -> store.InstrumentAssessment:
-    found: list[checks.InstrumentFinding] = []
-    now_s = epoch_s(now)
-    if work is not None:
-        reason = MAINTENANCE(
-            station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason
-        )
-        found.append(checks.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
-    if link is not None and not link.online:
-        found += checks.check_link(link, store.find_newest_reception(c, list(series.values()), link.at))
-    for quantity, series_id in series.items():
-        typed = station.find_series(quantity)
-        if typed is not None and typed.by_hand:
-            found += checks.check_typed(quantity, find_mistyped(c, series_id, now))
-    battery_id = series.get(BATTERY)
-    battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
+@dataclass(frozen=True, slots=True)
+class _StationFacts:
+    """What tables of a whole site say of one of its stations."""
+
+    series: Series
+    weather: checks.Weather
+    work: MaintenanceFact | None
+    runs: Sequence[AnomalyRun]
+    gaps: Sequence[Gap]
+    link: Link | None
+
+
+def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime) -> store.InstrumentAssessment:
+    battery = _load_hours(c, facts.series.get(BATTERY), now)
+    levels = _load_hours(c, facts.series.get(BATTERY_LEVEL), now, ("", "undeclared"))
     volts = _read_hours(battery)
-    level_id = series.get(BATTERY_LEVEL)
-    levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now, ("", "undeclared"))
-    expected = _expect_empty(station, volts, _read_hours(levels), now_s)
-    found += checks.check_battery(station.id, expected, now_s)
-    if station.find_series(BATTERY) is not None:
-        found += checks.check_charge(split_days(volts, now_s), weather)
-    if levels and all(one.state != "battery" for one in found):
-        found += checks.check_level(station.id, levels[-1].mean)
-    main = _main_series(station, series)
-    if main is not None:
-        epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
-        usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
-        wrong = checks.check_clock(epochs[0], usual_s) or checks.check_far_clock(
-            store.load_far_ways(c, main[1], now - DAY, now)
-        )
-        found += wrong + checks.check_fixes(*epochs)
-    found += _read_signal(c, station, series, now)
+    expected = _expect_empty(station, volts, _read_hours(levels), epoch_s(now))
     due, due_on = checks.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
-    found += due + checks.check_anomalies(
-        (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in runs
-    )
-    found += checks.check_gaps(gaps)
-    spark_of, spark = None if main is None else main[0], None
-    named = [one.quantity for one in reversed(runs)] + [one.quantity for one in gaps]
-    strange = next((quantity for quantity in named if quantity in series), None)
-    if strange is not None and all(one.state != "battery" for one in found):  # what is strange is looked at first
-        spark_of, hours = strange, store.load_hours(c, series[strange], now - SPARK_DAYS * DAY, now)
-        spark = _draw_spark(hours, _interval_s(station, strange), now)
-    elif battery_id is not None:
-        spark_of, spark = BATTERY, _draw_spark(battery, _interval_s(station, BATTERY), now)
-    elif levels:
-        spark_of, spark = BATTERY_LEVEL, _draw_spark(levels, _interval_s(station, BATTERY_LEVEL), now)
-    elif main is not None:
-        hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
-        spark = _draw_spark(hours, _interval_s(station, main[0]), now)
+    found = [
+        *_check_work(station, facts.work),
+        *_check_reception(c, station, facts, now),
+        *_check_power(station, volts, levels, expected, facts.weather, epoch_s(now)),
+        *_check_epochs(c, _main_series(station, facts.series), now),
+        *_read_signal(c, station, facts.series, now),
+        *due,
+        *checks.check_anomalies(
+            (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in facts.runs
+        ),
+        *checks.check_gaps(facts.gaps),
+    ]
+    # what is strange is looked at first, unless the battery is what it comes from
+    strange = None if any(one.state == "battery" for one in found) else _find_strange(facts)
+    spark_of, spark = _choose_spark(c, station, facts.series, strange, battery, levels, now)
     return store.InstrumentAssessment(
         station.id,
         tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in checks.join_states(found)),
@@ -191,6 +165,95 @@ def _assess(
         spark_of,
         spark,
     )
+
+
+def _check_work(station: Station, work: MaintenanceFact | None) -> list[checks.InstrumentFinding]:
+    """That somebody works at the instrument."""
+    if work is None:
+        return []
+    reason = MAINTENANCE(station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason)
+    return [checks.InstrumentFinding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s))]
+
+
+def _check_reception(
+    c: Connection, station: Station, facts: _StationFacts, now: datetime
+) -> Iterator[checks.InstrumentFinding]:
+    """A link that is down, and readings by hand that were mistyped."""
+    if facts.link is not None and not facts.link.online:
+        newest = store.find_newest_reception(c, list(facts.series.values()), facts.link.at)
+        yield from checks.check_link(facts.link, newest)
+    for quantity, series_id in facts.series.items():
+        typed = station.find_series(quantity)
+        if typed is not None and typed.by_hand:
+            yield from checks.check_typed(quantity, find_mistyped(c, series_id, now))
+
+
+def _check_power(
+    station: Station,
+    volts: Sequence[BatteryDay],
+    levels: Sequence[store.HourSummary],
+    expected: BatteryExpectation,
+    weather: checks.Weather,
+    now_s: float,
+) -> list[checks.InstrumentFinding]:
+    """A battery that ends soon, one that is not charged, and a level that the device itself says is low."""
+    found = checks.check_battery(station.id, expected, now_s)
+    if station.find_series(BATTERY) is not None:
+        found += checks.check_charge(split_days(volts, now_s), weather)
+    if levels and all(one.state != "battery" for one in found):
+        found += checks.check_level(station.id, levels[-1].mean)
+    return found
+
+
+def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[checks.InstrumentFinding]:
+    """The clock and the fixes that the epochs of the main series show."""
+    if main is None:
+        return []
+    epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
+    usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
+    wrong = checks.check_clock(epochs[0], usual_s) or checks.check_far_clock(
+        store.load_far_ways(c, main[1], now - DAY, now)
+    )
+    return wrong + checks.check_fixes(*epochs)
+
+
+def _find_strange(facts: _StationFacts) -> str | None:
+    """The quantity of the newest anomaly, else of the first gap, that has readings."""
+    named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
+    return next((quantity for quantity in named if quantity in facts.series), None)
+
+
+def _choose_spark(
+    c: Connection,
+    station: Station,
+    series: Series,
+    strange: str | None,
+    battery: Sequence[store.HourSummary],
+    levels: Sequence[store.HourSummary],
+    now: datetime,
+) -> tuple[str | None, list[float | None] | None]:
+    """Of what the small picture is: what is strange, else the battery, else what the station is there for; and it."""
+    main = _main_series(station, series)
+    hours: Sequence[store.HourSummary] | None = None
+    if strange is not None:
+        quantity = strange
+    elif BATTERY in series:
+        quantity, hours = BATTERY, battery
+    elif levels:
+        quantity, hours = BATTERY_LEVEL, levels
+    elif main is not None:
+        quantity = main[0]
+    else:
+        return None, None
+    if hours is None:
+        hours = store.load_hours(c, series[quantity], now - SPARK_DAYS * DAY, now)
+    return quantity, _draw_spark(hours, _interval_s(station, quantity), now)
+
+
+def _load_hours(
+    c: Connection, series_id: int | None, now: datetime, flags: Sequence[str] = ("",)
+) -> list[store.HourSummary]:
+    return [] if series_id is None else store.load_hours(c, series_id, now - DAYS * DAY, now, flags)
 
 
 def _expect_empty(
@@ -303,18 +366,24 @@ def _count_months(
                 ids = [i for name, i in mine.items() if station.find_series(name) is spec]
                 rows = [counted[i, store.month_of(begin)] for i in ids if (i, store.month_of(begin)) in counted]
                 is_old = not old.isdisjoint(ids) if ids else seen_before
-                if not rows and not is_old:
-                    continue
-                start = begin if is_old or not rows else parse(min(first for _, first in rows))
-                spans = (end - start).total_seconds() / spec.interval_s
-                due = int(spans) if is_old else ceil(spans)
-                expected += due
-                received += min(due, max((n for n, _ in rows), default=0))
-                old.update(ids)
+                if rows or is_old:
+                    due = _count_due(rows, begin, end, spec.interval_s, is_old=is_old)
+                    expected += due
+                    received += min(due, max((n for n, _ in rows), default=0))
+                    old.update(ids)
             seen_before = seen_before or expected > 0
             if expected:
                 found.append(store.InstrumentMonth(station.id, store.month_of(begin), expected, received))
     return found
+
+
+def _count_due(
+    rows: Sequence[tuple[int, str]], begin: datetime, end: datetime, interval_s: float, *, is_old: bool
+) -> int:
+    """Epochs that the interval of a series lets expect: of one that is new, from its first epoch on."""
+    if is_old:
+        return int((end - begin).total_seconds() / interval_s)
+    return ceil((end - parse(min(first for _, first in rows))).total_seconds() / interval_s)
 
 
 # ---- notices -----------------------------------------------------------------------------------------------------
@@ -342,61 +411,87 @@ def list_changes(
     nothing of the clock of its logger; so one that was found wrong just now waits for the next look.
     Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
     """
-    described: dict[str, dict[str, Message]] = {}
-    quiet = set(silent)
-    for one in judged:
-        if any(state == "maintenance" for state, *_ in one.findings):
-            quiet.add(one.station)
-            continue
-        for state, _, _, reason, action in one.findings:
-            if state in PAGED:
-                described.setdefault(state, {})[one.station] = join([reason, action])
-    families = {
-        parent: {station for station, _ in places}
-        for parent, places in list_children(site).items()
-        if parent.kind != "station"
-    }
-    families = {parent: stations for parent, stations in families.items() if len(stations) > 1}
+    at_work = {one.station for one in judged if any(state == "maintenance" for state, *_ in one.findings)}
+    families = _list_families(site)
+    quiet = {*silent, *at_work}
     wanted: dict[str, Message] = {}
-    for state, by_station in described.items():
-        left = {s for s in by_station if _key(s, state) not in pages}
-        wanted |= {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
-        ranked = sorted(
-            (
-                _key(f"{p.kind}:{p.name}", state) not in pages,
-                -len(those),
-                p.kind != CAUSED_BY.get(state),
-                KINDS.index(p.kind),
-                p.name,
-                p,
-            )
-            for p, those in families.items()
-        )
-        for *_, parent in ranked:
-            stations = families[parent]
-            mine, others = stations & left, stations - by_station.keys() - quiet
-            if state == "clock":
-                first = min((clocks.wrong[s] for s in mine if s in clocks.wrong), default=None)
-                others = {
-                    s
-                    for s in others
-                    if s in clocks.last_readings and (first is None or clocks.last_readings[s] > first)
-                }
-            key = _key(f"{parent.kind}:{parent.name}", state)
-            if mine and (key in pages or (len(mine) > 1 and not others)):
-                names = sorted(mine)
-                wanted[key] = _COMMON(parent=parent.text, names=NameList(tuple(names)), text=by_station[names[0]])
-                left -= mine
-        if state == "clock":  # what just went wrong may be that of its logger
-            left -= {s for s in left if s not in clocks.wrong and any(s in those for those in families.values())}
-        wanted |= {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in left}
+    for state, by_station in _describe_findings(one for one in judged if one.station not in at_work).items():
+        wanted |= _list_notices(state, by_station, families, pages, quiet, clocks)
     of_silent = {_key(s, "battery") for s in silent}
     wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
-    gone = {*silent, *(f"{p.kind}:{p.name}" for p, those in families.items() if those <= set(silent))}
-    wanted |= {k: pages[k] for name in gone for state in ("battery", "clock") if (k := _key(name, state)) in pages}
+    wanted |= _list_lasting([*silent, *(_name(p) for p, those in families.items() if those <= set(silent))], pages)
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
+
+
+def _list_families(site: Site) -> dict[Parent, set[str]]:
+    """The stations of each parent that has several, such as a logger or a base."""
+    children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
+    return {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
+
+
+def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str, dict[str, Message]]:
+    """By state that pages somebody, by station: what is wrong and what to do."""
+    described: dict[str, dict[str, Message]] = {}
+    for one in judged:
+        for state, _, _, reason, action in one.findings:
+            if state in PAGED:
+                described.setdefault(state, {})[one.station] = join([reason, action])
+    return described
+
+
+def _list_lasting(silent: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
+    """Notices that silence does not end: of batteries and clocks of stations and parents that are silent."""
+    keys = [_key(name, state) for name in silent for state in ("battery", "clock")]
+    return {key: pages[key] for key in keys if key in pages}
+
+
+def _list_notices(
+    state: str,
+    by_station: Mapping[str, Message],
+    families: Mapping[Parent, set[str]],
+    pages: Mapping[str, Message],
+    quiet: AbstractSet[str],
+    clocks: LoggerClocks,
+) -> dict[str, Message]:
+    """Notices of one state, by key: of a parent where all its instruments that say anything have it, else of each."""
+    left = {s for s in by_station if _key(s, state) not in pages}
+    notices = {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
+
+    def rank(parent: Parent) -> tuple[bool, int, bool, int, str]:
+        is_new = _key(_name(parent), state) not in pages
+        return (
+            is_new,
+            -len(families[parent]),
+            parent.kind != CAUSED_BY.get(state),
+            KINDS.index(parent.kind),
+            parent.name,
+        )
+
+    for parent in sorted(families, key=rank):
+        mine, others = families[parent] & left, families[parent] - by_station.keys() - quiet
+        if state == "clock":
+            others = _list_received_since(others, mine, clocks)
+        key = _key(_name(parent), state)
+        if mine and (key in pages or (len(mine) > 1 and not others)):
+            names = sorted(mine)
+            notices[key] = _COMMON(parent=parent.text, names=NameList(tuple(names)), text=by_station[names[0]])
+            left -= mine
+    if state == "clock":  # what just went wrong may be that of its logger
+        left -= {s for s in left if s not in clocks.wrong and any(s in those for those in families.values())}
+    return notices | {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in left}
+
+
+def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
+    """Stations of which a reading came after the first of the wrong clocks was found wrong."""
+    first = min((clocks.wrong[s] for s in wrong if s in clocks.wrong), default=None)
+    newest = clocks.last_readings
+    return {s for s in stations if s in newest and (first is None or newest[s] > first)}
+
+
+def _name(parent: Parent) -> str:
+    return f"{parent.kind}:{parent.name}"
 
 
 def _key(name: str, state: str) -> str:

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sqlalchemy import Connection
+
 from detection.imagery.footprints.records import AUTO, INDEX, Box, explain_unread, find_coarser
 from detection.imagery.scene.products.unpack import strip_suffix
 from forecasting.message import Template, Timestamp, error_text
@@ -25,7 +27,15 @@ from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
-from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneRequest, SceneResult, find_stranger
+from monitor.jobs.scenes.tasks import (
+    READ_ONE,
+    KnownDate,
+    KnownVersion,
+    ReadScene,
+    SceneRequest,
+    SceneResult,
+    find_stranger,
+)
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
@@ -225,40 +235,46 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
         with db.write() as c:
             if scene_rows.mark_dates(c, site.id) != mark:
                 continue  # another scene was stored meanwhile: what changed must be judged with it
-            add_model(
-                c,
-                answer.model_hash,
-                kind=answer.model,
-                task="scene",
-                site=None,
-                path=answer.weights_path,
-                card=answer.card,
-                now=now,
-                reason=CHOSEN if site.scenes.weights == AUTO else NAMED,
-            )
-            if site.scenes.weights != AUTO:
-                keep_named(c, site, answer.model_hash, now)
-            same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer.scene_hash]
-            copies = dict(pair for old in same for pair in scene_rows.list_names(old))
-            version = number_version(c, site.id, name, answer)
-            row = scene_rows.row_of(answer, site, name, str(entry), str(out_dir), now)
-            row = replace(row, run=scene_rows.run_of(answer, print_, copies, version))
-            withdrawn = give_way(c, site, name, answer, now)
-            added = save_scene(c, row, scene_rows.list_footprints(answer, site), now)
-            _, changed = scene_rows.save_judgements(c, answer, site, now)
-            values = save_series(c, site, answer, now, version)
-            save_unsure(c, site.id, answer.scene_hash, answer.model_hash, scene_rows.list_unsure(answer), now)
-            lacks.clear(c, site, name, now)
-        read = next((old for old in same if old.state == "done"), None)
-        if read is not None and not (added or changed or values or withdrawn):
-            return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
-        gone = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
-        if answer.model == INDEX and not added:
-            why = explain_unread(answer.warnings)
-            return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
-        coarser = f"; {loss}" if (loss := find_coarser(answer.doubts)) else ""
-        return f"{added} footprints, {changed} new or grown, {values} values of places{gone}{coarser}"
+            return _store(c, site, entry, print_, answer, out_dir, now)
     return "waiting: other scenes of the site came in all the time"
+
+
+def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScene, out_dir: Path, now: datetime) -> str:
+    """Store a scene that was read, and what changed by it; returns one line."""
+    name = scene_rows.name_of(entry)
+    add_model(
+        c,
+        answer.model_hash,
+        kind=answer.model,
+        task="scene",
+        site=None,
+        path=answer.weights_path,
+        card=answer.card,
+        now=now,
+        reason=CHOSEN if site.scenes.weights == AUTO else NAMED,
+    )
+    if site.scenes.weights != AUTO:
+        keep_named(c, site, answer.model_hash, now)
+    same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer.scene_hash]
+    copies = dict(pair for old in same for pair in scene_rows.list_names(old))
+    version = number_version(c, site.id, name, answer)
+    row = scene_rows.row_of(answer, site, name, str(entry), str(out_dir), now)
+    row = replace(row, run=scene_rows.run_of(answer, print_, copies, version))
+    withdrawn = give_way(c, site, name, answer, now)
+    added = save_scene(c, row, scene_rows.list_footprints(answer, site), now)
+    _, changed = scene_rows.save_judgements(c, answer, site, now)
+    values = save_series(c, site, answer, now, version)
+    save_unsure(c, site.id, answer.scene_hash, answer.model_hash, scene_rows.list_unsure(answer), now)
+    lacks.clear(c, site, name, now)
+    read = next((old for old in same if old.state == "done"), None)
+    if read is not None and not (added or changed or values or withdrawn):
+        return f"known since {read.received_at:%Y-%m-%d %H:%M} UTC as {read.name}, nothing new is stored"
+    gone = f"; {withdrawn} outlines of the version before withdrawn" if withdrawn else ""
+    if answer.model == INDEX and not added:
+        why = explain_unread(answer.warnings)
+        return f"no footprints: {why}; {changed} new or grown by the index, {values} values of places{gone}"
+    coarser = f"; {loss}" if (loss := find_coarser(answer.doubts)) else ""
+    return f"{added} footprints, {changed} new or grown, {values} values of places{gone}{coarser}"
 
 
 def _run_worker(

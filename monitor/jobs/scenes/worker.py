@@ -3,8 +3,8 @@
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,7 +19,7 @@ from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace
+from detection.imagery.footprints.records import INDEX, Circle, DetectionResult, MeasuredPlace
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
@@ -92,32 +92,22 @@ class _LacksError(Exception):
     """Footprints of dates are needed that were not given."""
 
 
+@dataclass(frozen=True, slots=True)
+class _NetworkReading:
+    """A scene that a network read, and what was judged of it and of the dates after it."""
+
+    answer: DetectionResult  # as `detect` answers
+    own: records.StoredDate
+    same: Sequence[records.StoredDate]  # the other dates that the same network read
+    replaced: Sequence[tasks.KnownVersion]
+    notes: tuple[str, ...]
+    judgements: list[tuple[records.StoredDate, records.Comparison]]  # its own first
+
+
 def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
     """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
-        if reason := find_missing(Path(request.scene_path)):
-            raise _WaitingError(reason, comes=True)
-        if is_radar(scene := read_scene(Path(request.scene_path))):
-            if any(date.polygons is None for date, _ in list_before(scene, request.dates)[0]):
-                raise _LacksError
-            return read_radar_scene(request, scene)
-        prior, unmapped = _show_prior(request)
-        answer, dem, flat = _with_heights(request, scene, prior, work, detect)
-        notes = (*unmapped, *flat)
-        own = as_date(answer, request.scene_path, dem)
-        replaced = [v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash]
-        gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
-        if answer["model"] == INDEX:
-            return _read_by_index(answer, own, request, replaced, notes)
-        same = [d for d in request.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
-        if dem is not None:
-            same = _give_heights(own, same, request.dem, work)
-        # where later dates are judged again, each is laid beside dates of its own
-        is_late = any(d.acquired_at > own.acquired_at for d in same)
-        needed: Sequence[records.StoredDate] = same if is_late else choose_before(own, same)
-        if any(d.polygons is None for d in needed):
-            raise _LacksError
-        judgements = _assess_dates(own, same, request, [p for v in replaced for p in v.polygons])
+        read = _read_and_compare(request, work)
     except IncompleteSceneError as error:
         raise _WaitingError(error_text(error), comes=True) from error
     except ModelError as error:
@@ -126,31 +116,70 @@ def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
         if (missing := explain_missing(error)) is None:
             raise
         raise _WaitingError(missing, comes=False) from error
+    return read if isinstance(read, tasks.ReadScene) else _describe_reading(request, read)
+
+
+def _read_and_compare(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene | _NetworkReading:
+    """Read a scene as radar, by the index, or by a network; the last is judged beside the dates of the same network."""
+    if reason := find_missing(Path(request.scene_path)):
+        raise _WaitingError(reason, comes=True)
+    if is_radar(scene := read_scene(Path(request.scene_path))):
+        _require_outlines(date for date, _ in list_before(scene, request.dates)[0])
+        return read_radar_scene(request, scene)
+    prior, unmapped = _show_prior(request)
+    answer, dem, flat = _with_heights(request, scene, prior, work, detect)
+    notes = (*unmapped, *flat)
+    own = as_date(answer, request.scene_path, dem)
+    replaced = [v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash]
+    if answer["model"] == INDEX:
+        return _read_by_index(answer, own, request, replaced, notes)
+    gone = _list_gone(own, replaced)
+    same = [d for d in request.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
+    if dem is not None:
+        same = _give_heights(own, same, request.dem, work)
+    # where later dates are judged again, each is laid beside dates of its own
+    is_late = any(d.acquired_at > own.acquired_at for d in same)
+    _require_outlines(same if is_late else choose_before(own, same))
+    judgements = _assess_dates(own, same, request, [p for v in replaced for p in v.polygons])
+    return _NetworkReading(answer, own, same, replaced, notes, judgements)
+
+
+def _require_outlines(dates: Iterable[records.StoredDate]) -> None:
+    if any(date.polygons is None for date in dates):
+        raise _LacksError
+
+
+def _list_gone(own: records.StoredDate, replaced: Iterable[tasks.KnownVersion]) -> set[str]:
+    """The scene and the versions that it replaces: nothing is compared with these."""
+    return {own.scene_hash, *(v.scene_hash for v in replaced)}
+
+
+def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tasks.ReadScene:
+    """What is kept of a scene that a network read."""
     from detection.imagery.neural.checkpoint import load_model
 
+    answer, own = read.answer, read.own
     used = answer.get("weights", request.weights)
-    judgements[0] = own, _add_index(own, judgements[0][1], request, gone)
-    judged = [_judgement(*one) for one in judgements]
-    series = _list_series(own, judgements[0][1], same, request)
-    read = _make_result(answer, own, request, judged, series, replaced, notes)
+    first = _add_index(own, read.judgements[0][1], request, _list_gone(own, read.replaced))
+    judged = [_judgement(own, first), *(_judgement(*one) for one in read.judgements[1:])]
+    series = _list_series(own, first, read.same, request)
     return replace(
-        read,
+        _make_result(answer, own, request, judged, series, read.replaced, read.notes),
         weights_path=str(weights_path(used)),
-        card=load_model(used).card,
+        card=dict(load_model(used).card),
         doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
     )
 
 
 def _read_by_index(
-    answer: dict[str, Any],
+    answer: DetectionResult,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     replaced: Sequence[tasks.KnownVersion],
     notes: tuple[str, ...],
 ) -> tasks.ReadScene:
     """A scene that no network fits: what became bare since the date before, as advice."""
-    gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
-    date, found = compare_by_index(own, _list_optical(request, gone), request.out_dir)
+    date, found = compare_by_index(own, _list_optical(request, _list_gone(own, replaced)), request.out_dir)
     series = [row for row in _list_series(date, found, (), request) if row.quantity != PROBABILITY]
     return _make_result(answer, date, request, [_judgement(date, found)], series, replaced, notes)
 
@@ -172,7 +201,7 @@ def _add_index(
 
 
 def _make_result(
-    answer: dict[str, Any],
+    answer: DetectionResult,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     judged: Sequence[tasks.DateAssessment],
@@ -207,13 +236,13 @@ def _make_result(
         series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)),
         prior=answer["prior"],
-        dem=answer["dem"],
+        dem=None if answer["dem"] is None else dict(answer["dem"]),
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
         broken=_check_own(answer, request.own),
     )
 
 
-def _check_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str | None]:
+def _check_own(answer: DetectionResult, own: Sequence[str]) -> dict[str, str | None]:
     """Of each network of one's own that was asked, by its hash, why it cannot be run; None where it can.
 
     Files that are not sound are left out: they are looked at by themselves.

@@ -13,19 +13,16 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor import health
-from monitor.config.service import ServiceConfig
-from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.division import Division, Share
 from monitor.ingest.handover import DivisionHandover, find_division, save_division
-from monitor.ingest.pipeline import Clock, LastReading
-from monitor.ingest.service import Ingest
+from monitor.ingest.pipeline import LastReading
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import ingest_environment
 from monitor.service.children import ModuleProcess, ProcessRestarter
 from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
-from monitor.store.database.engine import Database
 
 _OTHERS_GO_ON: Final = Template(
     "ingest.process_dying", "{text}; the other processes of ingest go on, its messages wait with the broker"
@@ -121,6 +118,19 @@ class IngestChild(ModuleProcess):
         now: Mapping[str, Any] = {} if self.report is None else self.report.status
         return {key: (0 if key in _NOW else self._before[key]) + int(now.get(key, 0)) for key in _SUMS}
 
+    def describe(self, restarts: int) -> dict[str, Any]:
+        """Its entry in `DividedIngest.status`."""
+        report = self.report
+        return {
+            "process": self.share.number,
+            "pid": self.pid,
+            "sites": len(self.share.sites or ()),
+            "restarts": restarts,
+            "messages": self.count()["messages"],
+            "connected": report is not None and self.pid is not None and all(report.status["connected"].values()),
+            "cpu_s": None if report is None else round(report.cpu_s, 2),
+        }
+
 
 class DividedIngest:
     """The same doors as `monitor.ingest.service.Ingest`, with the work in processes of their own.
@@ -129,30 +139,23 @@ class DividedIngest:
     force, go by its clock, and tell it what they stored. Nobody needs to look into the database for that.
 
     Args:
-        config: of the service.
-        sites: by id.
-        on_stored: as `Ingest` takes it.
+        context: as `Ingest` takes it, with the clock of the core.
         alarms: writes alarms of ingest, and of processes that end again and again.
-        on_told: a process has written an alarm.
-        clock: the clock of the core.
-        hold: as `Ingest` takes it.
+        on_alarm: a process has written an alarm.
         turn: of the core; None where there is none.
     """
 
     def __init__(
         self,
-        db: Database,
-        config: ServiceConfig,
-        sites: Mapping[str, Site],
-        on_stored: Callable[[frozenset[str]], None],
+        context: IngestContext,
         alarms: ServiceAlarms,
         on_alarm: Callable[[], None],
-        clock: Clock,
-        hold: Callable[[], str] = str,
         turn: CoreTurn | None = None,
     ) -> None:
-        self._db, self._config, self._sites, self._clock = db, config, sites, clock
-        self._on_stored, self._alarms, self._on_alarm, self._hold, self._turn = on_stored, alarms, on_alarm, hold, turn
+        self._context = context
+        self._db, self._config, self._sites, self._clock = context.db, context.config, context.sites, context.clock
+        self._on_stored, self._hold = context.on_stored, context.hold
+        self._alarms, self._on_alarm, self._turn = alarms, on_alarm, turn
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest-processes", daemon=True)
         self._children: list[IngestChild] = []
@@ -160,7 +163,7 @@ class DividedIngest:
         self._whole: Ingest | None = None  # where one takes all again
         self._handover: DivisionHandover | None = None
         self._last_readings: dict[tuple[str, str], LastReading] = {}
-        self._stamp = clock()
+        self._stamp = self._clock()
         self._expect_s, self._forget = 0.0, False  # to be said with the next word
         self._expects_until = self._ignores_until = 0.0  # until all have heard it
 
@@ -204,25 +207,12 @@ class DividedIngest:
             **{key: sum(child.count()[key] for child, _ in children) for key in _SUMS},
         }
         if not children:
-            joining = None if self._handover is None else self._handover.joining
-            found["connected"] = {"live": False}
-            found["problems"] = {"live": (joining and joining.problem) or _DIVIDING}
-            found["refused"] = {joining.name: joining.refused} if joining and joining.refused else {}
+            found |= self._describe_handover()
         deaths = {keeper.child.name: keeper.deaths for keeper in self._keepers}
         for child, status in children:
-            number, is_up = child.share.number, status is not None and child.pid is not None
-            found["processes"].append(
-                {
-                    "process": number,
-                    "pid": child.pid,
-                    "sites": len(child.share.sites or ()),
-                    "restarts": deaths[child.name],
-                    "messages": child.count()["messages"],
-                    "connected": is_up and all((status or {})["connected"].values()),
-                    "cpu_s": round(child.report.cpu_s, 2) if child.report else None,
-                }
-            )
-            if status is None or not is_up:
+            found["processes"].append(child.describe(deaths[child.name]))
+            number = child.share.number
+            if status is None or child.pid is None:
                 found["connected"][f"live {number}"] = False
                 found["problems"][f"live {number}"] = _STARTING(n=str(number))
                 continue
@@ -232,6 +222,15 @@ class DividedIngest:
             for key, pick in (("database_busy_since", min), ("newest_received_at", max)):
                 found[key] = pick(filter(None, (found[key], status[key])), default=None)
         return found
+
+    def _describe_handover(self) -> dict[str, Any]:
+        """The entries of `status` about sessions, while there is no process yet."""
+        joining = None if self._handover is None else self._handover.joining
+        return {
+            "connected": {"live": False},
+            "problems": {"live": (joining and joining.problem) or _DIVIDING},
+            "refused": {joining.name: joining.refused} if joining and joining.refused else {},
+        }
 
     def drained(self) -> bool:
         """Whether the queue of the broker is worked off by all of them."""
@@ -283,16 +282,7 @@ class DividedIngest:
         division, is_other = found
         if is_other:
             log.info("the sites are divided anew among %d processes of ingest", division.processes)
-            self._handover = DivisionHandover(
-                self._db,
-                self._config,
-                self._sites,
-                division,
-                self._on_stored,
-                self._alarms.write,
-                self._clock,
-                self._hold,
-            )
+            self._handover = DivisionHandover(self._context, division)
             try:
                 if not self._handover.run(self._stop):
                     return None
@@ -305,9 +295,7 @@ class DividedIngest:
     def _keep(self, division: Division) -> None:
         """Start every process and keep it, until told to stop."""
         if division.processes == 1:
-            self._whole = Ingest(
-                self._db, self._config, self._sites, self._on_stored, self._alarms.write, self._clock, self._hold
-            )
+            self._whole = Ingest(self._context)
             self._whole.start()
             self._stop.wait()
             return
@@ -385,22 +373,14 @@ class DividedIngest:
 
 
 def open_ingest(
-    db: Database,
-    config: ServiceConfig,
-    sites: Mapping[str, Site],
-    on_stored: Callable[[frozenset[str]], None],
-    alarms: ServiceAlarms,
-    on_alarm: Callable[[], None],
-    clock: Clock,
-    hold: Callable[[], str],
-    turn: CoreTurn | None = None,
+    context: IngestContext, alarms: ServiceAlarms, on_alarm: Callable[[], None], turn: CoreTurn | None = None
 ) -> "Ingest | DividedIngest":
     """Ingest in this process, or in several where the service file says so, or where it did at the last start."""
-    processes = config.ingest.processes
+    config, processes = context.config, context.config.ingest.processes
     is_demo = config.broker.mode == "demo"
     if is_demo and processes > 1:
         log.error("ingest.processes: the broker of a demonstration keeps no sessions to divide; one process takes all")
-    is_other = find_division(db, config.broker, sites, processes)[1]
+    is_other = find_division(context.db, config.broker, context.sites, processes)[1]
     if is_demo or (processes == 1 and not is_other):
-        return Ingest(db, config, sites, on_stored, alarms.write, clock, hold)
-    return DividedIngest(db, config, sites, on_stored, alarms, on_alarm, clock, hold, turn)
+        return Ingest(context)
+    return DividedIngest(context, alarms, on_alarm, turn)

@@ -305,31 +305,47 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
     return len(rows)
 
 
-def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Mapping[str, Any]]:
-    """Rows of the view `duty` that touch a range, by team and time."""
+@dataclass(frozen=True, slots=True)
+class DutyTurn:
+    """Who is on duty on a part of a day, as it was laid out; nobody where there is no person."""
+
+    team: str
+    from_at: datetime
+    to_at: datetime
+    person: str | None
+    second_person: str | None
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Those on duty, the first before the second."""
+        return tuple(name for name in (self.person, self.second_person) if name)
+
+
+def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[DutyTurn]:
+    """What was laid out and touches a range, by team and time."""
     d = t.duty_turn.c
     wanted = select(t.duty_turn).where(d.site == site, d.to_at > from_at, d.from_at < to_at)
-    return [dict(row) for row in c.execute(wanted.order_by(d.team, d.from_at)).mappings()]
+    return load_records(c, DutyTurn, wanted.order_by(d.team, d.from_at))
 
 
 def find_shift_start(c: Connection, team: Team, now: datetime) -> datetime | None:
     """When the shift that runs began; None where none was laid out."""
-    rows = load_days(c, team.site, now - PAST, now)
-    shifts = join_days([row for row in rows if row["team"] == team.name], now)
+    turns = load_days(c, team.site, now - PAST, now)
+    shifts = join_days([turn for turn in turns if turn.team == team.name], now)
     return shifts[-1].from_at if shifts else None
 
 
-def join_days(rows: Iterable[Mapping[str, Any]], now: datetime) -> list[rota.DutyShift]:
-    """Shifts out of rows by day, up to the one that runs: the same people over midnight are one shift."""
+def join_days(turns: Iterable[DutyTurn], now: datetime) -> list[rota.DutyShift]:
+    """Shifts out of turns by day, up to the one that runs: the same people over midnight are one shift."""
     shifts: list[rota.DutyShift] = []
-    for row in rows:
-        if row["from_at"] > now:
+    for turn in turns:
+        if turn.from_at > now:
             break
-        people = tuple(name for name in (row["person"], row["second_person"]) if name)
-        if shifts and shifts[-1].people[:1] == people[:1] and shifts[-1].to_at == row["from_at"]:
-            shifts[-1] = rota.DutyShift(shifts[-1].from_at, row["to_at"], people)
+        last = shifts[-1] if shifts else None
+        if last and last.people[:1] == turn.people[:1] and last.to_at == turn.from_at:
+            shifts[-1] = rota.DutyShift(last.from_at, turn.to_at, turn.people)
         else:
-            shifts.append(rota.DutyShift(row["from_at"], row["to_at"], people))
+            shifts.append(rota.DutyShift(turn.from_at, turn.to_at, turn.people))
     return shifts
 
 

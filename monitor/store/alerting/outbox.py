@@ -25,7 +25,6 @@ from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.canonical import digest_text
 from monitor.domain.causes import describe_cause, gather
 from monitor.domain.duty.channels import ORDERING, traits_of
-from monitor.domain.instants import EPOCH
 from monitor.domain.message import DRILL, describe_delay, join_lines, list_covered, split_lines
 from monitor.language.subjects import change_essence, mark_delayed, mark_exercise
 from monitor.logs import redact
@@ -140,41 +139,44 @@ def load_top_levels(c: Connection) -> dict[str, int]:
     }
 
 
-def _due(table: Any, times: Mapping[str, Any]) -> Any:
+class _Instants(NamedTuple):
+    """What the instants of rows are compared with."""
+
+    now: Any
+    beyond_any_wait: Any
+    beyond_any_lease: Any
+
+    @classmethod
+    def at(cls, now: datetime) -> "_Instants":
+        return cls(now, now + LONGEST_WAIT + CLOCK_MARGIN, now + LONGEST_LEASE + CLOCK_MARGIN)
+
+
+# of a statement that is put together once: they come with each question
+_GIVEN_LATER: Final = _Instants(*map(bindparam, _Instants._fields))
+
+
+def _due(table: Any, instants: _Instants) -> Any:
     at = table.c.next_attempt_at
-    return and_(table.c.state.in_(WAITING), or_(at.is_(None), at <= times["now"], at > times["beyond_any_wait"]))
+    return and_(table.c.state.in_(WAITING), or_(at.is_(None), at <= instants.now, at > instants.beyond_any_wait))
 
 
-def _expired(times: Mapping[str, Any]) -> Any:
+def _expired(instants: _Instants) -> Any:
     """A lease that ran out, or that nobody gave: none, or longer than any."""
     until = notification.c.lease_until
     return and_(
         notification.c.state == DeliveryState.CLAIMED,
-        or_(until.is_(None), until <= times["now"], until > times["beyond_any_lease"]),
+        or_(until.is_(None), until <= instants.now, until > instants.beyond_any_lease),
     )
-
-
-def _times(now: datetime) -> dict[str, Any]:
-    return {
-        "now": now,
-        "beyond_any_wait": now + LONGEST_WAIT + CLOCK_MARGIN,
-        "beyond_any_lease": now + LONGEST_LEASE + CLOCK_MARGIN,
-    }
-
-
-def _given_later() -> dict[str, Any]:
-    """The instants of a statement that is put together once: they come with each question."""
-    return {name: bindparam(name) for name in _times(EPOCH)}
 
 
 @cache  # put together once: it is asked twice a second
 def _plan_due_channels() -> Select[Any]:
-    return select(notification.c.channel).where(_due(notification, _given_later())).distinct()
+    return select(notification.c.channel).where(_due(notification, _GIVEN_LATER)).distinct()
 
 
 @cache  # put together once: it is asked twice a second
 def _plan_has_expired() -> Select[Any]:
-    return select(exists().where(_expired(_given_later())))
+    return select(exists().where(_expired(_GIVEN_LATER)))
 
 
 @cache  # put together once: it is asked twice a second
@@ -186,7 +188,7 @@ def _plan_old_channels() -> Select[Any]:
 
 def due_channels(c: Connection, now: datetime) -> set[str]:
     """Channels that have a message to send at `now`."""
-    return set(c.execute(_plan_due_channels(), _times(now)).scalars())
+    return set(c.execute(_plan_due_channels(), _Instants.at(now)._asdict()).scalars())
 
 
 def old_channels(c: Connection, now: datetime) -> set[str]:
@@ -269,7 +271,8 @@ def claim_due(
         The leased messages with `attempts` already counted: a crash after the claim counts as an attempt.
     """
     n, newer = notification, notification.alias("newer")
-    is_due = _due(newer, _times(now)) if only is None else and_(_due(newer, _times(now)), newer.c.id.in_(only))
+    instants = _Instants.at(now)
+    is_due = _due(newer, instants) if only is None else and_(_due(newer, instants), newer.c.id.in_(only))
     blocked = exists().where(
         newer.c.alert_id == n.c.alert_id,
         newer.c.recipient == n.c.recipient,
@@ -282,7 +285,7 @@ def claim_due(
         select(n)
         .where(
             n.c.channel == channel,
-            or_(_due(n, _times(now)), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
+            or_(_due(n, instants), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
             ~blocked,
         )
         .order_by(
@@ -507,7 +510,7 @@ def release_expired(c: Connection, now: datetime) -> int:
     n = notification
     return c.execute(
         update(n)
-        .where(_expired(_times(now)))
+        .where(_expired(_Instants.at(now)))
         .values(
             state=DeliveryState.QUEUED,
             lease_owner=None,
@@ -520,7 +523,7 @@ def release_expired(c: Connection, now: datetime) -> int:
 
 def has_expired(c: Connection, now: datetime) -> bool:
     """Whether any lease ran out; a cheap look before a write transaction is opened."""
-    return bool(c.execute(_plan_has_expired(), _times(now)).scalar())
+    return bool(c.execute(_plan_has_expired(), _Instants.at(now)._asdict()).scalar())
 
 
 def count_sent_between(c: Connection, channel: str, since: datetime, until: datetime) -> int:

@@ -1,6 +1,6 @@
 """Declared sites, every version of their files, which decisions are recomputed from, and changes that wait."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert
-from monitor.store.database.rows import add_row, find_record, load_records, of_sites, read_record, save_rows
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, of_sites, read_record, save_rows
 from monitor.store.schema import tables as t
 
 
@@ -142,30 +142,15 @@ class Proposal:
     effect: Any
     differences: Any
     loosens_high: bool
-    approved_by: str | None
-    second_by: str | None
-    decided_at: datetime | None
-    decision_reason: str | None
+    approved_by: str | None = None
+    second_by: str | None = None
+    decided_at: datetime | None = None
+    decision_reason: str | None = None
 
 
-def add_proposal(
-    c: Connection,
-    site: str,
-    sha256: str,
-    base_sha256: str | None,
-    source: str,
-    author: str,
-    reason: str,
-    now: datetime,
-    *,
-    effect: Mapping[str, Any],
-    differences: Sequence[Mapping[str, Any]],
-    loosens_high: bool,
-) -> int:
+def add_proposal(c: Connection, proposal: Proposal) -> int:
     """Store a proposal; returns its number."""
-    row: dict[str, Any] = {"site": site, "sha256": sha256, "base_sha256": base_sha256, "source": source}
-    row |= {"author": author, "reason": reason, "proposed_at": now, "state": PROPOSED, "loosens_high": loosens_high}
-    return add_row(c, t.site_proposal, row, effect=dict(effect), differences=[dict(d) for d in differences])
+    return add_row(c, t.site_proposal, fill_row(t.site_proposal, proposal))
 
 
 def load_proposals(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, String, select, type_coerce
+from sqlalchemy import Column, Connection, Row, String, Table, select, type_coerce
 
 from monitor.store.database.audit import SEAL
 from monitor.store.database.seals import GoneRow, find_unsealed
@@ -65,23 +65,23 @@ def verify_stories(c: Connection) -> Iterator[str]:
     """
     acts = _load_acts(c)
     decisions = {row.id: row.site for row in c.execute(select(t.decision.c.id, t.decision.c.site))}
-    alerts = {row["id"]: row for row in _read(c, select(*_raw(t.alert)))}
+    alerts = {row.id: row for row in _read(c, t.alert)}
     seen: set[int] = set()
     cited: set[int] = set()
     with_events: set[int] = set()
     e = t.alert_event.c
-    stream = _read(c, select(*_raw(t.alert_event)).order_by(e.alert_id, e.sequence))
-    for alert_id, group in groupby(stream, key=lambda row: int(row["alert_id"])):
+    stream = _read(c, t.alert_event, e.alert_id, e.sequence)
+    for alert_id, group in groupby(stream, key=lambda row: int(row.alert_id)):
         events = list(group)
         with_events.add(alert_id)
-        seen |= {row["id"] for row in events}
-        cited |= {row["decision_id"] for row in events if row["decision_id"] is not None}
+        seen |= {row.id for row in events}
+        cited |= {row.decision_id for row in events if row.decision_id is not None}
         alert = alerts.get(alert_id)
         if alert is None:
             yield GoneRow(f"alert {alert_id}: the row is gone; {len(events)} of its events are left")
             continue
         for event in events:
-            yield from _check_basis(event, alert, acts.get(event["id"]), decisions)
+            yield from _check_basis(event, alert, acts.get(event.id), decisions)
         yield from _check_steps(events)
         yield from _check_alert(alert, events, acts)
     yield from (f"alert {i}: it has no event" for i in sorted(alerts.keys() - with_events))
@@ -118,9 +118,9 @@ def _check_outcomes(c: Connection) -> Iterator[str]:
     """What people said that an alert turned out to be: each row against its entry of the audit log, and each entry."""
     o, e = t.alert_outcome, t.audit_entry.c
     rows: dict[tuple[str, ...], list[int]] = {}
-    for row in _read(c, select(*_raw(o)).order_by(o.c.id)):
-        outcome = (f"alert:{row['alert_id']}", row["at"], row["by"], row["class"], row["note"])
-        rows.setdefault(outcome, []).append(row["id"])
+    for row in _read(c, o, o.c.id):
+        outcome = (f"alert:{row.alert_id}", row.at, row.by, row._mapping["class"], row.note)  # noqa: SLF001
+        rows.setdefault(outcome, []).append(row.id)
     logged = select(e.id, e.subject, type_coerce(e.at, String).label("at"), e.actor, e.detail)
     for entry in c.execute(logged.where(e.action == "alert.outcome").order_by(e.id)):
         try:
@@ -137,75 +137,64 @@ def _check_outcomes(c: Connection) -> Iterator[str]:
     yield from (f"alert_outcome {number}: no audit entry stands behind it" for number in left)
 
 
-def _check_basis(
-    event: Mapping[str, Any], alert: Mapping[str, Any], act: _Act | None, decisions: Mapping[int, str]
-) -> Iterator[str]:
-    name = f"alert_event {event['id']}"
+def _check_basis(event: Row[Any], alert: Row[Any], act: _Act | None, decisions: Mapping[int, str]) -> Iterator[str]:
+    name = f"alert_event {event.id}"
     if act is None:
-        if event["decision_id"] is None:
+        if event.decision_id is None:
             yield f"{name}: decision_id: no decision and no audit entry stands behind it"
-        elif event["decision_id"] not in decisions:
-            yield f"{name}: decision_id: decision {event['decision_id']} is not there"
-        elif decisions[event["decision_id"]] != alert["site"]:
-            yield f"{name}: decision_id: decision {event['decision_id']} is of another site"
+        elif event.decision_id not in decisions:
+            yield f"{name}: decision_id: decision {event.decision_id} is not there"
+        elif decisions[event.decision_id] != alert.site:
+            yield f"{name}: decision_id: decision {event.decision_id} is of another site"
         return
-    stored = {
-        "alert_id": f"alert:{event['alert_id']}",
-        "at": event["at"],
-        "actor": event["actor"],
-        "actor_kind": event["actor_kind"],
-    }
-    logged = {"alert_id": act.subject, "at": act.at, "actor": act.actor, "actor_kind": act.actor_kind}
-    wrong = [column for column in stored if stored[column] != logged[column]]
-    wrong += [] if event["reason"] == act.reason else ["reason"]
-    wrong += [] if event["decision_id"] is None else ["decision_id"]
-    wrong += [] if event["from_level"] == event["to_level"] else ["to_level"]
+    wrong = [] if f"alert:{event.alert_id}" == act.subject else ["alert_id"]
+    wrong += [k for k in ("at", "actor", "actor_kind", "reason") if getattr(event, k) != getattr(act, k)]
+    wrong += [] if event.decision_id is None else ["decision_id"]
+    wrong += [] if event.from_level == event.to_level else ["to_level"]
     yield from (f"{name}: {column}: audit entry {act.entry_id} says something else" for column in wrong)
-    if alert["site"] != act.site:
-        yield f"alert {alert['id']}: site: audit entry {act.entry_id} says {act.site!r}"
+    if alert.site != act.site:
+        yield f"alert {alert.id}: site: audit entry {act.entry_id} says {act.site!r}"
 
 
-def _check_steps(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _check_steps(events: Sequence[Row[Any]]) -> Iterator[str]:
     state, level = None, None
     for number, event in enumerate(events, 1):
         expected = {"sequence": number, "from_state": state, "from_level": level}
         for column, value in expected.items():
-            if event[column] != value:
-                yield f"alert_event {event['id']}: {column}: {event[column]!r}, and {value!r} follows from those before"
-        state, level = event["to_state"], event["to_level"]
+            if (stored := getattr(event, column)) != value:
+                yield f"alert_event {event.id}: {column}: {stored!r}, and {value!r} follows from those before"
+        state, level = event.to_state, event.to_level
 
 
-def _check_alert(
-    alert: Mapping[str, Any], events: Sequence[Mapping[str, Any]], acts: Mapping[int, _Act]
-) -> Iterator[str]:
+def _check_alert(alert: Row[Any], events: Sequence[Row[Any]], acts: Mapping[int, _Act]) -> Iterator[str]:
     last = events[-1]
-    ordered = [row for row in events if row["id"] not in acts]
+    ordered = [row for row in events if row.id not in acts]
     signed = _signature(events, acts)
     expected = {
-        "raised_at": events[0]["at"],
-        "state": last["to_state"],
-        "level": last["to_level"],
-        "peak_level": max(row["to_level"] for row in events),
-        "closed_at": last["at"] if last["to_state"] == "closed" else None,
+        "raised_at": events[0].at,
+        "state": last.to_state,
+        "level": last.to_level,
+        "peak_level": max(row.to_level for row in events),
+        "closed_at": last.at if last.to_state == "closed" else None,
         "acknowledged_at": signed[0],
         "acknowledged_by": signed[1],
     }
     if ordered:
-        expected |= {"reason": ordered[-1]["reason"], "decision_id": ordered[-1]["decision_id"]}
+        expected |= {"reason": ordered[-1].reason, "decision_id": ordered[-1].decision_id}
     for column, value in expected.items():
-        if alert[column] != value:
-            yield f"alert {alert['id']}: {column}: {alert[column]!r}, and its events say {value!r}"
+        if getattr(alert, column) != value:
+            yield f"alert {alert.id}: {column}: {getattr(alert, column)!r}, and its events say {value!r}"
 
 
-def _signature(events: Sequence[Mapping[str, Any]], acts: Mapping[int, _Act]) -> tuple[str | None, str | None]:
+def _signature(events: Sequence[Row[Any]], acts: Mapping[int, _Act]) -> tuple[str | None, str | None]:
     """When and by whom it was acknowledged, as its events have it; one that worsens asks again."""
     signed: tuple[str | None, str | None] = (None, None)
     for event in events:
-        act = acts.get(event["id"])
+        act = acts.get(event.id)
         if act is not None:
             signed = (act.at, act.actor) if act.action == "alert.acknowledge" else signed
-        elif event["to_level"] > (event["from_level"] or 0) or (
-            event["from_state"] == _RETURNED and event["to_state"] == "unacknowledged"
+        elif event.to_level > (event.from_level or 0) or (
+            event.from_state == _RETURNED and event.to_state == "unacknowledged"
         ):
             signed = (None, None)
     return signed
@@ -227,11 +216,7 @@ def _load_acts(c: Connection) -> dict[int, _Act]:
     return found
 
 
-def _raw(table: Any) -> list[Any]:
-    """Columns with instants as they are spelled: an altered one may be no instant at all."""
-    return [type_coerce(k, String).label(k.name) if isinstance(k.type, t.Instant) else k for k in table.c]
-
-
-def _read(c: Connection, wanted: Any) -> Iterator[dict[str, Any]]:
-    for row in c.execute(wanted.execution_options(yield_per=2000)):
-        yield dict(row._mapping)  # noqa: SLF001 - the public name of a row's mapping
+def _read(c: Connection, table: Table, *order: Column[Any]) -> Iterable[Row[Any]]:
+    """Rows of a table with instants as they are spelled: an altered one may be no instant at all."""
+    raw = (type_coerce(k, String).label(k.name) if isinstance(k.type, t.Instant) else k for k in table.c)
+    return c.execute(select(*raw).order_by(*order).execution_options(yield_per=2000))

@@ -1,6 +1,7 @@
 """What level, sight, stage and failure windows were over a range of time: the pictures of how a slope came here."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,21 +22,28 @@ UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
 _MOVEMENT: Final = [k for k in t.movement.c if k.name not in {"id", "series_id", "state"}]
 
 
+@dataclass(frozen=True, slots=True)
+class LevelSegment:
+    """A time of equal level and observability."""
+
+    from_at: datetime
+    to_at: datetime
+    level: int
+    observability: str
+
+
 def load_ribbon(
     c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime | None = None
-) -> list[dict[str, Any]]:
-    """Segments of equal level and observability as the stored evaluations found them, oldest first.
+) -> list[LevelSegment]:
+    """Segments of the last 400 days of a range as the stored evaluations found them, oldest first.
 
     Between two segments lies a time in which nobody decided: the service or its database was away. Of a range that
     ends later than `now` nobody knows yet whether somebody will decide.
-
-    Returns:
-        Rows `from_at, to_at, level, observability`; the range is cut to the last 400 days.
     """
     points = leave_out(load_levels(c, site, from_at, to_at), load_silences(c, site, from_at, to_at, now or to_at))
     ends = [p[0] for p in points[1:]] + [to_at]  # one too many where the site was never evaluated
     return [
-        {"from_at": format_iso(at), "to_at": format_iso(min(end, to_at)), "level": level, "observability": seen}
+        LevelSegment(at, min(end, to_at), level, seen)
         for (at, level, seen), end in zip(points, ends, strict=False)
         if level is not None and at <= to_at
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, Row, func, or_, select
 
 from detection.anomaly.budget import correction
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
@@ -138,7 +138,7 @@ def measure_detectors(
     return [replace(m, budget=shares[m.detector]) for m in found]
 
 
-def load_newest(c: Connection, site: str) -> dict[str, Any]:
+def load_newest(c: Connection, site: str) -> dict[str, Row[Any]]:
     """The newest row of each detector."""
     b = t.anomaly_budget.c
     newest = select(func.max(b.id)).where(b.site == site).group_by(b.detector)

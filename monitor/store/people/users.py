@@ -431,9 +431,9 @@ def require_independent(connection: Connection, one: str, other: str, now: datet
     )
 
 
-def _find_hands(rows: Sequence[Any], name: str) -> Mapping[str, Any]:
+def _find_hands(rows: Sequence[Any], name: str) -> Mapping[str, Row[Any] | None]:
     """Everybody who may act as an account: its person (None), and who changed it, or the account of who did."""
-    hands: dict[str, Any] = {fold_name(name): None}
+    hands: dict[str, Row[Any] | None] = {fold_name(name): None}
     waiting = list(hands)
     while waiting:
         account = waiting.pop()

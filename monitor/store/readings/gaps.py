@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
@@ -125,16 +125,28 @@ def list_open(c: Connection) -> dict[int, Outage]:
     return {row[0]: Outage(*row[1:]) for row in found}
 
 
-def save_count(c: Connection, outage_id: int, rows: list[dict[str, Any]], now: datetime) -> None:
+class OutageCount(NamedTuple):
+    """Epochs of a station in an outage: expected by its cadence, there, missing, and those that came late."""
+
+    site: str
+    station: str
+    expected: int | None
+    received: int
+    missing: int | None
+    late: int
+    last_late_at: datetime | None
+
+
+def save_count(c: Connection, outage_id: int, counts: Sequence[OutageCount], now: datetime) -> None:
     """Replace what was counted before of an outage."""
     c.execute(delete(outage_station).where(outage_station.c.outage_id == outage_id))
-    if rows:
-        c.execute(insert(outage_station), [{"outage_id": outage_id, **row} for row in rows])
+    if counts:
+        c.execute(insert(outage_station), [{"outage_id": outage_id, **one._asdict()} for one in counts])
     c.execute(update(outage).where(outage.c.id == outage_id).values(counted_at=now))
 
 
-def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[dict[str, Any]]:
-    """Epochs of each station in the outage: expected by its cadence, there, late, missing."""
+def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[OutageCount]:
+    """Count the epochs of each station in the outage."""
     o, s = observation.c, series.c
     epochs = (
         select(s.site, s.station, o.observed_at, func.min(o.received_at).label("first_at"))
@@ -163,12 +175,10 @@ def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[
         for row in c.execute(select(k.site, k.station, k.expected_interval_s))
         if row.expected_interval_s
     }
-    rows: list[dict[str, Any]] = []
+    found = []
     for place in sorted({*there, *(place for place, count in expected.items() if count)}):
         row, wanted = there.get(place), expected.get(place)
-        received = int(row.received) if row is not None else 0
-        behind = {"late": int(row.late) if row is not None else 0, "last_late_at": row.last_late_at if row else None}
-        missing = None if wanted is None else max(0, wanted - received)
-        counts = {"expected": wanted, "received": received, "missing": missing}
-        rows.append({"site": place[0], "station": place[1]} | counts | behind)
-    return rows
+        received, late_count, last_at = (0, 0, None) if row is None else (row.received, row.late, row.last_late_at)
+        missing = None if wanted is None else max(0, wanted - int(received))
+        found.append(OutageCount(*place, wanted, int(received), missing, int(late_count), last_at))
+    return found

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -119,13 +119,26 @@ def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
     return {row.id: bytes(row.picture) for row in c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))}
 
 
+class FieldPhoto(NamedTuple):
+    """A photo for a report, with its small picture."""
+
+    id: int
+    added_at: datetime
+    by: str
+    note: str
+    taken: str
+    latitude: float | None
+    longitude: float | None
+    small: bytes
+
+
 def load_between(
     c: Connection, site: str, from_at: datetime, to_at: datetime, limit: int
-) -> tuple[list[dict[str, Any]], int]:
-    """The newest photos of a site that came in a range, in order, with small pictures; and how many came."""
+) -> tuple[list[FieldPhoto], int]:
+    """The newest photos of a site that came in a range, in order; and how many came."""
     p = photo.c
     inside = (p.site == site, p.added_at > from_at, p.added_at <= to_at)
-    shown = (p.id, p.added_at, p.by, p.note, p.taken, p.latitude, p.longitude, p.small)
-    rows = c.execute(select(*shown).where(*inside).order_by(p.added_at.desc(), p.id.desc()).limit(limit)).mappings()
+    query = select(*(p[name] for name in FieldPhoto._fields)).where(*inside)
+    rows = c.execute(query.order_by(p.added_at.desc(), p.id.desc()).limit(limit)).all()
     count = c.execute(select(func.count()).where(*inside)).scalar_one()
-    return [dict(row) for row in rows][::-1], count
+    return [FieldPhoto(*row) for row in reversed(rows)], count

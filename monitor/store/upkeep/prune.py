@@ -253,12 +253,12 @@ class RetentionRun:
                 until = _find_end(c, one.id, start, end, self._rows, rule.span_s)
                 if until is None:
                     return
-                rows = _make_summaries(c, one.id, start, until, rule.span_s, self._now) if rule.span_s else None
+                found = _make_summaries(c, one.id, start, until, rule.span_s) if rule.span_s else None
 
             def act(
-                c: Connection, start: datetime = start, until: datetime = until, rows: Any = rows
+                c: Connection, start: datetime = start, until: datetime = until, found: "_Summaries" = found
             ) -> tuple[int, int]:
-                return _delete_span(c, one.id, start, until, rows)
+                return _delete_span(c, one.id, start, until, found, {"span_s": rule.span_s, "made_at": self._now})
 
             self._step(what, rule.before_at, act)
             start = until
@@ -278,26 +278,30 @@ def _find_end(c: Connection, series_id: int, start: datetime, end: datetime, row
 
 
 def _make_summaries(
-    c: Connection, series_id: int, start: datetime, until: datetime, span_s: int, now: datetime
-) -> tuple[int, list[dict[str, Any]]]:
+    c: Connection, series_id: int, start: datetime, until: datetime, span_s: int
+) -> "tuple[int, list[ReadingSummary]]":
     """The rows to be deleted, counted, and what stays of them."""
     readings = load_readings(c, series_id, start - _TICK, until - _TICK, _EVER)
-    return _count(c, series_id, start, until), [
-        one.as_row(series_id, span_s, now) for one in summarise(readings, span_s)
-    ]
+    return _count(c, series_id, start, until), summarise(readings, span_s)
 
 
 def _delete_span(
-    c: Connection, series_id: int, start: datetime, until: datetime, kept: tuple[int, list[dict[str, Any]]] | None
+    c: Connection,
+    series_id: int,
+    start: datetime,
+    until: datetime,
+    found: "_Summaries",
+    made: Mapping[str, object],
 ) -> tuple[int, int]:
-    count, rows = kept or (None, [])
+    """Delete the readings of a time; `made` is what all that stays of them has in common."""
+    count, summaries = found or (None, [])
     if count is not None and count != _count(c, series_id, start, until):
         return 0, 0  # a late one came between: the next run takes them together
-    if rows:
-        c.execute(insert(t.observation_summary), rows)
+    if summaries:
+        c.execute(insert(t.observation_summary), [{**asdict(one), "series_id": series_id, **made} for one in summaries])
     for table in (t.observation_flag, t.observation):
         removed = int(c.execute(delete(table).where(_lies(table, series_id, start, until))).rowcount)
-    return removed, len(rows)
+    return removed, len(summaries)
 
 
 def _count(c: Connection, series_id: int, start: datetime, until: datetime) -> int:
@@ -350,9 +354,8 @@ class ReadingSummary:
     maximum: float | None
     mean: float | None
 
-    def as_row(self, series_id: int, span_s: int, now: datetime) -> dict[str, Any]:
-        """The row of `observation_summary`."""
-        return {**asdict(self), "series_id": series_id, "span_s": span_s, "made_at": now}
+
+_Summaries = tuple[int, list[ReadingSummary]] | None
 
 
 def floor_at(at: datetime, span_s: int) -> datetime:

@@ -9,12 +9,13 @@ Mail addresses of people are read by accounts of all sites alone; everybody else
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final, TypeVar, cast
 
 from fastapi import Request
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, gather
+from forecasting.message import Message, Template, Value, gather
 from monitor.store.alerting.sites import load_place_names
 from monitor.web.access.callers import SERVICE_ALERTS, caller_of
 from monitor.web.context import context_of
@@ -80,6 +81,8 @@ class ResponseRedactor:
         if isinstance(value, dict):
             is_ours = value.get("site") == SERVICE_ALERTS
             found = self.cover(value) if is_ours else {k: self.cover_service(v) for k, v in value.items()}
+        elif _is_record(value):
+            found = _map_record(value, self.cover_service)
         elif isinstance(value, list):
             found = [self.cover_service(one) for one in value]
         return cast("T", found)
@@ -107,14 +110,25 @@ class ResponseRedactor:
         return _walk(value, hide_in, lambda table: {hide(k): hide(v) for k, v in table.items()})
 
 
+def _is_record(value: Any) -> bool:
+    """Whether it is a record of a page; a value of a message is none."""
+    return is_dataclass(value) and not isinstance(value, type | Value)
+
+
+def _map_record(record: Any, of_field: Callable[[Any], Any]) -> Any:
+    return replace(record, **{one.name: of_field(getattr(record, one.name)) for one in fields(record)})
+
+
 def _walk(value: Any, of_text: Callable[[str], Any], of_table: Callable[[Mapping[Any, Any]], Any]) -> Any:
-    """Plain data with its texts and tables made anew, lists one by one."""
+    """Plain data with its texts, tables and records made anew, lists one by one."""
     if isinstance(value, str):
         return of_text(value)
     if isinstance(value, Mapping):
         return of_table(value)
     if isinstance(value, list | tuple):
         return [_walk(one, of_text, of_table) for one in value]
+    if _is_record(value):
+        return _map_record(value, lambda one: _walk(one, of_text, of_table))
     return value
 
 

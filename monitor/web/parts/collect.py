@@ -1,11 +1,11 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Required, TypedDict
 
 from fastapi import Request
 from sqlalchemy import Connection
@@ -20,6 +20,7 @@ from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
+from monitor.domain.headline import Headline
 from monitor.domain.instants import format_iso, is_silent, parse
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
@@ -44,9 +45,9 @@ from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
-from monitor.web.parts.columns import plan_page
-from monitor.web.parts.headline import find_sentence, list_findings, read_evidence
-from monitor.web.parts.zones import draw
+from monitor.web.parts.columns import PagePlan, plan_page
+from monitor.web.parts.headline import LevelFindings, find_sentence, list_findings, read_evidence
+from monitor.web.parts.zones import SiteSketch, draw
 
 LEDGERS: Final = (
     (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
@@ -87,7 +88,84 @@ PARAM_UNITS: Final = (
 )
 
 
-def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+Row = Mapping[str, Any]  # of a view, as SQL has it
+
+
+class LedgerPart(TypedDict):
+    """The alerts of one ledger."""
+
+    id: str
+    title: str
+    about: Message
+    alerts: list[dict[str, Any]]
+
+
+class AlertsContext(TypedDict):
+    """What the overview, and of it the page of a site, shows of alerts."""
+
+    hazards: Mapping[str, Row]  # the open one of each site
+    headlines: Mapping[int, Headline]  # by alert
+    nows: Mapping[str, str]  # what each level rests on now
+    put_aside: Any
+    ledgers: list[LedgerPart]
+    tops: Mapping[str, int]
+    names: Mapping[str, str]
+    zones: Mapping[str, str]
+    show_site: bool
+
+
+class OverviewContext(AlertsContext):
+    """What the overview shows."""
+
+    cards: list[pages.SiteCard]
+    quiet: list[pages.SiteCard]
+    motions: Mapping[str, headline.SiteMotion]
+    undelivered: Any
+
+
+class SitePartsContext(AlertsContext):
+    """What of a site page changes while one looks at it."""
+
+    answers: Any
+    motion: headline.SiteMotion | None
+    unjudged: Sequence[str]
+    card: pages.SiteCard
+    stations: list[dict[str, Any]]
+    landslides: list[dict[str, Any]]
+    scenes: list[pages.SceneCard]
+    shown_scene: pages.SceneCard | None
+    footprints: list[dict[str, Any]]
+    map: SiteSketch | None
+    movement: list[dict[str, Any]]
+    called: Mapping[str, str]
+
+
+class RuleText(TypedDict):
+    """A criterion in words."""
+
+    id: str
+    kind: str
+    stations: str
+    quantity: str
+    role: str
+    bounds: list[Message]
+    params: Message | str
+    author: str
+    reason: str
+    unproven: bool
+
+
+class SiteContext(SitePartsContext, PagePlan):
+    """All of a site page but the curves."""
+
+    rules: list[RuleText]
+    changes: int
+    recent: list[dict[str, Any]]
+    photos: Any
+    events: list[dict[str, Any]]
+
+
+def split_ledgers(alerts: list[dict[str, Any]]) -> list[LedgerPart]:
     """Alerts in their three ledgers, each with its title."""
     return [
         {"id": str(ledger), "title": title, "about": about, "alerts": [a for a in alerts if a["ledger"] == ledger]}
@@ -95,7 +173,7 @@ def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> dict[str, Any]:
+def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> OverviewContext:
     """Sites, open alerts by ledger; of all sites, or of some. Where there are many, the quiet ones are a list."""
     cards, alerts = pages.load_cards(c, sites), pages.load_open_alerts(c, sites)
     tops = {card.id: card.top_level for card in cards}
@@ -166,7 +244,7 @@ def require_declared(context: Context, c: Connection, site_id: str) -> Site:
     return SiteSnapshot(c, find_card(c, site_id), context, context.clock()).require_declared()
 
 
-def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
+def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
@@ -188,7 +266,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     }
 
 
-def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, Any]:
+def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsContext:
     """What of a site page changes while one looks at it."""
     card = find_card(c, site_id)
     every = pages.load_stations(c, site_id)
@@ -197,7 +275,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
-    footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
+    footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
+    bounds = None if shown is None else shown.picture_bounds
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])
     mark_unproven(c, site_id, footprints, now)
@@ -222,7 +301,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "scenes": scenes,
         "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, pages.picture_bounds(shown), find_asks(c, site_id, card.top_level, now)),
+        "map": draw(stations, footprints, bounds, find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
         "movement": movement,
         "called": name_stations(declared),
@@ -238,7 +317,7 @@ def name_stations(site: Site | None) -> dict[str, str]:
     return {} if site is None else {station.id: station.name for station in site.stations if station.name}
 
 
-def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[dict[str, Any]]:
+def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[RuleText]:
     """The criteria of a site in words, for people who ask what the level rests on; those not proven are advice."""
     if site is None:
         return []
@@ -341,11 +420,11 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
     return covered
 
 
-def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any]) -> dict[str, Any]:
+def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any]) -> LevelFindings | None:
     """Who asked for the level; evidence of an odd form says it in its tables alone."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return list_findings(evidence, find_declaration(c, str(alert["config_version"])))
-    return {}
+    return None
 
 
 def _find_spoken(c: Connection, alert: dict[str, Any]) -> OperatorAnswer | None:
@@ -390,10 +469,36 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
     raise NotFoundError(NO_SERIES(series=f"{site}/{station}/{quantity}"))
 
 
-Row = Mapping[str, Any]
+class StoryEntry(TypedDict, total=False):
+    """An entry of the story of an alert; `names`: of all that share a minute."""
+
+    kind: Required[str]  # event, photo, sent, received, confirmed
+    at: Required[str]
+    event: Row
+    photo: Row
+    names: list[str]
 
 
-def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[dict[str, Any]]:
+class DeliveryWay(TypedDict):
+    """How far a message went on one channel."""
+
+    kind: str
+    state: str
+    at: str
+    by: str | None
+    why: str | None
+
+
+class RecipientDelivery(TypedDict):
+    """How far a recipient was reached, and on which ways."""
+
+    recipient: str
+    state: str
+    by: str | None
+    ways: list[DeliveryWay]
+
+
+def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[StoryEntry]:
     """Entries by time: `event`, `photo`, and `sent`, `received`, `confirmed` with the names of all that share a minute.
 
     Args:
@@ -401,9 +506,9 @@ def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
         messages: rows of `deliveries`.
         photos: rows of `photos`.
     """
-    entries = [{"kind": "event", "at": e["at"], "event": e} for e in events]
+    entries: list[StoryEntry] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
     entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
-    together: dict[tuple[str, str], dict[str, Any]] = {}
+    together: dict[tuple[str, str], StoryEntry] = {}
     for m in messages:
         for kind, at, name in (
             ("sent", m["sent_at"], f"{m['recipient']} ({m['kind']})"),
@@ -420,7 +525,7 @@ def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
 _RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent", "delivered", "confirmed")
 
 
-def gather_deliveries(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def gather_deliveries(rows: Iterable[Row]) -> list[RecipientDelivery]:
     """Recipients in the order in which they were notified, each with its ways.
 
     Args:
@@ -431,7 +536,7 @@ def gather_deliveries(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     >>> gather_deliveries([{**one, **times}, {**one, **times, "notification_id": 2, "state": "failed"}])[0]["state"]
     'failed'
     """
-    people: dict[str, dict[str, dict[str, Any]]] = {}
+    people: dict[str, dict[str, DeliveryWay]] = {}
     for row in sorted(rows, key=lambda r: r["notification_id"]):
         ways = people.setdefault(row["recipient"], {})
         known = ways.get(row["channel"])
@@ -441,7 +546,7 @@ def gather_deliveries(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     return [_sum_up(name, [*ways.values()]) for name, ways in people.items()]
 
 
-def _read(row: Mapping[str, Any]) -> dict[str, Any]:
+def _read(row: Row) -> DeliveryWay:
     at = row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"]
     return {
         "kind": row["kind"],
@@ -452,6 +557,6 @@ def _read(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sum_up(name: str, ways: list[dict[str, Any]]) -> dict[str, Any]:
+def _sum_up(name: str, ways: list[DeliveryWay]) -> RecipientDelivery:
     best = max(ways, key=lambda way: _RANK.index(way["state"]))
     return {"recipient": name, "state": best["state"], "by": best["by"], "ways": ways}

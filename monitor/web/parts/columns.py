@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 from math import cos, hypot, radians, sin
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypedDict
 
 from sqlalchemy import Connection
 
@@ -242,18 +242,37 @@ DRIVERS: Final = (
 MOTION: Final = ("displacement", "crack", "tilt", "strain")
 
 
+class ChartPlan(NamedTuple):
+    """The curve that a station opens with, and its choices."""
+
+    order: int  # movement first
+    is_control: bool
+    station: str
+    first: str
+    choices: list[str]
+
+
+class PagePlan(TypedDict):
+    """What the chart of a site page needs before any answer."""
+
+    charts: list[ChartPlan]
+    landslide_charts: list[ChartPlan]
+    shared: list[str]  # quantities that several stations have
+    panes: list[str]
+
+
 def plan_page(
     stations: list[dict[str, Any]],
     landslides: list[dict[str, Any]],
     forecast: set[tuple[str, str]],
     series: Sequence[SeriesRow],
-) -> dict[str, Any]:
+) -> PagePlan:
     """What the chart of a site page needs before any answer: stations with their quantities, and room for panes."""
     charts = plan_charts(stations, forecast)
-    counts = Counter(q for k in charts for q in k["choices"])
+    counts = Counter(q for k in charts for q in k.choices)
     first = charts[0] if charts else None
-    below = [] if first is None else plan_panes(series, first["station"], first["first"])
-    moves = first is not None and first["first"].startswith("displacement")
+    below = [] if first is None else plan_panes(series, first.station, first.first)
+    moves = first is not None and first.first.startswith("displacement")
     return {
         "charts": charts,
         "landslide_charts": plan_charts(landslides, forecast),
@@ -270,7 +289,7 @@ def list_quantities(station: dict[str, Any]) -> list[str]:
     return found
 
 
-def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
+def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[ChartPlan]:
     """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
 
     A station opens with a quantity that has a shown forecast, of several the one its azimuth points along.
@@ -283,11 +302,8 @@ def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) 
             continue
         first = _pick_first(station, [q for q in choices if (station["id"], q) in forecast], choices)
         order = rank.get(first.split("_")[0], 2)
-        on_slope = station["on_slope"]
-        charts.append(
-            {"station": station["id"], "choices": choices, "first": first, "order": order, "on_slope": on_slope}
-        )
-    return sorted(charts, key=lambda k: (k["order"], not k["on_slope"], k["station"]))
+        charts.append(ChartPlan(order, not station["on_slope"], station["id"], first, choices))
+    return sorted(charts, key=lambda k: k[:3])
 
 
 def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:

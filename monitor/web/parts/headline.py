@@ -6,19 +6,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template, Term, gather, join
+from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
 from monitor.domain import headline
 from monitor.domain.alert import AlertCategory
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Site
+from monitor.domain.site import Criterion, Site
 from monitor.language.figures import format_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
@@ -106,9 +107,23 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SiteMotion:
+    """How the stations on a slope move; of rows of `timeline.load_newest_movement`."""
+
+    fastest: Mapping[str, Any] | None  # the row of the fastest series; None where no velocity is known
+    beyond: int  # stations beyond creep
+    stations: int  # that can be judged now
+    lost: int  # that cannot
+    last_stages: Sequence[str]  # that those were last seen in
+    lost_text: Message
+    window: Mapping[str, Any] | None  # the next trusted one of failure
+    spark: str = ""  # velocity of the fastest over a day: the path of a small picture
+
+
 def describe_motion(
     movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
-) -> dict[str, Any] | None:
+) -> SiteMotion | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
     Silence is no calm: a station that is sick, or whose stage is unknown now, is not among those that are counted. It
@@ -124,25 +139,34 @@ def describe_motion(
     sick = {name: state for name in watched if (state := states.get(name)) is not None and state not in WELL}
     seen = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN}} - sick.keys()
     lost = [row for row in movement if row["station"] not in seen]
-    unjudged = {row["station"]: NO_STAGE for row in lost} | sick
-    fast = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
     last = sorted({row["last_stage"] for row in lost if row["last_stage"]}, key=lambda stage: (stage == CALM, stage))
     if not judged and not last:
         return None
-    windows = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
+    unjudged = {row["station"]: NO_STAGE for row in lost} | sick
+    return SiteMotion(
+        fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
+        beyond=len(_list_beyond(movement) & seen),
+        stations=len(seen),
+        lost=len(unjudged),
+        last_stages=last,
+        lost_text=_LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
+        window=_find_failure_window(movement, now),
+    )
+
+
+def _list_beyond(movement: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Stations of which a series is beyond creep."""
+    return {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
+
+
+def _find_failure_window(movement: Iterable[Mapping[str, Any]], now: datetime) -> Mapping[str, Any] | None:
+    """The trusted window of failure to show, as of the newest reading."""
+    trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
-    return {
-        "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
-        "beyond": len(fast & seen),
-        "stations": len(seen),
-        "lost": len(unjudged),
-        "last_stages": last,
-        "lost_text": _LOST(n=len(unjudged), n2=len(watched), text=join(count_states(Counter(unjudged.values())), ", ")),
-        "window": headline.find_window(windows, "window_from", "window_to", data_until),
-    }
+    return headline.find_window(trusted, "window_from", "window_to", data_until)
 
 
-def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
+def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, SiteMotion]:
     """How each of some sites moves, with the velocity of its fastest series over a day as a small picture."""
     movements = timeline.load_newest_movements(c, sites, now)
     watched = list_slope_stations(c, sites)
@@ -154,13 +178,12 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
         for site, rows in movements.items()
     }
     found = {site: motion for site, motion in motions.items() if motion is not None}
-    ids = [motion["fastest"]["series_id"] for motion in found.values() if motion["fastest"]]
-    past = timeline.load_velocities(c, ids, now - SPARK, now)
-    for motion in found.values():
-        motion["spark"] = (
-            draw_velocities(past.get(motion["fastest"]["series_id"], []), now) if motion["fastest"] else ""
-        )
-    return found
+    series = {site: motion.fastest["series_id"] for site, motion in found.items() if motion.fastest}
+    past = timeline.load_velocities(c, list(series.values()), now - SPARK, now)
+    return {
+        site: replace(motion, spark=draw_velocities(past.get(series[site], []), now)) if site in series else motion
+        for site, motion in found.items()
+    }
 
 
 def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> str:
@@ -182,10 +205,55 @@ _MEASURED: Final = {
     "sigma": Template("evidence.sigma", "sigma ({unit})"),
 }
 _READINGS: Final = Template("evidence.readings", "Readings of {series}")
-Table = dict[str, Any]
 
 
-def read_evidence(evidence: Mapping[str, Any]) -> list[Table]:
+@dataclass(frozen=True, slots=True)
+class EvidenceTable:
+    """A table of the page of an alert; of many rows the last."""
+
+    name: str
+    head: Sequence[str]  # empty: it has none
+    rows: list[list[Any]]
+    left: int = 0  # rows before these
+    folded: bool = False  # what was read, shown when it is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class RateBound:
+    """The rate behind a vote and the bound that it is over."""
+
+    value: str
+    bound: str
+    span_s: float
+    unit: str
+    quantity: str
+    moved: bool  # a velocity, else another rate
+
+
+@dataclass(frozen=True, slots=True)
+class LevelVote:
+    """Who asked for more than the lowest level."""
+
+    station: str
+    level: int
+    name: str  # of the level
+    at: datetime | str  # newest datum
+    reason: str
+    counted: bool
+    aside: str  # why it does not count
+    rate: RateBound | None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFindings:
+    """All who asked, the highest level first, and who agree on the level that counts."""
+
+    votes: Sequence[LevelVote]
+    agree: tuple[int, int]  # stations that counted for the level, stations with a criterion of motion
+    name: str  # of that level
+
+
+def read_evidence(evidence: Mapping[str, Any]) -> list[EvidenceTable]:
     """Tables out of frozen inputs; those of a level decision are arranged, others are walked as they are."""
     outcome = evidence.get("outcome")
     if isinstance(outcome, Mapping) and isinstance(evidence.get("view"), Mapping):
@@ -199,83 +267,74 @@ def find_sentence(evidence: Mapping[str, Any]) -> str:
     return evidence.get("sentence") or evidence.get("reason") or ""
 
 
-def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any]:
-    """Who asked for more than the lowest level, in figures that make sentences; the highest level first.
-
-    Returns:
-        `said`: for each vote its station, value, unit, span, level, bound and instant, or its stored reason; `agree`:
-        how many stations counted for the level, and how many were asked; nothing where no criterion voted.
-    """
+def list_findings(frozen: Mapping[str, Any], site: Site | None) -> LevelFindings | None:
+    """Who asked for more than the lowest level, in figures that make sentences; None where no criterion voted."""
     outcome = headline.read_outcome(frozen)
     if site is None or not outcome:
-        return {}
+        return None
     words = {VoteKey(w["criterion"], w["station"]): w for w in outcome.get("words", ())}
     rates = {c.id: c for c in site.criteria if c.kind.rate}
-    findings = []
+    votes = []
     for name, vote in outcome.get("votes", {}).items():
         key = VoteKey.read(name)
         entry = words.get(key)
         if not vote["level"] or entry is None:
             continue
-        found: dict[str, Any] = {
-            "station": key.station,
-            "level": vote["level"],
-            "at": _instant(vote["newest_s"]),
-            "reason": entry["reason"],
-            "aside": vote["pended"] or "",
-            "counted": vote["counted"],
-            "name": headline.name_of(site, vote["level"]),
-        }
         bound = headline.find_own_bound(entry, vote["level"])
-        if bound is not None and key.criterion in rates:
-            criterion = rates[key.criterion]
-            found |= {
-                "value": format_number(bound["rate"]),
-                "bound": format_number(bound["bound"]),
-                "span_s": headline.window_of(bound),
-                "unit": headline.find_unit(site, key.criterion),
-                "moved": criterion.kind.velocity,
-                "quantity": criterion.quantity,
-            }
-        findings.append(found)
-    findings.sort(key=lambda one: (-one["level"], not one["counted"], one["station"]))
-    top = max((one["level"] for one in findings if one["counted"]), default=0)
-    agree = {one["station"] for one in findings if one["counted"] and one["level"] == top}
+        criterion = rates.get(key.criterion)
+        votes.append(
+            LevelVote(
+                station=key.station,
+                level=vote["level"],
+                name=headline.name_of(site, vote["level"]),
+                at=_instant(vote["newest_s"]),
+                reason=entry["reason"],
+                counted=vote["counted"],
+                aside=vote["pended"] or "",
+                rate=None if bound is None or criterion is None else _describe_rate(site, criterion, bound),
+            )
+        )
+    if not votes:
+        return None
+    votes.sort(key=lambda one: (-one.level, not one.counted, one.station))
+    top = max((one.level for one in votes if one.counted), default=0)
+    agree = {one.station for one in votes if one.counted and one.level == top}
     stations = {w["station"] for w in outcome.get("words", ()) if w["criterion"] in rates}
-    return (
-        {"said": findings, "agree": (len(agree), len(stations | agree)), "name": headline.name_of(site, top)}
-        if findings
-        else {}
+    return LevelFindings(votes, (len(agree), len(stations | agree)), headline.name_of(site, top))
+
+
+def _describe_rate(site: Site, criterion: Criterion, bound: Mapping[str, Any]) -> RateBound:
+    return RateBound(
+        value=format_number(bound["rate"]),
+        bound=format_number(bound["bound"]),
+        span_s=headline.window_of(bound),
+        unit=headline.find_unit(site, criterion.id),
+        quantity=criterion.quantity,
+        moved=criterion.kind.velocity,
     )
 
 
-def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:
-    return {
-        "name": name,
-        "head": list(head),
-        "rows": rows[-MOST:],
-        "left": max(len(rows) - MOST, 0),
-        "folded": False,
-    }
+def _table(name: str, head: Sequence[str], rows: list[list[Any]], *, folded: bool = False) -> EvidenceTable:
+    return EvidenceTable(name, head, rows[-MOST:], max(len(rows) - MOST, 0), folded)
 
 
 def _instant(at_s: Any) -> Any:
     return from_epoch_s(at_s) if isinstance(at_s, int | float) else "–"
 
 
-def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
+def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[EvidenceTable]:
     tables = list_outcome_tables(outcome)
     for name, readings in view.get("readings", {}).items():
         rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
         known = QUANTITIES.get(name.partition(".")[2])
         head = [_MEASURED[h](unit=known.unit) if known and h in _MEASURED else h for h in READING_HEAD]
-        tables.append({**_table(_READINGS(series=name), head, rows), "folded": True})
+        tables.append(_table(_READINGS(series=name), head, rows, folded=True))
     for name in ("forecasts", "anomalies", "footprints", "reports", "events", "failures", "maintenance", "points"):
-        tables += [{**t, "folded": True} for t in _walk(name, view.get(name) or [])]
-    return [t for t in tables if t["rows"]]
+        tables += [replace(t, folded=True) for t in _walk(name, view.get(name) or [])]
+    return [t for t in tables if t.rows]
 
 
-def list_outcome_tables(outcome: Mapping[str, Any]) -> list[Table]:
+def list_outcome_tables(outcome: Mapping[str, Any]) -> list[EvidenceTable]:
     """Votes, words, steps and holds of a decision's evidence as tables; empty ones are left out."""
     votes = []
     for key, v in outcome.get("votes", {}).items():
@@ -295,10 +354,10 @@ def list_outcome_tables(outcome: Mapping[str, Any]) -> list[Table]:
         _table("Common motion", ("reference", "in words"), [list(item) for item in outcome.get("common", {}).items()]),
         _table("Held by", ("witness",), [[key] for key in outcome.get("held_by", ())]),
     ]
-    return [t for t in tables if t["rows"]]
+    return [t for t in tables if t.rows]
 
 
-def _walk(name: str, value: Any) -> list[Table]:
+def _walk(name: str, value: Any) -> list[EvidenceTable]:
     if isinstance(value, Mapping):
         plain = [[k, v] for k, v in value.items() if not isinstance(v, Mapping | list)]
         tables = [_table(name, (), plain)] if plain else []

@@ -1,9 +1,9 @@
 """What the page of instruments shows, gathered in one read transaction: the board, anomalies, satellite points."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from forecasting.message import Message
 from monitor.domain.instants import parse
@@ -11,11 +11,11 @@ from monitor.domain.instruments.board import CAUSES, RANKS
 from monitor.domain.instruments.parents import Parent
 from monitor.reports.pictures import draw_line
 from monitor.store.instrument_board import load_board
-from monitor.store.models.anomalies import load_held
+from monitor.store.models.anomalies import HeldAnomaly, load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
-from monitor.store.models.anomaly_labels import load_runs
+from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
 from monitor.store.models.point_looks import load_looks, load_newest_issues
-from monitor.store.readings.gaps import load_gaps
+from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.schema.views import load_view
 from monitor.web.parts.collect import SiteSnapshot, name_stations
 
@@ -27,6 +27,7 @@ FOUND_BY: Final = ("instrument", "called", "logger", "base", "gateway", "power")
 UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
 LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
+OfStation = TypeVar("OfStation", AnomalyRun, Gap, HeldAnomaly)
 
 
 def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, Any]:
@@ -43,12 +44,8 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         state = EVERY  # who asks for a name wants it, well or not
     state = state or (UNWELL if len(rows) > FEW and unwell else EVERY)
     picked = pick_rows(rows, find, state)
-    runs, gaps = runs[::-1], gaps[::-1]
-    if find.strip():
-        named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)}
-        runs = [one for one in runs if one.station in named]
-        gaps = [one for one in gaps if one.station in named]
-        held = [one for one in held if one.station in named]
+    named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)} if find.strip() else None
+    runs, gaps, held = (_of_stations(ones, named) for ones in (runs[::-1], gaps[::-1], held))
     return {
         "card": seen.card,
         "groups": list_groups(picked[:CARDS_AT_MOST], rows, now),
@@ -73,6 +70,10 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
     }
+
+
+def _of_stations(ones: list[OfStation], named: Container[str] | None) -> list[OfStation]:
+    return ones if named is None else [one for one in ones if one.station in named]
 
 
 def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -165,49 +165,62 @@ ENVIRONMENT.globals.update(
 )
 
 
-def service_banner(context: Context, now: datetime, trouble: str) -> dict[str, Any] | None:
+class Banner(NamedTuple):
+    """What stands on top of every page."""
+
+    text: str
+    since: datetime | None = None
+
+
+class ActiveService(NamedTuple):
+    """Which of two services decides, and since when."""
+
+    name: str | None
+    since: str | None
+
+
+def service_banner(context: Context, now: datetime, trouble: str) -> Banner | None:
     """What must stand on top of every page: why nobody decides, or core that was never there; None when it runs."""
     if trouble:
-        return {"text": _STANDS_STILL(text=trouble), "since": None}
+        return Banner(_STANDS_STILL(text=trouble))
     with context.db.read() as c:
         core = find_stamp(c, "core")
     if core is None:
-        return {"text": _NEVER_RAN(), "since": None}
+        return Banner(_NEVER_RAN())
     if core[1].get("state") == STOPPED:
-        return {"text": _STOPPED(), "since": core[0]}
+        return Banner(_STOPPED(), core[0])
     if is_silent(core, now):
-        return {"text": _SILENT(), "since": core[0]}
+        return Banner(_SILENT(), core[0])
     return None
 
 
-def find_pair(context: Context) -> dict[str, Any] | None:
-    """Which of two services decides, and since when; None where there is only one."""
+def find_pair(context: Context) -> ActiveService | None:
+    """Which of two services decides; None where there is only one."""
     if not context.config.standby.enabled:
         return None
     with context.db.read() as c:
         core = find_stamp(c, "core")
-    return None if core is None else {"name": core[1].get("name"), "since": core[1].get("active_since")}
+    return None if core is None else ActiveService(core[1].get("name"), core[1].get("active_since"))
 
 
-def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
+def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:
     """One template as text, with the filters that need the present."""
 
     def age(value: str | datetime | None) -> str:
         at = as_instant(value)
         return catalogue.gettext("never") if at is None else format_age(now - at)
 
-    zone = find_zone(values)
+    zone = find_zone(**values)
     with local_time.use_zone(zone):
         return ENVIRONMENT.get_template(name).render(**{**values, "zone": zone}, now=now, age=age)
 
 
-def find_zone(values: Mapping[str, Any]) -> str:
+def find_zone(card: Any = None, zones: Any = None, zone: Any = None, **_: object) -> str:
     """The zone of a page: of the one site that it is about, of all that it lists, else that of the service."""
-    card = values.get("card")
     if card is not None:
         return str(card.timezone)
-    zones = set((values.get("zones") or {}).values())
-    return zones.pop() if len(zones) == 1 else str(values.get("zone") or "UTC")
+    listed = {str(one) for one in (zones or {}).values()}
+    return listed.pop() if len(listed) == 1 else str(zone or "UTC")
 
 
 def render(request: Request, name: str, **values: Any) -> HTMLResponse:
@@ -218,7 +231,7 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
         session, banner, pair = person_of(request), service_banner(context, now, trouble), find_pair(context)
     except Exception:  # an error page must come even when the database is away
         text = _NO_DATABASE_FOR(text=trouble) if trouble else _NO_DATABASE()
-        session, banner, pair = None, {"text": text, "since": None}, None
+        session, banner, pair = None, Banner(text), None
     shared = share(request, session, banner, trouble) | {
         "version": context.version,
         "login_to_read": context.config.web.login_to_read,
@@ -230,7 +243,7 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     return HTMLResponse(render_part(name, now, shared | values))
 
 
-def share(request: Request, session: Caller | None, banner: dict[str, Any] | None, trouble: str) -> dict[str, Any]:
+def share(request: Request, session: Caller | None, banner: Banner | None, trouble: str) -> dict[str, object]:
     """What pages and their parts that refresh themselves show alike."""
     return {
         "banner": banner,

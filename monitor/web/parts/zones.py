@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import cos, log10, pi, radians, sin
 from pathlib import Path
 from typing import Any, Final
@@ -155,13 +155,77 @@ def fit_frame(places: Sequence[tuple[float, float]]) -> Frame:
     return Frame(min(lons), max(lats), metres_per_lon, scale, (WIDTH - used_x) / 2, (HEIGHT - used_y) / 2)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageFrame:
+    """Where the preview of a scene lies on the sketch."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class StationMark:
+    """A station on the sketch; `asks`: the level that it asks for by itself."""
+
+    id: str
+    x: float
+    y: float
+    arrow: tuple[float, float] | None  # its tip; None: no direction of movement
+    state: str  # of health
+    reason: str
+    on_slope: bool
+    asks: int
+    label_x: float = 0.0
+    label_y: float = 0.0
+    anchor: str = "start"  # of its label
+
+
+@dataclass(frozen=True, slots=True)
+class FootprintMark:
+    """A footprint on the sketch; but for its path a row of `scene_polygons`."""
+
+    path: str
+    polygon_id: str
+    change: str
+    area_m2: float
+    mean_probability: float
+    method: str
+    nearest_station: str | None
+    distance_m: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleBar:
+    """A round length."""
+
+    length: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSketch:
+    """Everything that the template draws, in drawing units."""
+
+    image: ImageFrame | None
+    stations: Sequence[StationMark]
+    requested: Sequence[int]  # levels that stations ask for
+    unplaced: Sequence[str]  # stations without a place
+    footprints: Sequence[FootprintMark]
+    changes: Sequence[str]
+    scale: ScaleBar
+    width: float = WIDTH
+    height: float = HEIGHT
+
+
 def draw(
     stations: Sequence[Mapping[str, Any]],
     footprints: Sequence[Mapping[str, Any]],
     bounds: tuple[float, float, float, float] | None,
     asks: Mapping[str, int] | None = None,
-) -> dict[str, Any] | None:
-    """Everything the template draws, in drawing units; None when no place is known.
+) -> SiteSketch | None:
+    """The sketch of a site; None when no place is known.
 
     Args:
         stations: rows of `pages.load_stations`.
@@ -183,18 +247,17 @@ def draw(
     image = None
     if bounds is not None:
         (x0, y0), (x1, y1) = frame.place(bounds[0], bounds[3]), frame.place(bounds[2], bounds[1])
-        image = {"x": x0, "y": y0, "width": round(x1 - x0, 1), "height": round(y1 - y0, 1)}
-    return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "image": image,
-        "stations": _spread([{**_draw_station(frame, s), "asks": (asks or {}).get(s["id"], 0)} for s in placed]),
-        "asked": sorted(set((asks or {}).values())),
-        "unplaced": [s["id"] for s in stations if s not in placed],
-        "footprints": [{"path": _path(frame, f["geometry"]), **_describe(f)} for f in footprints],
-        "changes": sorted({f["change"] for f in footprints}),
-        "scale": _scale_bar(frame),
-    }
+        image = ImageFrame(x0, y0, round(x1 - x0, 1), round(y1 - y0, 1))
+    asks = asks or {}
+    return SiteSketch(
+        image=image,
+        stations=_spread([_draw_station(frame, s, asks.get(s["id"], 0)) for s in placed]),
+        requested=sorted(set(asks.values())),
+        unplaced=[s["id"] for s in stations if s not in placed],
+        footprints=[_draw_footprint(frame, f) for f in footprints],
+        changes=sorted({f["change"] for f in footprints}),
+        scale=_scale_bar(frame),
+    )
 
 
 def _near(footprints: Sequence[Mapping[str, Any]], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -211,7 +274,7 @@ def _near(footprints: Sequence[Mapping[str, Any]], places: Sequence[tuple[float,
     ]
 
 
-def _draw_station(frame: Frame, station: Mapping[str, Any]) -> dict[str, Any]:
+def _draw_station(frame: Frame, station: Mapping[str, Any], asks: int) -> StationMark:
     x, y = frame.place(station["longitude"], station["latitude"])
     health = station["health"] or {}
     arrow = None
@@ -219,31 +282,23 @@ def _draw_station(frame: Frame, station: Mapping[str, Any]) -> dict[str, Any]:
         angle = radians(station["azimuth_deg"])
         arrow = (round(x + ARROW * sin(angle), 1), round(y - ARROW * cos(angle), 1))
     state, reason = health.get("state") or "unknown", health.get("reason") or ""
-    return {
-        "id": station["id"],
-        "x": x,
-        "y": y,
-        "arrow": arrow,
-        "state": state,
-        "reason": reason,
-        "on_slope": station["on_slope"],
-        "votes": bool(health.get("votes")),
-    }
+    return StationMark(station["id"], x, y, arrow, state, reason, station["on_slope"], asks)
 
 
-def _spread(stations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _spread(stations: Sequence[StationMark]) -> list[StationMark]:
     """Put each label where it covers neither a marker nor another label; the first free of eight places wins."""
-    markers = [(s["x"] - 8, s["y"] - 8, s["x"] + 8, s["y"] + 8) for s in stations]
+    markers = [(s.x - 8, s.y - 8, s.x + 8, s.y + 8) for s in stations]
     taken: list[tuple[float, float, float, float]] = []
+    found = []
     for k, station in enumerate(stations):
-        width = 8.5 * len(station["id"]) + 2
-        boxes = [(place, _box(station["x"] + place[0], station["y"] + place[1], place[2], width)) for place in PLACES]
+        width = 8.5 * len(station.id) + 2
+        boxes = [(place, _box(station.x + place[0], station.y + place[1], place[2], width)) for place in PLACES]
         others = [*taken, *markers[:k], *markers[k + 1 :]]
         place, box = next(((p, b) for p, b in boxes if not any(_overlap(b, o) for o in others)), boxes[0])
-        x, y = round(station["x"] + place[0], 1), round(station["y"] + place[1], 1)
-        station |= {"label_x": x, "label_y": y, "anchor": place[2]}
+        x, y = round(station.x + place[0], 1), round(station.y + place[1], 1)
+        found.append(replace(station, label_x=x, label_y=y, anchor=place[2]))
         taken.append(box)
-    return stations
+    return found
 
 
 def _box(x: float, y: float, anchor: str, width: float) -> tuple[float, float, float, float]:
@@ -263,17 +318,15 @@ def _path(frame: Frame, geometry: Mapping[str, Any]) -> str:
     )
 
 
-def _describe(footprint: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        k: footprint[k]
-        for k in ("polygon_id", "change", "area_m2", "mean_probability", "method", "nearest_station", "distance_m")
-    }
+def _draw_footprint(frame: Frame, footprint: Mapping[str, Any]) -> FootprintMark:
+    kept = {one.name: footprint[one.name] for one in fields(FootprintMark) if one.name != "path"}
+    return FootprintMark(_path(frame, footprint["geometry"]), **kept)
 
 
-def _scale_bar(frame: Frame) -> dict[str, Any]:
+def _scale_bar(frame: Frame) -> ScaleBar:
     """A round length of about a sixth of the width."""
     raw = WIDTH / 6 / frame.scale
     power = 10 ** int(log10(raw))
     metres = max(m * power for m in (1, 2, 5) if m * power <= raw)
     label = f"{metres:g} m" if metres < 1000 else f"{metres / 1000:g} km"
-    return {"length": round(metres * frame.scale, 1), "label": label}
+    return ScaleBar(round(metres * frame.scale, 1), label)

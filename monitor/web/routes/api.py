@@ -13,6 +13,7 @@ from monitor.domain.instants import format_instants
 from monitor.errors import NotFoundError
 from monitor.export.maps import list_outlines
 from monitor.store import pages
+from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.outlines import NO_SCENE
 from monitor.store.schema.views import load_view
 from monitor.web.access.rules import narrow
@@ -181,8 +182,8 @@ def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str
     with read_site(request, site) as seen:
         rows = pages.load_scenes_of(seen.c, site, limit)
     hidden = {"out_dir", "run"}  # paths of the server are nobody's business
-    shown = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.picture_bounds(row)} for row in rows)
-    return [format_instants(row) for row in shown]
+    shown = (record_to_dict(row) | {"bounds": row.picture_bounds} for row in rows)
+    return [format_instants({k: v for k, v in row.items() if k not in hidden}) for row in shown]
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"])
@@ -210,10 +211,9 @@ def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
     """The picture of a scene, on a lon/lat grid."""
     with context_of(request).db.read() as c:
         scene = _find_scene(c, site, scene_hash)
-    path = pages.find_preview(scene)
-    if path is None and is_making(pages.folder_of(scene)):
+    if scene.preview is None and is_making(scene.folder):
         raise NotFoundError(_MAKING())
-    return _send_picture(path)
+    return _send_picture(scene.preview)
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/change.png", tags=["scenes"], response_class=FileResponse)
@@ -221,8 +221,8 @@ def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResp
     """What changed against the dates before: outlines by their change, grey where nothing can be said."""
     with context_of(request).db.read() as c:
         scene = _find_scene(c, site, scene_hash)
-    name = (((scene["run"] or {}).get("change") or {}).get("outputs") or {}).get("picture")
-    return _send_picture(pages.find_picture(scene, name))
+    name = (((scene.run or {}).get("change") or {}).get("outputs") or {}).get("picture")
+    return _send_picture(scene.find_picture(name))
 
 
 def _send_picture(path: Path | None) -> FileResponse:
@@ -231,8 +231,8 @@ def _send_picture(path: Path | None) -> FileResponse:
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
-def _find_scene(c: Any, site: str, scene_hash: str) -> dict[str, Any]:
-    found = next((s for s in pages.load_scenes_of(c, site, 1000) if s["scene_hash"] == scene_hash), None)
+def _find_scene(c: Any, site: str, scene_hash: str) -> pages.SceneCard:
+    found = next((s for s in pages.load_scenes_of(c, site, 1000) if s.scene_hash == scene_hash), None)
     if found is None:
         raise NotFoundError(NO_SCENE(site=site, name=scene_hash[:12]))
     return found

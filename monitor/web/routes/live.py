@@ -1,6 +1,6 @@
 """Refreshes: the changing parts of a page as JSON, and a stream of lines that say when to ask for them."""
 
-from typing import Any
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -18,11 +18,11 @@ from monitor.web.pulse import MOST, ChangeNotifier, Sites
 router = APIRouter(prefix="/live", include_in_schema=False)
 
 
-def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) -> JSONResponse:
+def _answer(request: Request, names: tuple[str, ...], values: Mapping[str, object]) -> JSONResponse:
     context, trouble = context_of(request), trouble_for(request)
     now = context.clock()
     shared = share(request, person_of(request), service_banner(context, now, trouble), trouble)
-    parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}
+    parts = {name: render_part(f"parts/{name}.html", now, {**shared, **values}) for name in ("banner", *names)}
     return JSONResponse({"now": format_iso(now), "parts": parts})
 
 

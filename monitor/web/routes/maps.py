@@ -77,10 +77,9 @@ def map_points(
     with take_turn(_drawing, _MANY_DRAW()), read_site(request, site) as seen:
         sets = list_sets(seen.c, site)
         one = sets.get(set_) if set_ is not None else next(iter(sets.values()), None)
-        found = MapView((), (), 0)
-        is_now = one is not None and at is None and days is None and one.delivery_id is not None
-        if one is not None and is_now:
-            found = load_view(seen.c, one, box)
+        found, mapped = MapView((), (), 0), None
+        if one is not None and at is None and days is None and one.delivery_id is not None:
+            found, mapped = load_view(seen.c, one, box), one
         elif one is not None:
             span = None if days is None else timedelta(days=days)
             share = load_rates(seen.c, one.id, one.unit, box, at or seen.now, span)
@@ -94,8 +93,8 @@ def map_points(
         "inside": found.inside,
         "days": days,
         "shown": "squares" if found.squares else "points",
-        "from_at": format_iso(one.from_at) if one is not None and is_now and one.from_at is not None else None,
-        "newest_at": format_iso(one.newest_at) if one is not None and is_now and one.newest_at is not None else None,
+        "from_at": None if mapped is None else _format_at(mapped.from_at),
+        "newest_at": None if mapped is None else _format_at(mapped.newest_at),
     }
     return GeoJsonResponse(make_collection(features, **about))
 
@@ -110,7 +109,7 @@ def _draw_point(one: PointRate) -> dict[str, Any]:
             "rate_mm_per_year": _round(line.rate_mm_per_year),
             "error_mm_per_year": _round(line.error_mm_per_year),
             "epochs": line.epochs,
-            "newest_at": None if line.newest_at is None else format_iso(line.newest_at),
+            "newest_at": _format_at(line.newest_at),
         },
     )
 
@@ -132,6 +131,10 @@ def _draw_square(one: Square, squash: float) -> dict[str, Any]:
             "most_mm_per_year": _round(one.most_mm_per_year),
         },
     )
+
+
+def _format_at(at: datetime | None) -> str | None:
+    return None if at is None else format_iso(at)
 
 
 def _round(rate: float | None) -> float | None:

@@ -89,7 +89,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
     now = datetime.now(UTC) + timedelta(minutes=1)
 
     def prove() -> ProofFact:
-        keep_proof(database, voting, card, votes, Actor("ada"))
+        keep_proof(database, voting, card, Actor("ada"), votes)
         with database.read() as c:
             (fact,) = load_proof_facts(c, voting, now)
         return fact

@@ -234,17 +234,17 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
 @STORY_ON_SQLITE
 def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, mail):
     facts = gather(database)
-    assert find_state(facts, "en", LATE)["line"] == "ORANGE"
+    assert find_state(facts, "en", LATE).line == "ORANGE"
     facts["now"] |= {"level": 0, "observability": "blind"}
-    assert find_state(facts, "en", LATE)["line"] == "GREEN, blind"
+    assert find_state(facts, "en", LATE).line == "GREEN, blind"
     assert 'now lv-u">Level<b>green, blind' in render_report(facts, "x", "en", NOW)
     facts["now"]["at"] = "2026-02-28T18:00:00.000000Z"
     said = find_state(facts, "en", LATE)
-    assert said["line"] == "UNKNOWN (last decision 2026-02-28 19:00: GREEN)"
-    assert said["action"] == ""
+    assert said.line == "UNKNOWN (last decision 2026-02-28 19:00: GREEN)"
+    assert said.action == ""
     assert 'now lv-u">Level<b>unknown</b>last decision' in render_report(facts, "x", "en", NOW)
     facts["now"]["level"] = 2
-    assert find_state(facts, "en", LATE)["action"], "what was called for is not called off"
+    assert find_state(facts, "en", LATE).action, "what was called for is not called off"
     with database.write() as c:
         c.execute(t.evaluation.delete().where(t.evaluation.c.at > NOW - timedelta(hours=8)))
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
@@ -383,7 +383,7 @@ def test_a_report_shows_few_photos_of_its_time_with_place_and_hour(database):
         assert load_photos(c, SITE, Period(SHIFT, WEEK.from_at - DAY, WEEK.from_at)) == field.NO_PHOTOS
     shown, size = add_field_photos(database, 9, "heavy", 700)
     assert 9 * size > field.MOST_BYTES
-    assert sum(len(one["small"]) for one in shown.shown) * 3 / 4 <= field.MOST_BYTES
+    assert sum(len(picture) for _, picture in shown.shown) * 3 / 4 <= field.MOST_BYTES
     assert shown.count == 22
 
 

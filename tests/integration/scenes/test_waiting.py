@@ -67,7 +67,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
         (row,) = load_waiting(c)
         (shown,) = pages.load_scenes_of(c, "bench")
     assert (row.name, row.error, row.received_at) == ("b", "b/B4.tif: has not arrived", at)
-    assert (shown["state"], shown["error"]) == ("waiting", "b/B4.tif: has not arrived")
+    assert (shown.state, shown.error) == ("waiting", "b/B4.tif: has not arrived")
     run_verb(["status", "--json"])
     (told,) = json.loads(capsys.readouterr().out)["waiting_scenes"]
     assert (told["site"], told["scene"], told["for"]) == ("bench", "b", "b/B4.tif: has not arrived")
@@ -98,14 +98,14 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     with database.read() as c:
         assert load_waiting(c) == []
         (done,) = pages.load_scenes_of(c, "bench")
-        assert done["state"] == "done"
+        assert done.state == "done"
         assert pages.find_shown_scene(c, "bench") == done
     with database.write() as c:  # many that wait do not bury what was read
         row = load_scenes(c, "bench")[0]
         for number in range(25):
             save_scene(c, replace(row, scene_hash=f"w{number}", name=f"w{number}", state="waiting"), [], at)
     with database.read() as c:
-        assert [r["state"] for r in pages.load_scenes_of(c, "bench")] == ["waiting"] * 20 + ["done"]
+        assert [r.state for r in pages.load_scenes_of(c, "bench")] == ["waiting"] * 20 + ["done"]
         assert pages.find_shown_scene(c, "bench") == done
     with database.write() as c:
         c.execute(delete(t.scene).where(t.scene.c.state == "waiting"))

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
-from monitor.domain.instants import parse
 from monitor.store.alerting.timeline import load_ribbon
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import evaluation, outage
@@ -129,7 +128,7 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
     assert levels("12h") == short
     with database.read() as c:
         rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
-    assert [(parse(r["from_at"]).timestamp(), r["level"]) for r in rows] == levels("6d")
+    assert [(r.from_at.timestamp(), r.level) for r in rows] == levels("6d")
     begin, back = (story.NOW - timedelta(minutes=minutes) for minutes in (700, 550))
     with database.write() as c:
         for k, (cause, from_at, back_at) in enumerate(
@@ -141,8 +140,8 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
     assert away[2:] == [(begin.timestamp(), None), (back.timestamp(), 1), away[-1]], "nobody decided while it was away"
     with database.read() as c:
         rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
-    assert [r["level"] for r in rows] == [1, 0, 1, 0]
-    assert (parse(rows[1]["to_at"]), parse(rows[2]["from_at"])) == (begin, back)
+    assert [r.level for r in rows] == [1, 0, 1, 0]
+    assert (rows[1].to_at, rows[2].from_at) == (begin, back)
     since = story.NOW - timedelta(minutes=30)
     for state, is_silent in (("stopped", True), ("running", True), ("stopped", False)):  # the second one was killed
         at = since if is_silent else story.NOW + timedelta(days=1)
@@ -151,16 +150,16 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
         assert levels("6d") == ([*away, (since.timestamp(), None)] if is_silent else away), "it goes on now"
         with database.read() as c:
             last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
-        assert parse(last["to_at"]) == (since if is_silent else story.NOW)
+        assert last.to_at == (since if is_silent else story.NOW)
     with database.write() as c:
         stamp(c, "core", {"state": "stopped"}, since)
     add(10, 3)  # a person decides at the command line while the service is away
     with database.read() as c:
         last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
-    assert last["level"] == 3, "what was decided is told"
+    assert last.level == 3, "what was decided is told"
     with database.write() as c:
         stamp(c, "core", {"state": "running"}, story.NOW - timedelta(seconds=5))
     with database.read() as c:
         tomorrow = story.NOW + timedelta(days=1)
         last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), tomorrow, story.NOW)[-1]
-    assert parse(last["to_at"]) == tomorrow, "a service that runs is not said to be away tomorrow"
+    assert last.to_at == tomorrow, "a service that runs is not said to be away tomorrow"

@@ -1,6 +1,8 @@
 """The page of first signatures: what one person signed, and a second one must sign before it is done."""
 
-from typing import Annotated, Any, Final
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
@@ -44,7 +46,7 @@ def show_signatures(request: Request) -> HTMLResponse:
         found += [_describe_answer(one) for one in list_first_answers(c)]
         found += [_describe_offset(one) for one in load_waiting_offsets(c, context.clock())]
         found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
-    waiting = [one for one in found if sites is None or one["site"] in sites]
+    waiting = [one for one in found if sites is None or one.site in sites]
     return render(request, "signatures.html", waiting=waiting)
 
 
@@ -60,8 +62,25 @@ def withdraw_signature(
     return act.back("/signatures", _WITHDRAWN(number=number))
 
 
-def _describe(c: Connection, one: PendingSignature) -> dict[str, Any]:
-    """A signature under a command or a form: what is done to what, and where the second person looks."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingRow:
+    """What waits for a second person: what is done to what, by whom, and where the second one looks."""
+
+    what: str
+    subject: str
+    by: str
+    site: str | None
+    terms: str
+    where: str
+    on_page: bool = True  # else by the same command
+    reason: str = ""
+    until: datetime | None = None
+    withdraw: str | None = None  # addresses of the forms
+    confirm: str | None = None
+
+
+def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
+    """A signature under a command or a form."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
     is_reference = one.act in SPOKEN
@@ -69,62 +88,57 @@ def _describe(c: Connection, one: PendingSignature) -> dict[str, Any]:
         number = _find_newest(c, "status", alarm_key(one.subject))
     elif one.act == TAKEN_BACK:
         number = _find_newest(c, str(one.site), f"health:{one.terms['question']}:verify")
-    on_page = is_reference or one.act == TAKEN_BACK
-    what = SPOKEN[one.act]() if is_reference else one.act.replace(".", " ")
-    return _row(
-        what,
-        one.subject.replace(":", " "),
-        one.by,
-        one.site,
+    return WaitingRow(
+        what=SPOKEN[one.act]() if is_reference else one.act.replace(".", " "),
+        subject=one.subject.replace(":", " "),
+        by=one.by,
+        site=one.site,
         withdraw=f"/signatures/{one.id}/withdraw",
         reason=one.reason,
         until=one.lapses_at,
-        on_page=on_page,
+        on_page=is_reference or one.act == TAKEN_BACK,
         terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()),
         where=f"/alerts/{number}" if number else f"/sites/{one.site}",
     )
 
 
-def _describe_answer(answer: WaitingAnswer) -> dict[str, Any]:
+def _describe_answer(answer: WaitingAnswer) -> WaitingRow:
     """A first answer to what a step was; it stands until the question is answered."""
     place = f"/alerts/{answer.alert_id}" if answer.alert_id else None
-    return _row(
-        _STEP(),
-        f"{answer.site} {answer.question}",
-        answer.by,
-        answer.site,
+    return WaitingRow(
+        what=_STEP(),
+        subject=f"{answer.site} {answer.question}",
+        by=answer.by,
+        site=answer.site,
         terms=_ANSWER(answer=Term(answer.answer)),
         where=place or f"/sites/{answer.site}",
-        on_page=True,
         withdraw=place and f"{place}/verify/withdraw",
     )
 
 
-def _describe_offset(waiting: WaitingOffset) -> dict[str, Any]:
+def _describe_offset(waiting: WaitingOffset) -> WaitingRow:
     """An offset; for the two highest levels it counts once a second person confirms it."""
     offset, site = waiting.offset, waiting.site
-    return _row(
-        _OFFSET(),
-        f"{site} {waiting.station} {waiting.quantity}",
-        offset.author,
-        site,
+    return WaitingRow(
+        what=_OFFSET(),
+        subject=f"{site} {waiting.station} {waiting.quantity}",
+        by=offset.author,
+        site=site,
         terms=waiting.text,
         where=f"/sites/{site}",
-        on_page=True,
         reason=offset.reason,
         confirm=f"/sites/{site}/offsets/{offset.id}/confirm",
     )
 
 
-def _describe_change(change: Proposal) -> dict[str, Any]:
+def _describe_change(change: Proposal) -> WaitingRow:
     """A site file that loosens a high level; it waits until somebody else approves it."""
-    return _row(
-        _CHANGE(),
-        change.site,
-        change.author,
-        change.site,
+    return WaitingRow(
+        what=_CHANGE(),
+        subject=change.site,
+        by=change.author,
+        site=change.site,
         terms=f"No. {change.id}",
-        on_page=True,
         where=f"/sites/{change.site}/proposals",
         reason=change.reason,
     )
@@ -132,8 +146,3 @@ def _describe_change(change: Proposal) -> dict[str, Any]:
 
 def _find_newest(c: Connection, site: str, key: str) -> int | None:
     return next((a.id for a in load_alerts(c, site, ledger=str(AlertCategory.HEALTH)) if a.key == key), None)
-
-
-def _row(what: str, subject: str, by: str, site: str | None, **rest: Any) -> dict[str, Any]:
-    nothing = {"reason": "", "until": None, "withdraw": None, "confirm": None}
-    return nothing | {"what": what, "subject": subject, "by": by, "site": site} | rest

@@ -1,8 +1,8 @@
 """All that belongs to one curve in one answer: points, thresholds, forecast with its fan, scores, marks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, NotRequired, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
@@ -120,7 +120,7 @@ def get_chart(
                 "until": format_iso(ahead.ends),
                 "total": len(readings),
                 "points": points_to_columns(sample(readings, max_points)),
-                "thresholds": find_thresholds(declared, station, quantity, levels, readings),
+                "thresholds": find_thresholds(declared, station, quantity, name_levels(levels), readings),
                 "forecast": ahead.issue,
                 "others": ahead.others,
                 "withheld": ahead.withheld,
@@ -133,12 +133,58 @@ def get_chart(
         )
 
 
+Row = Mapping[str, Any]  # of a view, as SQL has it
+
+
+class ShownIssue(TypedDict):
+    """The shown forecast: what it is, and its quantiles in columns by target."""
+
+    model: str
+    issued_at: str
+    data_until: str
+    data_value: float | None
+    reason: str
+    baseline: str | None
+    model_hash: str | None
+    replaces: str | None
+    targets: dict[str, list[Any]]
+
+
+class OtherModel(TypedDict):
+    """A model whose newest issue is not shown."""
+
+    model: str
+    reason: str
+    issued_at: str
+
+
+class Ray(TypedDict):
+    """Begin and end of the line that climbs as fast as a bound."""
+
+    at: list[str]
+    value: list[float]
+
+
+class DrawnBound(TypedDict):
+    """A bound beside a curve, with a line or a ray."""
+
+    level: int
+    name: str
+    kind: str
+    value: float
+    side: str
+    window_s: float | None
+    criterion: str
+    line: NotRequired[float]
+    ray: NotRequired[Ray]
+
+
 class SeriesForecasts(NamedTuple):
     """What was forecast of a series: the shown issue and where it ends, other models, and past forecasts."""
 
-    issue: dict[str, Any] | None
+    issue: ShownIssue | None
     ends: datetime
-    others: list[dict[str, Any]]
+    others: list[OtherModel]
     withheld: Any
     horizon_s: float | None
     past: list[dict[str, Any]]
@@ -163,30 +209,39 @@ def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: dat
     )
 
 
+def name_levels(levels: Iterable[Row]) -> dict[int, str]:
+    """Names of levels by their number."""
+    return {v["number"]: v["name"] for v in levels}
+
+
 def noise_floor_of(site: Site | None, station: str, quantity: str) -> float:
     """What the instrument cannot tell from nothing; a picture must not blow it up."""
     spec = None if site is None else site.series(station, quantity)
     return 0.0 if spec is None else spec.noise_floor
 
 
-def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:
+def describe_issue(shown: Sequence[Row]) -> ShownIssue | None:
     """The shown forecast: model, reason, and its quantiles by target; None when nothing is shown."""
     if not shown:
         return None
     first, rows = shown[0], sorted(shown, key=lambda row: row["target_at"])
-    names = ("model", "issued_at", "data_until", "data_value", "reason", "baseline", "model_hash", "replaces")
     columns = ("target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50")
-    models = sorted({row["model"] for row in rows})
     return {
-        **{n: first[n] for n in names},
-        "model": ", ".join(models),
+        "model": ", ".join(sorted({row["model"] for row in rows})),
+        "issued_at": first["issued_at"],
+        "data_until": first["data_until"],
+        "data_value": first["data_value"],
+        "reason": first["reason"],
+        "baseline": first["baseline"],
+        "model_hash": first["model_hash"],
+        "replaces": first["replaces"],
         "targets": {n: [row[n] for row in rows] for n in columns},
     }
 
 
-def summarise_others(issues: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarise_others(issues: Sequence[Row]) -> list[OtherModel]:
     """Models whose newest issue is not shown, each with the reason."""
-    found = {
+    found: dict[str, OtherModel] = {
         row["model"]: {"model": row["model"], "reason": row["reason"], "issued_at": row["issued_at"]}
         for row in issues
         if not row["shown"]
@@ -196,9 +251,9 @@ def summarise_others(issues: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def find_thresholds(
-    site: Site | None, station: str, quantity: str, levels: list[dict[str, Any]], readings: Sequence[Reading]
-) -> list[dict[str, Any]]:
-    """Bounds that can be drawn on this curve.
+    site: Site | None, station: str, quantity: str, names: Mapping[int, str], readings: Sequence[Reading]
+) -> list[DrawnBound]:
+    """Bounds that can be drawn on this curve; `names` are those of the levels.
 
     A `level` bound is a horizontal line. A rate or velocity bound is a ray: it starts where its window starts, at the
     value the curve had then, and climbs as fast as the bound; a curve beyond the ray moves faster than the bound. On a
@@ -206,9 +261,8 @@ def find_thresholds(
     """
     if site is None or not readings:
         return []
-    names = {v["number"]: v["name"] for v in levels}
     share = _share_of(site, station, quantity)
-    found = []
+    found: list[DrawnBound] = []
     moves = quantity.startswith("displacement")
     for criterion in site.criteria:
         is_same = criterion.quantity == quantity or (moves and criterion.quantity == "displacement")
@@ -218,7 +272,7 @@ def find_thresholds(
             bound = threshold.bound
             if bound is None:
                 continue
-            row = {
+            row: DrawnBound = {
                 "level": threshold.level,
                 "name": names.get(threshold.level, str(threshold.level)),
                 "kind": criterion.kind.id,
@@ -245,7 +299,7 @@ def _share_of(site: Site, station_id: str, quantity: str) -> float:
     return component_weights(station.azimuth_deg, station.plunge_deg or 0.0)[COMPONENTS.index(quantity)]
 
 
-def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> dict[str, Any] | None:
+def _ray(readings: Sequence[Reading], per_day: float, window_s: float) -> Ray | None:
     last = readings[-1].observed_at
     start_at = last - timedelta(seconds=window_s)
     start = next((r for r in readings if r.observed_at >= start_at and not r.flags), None)

@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from math import fsum
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -18,7 +18,7 @@ from monitor.decision.criteria.cost import ROWS_WARN, count_rows
 from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
 from monitor.domain.decision import DecisionInputs, instant, seconds
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import format_instants, format_iso
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Criterion, Site
@@ -32,7 +32,7 @@ from monitor.store.readings.observations import load_stations
 from monitor.web.context import Context, Range, RequestedRange, Season
 from monitor.web.parts.collect import find_series, read_site
 from monitor.web.parts.columns import COMPUTED
-from monitor.web.parts.headline import list_outcome_tables
+from monitor.web.parts.headline import EvidenceTable, list_outcome_tables
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.charts import load_curve, read_range
 
@@ -66,33 +66,43 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         now_says=says,
         actions=actions,
         has_curve=curves,
-        rain_words=says.get("rain", []),
+        rain_words=says.rain,
         with_day=with_day,
     )
 
 
-def evaluate_now(context: Context, site: Site | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class PresentDecision:
+    """What a decision at this moment would rest on, or why that is not computed."""
+
+    note: str = ""
+    tables: Sequence[EvidenceTable] = ()
+    sentence: str = ""
+    rain: Sequence[Mapping[str, Any]] = ()  # what criteria of rain say
+
+
+def evaluate_now(context: Context, site: Site | None) -> PresentDecision:
     """What a decision at this moment would rest on; nothing is written.
 
     It is computed once in some seconds, however many look. A site whose evaluation reads very much is not asked: the
     page must not compete with the evaluation itself.
     """
     if site is None:
-        return {"note": _UNREADABLE(), "tables": [], "sentence": ""}
+        return PresentDecision(note=_UNREADABLE())
     if count_rows(site) > ROWS_WARN:
-        return {"note": _TOO_MUCH(site=site.id), "tables": [], "sentence": ""}
+        return PresentDecision(note=_TOO_MUCH(site=site.id))
     now = context.clock()
     before = context.dry_runs.get(site.version)
     if before is not None and timedelta(0) <= now - before[0] < KEPT:
-        return before[1]
+        known: PresentDecision = before[1]
+        return known
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
-    says = {
-        "note": "",
-        "tables": list_outcome_tables(decision.evidence),
-        "sentence": decision.evidence["sentence"],
-        "rain": [w for w in decision.evidence["words"] if w["criterion"] in rainy],
-    }
+    says = PresentDecision(
+        tables=list_outcome_tables(decision.evidence),
+        sentence=decision.evidence["sentence"],
+        rain=[w for w in decision.evidence["words"] if w["criterion"] in rainy],
+    )
     context.dry_runs[site.version] = (now, says)
     return says
 
@@ -107,7 +117,7 @@ def get_ribbon(request: Request, site: str, requested: Season) -> dict[str, Any]
             "from": format_iso(low),
             "to": format_iso(high),
             "levels": seen.card.levels,
-            "ribbon": timeline.load_ribbon(seen.c, site, low, high, seen.now),
+            "ribbon": [format_instants(asdict(s)) for s in timeline.load_ribbon(seen.c, site, low, high, seen.now)],
             "stages": timeline.load_stage_ribbon(seen.c, site, low, high),
         }
 
@@ -145,7 +155,28 @@ def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
         return translate_all({"site": site, "station": station, "series": load_season(seen.c, site, station)})
 
 
-def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:
+class MovementBound(TypedDict):
+    """A bound that is drawn beside movement."""
+
+    kind: str
+    criterion: str
+    level: int
+    value: float
+    window_s: float | None
+
+
+class WindowRates(TypedDict):
+    """Velocity (mm/day) over windows of one length, in columns by the newest epoch of each."""
+
+    criterion: str
+    window_s: float
+    at: list[str]
+    rate: list[float]
+    error: list[float]
+    inverse: list[float | None]  # days per mm
+
+
+def find_bounds(site: Site | None, station: str) -> list[MovementBound]:
     """Bounds that can be drawn beside the movement of a station: velocity, acceleration, tangential angle."""
     return [
         {"kind": k.kind.id, "criterion": k.id, "level": t.level, "value": t.over, "window_s": t.window_s}
@@ -169,7 +200,7 @@ def find_rates(
     high: datetime,
     now: datetime,
     points: int = POINTS,
-) -> list[dict[str, Any]]:
+) -> list[WindowRates]:
     """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
 
     Each is stamped at its newest epoch, as the bound reads it, over unflagged readings as known now; steps that the
@@ -186,7 +217,7 @@ def find_rates(
     }
     readings = _load(c, site, station, low, high, max(windows, default=0.0), now)
     return [
-        {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low), points)}
+        measure_rates(readings, criterion, window_s, seconds(low), points)
         for window_s, criterion in sorted(windows.items())
     ]
 
@@ -206,22 +237,26 @@ def _load(
 
 
 def measure_rates(
-    readings: Sequence[Reading], window_s: float, from_s: float, points: int = POINTS
-) -> dict[str, list[Any]]:
-    """Columns `at`, `rate`, `error` and `inverse` (days per mm) at about `points` epochs from an instant on.
+    readings: Sequence[Reading], criterion: str, window_s: float, from_s: float, points: int = POINTS
+) -> WindowRates:
+    """Velocity over the windows that end at about `points` epochs from an instant on.
 
     The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
 
     Args:
         readings: usable ones by rising epoch.
-        window_s: length of the window that ends at each epoch.
-        from_s: first epoch wanted.
-        points: how many epochs.
     """
     times = [seconds(r.observed_at) for r in readings]
     ends = range(bisect_right(times, from_s), len(times))
     every = max(1, len(ends) // points)
-    columns: dict[str, list[Any]] = {"at": [], "rate": [], "error": [], "inverse": []}
+    columns: WindowRates = {
+        "criterion": criterion,
+        "window_s": window_s,
+        "at": [],
+        "rate": [],
+        "error": [],
+        "inverse": [],
+    }
     for last in sorted({*ends[::every], *ends[-1:]}):
         first = bisect_right(times, times[last] - window_s)
         thin = max(1, (last + 1 - first) // EPOCHS)

@@ -43,7 +43,7 @@ def show_outlines(request: Request, site: str) -> HTMLResponse:
         c, card = seen.c, seen.card
         found, total = store.load_outlines(c, site, limit=LISTED), store.count_outlines(c, site)
         waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
-        scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if pages.preview_bounds(one) is not None]
+        scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if one.bounds is not None]
     return render(
         request,
         "outlines.html",
@@ -83,7 +83,7 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
         total = store.count_outlines(c, site, scene_hash)
         footprints = load_reviewed(c, site, scene_hash=scene_hash)
         tiles = store.load_unsure(c, site)
-    bounds, making = pages.picture_bounds(scene), is_making(pages.folder_of(scene))
+    bounds, making = scene.picture_bounds, is_making(scene.folder)
     shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
     return render(
         request,
@@ -243,18 +243,8 @@ def read_collection(content: bytes, kind: str) -> list[Brought]:
     if named != "null" and not any(name in named for name in LONLAT):
         raise RefusedError(_OTHER_SYSTEM())
     features = document.get("features") if isinstance(document, dict) else None
-    found: list[Brought] = []
-    for number, one in enumerate(features if isinstance(features, list) else [document], 1):
-        geometry = one.get("geometry", one) if isinstance(one, dict) else None
-        facts = one.get("properties") if isinstance(one, dict) else None
-        facts = facts if isinstance(facts, dict) else {}
-        form = geometry.get("type") if isinstance(geometry, dict) else None
-        parts = geometry.get("coordinates") if isinstance(geometry, dict) else None
-        if form not in {"Polygon", "MultiPolygon"} or not isinstance(parts, list):
-            raise RefusedError(_NO_POLYGON(n=Figure(number, "d")))
-        own, note = facts.get("kind", kind), str(facts.get("note") or "").encode("utf-8", "replace").decode()
-        every = parts if form == "MultiPolygon" else [parts]
-        found += [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, note) for rings in every]
+    listed = enumerate(features if isinstance(features, list) else [document], 1)
+    found = [brought for number, one in listed for brought in _read_feature(number, one, kind)]
     if not found:
         raise RefusedError(_NONE())
     if len(found) > MOST_FEATURES:
@@ -263,6 +253,19 @@ def read_collection(content: bytes, kind: str) -> list[Brought]:
     if corners > MOST_CORNERS:
         raise RefusedError(_LONG(n=Figure(corners, "d"), most=Figure(MOST_CORNERS, "d")))
     return found
+
+
+def _read_feature(number: int, feature: Any, kind: str) -> list[Brought]:
+    """The polygons of one feature or geometry."""
+    one = feature if isinstance(feature, dict) else {}
+    geometry, facts = one.get("geometry", one), one.get("properties")
+    geometry, facts = (part if isinstance(part, dict) else {} for part in (geometry, facts))
+    form, parts = geometry.get("type"), geometry.get("coordinates")
+    if form not in {"Polygon", "MultiPolygon"} or not isinstance(parts, list):
+        raise RefusedError(_NO_POLYGON(n=Figure(number, "d")))
+    own, note = facts.get("kind", kind), str(facts.get("note") or "").encode("utf-8", "replace").decode()
+    every = parts if form == "MultiPolygon" else [parts]
+    return [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, note) for rings in every]
 
 
 def _has_ring(rings: Any) -> bool:

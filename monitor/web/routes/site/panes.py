@@ -1,10 +1,10 @@
 """The linked chart of a site: one curve with all that stands beside it on one time axis, or one of each station."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
@@ -63,7 +63,7 @@ def get_panes(
         levels, declared = _open(c, site)
         series = load_series(c, site)
         parts = charts.find_parts(c, site, series, station, quantity)
-        now = context.clock()
+        now, names = context.clock(), charts.name_levels(levels)
         low, high = _find_range(c, [s.id for s, _ in parts], now, requested)
         points, total, readings = load_points(c, parts, low, high, now, max_points)
         if total > len(readings):
@@ -91,7 +91,7 @@ def get_panes(
             "noise_floor": charts.noise_floor_of(declared, station, quantity),
             **translate_all(
                 {
-                    "thresholds": charts.find_thresholds(declared, station, quantity, levels, readings),
+                    "thresholds": charts.find_thresholds(declared, station, quantity, names, readings),
                     "forecast": _shorten_issue(ahead.issue),
                     "others": ahead.others,
                     "withheld": ahead.withheld,
@@ -107,7 +107,7 @@ def get_panes(
                 "detector": [scores[k]["detector"] for k in kept],
                 "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
             },
-            "velocity": _find_velocity(c, declared, series, station, low, high, levels, now, is_long=total > RATED),
+            "velocity": _find_velocity(c, declared, series, station, (low, high), names, now, is_long=total > RATED),
             "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(context, c, site, station, low, high, ahead.ends, levels),
         }
@@ -189,33 +189,60 @@ def _find_starts(
     return found
 
 
+class VelocityBound(TypedDict):
+    """A bound of velocity, mm/day."""
+
+    level: int
+    value: float
+    window_s: float | None
+    name: str
+
+
+class VelocityCurve(TypedDict):
+    """Velocity over windows of one length, mm/day; of stages the length is None."""
+
+    window_s: float | None
+    at: Any  # folded instants
+    rate: list[float | None]
+
+
+class VelocityPane(TypedDict):
+    """The pane of velocity below a curve."""
+
+    bounds: list[VelocityBound]
+    rates: list[VelocityCurve]
+
+
 def _find_velocity(
     c: Connection,
     site: Site | None,
     series: Sequence[SeriesRow],
     station: str,
-    low: datetime,
-    high: datetime,
-    levels: list[dict[str, Any]],
+    span: tuple[datetime, datetime],
+    names: Mapping[int, str],
     now: datetime,
     *,
     is_long: bool,
-) -> dict[str, Any]:
+) -> VelocityPane:
     """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
-    names = {v["number"]: v["name"] for v in levels}
-    bounds = [
-        {**{n: b[n] for n in ("level", "value", "window_s")}, "name": names.get(b["level"], str(b["level"]))}
+    bounds: list[VelocityBound] = [
+        {
+            "level": b["level"],
+            "value": b["value"],
+            "window_s": b["window_s"],
+            "name": names.get(b["level"], str(b["level"])),
+        }
         for b in find_bounds(site, station)
         if b["kind"] == "velocity"
     ]
-    found = [] if is_long else find_rates(c, site, station, low, high, now, RATES)
-    rates = [
+    found = [] if is_long else find_rates(c, site, station, *span, now, RATES)
+    rates: list[VelocityCurve] = [
         {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
         for r in found
         if r["at"]
     ]
     if not rates:
-        judged = timeline.load_velocities(c, [s.id for s in series if s.station == station], low, high)
+        judged = timeline.load_velocities(c, [s.id for s in series if s.station == station], *span)
         rows = max(judged.values(), key=len, default=[])
         kept = pick([value for _, value in rows], PANE_POINTS)
         if rows:
@@ -324,7 +351,7 @@ def _load_foot(
     }
 
 
-def _shorten_issue(issue: dict[str, Any] | None) -> dict[str, Any] | None:
+def _shorten_issue(issue: charts.ShownIssue | None) -> dict[str, Any] | None:
     if issue is None:
         return None
     targets = issue["targets"]

@@ -40,24 +40,24 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
     with read_site(request, site) as seen:
         c = seen.c
         scene = find_scene(c, site, scene_hash)
-        others = [s for s in pages.load_read_scenes(c, site, OFFERED) if s["scene_hash"] != scene_hash]
+        others = [s for s in pages.load_read_scenes(c, site, OFFERED) if s.scene_hash != scene_hash]
         lines, total = _load_lines(c, site, scene)
         mark_unproven(c, site, lines, seen.now)
-    others.sort(key=lambda s: (s["acquired_at"], s["scene_hash"]), reverse=True)
-    chosen = next((s for s in others if s["scene_hash"] == before), None) or choose_before(scene, others)
-    metadata = read_metadata(pages.folder_of(scene)) or {}
+    others.sort(key=lambda s: (s.taken_at, s.scene_hash), reverse=True)
+    chosen = next((s for s in others if s.scene_hash == before), None) or choose_before(scene, others)
+    metadata = read_metadata(scene.folder) or {}
     return render(
         request,
         "scene.html",
         card=seen.card,
         scene=scene,
-        run=scene["run"] or {},
+        run=scene.run or {},
         others=others,
         before=chosen,
         lines=[describe_line(line, scene) for line in lines[:LISTED]],
         total=total,
-        making=[s["scene_hash"] for s in (scene, chosen) if s and is_making(pages.folder_of(s))],
-        pictured=[s["scene_hash"] for s in (scene, chosen) if s and pages.find_preview(s)],
+        making=[s.scene_hash for s in (scene, chosen) if s and is_making(s.folder)],
+        pictured=[s.scene_hash for s in (scene, chosen) if s and s.preview],
         no_tiles=str(metadata.get("error", ""))[:300],
     )
 
@@ -78,7 +78,7 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonRespo
     return GeoJsonResponse(make_collection(features, of=total))
 
 
-def find_scene(c: Connection, site: str, scene_hash: str) -> dict[str, Any]:
+def find_scene(c: Connection, site: str, scene_hash: str) -> pages.SceneCard:
     """A scene of an active site that was read.
 
     Raises:
@@ -89,10 +89,10 @@ def find_scene(c: Connection, site: str, scene_hash: str) -> dict[str, Any]:
     raise NotFoundError(NO_READ_SCENE(site=site, name=scene_hash[:12]))
 
 
-def choose_before(scene: Mapping[str, Any], others: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def choose_before(scene: pages.SceneCard, others: Sequence[pages.SceneCard]) -> pages.SceneCard | None:
     """The last image before a scene that covers some of its ground, else the first one after it; None without one."""
-    near = [s for s in others if _overlap(pages.preview_bounds(dict(scene)), pages.preview_bounds(s))]
-    earlier = [s for s in near if s["acquired_at"] < scene["acquired_at"]]
+    near = [s for s in others if _overlap(scene.bounds, s.bounds)]
+    earlier = [s for s in near if s.taken_at < scene.taken_at]
     return earlier[0] if earlier else near[-1] if near else None
 
 
@@ -103,10 +103,10 @@ def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str, Any]:
+def describe_line(line: Mapping[str, Any], scene: pages.SceneCard) -> dict[str, Any]:
     """A landslide as a scene sees it: its age then, and whether the scene shows it."""
-    taken, first = scene["acquired_at"], line["first_seen_at"]
-    confirmed = line["scene_hash"] == scene["scene_hash"]
+    taken, first = scene.taken_at, line["first_seen_at"]
+    confirmed = line["scene_hash"] == scene.scene_hash
     age = next((name for name, most in AGES if taken - first <= most), "older")
     return dict(format_instants(line)) | {
         "confirmed": confirmed,
@@ -116,9 +116,9 @@ def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str
     }
 
 
-def _load_lines(c: Connection, site: str, scene: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
-    model_hash = (scene["run"] or {}).get("model_hash")
-    return load_lines(c, site, scene["scene_hash"], scene["acquired_at"], model_hash, pages.preview_bounds(scene))
+def _load_lines(c: Connection, site: str, scene: pages.SceneCard) -> tuple[list[dict[str, Any]], int]:
+    model_hash = (scene.run or {}).get("model_hash")
+    return load_lines(c, site, scene.scene_hash, scene.taken_at, model_hash, scene.bounds)
 
 
 AT_ONCE: Final = 12  # tiles that are being read; whoever comes then waits a moment, and holds a thread no longer

@@ -21,14 +21,11 @@ UNMEASURED: dict[str, str] = {}
 
 @pytest.fixture(scope="module")
 def listed():
-    return {
-        row["id"] if row["kind"] != "check of readings" else f"check {row['id']}": row
-        for row in catalogue.list_models()
-    }
+    return {row.id if row.kind != "check of readings" else f"check {row.id}": row for row in catalogue.list_models()}
 
 
 def test_every_model_is_listed_with_paper_and_size(listed):
-    kinds = {row["kind"] for row in listed.values()}
+    kinds = {row.kind for row in listed.values()}
     assert kinds == {
         "simple forecast",
         "network",
@@ -42,18 +39,18 @@ def test_every_model_is_listed_with_paper_and_size(listed):
     assert {name.removeprefix("check ") for name in listed} >= set(list_served())
     for name in NETWORKS:
         row = listed[name]
-        assert row["paper"], name
-        assert row["parameters"] > 1000
-        assert (row["reads_drivers"], row["served"]) == (name in READS_DRIVERS, name in SERVED)
-    assert listed["graph-gru"]["reads_graph"]
-    assert not listed["gru"]["reads_graph"]
+        assert row.paper, name
+        assert row.parameters > 1000
+        assert (row.reads_drivers, row.served) == (name in READS_DRIVERS, name in SERVED)
+    assert listed["graph-gru"].reads_graph
+    assert not listed["gru"].reads_graph
 
 
 def test_the_reference_page_names_every_network_with_its_weights(listed):
     page = dict(WEIGHTS.findall(REFERENCE.read_text()))
     assert set(page) == set(NETWORKS)
     assert {name: int(count.replace(",", "")) for name, count in page.items()} == {
-        name: listed[name]["parameters"] for name in NETWORKS
+        name: listed[name].parameters for name in NETWORKS
     }
 
 
@@ -64,40 +61,39 @@ def keep(monkeypatch, **figures):
 
 def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
     row = listed["lld"]
-    assert {s["record"] for s in row["scores"]} == {"forecast.json"}
-    assert all(s["mae_mm"] > s["auto_mae_mm"] for s in row["scores"])
-    assert row["reasons_for"] is None
-    assert listed["auto"]["reasons_for"] == "what every other forecast is compared with"
+    assert {s["record"] for s in row.scores} == {"forecast.json"}
+    assert all(s["mae_mm"] > s["auto_mae_mm"] for s in row.scores)
+    assert row.reasons_for is None
+    assert listed["auto"].reasons_for == "what every other forecast is compared with"
     old, new = {"seeds": 1, "measured_at": "2026-01-01"}, {"seeds": 1, "measured_at": "2026-02-02"}
     table = {"auto 7d": new | {"mae": 1.0}, "gru 7d": old | {"mae": 1.2}, "gru-gated 7d": old | {"mae": 0.9}}
     table |= {"lstm 7d": new | {"mae": 1.2}, "lstm-gated 7d": new | {"mae": 0.9}}
     keep(monkeypatch, forecast={"SK": table})
     told = {name: catalogue._argue(catalogue._score(name)) for name in ("gru", "lstm", "tcn")}
-    assert told["gru"]["reasons_for"] is None, "behind the gate stood auto as it was on another day"
-    assert told["gru"]["reasons_against"] == "SK 7d: 20.0% above auto"
-    assert told["lstm"]["reasons_for"] == "SK 7d: 10.0% below auto, behind the gate"
-    assert told["tcn"] == {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
+    assert told["gru"].reasons_for is None, "behind the gate stood auto as it was on another day"
+    assert told["gru"].reasons_against == "SK 7d: 20.0% above auto"
+    assert told["lstm"].reasons_for == "SK 7d: 10.0% below auto, behind the gate"
+    assert told["tcn"] == catalogue.ModelScores()
     keep(monkeypatch)
-    assert catalogue._score_failure() == {}
-    nothing = {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
+    assert catalogue._score_failure() == catalogue.ModelScores()
     for found in (catalogue._score_short(), catalogue._score_parts("emd"), catalogue._score_looks("stages")):
-        assert catalogue._sum_up_arguments(found) == nothing
+        assert catalogue.sum_up_arguments(found) == catalogue.ModelScores()
 
 
 def test_every_model_has_a_figure_or_a_reason(listed):
-    assert {name for name, row in listed.items() if row["scores"] is None} <= UNMEASURED.keys()
+    assert {name for name, row in listed.items() if row.scores is None} <= UNMEASURED.keys()
 
 
 def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monkeypatch):
     parts = listed["ceemdan"]
-    assert "bazimen 30d: RMSE 89.4 mm with its parts" in parts["reasons_against"]
+    assert "bazimen 30d: RMSE 89.4 mm with its parts" in parts.reasons_against
     table = {"records": 14, "served": 0.5, "ratio to auto": {"tuned": [1.1, 14], "served": [0.9, 14]}}
     keep(monkeypatch, **{"forecast-short": {"reported": {"40 rows": table}}})
-    told = catalogue._sum_up_arguments(catalogue._score_short())
-    assert told["reasons_against"] == "40 rows of 14 records: 10.0% above auto, shown in 50%"
+    told = catalogue.sum_up_arguments(catalogue._score_short())
+    assert told.reasons_against == "40 rows of 14 records: 10.0% above auto, shown in 50%"
     short = listed["pretrained-lstm"]
-    assert short["reasons_for"] is None
-    assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short["reasons_against"]
+    assert short.reasons_for is None
+    assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short.reasons_against
     keep(
         monkeypatch,
         stages={
@@ -106,9 +102,9 @@ def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monke
             "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
         },
     )
-    told = catalogue._sum_up_arguments(catalogue._score_looks("tangential-angle"))
-    assert told["reasons_for"] == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
-    assert told["reasons_against"] == "outang, which did not fail: 10.0% of 2,000 looks at 85 degrees or more"
+    told = catalogue.sum_up_arguments(catalogue._score_looks("tangential-angle"))
+    assert told.reasons_for == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
+    assert told.reasons_against == "outang, which did not fail: 10.0% of 2,000 looks at 85 degrees or more"
 
 
 def test_the_list_needs_no_database(capsys, monkeypatch, tmp_path, listed):
@@ -116,7 +112,7 @@ def test_the_list_needs_no_database(capsys, monkeypatch, tmp_path, listed):
     monkeypatch.setattr(catalogue, "list_models", lambda: list(listed.values()))
     assert run_verb(["forecast", "models", "--all", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert [json.loads(line)["id"] for line in out.splitlines()] == [row["id"] for row in listed.values()]
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [row.id for row in listed.values()]
     assert err.startswith("no trained models: ")
     assert run_verb(["forecast", "models"]) == 1
     assert run_verb(["forecast", "models", "--all"]) == 0

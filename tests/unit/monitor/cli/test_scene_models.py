@@ -90,7 +90,7 @@ def test_what_reasons_for_a_network_follows_from_the_record(carried, cpu_s, said
     content = {"measured_at": "2026-11-22", "machine": "here", "figures": {"width": 0.125}}
     content["figures"]["bijie"] = {"maps": maps, "carried": carried}
     told = models._make_row("new", "segmenter", "A paper", (1, 2), [], {"imagery": content})
-    assert (told["reasons_for"], told["reasons_against"]) == (said, against)
+    assert (told.reasons_for, told.reasons_against) == (said, against)
 
 
 def test_without_records_all_is_not_measured(capsys, monkeypatch):

@@ -22,7 +22,7 @@ def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
     context = Context(None, None, lambda: clock[0], "1")
     for seconds, count in ((0, 1), (4, 1), (5, 2)):
         clock[0] = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-        assert movement.evaluate_now(context, sites[0])["sentence"] == "green"
+        assert movement.evaluate_now(context, sites[0]).sentence == "green"
         assert len(asked) == count
     movement.evaluate_now(context, sites[1])
     assert [version for version, _ in asked] == ["one", "one", "two"], "each version of the file is asked for itself"

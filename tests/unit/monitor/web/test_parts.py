@@ -19,7 +19,7 @@ from monitor.web.context import RequestedRange
 from monitor.web.parts import templating
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
-from monitor.web.parts.headline import find_sentence, read_evidence
+from monitor.web.parts.headline import EvidenceTable, find_sentence, read_evidence
 from monitor.web.parts.templating import format_number, level_class, render_part, render_text
 from monitor.web.parts.zones import HEIGHT, WIDTH, draw
 from monitor.web.routes.site.charts import read_range
@@ -73,18 +73,18 @@ def station(name, lon, lat, **more):
 @given(st.lists(st.tuples(st.floats(-170, 170), st.floats(-80, 80)), min_size=1, max_size=12, unique=True))
 def test_every_station_lies_inside_the_sketch(places):
     found = draw([station(f"G{k}", *place) for k, place in enumerate(places)], [], None)
-    assert all(0 <= s["x"] <= WIDTH and 0 <= s["y"] <= HEIGHT for s in found["stations"])
-    assert 0 < found["scale"]["length"] <= WIDTH / 3
+    assert all(0 <= s.x <= WIDTH and 0 <= s.y <= HEIGHT for s in found.stations)
+    assert 0 < found.scale.length <= WIDTH / 3
 
 
 def test_arrow_points_downslope_and_labels_keep_apart():
     found = draw(
         [station("A", 8.9, 46.2), station("B", 8.9001, 46.2), station("C", 8.9, 46.21, on_slope=False)], [], None
     )
-    first, second, control = found["stations"]
-    assert first["arrow"][1] > first["y"]  # azimuth 180 is south, which is down on the page
-    assert control["arrow"] is None
-    assert (first["label_x"], first["label_y"]) != (second["label_x"], second["label_y"])
+    first, second, control = found.stations
+    assert first.arrow[1] > first.y  # azimuth 180 is south, which is down on the page
+    assert control.arrow is None
+    assert (first.label_x, first.label_y) != (second.label_x, second.label_y)
 
 
 def test_no_place_no_sketch():
@@ -107,7 +107,7 @@ def test_a_footprint_far_away_does_not_shrink_the_slope():
         "distance_m": 7e4,
     }
     found = draw([station("A", 8.9, 46.2), station("B", 8.902, 46.2)], [far], None)
-    assert found["stations"][1]["x"] - found["stations"][0]["x"] > WIDTH / 2
+    assert found.stations[1].x - found.stations[0].x > WIDTH / 2
 
 
 def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
@@ -139,11 +139,11 @@ def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
         },
     }
     tables = read_evidence(frozen)
-    assert [t["name"] for t in tables] == ["Votes", "What each rule said", "Readings of G1.displacement_east"]
-    assert tables[0]["rows"][0][:3] == ["velocity · G1", 1, Term("counted")]
-    assert (len(tables[2]["rows"]), tables[2]["left"]) == (40, 10)
+    assert [t.name for t in tables] == ["Votes", "What each rule said", "Readings of G1.displacement_east"]
+    assert tables[0].rows[0][:3] == ["velocity · G1", 1, Term("counted")]
+    assert (len(tables[2].rows), tables[2].left) == (40, 10)
     assert find_sentence(frozen) == "yellow: G1 moves"
-    assert read_evidence({"a": 1, "b": [{"c": 2}], "d": {"e": [[1, 2]]}, "f": []})[1]["rows"] == [[2]]
+    assert read_evidence({"a": 1, "b": [{"c": 2}], "d": {"e": [[1, 2]]}, "f": []})[1].rows == [[2]]
     assert read_evidence({}) == []
 
 
@@ -155,7 +155,7 @@ def test_decision_evidence_is_arranged_and_other_evidence_is_walked():
 )
 def test_any_evidence_can_be_shown(value):
     for table in read_evidence({"x": value}):
-        assert all(isinstance(row, list) for row in table["rows"])
+        assert all(isinstance(row, list) for row in table.rows)
 
 
 @pytest.mark.parametrize(
@@ -281,3 +281,9 @@ def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
         "own": {"site": "lake", "reason": text},
     }
     assert ResponseRedactor().cover_service(row) is row
+    table = EvidenceTable("Votes", (text,), [[text, 1]])
+    assert veil.cover_service({"site": "status", "tables": [table]})["tables"] == [
+        EvidenceTable("Votes", [covered], [[covered, 1]])
+    ]
+    page = EvidenceTable("Votes", (), [[{"site": "status", "reason": text}]])
+    assert veil.cover_service(page).rows == [[{"site": "status", "reason": covered}]], "also within a record"
