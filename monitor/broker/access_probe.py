@@ -39,8 +39,6 @@ def try_foreign(own: Access, door: Access, password: str, sites: Sequence[str], 
         own: the service's own way in.
         door: where instruments come in.
         password: of the login that is there for this test.
-        sites: whose readings it tries to forge.
-        client_id: of the service.
     """
     return _try(own, replace(door, username=DOCTOR, password=password), sites, client_id)
 

@@ -53,13 +53,7 @@ def format_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous
     two doors: instruments come by the port and bear the name of their login as client id, so that none takes the
     session of another; the service comes by a socket in its folder, which no other account can open. Logins and access
     lists are common to both: with `per_listener_settings`, Mosquitto from 2.0.12 on drops all that comes for a client
-    that is away.
-
-    Args:
-        folder: of the broker.
-        port: for instruments.
-        host: a loopback address.
-        anonymous: let instruments in without a login; their client ids are then their own choice.
+    that is away. With `anonymous` instruments come in without a login, and their client ids are their own choice.
     """
     user = f"user {getpass.getuser()}\n" if os.name == "posix" and os.geteuid() == 0 else ""
     home = folder.resolve()
@@ -214,11 +208,9 @@ class ManagedBroker(_BrokerProcess):
     """Mosquitto with a durable configuration, in a folder that holds configuration, logins, sessions, messages and log.
 
     Args:
-        folder: where all of that lies; nobody else may read it.
+        folder: nobody else may read it.
         port: of the instruments' door.
-        host: a loopback address.
-        anonymous: True lets instruments in without a login.
-        find_sites: the sites as their files are at this moment.
+        anonymous: lets instruments in without a login.
     """
 
     durable = True

@@ -12,19 +12,14 @@ LIVE, BACKFILL, REST = "live", "backfill", "rest"
 
 @dataclass(frozen=True, slots=True)
 class BrokerSession:
-    """One session at the broker.
+    """One session at the broker."""
 
-    Args:
-        name: live, backfill or rest.
-        client_id: under which the broker keeps it.
-        filters: topics that are subscribed.
-        undated: those of `filters` whose readings count from their reception, so that none may have waited.
-    """
-
-    name: str
-    client_id: str
-    filters: tuple[str, ...]
+    name: str  # live, backfill or rest
+    client_id: str  # under which the broker keeps it
+    filters: tuple[str, ...]  # topics that are subscribed
+    # those of `filters` whose readings count from their reception, so that none may have waited
     undated: frozenset[str] = frozenset()
+    leaves_out: tuple[str, ...] = ()  # sites whose messages are not read
 
     @property
     def is_kept(self) -> bool:
@@ -34,18 +29,12 @@ class BrokerSession:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process of ingest takes.
+    """What one process of ingest takes."""
 
-    Args:
-        client_id: of the session for live data; the others add a word to it.
-        number: of the process, from 1; 0 is the core itself, which takes all.
-        sites: those it stores; None: every one, and what no site file names.
-        others: sites of the other processes; the first process also takes what no site file names.
-    """
-
-    client_id: str
-    number: int = 0
-    sites: frozenset[str] | None = None
+    client_id: str  # of the session for live data; the others add a word to it
+    number: int = 0  # of the process, from 1; 0 is the core itself, which takes all
+    sites: frozenset[str] | None = None  # those it stores; None: every one, and what no site file names
+    # sites of the other processes; the first process also takes what no site file names
     others: frozenset[str] = frozenset()
 
     @property

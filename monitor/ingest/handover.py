@@ -18,13 +18,12 @@ from typing import Any, Final
 
 from monitor.broker.access import Access, find_access
 from monitor.broker.probe import connected
-from monitor.domain.alert import AlertChange
 from monitor.domain.site import Site
 from monitor.ingest.division import BACKFILL, LIVE, BrokerSession, Division, Share, count_stations, find_kept
 from monitor.ingest.message import ROOT, BrokerMessage
 from monitor.ingest.mqtt import MqttSession
 from monitor.ingest.pipeline import Clock
-from monitor.ingest.service import SESSION_STAMP, Ingest
+from monitor.ingest.service import SESSION_STAMP, Ingest, IngestContext
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
@@ -71,11 +70,11 @@ def _format_mark(mark: str, name: str) -> str:
 class SessionDrain(Ingest):
     """Ingest of a pair of sessions that end: stores what they hold up to a mark, whatever site it is of."""
 
-    def __init__(self, mark: str, *args: Any, **named: Any) -> None:
+    def __init__(self, mark: str, context: IngestContext, share: Share) -> None:
         self._mark = mark
         self._seen: set[str] = set()
         self._handed = 0
-        super().__init__(*args, **named)
+        super().__init__(context, share)
 
     def _listen(self) -> tuple[BrokerSession, ...]:
         """The mark alone: the other subscriptions are those that the broker keeps."""
@@ -98,48 +97,27 @@ class SessionDrain(Ingest):
 
 
 class DivisionHandover:
-    """The way from the division that was to another one; `run` returns when the new sessions have all.
+    """The way from the division that was to another one; `run` returns when the new sessions have all."""
 
-    Args:
-        service_config: as `Ingest` takes it.
-        sites: by id.
-        division: the new one.
-        on_stored: as `Ingest` takes it.
-        on_alarm: as `Ingest` takes it.
-        clock: the wall clock.
-        hold: as `Ingest` takes it.
-    """
-
-    def __init__(
-        self,
-        db: Database,
-        service_config: Any,
-        sites: Mapping[str, Site],
-        division: Division,
-        on_stored: Callable[[frozenset[str]], None],
-        on_alarm: Callable[[AlertChange], None],
-        clock: Clock,
-        hold: Callable[[], str] = str,
-    ) -> None:
-        self._db, self._config, self._sites, self._clock = db, service_config, sites, clock
-        self._division = division
-        self._rest = (on_stored, on_alarm, clock, hold)
-        self._access = find_access(service_config.broker)
+    def __init__(self, context: IngestContext, division: Division) -> None:
+        self._context, self._division = context, division
+        self._db, self._clock = context.db, context.clock
+        self._access = find_access(context.config.broker)
         self.leaving: SessionDrain | None = None  # what is being emptied
         self.joining: MqttSession | None = None  # what is being subscribed
-        self.progress_at = clock()  # it goes round, also while it waits for a broker
+        self.progress_at = self._clock()  # it goes round, also while it waits for a broker
 
     def run(self, stop: threading.Event) -> bool:
         """Hand over; False when told to stop before it was done."""
         new = self._division.shares()
         found = self._db.run_read(find_stamp, STAMP)
-        first = find_kept(Division(self._config.broker.client_id).shares())  # before the first division
+        first = find_kept(Division(self._context.config.broker.client_id).shares())  # before the first division
         before = {} if found is None else found[1]
         known = {*before.get("sessions", first), *find_kept(new)}
         with self._db.write() as c:
             stamp(c, STAMP, {"processes": 0, **before, "sessions": sorted(known)}, self._clock())
         for share in new:
-            for one in share.listen(self._sites):
+            for one in share.listen(self._context.sites):
                 if one.is_kept and not self._subscribe(one, stop):
                     return False
         ends = f"-{BACKFILL}"
@@ -171,9 +149,7 @@ class DivisionHandover:
         """Store what a pair of sessions holds, then end them; the sessions are forgotten before they end."""
         log.info("what the broker holds for %s is stored first", client_id)
         mark = uuid.uuid4().hex
-        leaving = self.leaving = SessionDrain(
-            mark, self._db, self._config, self._sites, *self._rest, share=Share(client_id)
-        )
+        leaving = self.leaving = SessionDrain(mark, self._context, Share(client_id))
         leaving.start()
         try:
             while not all(leaving.status()["connected"].values()):

@@ -4,7 +4,7 @@ import logging
 import struct
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -69,9 +69,8 @@ class MqttSession:
         clock: Callable[[], datetime],
         keeps: Callable[[str], bool] = lambda _: True,
         may_connect: Callable[[], bool] = lambda: True,
-        leaves_out: Collection[str] = (),
     ) -> None:
-        self._is_kept, self._leaves_out = one.is_kept, leaves_out  # sites
+        self._is_kept, self._leaves_out = one.is_kept, one.leaves_out
         self.name = one.name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions

@@ -1,7 +1,7 @@
 """From messages to rows: decode, then what a batch says in one transaction; the unreadable may wait for its own."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
@@ -286,7 +286,6 @@ class Pipeline:
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
         asks = {decoded.request[0]: decoded.request for _, decoded in pairs if decoded.request is not None}
-        notified: set[str] = set()
         with self.database.write(urgent=True) as connection:
             observations = self._flag(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
@@ -295,15 +294,9 @@ class Pipeline:
             if not readings_first:
                 unkept = add_rejected(connection, [rejected for _, rejected in refused], self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
-            for message, decoded in pairs:
-                if decoded.report is not None and add_report(
-                    connection, decoded.report, message.received_at, actor=Actor(MQTT, "program"), credential=MQTT
-                ):
-                    notified.add(decoded.report.site)
-                if decoded.event is not None and add_event(
-                    connection, decoded.event, message.received_at, decoded.event_by, via=MQTT
-                ):
-                    notified.add(decoded.event.site)
+            notified = frozenset(
+                site for message, decoded in pairs for site in _add_notices(connection, message, decoded)
+            )
             save_links(connection, links)
             opened = self.references.save(connection, now)
             request_references(connection, opened, gather_recipients(self.sites.values()), now)
@@ -422,6 +415,19 @@ class Pipeline:
                 self._ids.clear()
                 raise
         raise AssertionError
+
+
+def _add_notices(connection: Connection, message: BrokerMessage, decoded: DecodedMessage) -> Iterator[str]:
+    """Store the report or event of a message; its site, where that is a new one."""
+    actor = Actor(MQTT, "program")
+    if decoded.report is not None and add_report(
+        connection, decoded.report, message.received_at, actor=actor, credential=MQTT
+    ):
+        yield decoded.report.site
+    if decoded.event is not None and add_event(
+        connection, decoded.event, message.received_at, decoded.event_by, via=MQTT
+    ):
+        yield decoded.event.site
 
 
 def _refuse(code: str, reason: str) -> Decoder:

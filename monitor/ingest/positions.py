@@ -60,11 +60,7 @@ def gps_to_utc(at: datetime) -> datetime:
 def find_enu_mm(origin: Origin, latitude: float, longitude: float, height_m: float) -> Vector:
     """Displacement towards east, north and up of a place, mm.
 
-    Args:
-        origin: what it counts from, with a place on the earth.
-        latitude: degrees, WGS84.
-        longitude: degrees.
-        height_m: above the ellipsoid.
+    Degrees are of WGS84, heights above the ellipsoid.
 
     >>> here = Origin(datetime(2026, 1, 1, tzinfo=UTC), (46.0, 9.0, 1000.0))
     >>> [round(v, 3) + 0.0 for v in find_enu_mm(here, 46.0, 9.0, 1000.5)]

@@ -3,7 +3,7 @@
 import json
 import re
 from bisect import bisect_left, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf, sqrt
@@ -150,6 +150,19 @@ def flag(
     return tuple(name for name, holds in flags if holds)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingDetails:
+    """What is stated beside a value."""
+
+    sigma: float | None = None  # one standard deviation, in the unit of the value
+    solution: str | None = None
+    extra: str | None = None  # canonical JSON of what belongs to the epoch
+    digit: float | None = None  # one step of the last digit, of a value that came as text
+
+
+NO_DETAILS: Final = ReadingDetails()
+
+
 def observe(
     site: str,
     station: str,
@@ -157,19 +170,16 @@ def observe(
     value: float,
     observed_at: datetime,
     received_at: datetime,
-    sigma: float | None = None,
-    solution: str | None = None,
-    extra: str | None = None,
-    digit: float | None = None,
+    details: ReadingDetails = NO_DETAILS,
 ) -> Observation:
     """Make the record of one value given in the field's unit.
 
     A stated error is never smaller than that of rounding to the last digit, where the value came as text.
     """
-    canonical = field.to_canonical(value)
-    spread = None if sigma is None else field.spread_to_canonical(sigma)
-    if digit is not None:
-        step = abs(field.spread_to_canonical(digit))
+    canonical, extra = field.to_canonical(value), details.extra
+    spread = None if details.sigma is None else field.spread_to_canonical(details.sigma)
+    if details.digit is not None:
+        step = abs(field.spread_to_canonical(details.digit))
         spread = None if spread is None else max(spread, error_of_step(step))
         if step > field.coarse:
             extra = canonical_json({**(json.loads(extra) if extra else {}), DIGIT: [step]})
@@ -185,12 +195,9 @@ def observe(
         received_at,
         canonical,
         spread,
-        solution,
+        details.solution,
         flag(field, canonical, observed_at, received_at, value),
-        None,
-        None,
-        None,
-        extra,
+        extra=extra,
     )
 
 
@@ -230,11 +237,8 @@ def flag_fills(
     suspects = [n for n, o in enumerate(observations) if is_suspect(o)]
     if not suspects:
         return observations
-    out, dated = list(observations), dict[Key, list[Dated]]()
-    wanted = {_key(observations[n]) for n in suspects}
-    for item in observations:
-        if (key := _key(item)) in wanted and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
-            insort(dated.setdefault(key, []), (item.observed_at, item.value))
+    out = list(observations)
+    dated = _group_explained(observations, {_key(observations[n]) for n in suspects})
     stored: set[Key] = set()
     for n in sorted(suspects, key=lambda n: observations[n].observed_at):
         item, key = observations[n], _key(observations[n])
@@ -245,19 +249,30 @@ def flag_fills(
             for one in _load(c, key, item.observed_at):
                 if one[0] not in there:
                     insort(series, one)
-        place = bisect_left(series, item.observed_at, key=itemgetter(0))
-        before = [value for _, value in series[max(0, place - READ) : place]]
-        after = [value for at, value in series[place : place + READ] if at != item.observed_at]
-        found = None
-        if item.solution != _CORRECTED and not is_sure:
-            found = classify_number(
-                item.value, before, after, is_end=AT_STOP in item.flags and item.quantity != _COUNTED
-            )
+        found = None if item.solution == _CORRECTED or is_sure else _classify(item, series)
         kept = tuple(flag for flag in item.flags if flag not in SUSPECT)
         out[n] = replace(item, flags=kept if found is None else (*kept, found))
         if found != FILL and _EXPLAINED.issuperset(out[n].flags):
             insort(series, (item.observed_at, item.value))
     return out
+
+
+def _group_explained(observations: Iterable[Observation], keys: Container[Key]) -> dict[Key, list[Dated]]:
+    """The readings of these series that are no suspects themselves, by time."""
+    dated: dict[Key, list[Dated]] = {}
+    for item in observations:
+        if (key := _key(item)) in keys and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
+            insort(dated.setdefault(key, []), (item.observed_at, item.value))
+    return dated
+
+
+def _classify(item: Observation, series: Sequence[Dated]) -> str | None:
+    """What a suspect is beside the readings before and after it; None: a reading."""
+    place = bisect_left(series, item.observed_at, key=itemgetter(0))
+    before = [value for _, value in series[max(0, place - READ) : place]]
+    after = [value for at, value in series[place : place + READ] if at != item.observed_at]
+    is_end = AT_STOP in item.flags and item.quantity != _COUNTED
+    return classify_number(item.value, before, after, is_end=is_end)
 
 
 def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:

@@ -65,9 +65,7 @@ _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
 def join_frames(one: str, other: str) -> str | None:
     """A frame with the parts that either says; None where they say one of them otherwise.
 
-    Args:
-        one: name and place of a frame, then parts such as `heights geodetic`, each behind `; `.
-        other: likewise.
+    A frame is its name and place, then parts such as `heights geodetic`, each behind `; `.
 
     >>> join_frames("WGS84 46 9 800", "wgs-84 46 9 800; heights geodetic")
     'WGS84 46 9 800; heights geodetic'

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -72,38 +72,36 @@ class _StoredBatch:
         return sum(len(rejected.payload) for _, rejected in self.refusals.waiting)
 
 
+@dataclass(frozen=True, slots=True)
+class IngestContext:
+    """What ingest works with, in this process or in several."""
+
+    db: Database  # this writer goes before others of the process
+    config: Any  # of the service; `.broker` is read, and `.limits` where it has some
+    sites: Mapping[str, Site]  # by id
+    on_stored: Callable[[frozenset[str]], None]  # called after each commit with the sites that have news; must be quick
+    # writes an alarm of ingest itself and returns when it is committed, or raises StoreBusyError; called from the
+    # writer's thread, outside of any transaction
+    on_alarm: Callable[[AlertChange], None]
+    clock: Clock  # the wall clock
+    hold: Callable[[], str] = str  # why no readings may be stored now; empty: they may. They wait with the broker
+
+
 class Ingest:
     """Messages of the broker into rows.
 
     Args:
-        db: the database; this writer goes before others of the process.
-        service_config: what `monitor.config.service.load_service` gave; its `.broker` is read, and its `.limits` where
-            it has some.
-        sites: by id.
-        on_stored: called after each commit with the sites that have news; must be quick.
-        on_alarm: writes an alarm of ingest itself and returns when it is committed, or raises StoreBusyError; called
-            from the writer's thread, outside of any transaction.
-        clock: the wall clock.
-        hold: why no readings may be stored now, empty where they may; they wait with the broker meanwhile.
+        context: what it works with.
         share: what is taken here, where several processes divide the sites; None: all.
     """
 
-    def __init__(
-        self,
-        db: Database,
-        service_config: Any,
-        sites: Mapping[str, Site],
-        on_stored: Callable[[frozenset[str]], None],
-        on_alarm: Callable[[AlertChange], None],
-        clock: Clock,
-        hold: Callable[[], str] = str,
-        share: Share | None = None,
-    ) -> None:
-        self._hold = hold
-        self._db, self._clock = db, clock
-        self._on_stored, self._on_alarm = on_stored, on_alarm
-        self._share = share = share or Share(service_config.broker.client_id)
-        self._pipeline = Pipeline(db, sites, clock, getattr(service_config, "limits", None), share.takes)
+    def __init__(self, context: IngestContext, share: Share | None = None) -> None:
+        self._hold = context.hold
+        self._db, self._clock = context.db, context.clock
+        self._on_stored, self._on_alarm = context.on_stored, context.on_alarm
+        self._share = share = share or Share(context.config.broker.client_id)
+        limits = getattr(context.config, "limits", None)
+        self._pipeline = Pipeline(context.db, context.sites, context.clock, limits, share.takes)
         self._inbox = Inbox()
         self._stop = threading.Event()
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
@@ -115,11 +113,11 @@ class Ingest:
         ] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
         self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
         self._stumbles = 0  # running
-        access = find_access(service_config.broker)
+        access = find_access(context.config.broker)
         self._sessions = {one.name: self._make_session(one, access) for one in self._listen()}
         self._live = self._sessions[LIVE]
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
-        self._stamp = clock()
+        self._stamp = self._clock()
         self._request_at = time.monotonic()  # at start for what was never asked
         self._full_at = self._expects_until = time.monotonic()
         self._busy_since: datetime | None = None
@@ -131,16 +129,10 @@ class Ingest:
         return self._share.listen(self._pipeline.sites)
 
     def _make_session(self, one: BrokerSession, access: Access) -> MqttSession:
-        return MqttSession(
-            one,
-            access,
-            self._receive_rest if one.name == REST else self._receive,
-            self._connected,
-            self._clock,
-            self._keeps,
-            self._db.holds,
-            () if one.is_kept else tuple(self._pipeline.sites),
-        )
+        receive = self._receive_rest if one.name == REST else self._receive
+        if not one.is_kept:
+            one = replace(one, leaves_out=tuple(self._pipeline.sites))
+        return MqttSession(one, access, receive, self._connected, self._clock, self._keeps, self._db.holds)
 
     def _receive(self, message: BrokerMessage) -> None:
         self._inbox.put(message)

@@ -21,11 +21,7 @@ _PREFIX: Final = ROOT.encode()
 
 
 class BufferedSocket:
-    """A connected socket that is read in large pieces, as paho uses one.
-
-    Args:
-        wrapped: the socket.
-    """
+    """A connected socket that is read in large pieces, as paho uses one."""
 
     def __init__(self, wrapped: Any) -> None:
         self._wrapped = wrapped
@@ -62,12 +58,7 @@ class BufferedSocket:
 
 
 class FilteredSocket(BufferedSocket):
-    """The same without the messages of QoS 0 of some sites.
-
-    Args:
-        wrapped: the socket.
-        sites: ids that are left out.
-    """
+    """The same without the messages of QoS 0 of some sites."""
 
     def __init__(self, wrapped: Any, sites: Collection[str]) -> None:
         super().__init__(wrapped)

@@ -25,7 +25,7 @@ from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import open_readings
-from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.reading import FileImport, FileResult
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.clock import ReplaySchedule, choose_coalesce_s, choose_tick_s, play
@@ -282,7 +282,7 @@ def open_files(
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         results = tuple(
-            read_file(
+            FileImport(
                 f,
                 pipeline,
                 site,
@@ -291,7 +291,7 @@ def open_files(
                 accept_units=accept_units,
                 accept_times=accept_times,
                 open_lines=None if form is None else partial(open_readings(form), f, options),
-            )
+            ).run()
             for f in list_files(path)
         )
         if not any(r.stored for r in results):

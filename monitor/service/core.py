@@ -28,6 +28,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
+from monitor.ingest.service import IngestContext
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
@@ -255,14 +256,17 @@ class Core:
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
         self.ingest = self._insist(
             lambda: open_ingest(
-                self.db,
-                self.config,
-                self.sites,
-                self._on_stored,
+                IngestContext(
+                    self.db,
+                    self.config,
+                    self.sites,
+                    self._on_stored,
+                    self.alarms.write,
+                    self.clock,
+                    self.reserve.hold,
+                ),
                 self.alarms,
                 self._wake_dispatcher,
-                self.clock,
-                self.reserve.hold,
                 self.turn,
             )
         )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 
@@ -33,11 +33,18 @@ from monitor.domain.topics import ROOT
 from monitor.errors import JobError, PayloadError, SlopewardError, StoreBusyError
 from monitor.extras import describe_missing, is_installed
 from monitor.health import HOW_TO_INSTALL
-from monitor.simulate.publish import OutgoingMessage, Publisher, play, sample_to_message
+from monitor.simulate.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
 from monitor.simulate.scene import DRAW, DrawSceneRequest
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
-from monitor.simulate.worth import NETWORKS, assess_detectors, assess_forecasters, print_worth
+from monitor.simulate.worth import (
+    NETWORKS,
+    DetectorWorth,
+    ForecasterWorth,
+    assess_detectors,
+    assess_forecasters,
+    print_worth,
+)
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
@@ -95,9 +102,37 @@ class DemoInstallation:
         return str(self.folder / "slopeward.toml")
 
 
+class DeliveredCount(TypedDict):
+    """Notifications by what became of them."""
+
+    delivered: int
+    failed: int
+
+
+class DemoCount(TypedDict):
+    """What is in the database of a demonstration."""
+
+    observations: int
+    forecasts: dict[str, int]
+    footprints: int
+    scenes: int
+    forecasters: dict[str, ForecasterWorth]
+    anomaly_scores: int
+    anomalies: dict[str, DetectorWorth]
+    alerts: int
+    top_level: int
+    notifications: DeliveredCount
+    rejected: int
+    degraded: bool
+    trouble: list[str]
+    missing: str
+    page_url: str
+    seconds: NotRequired[float]
+
+
 def run_demo(
     *, once: bool, folder: Path | None, seed: int, print_line: PrintLine, clock: Callable[[], datetime]
-) -> dict[str, Any]:
+) -> DemoCount:
     """Show everything on a simulated slope; with `once` it ends by itself, else when the person ends it.
 
     Returns:
@@ -128,7 +163,7 @@ def run_demo(
 
 def run_measured(
     data: Path, *, once: bool, folder: Path | None, print_line: PrintLine, clock: Callable[[], datetime]
-) -> dict[str, Any]:
+) -> DemoCount:
     """Play measured series, moved in time so that they end now, and whatever scenes lie beside them.
 
     Args:
@@ -159,8 +194,7 @@ def run_measured(
             play(
                 rows_to_messages(moved, site_id),
                 publisher,
-                now - live,
-                live.total_seconds() / PLAY_S,
+                PlayPace(now - live, live.total_seconds() / PLAY_S),
                 clock=clock,
                 stop=stage.stop,
                 on_history=lambda n: print_line(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
@@ -251,7 +285,7 @@ def free_port(wish: int = 0) -> int:
         return int(probe.getsockname()[1])
 
 
-def count(stage: DemoInstallation) -> dict[str, Any]:
+def count(stage: DemoInstallation) -> DemoCount:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
         rows, sent = count_rows(c), count_notifications(c)
@@ -278,18 +312,19 @@ def count(stage: DemoInstallation) -> dict[str, Any]:
         }
 
 
-def is_complete(counted: dict[str, Any]) -> bool:
+def is_complete(counted: DemoCount) -> bool:
     """True when a newcomer has seen everything there is to see: every kind of network among it."""
     return has_played(counted) and not counted["missing"]
 
 
-def has_played(counted: dict[str, Any]) -> bool:
+def has_played(counted: DemoCount) -> bool:
     """True when all acts have been seen that can be played with what is installed."""
-    seen = counted["observations"] and counted["forecasters"]
     if not counted["missing"]:
         networks = all(name in counted["forecasters"] for name in NETWORKS)
-        seen = seen and networks and counted["footprints"] and "ae" in counted["anomalies"]
-    return bool(seen and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0)
+        if not (networks and counted["footprints"] and "ae" in counted["anomalies"]):
+            return False
+    seen = bool(counted["observations"] and counted["forecasters"])
+    return seen and counted["notifications"]["delivered"] > 0 and counted["top_level"] > 0
 
 
 def wait_until(
@@ -339,11 +374,9 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
         play(
             map(sample_to_message, model.samples()),
             publisher,
-            now - LIVE,
-            speed,
+            PlayPace(now - LIVE, speed, follow),
             clock=lambda: datetime.now(UTC),
             stop=stage.stop,
-            follow=follow,
             on_history=after_history,
             on_present=at_present,
         )
@@ -475,7 +508,7 @@ def _wait_for_rows(stage: DemoInstallation, rows: int) -> None:
     wait_until(poll, PATIENCE_S, stage)
 
 
-def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[dict[str, Any]], Any], patience_s: float) -> bool:
+def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any], patience_s: float) -> bool:
     """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
 
     def poll() -> tuple[bool, Any]:
@@ -487,7 +520,7 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[dict[str, Any]], 
     return wait_until(poll, patience_s, stage, 1.0)
 
 
-def _print_summary(stage: DemoInstallation, counted: dict[str, Any], print_line: PrintLine, *, keeps: bool) -> None:
+def _print_summary(stage: DemoInstallation, counted: DemoCount, print_line: PrintLine, *, keeps: bool) -> None:
     """Say what ran beside each other, and where to look."""
     print_line(
         f"done in {counted['seconds']:.0f} s: level {counted['top_level']} was reached, "

@@ -26,10 +26,6 @@ class Publisher:
     One thread publishes. The network thread only notes what was acknowledged; `settle` matches it with the keys.
 
     Args:
-        url: mqtt:// or mqtts://.
-        username: empty for none.
-        password: with the user name.
-        ca_file: of a broker with a private certificate authority.
         in_flight: messages that may wait for their acknowledgement.
         on_acknowledged: called in the publishing thread with each key.
     """
@@ -150,48 +146,50 @@ def sample_to_message(sample: SimulatedMessage) -> OutgoingMessage:
     return OutgoingMessage(sample.at, f"{ROOT}/{SITE_ID}/{sample.station}/obs", text, key)
 
 
+@dataclass(frozen=True, slots=True)
+class PlayPace:
+    """Up to when messages are sent at once, and how fast the later ones."""
+
+    live_from: datetime
+    speed: float  # simulated seconds per second
+    follow: bool = False  # go on at the pace of the clock from the present until the messages end
+
+
 def play(
     messages: Iterable[OutgoingMessage],
     publisher: Publisher,
-    live_from: datetime,
-    speed: float,
+    pace: PlayPace,
     *,
     clock: Callable[[], datetime],
     stop: threading.Event,
-    follow: bool = False,
     on_history: Callable[[int], None] | None = None,
     on_present: Callable[[], None] | None = None,
 ) -> PublishedCount:
-    """Publish what happened before `live_from` as fast as the broker takes it, then the rest in time.
-
-    Nothing is ever stamped in the future: the fast part ends at the present, and goes on at the pace of the clock when
-    `follow` is set.
+    """Publish messages in time order; nothing is ever stamped in the future.
 
     Args:
         messages: in time order.
         publisher: connected.
-        live_from: where the fast forward begins.
-        speed: simulated seconds per second from there on.
+        pace: how fast.
         clock: the present, aware UTC.
         stop: ends the play at once.
-        follow: go on in real time until the model ends.
         on_history: called with the number of messages once all of the history is acknowledged.
         on_present: called once, when the present is reached.
     """
     rest = iter(messages)
-    history, first = _publish_history(rest, publisher, live_from, stop)
+    history, first = _publish_history(rest, publisher, pace.live_from, stop)
     publisher.wait(120.0)
     if on_history is not None:
         on_history(history)
     live, until = 0, None
     began = time.monotonic()
     for sample in chain(first, rest):
-        due = began + (sample.at - live_from).total_seconds() / speed
+        due = began + (sample.at - pace.live_from).total_seconds() / pace.speed
         if sample.at > clock() and on_present is not None:
             publisher.wait(60.0)
             on_present()
             on_present = None
-        if sample.at > clock() and not follow:
+        if sample.at > clock() and not pace.follow:
             break
         while not stop.is_set() and (time.monotonic() < due or sample.at > clock()):
             publisher.settle()

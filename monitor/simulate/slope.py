@@ -22,20 +22,13 @@ FaultKind = Literal["spike", "rezero", "stuck", "dropout", "clock_jump", "common
 
 @dataclass(frozen=True, slots=True)
 class InstrumentFault:
-    """One fault of one instrument, or of one reference station.
+    """One fault of one instrument, or of one reference station."""
 
-    Attributes:
-        kind: what goes wrong.
-        target: station id; the id of a reference station for ``common_shift``.
-        from_at: first instant it is seen, aware UTC.
-        to_at: first instant it is seen no more; ``rezero`` and ``common_shift`` may last to the end.
-        size: mm for GNSS and the sensor's own unit elsewhere; seconds for ``clock_jump``; unused by the others.
-    """
-
-    kind: FaultKind
-    target: str
-    from_at: datetime
-    to_at: datetime
+    kind: FaultKind  # what goes wrong
+    target: str  # station id; the id of a reference station for ``common_shift``
+    from_at: datetime  # first instant it is seen, aware UTC
+    to_at: datetime  # first instant it is seen no more; ``rezero`` and ``common_shift`` may last to the end
+    # mm for GNSS and the sensor's own unit elsewhere; seconds for ``clock_jump``; unused by the others
     size: float = 0.0
 
     def __post_init__(self) -> None:

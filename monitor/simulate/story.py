@@ -162,9 +162,7 @@ SERIES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 def write_stations(model: SlopeModel, max_silence: str | None = None) -> str:
     """The part of a site file of interfaces, section 3, that says of this slope: place, levels, stations.
 
-    Args:
-        model: the slope.
-        max_silence: of each series; else six of its steps.
+    `max_silence` of each series is six of its steps where none is given.
     """
     silence = max_silence or write_duration(6 * model.step)
     body = "".join(_write_station(one, model.step, silence, model.creep_mm_per_day) for one in model.stations)
@@ -213,9 +211,7 @@ DOWNSLOPE: Final = (("east", -0.37), ("north", -0.80), ("up", -0.47))  # towards
 def write_readings(path: Path, now: datetime) -> int:
     """Write the neutral long table of the four stations that `slopeward sites init` declares; returns its rows.
 
-    Args:
-        path: the CSV to write.
-        now: the present, aware UTC; the newest reading is of the full hour before.
+    The newest reading is of the full hour before `now`.
     """
     noise, newest = random.Random(1), now.replace(minute=0, second=0, microsecond=0)
     rows: list[tuple[str, str, str, str, float | str]] = []

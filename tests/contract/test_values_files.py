@@ -9,7 +9,7 @@ from monitor.domain.instruments.no_value import FILL
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_readings
-from monitor.ingest.files.reading import read_file
+from monitor.ingest.files.reading import FileImport
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import open_empty
 from tests.data.payloads import files as f
@@ -39,7 +39,7 @@ def gate(tmp_path):
         said = ImportOptions(mapping, station="G1" if "--station" in told.options else None, origins=origins)
         with open_empty(site) as db:
             pipeline = Pipeline(db, {site.id: site}, lambda: NOW)
-            result = read_file(
+            result = FileImport(
                 path,
                 pipeline,
                 site,
@@ -47,7 +47,7 @@ def gate(tmp_path):
                 mapping=mapping,
                 accept_units=True,
                 open_lines=lambda: open_readings(name)(path, said),
-            )
+            ).run()
             with db.read() as c:
                 stored = c.exec_driver_sql(
                     "SELECT s.station || '.' || s.quantity, o.value_raw, o.sigma, o.flags, o.observed_at "

@@ -18,7 +18,7 @@ from monitor.domain.alert import AlertChange
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.notify.dispatcher import Dispatcher
 from monitor.store.database.engine import Database
 
@@ -100,7 +100,7 @@ class Player:
         config = ServiceConfig.model_validate(
             {"broker": {"mode": "external", "url": self.broker_url, "client_id": self.client_id}},
         )
-        self.ingest = Ingest(self.db, config, self.sites, lambda _: None, self.alarms.append, self.clock)
+        self.ingest = Ingest(IngestContext(self.db, config, self.sites, lambda _: None, self.alarms.append, self.clock))
         self.ingest.start()
         self._publisher = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"{self.client_id}-pub", protocol=mqtt.MQTTv5)
         host, port = self.broker_url.removeprefix("mqtt://").split(":")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 from monitor.domain.site import Level, SeriesSpec, Site, Station
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 
 STATIONS = tuple(f"G{i}" for i in range(1, 9))
@@ -53,12 +53,14 @@ def main():
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, lambda *_: stop.set())
     ingest = Ingest(
-        Database(url),
-        SimpleNamespace(broker=broker),
-        sites,
-        lambda _: None,
-        lambda change: say({"alarm": change.key}),
-        lambda: datetime.now(UTC),
+        IngestContext(
+            Database(url),
+            SimpleNamespace(broker=broker),
+            sites,
+            lambda _: None,
+            lambda change: say({"alarm": change.key}),
+            lambda: datetime.now(UTC),
+        )
     )
     ingest.start()
     while not stop.wait(0.05 if "--quiet" not in sys.argv else 1.0):

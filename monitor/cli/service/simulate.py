@@ -48,7 +48,7 @@ def simulate(
     With --site-file it only writes the site file that fits (load it first, then simulate with the same options); with
     --readings only the readings that the tutorial ingests.
     """
-    from monitor.simulate.publish import Publisher, play, sample_to_message
+    from monitor.simulate.publish import PlayPace, Publisher, play, sample_to_message
     from monitor.simulate.story import plan_story, write_story_site
 
     now = datetime.now(UTC)
@@ -79,11 +79,9 @@ def simulate(
         played = play(
             map(sample_to_message, model.samples()),
             publisher,
-            now - part,
-            speed,
+            PlayPace(now - part, speed, follow),
             clock=lambda: datetime.now(UTC),
             stop=stop,
-            follow=follow,
             on_history=lambda n: typer.echo(f"{n} messages of history acknowledged", err=True),
         )
         print(

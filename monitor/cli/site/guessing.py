@@ -4,8 +4,9 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from monitor.ingest.files.tables import list_files
 from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.questions import FileQuestion, Interview
+from monitor.ingest.guess.questions import KEYS, FileQuestion, Interview
 from monitor.ingest.guess.raw_table import SHEET, read_raw_table
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import MotionRecord
@@ -38,6 +39,52 @@ from monitor.ingest.sources.plan import add_places
 
 if TYPE_CHECKING:
     from monitor.replay.scorecard import Scorecard
+
+
+Levels = tuple[site_file.LevelBounds, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Bounds that a person gives, by quantity."""
+
+    given: dict[str, Levels]
+    read: Callable[[str, str], Levels]
+
+    def list_all(self) -> list[site_file.LevelBounds]:
+        return [one for several in self.given.values() for one in several]
+
+    def list_open(self, sensors: Sequence[SensorGuess]) -> list[SensorGuess]:
+        """The sensors of quantities that have none."""
+        return [s for s in sensors if s.quantity not in self.given]
+
+    def prompt(self, unjudged: site_file.UnusedQuantities | None) -> bool:
+        """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
+        if not _is_attended():
+            return False
+        before = len(self.given)
+        for quantity in () if unjudged is None else unjudged.quantities:
+            text = (
+                f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(site_file.LEVELS)}; "
+                "empty: not yet"
+            )
+            while typed := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
+                try:
+                    self.given[quantity] = self.read(quantity, typed)
+                    break
+                except ConfigError as error:
+                    print_note(str(error))
+        return len(self.given) > before
+
+
+@dataclass(frozen=True, slots=True)
+class _SiteDraft:
+    """The site of a record, the sensors it gains, the files that were written, and the commands that place them."""
+
+    site: Site
+    added: Sequence[SensorGuess] = ()
+    written: tuple[Path, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 def guess_file(
@@ -68,15 +115,11 @@ def guess_file(
         ConfigError: the file is no table that is recognised, or something else stands where it would be written.
     """
     answers = _read_answers("--answer", "zone=Europe/Rome", given)
-    setter = partial(
-        site_file.read_bounds,
-        author=by or name_helper().name,
-        reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}",
-    )
-    set_bounds = {q: setter(q, text) for q, text in _read_answers("--bound", "tilt_x=5", bounds).items()}
+    for key in answers:
+        _check_key(key)
+    set_bounds = _read_bounds(bounds, by)
     known = _known_sites()
     site = None if site_id is None else known.get(site_id)
-    asks = sys.stdin.isatty() and not options().as_json
     each = _understand_all(path, site, answers, is_new=site is None and not dry_run)
     found = _merge(each, answers)
     if dry_run:
@@ -84,7 +127,37 @@ def guess_file(
         if options().as_json:
             print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
         return
-    here = out or Path()
+    written, readings = _write_mappings(each, out or Path())
+    draft = _draft(path, site, site_id, out, found, answers, set_bounds)
+    draft = replace(draft, written=(*written, *draft.written))
+    is_weak = _describe_draft(path, found, draft, set_bounds)
+    if not path.is_dir():  # of a folder the past is played once all of it is stored
+        if not site_file.find_absent(draft.site, found.sensors):
+            _show_past(path, (found.form, add_places(found.options, draft.site)), draft.site, accepts=accepts)
+        _score_forecasts(path, found)
+    has_criteria = bool(draft.site.criteria)
+    todo = "look at the bounds in the site file: those that you did not give are examples"
+    print_note(
+        f"next: {todo if has_criteria else 'write the bounds'}; then store the readings, and look back and ahead:"
+    )
+    for command in (*draft.commands, *_list_next(readings, draft.site.id, is_weak=is_weak)):
+        print_note(f"  {command}")
+
+
+def _is_attended() -> bool:
+    """Whether a person is at the keyboard, who can be asked."""
+    return sys.stdin.isatty() and not options().as_json
+
+
+def _read_bounds(given: Sequence[str], by: str | None) -> _Bounds:
+    """The bounds of `--bound`, each with who sets it and why."""
+    reason = f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
+    read = partial(site_file.read_bounds, author=by or name_helper().name, reason=reason)
+    return _Bounds({q: read(q, text) for q, text in _read_answers("--bound", "tilt_x=5", given).items()}, read)
+
+
+def _write_mappings(each: Sequence[tuple[Path, TableGuess]], here: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The mappings that were written, and how each file is read again."""
     written: list[Path] = []
     readings: list[tuple[Path, str]] = []
     for one, understood in each:
@@ -92,64 +165,86 @@ def guess_file(
         if understood.mapping is not None:
             written.append(_write(here / f"{one.stem}.mapping.toml", format_mapping(understood.mapping, one.name)))
             readings[-1] = one, f"--mapping {_quote(written[-1])}"
-    before = []
-    added: Sequence[SensorGuess] = ()
-    folder = _sites_folder()
+    return written, readings
+
+
+def _draft(
+    path: Path,
+    site: Site | None,
+    site_id: str | None,
+    out: Path | None,
+    found: TableGuess,
+    answers: Mapping[str, str],
+    bounds: _Bounds,
+) -> _SiteDraft:
+    """The site of a record: a new one, one of this command that gets bounds, or one that gets what it lacks."""
+    here, folder = out or Path(), _sites_folder()
     name = site_id or site_file.name_site(path.resolve().stem)
-    is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
+    is_renewed = bool(bounds.given) and _is_own(folder, name, found, answers)
     if site is None or is_renewed:
-        place = site_file.find_place(found.known, answers)
-        fresh = partial(site_file.write_site, name, place, found.zone, found.sensors, known=found.known)
-        site = parse_site(fresh(_join(set_bounds)), name)
-        added = found.sensors
-        if asks and _prompt_bounds(site_file.describe_unused(site, added), set_bounds, setter):
-            site = parse_site(fresh(_join(set_bounds)), name)
-        body = fresh(_join(set_bounds))
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
-        in_place = is_renewed or (folder is not None and (bool(site_id) or (out is None and not folder.is_dir())))
-        target = (folder if in_place and folder else here) / f"{name}.toml"
-        if is_renewed:
-            target.unlink()  # as this command wrote it, but without these bounds
-        written.append(_write(target, body))
-        if not in_place and folder is not None:
-            before = [] if folder.is_dir() else [f"mkdir -p {_quote(folder)}"]
-            before.append(f"mv {_quote(written[-1])} {_quote(folder)}/")
-    elif absent := site_file.find_absent(site, found.sensors):
-        added = absent
-        if asks:
-            _prompt_bounds(
-                site_file.describe_unused(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter
-            )
-        more = site_file.format_additions(site, absent, _join(set_bounds), found.known)
-        written.append(_write(here / f"{path.resolve().stem}.stations.toml", "\n" + more))
-        many = len({s.station for s in absent})
-        print_note(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
-        before = [f"cat {_quote(written[-1])} >> {_quote((folder or Path()) / f'{site.id}.toml')}"]
-        site = parse_site(f"{site.source}\n{more}", site.id)
-    elif set_bounds:
+        in_place = is_renewed or bool(site_id) or (out is None and folder is not None and not folder.is_dir())
+        if folder is None or in_place:
+            return _draft_site((folder or here) / f"{name}.toml", found, answers, bounds, is_renewed=is_renewed)
+        draft = _draft_site(here / f"{name}.toml", found, answers, bounds)
+        return replace(draft, commands=_list_moves(draft.written[0], folder))
+    if absent := site_file.find_absent(site, found.sensors):
+        file = here / f"{path.resolve().stem}.stations.toml"
+        return _draft_additions(site, absent, found.known, bounds, file)
+    if bounds.given:
         raise ConfigError(f"{site.id} names all stations of {path}: its bounds are changed in its own file")
+    return _SiteDraft(site)
+
+
+def _draft_site(
+    target: Path, found: TableGuess, answers: Mapping[str, str], bounds: _Bounds, *, is_renewed: bool = False
+) -> _SiteDraft:
+    """Write the file of a new site; `is_renewed`: this command has written it before, without these bounds."""
+    name = target.stem
+    place = site_file.find_place(found.known, answers)
+    write = partial(site_file.write_site, name, place, found.zone, found.sensors, known=found.known)
+    site = parse_site(write(bounds.list_all()), name)
+    if bounds.prompt(site_file.describe_unused(site, found.sensors)):
+        site = parse_site(write(bounds.list_all()), name)
+    body = write(bounds.list_all())
+    if is_renewed:
+        target.unlink()
+    return _SiteDraft(site, found.sensors, (_write(target, body),))
+
+
+def _list_moves(file: Path, folder: Path) -> tuple[str, ...]:
+    """The commands that put a site file among the others."""
+    move = f"mv {_quote(file)} {_quote(folder)}/"
+    return (move,) if folder.is_dir() else (f"mkdir -p {_quote(folder)}", move)
+
+
+def _draft_additions(
+    site: Site, absent: Sequence[SensorGuess], known: ImportOptions, bounds: _Bounds, file: Path
+) -> _SiteDraft:
+    """Write what a site lacks into a file of its own."""
+    bounds.prompt(site_file.describe_unused(site, bounds.list_open(absent)))
+    more = site_file.format_additions(site, absent, bounds.list_all(), known)
+    written = _write(file, "\n" + more)
+    many = len({s.station for s in absent})
+    print_note(f"{site.id} does not name {many} of the stations: {written} goes to the end of its file")
+    command = f"cat {_quote(written)} >> {_quote((_sites_folder() or Path()) / f'{site.id}.toml')}"
+    return _SiteDraft(parse_site(f"{site.source}\n{more}", site.id), absent, (written,), (command,))
+
+
+def _describe_draft(path: Path, found: TableGuess, draft: _SiteDraft, bounds: _Bounds) -> bool:
+    """Print what was written and what nothing judges yet; whether `check` refuses the site until something does."""
     if options().as_json:
         print_json(
             {
                 "file": str(path),
                 "facts": dict(found.facts),
-                "written": [str(w) for w in written],
+                "written": [str(w) for w in draft.written],
                 "sensors": [asdict(sensor) for sensor in found.sensors],
             }
         )
-    for file in written:
+    for file in draft.written:
         print_note(f"{file} written")
-    is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
-    if not path.is_dir():  # of a folder the past is played once all of it is stored
-        if not site_file.find_absent(site, found.sensors):
-            _show_past(path, (found.form, add_places(found.options, site)), site, accepts=accepts)
-        _score_forecasts(path, found)
-    todo = "look at the bounds in the site file: those that you did not give are examples"
-    print_note(
-        f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:"
-    )
-    for command in (*before, *_list_next(readings, site.id, is_weak=is_weak)):
-        print_note(f"  {command}")
+    return _explain_unjudged(draft.site, bounds.list_open(draft.added), (draft.written or (path,))[-1])
 
 
 def _understand_all(
@@ -288,30 +383,6 @@ def _is_own(folder: Path | None, name: str, found: TableGuess, answers: Mapping[
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
-def _join(bounds: Mapping[str, tuple[site_file.LevelBounds, ...]]) -> list[site_file.LevelBounds]:
-    return [one for several in bounds.values() for one in several]
-
-
-def _prompt_bounds(
-    unjudged: site_file.UnusedQuantities | None,
-    bounds: dict[str, tuple[site_file.LevelBounds, ...]],
-    read: Callable[[str, str], tuple[site_file.LevelBounds, ...]],
-) -> bool:
-    """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
-    before = len(bounds)
-    for quantity in () if unjudged is None else unjudged.quantities:
-        text = (
-            f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(site_file.LEVELS)}; empty: not yet"
-        )
-        while typed := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
-            try:
-                bounds[quantity] = read(quantity, typed)
-                break
-            except ConfigError as error:
-                print_note(str(error))
-    return len(bounds) > before
-
-
 def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, str]:
     answers = {}
     for text in given:
@@ -320,6 +391,14 @@ def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, 
             raise typer.BadParameter(f"{option}: expected KEY=VALUE such as {example}, got {text!r}")
         answers[key.strip()] = value.strip()
     return answers
+
+
+def _check_key(key: str) -> None:
+    """Refuse a `KEY` or `FILE/KEY` that no question has."""
+    if {key.partition(":")[0].rpartition("/")[2], key.rpartition("/")[2].partition(":")[0]}.isdisjoint(KEYS):
+        near = get_close_matches(key.rpartition("/")[2].partition(":")[0], KEYS, 1)
+        meant = f"; did you mean {near[0]}?" if near else f": there are {', '.join(KEYS)}"
+        raise typer.BadParameter(f"--answer: no question is about {key!r}{meant}")
 
 
 def _prompt_until_known(understand: Callable[[], TableGuess], answers: dict[str, str]) -> TableGuess:

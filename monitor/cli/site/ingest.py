@@ -27,7 +27,7 @@ from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
-from monitor.ingest.files.reading import FileResult, read_file, record_file, record_units, renew_known_flags
+from monitor.ingest.files.reading import FileImport, FileResult, record_file, record_units, renew_known_flags
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_walled
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
@@ -47,6 +47,18 @@ class AcceptedDoubts(NamedTuple):
 
     units: bool
     times: bool
+
+
+class _Target(NamedTuple):
+    """What files go into, and what a person says of them."""
+
+    site: Site | None  # where rows without a site column belong
+    pipeline: Pipeline
+    database: Database | None  # None: a dry run
+    stated: ImportOptions
+    accepted: AcceptedDoubts
+    by: str | None  # whom `--by` names
+    who: Actor | None  # who said beforehand that units and times are right
 
 
 @app.command()
@@ -189,24 +201,18 @@ def _read(
         files = list_files(path, list_suffixes(named, given))
         sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
-        stated = add_places(stated, place)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
         who = prove(database, by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
-        grids = _read_grids(files, named, given, stated, stack) if len(files) > 1 else {}
+        target = _Target(place, pipeline, database, add_places(stated, place), accepted, by, who)
+        grids = _read_grids(files, named, given, target.stated, stack) if len(files) > 1 else {}
         for file in files:
             try:
                 form = choose_for(file, named, given)
-                points = READERS[form].content is Content.POINTS
-                has_points |= points
-                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, stated) as walled:
-                    if points:
-                        result = _read_points(file, place, form, stated, database, walled)
-                    else:
-                        result = _read_table(
-                            file, pipeline, place, form, stated, database, who, walled, accepted=accepted, by=by
-                        )
+                has_points |= READERS[form].content is Content.POINTS
+                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, target.stated) as walled:
+                    result = _read_file(file, form, walled, target)
             except ConfigError as error:
                 if len(files) == 1:
                     raise
@@ -220,6 +226,11 @@ def _read(
             _show_result(result, dry_run=dry_run)
         if len(results) > 1 and not session.options().as_json:
             print(_total(results))
+    _conclude(results, unread=unread, has_points=has_points, dry_run=dry_run)
+
+
+def _conclude(results: Sequence[FileResult], *, unread: int, has_points: bool, dry_run: bool) -> None:
+    """Say where refused rows are; exit 4 where nothing was valid, 3 where rows or files could not be read."""
     valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
     reason = next((r.first_reason for r in results if r.first_reason), "")
     session.require_any(valid, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
@@ -285,78 +296,49 @@ def _behind_walls(file: Path, form: str, stated: ImportOptions) -> Iterator[Conv
         yield opened
 
 
-def _read_points(
-    file: Path,
-    site: Site | None,
-    form: str,
-    stated: ImportOptions,
-    database: Database | None,
-    walled: ConvertedFile | None,
-) -> FileResult:
-    """One file of points into a site; raises what `read_points` raises."""
-    if site is None:
+def _read_file(file: Path, form: str, walled: ConvertedFile | None, target: _Target) -> FileResult:
+    """One file of points or readings; `walled`: what a worker read of it, where its form needs that."""
+    if READERS[form].content is not Content.POINTS:
+        return _read_table(file, form, walled, target)
+    if target.site is None:
         raise NotFoundError("points belong to a site: give --site")
-    opened = open_points(form)(file, stated, _now()) if walled is None else walled.points(_now())
-    return read_points(PointsFile(file, site, _now, database), opened, on_progress=_show_progress)
+    opened = open_points(form)(file, target.stated, _now()) if walled is None else walled.points(_now())
+    return read_points(PointsFile(file, target.site, _now, target.database), opened, on_progress=_show_progress)
 
 
-def _read_table(
-    file: Path,
-    pipeline: Pipeline,
-    place: Site | None,
-    form: str,
-    stated: ImportOptions,
-    database: Database | None,
-    who: Actor | None,
-    walled: ConvertedFile | None,
-    *,
-    accepted: AcceptedDoubts,
-    by: str | None,
-) -> FileResult:
+def _read_table(file: Path, form: str, walled: ConvertedFile | None, target: _Target) -> FileResult:
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
-
-    Args:
-        file: the table.
-        pipeline: the gate.
-        place: where rows without a site column belong.
-        form: its reader.
-        stated: what the command line says of it.
-        database: None: a dry run.
-        who: who said beforehand that they are right.
-        walled: what a worker read of it, where its form needs that.
-        accepted: what was said to be right beforehand.
-        by: whom `--by` names.
 
     Raises:
         UnitDoubtError: nobody says that they are right.
         RefusedError: who says it does not prove to be that person.
     """
+    database, who = target.database, target.who
 
     def read(right: AcceptedDoubts) -> FileResult:
-        return read_file(
+        return FileImport(
             file,
-            pipeline,
-            place,
+            target.pipeline,
+            target.site,
             _now,
-            form=form,
-            mapping=stated.mapping,
+            mapping=target.stated.mapping,
             dry_run=database is None,
             accept_units=right.units,
             accept_times=right.times,
             on_progress=_show_progress,
             by=name_helper().name,
-            open_lines=partial(open_readings(form), file, stated) if walled is None else walled.readings,
-        )
+            open_lines=partial(open_readings(form), file, target.stated) if walled is None else walled.readings,
+        ).run()
 
     try:
-        result = read(accepted)
+        result = read(target.accepted)
     except UnitDoubtError as doubt:
         if database is None or not sys.stdin.isatty() or str(file) == "-":
             raise
         if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
             raise
-        who = prove(database, by, None if place is None else place.id)
-        _hold_to_sites(pipeline, database, who)
+        who = prove(database, target.by, None if target.site is None else target.site.id)
+        _hold_to_sites(target.pipeline, database, who)
         result = read(AcceptedDoubts(units=True, times=True))
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())

@@ -324,8 +324,7 @@ def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
     for criterion in windows.site.criteria:
         for station in criterion.stations if criterion.kind.rate else ():
             digit = windows.track(criterion, station).digit
-            spec = windows.site.series(station, criterion.quantity)
-            if digit and spec is not None:
+            if digit and (spec := windows.site.series(station, criterion.quantity)) is not None:
                 bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
                 bounds_of.setdefault((station, spec.quantity), []).extend(bounds)
     found = {}

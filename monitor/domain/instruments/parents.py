@@ -6,7 +6,7 @@ from typing import Final
 
 from forecasting.message import Message, Template, Term
 from monitor.domain.quantities import HOUSEKEEPING
-from monitor.domain.site import Site, once_per_site
+from monitor.domain.site import Site, once_per_record
 
 _PARENT: Final = Template("instrument.parent", "{kind} {name}")
 Place = tuple[str, str]  # station and declared quantity
@@ -46,7 +46,7 @@ def stale_key(place: Place) -> str:
     return f"health:{place[0]}.{place[1]}:stale"
 
 
-@once_per_site
+@once_per_record
 def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
     """The series behind every parent that has more than one.
 

@@ -11,7 +11,7 @@ from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget
-from monitor.ingest.quality import StationField, Vocabulary, observe, read_digit
+from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Vocabulary, observe, read_digit
 from monitor.ingest.references import References
 
 RECEPTION: Final = "reception"
@@ -36,33 +36,14 @@ class ReceivedMessage:
         return self.vocabulary.field(self.site, self.site.now_called(station), name, unit)
 
     def observe(
-        self,
-        station: str,
-        field: StationField,
-        value: float,
-        at: datetime,
-        sigma: float | None = None,
-        solution: str | None = None,
-        extra: str | None = None,
-        digit: float | None = None,
+        self, station: str, field: StationField, value: float, at: datetime, details: ReadingDetails = NO_DETAILS
     ) -> Observation:
         """The record of one value given in the field's unit; raises PayloadError."""
-        return observe(
-            self.site.id,
-            self.site.now_called(station),
-            field,
-            value,
-            at,
-            self.message.received_at,
-            sigma,
-            solution,
-            extra,
-            digit,
-        )
+        return observe(self.site.id, self.site.now_called(station), field, value, at, self.message.received_at, details)
 
     def observe_cell(self, station: str, field: StationField, cell: object, name: str, at: datetime) -> Observation:
         """The record of a number that came as a number or as text; raises PayloadError."""
-        return self.observe(station, field, read_cell(cell, name), at, digit=read_digit(cell))
+        return self.observe(station, field, read_cell(cell, name), at, ReadingDetails(digit=read_digit(cell)))
 
     def read_time(self, value: object, unit: object = None, name: str = "time", *, live: bool = True) -> datetime:
         """An instant as `strict_json.read_time` reads it, in the zone of the decoder where the text has none."""

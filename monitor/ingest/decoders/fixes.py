@@ -13,7 +13,7 @@ from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
-from monitor.ingest.quality import error_of_step
+from monitor.ingest.quality import ReadingDetails, error_of_step
 from monitor.ingest.references import PART
 
 NO_FIX: Final = "no_fix"  # the flag of positions that are good to metres: no displacement
@@ -133,7 +133,8 @@ def observe_fix(fix: Fix, received: ReceivedMessage) -> list[Observation]:
     found = []
     for k, axis in enumerate(AXES):
         sigma = None if cov is None else cov[k] ** 0.5
-        one = received.observe(station, received.field(station, axis, "mm"), enu_mm[k], fix.at, sigma, None, extra)
+        details = ReadingDetails(sigma, extra=extra)
+        one = received.observe(station, received.field(station, axis, "mm"), enu_mm[k], fix.at, details)
         found.append(one if fix.kind in GOOD else replace(one, flags=(*one.flags, NO_FIX)))
     received.references.check(site.id, station, frame, origin.since)
     return found

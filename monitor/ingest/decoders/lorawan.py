@@ -20,6 +20,7 @@ from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
 from monitor.ingest.message import DecodedMessage, is_station
+from monitor.ingest.quality import ReadingDetails
 
 Value = tuple[str, str, float, datetime | None]
 """Quantity, unit, number, and its own time where the payload has one."""
@@ -44,7 +45,9 @@ def _decode(read: Callable[[bytes], list[Value]], received: ReceivedMessage) -> 
         raise PayloadError("empty", "the payload holds no value of a sensor, or says that it could not be measured")
     if radio is not None:
         extra = None if radio[1] is None else canonical_json({"snr_db": radio[1]})
-        found.append(received.observe(station, received.field(station, SIGNAL, "dBm"), radio[0], at, extra=extra))
+        found.append(
+            received.observe(station, received.field(station, SIGNAL, "dBm"), radio[0], at, ReadingDetails(extra=extra))
+        )
     return DecodedMessage(tuple(found))
 
 
@@ -177,15 +180,9 @@ _MILESIGHT_BYTES: Final = {
 
 
 def read_decentlab(data: bytes, words: int, read: Callable[[list[int]], list[Value]]) -> list[Value]:
-    """Values of a payload of version 2.
+    """Values of a payload of version 2; raises PayloadError for another version or another number of bytes.
 
-    Args:
-        data: its bytes.
-        words: how many the instrument sends, where its first flag is set.
-        read: what they mean.
-
-    Raises:
-        PayloadError: another version, or another number of bytes.
+    `words`: how many the instrument sends, where its first flag is set; `read`: what they mean.
     """
     if len(data) < 5 or data[0] != 2:
         raise PayloadError("bad_payload", "no payload of Decentlab's protocol 2")

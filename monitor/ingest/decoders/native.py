@@ -20,6 +20,7 @@ from monitor.errors import PayloadError
 from monitor.ingest.decoders import strict_json
 from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault
+from monitor.ingest.quality import ReadingDetails
 from monitor.store.readings.messages import SequenceMark
 
 SOLUTIONS: Final = frozenset({"rapid", "final", "corrected"})
@@ -133,7 +134,7 @@ def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage
         sigma = strict_json.read_sigma(sigmas.get(name, sigma))
         field = received.field(station, name, unit)
         number = strict_json.read_number(value, name)
-        yield received.observe(station, field, number, at, sigma, solution, extra)
+        yield received.observe(station, field, number, at, ReadingDetails(sigma, solution, extra))
 
     found, bad = gather(_values(sample), read)
     gnss = sample.get("gnss")
@@ -207,7 +208,7 @@ def _read_gnss(
     final = _read_solution(gnss.get("solution")) or solution
     station = received.place.station
     found = [
-        received.observe(station, received.field(station, axis, "mm"), value, at, sigma, final, extra)
+        received.observe(station, received.field(station, axis, "mm"), value, at, ReadingDetails(sigma, final, extra))
         for axis, value, sigma in zip(AXES, enu, sigmas, strict=True)
         if value is not None
     ]

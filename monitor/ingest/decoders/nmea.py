@@ -104,36 +104,41 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
     try:
         quality, satellites = int(sentence.gps_qual), int(sentence.num_sats or 0)
         latitude, longitude = float(sentence.latitude), float(sentence.longitude)
-        height = float(sentence.altitude), float(sentence.geo_sep or "nan")
+        height, separation = float(sentence.altitude), float(sentence.geo_sep or "nan")
     except (ValueError, TypeError, AttributeError, OverflowError):
         raise PayloadError("no_fix", "GGA without position, quality, altitude or geoid separation") from None
     kind = _KINDS.get(quality)
     if kind is None:
         raise PayloadError("no_fix", f"GGA of quality {quality}: no position was measured")
-    if not (sentence.lat_dir in {"N", "S"} and sentence.lon_dir in {"E", "W"}):
-        raise PayloadError("bad_place", "GGA does not say north or south, east or west")
-    if not (abs(latitude) <= 90.0 and abs(longitude) <= 180.0 and abs(sum(height)) < 1e5):
-        raise PayloadError("bad_place", f"{latitude:g}, {longitude:g}: no place on earth, or no height")
-    if (sentence.altitude_units or "M", sentence.geo_sep_units or "M") != ("M", "M"):
-        raise PayloadError("unit_mismatch", "heights of GGA are in metres")
+    place = latitude, longitude, height + separation
+    _check_place(sentence, *place)
     if not isinstance(sentence.timestamp, time):
         raise PayloadError("no_time", "GGA has no time")
     if near is None:
         raise PayloadError(
             "no_time", "GGA has no date: let the receiver send RMC or ZDA in the same message, or say date = reception"
         )
-    place = (latitude, longitude, sum(height))
     at = _nearest(sentence.timestamp, near)
     steps = (
         (read_digit(sentence.lat) or 0.0) / 60.0,
         (read_digit(sentence.lon) or 0.0) / 60.0,
         read_digit(str(sentence.data[8])) or 0.0,
     )
-    count = satellites if 0 <= satellites < 1000 else None
     # without a separation the height may be any: once there is one, it is another height
-    heights = f"heights {'ellipsoidal' if abs(height[1]) >= _SEPARATED_M else 'unseparated'}"
+    heights = f"heights {'ellipsoidal' if abs(separation) >= _SEPARATED_M else 'unseparated'}"
     frame = PART.join([heights, *([f"datum {datum}"] if datum else [])])
+    count = satellites if 0 <= satellites < 1000 else None
     return Fix(at, place, None, kind, count, _find_error(errors, sentence), steps, ELLIPSOID, frame)
+
+
+def _check_place(sentence: Any, latitude: float, longitude: float, height: float) -> None:
+    """Refuse what is no place on earth, or not in degrees and metres."""
+    if not (sentence.lat_dir in {"N", "S"} and sentence.lon_dir in {"E", "W"}):
+        raise PayloadError("bad_place", "GGA does not say north or south, east or west")
+    if not (abs(latitude) <= 90.0 and abs(longitude) <= 180.0 and abs(height) < 1e5):
+        raise PayloadError("bad_place", f"{latitude:g}, {longitude:g}: no place on earth, or no height")
+    if (sentence.altitude_units or "M", sentence.geo_sep_units or "M") != ("M", "M"):
+        raise PayloadError("unit_mismatch", "heights of GGA are in metres")
 
 
 def _nearest(of_day: time, near: datetime) -> datetime:

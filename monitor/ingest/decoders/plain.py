@@ -13,7 +13,7 @@ from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.naming import find_target, read_series
 from monitor.ingest.decoders.strict_json import read_cell, read_payload
 from monitor.ingest.message import DecodedMessage, is_station
-from monitor.ingest.quality import read_digit
+from monitor.ingest.quality import ReadingDetails, read_digit
 
 _STATE: Final = "$state"
 # of Homie: connected or not; one that sleeps has said that it will be silent
@@ -54,7 +54,9 @@ def open_plain(binding: Binding) -> Decoder:
             raise PayloadError("empty", f"{name[:64]}: the device says that it has no value")
         station, field = target.find(received, received.place.station)
         value = read_cell(text, name[:64])
-        return DecodedMessage((received.observe(station, field, value, message.came_at, digit=read_digit(text)),))
+        return DecodedMessage(
+            (received.observe(station, field, value, message.came_at, ReadingDetails(digit=read_digit(text))),)
+        )
 
     return decode
 

@@ -25,7 +25,7 @@ from monitor.ingest.decoders.strict_json import (
     read_time,
 )
 from monitor.ingest.message import DecodedMessage, MessageFault, is_station
-from monitor.ingest.quality import Vocabulary, observe, read_digit
+from monitor.ingest.quality import ReadingDetails, Vocabulary, observe, read_digit
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it
 COLUMNS: Final = frozenset(
@@ -94,10 +94,7 @@ def read_row(
         read_cell(value, "value") if trace is None else trace,
         at,
         received_at,
-        read_sigma(row.get("sigma")),
-        solution,
-        _read_more(row, field.quantity),
-        read_digit(value),
+        ReadingDetails(read_sigma(row.get("sigma")), solution, _read_more(row, field.quantity), read_digit(value)),
     )
 
 

@@ -68,19 +68,13 @@ class _Chunk:
 
 @dataclass(frozen=True, slots=True)
 class PointsFile:
-    """How a file of points is read into a site.
-
-    Args:
-        site: where it belongs.
-        clock: when the values came in: what is read now was not known before.
-        database: None only looks.
-        pause: gives the database to others between two chunks, called with the seconds that it was held.
-    """
+    """How a file of points is read into a site."""
 
     path: Path
-    site: Site
-    clock: Clock
-    database: Database | None
+    site: Site  # where it belongs
+    clock: Clock  # when the values came in: what is read now was not known before
+    database: Database | None  # None only looks
+    # gives the database to others between two chunks, called with the seconds that it was held
     pause: Callable[[float], None] = lambda held_s: time.sleep(min(held_s, PAUSE_MOST_S))
 
 

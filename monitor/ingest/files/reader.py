@@ -46,39 +46,22 @@ class StationPlace:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a person says of a file beside its name; the options of `slopeward ingest`, and places of the site file.
+    """What a person says of a file beside its name; the options of `slopeward ingest`, and places of the site file."""
 
-    Args:
-        mapping: what the columns of a wide table mean.
-        point_set: name of a set of points.
-        direction: what a positive value of a point means.
-        unit: of points, or of the values of a grid that does not say it.
-        station: whose positions a file holds.
-        quantity: what the values of a grid are.
-        variable: which one of a file of several grids.
-        window_m: cells within so many metres of a station are averaged; None: the nearest cell.
-        within_m: pixels farther from every station are left out; None: none is.
-        time: gpst or utc, where a file of solutions does not say it.
-        places: stations of the site that have a place.
-        origins: stations of the site whose positions count from somewhere.
-        name: what its owner calls the file, where it lies under another name.
-        stamp: interval_end or counter: what the rain of a grid is, where its values leave it open.
-    """
-
-    mapping: TableMapping | None = None
-    point_set: str | None = None
-    direction: str | None = None
-    unit: str | None = None
-    station: str | None = None
-    quantity: str | None = None
-    variable: str | None = None
-    window_m: float | None = None
-    within_m: float | None = None
-    time: str | None = None
-    places: tuple[StationPlace, ...] = ()
-    origins: tuple[tuple[str, Origin], ...] = ()
-    name: str = ""
-    stamp: str | None = None
+    mapping: TableMapping | None = None  # what the columns of a wide table mean
+    point_set: str | None = None  # name of a set of points
+    direction: str | None = None  # what a positive value of a point means
+    unit: str | None = None  # of points, or of the values of a grid that does not say it
+    station: str | None = None  # whose positions a file holds
+    quantity: str | None = None  # what the values of a grid are
+    variable: str | None = None  # which one of a file of several grids
+    window_m: float | None = None  # cells within so many metres of a station are averaged; None: the nearest cell
+    within_m: float | None = None  # pixels farther from every station are left out; None: none is
+    time: str | None = None  # gpst or utc, where a file of solutions does not say it
+    places: tuple[StationPlace, ...] = ()  # stations of the site that have a place
+    origins: tuple[tuple[str, Origin], ...] = ()  # stations of the site whose positions count from somewhere
+    name: str = ""  # what its owner calls the file, where it lies under another name
+    stamp: str | None = None  # interval_end or counter: what the rain of a grid is, where its values leave it open
 
     def call(self, path: Path) -> Path:
         """The file by the name that its owner gave it: some forms say there what their values are."""
@@ -140,25 +123,16 @@ OpenPoints = Callable[[Path, ImportOptions, datetime], AbstractContextManager[tu
 
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """One form of files.
+    """One form of files."""
 
-    Args:
-        opens: dotted path of its `OpenReadings` or `OpenPoints`, imported when a file is read.
-        help: what a file of this form holds, for `slopeward ingest --help` and docs/how-to/import-files.md.
-        content: readings or points.
-        suffixes: which files of a folder are its own. Whether a file has the form, its columns say when it is opened.
-        needs: options that must be given.
-        takes: options that may be given.
-        walled: read by a large library written in C: always in a worker of its own (`walled`).
-    """
-
-    opens: str
-    help: str
-    content: Content = Content.READINGS
+    opens: str  # dotted path of its `OpenReadings` or `OpenPoints`, imported when a file is read
+    help: str  # what a file of this form holds, for `slopeward ingest --help` and docs/how-to/import-files.md
+    content: Content = Content.READINGS  # readings or points
+    # which files of a folder are its own. Whether a file has the form, its columns say when it is opened.
     suffixes: tuple[str, ...] = SUFFIXES
-    needs: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
-    walled: bool = False
+    needs: tuple[str, ...] = ()  # options that must be given
+    takes: tuple[str, ...] = ()  # options that may be given
+    walled: bool = False  # read by a large library written in C: always in a worker of its own (`walled`)
 
 
 def find_by_name(file: str, names: Iterable[str]) -> str | None:

@@ -1,5 +1,6 @@
 """A file of observations through the same gate as messages: same units, flags, revisions, quarantine."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -97,77 +98,144 @@ def find_doubted(error: UnitDoubtError) -> str:
     return text if not isinstance(text, Message) else cast("str", text.values["doubt"])
 
 
-def read_file(
-    path: Path,
-    pipeline: Pipeline,
-    site: Site | None,
-    clock: Clock,
-    *,
-    form: str | None = None,
-    mapping: TableMapping | None = None,
-    dry_run: bool = False,
-    accept_units: bool = False,
-    accept_times: bool = False,
-    on_progress: Callable[[FileResult], None] = lambda _: None,
-    by: str | None = None,
-    name: str = "",
-    open_lines: OpenLines | None = None,
-    before_storing: Callable[[], None] = lambda: None,
-) -> FileResult:
-    """Read a file in chunks and store it, or only look at it.
+@dataclass(frozen=True, slots=True)
+class FileImport:
+    """A file that is read in chunks through the gate and stored, or only looked at."""
 
-    Args:
-        path: the file; `-` reads CSV from stdin.
-        pipeline: the gate; a dry run may have one without database.
-        site: where rows without a `site` column belong.
-        clock: when the rows came in: a file read now was not known before.
-        form: a name in `READERS`; None: the neutral long form, or wide where there is a mapping.
-        mapping: what the columns of a wide table mean.
-        dry_run: store nothing.
-        accept_units: a person has said that the declared units are right, however doubtful they look.
-        accept_times: a person has said that the times are right, though they lie ahead of now or before 1950.
-        on_progress: called after each chunk.
-        by: who reads it in; it stands with the values that it changes.
-        name: what people call the file; else its path.
-        open_lines: opens what was read of the file elsewhere, in place of the file.
-        before_storing: called once, when neither its units nor its times are doubtful.
+    path: Path  # `-` is CSV from stdin
+    pipeline: Pipeline  # that of a dry run may have no database
+    site: Site | None  # where rows without a `site` column belong
+    clock: Clock  # when the rows come in: a file read now was not known before
+    form: str | None = None  # a name in `READERS`; None: the neutral long form, or wide where there is a mapping
+    mapping: TableMapping | None = None  # what the columns of a wide table mean
+    dry_run: bool = False
+    accept_units: bool = False  # a person has said that they are right, however doubtful they look
+    accept_times: bool = False  # the same of times ahead of now or before 1950
+    on_progress: Callable[[FileResult], None] = lambda _: None  # called after each chunk
+    by: str | None = None  # who reads it in; it stands with the values that it changes
+    name: str = ""  # what people call the file; else its path
+    open_lines: OpenLines | None = None  # opens what was read of the file elsewhere, in place of the file
+    before_storing: Callable[[], None] = lambda: None  # called once, when nothing of it is doubtful
 
-    Raises:
-        ConfigError: the file is no such table.
-        UnitDoubtError: its units or its times are doubtful; nothing of it was stored.
-        StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
-    """
-    result = FileResult(name or str(path))
-    if open_lines is None:
-        open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, ImportOptions(mapping))
-    who = None if by is None else f"{by} ({name or path.name})"
-    if not (accept_units and accept_times):
-        accepted = {"units": accept_units, "times": accept_times}
-        _check(name or str(path), pipeline, site, clock, mapping, open_lines, accepted, dry_run=dry_run)
-    ties = _tie(name or str(path), pipeline, site, clock, open_lines, dry_run=dry_run)
-    result.tied = ties.notes
-    before_storing()
-    if ties.references and not dry_run:
-        insist(partial(_keep_frames, pipeline, ties, clock()))
-    with open_lines() as lines:
-        judged = _check_lines(lines, result)
-        while chunk := list(islice(judged, CHUNK)):
-            received_at = clock()
-            observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
-            _count(result, observations, rejected, pipeline.sites)
-            count, observations = len(observations), ties.apply(observations)
-            result.duplicates += count - len(observations)
-            if not dry_run:
-                added = insist(partial(pipeline.store_rows, observations, [r for r, _ in rejected], who))
-                result.add_stored(added)
-            on_progress(result)
-    return result
+    def run(self) -> FileResult:
+        """Read the file.
+
+        Raises:
+            ConfigError: it is no such table.
+            UnitDoubtError: its units or its times are doubtful; nothing of it was stored.
+            StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
+        """
+        result = FileResult(self._title)
+        who = None if self.by is None else f"{self.by} ({self.name or self.path.name})"
+        if not (self.accept_units and self.accept_times):
+            self._check()
+        ties = self._tie()
+        result.tied = ties.notes
+        self.before_storing()
+        if ties.references and not self.dry_run:
+            insist(partial(self._save_frames, ties))
+        with self._open() as lines:
+            judged = _check_lines(lines, result)
+            while chunk := list(islice(judged, CHUNK)):
+                observations, rejected = self._sort(chunk)
+                _count(result, observations, rejected, self.pipeline.sites)
+                count, observations = len(observations), ties.apply(observations)
+                result.duplicates += count - len(observations)
+                if not self.dry_run:
+                    added = insist(partial(self.pipeline.store_rows, observations, [r for r, _ in rejected], who))
+                    result.add_stored(added)
+                self.on_progress(result)
+        return result
+
+    @property
+    def _title(self) -> str:
+        return self.name or str(self.path)
+
+    def _open(self) -> AbstractContextManager[Iterator[ReadingLine]]:
+        if self.open_lines is not None:
+            return self.open_lines()
+        form = self.form or (LONG if self.mapping is None else WIDE)
+        return open_readings(form)(self.path, ImportOptions(self.mapping))
+
+    def _tie(self) -> ReferenceOffsets:
+        """How its positions count from what their stations count from; raises ConfigError where they do not."""
+        with self._open() as lines:
+            if not has_frames(_check_lines(lines, FileResult(self._title))):
+                return ReferenceOffsets()
+        seen = FileFrames(self._title)
+        with self._open() as lines:
+            for row, error in _check_lines(lines, FileResult(self._title)):
+                if error is None and (frame := read_frame(row))[0]:
+                    with suppress(PayloadError):  # it goes to the quarantine
+                        place = _find_site(row, self.pipeline.sites, self.site)
+                        seen.add(read_row(row, place, self.pipeline.vocabulary, self.clock()), *frame)
+        if self.dry_run:
+            return seen.tie(None, self.clock())
+        with self.pipeline.database.read() as c:
+            return seen.tie(c, self.clock())
+
+    def _save_frames(self, ties: ReferenceOffsets) -> None:
+        with self.pipeline.database.write() as c:
+            ties.save(c, self.clock())
+
+    def _check(self) -> None:
+        """Look at the whole file before anything of it is stored.
+
+        Raises:
+            UnitDoubtError: what is doubtful of its units and times, all of it.
+        """
+        title, database = self._title, None if self.dry_run else self.pipeline.database
+        scales, looked = ScaleCheck(), FileResult(title)
+        with self._open() as lines:
+            judged = _check_lines(lines, looked)
+            while chunk := list(islice(judged, CHUNK)):
+                good = self._sort(chunk)[0]
+                scales.add([one for one in good if FILL not in one.flags])
+                placed = (row.get("time") for row, error in chunk if error is None)
+                placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
+                for at in (*(item.observed_at for item in good), *placed_at):
+                    looked.reach(at)
+        units = [
+            *(find_header_doubts(self.mapping.columns) if self.mapping else ()),
+            *scales.find_doubts(self.pipeline.sites, database),
+        ]
+        times = [] if self.accept_times else _doubt_times(looked, self.mapping, self.clock())
+        doubts = [_DOUBT_TIMES(file=title, details=join(times))] if times else []
+        doubts += [_DOUBT(file=title, details=join(units))] if units and not self.accept_units else []
+        if doubts:
+            raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(doubts)))
+
+    def _sort(self, chunk: list[Judged]) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
+        """The observations of rows, and what is wrong with the others, with how many rows that are."""
+        received_at, source = self.clock(), f"file:{self.name or self.path.name}"
+        good: list[Observation] = []
+        bad: dict[str, list[tuple[Any, PayloadError]]] = {}
+        for row, known_error in chunk:
+            place = self.site
+            try:
+                if known_error is not None:
+                    raise known_error
+                place = _find_site(row, self.pipeline.sites, self.site)
+                good.append(read_row(row, place, self.pipeline.vocabulary, received_at))
+            except PayloadError as error:
+                bad.setdefault(place.id if place else str(row.get("site", "")), []).append((row, error))
+        rejected: list[tuple[RejectedMessage, int]] = []
+        for site_id, rows in bad.items():
+            counts = Counter(cause.code for _, cause in rows)
+            rejected += [
+                (
+                    RejectedMessage(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, source),
+                    counts[f.code],
+                )
+                for f in join_bad_rows(rows)
+            ]
+        return list(self.pipeline.flag(good)), rejected
 
 
 def store_given(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: datetime, by: str, name: str) -> FileResult:
     """Store rows that are no file: a person typed them, or a map gave them; raises StoreBusyError."""
     lines = [ReadingLine(((row, None),)) for row in rows]
-    return read_file(
+    return FileImport(
         Path(name),
         pipeline,
         site,
@@ -177,67 +245,7 @@ def store_given(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: dateti
         by=by,
         name=name,
         open_lines=lambda: nullcontext(iter(lines)),
-    )
-
-
-def _tie(
-    name: str, pipeline: Pipeline, site: Site | None, clock: Clock, open_lines: OpenLines, *, dry_run: bool
-) -> ReferenceOffsets:
-    """How the positions of a file count from what their stations count from; raises ConfigError where they do not."""
-    with open_lines() as lines:
-        if not has_frames(_check_lines(lines, FileResult(name))):
-            return ReferenceOffsets()
-    seen = FileFrames(name)
-    with open_lines() as lines:
-        for row, error in _check_lines(lines, FileResult(name)):
-            if error is None and (frame := read_frame(row))[0]:
-                with suppress(PayloadError):  # it goes to the quarantine
-                    place = _find_site(row, pipeline.sites, site)
-                    seen.add(read_row(row, place, pipeline.vocabulary, clock()), *frame)
-    if dry_run:
-        return seen.tie(None, clock())
-    with pipeline.database.read() as c:
-        return seen.tie(c, clock())
-
-
-def _keep_frames(pipeline: Pipeline, ties: ReferenceOffsets, now: datetime) -> None:
-    with pipeline.database.write() as c:
-        ties.save(c, now)
-
-
-def _check(
-    name: str,
-    pipeline: Pipeline,
-    site: Site | None,
-    clock: Clock,
-    mapping: TableMapping | None,
-    open_lines: OpenLines,
-    accepted: Mapping[str, bool],
-    *,
-    dry_run: bool,
-) -> None:
-    """Look at the whole file before anything of it is stored.
-
-    Raises:
-        UnitDoubtError: what is doubtful of its units and times, all of it.
-    """
-    database = None if dry_run else pipeline.database
-    scales, looked = ScaleCheck(), FileResult(name)
-    with open_lines() as lines:
-        judged = _check_lines(lines, looked)
-        while chunk := list(islice(judged, CHUNK)):
-            good = _sort(chunk, pipeline, site, clock(), name)[0]
-            scales.add([one for one in good if FILL not in one.flags])
-            placed = (row.get("time") for row, error in chunk if error is None)
-            placed_at = (at for at in placed if isinstance(at, datetime) and at.tzinfo is not None)
-            for at in (*(item.observed_at for item in good), *placed_at):
-                looked.reach(at)
-    units = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
-    times = [] if accepted["times"] else _doubt_times(looked, mapping, clock())
-    doubts = [_DOUBT_TIMES(file=name, details=join(times))] if times else []
-    doubts += [_DOUBT(file=name, details=join(units))] if units and not accepted["units"] else []
-    if doubts:
-        raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(doubts)))
+    ).run()
 
 
 def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime) -> list[Message]:
@@ -262,35 +270,6 @@ def _check_lines(lines: Iterable[ReadingLine], result: FileResult) -> Iterator[J
                 result.missing += 1
             else:
                 yield row, error
-
-
-def _sort(
-    chunk: list[Judged], pipeline: Pipeline, site: Site | None, received_at: datetime, name: str
-) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
-    good: list[Observation] = []
-    bad: dict[str, list[tuple[Any, PayloadError]]] = {}
-    for row, known_error in chunk:
-        place = site
-        try:
-            if known_error is not None:
-                raise known_error
-            place = _find_site(row, pipeline.sites, site)
-            good.append(read_row(row, place, pipeline.vocabulary, received_at))
-        except PayloadError as error:
-            bad.setdefault(place.id if place else str(row.get("site", "")), []).append((row, error))
-    rejected = []
-    for site_id, rows in bad.items():
-        counts: dict[str, int] = {}
-        for _, cause in rows:
-            counts[cause.code] = counts.get(cause.code, 0) + 1
-        rejected += [
-            (
-                RejectedMessage(received_at, FILE_TOPIC + site_id, f.payload, f.code, f.reason, f"file:{name}"),
-                counts[f.code],
-            )
-            for f in join_bad_rows(rows)
-        ]
-    return list(pipeline.flag(good)), rejected
 
 
 def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site | None) -> Site:

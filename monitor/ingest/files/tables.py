@@ -65,25 +65,15 @@ def require_columns(path: Path, names: Sequence[str], needed: Sequence[str], als
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the lines of a table are made of cells.
+    """How the lines of a table are made of cells."""
 
-    Args:
-        delimiter: one character, or `whitespace`: any run of blanks.
-        skip_rows: lines before the header.
-        encoding: of a text file.
-        header: False: columns are called by their place, "1", "2", ...
-        skip_after: lines between the header and the first row.
-        starts: first characters of columns of fixed width; then `delimiter` means nothing.
-        sheets: of a workbook, one table after the other; none: its first visible one.
-    """
-
-    delimiter: str = ","
-    skip_rows: int = 0
-    encoding: str = "utf-8-sig"
-    header: bool = True
-    skip_after: int = 0
-    starts: tuple[int, ...] = ()
-    sheets: tuple[str, ...] = ()
+    delimiter: str = ","  # one character, or `whitespace`: any run of blanks
+    skip_rows: int = 0  # lines before the header
+    encoding: str = "utf-8-sig"  # of a text file
+    header: bool = True  # False: columns are called by their place, "1", "2",
+    skip_after: int = 0  # lines between the header and the first row
+    starts: tuple[int, ...] = ()  # first characters of columns of fixed width; then `delimiter` means nothing
+    sheets: tuple[str, ...] = ()  # of a workbook, one table after the other; none: its first visible one
 
     def split(self, line: str) -> list[str]:
         """The cells of a line of blanks or of fixed width."""

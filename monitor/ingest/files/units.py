@@ -257,12 +257,7 @@ class ScaleCheck:
                 scale.values.append(o.value)
 
     def find_doubts(self, sites: Mapping[str, Site], database: Database | None) -> Iterator[Message]:
-        """What is doubtful, a sentence each, with the figure.
-
-        Args:
-            sites: the declarations, for the noise that they state.
-            database: what is stored already; None: nothing is.
-        """
+        """What is doubtful beside the noise that site files state and what is stored: sentences with their figures."""
         for scale in self.series.values():
             scale.measure()
         for key, scale in sorted(self.series.items()):
@@ -351,19 +346,27 @@ def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) 
         stored = load_readings(c, series_id, first_at - OVERLAP, first_at + OVERLAP, from_epoch_s(_FAR_S))
     mine = dict(zip(scale.times_s, scale.values, strict=True))
     pairs = [(r.value_raw, mine[at]) for r in stored if (at := r.observed_at.timestamp()) in mine]
-    factors = [_ratio(old, new) for old, new in pairs]
-    known = [f for f in factors if f is not None]
+    known = [f for old, new in pairs if (f := _ratio(old, new)) is not None]
     if len(known) >= AROUND and len(known) > 0.8 * len(pairs):
         return _STORED(factor=Figure(median(known)))
     before = [r.value_raw for r in stored if r.observed_at < first_at][-AROUND:]
-    after = list(scale.values[:AROUND])
-    if pairs or len(before) < AROUND or len(after) < AROUND:
+    if pairs or len(before) < AROUND or len(scale.values) < AROUND:
         return None
-    factor = _ratio(median(before), median(after))
-    usual = max(_usual_step([r.value_raw for r in stored]), 1e-12)
-    if factor is None or abs(median(after) - median(before)) <= CLEAR * usual:
+    factor = _compare_ends(before, scale.values, _usual_step([r.value_raw for r in stored]))
+    return None if factor is None else _BEFORE(factor=Figure(factor))
+
+
+def _compare_ends(before: Sequence[float], values: Sequence[float], step: float) -> float | None:
+    """A unit's factor from the newest values that are stored to a file that goes on from them.
+
+    Args:
+        before: the newest that are stored.
+        values: of the file.
+        step: the usual one of what is stored.
+    """
+    old, new, usual = median(before), median(values[:AROUND]), max(step, 1e-12)
+    factor = _ratio(old, new)
+    if factor is None or abs(new - old) <= CLEAR * usual:
         return None
-    theirs = _usual_step(scale.values[:40])
-    if theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3:
-        return None
-    return _BEFORE(factor=Figure(factor))
+    theirs = _usual_step(values[:40])
+    return None if theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3 else factor

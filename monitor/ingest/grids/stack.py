@@ -26,35 +26,22 @@ MOST_SIDE: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class GridStack:
-    """Values on a grid.
+    """Values on a grid."""
 
-    Args:
-        name: of the file, for lines that people read.
-        times: of its layers, aware UTC.
-        x: of the centres of its columns, in the units of `crs`.
-        y: of the centres of its rows.
-        crs: what x and y mean.
-        unit: as the file says it, "" where it does not.
-        read: values of layers, rows and columns, NaN where there is none; shape (layers, rows, columns).
-        rows_kept: rows that the file keeps in one piece: reading a part of it unpacks all.
-        adds_up: whether the file says that its values add up from a beginning; None where it does not say it.
-        may_add_up: it is called as rain that does.
-        reference_at: the date from which displacements count, where the file says it.
-        reference_point: the place against which they count, where the file says it.
-    """
-
-    name: str
-    times: tuple[datetime, ...]
-    x: Array
-    y: Array
-    crs: CRS
-    unit: str
+    name: str  # of the file, for lines that people read
+    times: tuple[datetime, ...]  # of its layers, aware UTC
+    x: Array  # of the centres of its columns, in the units of `crs`
+    y: Array  # of the centres of its rows
+    crs: CRS  # what x and y mean
+    unit: str  # as the file says it, "" where it does not
+    # values of layers, rows and columns, NaN where there is none; shape (layers, rows, columns)
     read: Callable[[slice, slice, slice], Array]
-    rows_kept: int = 1
+    rows_kept: int = 1  # rows that the file keeps in one piece: reading a part of it unpacks all
+    # whether the file says that its values add up from a beginning; None where it does not say it
     adds_up: bool | None = None
-    may_add_up: bool = False
-    reference_at: datetime | None = None
-    reference_point: str | None = None
+    may_add_up: bool = False  # it is called as rain that does
+    reference_at: datetime | None = None  # the date from which displacements count, where the file says it
+    reference_point: str | None = None  # the place against which they count, where the file says it
 
     def __post_init__(self) -> None:
         """Refuse what is no grid, or larger than any that is read."""

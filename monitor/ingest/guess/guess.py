@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
-from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units, read_trace
+from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.files.reader import ImportOptions
@@ -31,7 +31,15 @@ from monitor.ingest.guess.names import (
     may_count_downward,
     read_name,
 )
-from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
+from monitor.ingest.guess.numerals import (
+    COMMA,
+    POINT,
+    Numerals,
+    is_empty,
+    is_numeric,
+    list_numbers,
+    settle_numerals,
+)
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, FileQuestion, Interview, name_own, require
 from monitor.ingest.guess.raw_table import ALL_SHEETS, SHEET, RawTable
 from monitor.ingest.guess.sharing import ROWS, find_owner
@@ -187,63 +195,64 @@ class TableGuess:
 
 
 def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = None) -> TableGuess:
-    """Understand a table.
-
-    Args:
-        table: its cells.
-        answers: key of a question -> what a person says.
-        now: the present instant; None: by the clock.
+    """Understand a table with what a person says, by the keys of the questions; `now` None: by the clock.
 
     Raises:
         ConfigError: there is no time or no measurement in it, or an answer cannot be one.
     """
-    plain = table.layout == Layout(encoding=table.layout.encoding) and table.layout.encoding.startswith("utf-8")
-    if plain and {"time", "station", "quantity", "value"} <= set(table.names):
+    if _is_long_form(table):
         raise _refuse(table, _LONG_FORM(file=shlex.quote(str(table.path))))
     table = replace(table, units=_find_units(table) | table.units)
     times = find_times(table)
     if times is None:
         raise _refuse(table, describe_untimed(table))
     talk = Interview(answers)
-    if len(table.sheets) > 1 and SHEET not in answers:
-        choices = (*table.sheets, ALL_SHEETS) if table.joins else table.sheets
-        talk.request(SHEET, _WHICH_SHEET(), choices)
-    facts = [*_describe_layout(table)]
+    _request_sheet(table, talk)
+    facts = _describe_layout(table)
     times = _settle_times(table, times, talk, now or datetime.now(UTC))
     facts.append(("time", _describe_times(times)))
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
-    facts += row_facts
-    decimal, thousands = settle_decimal(table, numbers, talk)
-    facts.append(("decimal mark", COMMA if decimal == "," else POINT))
-    missing = find_missing(table, numbers, decimal, thousands)
-    for text in [w for w in missing if read_trace(w, "rain") is not None]:
-        if all(_read_name(table, n).quantity == "rain" for n in numbers if text in table.columns[n]):
-            del missing[text]  # a trace is nothing that could be measured, and no gap
-    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in missing.items()]
-    facts += [("no measurement", join(counted, ", "))] if counted else []
-    read_numbers = partial(list_numbers, table, decimal=decimal, thousands=thousands, missing=missing)
+    numerals = settle_numerals(table, numbers, talk)
+    facts += [*row_facts, *_describe_numerals(numerals)]
+    read_numbers = partial(list_numbers, table, numerals=numerals)
     alone = numbers if station is None and not kinds else []
     steps = {n: _list_steps(table, None, times, n)[""] for n in alone}
-    less = _find_repeated(table, numbers, together.find_totals(table, numbers, decimal, thousands), steps, read_numbers)
+    less = _find_repeated(table, numbers, together.find_totals(table, numbers, numerals), steps, read_numbers)
     numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(table, numbers, read_numbers, station, talk)
-    used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in table.written.values())}
-    left = [n for n in table.names if n not in used]
-    sigmas = {r.sigma for r in rules if r.sigma}
-    left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
-    facts += _describe_left(table, left, less)
-    facts += [(table.title(rule.name), _describe_column(table, rule, station)) for rule in rules]
-    turned = [table.title(rule.name) for rule in rules if rule.downward]
-    facts += [("sign turned", join([together.name_some(turned)]))] if turned else []
-    words = dict.fromkeys((*MISSING, *missing))
-    columns = tuple(fold(table, rule) for rule in rules)
-    mapping = TableMapping(times.rule, columns, table.layout, tuple(words), decimal, thousands, station)
-    sensors = _list_sensors(table, rules, mapping, times)
-    facts += _describe_sampling(times, table, station)
-    facts += _describe_seldom(times, table, rules, sensors) if station is None else []
     if not rules and not open_columns:
         raise _refuse(table, _ALL_LEFT())
+    used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in table.written.values())}
+    settled = {*open_columns, *(r.name for r in rules), *(r.sigma for r in rules)}
+    left = [*(n for n in table.names if n not in used), *(n for n in numbers if n not in settled)]
+    facts += _describe_left(table, left, less)
+    facts += _describe_columns(table, rules, station)
+    mapping = TableMapping(
+        times.rule,
+        tuple(fold(table, rule) for rule in rules),
+        table.layout,
+        tuple(dict.fromkeys((*MISSING, *numerals.missing))),
+        numerals.decimal,
+        numerals.thousands,
+        station,
+    )
+    sensors = _list_sensors(table, rules, mapping, times)
+    facts += _describe_sampling(times, table, station)
+    facts += _describe_seldom(times, table, rules, sensors)
     return TableGuess(None if talk.questions else mapping, tuple(facts), tuple(talk.questions), sensors)
+
+
+def _request_sheet(table: RawTable, talk: Interview) -> None:
+    """Which sheet of a workbook counts; what a person says is a sheet that was read already."""
+    if len(table.sheets) > 1 and SHEET not in talk.answers:
+        choices = (*table.sheets, ALL_SHEETS) if table.joins else table.sheets
+        talk.request(SHEET, _WHICH_SHEET(), choices)
+
+
+def _is_long_form(table: RawTable) -> bool:
+    """Whether a table is in the neutral long form: nothing of it is to be understood."""
+    plain = table.layout == Layout(encoding=table.layout.encoding) and table.layout.encoding.startswith("utf-8")
+    return plain and {"time", "station", "quantity", "value"} <= set(table.names)
 
 
 def _settle_rows(
@@ -297,6 +306,19 @@ def _describe_left(table: RawTable, left: Sequence[str], less: Mapping[str, Mess
 
 def _refuse(table: RawTable, why: str) -> ConfigError:
     return ConfigError(TEXT_OF(name=str(table.path), text=why))
+
+
+def _describe_numerals(numerals: Numerals) -> Facts:
+    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in numerals.missing.items()]
+    facts: Facts = [("decimal mark", COMMA if numerals.decimal == "," else POINT)]
+    return [*facts, ("no measurement", join(counted, ", "))] if counted else facts
+
+
+def _describe_columns(table: RawTable, rules: Sequence[ColumnRule], station: str | None) -> Facts:
+    """What each column is, and those whose sign is turned."""
+    facts: Facts = [(table.title(rule.name), _describe_column(table, rule, station)) for rule in rules]
+    turned = [table.title(rule.name) for rule in rules if rule.downward]
+    return [*facts, ("sign turned", join([together.name_some(turned)]))] if turned else facts
 
 
 def _describe_column(table: RawTable, rule: ColumnRule, station: str | None) -> Message:
@@ -395,7 +417,7 @@ def _describe_seldom(
 ) -> Facts:
     """Columns that have a value at a few of the times alone."""
     usual = describe_gaps(times.parsed)[0]
-    if usual is None or table.kinds or len(rules) != len(sensors):
+    if usual is None or table.kinds or len(rules) != len(sensors) or any(rule.station is None for rule in rules):
         return []
     steps: dict[float, list[str]] = {}
     for rule, sensor in zip(rules, sensors, strict=True):
@@ -489,52 +511,58 @@ def _settle_columns(
     names, open_columns = together.settle_components(names, talk)
     errors = together.pair_errors(names, read_numbers, talk)
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
-    questions: dict[str, _SharedQuestion] = {}
-    found: dict[str, tuple[str, str]] = {}
-    table_unit = _find_unit(table)
-    for column, name in values.items():
-        own = name_own(QUANTITY, column)
-        quantity = name.quantity or (
-            talk.answers.get(own) if name.is_part else talk.find(QUANTITY, column, name.unit or "")
-        )
-        whole = COMPONENT.sub("", quantity or "")
-        unit = name.unit or (table_unit if not name.foreign and quantity and is_unit_of(table_unit, quantity) else None)
-        unit = unit or talk.find(UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
-        if LEAVE_OUT in {quantity, unit}:
-            continue
-        if quantity is None:
-            could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
-            each = name.is_part or _asks_each(talk.answers, QUANTITY, name.unit or "")
-            could_be = [q for q in could_be if not name.is_part or q.startswith("displacement_")]
-            _request_quantity(questions, own, column, name.unit or "", tuple(could_be), each=each)
-        elif unit is None:
-            _require_quantity(quantity)
-            _request_unit(questions, column, quantity, name.foreign)
-        else:
-            _require_quantity(quantity)
-            if not is_unit_of(unit, quantity):
-                raise ConfigError(TEXT_OF(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
-            found[column] = quantity, unit
-    for key, one in questions.items():
-        more = (EACH,) if key.startswith(QUANTITY) and len(one.columns) > 1 else ()
-        text = one.describe(together.name_some([table.title(c) for c in one.columns]))
-        talk.questions.append(FileQuestion(key, text, (*one.choices, LEAVE_OUT, *more), one.default))
+    found, questions = _settle_quantities(values, _find_unit(table), talk)
+    talk.questions.extend(one.to_question(key, table) for key, one in questions.items())
     if station is not None:
         found = _settle_twins(found, talk)
     stations = _name_stations(table, {c: values[c] for c in found}, found, station)
-    rules = [
-        ColumnRule(
-            c,
-            stations[c],
-            quantity,
-            unit,
-            next((e for e, value in errors.items() if value == c), None),
-            downward=_counts_downward(table.title(c), quantity, read_numbers(c), talk),
-        )
-        for c, (quantity, unit) in found.items()
-    ]
+    sigmas = {value: error for error, value in reversed(errors.items())}
+    rules = []
+    for column, (quantity, unit) in found.items():
+        downward = _counts_downward(table.title(column), quantity, read_numbers(column), talk)
+        rules.append(ColumnRule(column, stations[column], quantity, unit, sigmas.get(column), downward=downward))
     open_columns += [column for one in questions.values() for column in one.columns]
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
+
+
+def _settle_quantities(
+    names: Mapping[str, ColumnMeaning], table_unit: str, talk: Interview
+) -> tuple[dict[str, tuple[str, str]], "dict[str, _SharedQuestion]"]:
+    """Quantity and unit of each column by its name or by what a person says, and the questions that are left."""
+    questions: dict[str, _SharedQuestion] = {}
+    found: dict[str, tuple[str, str]] = {}
+    for column, name in names.items():
+        quantity = name.quantity or _find_quantity(column, name, talk)
+        unit = name.unit or _find_unit_of(column, name.foreign, quantity or "", table_unit, talk)
+        if LEAVE_OUT in {quantity, unit}:
+            continue
+        if quantity is None:
+            _request_quantity(questions, column, name, talk.answers)
+            continue
+        if quantity not in QUANTITIES:
+            raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=quantity))
+        if unit is None:
+            _request_unit(questions, column, quantity, name.foreign)
+        elif is_unit_of(unit, quantity):
+            found[column] = quantity, unit
+        else:
+            raise ConfigError(TEXT_OF(name=column, text=_NO_UNIT_OF(unit=unit, quantity=Term(quantity))))
+    return found, questions
+
+
+def _find_quantity(column: str, name: ColumnMeaning, talk: Interview) -> str | None:
+    """What a person says a column measures; of a part of a motion nobody says it of several at once."""
+    return (
+        talk.answers.get(name_own(QUANTITY, column)) if name.is_part else talk.find(QUANTITY, column, name.unit or "")
+    )
+
+
+def _find_unit_of(column: str, foreign: str, quantity: str, table_unit: str, talk: Interview) -> str | None:
+    """The unit of a column whose name says none: that of the whole table, or what a person says."""
+    if not foreign and quantity and is_unit_of(table_unit, quantity):
+        return table_unit
+    whole = COMPONENT.sub("", quantity)
+    return talk.find(UNIT, column, quantity, whole, f"{whole} [{foreign}]")
 
 
 def _counts_downward(title: str, quantity: str, values: Sequence[float], talk: Interview) -> bool:
@@ -601,10 +629,10 @@ class _SharedQuestion:
     default: str | None = None
     columns: list[str] = field(default_factory=list)
 
-
-def _require_quantity(answer: str) -> None:
-    if answer not in QUANTITIES:
-        raise ConfigError(ONE_OF(key=QUANTITY, names=NameList(tuple(sorted(QUANTITIES))), answer=answer))
+    def to_question(self, key: str, table: RawTable) -> FileQuestion:
+        more = (EACH,) if key.startswith(QUANTITY) and len(self.columns) > 1 else ()
+        text = self.describe(together.name_some([table.title(c) for c in self.columns]))
+        return FileQuestion(key, text, (*self.choices, LEAVE_OUT, *more), self.default)
 
 
 def _request_unit(questions: dict[str, _SharedQuestion], column: str, quantity: str, foreign: str) -> None:
@@ -617,12 +645,16 @@ def _request_unit(questions: dict[str, _SharedQuestion], column: str, quantity: 
 
 
 def _request_quantity(
-    questions: dict[str, _SharedQuestion], own: str, column: str, unit: str, choices: Sequence[str], *, each: bool
+    questions: dict[str, _SharedQuestion], column: str, name: ColumnMeaning, answers: Mapping[str, str]
 ) -> None:
     """What columns of one unit, or of none, measure; one by one, by their own key, where somebody wants that."""
-    name = own if each else f"{QUANTITY}:{unit}" if unit else QUANTITY
+    unit = name.unit or ""
+    could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
+    each = name.is_part or _asks_each(answers, QUANTITY, unit)
+    choices = tuple(q for q in could_be if not name.is_part or q.startswith("displacement_"))
+    key = name_own(QUANTITY, column) if each else f"{QUANTITY}:{unit}" if unit else QUANTITY
     describe = lambda names: _WHAT_IN(unit=unit, names=names) if unit else _WHAT(names=names)  # noqa: E731
-    questions.setdefault(name, _SharedQuestion(describe, choices, LEAVE_OUT if each else None)).columns.append(column)
+    questions.setdefault(key, _SharedQuestion(describe, choices, LEAVE_OUT if each else None)).columns.append(column)
 
 
 def _name_stations(
@@ -631,17 +663,8 @@ def _name_stations(
     """A station for each column, never the same one twice for one quantity."""
     if station is not None:
         return dict.fromkeys(names)
-    # one of several sheets is a station rather than the workbook is
-    own = table.layout.sheets or table.sheets[:1]
-    alike = Counter(quantity for quantity, _ in found.values())
-    usual = name_station(own[0]) if len(table.sheets) > 1 and len(own) == 1 else ""
-    usual = usual or name_station(table.path.stem) or "S1"
-    # words without a number name an instrument where they tell it from another one; else the file does
-    named = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
-    chosen = {c: (name.station if name.station in named else "") or usual for c, name in names.items()}
-    for column, name in names.items():  # parts that a person names are of one instrument
-        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
-            chosen[column] = name_station(name.base)
+    usual = _name_table(table)
+    chosen = _choose_stations(names, found, usual)
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:
@@ -654,6 +677,27 @@ def _name_stations(
             chosen[column] = f"{base[:60]}-{again}"
         taken.add((chosen[column], found[column][0]))
     return dict(chosen)
+
+
+def _name_table(table: RawTable) -> str:
+    """The station that a whole table would be: one of several sheets is one rather than the workbook is."""
+    own = table.layout.sheets or table.sheets[:1]
+    sheet = name_station(own[0]) if len(table.sheets) > 1 and len(own) == 1 else ""
+    return sheet or name_station(table.path.stem) or "S1"
+
+
+def _choose_stations(
+    names: Mapping[str, ColumnMeaning], found: Mapping[str, tuple[str, str]], usual: str
+) -> dict[str, str]:
+    """The station that each column names, or the usual one."""
+    alike = Counter(quantity for quantity, _ in found.values())
+    # words without a number name an instrument where they tell it from another one; else the file does
+    named = {n.station for c, n in names.items() if alike[found[c][0]] > 1 or any(map(str.isdigit, n.station))}
+    chosen = {c: (name.station if name.station in named else "") or usual for c, name in names.items()}
+    for column, name in names.items():  # parts that a person names are of one instrument
+        if found[column][0] in COMPONENTS.values() and name.sign and name.base and not name.base.isdigit():
+            chosen[column] = name_station(name.base)
+    return chosen
 
 
 # ---- what the cells say ----------------------------------------------------------------------------------------
@@ -726,7 +770,9 @@ def _is_counter(table: RawTable, rule: ColumnRule, mapping: TableMapping, times:
     """Whether a column of rain only rises, as a sum since the beginning does, or since the last midnight."""
     if rule.quantity != "rain":
         return False
-    values = list_numbers(table, rule.name, mapping.decimal, mapping.thousands, mapping.missing)
+    values = list_numbers(
+        table, rule.name, Numerals(mapping.decimal, mapping.thousands, dict.fromkeys(mapping.missing, 0))
+    )
     if len(times.parsed) != len(values):  # without times that begin anew each day are not known
         return adds_up(list(enumerate(values))) is True
     rows = sorted((at.replace(tzinfo=UTC).timestamp(), value) for at, value in zip(times.parsed, values, strict=True))

@@ -49,16 +49,7 @@ _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps`
 
 
 def understand_known(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
-    """Understand a file of a known form.
-
-    Args:
-        form: its reader.
-        answers: key of a question -> what a person says.
-        options: what the site file says of its stations, and what the owner of the file calls it.
-
-    Raises:
-        ConfigError: it is none of this form.
-    """
+    """Understand a file of a known form with what a person and the site file say; raises ConfigError."""
     talk = Interview(answers)
     if READERS[form].content is Content.POINTS:
         options = _settle_points(options.call(path), form, options, talk)

@@ -189,35 +189,25 @@ _FILLER: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ColumnMeaning:
-    """What a column's name says; None where it says nothing.
+    """What a column's name says; None where it says nothing."""
 
-    Attributes:
-        quantity: what it measures.
-        unit: in which unit.
-        station: "" where nothing of the name is left for it.
-        foreign: what stands where a unit would, and is none that is known.
-        sign: e, n, u, x or y: a component, where the others of its station stand beside it.
-        base: the station without the sign.
-        is_side: the sign is a word such as Nord, not a letter.
-        error_of: the columns whose standard deviation this would be, by its name; the likeliest first.
-        is_error: it says that it is one.
-        is_part: it is a part of a motion: along or across an axis that only people know, or since the last reading.
-    """
-
-    quantity: str | None
-    unit: str | None
-    station: str
-    foreign: str = ""
+    quantity: str | None  # what it measures
+    unit: str | None  # in which unit
+    station: str  # "" where nothing of the name is left for it
+    foreign: str = ""  # what stands where a unit would, and is none that is known
+    # e, n, u, x or y: a component, where the others of its station stand beside it
     sign: str = field(default="", repr=False)
-    base: str = field(default="", repr=False)
-    is_side: bool = field(default=False, repr=False)
+    base: str = field(default="", repr=False)  # the station without the sign
+    is_side: bool = field(default=False, repr=False)  # the sign is a word such as Nord, not a letter
+    # the columns whose standard deviation this would be, by its name; the likeliest first
     error_of: "tuple[ColumnMeaning, ...]" = field(default=(), repr=False)
-    is_error: bool = field(default=False, repr=False)
+    is_error: bool = field(default=False, repr=False)  # it says that it is one
+    # it is a part of a motion: along or across an axis that only people know, or since the last reading
     is_part: bool = field(default=False, repr=False)
 
 
 def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
-    """Quantity, unit and station of a column, and whose error it may be.
+    """Quantity, unit and station of a column, and whose error it may be; `unit` stands in a row below its name.
 
     >>> read_name("Crack 3 [mm]")
     ColumnMeaning(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
@@ -227,10 +217,6 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
     (ColumnMeaning(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
     >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
     ((ColumnMeaning(quantity=None, unit='mm', station='R1', foreign=''),), ())
-
-    Args:
-        header: the name.
-        unit: of a row of units below the header.
     """
     plain = _read_plain(header, unit)
     first = re.sub(r"#\d+$", "", header)  # of several columns of one name
@@ -243,72 +229,98 @@ def read_name(header: str, unit: str | None = None) -> ColumnMeaning:
 
 def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     """What a name says, whatever of it may be a word for errors."""
-    # `displacement_east_mm` and the like are names of our own: taken as they are
-    suffixed = split_suffix(header)
-    if suffixed is not None:
-        for own in sorted(QUANTITIES, key=len, reverse=True):
-            if suffixed[0] == own or suffixed[0].endswith("_" + own):
-                rest = _FILLER.sub(" ", suffixed[0].removesuffix(own)).strip(" _-")
-                return ColumnMeaning(own, suffixed[1], name_station(rest))
+    if (own := _read_own_name(header)) is not None:
+        return own
     header = join_depths(header)
-    raw = unit if unit is not None and is_raw(unit) else ""
-    given_unit = None if raw else unit or unit_of_header(header)
-    bracketed = _BRACKETS.findall(header)
-    inside = [u for text in bracketed if (u := read_unit(text)) is not None]
-    given_unit = given_unit or (inside[0] if inside else None)
-    foreign = raw or (bracketed[-1].strip("[]()（）［］ ") if bracketed and given_unit is None else "")
-    bare = _BRACKETS.sub(" ", header)
-    if given_unit is not None and "/" in bare and read_unit(bare.rsplit("/", 1)[1]) is not None:
-        bare = bare.rsplit("/", 1)[0]
+    brackets = _BRACKETS.findall(header)
+    known, foreign = _read_written_unit(header, unit, brackets)
+    bare = _strip_unit(header, known)
     quantity, rest = _find_quantity(bare)
-    if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, bracketed)):
+    if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, brackets)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
-    is_share = foreign.lstrip("x× ")[:1].isdigit() and not foreign.isdigit()  # "in 1/10 mm" is no inch
-    if not is_share and (token := _find_unit_token(tokens, quantity)) is not None:
-        given_unit = given_unit or read_unit(token)
-        tokens = [t for t in tokens if t != token]
-    quantity = quantity or _BY_UNIT.get(given_unit or "")
-    if quantity == "temperature":
-        tokens = [t for t in tokens if t.lower() != "t"]
-    quantity = _OTHER_UNITS.get((quantity or "", given_unit or ""), quantity)
-    if quantity is not None and given_unit is not None and not is_unit_of(given_unit, quantity):
-        quantity = None
-    is_part = (quantity or "displacement") == "displacement" and _ACROSS.search(bare) is not None
-    if is_part or (quantity == "displacement" and _SINCE.search(bare) is not None):
-        is_part, quantity, tokens = True, None, [t for t in tokens if _ACROSS.search(t) is None]
+    known, tokens = _take_unit_word(tokens, quantity, known, foreign)
+    quantity, tokens = _fit_quantity(quantity, known, tokens)
+    is_part = _is_part(quantity, bare)
+    if is_part:
+        quantity, tokens = None, [t for t in tokens if _ACROSS.search(t) is None]
     if quantity is not None and QUANTITIES[quantity].unit == "1":
-        given_unit = given_unit or "1"
+        known = known or "1"
     if quantity == "tilt":
         quantity, tokens, bare = _find_axis(tokens, bare)
     sign, base, is_side = _find_sign(tokens)
     if quantity == "displacement" and is_side and sign in COMPONENTS:  # "displacement North" is one whatever is beside
         quantity, tokens = COMPONENTS[sign], base
-    return ColumnMeaning(
-        quantity,
-        given_unit,
-        _name(tokens, bare),
-        raw or (foreign if given_unit is None else ""),
-        sign,
-        _name(base, ""),
-        is_side,
-        is_part=is_part,
-    )
+    if known is not None and not (unit and is_raw(unit)):
+        foreign = ""
+    return ColumnMeaning(quantity, known, _name(tokens, bare), foreign, sign, _name(base, ""), is_side, is_part=is_part)
 
 
-def _find_unit_token(tokens: Sequence[str], quantity: str | None) -> str | None:
-    """The word of a name that is its unit: the last one, or one that is nothing else, such as kPa.
+def _read_own_name(header: str) -> ColumnMeaning | None:
+    """What a name such as `displacement_east_mm` says: they are names of our own, taken as they are."""
+    if (suffixed := split_suffix(header)) is None:
+        return None
+    for own in sorted(QUANTITIES, key=len, reverse=True):
+        if suffixed[0] == own or suffixed[0].endswith("_" + own):
+            rest = _FILLER.sub(" ", suffixed[0].removesuffix(own)).strip(" _-")
+            return ColumnMeaning(own, suffixed[1], name_station(rest))
+    return None
 
-    "in" within a name is no inch, and a single letter is a unit of the quantity alone.
+
+def _read_written_unit(header: str, unit: str | None, brackets: Sequence[str]) -> tuple[str | None, str]:
+    """The unit of a row of units, of the name's end or of its brackets, and what stands for one that is not known."""
+    if unit is not None and is_raw(unit):
+        known, foreign = None, unit
+    else:
+        known, foreign = unit or unit_of_header(header), ""
+    known = known or next((inside for text in brackets if (inside := read_unit(text)) is not None), None)
+    if not foreign and brackets and known is None:
+        foreign = brackets[-1].strip("[]()（）［］ ")
+    return known, foreign
+
+
+def _fit_quantity(quantity: str | None, unit: str | None, tokens: list[str]) -> tuple[str | None, list[str]]:
+    """The quantity that words and unit say together, None where they disagree, and the words that are left."""
+    quantity = quantity or _BY_UNIT.get(unit or "")
+    if quantity == "temperature":
+        tokens = [t for t in tokens if t.lower() != "t"]
+    quantity = _OTHER_UNITS.get((quantity or "", unit or ""), quantity)
+    fits = quantity is None or unit is None or is_unit_of(unit, quantity)
+    return quantity if fits else None, tokens
+
+
+def _is_part(quantity: str | None, bare: str) -> bool:
+    """Whether a name says a part of a motion: along or across an axis, or since the last reading."""
+    if quantity not in {None, "displacement"}:
+        return False
+    return _ACROSS.search(bare) is not None or (quantity is not None and _SINCE.search(bare) is not None)
+
+
+def _strip_unit(header: str, unit: str | None) -> str:
+    """A name without brackets and without a unit behind a slash."""
+    bare = _BRACKETS.sub(" ", header)
+    before, slash, behind = bare.rpartition("/")
+    return before if unit is not None and slash and read_unit(behind) is not None else bare
+
+
+def _take_unit_word(
+    tokens: list[str], quantity: str | None, unit: str | None, foreign: str
+) -> tuple[str | None, list[str]]:
+    """The unit, by a word of the name where nothing else says it, and the words without it.
+
+    It is the last word, or one that is nothing else, such as kPa. "in" within a name is no inch, and a single letter is
+    a unit of the quantity alone.
     """
+    if foreign.lstrip("x× ")[:1].isdigit() and not foreign.isdigit():
+        return unit, tokens  # "in 1/10 mm" is no inch
     ends = [t for t in tokens if not t.isdigit() and not (_FILLER.fullmatch(t) and t.lower() != "in")]
     for token in tokens:
-        spelled = read_unit(token)
-        if spelled is None or token.isdigit() or (token != ends[-1] and not is_sure_unit(token)):
+        known = read_unit(token)
+        if known is None or token.isdigit() or (token != ends[-1] and not is_sure_unit(token)):
             continue
-        if len(token) > 1 or (quantity is not None and is_unit_of(spelled, quantity)):
-            return token
-    return None
+        if len(token) > 1 or (quantity is not None and is_unit_of(known, quantity)):
+            return unit or known, [t for t in tokens if t != token]
+    return unit, tokens
 
 
 def is_term_of_field(text: str) -> bool:

@@ -2,11 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.domain.instruments.no_value import find_fills, is_no_value
+from monitor.domain.quantities import read_trace
+from monitor.ingest.guess.names import read_name
 from monitor.ingest.guess.questions import Interview
 from monitor.ingest.guess.raw_table import RawTable
 from monitor.ingest.text.cells import is_number, normalise_number
@@ -47,26 +50,49 @@ def is_numeric(cells: Sequence[Any]) -> bool:
     return numbers + below >= (0.5 if few else NUMBERS_LEAST) * len(filled)
 
 
-def settle_decimal(table: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class Numerals:
+    """How the numbers of a table are written."""
+
+    decimal: str
+    thousands: str  # mark between groups of digits; "": none
+    missing: Mapping[str, int] = field(default_factory=dict)  # what stands for no measurement, and how often
+
+
+def settle_numerals(table: RawTable, numbers: Sequence[str], talk: Interview) -> Numerals:
+    """How the columns of numbers are written, by what most of them say, or a person."""
+    numerals = Numerals(*_settle_marks(table, numbers, talk))
+    missing = _find_missing(table, numbers, numerals)
+    for text in [w for w in missing if read_trace(w, "rain") is not None]:
+        columns = [n for n in numbers if text in table.columns[n]]
+        if all(read_name(table.title(n), table.units.get(n)).quantity == "rain" for n in columns):
+            del missing[text]  # a trace is nothing that could be measured, and no gap
+    return replace(numerals, missing=missing)
+
+
+def _settle_marks(table: RawTable, numbers: Sequence[str], talk: Interview) -> tuple[str, str]:
     """The decimal mark and that of thousands, by what most numbers say."""
     texts = [c for name in numbers for c in table.columns[name] if isinstance(c, str) and is_number(c)]
     thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
-    counted = Counter(mark for text in texts if (mark := _mark_of(text)))
-    if counted:
-        mark, count = counted.most_common(1)[0]
-        if count < CLEAR * counted.total():
-            example = next(t for t in texts if _mark_of(t) not in {"", mark})
-            mark = _request_decimal(example, mark, talk)
+    if counted := Counter(mark for text in texts if (mark := _mark_of(text))):
+        mark = _choose_mark(texts, counted, talk)
         other = "." if mark == "," else ","
         return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
     # a semicolon parts the cells where a comma is the decimal mark
-    marks = ",." if table.layout.delimiter == ";" else ","
-    grouped = next((text for text in texts if any(mark in text for mark in marks)), None)
-    if grouped is None:
+    in_doubt = re.compile("[,.]" if table.layout.delimiter == ";" else ",")
+    if (grouped := next(filter(in_doubt.search, texts), None)) is None:
         return ".", thousands
     shown = "," if "," in grouped else "."
     mark = _request_decimal(grouped, shown, talk)
     return mark, thousands if mark == shown else shown
+
+
+def _choose_mark(texts: Sequence[str], counted: Counter[str], talk: Interview) -> str:
+    """The decimal mark that most numbers show; a person says it where too many show the other."""
+    mark, count = counted.most_common(1)[0]
+    if count >= CLEAR * counted.total():
+        return mark
+    return _request_decimal(next(t for t in texts if _mark_of(t) not in {"", mark}), mark, talk)
 
 
 def _mark_of(text: str) -> str:
@@ -93,22 +119,23 @@ def _request_decimal(example: str, usual: str, talk: Interview) -> str:
     return usual if answer is None else "," if answer == COMMA else "."
 
 
-def read_number(cell: Any, decimal: str, thousands: str) -> float | None:
+def read_number(cell: Any, numerals: Numerals) -> float | None:
     """The number of a cell; None where it is none."""
     try:
         text = str(normalise_number(cell))
-        return float((text.replace(thousands, "") if thousands else text).replace(decimal, "."))
+        text = text.replace(numerals.thousands, "") if numerals.thousands else text
+        return float(text.replace(numerals.decimal, "."))
     except ValueError:
         return None
 
 
-def list_numbers(table: RawTable, column: str, decimal: str, thousands: str, missing: Container[str]) -> list[float]:
+def list_numbers(table: RawTable, column: str, numerals: Numerals) -> list[float]:
     """The measurements of a column."""
-    cells = (c for c in table.columns[column] if not is_empty(c) and str(c) not in missing)
-    return [n for c in cells if (n := read_number(c, decimal, thousands)) is not None]
+    cells = (c for c in table.columns[column] if not is_empty(c) and str(c) not in numerals.missing)
+    return [n for c in cells if (n := read_number(c, numerals)) is not None]
 
 
-def find_missing(table: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
+def _find_missing(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, int]:
     """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
     words: Counter[str] = Counter()
     for name in numbers:
@@ -118,7 +145,7 @@ def find_missing(table: RawTable, numbers: Sequence[str], decimal: str, thousand
             if is_no_value(text) or _BELOW.fullmatch(text) or again:
                 words[text] += count
         cells = (cell for cell in table.columns[name] if not isinstance(cell, str) or is_number(cell))
-        spelled = [(str(c), n) for c in cells if (n := read_number(c, decimal, thousands)) is not None]
+        spelled = [(str(c), n) for c in cells if (n := read_number(c, numerals)) is not None]
         fills = find_fills([number for _, number in spelled])
         words |= Counter(cell for cell, number in spelled if number in fills)
     return dict(words)

@@ -87,13 +87,9 @@ class RawTable:
 
 
 def read_raw_table(path: Path, sheet: str = "") -> RawTable:
-    """Find out how a file is laid out.
+    """Find out how a file is laid out; raises ConfigError where it is no table that can be recognised.
 
-    Args:
-        sheet: the worksheet of a workbook, or `ALL_SHEETS`; "": the first that holds a table.
-
-    Raises:
-        ConfigError: the file is no table that can be recognised.
+    `sheet` is the worksheet of a workbook, or `ALL_SHEETS`; "": the first that holds a table.
     """
     suffix = path.suffix.lower()
     if suffix in {".parquet", ".pq"}:
@@ -240,10 +236,8 @@ def _score(cells: Sequence[Sequence[str]]) -> float:
 def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
     """Where the data begin; None where they never do."""
     cells = _cut_part(cells)
-    full = [len(row) for row in cells if any(row)]
-    if not full:
+    if (width := _usual_width(cells)) is None:
         return None
-    width = Counter(full[min(len(full) // 3, 30) :]).most_common(1)[0][0]
     timed = _find_timed([row for row in cells if len(row) == width])
     for index, row in enumerate(cells):
         if index and len(row) == width and timed and not any(_is_time(row[k]) for k in timed):
@@ -254,6 +248,12 @@ def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
         if len(row) == width and all(len(r) == width and _is_row(r) for r in ahead):
             return index
     return None
+
+
+def _usual_width(cells: Sequence[Sequence[str]]) -> int | None:
+    """How many cells most lines below the head have; None where all are empty."""
+    full = [len(row) for row in cells if any(row)]
+    return Counter(full[min(len(full) // 3, 30) :]).most_common(1)[0][0] if full else None
 
 
 def _cut_part(cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
@@ -308,15 +308,18 @@ def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
         row = cells[index]
         while row and not row[-1] and len(row) > width:
             row = row[:-1]
-        if not any(row) and at is None:
-            continue  # a blank line below the names
-        if at is None and 0 < len(row) < width and any(row) and all(_unit(cell) for cell in row if cell):
-            continue  # units of some columns, where blanks part them: of which is not known
-        few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
-        if len(row) != width or row[0].upper() == "TOA5" or few or is_annotation(row):
+        if at is None and (not any(row) or (len(row) < width and all(_unit(cell) for cell in row if cell))):
+            continue  # a blank line below the names, or units of columns that are not known, where blanks part them
+        if not _may_be_names(row, width):
             break
         at = index
     return at
+
+
+def _may_be_names(row: Sequence[str], width: int) -> bool:
+    """Whether a line above data of so many cells can be names, or belong to them."""
+    few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
+    return len(row) == width and row[0].upper() != "TOA5" and not few and not is_annotation(row)
 
 
 def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
@@ -330,45 +333,66 @@ def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
 
 def _place(path: Path, cells: list[list[str]], layout: Layout) -> RawTable:
     """The layout with header and first row."""
-    first = _first_row(cells)
-    if first is None:
-        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
-    if first == 0 and (behind := _find_names_behind(cells)) is not None:
-        first = behind
+    first = _require_first_row(path, cells)
     header = _header_of(cells, first)
     if header is None:
-        above = cells[first - 1] if first else []
-        if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
-            two_readings = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
-            raise ConfigError(TEXT_OF(name=str(path), text=two_readings))
-        layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
-        return _read(path, layout, _above(cells[:first]), {})
+        return _place_without_names(path, cells, layout, first)
     block = [k for k in range(header, first) if any(cells[k])]
     # above it stand words of the whole file, or groups; as wide as they, it is the first that names a time
     header = max(block, key=lambda k: (sum(map(bool, cells[k])), _names_time(cells[k])))
     names = name_columns(cells[header])
-    filled = [any(at < len(row) and row[at] for row in cells[first:]) for at in range(len(names))]
-    layout = replace(layout, skip_rows=header, skip_after=first - header - 1)
-    titles: dict[str, str] = {}
-    keys = names
-    if any(there and not name for there, name in zip(filled, names, strict=True)):
-        keys = [str(k) for k in range(1, len(names) + 1)]
+    keys = _name_keys(names, cells[first:])
+    if keys is names:
+        layout = replace(layout, skip_rows=header, skip_after=first - header - 1)
+    else:
         layout = replace(layout, header=False, skip_rows=first, skip_after=0)
-    if keys is not names or len(set(filter(None, cells[header]))) < sum(map(bool, cells[header])):
+    own = cells[header] if keys is names else keys
+    named_twice = len(set(filter(None, own))) < sum(map(bool, own))
+    titles: dict[str, str] = {}
+    if keys is not names or named_twice:
         joined = _join_names(cells, [k for k in block if k >= header - 1 and not _is_units(cells[k])], header)
-        plain = cells[header] if keys is names else keys
-        titles = {
-            key: text for key, text, own in zip(keys, joined, plain, strict=True) if key and text not in {"", own}
-        }
-    units: dict[str, str] = {}
-    notes: dict[str, str] = {}
-    for row in (
-        cells[k] for k in block if k > header and (layout.delimiter != WHITESPACE or len(cells[k]) >= len(keys))
-    ):
-        units |= {name: unit for name, cell in zip(keys, row, strict=False) if name and (unit := _unit(cell))}
-        notes |= {name: cell for name, cell in zip(keys, row, strict=False) if name and cell and not _unit(cell)}
+        titles = {k: text for k, text, plain in zip(keys, joined, own, strict=True) if k and text not in {"", plain}}
+    below = [cells[k] for k in block if k > header]
+    units, notes = _read_below([r for r in below if layout.delimiter != WHITESPACE or len(r) >= len(keys)], keys)
     table = _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
     return replace(table, notes=notes)
+
+
+def _require_first_row(path: Path, cells: Sequence[Sequence[str]]) -> int:
+    """Where the data begin, below names that stand among them where the file begins in the middle of a part."""
+    if (first := _first_row(cells)) is None:
+        raise ConfigError(TEXT_OF(name=str(path), text=_NO_ROW(n=SCAN_LINES)))
+    return first or _find_names_behind(cells) or 0
+
+
+def _place_without_names(path: Path, cells: Sequence[Sequence[str]], layout: Layout, first: int) -> RawTable:
+    """A table whose columns are called by their place."""
+    above = cells[first - 1] if first else []
+    if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
+        two_readings = _TWO_READINGS(n=first, names=len(above), cells=len(cells[first]))
+        raise ConfigError(TEXT_OF(name=str(path), text=two_readings))
+    layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
+    return _read(path, layout, _above(cells[:first]), {})
+
+
+def _name_keys(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[str]:
+    """The names, or the places of the columns where one that is filled has no name."""
+    filled = (any(at < len(row) and row[at] for row in rows) for at in range(len(names)))
+    nameless = any(there and not name for there, name in zip(filled, names, strict=True))
+    return [str(k) for k in range(1, len(names) + 1)] if nameless else names
+
+
+def _read_below(rows: Iterable[Sequence[str]], keys: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What lines below the names say of the columns: units, and anything else."""
+    units: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for row in rows:
+        for name, cell in zip(keys, row, strict=False):
+            if name and (unit := _unit(cell)):
+                units[name] = unit
+            elif name and cell:
+                notes[name] = cell
+    return units, notes
 
 
 def _is_units(row: Sequence[str]) -> bool:

@@ -79,23 +79,27 @@ def _find_motion(series: Sequence[Sequence[tuple[float, float]]]) -> MotionGuess
     days = (max(one[-1][0] for one in series) - min(one[0][0] for one in series)) / DAY_S
     plane = 2 if len(series) > 1 else 1
     path = next((path for path in paths if _is_sure([p[:plane] for p in path])), paths[-1])
-    moved = [b - a for a, b in zip(path[0], path[-1], strict=True)]
+    moved_mm = hypot(*(b - a for a, b in zip(path[0][:plane], path[-1][:plane], strict=True)))
     rises = len(series) > 2 and any(_is_sure([p[2:] for p in path]) for path in paths)
-    motion = MotionGuess(hypot(*moved[:plane]), days, _is_sure([p[:plane] for p in path]), is_sure_in_height=rises)
-    if plane == 1 or not motion.is_sure:
-        return motion
-    east, north = (part / motion.moved_mm for part in moved[:2])
+    motion = MotionGuess(moved_mm, days, _is_sure([p[:plane] for p in path]), is_sure_in_height=rises)
+    return motion if plane == 1 or not motion.is_sure else _point_motion(motion, path)
+
+
+def _point_motion(motion: MotionGuess, path: Sequence[tuple[float, ...]]) -> MotionGuess:
+    """A motion in the plane with its azimuth, and its plunge where the path has heights."""
+    east, north = ((b - a) / motion.moved_mm for a, b in zip(path[0][:2], path[-1][:2], strict=True))
     along = [(p[0] * east + p[1] * north) * DAY_S for p in path]
     # of what lies across and below, per length along: angles, whatever the motion does in time
-    turn, *sink = (
-        fit_velocity(along, values, [0.0] * len(path))
-        for values in ([p[0] * north - p[1] * east for p in path], *([-p[2] for p in path] for _ in series[2:]))
-    )
+    errors = [0.0] * len(path)
+    turn = fit_velocity(along, [p[0] * north - p[1] * east for p in path], errors)
     if turn is None:
         return motion
-    azimuth = degrees(atan2(east, north) + turn.rate) % 360.0
-    plunges = [(degrees(atan2(one.rate, 1)), degrees(one.error / (1 + one.rate**2))) for one in sink if one is not None]
-    return replace(motion, azimuth=(azimuth, degrees(turn.error)), plunge=plunges[0] if plunges else None)
+    azimuth = degrees(atan2(east, north) + turn.rate) % 360.0, degrees(turn.error)
+    sink = fit_velocity(along, [-p[2] for p in path], errors) if len(path[0]) > 2 else None
+    if sink is None:
+        return replace(motion, azimuth=azimuth)
+    plunge = degrees(atan2(sink.rate, 1)), degrees(sink.error / (1 + sink.rate**2))
+    return replace(motion, azimuth=azimuth, plunge=plunge)
 
 
 def _find_path(series: Sequence[Sequence[tuple[float, float]]], count: int) -> list[tuple[float, ...]]:

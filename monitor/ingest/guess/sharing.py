@@ -59,10 +59,7 @@ def count_conflicts(table: RawTable, times: Times, numbers: Sequence[str]) -> in
 def request_files(series: str, files: Sequence[tuple[str, Iterable[tuple[datetime, float]]]], talk: Interview) -> None:
     """Ask where files of one series claim the same instants with other values, which may be two instruments.
 
-    Args:
-        series: STATION.QUANTITY.
-        files: name of each file, and instants and values of the series in it.
-        talk: gets the question.
+    `files`: the name of each, and the instants and values of the series STATION.QUANTITY in it.
     """
     before: dict[datetime, tuple[float, str]] = {}
     for name, values in files:

@@ -58,21 +58,14 @@ _NUMBERS: Final = re.compile(r"((?:[+-]?\d+(?:\.\d+)?(?:\s+|$|(?=[^\s\d.,+-])))+
 
 @dataclass(frozen=True, slots=True)
 class LevelBounds:
-    """From which values on the levels of a quantity count, as a person set them.
+    """From which values on the levels of a quantity count, as a person set them."""
 
-    Args:
-        quantity: of all stations that measure it.
-        side: over or under.
-        values: of the levels above the first one, as many as were given; in the unit that the quantity is stored in.
-        author: who set them.
-        reason: on what grounds.
-    """
-
-    quantity: str
-    side: str
+    quantity: str  # of all stations that measure it
+    side: str  # over or under
+    # of the levels above the first one, as many as were given; in the unit that the quantity is stored in
     values: tuple[float, ...]
-    author: str = ""
-    reason: str = ""
+    author: str = ""  # who set them
+    reason: str = ""  # on what grounds
 
 
 def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") -> tuple[LevelBounds, ...]:

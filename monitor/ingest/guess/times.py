@@ -1,7 +1,7 @@
 """Which columns hold the time of an unknown table, and how it is written."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -152,17 +152,26 @@ def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> 
 def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
     """The column of the time, or those of date and clock; None where no column is one.
 
-    Args:
-        table: the table.
-        how: what its times count, as a person says; None: what the words beside them say.
+    `how` is what its times count, as a person says; None: what the words beside them say.
     """
-    found = [t for name in table.names if (t := _read_column(table, name, how)) is not None]
-    if not found:
-        of_eras = (_read_column(table, n, TimeRule((n,), era=era)) for era in ERAS for n in table.names)
-        # days that no common year has
-        found = [t for t in of_eras if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
+    found = [t for name in table.names if (t := _read_column(table, name, how)) is not None] or _read_eras(table)
     if not found:
         return _join_parts(table)
+    best = _join_midnights(table, _prefer_end(table, _choose_column(table, found), found))
+    # what another column of times says is of that one
+    others = [n for n in table.names if n not in {t.rule.column for t in found}]
+    texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
+    return replace(best, zone=best.zone or _find_zone(texts))
+
+
+def _read_eras(table: RawTable) -> list[Times]:
+    """Columns that are times of another era: days that no common year has."""
+    found = (_read_column(table, n, TimeRule((n,), era=era)) for era in ERAS for n in table.names)
+    return [t for t in found if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
+
+
+def _choose_column(table: RawTable, found: Sequence[Times]) -> Times:
+    """The likeliest of several columns of times: it changes, is called a time, says its zone, or comes first."""
 
     def rank(times: Times) -> tuple[bool, bool, bool, int]:
         column = times.rule.column
@@ -170,15 +179,17 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
         zoned = _find_zone([table.title(column)]) is not None
         return runs, _is_named(table, column), zoned, -table.names.index(column)
 
-    best = _prefer_end(table, max(found, key=rank), found)
-    if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
-        best = _join_clock(table, best) or best
-        if len(best.rule.columns) == 1 and (clock := _find_clock(table, best)) is not None:
-            raise ConfigError(TEXT_OF(name=str(table.path), text=_ODD_CLOCK(column=clock)))
-    # what another column of times says is of that one
-    others = [n for n in table.names if n not in {t.rule.column for t in found}]
-    texts = (*map(table.title, best.rule.columns), *table.above, *map(table.title, others))
-    return replace(best, zone=best.zone or _find_zone(texts))
+    return max(found, key=rank)
+
+
+def _join_midnights(table: RawTable, best: Times) -> Times:
+    """Days with the clock that stands in another column; raises ConfigError where it cannot be read."""
+    if not best.parsed or any(at.time() != datetime.min.time() for at in best.parsed):
+        return best
+    best = _join_clock(table, best) or best
+    if len(best.rule.columns) == 1 and (clock := _find_clock(table, best)) is not None:
+        raise ConfigError(TEXT_OF(name=str(table.path), text=_ODD_CLOCK(column=clock)))
+    return best
 
 
 def _prefer_end(table: RawTable, best: Times, found: Sequence[Times]) -> Times:
@@ -313,18 +324,14 @@ def _is_most(count: int, texts: Sequence[str]) -> bool:
 def _join_clock(table: RawTable, day: Times) -> Times | None:
     """Date and clock in two columns."""
     date = day.rule.columns[0]
+    dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
     for name in table.names:
         cells = [str(c) for c in table.list_cells(name)]
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
         numeric = sum(_float(c) is not None for c in cells[:50]) >= FITS * len(cells[:50])
-        title = table.title(name)
-        if numeric and not _CLOCK.search(title) and not _HOUR.search(title):
+        if not (clocks := _list_clocks(table.title(name), cells) if numeric else _CLOCKS):
             continue
-        clocks: tuple[str, ...] = _NUMERIC_CLOCKS if numeric else _CLOCKS
-        if numeric and _HOUR.search(title) and all(c.isdigit() and int(c) <= _DAY_MINUTES for c in cells):
-            clocks = ("%H",)
-        dates = {_MIDNIGHT.sub("", "%Y-%m-%d" if f == "iso" else f) for f in (day.rule.format, *day.rivals)}
         texts = [
             tidy_time(join_parts((d, c)))
             for d, c in zip(table.columns[date], table.columns[name], strict=True)
@@ -335,6 +342,13 @@ def _join_clock(table: RawTable, day: Times) -> Times | None:
         if joined is not None and (not numeric or len({at.time() for at in joined.parsed}) > 1):
             return joined
     return None
+
+
+def _list_clocks(title: str, cells: Sequence[str]) -> tuple[str, ...]:
+    """The forms that numbers beside a date may have as a clock; none where the column is not called one."""
+    if _HOUR.search(title) and all(c.isdigit() and int(c) <= _DAY_MINUTES for c in cells):
+        return ("%H",)
+    return _NUMERIC_CLOCKS if _CLOCK.search(title) or _HOUR.search(title) else ()
 
 
 def _find_clock(table: RawTable, day: Times) -> str | None:
@@ -353,13 +367,7 @@ def _join_parts(table: RawTable) -> Times | None:
         years = numbers[name]
         if not years or not all(1950 <= y <= 2100 for y in years) or years != sorted(years):
             continue
-        ahead: list[str] = []
-        for other in table.names[at + 1 : at + 6]:
-            title = table.title(other)
-            is_seconds = _OF_SECONDS.match(title) is not None  # they may have a fraction
-            if not (is_seconds or len(numbers[other]) == len(years)) or (len(ahead) > 1 and not _OF_CLOCK.match(title)):
-                break
-            ahead.append(other)
+        ahead = _list_parts(table, at, numbers)
         parts = _DAY_PARTS if ahead and _DAY_OF_YEAR.match(table.title(ahead[0])) else _PARTS
         for count in range(min(len(ahead), len(parts) - 1), 1, -1):
             columns = (name, *ahead[:count])
@@ -374,6 +382,18 @@ def _join_parts(table: RawTable) -> Times | None:
         if len(ahead) >= 2 and (parsed := _read_rule(table, rule)) and _runs(parsed):
             return Times(rule, (), has_zone=False, zone=None, parsed=parsed)
     return None
+
+
+def _list_parts(table: RawTable, at: int, numbers: Mapping[str, Sequence[int]]) -> list[str]:
+    """The columns of whole numbers behind that of the year which may be parts of the time."""
+    count, ahead = len(numbers[table.names[at]]), list[str]()
+    for name in table.names[at + 1 : at + 6]:
+        title = table.title(name)
+        is_whole = _OF_SECONDS.match(title) is not None or len(numbers[name]) == count  # seconds may have a fraction
+        if not is_whole or (len(ahead) > 1 and not _OF_CLOCK.match(title)):
+            break
+        ahead.append(name)
+    return ahead
 
 
 def _read_whole(table: RawTable, name: str) -> list[int]:
@@ -405,28 +425,36 @@ def _runs(times: Sequence[datetime]) -> bool:
 
 def _read_numbers(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times | None:
     """Decimal years, seconds since 1970, day numbers, digits of a date, or what the words beside them say."""
-    title = table.title(how.column)
-    is_named = NAMED.search(title) is not None
     numbers = [n for t in texts if (n := _float(t)) is not None]
     if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
         return None  # a clock runs forward
-    if how.format not in COUNTS and (counted := _read_counts(how, texts, table)) is not None:
-        return counted
-    low, high, whole = min(numbers), max(numbers), all(n == int(n) for n in numbers)
     if how.format in COUNTS:
         return _choose(how, texts, [how.format])  # a person says what it counts
-    forms: list[str] = []
-    if low >= 1900 and high <= 2100 and not whole:
-        forms.append(YEAR)
+    if (counted := _read_counts(how, texts, table)) is not None:
+        return counted
+    forms = _list_number_forms(table.title(how.column), numbers, texts)
+    return _choose(replace(how, since=how.since if forms == [EXCEL] else None, clock=""), texts, forms)
+
+
+def _list_number_forms(title: str, numbers: Sequence[float], texts: Sequence[str]) -> list[str]:
+    """The forms of times that numbers may have by their size, their digits and the name of their column."""
+    for pattern, form in _DAY_NUMBERS:
+        if pattern.search(title):
+            return [form]
+    is_named = NAMED.search(title) is not None
+    low, high, whole = min(numbers), max(numbers), all(n == int(n) for n in numbers)
+    forms = [YEAR] if low >= 1900 and high <= 2100 and not whole else []
     forms += [form for form, least, most in _EPOCHS if least <= low and high <= most]
     # digits that are a day of the calendar in every row count nothing: most numbers are no such day
     if whole and all(t.isdigit() for t in texts[:50]) and (is_named or len(texts[0]) > 7):
-        read = {form: _parse(texts, form) for form in _IN_DIGITS.get(len(texts[0]), ())}
-        forms = [f for f, at in read.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950] or forms
-    if low >= 20_000 and high <= 80_000 and is_named:
-        forms.append(EXCEL)
-    forms = next(([form] for pattern, form in _DAY_NUMBERS if pattern.search(title)), forms)
-    return _choose(replace(how, since=how.since if forms == [EXCEL] else None, clock=""), texts, forms)
+        forms = _list_digit_forms(texts) or forms
+    return [*forms, EXCEL] if low >= 20_000 and high <= 80_000 and is_named else forms
+
+
+def _list_digit_forms(texts: Sequence[str]) -> list[str]:
+    """The forms by which nearly all texts of digits are days of the calendar."""
+    read = {form: _parse(texts, form) for form in _IN_DIGITS.get(len(texts[0]), ())}
+    return [form for form, at in read.items() if len(at) >= FITS * len(texts) and min(at).year >= 1950]
 
 
 def _read_counts(how: TimeRule, texts: Sequence[str], table: RawTable) -> Times | None:

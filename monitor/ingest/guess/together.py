@@ -1,7 +1,7 @@
 """What columns mean together: the components of one station, and values with their errors."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice, pairwise
@@ -11,7 +11,7 @@ from typing import Final
 from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
 from monitor.ingest.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
-from monitor.ingest.guess.numerals import read_number
+from monitor.ingest.guess.numerals import Numerals, read_number
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
 from monitor.ingest.guess.raw_table import RawTable
 
@@ -67,23 +67,31 @@ def settle_components(
     open_columns: list[str] = []
     for base, signs in groups.items():
         columns = {sign: own[0] for sign, own in signs.items() if len(own) == 1}
-        if {"x", "y"} <= set(columns) and _are(columns.values(), names, "tilt"):
-            components: Mapping[str, str] = _ANGLES
-        elif {"e", "n"} <= set(columns) and _are(columns.values(), names, "displacement") and _is_set(columns, names):
-            components = COMPONENTS
-        elif {"x", "y"} <= set(columns) and _are(columns.values(), names, "displacement"):
-            way = talk.answers.get(AXES)
-            if way is None:
-                open_columns += columns.values()
-            components = {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
-        else:
-            continue
-        chosen = {sign: quantity for sign, quantity in components.items() if sign in columns}
-        for column in names:
+        components = _choose_components(columns, names, talk.answers.get(AXES))
+        if components is None:
+            open_columns += columns.values()
+        chosen = {sign: quantity for sign, quantity in (components or {}).items() if sign in columns}
+        for column in names if chosen else ():
             found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
     if open_columns or AXES in talk.answers:
         talk.request(AXES, _WHICH_WAY(names=name_some(open_columns)), (X_EAST, X_NORTH, EACH))
     return found, [*open_columns, *_settle_letters(found, talk)]
+
+
+def _choose_components(
+    columns: Mapping[str, str], names: Mapping[str, ColumnMeaning], way: str | None
+) -> Mapping[str, str] | None:
+    """The quantity that each sign of one station is; none where they are names; None: a person has to say the way."""
+    signs = set(columns)
+    if signs >= {"x", "y"} and _are(columns.values(), names, "tilt"):
+        return _ANGLES
+    if not _are(columns.values(), names, "displacement"):
+        return {}
+    if signs >= {"e", "n"} and _is_set(columns, names):
+        return COMPONENTS
+    if not signs >= {"x", "y"}:
+        return {}
+    return None if way is None else {**_DIRECTIONS[way], "u": COMPONENTS["u"]} if way in _DIRECTIONS else {}
 
 
 def _settle_letters(found: dict[str, ColumnMeaning], talk: Interview) -> list[str]:
@@ -143,33 +151,42 @@ def pair_errors(names: Mapping[str, ColumnMeaning], numbers: Numbers, talk: Inte
     A column is one where it says so and its partner is there, or where its name might say so beside that of its
     partner and its values are small and positive. What is left in doubt is asked.
     """
-    maybe = {
-        c
-        for c, name in names.items()
-        if name.error_of and (name.is_error or _find_partner(c, names, ()) or _is_bare(name))
-    }
+    maybe = dict.fromkeys(c for c in names if _may_be_error(c, names))
     values = [c for c in names if c not in maybe]
     found: dict[str, str | None] = {}
-    for column in [c for c in names if c in maybe]:
-        partner = _find_partner(column, names, maybe) or _find_column_before(column, names, maybe)
-        alone = values[0] if len(values) == 1 and _is_bare(names[column]) else None
-        if partner is not None and _fits(numbers(column), numbers(partner), is_named=names[column].is_error):
-            found[column] = partner
-        elif alone is not None and names[column].is_error and _fits(numbers(column), numbers(alone), is_named=True):
-            found[column] = alone
-        elif values and (names[column].is_error or partner is not None or alone is not None):
-            answer = talk.find(ERROR, column)
-            unit = names[column].unit
-            offered = [c for c in values if unit is None or names[c].unit in {None, unit}][:_OFFERED_MOST]
-            choices = (*offered, NO, LEAVE_OUT)
-            if answer is None:
-                talk.questions.append(FileQuestion(f"{ERROR}:{column}", _WHOSE_ERROR(column=column), choices))
-                found[column] = None
-                continue
-            require(f"{ERROR}:{column}", answer, choices)
+    for column in maybe:
+        name = names[column]
+        partners = _find_partner(column, names, maybe)
+        alone = values if len(values) == 1 and _is_bare(name) else []
+        tried = [*partners, *(alone if name.is_error else [])]
+        fitting = [c for c in tried if _fits(numbers(column), numbers(c), is_named=name.is_error)]
+        if fitting:
+            found[column] = fitting[0]
+        elif values and (name.is_error or partners or alone):
+            answer = _request_value(column, [c for c in values if _may_share_unit(names[c], name)], talk)
             if answer != NO:
                 found[column] = None if answer == LEAVE_OUT else answer
     return found
+
+
+def _may_be_error(column: str, names: Mapping[str, ColumnMeaning]) -> bool:
+    """Whether a name says or might say that a column is the standard deviation of another."""
+    name = names[column]
+    return bool(name.error_of) and (name.is_error or bool(_find_partner(column, names, ())) or _is_bare(name))
+
+
+def _may_share_unit(one: ColumnMeaning, other: ColumnMeaning) -> bool:
+    return other.unit is None or one.unit in {None, other.unit}
+
+
+def _request_value(column: str, offered: Sequence[str], talk: Interview) -> str | None:
+    """The column whose standard deviation another is, as a person says; None while nobody did."""
+    key, choices = f"{ERROR}:{column}", (*offered[:_OFFERED_MOST], NO, LEAVE_OUT)
+    if (answer := talk.find(ERROR, column)) is None:
+        talk.questions.append(FileQuestion(key, _WHOSE_ERROR(column=column), choices))
+    else:
+        require(key, answer, choices)
+    return answer
 
 
 def _is_bare(name: ColumnMeaning) -> bool:
@@ -177,8 +194,8 @@ def _is_bare(name: ColumnMeaning) -> bool:
     return any(not e.station and e.quantity is None and not e.sign for e in name.error_of)
 
 
-def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
-    """The one column that is called as an error column is without its word."""
+def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
+    """The one column that is called as an error column is without its word; else the column before, if any."""
     for error in names[column].error_of:
         if not error.station and error.quantity is None:
             continue
@@ -192,18 +209,18 @@ def _find_partner(column: str, names: Mapping[str, ColumnMeaning], errors: Itera
             and error.unit in {None, name.unit}
         ]
         if len(fitting) == 1:
-            return fitting[0]
-    return None
+            return fitting
+    return _find_column_before(column, names, errors)
 
 
-def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Iterable[str]) -> str | None:
+def _find_column_before(column: str, names: Mapping[str, ColumnMeaning], errors: Container[str]) -> list[str]:
     """The column before, where value and error alternate throughout and no error has a name of its own."""
     columns = list(names)
     bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
     at = [columns.index(c) for c in bare]
     if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in at):
-        return None
-    return columns[columns.index(column) - 1]
+        return []
+    return [columns[columns.index(column) - 1]]
 
 
 def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -> bool:
@@ -216,7 +233,7 @@ def _fits(errors: Sequence[float], values: Sequence[float], *, is_named: bool) -
 # ---- sums ------------------------------------------------------------------------------------------------------
 
 
-def find_totals(table: RawTable, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
+def find_totals(table: RawTable, numbers: Sequence[str], numerals: Numerals) -> dict[str, str]:
     """Columns that only add up another, of rain: total -> part. Both would be the same rain twice."""
     names = {n: read_name(table.title(n), table.units.get(n)) for n in numbers}
     found: dict[str, str] = {}
@@ -225,7 +242,7 @@ def find_totals(table: RawTable, numbers: Sequence[str], decimal: str, thousands
             if names[total].unit not in {None, names[part].unit}:
                 continue
             pairs = islice(zip(table.columns[part], table.columns[total], strict=True), SUM_MOST)
-            rows = [(read_number(a, decimal, thousands), read_number(b, decimal, thousands)) for a, b in pairs]
+            rows = [(read_number(a, numerals), read_number(b, numerals)) for a, b in pairs]
             known = [(a, b) for a, b in rows if a is not None and b is not None]
             rises = [(after[0], after[1] - before[1]) for before, after in pairwise(known)]
             fits = sum(abs(a - rise) <= SUM_ERROR for a, rise in rises)

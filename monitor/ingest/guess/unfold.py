@@ -35,28 +35,29 @@ def unfold(
 ) -> tuple[RawTable, list[str], str | None, str | None]:
     """The table with a column for each kind, its columns of numbers, the column of stations, and that of the kinds.
 
-    Args:
-        table: the table.
-        numbers: its columns of numbers.
-        station: the column that says whose row it is; it may say the kind too ("Crack 1", "Rain gauge").
-        taken: columns of the time.
-
-    Raises:
-        ConfigError: rows of one kind have several units.
+    The column of stations may say the kind too ("Crack 1", "Rain gauge"); `taken` are the columns of the time. Raises
+    ConfigError where rows of one kind have several units.
     """
     values = [n for n in numbers if not is_no_measurement(table.title(n))]
     if len(values) != 1:
         return table, list(numbers), station, None
     value = values[0]
-    by = None
-    if read_name(table.title(value), table.units.get(value)).quantity is None:
-        by = _find_kinds(table, [n for n in table.names if n not in {*numbers, *taken}], station)
-    units = next((n for n in table.names if n not in {*numbers, *taken} and _UNIT.match(table.title(n))), None)
+    words = [n for n in table.names if n not in {*numbers, *taken}]
+    is_open = read_name(table.title(value), table.units.get(value)).quantity is None
+    by = _find_kinds(table, words, station) if is_open else None
+    units = next((n for n in words if _UNIT.match(table.title(n))), None)
     if by is None:
         written = {value: _find_unit(table, units, [True] * table.rows, value)} if units else {}
         return _with_units(table, written), list(numbers), station, None
+    table, kinds = _split_kinds(table, value, by, units)
+    return table, [*kinds, *(n for n in numbers if n != value)], None if by == station else station, by
+
+
+def _split_kinds(table: RawTable, value: str, by: str, units: str | None) -> tuple[RawTable, list[str]]:
+    """The table with a column for each kind that column `by` names instead of its one of values, and their names."""
     columns: dict[str, list[object]] = {}
-    kinds, written = {}, {}
+    kinds: dict[str, tuple[str, str, str]] = {}
+    written: dict[str, tuple[str, str]] = {}
     for kind in dict.fromkeys(str(c) for c in table.columns[by] if not is_empty(c)):
         name = f"{value} [{kind}]"
         counts = [str(c) == kind for c in table.columns[by]]
@@ -64,21 +65,16 @@ def unfold(
         kinds[name] = value, by, kind
         if units is not None:
             written[name] = _find_unit(table, units, counts, kind)
-    names = [*columns, *(n for n in table.names if n != value)]
-    cells = columns | {n: c for n, c in table.columns.items() if n != value}
-    tails = dict.fromkeys(columns, table.tails[value]) if value in table.tails else {}
-    known = dict.fromkeys(columns, table.units[value]) if value in table.units else {}
     table = replace(
         table,
-        names=tuple(names),
-        columns=cells,
+        names=(*columns, *(n for n in table.names if n != value)),
+        columns=columns | {n: c for n, c in table.columns.items() if n != value},
         kinds=kinds,
-        tails=table.tails | tails,
-        units=table.units | known,
+        tails=table.tails | (dict.fromkeys(columns, table.tails[value]) if value in table.tails else {}),
+        units=table.units | (dict.fromkeys(columns, table.units[value]) if value in table.units else {}),
         titles=table.titles | {name: kind for name, (_, _, kind) in kinds.items()},
     )
-    others = [n for n in numbers if n != value]
-    return _with_units(table, written), [*columns, *others], None if by == station else station, by
+    return _with_units(table, written), [*columns]
 
 
 def fold(table: RawTable, rule: ColumnRule) -> ColumnRule:

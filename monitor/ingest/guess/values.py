@@ -25,15 +25,7 @@ class CheckedValue(NamedTuple):
 
 
 def list_values(path: Path, form: str, options: ImportOptions) -> Iterator[CheckedValue]:
-    """The values of a file.
-
-    Args:
-        form: a name in `READERS`.
-        options: what is said of it.
-
-    Raises:
-        ConfigError: it is none of this form.
-    """
+    """The values of a file of a form in `READERS`; raises ConfigError where it is none of this form."""
     if READERS[form].content is Content.POINTS:
         with open_points(form)(path, options, datetime.now(UTC)) as (declared, pieces):
             for piece in pieces:

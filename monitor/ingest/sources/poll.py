@@ -3,7 +3,7 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -238,35 +238,40 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
     own = {source.name: source for source in config.source if source.site == site.id}
     with db.read() as c:
         states = {state.source: state for state in load_polls(c) if state.site == site.id}
-    gone = [name for name in states if name not in own and not name.startswith(INBOX)]
-    if gone:
-        with db.write() as c:
-            for name in gone:
-                forget_source(c, name)
-    lines = []
+    _forget_gone(db, [name for name in states if name not in own and not name.startswith(INBOX)])
     folder = PollSummary(f"{INBOX}{site.id}")
     scan_folder(folder, take.SourceTarget(db, config, site, clock, f"folder {site.id}"))
     if folder.new or folder.errors or folder.source in states:
         with db.write() as c:
             before, address = states.get(folder.source), f"{INBOX}{SERIES}/{site.id}"
             save_poll(c, follow(before, folder, folder.source, site.id, FOLDER_KIND, clock(), 60.0, address))
-    if folder.new:
-        lines.append(folder.describe())
-    for name, source in own.items():
-        if source.kind == FOLDER_KIND:
-            continue  # it says how files of the watched folder are read
-        if name in states and states[name].next_at > now:
-            continue
-        place = take.SourceTarget(db, config, site, clock, f"source {name}", source.accept_units)
-        try:
-            lines.append(poll_source(source, place, os.environ).describe())
-        except RefusedError as error:
-            lines.append(str(error))
-        except StoreError:
-            raise
-        except Exception as error:  # whatever one source brings, the others are looked at
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            failed = PollSummary(name, errors=[cut(_clean(line))])
-            _keep(failed, source, place)
-            lines.append(failed.describe())
+    lines = [folder.describe()] if folder.new else []
+    due = [source for name, source in own.items() if name not in states or states[name].next_at <= now]
+    for source in due:
+        if source.kind != FOLDER_KIND:  # that says how files of the watched folder are read
+            place = take.SourceTarget(db, config, site, clock, f"source {source.name}", source.accept_units)
+            lines.append(_try_source(source, place))
     return "; ".join(lines) or IDLE
+
+
+def _forget_gone(db: Database, names: Sequence[str]) -> None:
+    """Forget sources that are in no service file any more."""
+    if names:
+        with db.write() as c:
+            for name in names:
+                forget_source(c, name)
+
+
+def _try_source(source: SourceSection, place: take.SourceTarget) -> str:
+    """Poll a source; whatever one brings, the others are looked at: one line says it."""
+    try:
+        return poll_source(source, place, os.environ).describe()
+    except RefusedError as error:
+        return str(error)
+    except StoreError:
+        raise
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        failed = PollSummary(source.name, errors=[cut(_clean(line))])
+        _keep(failed, source, place)
+        return failed.describe()

@@ -18,7 +18,7 @@ from monitor.errors import RefusedError, SlopewardError
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
-from monitor.ingest.files.reading import FileResult, read_file, record_file
+from monitor.ingest.files.reading import FileImport, FileResult, record_file
 from monitor.ingest.files.sandboxed_conversion import open_walled
 from monitor.ingest.files.tables import LINE_LIMIT
 from monitor.ingest.message import FILE_TOPIC
@@ -54,22 +54,14 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class SourceTarget:
-    """Where files of a source go.
-
-    Args:
-        config: of the service.
-        site: in force.
-        clock: gives the present, aware UTC.
-        who: the source, as it stands beside the values that it changes.
-        accept_units: a person has said in the file that the units are right.
-    """
+    """Where files of a source go."""
 
     db: Database
-    config: ServiceConfig
-    site: Site
-    clock: Clock
-    who: str
-    accept_units: bool = False
+    config: ServiceConfig  # of the service
+    site: Site  # in force
+    clock: Clock  # gives the present, aware UTC
+    who: str  # the source, as it stands beside the values that it changes
+    accept_units: bool = False  # a person has said in the file that the units are right
 
 
 def measure(path: Path) -> tuple[int, str]:
@@ -139,7 +131,7 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
                 with place.db.write() as c:  # the whole file is read: what is wrong in it waits once
                     drop_waiting(c, FILE_TOPIC + place.site.id, f"file:{name}")
 
-            result = read_file(
+            result = FileImport(
                 path,
                 Pipeline(place.db, sites, place.clock, place.config.limits),
                 place.site,
@@ -150,7 +142,7 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
                 name=name,
                 open_lines=opened.readings,
                 before_storing=drop,
-            )
+            ).run()
     record_file(place.db, Actor(place.who, "service"), result, place.clock())
     if not result.valid and result.rejected:
         raise RefusedError(TEXT_OF(name=path.name, text=_NOTHING(reason=result.first_reason)))

@@ -10,19 +10,12 @@ NEW, SAME, FAILED, OLD = "new", "same", "failed", "old"
 
 @dataclass(frozen=True, slots=True)
 class WantedFile:
-    """One file of a source.
+    """One file of a source."""
 
-    Args:
-        name: what it is called in the folder and in the database.
-        url: where it lies, without any secret.
-        etag: what the server said of the version that is known, "" of none.
-        modified: the same as a time; for SFTP size and time.
-    """
-
-    name: str
-    url: str
-    etag: str = ""
-    modified: str = ""
+    name: str  # what it is called in the folder and in the database
+    url: str  # where it lies, without any secret
+    etag: str = ""  # what the server said of the version that is known, "" of none
+    modified: str = ""  # the same as a time; for SFTP size and time
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +31,20 @@ class ServerCredentials:
 
 @dataclass(frozen=True, slots=True)
 class PollRequest:
-    """One look at a server.
+    """One look at a server."""
 
-    Args:
-        kind: http, sftp or stac.
-        wanted: the files; of a catalogue, its own address alone.
-        folder: where whole files are put.
-        hosts: names that may be connected to.
-        private: whether addresses of private networks may be.
-        most_bytes: of one file.
-        login: of the first host of `hosts` alone.
-        ca_file: authority of a server with a private one.
-        assets: band -> key of the asset, of a catalogue.
-        known: items of a catalogue that were taken.
-        reserve_bytes: what must stay free on the disk of the folder, whatever was fetched before.
-        since: items of a catalogue before this day are left out, "" none is.
-    """
-
-    kind: str
-    wanted: tuple[WantedFile, ...]
-    folder: str
-    hosts: tuple[str, ...]
-    private: bool
-    most_bytes: int
-    login: ServerCredentials = ServerCredentials()
-    ca_file: str = ""
-    assets: tuple[tuple[str, str], ...] = ()
-    known: tuple[str, ...] = ()
-    since: str = ""
-    reserve_bytes: int = 0
+    kind: str  # http, sftp or stac
+    wanted: tuple[WantedFile, ...]  # the files; of a catalogue, its own address alone
+    folder: str  # where whole files are put
+    hosts: tuple[str, ...]  # names that may be connected to
+    private: bool  # whether addresses of private networks may be
+    most_bytes: int  # of one file
+    login: ServerCredentials = ServerCredentials()  # of the first host of `hosts` alone
+    ca_file: str = ""  # authority of a server with a private one
+    assets: tuple[tuple[str, str], ...] = ()  # band -> key of the asset, of a catalogue
+    known: tuple[str, ...] = ()  # items of a catalogue that were taken
+    since: str = ""  # items of a catalogue before this day are left out, "" none is
+    reserve_bytes: int = 0  # what must stay free on the disk of the folder, whatever was fetched before
 
 
 @dataclass(frozen=True, slots=True)

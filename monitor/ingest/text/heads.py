@@ -122,13 +122,7 @@ class Heads:
         if not heads:
             return order, [one for one in held if not self._is_known(one[1])]
         at = max((k for k in heads if self._resembles(held[k][1])), default=heads[0])
-        line, cells = held[at]
-        texts = _list_texts(cells)
-        folded, known = ([text.casefold() for text in row] for row in (texts, self.names))
-        if sorted(folded) != sorted(known) or (len(set(folded)) < len(folded) and folded != known):
-            text = _OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts))))
-            raise ConfigError(TEXT_OF(name=self.file, text=text))
-        order = None if folded == known else [folded.index(name) for name in known]
+        order = self._find_order(*held[at])
         after = [one for one in held[at + 1 :] if any(map(_text, one[1]))]
         for k, (number, below) in enumerate(after):
             kept = _list_texts(below if order is None else _arrange(below, order))
@@ -139,6 +133,17 @@ class Heads:
             if kept and not self._is_known(above) and not _is_same_but_for_days(kept, self.above):
                 raise refuse_part(self.file, number, " ".join(kept))
         return order, []
+
+    def _find_order(self, line: int, cells: Cells) -> list[int] | None:
+        """The order of the columns by a line of names; None: as in the first head. Other names raise ConfigError."""
+        texts = _list_texts(cells)
+        folded, known = ([text.casefold() for text in row] for row in (texts, self.names))
+        if folded == known:
+            return None
+        if sorted(folded) != sorted(known) or len(set(folded)) < len(folded):
+            text = _OTHER(n=Figure(line, "d"), names=NameList(tuple(filter(None, texts))))
+            raise ConfigError(TEXT_OF(name=self.file, text=text))
+        return [folded.index(name) for name in known]
 
     def _is_data(self, cells: Cells) -> bool:
         """Whether a line is none of a head: it has a number or a time, and few of the names."""

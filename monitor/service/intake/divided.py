@@ -13,19 +13,16 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor import health
-from monitor.config.service import ServiceConfig
-from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.division import Division, Share
 from monitor.ingest.handover import DivisionHandover, find_division, save_division
-from monitor.ingest.pipeline import Clock, LastReading
-from monitor.ingest.service import Ingest
+from monitor.ingest.pipeline import LastReading
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import ingest_environment
 from monitor.service.children import ModuleProcess, ProcessRestarter
 from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
-from monitor.store.database.engine import Database
 
 _OTHERS_GO_ON: Final = Template(
     "ingest.process_dying", "{text}; the other processes of ingest go on, its messages wait with the broker"
@@ -142,30 +139,23 @@ class DividedIngest:
     force, go by its clock, and tell it what they stored. Nobody needs to look into the database for that.
 
     Args:
-        config: of the service.
-        sites: by id.
-        on_stored: as `Ingest` takes it.
+        context: as `Ingest` takes it, with the clock of the core.
         alarms: writes alarms of ingest, and of processes that end again and again.
-        on_told: a process has written an alarm.
-        clock: the clock of the core.
-        hold: as `Ingest` takes it.
+        on_alarm: a process has written an alarm.
         turn: of the core; None where there is none.
     """
 
     def __init__(
         self,
-        db: Database,
-        config: ServiceConfig,
-        sites: Mapping[str, Site],
-        on_stored: Callable[[frozenset[str]], None],
+        context: IngestContext,
         alarms: ServiceAlarms,
         on_alarm: Callable[[], None],
-        clock: Clock,
-        hold: Callable[[], str] = str,
         turn: CoreTurn | None = None,
     ) -> None:
-        self._db, self._config, self._sites, self._clock = db, config, sites, clock
-        self._on_stored, self._alarms, self._on_alarm, self._hold, self._turn = on_stored, alarms, on_alarm, hold, turn
+        self._context = context
+        self._db, self._config, self._sites, self._clock = context.db, context.config, context.sites, context.clock
+        self._on_stored, self._hold = context.on_stored, context.hold
+        self._alarms, self._on_alarm, self._turn = alarms, on_alarm, turn
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest-processes", daemon=True)
         self._children: list[IngestChild] = []
@@ -173,7 +163,7 @@ class DividedIngest:
         self._whole: Ingest | None = None  # where one takes all again
         self._handover: DivisionHandover | None = None
         self._last_readings: dict[tuple[str, str], LastReading] = {}
-        self._stamp = clock()
+        self._stamp = self._clock()
         self._expect_s, self._forget = 0.0, False  # to be said with the next word
         self._expects_until = self._ignores_until = 0.0  # until all have heard it
 
@@ -292,16 +282,7 @@ class DividedIngest:
         division, is_other = found
         if is_other:
             log.info("the sites are divided anew among %d processes of ingest", division.processes)
-            self._handover = DivisionHandover(
-                self._db,
-                self._config,
-                self._sites,
-                division,
-                self._on_stored,
-                self._alarms.write,
-                self._clock,
-                self._hold,
-            )
+            self._handover = DivisionHandover(self._context, division)
             try:
                 if not self._handover.run(self._stop):
                     return None
@@ -314,9 +295,7 @@ class DividedIngest:
     def _keep(self, division: Division) -> None:
         """Start every process and keep it, until told to stop."""
         if division.processes == 1:
-            self._whole = Ingest(
-                self._db, self._config, self._sites, self._on_stored, self._alarms.write, self._clock, self._hold
-            )
+            self._whole = Ingest(self._context)
             self._whole.start()
             self._stop.wait()
             return
@@ -394,22 +373,14 @@ class DividedIngest:
 
 
 def open_ingest(
-    db: Database,
-    config: ServiceConfig,
-    sites: Mapping[str, Site],
-    on_stored: Callable[[frozenset[str]], None],
-    alarms: ServiceAlarms,
-    on_alarm: Callable[[], None],
-    clock: Clock,
-    hold: Callable[[], str],
-    turn: CoreTurn | None = None,
+    context: IngestContext, alarms: ServiceAlarms, on_alarm: Callable[[], None], turn: CoreTurn | None = None
 ) -> "Ingest | DividedIngest":
     """Ingest in this process, or in several where the service file says so, or where it did at the last start."""
-    processes = config.ingest.processes
+    config, processes = context.config, context.config.ingest.processes
     is_demo = config.broker.mode == "demo"
     if is_demo and processes > 1:
         log.error("ingest.processes: the broker of a demonstration keeps no sessions to divide; one process takes all")
-    is_other = find_division(db, config.broker, sites, processes)[1]
+    is_other = find_division(context.db, config.broker, context.sites, processes)[1]
     if is_demo or (processes == 1 and not is_other):
-        return Ingest(db, config, sites, on_stored, alarms.write, clock, hold)
-    return DividedIngest(db, config, sites, on_stored, alarms, on_alarm, clock, hold, turn)
+        return Ingest(context)
+    return DividedIngest(context, alarms, on_alarm, turn)

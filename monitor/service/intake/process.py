@@ -12,7 +12,7 @@ from typing import Final
 
 from monitor import logs
 from monitor.ingest.pipeline import LastReading
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
@@ -64,7 +64,7 @@ class IngestProcess:
             self.db.guard, self.db.holds = self._turn.guard, self._turn.holds
         self._apply(first)
         alarms = ServiceAlarms(self.db, orders.sites, self._clock, lambda: self._send(AlarmNotice()))
-        self.ingest = Ingest(
+        context = IngestContext(
             self.db,
             orders,
             orders.sites,
@@ -72,8 +72,8 @@ class IngestProcess:
             alarms.write,
             self._clock,
             lambda: self._hold,
-            orders.share,
         )
+        self.ingest = Ingest(context, orders.share)
         self._listener = threading.Thread(target=self._listen, name="words", daemon=True)
 
     def run(self) -> None:

@@ -21,9 +21,9 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import (
+    FileImport,
     FileResult,
     find_doubted,
-    read_file,
     record_file,
     record_units,
     renew_known_flags,
@@ -297,7 +297,7 @@ class UploadProcessor:
             self.progress[upload.id] = min(1.0, result.rows / max(1, opened.count))
 
         sites = {site.id: site}
-        result = read_file(
+        result = FileImport(
             opened.lines,
             Pipeline(db, sites, clock, self.context.config.limits),
             site,
@@ -309,7 +309,7 @@ class UploadProcessor:
             by=actor.name,
             name=upload.name,
             open_lines=opened.readings,
-        )
+        ).run()
         record_file(db, actor, result, clock())
         if accept_units:
             record_units(db, actor, upload.name, result, clock())

@@ -27,7 +27,7 @@ import psutil
 
 from monitor.config.service import BrokerSection, DatabaseSection, IngestSection, LimitsSection, ServiceConfig
 from monitor.ingest.message import ROOT
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
 from monitor.store.database.engine import Database
@@ -115,7 +115,9 @@ def run(count: int, url: str, messages: int, server: Path) -> dict[str, float]:
                 return datetime.now(UTC)
 
             alarms = ServiceAlarms(db, sites, now, lambda: None)
-            ingest = open_ingest(db, config, sites, lambda _: None, alarms, lambda: None, now, str)
+            ingest = open_ingest(
+                IngestContext(db, config, sites, lambda _: None, alarms.write, now), alarms, lambda: None
+            )
             ingest.start()
             return ingest
 

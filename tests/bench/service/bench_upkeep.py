@@ -21,7 +21,7 @@ from typing import Any
 
 from monitor.broker.access import Access
 from monitor.ingest.broker import ManagedBroker
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 from monitor.store.upkeep import migrate
 from monitor.store.upkeep.copies import make_copy
@@ -59,12 +59,14 @@ def measure(db: Database, broker: ManagedBroker, gateway: Access, folder: Path, 
     waits: list[float] = []
     where = SimpleNamespace(mode="managed", data=broker.folder, client_id="slopeward", username="", password="")
     ingest = Ingest(
-        db,
-        SimpleNamespace(broker=where),
-        {"north": make_site("north")},
-        lambda _: None,
-        lambda _: None,
-        lambda: datetime.now(UTC),
+        IngestContext(
+            db,
+            SimpleNamespace(broker=where),
+            {"north": make_site("north")},
+            lambda _: None,
+            lambda _: None,
+            lambda: datetime.now(UTC),
+        )
     )
     store = ingest._pipeline.store
 

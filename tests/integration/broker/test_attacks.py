@@ -16,7 +16,7 @@ from monitor.config.service import parse_service
 from monitor.domain.site import Binding, Level, Recipient, Site, Station
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 from tests.conftest import absent, free_port, wait_for
 from tests.data.mqtt_client import calling
@@ -73,12 +73,14 @@ def house(tmp_path, sqlite_url):
     )
     database = Database(sqlite_url)
     made.make_ingest = lambda: Ingest(
-        database,
-        config,
-        {s.id: replace(s, decoders=()) for s in SITES},
-        lambda _: None,
-        lambda _: None,
-        lambda: datetime.now(UTC),
+        IngestContext(
+            database,
+            config,
+            {s.id: replace(s, decoders=()) for s in SITES},
+            lambda _: None,
+            lambda _: None,
+            lambda: datetime.now(UTC),
+        )
     )
     made.ingest = made.make_ingest()
     made.ingest.start()

@@ -15,7 +15,7 @@ from monitor.broker.access import find_access
 from monitor.domain.site import Level, Site
 from monitor.errors import BrokerError
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 from tests.conftest import free_port, wait_for
 
@@ -164,12 +164,14 @@ def test_ingest_runs_with_the_demo_broker(tmp_path, port, sqlite_url):
     site = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
     database = Database(sqlite_url)
     ingest = Ingest(
-        database,
-        SimpleNamespace(broker=address),
-        {"north": site},
-        lambda _: None,
-        lambda _: None,
-        lambda: datetime.now(UTC),
+        IngestContext(
+            database,
+            SimpleNamespace(broker=address),
+            {"north": site},
+            lambda _: None,
+            lambda _: None,
+            lambda: datetime.now(UTC),
+        )
     )
     try:
         ingest.start()

@@ -14,7 +14,7 @@ from monitor.broker.probe import connected
 from monitor.config.service import BrokerSection, IngestSection, LimitsSection, ServiceConfig, parse_service
 from monitor.errors import ConfigError
 from monitor.ingest.handover import STAMP
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
 from monitor.service.intake.records import IngestHeartbeat
@@ -49,7 +49,9 @@ def place(postgresql_url, mosquitto):
     def start(processes, turn=None):
         chosen = config.model_copy(update={"ingest": IngestSection(processes=processes)})
         alarms = ServiceAlarms(db, sites, now, lambda: None)
-        found = open_ingest(db, chosen, sites, news.append, alarms, lambda: None, now, str, turn)
+        found = open_ingest(
+            IngestContext(db, chosen, sites, news.append, alarms.write, now), alarms, lambda: None, turn
+        )
         found.start()
         running.append(found)
         return found
@@ -179,7 +181,9 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
 
 
 def test_after_a_suspension_nobody_is_taken_for_silent_before_the_processes_have_heard_of_it(place):
-    divided = DividedIngest(place.db, ServiceConfig(), place.sites, print, None, print, lambda: T0)
+    divided = DividedIngest(
+        IngestContext(place.db, ServiceConfig(), place.sites, print, print, lambda: T0), None, print
+    )
     divided._children = [SimpleNamespace(pid=1, report=IngestHeartbeat({"drained": True}, {}, 0.0, {}))]
     assert divided.drained()
     divided.expect_more(30.0)
@@ -189,15 +193,9 @@ def test_after_a_suspension_nobody_is_taken_for_silent_before_the_processes_have
 def test_a_broker_that_is_away_is_waited_for_and_nobody_takes_it_for_a_thread_that_hangs(place):
     nobody = BrokerSection(mode="external", url=f"mqtt://127.0.0.1:{free_port()}")
     began = datetime.now(UTC)
-    divided = DividedIngest(
-        place.db,
-        ServiceConfig(broker=nobody, ingest=IngestSection(processes=2), database={"url": "postgresql://x"}),
-        place.sites,
-        print,
-        None,
-        print,
-        lambda: datetime.now(UTC),
-    )
+    config = ServiceConfig(broker=nobody, ingest=IngestSection(processes=2), database={"url": "postgresql://x"})
+    context = IngestContext(place.db, config, place.sites, print, print, lambda: datetime.now(UTC))
+    divided = DividedIngest(context, None, print)
     divided.start()
     try:
         wait_for(lambda: divided.progress()["ingest.processes"] > began + timedelta(seconds=0.5))

@@ -19,7 +19,7 @@ from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline
 from monitor.ingest.mqtt import MqttSession
-from monitor.ingest.service import SESSION_LOST, Ingest
+from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import RejectedMessage
 from tests.conftest import REPOSITORY, wait_for
@@ -93,12 +93,14 @@ def start_ingest(mosquitto, database):
         seen = SimpleNamespace(stored=[], alarms=[], drained=[])
         site = make_site()
         ingest = Ingest(
-            database,
-            SimpleNamespace(broker=broker),
-            {site.id: site},
-            lambda sites: seen.stored.append(sites) or seen.drained.append(ingest.drained()),
-            seen.alarms.append,
-            lambda: datetime.now(UTC),
+            IngestContext(
+                database,
+                SimpleNamespace(broker=broker),
+                {site.id: site},
+                lambda sites: seen.stored.append(sites) or seen.drained.append(ingest.drained()),
+                seen.alarms.append,
+                lambda: datetime.now(UTC),
+            )
         )
         ingest.seen = seen
         ingest.start()
@@ -119,7 +121,9 @@ def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(database, mosqu
     }
     alarms = []
     ingest = Ingest(
-        database, SimpleNamespace(broker=broker), sites, lambda _: None, alarms.append, lambda: datetime.now(UTC)
+        IngestContext(
+            database, SimpleNamespace(broker=broker), sites, lambda _: None, alarms.append, lambda: datetime.now(UTC)
+        )
     )
     ingest.start()
     try:
@@ -409,12 +413,14 @@ def test_devices_that_tell_no_time_or_no_birth(database, mosquitto, publisher):
 
     def start():
         ingest = Ingest(
-            database,
-            SimpleNamespace(broker=broker),
-            {"north": published.SITE},
-            lambda _: None,
-            lambda _: None,
-            lambda: datetime.now(UTC),
+            IngestContext(
+                database,
+                SimpleNamespace(broker=broker),
+                {"north": published.SITE},
+                lambda _: None,
+                lambda _: None,
+                lambda: datetime.now(UTC),
+            )
         )
         ingest.start()
         wait_for(lambda: all(ingest.status()["connected"].values()))

@@ -17,7 +17,7 @@ from monitor.broker.access import Access
 from monitor.config.service import parse_service
 from monitor.domain.site import Level, Site
 from monitor.ingest.broker import find_mosquitto
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 from tests.conftest import free_port, wait_for
 
@@ -107,7 +107,10 @@ def start(guarded, database, password, ca_file):
         "test",
         {"SLOPEWARD_BROKER__PASSWORD": password},
     )
-    ingest = Ingest(database, config, {"north": SITE}, lambda _: None, lambda _: None, lambda: datetime.now(UTC))
+    context = IngestContext(
+        database, config, {"north": SITE}, lambda _: None, lambda _: None, lambda: datetime.now(UTC)
+    )
+    ingest = Ingest(context)
     ingest.start()
     return ingest
 

@@ -15,7 +15,7 @@ from monitor.config.service import parse_site
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import open_readings
-from monitor.ingest.files.reading import read_file
+from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.sources.plan import add_places
@@ -86,7 +86,7 @@ class Desk:
         pipeline = Pipeline(self.database, {"bench": SITE}, lambda: NOW)
         said = add_places(ImportOptions(), SITE)
         opener = open_readings(form)
-        return read_file(path, pipeline, SITE, lambda: NOW, open_lines=lambda: opener(path, said), **more)
+        return FileImport(path, pipeline, SITE, lambda: NOW, open_lines=lambda: opener(path, said), **more).run()
 
     def values(self, station, quantity):
         with self.database.read() as c:

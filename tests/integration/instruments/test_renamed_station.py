@@ -18,7 +18,7 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport
 from monitor.errors import ConfigError, RefusedError
-from monitor.ingest.files.reading import read_file
+from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import run_backtest
@@ -189,7 +189,7 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
     assert (outcome.rejected, outcome.added.stored) == (0, 1)
     path = tmp_path / "old.csv"
     path.write_text(f"time,station,quantity,value,unit\n{format_iso(at + HOUR)},G1,crack_opening,1.5,mm\n")
-    assert read_file(path, pipeline, site, lambda: slope.now + 2 * HOUR).stored == 1
+    assert FileImport(path, pipeline, site, lambda: slope.now + 2 * HOUR).run().stored == 1
     with slope.database.read() as c:
         assert list_rows(c, "G1") == {}
         values = [

@@ -16,7 +16,7 @@ from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
-from monitor.ingest.service import SESSION_LOST, Ingest
+from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
@@ -74,7 +74,7 @@ def make_alarms(db, clock=lambda: NOW):
 
 def make_ingest(db, on_alarm, sites=SITES):
     broker = SimpleNamespace(host="127.0.0.1", port=1, client_id="slopeward", username="", password="")
-    return Ingest(db, SimpleNamespace(broker=broker), sites, lambda _: None, on_alarm, lambda: NOW)
+    return Ingest(IngestContext(db, SimpleNamespace(broker=broker), sites, lambda _: None, on_alarm, lambda: NOW))
 
 
 def open_keys(db):

@@ -22,7 +22,7 @@ from monitor.errors import BrokerError
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.core import EXIT_OVERDUE, VITAL, Core
 from monitor.service.known_database import recognise
-from monitor.simulate.publish import OutgoingMessage, Publisher, play
+from monitor.simulate.publish import OutgoingMessage, PlayPace, Publisher, play
 from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
@@ -203,8 +203,7 @@ def test_history_at_once_then_in_time_and_never_the_future(mosquitto):
         played = play(
             samples(200),
             publisher,
-            NOW + timedelta(seconds=50),
-            1000.0,
+            PlayPace(NOW + timedelta(seconds=50), 1000.0),
             clock=lambda: end,
             stop=threading.Event(),
             on_history=told.append,

@@ -13,7 +13,7 @@ from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
-from monitor.ingest.service import Ingest
+from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.self_checks import AlarmConditions
 from monitor.store.database.audit import add_audit, verify_chain
 from monitor.store.database.engine import Database
@@ -88,7 +88,7 @@ def test_when_another_program_fills_the_disk_decisions_are_written_still(disk, d
 def test_readings_wait_before_the_reserve_is_touched(disk, db):
     config = parse_service(LIMITS, "test")
     reserve = reserve_of(db, LIMITS)
-    ingest = Ingest(db, config, {}, lambda _: None, lambda _: None, lambda: NOW, reserve.hold)
+    ingest = Ingest(IngestContext(db, config, {}, lambda _: None, lambda _: None, lambda: NOW, reserve.hold))
     assert ingest._store([]).rejected == 0
     fill(disk, leave_bytes=3 * MEGABYTE)
     reserve.follow()

@@ -22,7 +22,7 @@ from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Site, Threshold, once_per_site
+from monitor.domain.site import Criterion, Site, Threshold, once_per_record
 from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
 from monitor.errors import ConfigError
@@ -307,7 +307,7 @@ def event_span_s(site: Site) -> float:
     return max(spans, default=0.0)
 
 
-@once_per_site
+@once_per_record
 def _criteria(site: Site) -> tuple[Criterion, ...]:
     return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
 

@@ -18,6 +18,7 @@ from monitor.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.health import find_overdue
 from monitor.ingest import handover
 from monitor.ingest.division import Division
+from monitor.ingest.service import IngestContext
 from monitor.service.children import ProcessRestarter
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
@@ -48,12 +49,13 @@ def test_a_subscription_that_the_broker_refuses_does_not_hold_up_the_handover(mo
     monkeypatch.setattr(handover, "MqttSession", Refused)
     config = parse_service("", "x")
     with Database("sqlite://") as db:
-        hand = handover.DivisionHandover(db, config, {}, Division("a", 2), lambda _: None, lambda _: None, clock)
+        context = IngestContext(db, config, {}, print, print, clock)
+        hand = handover.DivisionHandover(context, Division("a", 2))
         stop = threading.Event()
         stop.set()  # whoever waits is told to end
         one = SimpleNamespace(name="live", client_id="a", filters=("x",), undated=())
         assert hand._subscribe(one, stop), "it goes on, and does not wait"
-        ingest = DividedIngest(db, config, {}, lambda _: None, None, lambda: None, clock)
+        ingest = DividedIngest(context, None, lambda: None)
         ingest._handover, hand.joining = hand, Refused()
         assert ingest.status()["refused"] == {"live": "the broker refused x"}
 
