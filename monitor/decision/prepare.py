@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forecasting.message import Message
-from monitor.decision.criteria.kinds.earthquake import lowered_factor
+from monitor.decision.criteria.kinds.earthquake import lower_bounds, lowered_factor
 from monitor.decision.proof import as_advice, find_unproven
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
-from monitor.decision.series.bounds import lower_bounds
 from monitor.decision.series.corrections import Correction, find_corrections, list_questions, without_corrections
 from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
 from monitor.decision.series.offset_answers import measure

@@ -11,10 +11,10 @@ from forecasting.message import join
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.decision import conditions, prepare, vote_status
 from monitor.decision import decide as decide_module
+from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series import neighbours
 from monitor.decision.series import steps as steps_module
-from monitor.decision.series.bounds import lower_bounds
 from monitor.decision.signatures import measure_height, needs_two
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
