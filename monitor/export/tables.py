@@ -173,12 +173,8 @@ def read_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of a table for one site.
 
-    Args:
-        c: a read transaction that stays open while rows are taken.
-        name: one of `TABLES`.
-        station: only this station (or instrument).
-        from_at: rows after this instant.
-        to_at: rows up to this instant.
+    `c`: a read transaction that stays open while rows are taken; `name`: one of `TABLES`; `station`: only this station
+    (or instrument); `from_at`: rows after this instant; `to_at`: rows up to this instant.
 
     Raises:
         NotFoundError: no such table.

@@ -1,7 +1,7 @@
 """What page and JSON API read: public views where they say enough, else seeks and samples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from math import atan2, degrees, fsum
@@ -120,8 +120,7 @@ def find_ladder(c: Connection, site: str) -> tuple[list[dict[str, Any]], str] | 
 def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, datetime]:
     """When a stage was seen last that no series of its site shows now: a silent one counts with the stage it had.
 
-    Args:
-        stages: site -> its stage.
+    `stages`: site -> its stage.
     """
     if not stages:
         return {}
@@ -138,8 +137,31 @@ def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, dat
     return found
 
 
-def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
-    """Declaration and health of each station, with the quantities it has delivered, what scenes say of it last."""
+@dataclass(frozen=True, slots=True)
+class StationCard:
+    """A station as it was declared, with its health, and rows of the newest reading of each quantity."""
+
+    id: str
+    latitude: float | None
+    longitude: float | None
+    height_m: float | None
+    azimuth_deg: float | None
+    plunge_deg: float | None
+    reference: str | None
+    logger: str | None
+    on_slope: bool
+    declared: bool
+    health: dict[str, Any] | None = None
+    latest: list[dict[str, Any]] = field(default_factory=list)  # what scenes say of it last
+
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """Longitude and latitude, where it has a place."""
+        return None if self.longitude is None or self.latitude is None else (self.longitude, self.latitude)
+
+
+def load_stations(c: Connection, site: str) -> list[StationCard]:
+    """The stations of a site by id."""
     health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
     series: dict[str, list[dict[str, Any]]] = {}
     for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
@@ -147,11 +169,8 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
-    names = [k.name for k in s if k.name not in {"site", "antenna", "gateway", "power"}]
     rows = c.execute(select(t.station).where(s.site == site).order_by(s.id))
-    return [
-        {**{n: getattr(r, n) for n in names}, "health": health.get(r.id), "latest": series.get(r.id, [])} for r in rows
-    ]
+    return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 
 def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
@@ -523,9 +542,7 @@ EPOCHS = 5  # at either end of the window, against the noise of one
 def find_headings(c: Connection, site: str, windows: Mapping[str, float], at: datetime) -> dict[str, float]:
     """Degrees clockwise from north, by station; those without both components, or without readings, are left out.
 
-    Args:
-        windows: seconds to look back from `at`, by station.
-        at: as known at this instant.
+    `windows`: seconds to look back from `at`, by station; `at`: as known at this instant.
     """
     ids: dict[str, dict[str, int]] = {}
     for row in load_series(c, site):

@@ -130,9 +130,7 @@ def save_checks(
 ) -> list[str]:
     """Replace the rows of these subjects; the instant since when a state holds stays while it does.
 
-    Args:
-        checks: what was found.
-        is_mine: whether a subject that is not among them is nobody's any more.
+    `checks`: what was found; `is_mine`: whether a subject that is not among them is nobody's any more.
 
     Returns:
         The subjects that were removed.

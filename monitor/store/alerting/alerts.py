@@ -318,8 +318,7 @@ def acknowledge(
     Of an alert that is acknowledged already, another person's word is noted: the first one stays who acknowledged it.
     Who acknowledges the alarm that nobody confirmed an alert acknowledges that alert, at the level it named.
 
-    Args:
-        seen: the level that the person saw; None = not known, whatever stands is signed.
+    `seen`: the level that the person saw; None = not known, whatever stands is signed.
 
     Raises:
         NotFoundError: no such alert.
@@ -363,8 +362,7 @@ def close_alert(
 ) -> int:
     """Close a health or advice alert, or a hazard alert whose level is gone; returns the event id.
 
-    Args:
-        second: another person; needed for an urgent alarm whose condition stands, since it is not told again.
+    `second`: another person; needed for an urgent alarm whose condition stands, since it is not told again.
 
     Raises:
         RefusedError: a hazard level stands (only `slopeward level set` ends it).

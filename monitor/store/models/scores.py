@@ -87,11 +87,8 @@ def load_errors(
 
     Also those of a hindcast, which networks made of a past that they had not seen.
 
-    Args:
-        names: series id to the name that the rows bear as station.
-        models: ids of the networks.
-        now: scores written later are left out.
-        since: only forecasts issued after it.
+    `names`: series id to the name that the rows bear as station; `models`: ids of the networks; `now`: scores written
+    later are left out; `since`: only forecasts issued after it.
     """
     f, k = forecast.c, forecast_score.c
     query = (

@@ -216,8 +216,7 @@ class SequenceGap:
 def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], quota: Quota | None = None) -> int:
     """Store messages in the quarantine; one that waits there already is counted again.
 
-    Args:
-        quota: what the quarantine may keep; messages beyond it are counted by their source.
+    `quota`: what the quarantine may keep; messages beyond it are counted by their source.
 
     Returns:
         How many messages were only counted.

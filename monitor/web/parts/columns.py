@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import BATTERY, OF_SCENES, SIGNAL
+from monitor.store.pages import StationCard
 from monitor.store.readings import extremes
 from monitor.store.readings.observations import SeriesRow, load_offsets, load_readings
 
@@ -243,8 +244,8 @@ MOTION: Final = ("displacement", "crack", "tilt", "strain")
 
 
 def plan_page(
-    stations: list[dict[str, Any]],
-    landslides: list[dict[str, Any]],
+    stations: list[StationCard],
+    landslides: list[StationCard],
     forecast: set[tuple[str, str]],
     series: Sequence[SeriesRow],
 ) -> dict[str, Any]:
@@ -262,15 +263,15 @@ def plan_page(
     }
 
 
-def list_quantities(station: dict[str, Any]) -> list[str]:
+def list_quantities(station: StationCard) -> list[str]:
     """What can be drawn for a station; the computed downslope movement first where it can be computed."""
-    found = [row["quantity"] for row in station["latest"]]
-    if COMPUTED not in found and station["azimuth_deg"] is not None and set(COMPONENTS) <= set(found):
+    found = [row["quantity"] for row in station.latest]
+    if COMPUTED not in found and station.azimuth_deg is not None and set(COMPONENTS) <= set(found):
         return [COMPUTED, *found]
     return found
 
 
-def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
+def plan_charts(stations: list[StationCard], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
     """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
 
     A station opens with a quantity that has a shown forecast, of several the one its azimuth points along.
@@ -281,21 +282,19 @@ def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) 
         choices = list_quantities(station)
         if not choices:
             continue
-        first = _pick_first(station, [q for q in choices if (station["id"], q) in forecast], choices)
+        first = _pick_first(station, [q for q in choices if (station.id, q) in forecast], choices)
         order = rank.get(first.split("_")[0], 2)
-        on_slope = station["on_slope"]
-        charts.append(
-            {"station": station["id"], "choices": choices, "first": first, "order": order, "on_slope": on_slope}
-        )
+        facts = {"station": station.id, "on_slope": station.on_slope}
+        charts.append(facts | {"choices": choices, "first": first, "order": order})
     return sorted(charts, key=lambda k: (k["order"], not k["on_slope"], k["station"]))
 
 
-def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:
+def _pick_first(station: StationCard, with_forecast: list[str], choices: list[str]) -> str:
     if not with_forecast:
         return choices[0]
-    if station["azimuth_deg"] is None:
+    if station.azimuth_deg is None:
         return with_forecast[0]
-    azimuth = radians(station["azimuth_deg"])
+    azimuth = radians(station.azimuth_deg)
     weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
     return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 
