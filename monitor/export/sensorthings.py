@@ -359,10 +359,11 @@ class _SiteEntities:
 
     def _observations(self, stream: str, query: SensorThingsQuery) -> list[dict[str, Any]]:
         station, row = self._series[stream]
-        own = self._c, self._site, station.id, row["quantity"]
-        self._total = count_epochs(*own, after=query.after, until=query.until) if query.count else None
+        key = self._site, station.id, row["quantity"]
+        self._total = count_epochs(self._c, key, after=query.after, until=query.until) if query.count else None
         epochs = load_epochs(
-            *own,
+            self._c,
+            key,
             after=query.after,
             until=query.until,
             newest_first=query.newest_first,
@@ -379,9 +380,8 @@ class _SiteEntities:
             at = None
         if stream in self._series and at is not None:
             station, row = self._series[stream]
-            for found in load_epochs(
-                self._c, self._site, station.id, row["quantity"], after=at, until=at + INSTANT, limit=1
-            ):
+            key = self._site, station.id, row["quantity"]
+            for found in load_epochs(self._c, key, after=at, until=at + INSTANT, limit=1):
                 return self._observation(stream, found)
         raise NotFoundError("no such observation; its id is written STATION:QUANTITY@TIME")
 

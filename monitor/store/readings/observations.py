@@ -517,25 +517,15 @@ def latest_reading(connection: Connection, series_id: int, known_at: datetime) -
     return found[-1] if found else None
 
 
-def count_epochs(
-    c: Connection,
-    site: str,
-    station: str,
-    quantity: str,
-    *,
-    after: datetime | None = None,
-    until: datetime | None = None,
-) -> int:
+def count_epochs(c: Connection, key: SeriesKey, *, after: datetime | None = None, until: datetime | None = None) -> int:
     """How many epochs a series has in [after, until)."""
-    which = _plan(c, site, station, quantity, after, until)
+    which = _plan(c, key, after, until)
     return int(c.execute(select(func.count(observation.c.observed_at.distinct())).where(*which)).scalar_one())
 
 
 def load_epochs(
     c: Connection,
-    site: str,
-    station: str,
-    quantity: str,
+    key: SeriesKey,
     *,
     after: datetime | None = None,
     until: datetime | None = None,
@@ -553,8 +543,8 @@ def load_epochs(
         limit: epochs at most.
     """
     o = observation.c
-    order = o.observed_at.desc() if newest_first else o.observed_at
-    which = _plan(c, site, station, quantity, after, until)
+    (site, station, quantity), order = key, o.observed_at.desc() if newest_first else o.observed_at
+    which = _plan(c, key, after, until)
     epochs: Sequence[datetime] = (
         c.execute(select(o.observed_at).where(*which).distinct().order_by(order).offset(skip).limit(limit))
         .scalars()
@@ -580,11 +570,9 @@ def load_epochs(
     return found[::-1] if newest_first else found
 
 
-def _plan(
-    c: Connection, site: str, station: str, quantity: str, after: datetime | None, until: datetime | None
-) -> list[ColumnElement[bool]]:
+def _plan(c: Connection, key: SeriesKey, after: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
     o = observation.c
-    terms: list[ColumnElement[bool]] = [o.series_id == (find_series_id(c, site, station, quantity) or 0)]
+    terms: list[ColumnElement[bool]] = [o.series_id == (find_series_id(c, *key) or 0)]
     if after is not None:
         terms.append(o.observed_at >= after)
     if until is not None:
