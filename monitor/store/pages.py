@@ -16,7 +16,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
-from monitor.store.database.rows import columns_of, load_records, of_sites, read_record
+from monitor.store.database.rows import columns_of, load_records, match_given, read_record
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.scenes.outlines import Bounds
 from monitor.store.schema import tables as t
@@ -92,7 +92,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
         counts.setdefault(row["site"], {}).setdefault(state, 0)
         counts[row["site"]][state] += 1
     seen = _load_stages_seen(c, {k: row["movement_stage"] for k, row in status.items() if row["movement_stage"]})
-    query = select(t.site).where(t.site.c.active, *of_sites(t.site.c.id, site))
+    query = select(t.site).where(t.site.c.active, *match_given(t.site.c.id, site))
     cards = [
         read_record(SiteCard, r, status=status[r.id], stations=counts.get(r.id, {}), stage_seen_at=seen.get(r.id))
         for r in c.execute(query)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, func, select
 
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
 from monitor.domain.alert_states import PUT_ASIDE
-from monitor.store.database.rows import load_records, of_sites
+from monitor.store.database.rows import load_records, match_given
 from monitor.store.schema import tables as t
 
 
@@ -126,7 +126,7 @@ def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> l
         .add_columns(e.reason.label("why"), e.reason_id.label("why_id"), e.reason_values.label("why_values"))
         .join(t.alert_event, e.alert_id == a.id)
         .where(a.closed_at.is_(None), a.state.in_([str(one) for one in PUT_ASIDE]), e.to_state == a.state)
-        .where(e.from_state != e.to_state, *of_sites(a.site, site))  # a note changes nothing
+        .where(e.from_state != e.to_state, *match_given(a.site, site))  # a note changes nothing
         .order_by(a.id, e.sequence.desc())
     )
     found: dict[int, PutAsideAlert] = {}

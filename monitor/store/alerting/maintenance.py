@@ -13,7 +13,7 @@ from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, load_records, of_sites
+from monitor.store.database.rows import add_row, load_records, match_given
 from monitor.store.people.users import require_person, require_two
 from monitor.store.schema import tables as t
 
@@ -119,7 +119,7 @@ def load_maintenance(
 ) -> list[Maintenance]:
     """Windows that are not over, oldest first; all that ever were where asked for."""
     m = t.maintenance.c
-    which = (*of_sites(m.site, site_id), *(() if everything else _standing(now)))
+    which = (*match_given(m.site, site_id), *(() if everything else _standing(now)))
     return load_records(c, Maintenance, select(t.maintenance).where(*which).order_by(m.from_at, m.id))
 
 

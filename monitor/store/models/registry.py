@@ -17,7 +17,7 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import add_row, find_record, load_records
+from monitor.store.database.rows import add_row, find_record, load_records, match_given
 from monitor.store.schema.tables import model, model_gate, model_transition, scene, scene_footprint
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
@@ -201,14 +201,9 @@ def load_models(
     c: Connection, *, task: str | None = None, site: str | None = None, kinds: Iterable[str] | None = None
 ) -> list[ModelRow]:
     """All registered checkpoints, newest first."""
-    query = select(model).order_by(model.c.created_at.desc(), model.c.model_hash)
-    if task is not None:
-        query = query.where(model.c.task == task)
-    if site is not None:
-        query = query.where(model.c.site == site)
-    if kinds is not None:
-        query = query.where(model.c.kind.in_(list(kinds)))
-    return load_records(c, ModelRow, query)
+    m = model.c
+    query = select(model).where(*match_given(m.task, task), *match_given(m.site, site), *match_given(m.kind, kinds))
+    return load_records(c, ModelRow, query.order_by(m.created_at.desc(), m.model_hash))
 
 
 def load_explanations(c: Connection, site: str) -> list[ModelRow]:
