@@ -26,7 +26,7 @@ from monitor.errors import StoreError
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import insert_rows
 from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, series_latest, station
-from monitor.store.schema.views import stream_view
+from monitor.store.schema.views import ColumnSpan, stream_view
 
 SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
@@ -556,9 +556,7 @@ def load_epochs(
         c,
         "observation_history",
         order_by=["observed_at", "revision"],
-        column="observed_at",
-        after=format_iso(min(epochs) - timedelta(microseconds=1)),
-        until=format_iso(max(epochs)),
+        within=ColumnSpan("observed_at", format_iso(min(epochs) - timedelta(microseconds=1)), format_iso(max(epochs))),
         site=site,
         station=station,
         quantity=quantity,
