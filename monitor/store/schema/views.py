@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
@@ -88,6 +88,14 @@ def load_view(
     return [gather(row) for row in rows]
 
 
+class ColumnSpan(NamedTuple):
+    """Rows alone where a column lies after an instant and at or before another, both in their spelled form."""
+
+    column: str
+    after: str | None = None
+    until: str | None = None
+
+
 def stream_view(
     connection: Connection,
     name: str,
@@ -95,30 +103,21 @@ def stream_view(
     order_by: Sequence[str] = (),
     limit: int | None = None,
     without: str = "",
-    column: str = "",
-    after: str | None = None,
-    until: str | None = None,
+    within: ColumnSpan | None = None,
     block: int = 0,
     **equals: Any,
 ) -> Iterator[dict[str, Any]]:
     """The same row by row, as long as the transaction stays open, and with each column as it is stored.
 
-    Args:
-        order_by: columns, a leading `-` for descending.
-        column: only rows where this one lies after `after` and at or before `until`.
-        after: instant in its spelled form, or None.
-        block: rows that are held at a time; 0: all.
-        equals: column = value, any of a frozenset, or whatever it holds (None); instants in their spelled form.
-
-    Raises:
-        NotFoundError: no such view.
+    `block`: rows that are held at a time; 0: all.
     """
     equals = {one: value for one, value in equals.items() if value is not None}
-    bounds = {sign: value for sign, value in ((">", after), ("<=", until)) if column and value is not None}
-    _check_names(name, [*equals, *(one.lstrip("-") for one in order_by), *filter(None, [column])])
+    span = within or ColumnSpan("")
+    bounds = {sign: value for sign, value in ((">", span.after), ("<=", span.until)) if value is not None}
+    _check_names(name, [*equals, *(one.lstrip("-") for one in order_by), *filter(None, [span.column])])
     several = {k: sorted(v) for k, v in equals.items() if isinstance(v, frozenset)}
     terms = [f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals]
-    terms += [f"{column} {sign} :{_RANGE[sign]}" for sign in bounds]
+    terms += [f"{span.column} {sign} :{_RANGE[sign]}" for sign in bounds]
     order = ", ".join(f"{one[1:]} DESC" if one.startswith("-") else one for one in order_by)
     query = f"SELECT {_list_columns(connection, name, without)} FROM {name}"  # noqa: S608 - names are checked
     query += f" WHERE {' AND '.join(terms)}" if terms else ""

@@ -271,8 +271,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     card = find_card(c, site_id)
     every = pages.load_stations(c, site_id)
     # one scene may follow dozens of landslides: they do not bury the instruments
-    landslides = [s for s in every if s["id"].startswith(LANDSLIDE)]
-    stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
+    landslides = [s for s in every if s.id.startswith(LANDSLIDE)]
+    stations = [s for s in every if not s.id.startswith(LANDSLIDE)]
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
@@ -282,7 +282,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
-    watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
+    watched = {s.id for s in stations if s.declared and s.on_slope}
     hazards = headline.find_hazards(own)
     declared = find_declaration(c, str(card.status["config_version"]))
     return {
@@ -292,7 +292,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(
-            movement, now, watched, {s["id"]: s["health"] and s["health"]["state"] for s in stations}
+            movement, now, watched, {s.id: (s.health or {}).get("state") for s in stations}
         ),
         "unjudged": () if declared is None else find_unjudged(declared),
         "card": card,
