@@ -33,7 +33,7 @@ from monitor.language.catalogue import gettext
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import load_answers, load_put_aside
+from monitor.store.alerting.answers import PutAsideAlert, load_answers, load_put_aside
 from monitor.store.alerting.decisions import find_asks, find_state
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
@@ -106,7 +106,7 @@ class AlertsContext(TypedDict):
     hazards: Mapping[str, Row]  # the open one of each site
     headlines: Mapping[int, Headline]  # by alert
     nows: Mapping[str, str]  # what each level rests on now
-    put_aside: Any
+    put_aside: list[PutAsideAlert]
     ledgers: list[LedgerPart]
     tops: Mapping[str, int]
     names: Mapping[str, str]
@@ -130,8 +130,8 @@ class SitePartsContext(AlertsContext):
     motion: headline.SiteMotion | None
     unjudged: Sequence[str]
     card: pages.SiteCard
-    stations: list[dict[str, Any]]
-    landslides: list[dict[str, Any]]
+    stations: list[pages.StationCard]
+    landslides: list[pages.StationCard]
     scenes: list[pages.SceneCard]
     shown_scene: pages.SceneCard | None
     footprints: list[dict[str, Any]]
