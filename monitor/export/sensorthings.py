@@ -168,8 +168,8 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
     for index, part in enumerate(rest, 1):
         if many:
             raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{part}")
-        asked = query if index == len(rest) else SensorThingsQuery()
-        name, entities, many = _follow(shelf, name, entities[0], part, asked)
+        options = query if index == len(rest) else SensorThingsQuery()
+        name, entities, many = _follow(shelf, name, entities[0], part, options)
     if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
