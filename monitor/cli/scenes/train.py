@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import AUTO
-from detection.imagery.weights_file import is_same
+from detection.imagery.weights_file import DataTable, is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
 from monitor.decision.criteria.proofs import OUTLINES, check_outlines, needs_proof
@@ -164,7 +164,9 @@ def score(
     assert weights is not None
     torch.set_num_threads(1)
     named = _read_patch_options(layout, bands, landslide)
-    table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
+    table: DataTable | None = None
+    if layout is not None:
+        table = {"source": layout, "folder": folder or "", "test_part": part, **named}
     answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None, sheet=sheet)
     proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
@@ -182,7 +184,7 @@ def _check_proof_options(layout: str | None, threshold: float | None) -> None:
         raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
 
 
-def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> dict[str, Any]:
+def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> DataTable:
     """What is said of the patches of a folder: keys of the recipe's table of data."""
     if bands is not None and layout != "folder":
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
@@ -190,8 +192,10 @@ def _read_patch_options(layout: str | None, bands: str | None, landslide: int | 
         raise typer.BadParameter(
             "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
         )
-    named: dict[str, Any] = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
-    return named | ({} if landslide is None else {"landslide": landslide})
+    named: DataTable = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    if landslide is not None:
+        named["landslide"] = landslide
+    return named
 
 
 def _print_score(answer: dict[str, Any]) -> None:
