@@ -110,21 +110,6 @@ class Gate(TypedDict, total=False):
     reviews: dict[str, Any]
 
 
-class DataTable(TypedDict, total=False):
-    """The table `[data]` of a recipe."""
-
-    source: str
-    folder: str
-    size_px: int
-    test_part: str
-    train: int  # of drawn scenes: how many
-    test: int
-    bands: list[str]
-    pixel_size_m: float
-    landslide: int
-    test_regions: list[str]
-
-
 class ModelCard(TypedDict, total=False):
     """The JSON card beside weights; `CARD_KEYS` are always there, and fit `FIELDS` once it is read."""
 
