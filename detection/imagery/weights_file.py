@@ -92,7 +92,7 @@ class ScoreDifference(TypedDict):
     carries: bool  # whether the interval leaves out 0
 
 
-class Gate(TypedDict, total=False):
+class WeightsGate(TypedDict, total=False):
     """Whether weights may be loaded (`passed`), and why; figures beside the reasons."""
 
     passed: bool
@@ -140,7 +140,7 @@ class ModelCard(TypedDict, total=False):
     history: list[dict[str, float]]  # by epoch
     limits: list[str]
     index: str  # where there is no network: the formula
-    gate: Gate
+    gate: WeightsGate
     learnt: dict[str, Any]  # from outlines of one's own
     reviews: dict[str, int]
     from_model_hash: str
