@@ -42,7 +42,7 @@ from monitor.store.readings.photos import NO_ALERT, load_photos
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
-from monitor.web.access.veil import ResponseRedactor
+from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import PagePlan, plan_page
@@ -379,7 +379,7 @@ def _format_bound(criterion: Criterion, names: dict[int, str], position: int, un
     return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
-def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[str, Any]:
+def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
@@ -391,12 +391,12 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
     ladder = {int(v["number"]): str(v["name"]) for v in cards[0].levels} if cards else {}
     question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
-    if question is not None and veil.hides(question.site):
+    if question is not None and redactor.hides(question.site):
         question = None
     values = {
         **found,
-        "notifications": veil.cover_messages(found["notifications"]),
-        "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
+        "notifications": redactor.cover_messages(found["notifications"]),
+        "deliveries": gather_deliveries(redactor.cover_messages(found["deliveries"])),
         "question": question,
         "takes_two": question is not None and needs_two_people(c, question.site)[1],
         "evidence": evidence,
@@ -405,7 +405,7 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
         "headline": headline.read_headline(c, gathered, found["alert"]),
         "findings": _find_findings(c, gathered, found["alert"]),
         "story": list_story(
-            found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
+            found["events"], redactor.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
         "step": step_of_alert(found["alert"]["key"]),
         "spoken": _find_spoken(c, found["alert"]),
@@ -416,7 +416,7 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
         "zones": {card.id: card.timezone for card in cards},
         "action": action if found["alert"]["ledger"] == AlertCategory.HAZARD else "",
     }
-    covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
+    covered: dict[str, Any] = redactor.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
     return covered
 
 

@@ -20,7 +20,7 @@ from monitor.store.people.users import bind_person
 from monitor.store.schema import tables as t
 from monitor.web.access import provider as module
 from monitor.web.access.provider import LEEWAY_S
-from monitor.web.access.vault import open_vault
+from monitor.web.access.sealed_texts import open_vault
 from tests.data.filled import NOW, PASSWORD
 from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.integration.web.test_door import Clock, serving
