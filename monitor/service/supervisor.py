@@ -37,8 +37,8 @@ from monitor.service.child_environment import core_environment, page_environment
 from monitor.service.children import BrokerChild, Child, ProcessRestarter, PythonChild, read_sites, reject_denied
 from monitor.service.clock import ServiceClock
 from monitor.service.emergency_notice import EmergencyNotifier, list_addresses
+from monitor.service.monitoring_gap import MonitoringGap
 from monitor.service.notice_record import ChannelAddress, NoticeStateFile
-from monitor.service.unwatched import MonitoringGap
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
