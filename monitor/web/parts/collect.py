@@ -33,7 +33,7 @@ from monitor.language.catalogue import gettext
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import load_answers, load_put_aside
+from monitor.store.alerting.answers import PutAsideAlert, load_answers, load_put_aside
 from monitor.store.alerting.decisions import find_asks, find_state
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
@@ -106,7 +106,7 @@ class AlertsContext(TypedDict):
     hazards: Mapping[str, Row]  # the open one of each site
     headlines: Mapping[int, Headline]  # by alert
     nows: Mapping[str, str]  # what each level rests on now
-    put_aside: Any
+    put_aside: list[PutAsideAlert]
     ledgers: list[LedgerPart]
     tops: Mapping[str, int]
     names: Mapping[str, str]
@@ -130,8 +130,8 @@ class SitePartsContext(AlertsContext):
     motion: headline.SiteMotion | None
     unjudged: Sequence[str]
     card: pages.SiteCard
-    stations: list[dict[str, Any]]
-    landslides: list[dict[str, Any]]
+    stations: list[pages.StationCard]
+    landslides: list[pages.StationCard]
     scenes: list[pages.SceneCard]
     shown_scene: pages.SceneCard | None
     footprints: list[dict[str, Any]]
@@ -271,8 +271,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     card = find_card(c, site_id)
     every = pages.load_stations(c, site_id)
     # one scene may follow dozens of landslides: they do not bury the instruments
-    landslides = [s for s in every if s["id"].startswith(LANDSLIDE)]
-    stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
+    landslides = [s for s in every if s.id.startswith(LANDSLIDE)]
+    stations = [s for s in every if not s.id.startswith(LANDSLIDE)]
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
@@ -282,7 +282,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
-    watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
+    watched = {s.id for s in stations if s.declared and s.on_slope}
     hazards = headline.find_hazards(own)
     declared = find_declaration(c, str(card.status["config_version"]))
     return {
@@ -292,7 +292,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(
-            movement, now, watched, {s["id"]: s["health"] and s["health"]["state"] for s in stations}
+            movement, now, watched, {s.id: (s.health or {}).get("state") for s in stations}
         ),
         "unjudged": () if declared is None else find_unjudged(declared),
         "card": card,

@@ -71,7 +71,7 @@ def get_site(request: Request, site: str) -> dict[str, Any]:
 def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
     """Stations with their place, health, newest readings and the quantities that can be asked for."""
     with read_site(request, site) as seen:
-        return [{**s, "quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
+        return [record_to_dict(s) | {"quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
 
 
 @router.get("/sites/{site}/forecasts", tags=["forecasts"])

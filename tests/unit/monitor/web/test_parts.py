@@ -13,6 +13,7 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
+from monitor.store.pages import StationCard
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
 from monitor.web.access.redaction import WITHHELD, ResponseRedactor
 from monitor.web.context import RequestedRange
@@ -58,16 +59,9 @@ def test_downslope_needs_all_three_components_and_carries_flags():
     assert found[0].sigma == pytest.approx(1.0)
 
 
-def station(name, lon, lat, **more):
-    return {
-        "id": name,
-        "longitude": lon,
-        "latitude": lat,
-        "azimuth_deg": 180.0,
-        "on_slope": True,
-        "health": {"state": "ok", "votes": True, "reason": ""},
-        **more,
-    }
+def station(name, lon, lat, *, on_slope=True):
+    health = {"state": "ok", "votes": True, "reason": ""}
+    return StationCard(name, lat, lon, None, 180.0, None, None, None, on_slope, declared=True, health=health)
 
 
 @given(st.lists(st.tuples(st.floats(-170, 170), st.floats(-80, 80)), min_size=1, max_size=12, unique=True))
