@@ -48,7 +48,7 @@ class BenchRow(TypedDict):
     adds: NotRequired[bool]  # whether that is enough
 
 
-class CheckRow(TypedDict):
+class CertainFaultRow(TypedDict):
     """What the checks find of one kind of certain faults."""
 
     detector: str
@@ -110,7 +110,7 @@ def run_bench(
 
 def run_certain_bench(
     samples: Mapping[str, Series], seeds: Sequence[int], test_from: float = TEST_FROM
-) -> list[CheckRow]:
+) -> list[CertainFaultRow]:
     """Lay faults that are certain into the last part of the record, and see which the checks find: a row per kind."""
     events: list[Event] = []
     delays: dict[str, list[float]] = {kind: [] for kind in CERTAIN_KINDS}
@@ -251,7 +251,7 @@ def format_table(rows: Sequence[BenchRow]) -> str:
     return _align([head, *body])
 
 
-def format_certain(rows: Sequence[CheckRow]) -> str:
+def format_certain(rows: Sequence[CertainFaultRow]) -> str:
     """What the checks found as plain text, one line per kind."""
     head = ["check", "events", "R", "delay d", "untouched/month"]
     body = [

@@ -92,7 +92,7 @@ class ScoreDifference(TypedDict):
     carries: bool  # whether the interval leaves out 0
 
 
-class Gate(TypedDict, total=False):
+class WeightsGate(TypedDict, total=False):
     """Whether weights may be loaded (`passed`), and why; figures beside the reasons."""
 
     passed: bool
@@ -108,21 +108,6 @@ class Gate(TypedDict, total=False):
     tiles: int
     held: dict[str, Any]  # a `ScoreDifference`, and the scores
     reviews: dict[str, Any]
-
-
-class DataTable(TypedDict, total=False):
-    """The table `[data]` of a recipe."""
-
-    source: str
-    folder: str
-    size_px: int
-    test_part: str
-    train: int  # of drawn scenes: how many
-    test: int
-    bands: list[str]
-    pixel_size_m: float
-    landslide: int
-    test_regions: list[str]
 
 
 class ModelCard(TypedDict, total=False):
@@ -155,7 +140,7 @@ class ModelCard(TypedDict, total=False):
     history: list[dict[str, float]]  # by epoch
     limits: list[str]
     index: str  # where there is no network: the formula
-    gate: Gate
+    gate: WeightsGate
     learnt: dict[str, Any]  # from outlines of one's own
     reviews: dict[str, int]
     from_model_hash: str

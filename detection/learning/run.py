@@ -28,7 +28,7 @@ from detection.imagery.training.recipe_file import TrainingRecipe, read_recipe
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
-from detection.imagery.weights_file import Gate
+from detection.imagery.weights_file import WeightsGate
 from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
 from detection.learning.cross_validation import BestTrial, Budget, CrossValidation, LengthTrial, measure_budget, search
 from detection.learning.gate import HeldOutCounts, compare_maps
@@ -399,7 +399,7 @@ def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> HeldO
 def _keep(
     request: LearningRequest,
     prepared: PreparedTiles,
-    gate: Gate,
+    gate: WeightsGate,
     work: Path,
     search: tuple[list[Parts], BestTrial],
 ) -> Path:

@@ -153,11 +153,8 @@ def compute_reachable_level(
 
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
 
-    Args:
-        site: the declaration.
-        able: series that can speak.
-        groups: who is independent of whom.
-        shut: levels that a criterion cannot reach by a witness, whatever that does.
+    `site`: the declaration; `able`: series that can speak; `groups`: who is independent of whom; `shut`: levels that a
+    criterion cannot reach by a witness, whatever that does.
     """
     voices = {
         name: [v for v in witnesses if v.series in able or v.criterion.kind.source == "observers"]

@@ -9,7 +9,7 @@ import json
 import numpy as np
 from affine import Affine
 
-from tests.data.rasters import write_raster
+from tests.data.surveys.rasters import write_raster
 
 SIDE = 64
 CRS = "EPSG:32632"

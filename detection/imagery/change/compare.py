@@ -43,7 +43,7 @@ from detection.imagery.change.records import (
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
-from detection.imagery.footprints.records import DetectionResult
+from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.footprints.unseen import list_unseen
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
@@ -61,7 +61,7 @@ _SHIFTED: Final = Template(
 log = logging.getLogger(__name__)
 
 
-def as_date(result: DetectionResult, scene_path: str | Path, dem: str | None = None) -> StoredDate:
+def as_date(result: SceneDetection, scene_path: str | Path, dem: str | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
     return StoredDate(
         scene_hash=result["scene_hash"],

@@ -3,12 +3,27 @@
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TypedDict
 
 from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import TrainingRecipeError
-from detection.imagery.weights_file import DataTable
 
 COMMON = ("source", "folder", "size_px", "test_part")
+
+
+class DataTable(TypedDict, total=False):
+    """The table `[data]` of a recipe."""
+
+    source: str
+    folder: str
+    size_px: int
+    test_part: str
+    train: int  # of drawn scenes: how many
+    test: int
+    bands: list[str]
+    pixel_size_m: float
+    landslide: int
+    test_regions: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from detection.imagery.footprints.records import COARSER, INDEX, DetectionResult
+from detection.imagery.footprints.records import COARSER, INDEX, SceneDetection
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.rational import MISPLACED
@@ -46,7 +46,7 @@ _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 
 
 def list_cautions(
-    scene: Scene, reader: BandReader, card: ModelCard, result: DetectionResult, left_out: Mapping[str, int]
+    scene: Scene, reader: BandReader, card: ModelCard, result: SceneDetection, left_out: Mapping[str, int]
 ) -> list[str]:
     """Return the cautions of a result, one sentence each.
 
@@ -66,7 +66,7 @@ def list_cautions(
     ]
 
 
-def _list_training(result: DetectionResult, card: ModelCard) -> list[str]:
+def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
     """How the scene lies to what the model was trained on."""
     if card["name"] == INDEX:
         return [join([*result["doubts"], _INDEX_ALONE])]
@@ -76,7 +76,7 @@ def _list_training(result: DetectionResult, card: ModelCard) -> list[str]:
     return found
 
 
-def _list_edges(result: DetectionResult) -> Iterator[str]:
+def _list_edges(result: SceneDetection) -> Iterator[str]:
     """Fills and borders: taken as nodata, or left as ground that is doubted."""
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
     aside = [border for border in result["borders"] if border["share"]]
@@ -97,7 +97,7 @@ def _list_edges(result: DetectionResult) -> Iterator[str]:
             )
 
 
-def _list_scene(scene: Scene, reader: BandReader, result: DetectionResult) -> Iterator[str]:
+def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[str]:
     """Calibration, dates, place and grid of a scene."""
     grid = reader.grid
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
@@ -121,7 +121,7 @@ def _list_scene(scene: Scene, reader: BandReader, result: DetectionResult) -> It
         )
 
 
-def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: DetectionResult) -> Iterator[str]:
+def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[str]:
     """Size of the pixels and season beside those of the training."""
     by_index = card["name"] == INDEX
     if result["read_at"]:
@@ -138,7 +138,7 @@ def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: DetectionRes
         yield season
 
 
-def _list_coverage(result: DetectionResult) -> Iterator[str]:
+def _list_coverage(result: SceneDetection) -> Iterator[str]:
     """How much of the scene says nothing, and what hangs on the tiles."""
     if result["valid_share"] < 1:
         yield f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them"
@@ -153,7 +153,7 @@ def _list_coverage(result: DetectionResult) -> Iterator[str]:
         )
 
 
-def _list_left_out(result: DetectionResult, left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
+def _list_left_out(result: SceneDetection, left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
     if left_out["small"]:
         limit = f"{result['minimum_area_m2']:,.4g} m²" if placed else "9 pixels"
         every = "" if result["polygons"] else ", which is all that was found; lower it with --mmu"
@@ -186,7 +186,7 @@ def doubt_outlines(
     return reasons
 
 
-def _list_clouds(result: DetectionResult, grid: Grid, card: ModelCard) -> Iterator[str]:
+def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterator[str]:
     """White clouds; that none were looked for, where weights look for them and pixels have another size."""
     if result["cloudy"]:
         share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)

@@ -67,9 +67,9 @@ from detection.imagery.footprints.records import (
     STRIPS_MOST,
     DemFacts,
     DetectionFacts,
-    DetectionResult,
     Footprint,
     GridFacts,
+    SceneDetection,
     Window,
 )
 from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
@@ -154,7 +154,7 @@ class OpenScene:
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
-def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> DetectionResult:
+def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> SceneDetection:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
@@ -174,7 +174,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> Det
         return _choose(scene, options, progress)
 
 
-def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> DetectionResult:
+def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> SceneDetection:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, triage, progress))
@@ -182,7 +182,7 @@ def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> Dete
 
 def _detect(
     scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
-) -> DetectionResult:
+) -> SceneDetection:
     """Find landslides by one set of weights, after others were refused."""
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
@@ -228,7 +228,7 @@ def _detect(
             with drawn.reading() as read:
                 flip_rate, flip_pixels = measure_flips(run, read, least)
         footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]), progress)
-        result: DetectionResult = {
+        result: SceneDetection = {
             **facts,
             "weights": weights,
             **_describe_grid(grid, read_at),
@@ -278,7 +278,7 @@ def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -
 
 
 def _write(
-    result: DetectionResult,
+    result: SceneDetection,
     opened: OpenScene,
     steps: ByteRaster,
     work: Path,
@@ -370,7 +370,7 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
     }
 
 
-def _add_cautions(result: DetectionResult, grid: Grid) -> None:
+def _add_cautions(result: SceneDetection, grid: Grid) -> None:
     """Say with each outline why it is advice, as the service does with its rows."""
     polygons = result["polygons"]
     doubtful, cloudy = (

@@ -29,9 +29,9 @@ from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Qualit
 from detection.imagery.footprints.records import (
     MAKING,
     NOT_MADE,
-    DetectionResult,
     FootprintJson,
     QualityShare,
+    SceneDetection,
     SceneFilesRequest,
     SceneFilesResult,
 )
@@ -127,7 +127,7 @@ def open_workplace(out_dir: Path | None) -> Iterator[Path]:
 
 
 def write_outputs(
-    result: DetectionResult,
+    result: SceneDetection,
     scene: Scene,
     steps: ByteRaster,
     work: Path,
@@ -150,7 +150,7 @@ def write_outputs(
 
 
 def write_first(
-    result: DetectionResult, steps: ByteRaster, work: Path, out_dir: Path, unreadable: Collection[tuple[int, int]]
+    result: SceneDetection, steps: ByteRaster, work: Path, out_dir: Path, unreadable: Collection[tuple[int, int]]
 ) -> None:
     """Write what the rows of a scene rest on: the probabilities, and the record with what the other files need.
 
@@ -196,7 +196,7 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
             if (out_dir / MAKING).exists():
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
             return SceneFilesResult()  # another process made them meanwhile
-        making, result = stored.pop("making"), cast("DetectionResult", stored)
+        making, result = stored.pop("making"), cast("SceneDetection", stored)
         if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
             _end_making(out_dir)  # all that a killed run left undone
             return SceneFilesResult()
@@ -212,7 +212,7 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
     return SceneFilesResult()
 
 
-def _write_picture(request: SceneFilesRequest, result: DetectionResult, grid: Grid, work: Path) -> None:
+def _write_picture(request: SceneFilesRequest, result: SceneDetection, grid: Grid, work: Path) -> None:
     """The picture, or the reason in the result why there is none."""
     reason = request.no_picture
     if request.scene is not None:
@@ -229,7 +229,7 @@ def _write_picture(request: SceneFilesRequest, result: DetectionResult, grid: Gr
     result["no_picture"] = reason
 
 
-def _label_prob(result: DetectionResult, steps: ByteRaster) -> None:
+def _label_prob(result: SceneDetection, steps: ByteRaster) -> None:
     tags = {**_list_tags(result), "STEPS_PER_UNIT": str(STEPS)}
     if passed := result["passed_over"]:
         tags["PASSED_OVER"] = str(passed["passed_over"])
@@ -240,12 +240,12 @@ def _pack_prob(path: Path, work: Path) -> None:
     pack_cog(path, work / FILES["prob"], overviews="average", level=1)
 
 
-def _list_tags(result: DetectionResult) -> dict[str, str]:
+def _list_tags(result: SceneDetection) -> dict[str, str]:
     return {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
 
 
 def _write_others(
-    result: DetectionResult,
+    result: SceneDetection,
     steps: ByteRaster,
     work: Path,
     unreadable: Collection[tuple[int, int]],
@@ -270,7 +270,7 @@ def _write_others(
     progress(0.8)
 
 
-def _place(result: DetectionResult, grid: Grid, work: Path, out_dir: Path) -> None:
+def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> None:
     """Write the record and rename all files into their folder; probabilities may lie there already.
 
     Raises:
@@ -339,7 +339,7 @@ def _write_flags(
     return flags, tally.to_json()
 
 
-def _to_row(footprint: FootprintJson, result: DetectionResult) -> dict[str, Any]:
+def _to_row(footprint: FootprintJson, result: SceneDetection) -> dict[str, Any]:
     lon, lat = footprint["centroid"]
     flags = {"touches_edge": int(footprint["touches_edge"]), "touches_nodata": int(footprint["touches_nodata"])}
     return {
@@ -351,7 +351,7 @@ def _to_row(footprint: FootprintJson, result: DetectionResult) -> dict[str, Any]
     }
 
 
-def _list_features(result: DetectionResult) -> Iterator[dict[str, Any]]:
+def _list_features(result: SceneDetection) -> Iterator[dict[str, Any]]:
     """The footprints of a result as features of GeoJSON (RFC 7946)."""
     shared = {key: result[key] for key in SHARED}
     for footprint in result["polygons"]:
@@ -385,7 +385,7 @@ def _write_json(path: Path, content: Mapping[str, object]) -> None:
         file.write("\n}\n")
 
 
-def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> DetectionResult | None:
+def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:
     """Return the stored result of the same scene, model and options, if all of its files are there.
 
     With `later` also one whose other files are being made.
@@ -401,7 +401,7 @@ def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False)
     names = {key: str(name) for key, name in stored.get("outputs", {}).items() if key in FILES}
     needed = [FILES["prob"]] if making else list(names.values())
     whole = bool(names) and all((out_dir / name).is_file() for name in needed)
-    return with_paths(cast("DetectionResult", stored), out_dir) if whole else None
+    return with_paths(cast("SceneDetection", stored), out_dir) if whole else None
 
 
 def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
@@ -413,7 +413,7 @@ def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
     return stored if isinstance(stored, dict) and (not key or key in stored) else None
 
 
-def with_paths(result: DetectionResult, out_dir: Path | None) -> DetectionResult:
+def with_paths(result: SceneDetection, out_dir: Path | None) -> SceneDetection:
     """Return the result with the paths of its files in place of their names."""
     if out_dir is None:
         return result

@@ -240,7 +240,7 @@ class GridFacts(TypedDict):
     read_at: dict[str, Any] | None
 
 
-class DetectionResult(DetectionFacts, GridFacts):
+class SceneDetection(DetectionFacts, GridFacts):
     """What `detect` answers: the JSON of the record."""
 
     weights: str  # those that were used

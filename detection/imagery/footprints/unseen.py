@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.footprints.probabilities import tile_origins
-from detection.imagery.footprints.records import DetectionResult, Window
+from detection.imagery.footprints.records import SceneDetection, Window
 from detection.imagery.raster.tiling import cut
 
 
-def list_unseen(result: DetectionResult) -> list[Window]:
+def list_unseen(result: SceneDetection) -> list[Window]:
     """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
 
     Where the network saw other pixels (`read_at`), a pixel of which it saw a part is one that it did not see.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.data.catalogue import open_data
+from detection.imagery.data.catalogue import DataTable, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, split
 from detection.imagery.errors import TrainingRecipeError
@@ -18,7 +18,7 @@ from detection.imagery.training.scoring import ScoringResult, compare, pool_bloc
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
 from detection.imagery.training.worst_cases import draw_sheet
-from detection.imagery.weights_file import DataTable, ModelCard
+from detection.imagery.weights_file import ModelCard
 
 log = logging.getLogger(__name__)
 FOLDS = 3

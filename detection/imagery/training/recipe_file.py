@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection.imagery.data.catalogue import check_data, open_data
+from detection.imagery.data.catalogue import DataTable, check_data, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.scene.radiometry import UNITS
-from detection.imagery.weights_file import DataTable, RadiometrySpec
+from detection.imagery.weights_file import RadiometrySpec
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import ImageryTrainingSettings

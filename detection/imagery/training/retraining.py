@@ -19,7 +19,7 @@ from detection.imagery.training.model_card import read_normalisation, render_car
 from detection.imagery.training.recipe_file import show_by
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from detection.imagery.training.seen import write_seen
-from detection.imagery.weights_file import Gate, ModelCard
+from detection.imagery.weights_file import ModelCard, WeightsGate
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
@@ -142,7 +142,9 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     return {"weights": str(out), "gate": gate, "reviews": facts}
 
 
-def compare_candidate(scored: Sequence[tuple[ScoringResult, ScoringResult]], where: str = "held part of train") -> Gate:
+def compare_candidate(
+    scored: Sequence[tuple[ScoringResult, ScoringResult]], where: str = "held part of train"
+) -> WeightsGate:
     """Compare candidate and weights in use; both given as (scores on held patches, scores on reviews held back).
 
     It passes when on the held patches its F1 is not worse (lower end of the paired interval above -.02), and on the

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from detection.imagery.footprints.records import INDEX, DetectionResult, explain_unread, find_coarser
+from detection.imagery.footprints.records import INDEX, SceneDetection, explain_unread, find_coarser
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
@@ -287,7 +287,7 @@ def _progress(name: str) -> Callable[[str, float], None]:
     return print_share
 
 
-def _format_answer(answer: DetectionResult, since: str) -> str:
+def _format_answer(answer: SceneDetection, since: str) -> str:
     lines = [
         f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
         + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")

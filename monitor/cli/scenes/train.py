@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import AUTO
-from detection.imagery.weights_file import DataTable, is_same
+from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
 from monitor.decision.criteria.proofs import OUTLINES, check_outlines, needs_proof
@@ -24,6 +24,7 @@ from monitor.store.models.registry import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
 if TYPE_CHECKING:
+    from detection.imagery.data.catalogue import DataTable
     from forecasting.message import Message
     from monitor.domain.alert import Actor
     from monitor.domain.site import Criterion, Site
@@ -184,7 +185,7 @@ def _check_proof_options(layout: str | None, threshold: float | None) -> None:
         raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
 
 
-def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> DataTable:
+def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> "DataTable":
     """What is said of the patches of a folder: keys of the recipe's table of data."""
     if bands is not None and layout != "folder":
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")

@@ -28,8 +28,8 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileImport, FileResult, record_file, record_units, renew_known_flags
+from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_walled
 from monitor.ingest.files.tables import list_files
-from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected

@@ -83,7 +83,7 @@ class EvaluationCache:
     untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class DecisionContext:
     """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
 

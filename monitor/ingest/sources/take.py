@@ -19,8 +19,8 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileImport, FileResult, record_file
+from monitor.ingest.files.sandboxed_conversion import open_walled
 from monitor.ingest.files.tables import LINE_LIMIT
-from monitor.ingest.files.walled import open_walled
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.language.file_names import EMPTY, rename_file

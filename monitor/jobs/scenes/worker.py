@@ -19,7 +19,7 @@ from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import INDEX, Circle, DetectionResult, MeasuredPlace
+from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
@@ -96,7 +96,7 @@ class _LacksError(Exception):
 class _NetworkReading:
     """A scene that a network read, and what was judged of it and of the dates after it."""
 
-    answer: DetectionResult  # as `detect` answers
+    answer: SceneDetection  # as `detect` answers
     own: records.StoredDate
     same: Sequence[records.StoredDate]  # the other dates that the same network read
     replaced: Sequence[tasks.KnownVersion]
@@ -172,7 +172,7 @@ def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tas
 
 
 def _read_by_index(
-    answer: DetectionResult,
+    answer: SceneDetection,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     replaced: Sequence[tasks.KnownVersion],
@@ -201,7 +201,7 @@ def _add_index(
 
 
 def _make_result(
-    answer: DetectionResult,
+    answer: SceneDetection,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     judged: Sequence[tasks.DateAssessment],
@@ -242,7 +242,7 @@ def _make_result(
     )
 
 
-def _check_own(answer: DetectionResult, own: Sequence[str]) -> dict[str, str | None]:
+def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | None]:
     """Of each network of one's own that was asked, by its hash, why it cannot be run; None where it can.
 
     Files that are not sound are left out: they are looked at by themselves.

@@ -369,8 +369,7 @@ def keep_private(database: str | None) -> None:
     SQLite gives `-wal` and `-shm` the mode of the file, so a new file is made with its mode before SQLite opens it.
     What somebody else owns stays as it is.
 
-    Args:
-        database: the path as the URL names it; none, memory and `file:` addresses have no file to look after.
+    `database`: the path as the URL names it; none, memory and `file:` addresses have no file to look after.
     """
     if not database or database == ":memory:" or database.startswith("file:"):
         return

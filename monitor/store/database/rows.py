@@ -86,9 +86,9 @@ def _make_upsert(dialect: str, table: Table, names: tuple[str, ...]) -> Executab
     return statement
 
 
-def of_sites(column: ColumnElement[str], sites: str | Iterable[str] | None) -> Sequence[ColumnElement[bool]]:
-    """What a query asks of a column: one site, some, or any (None)."""
-    return [] if sites is None else [column.in_([sites] if isinstance(sites, str) else sorted(sites))]
+def match_given(column: ColumnElement[Any], values: str | int | Iterable[Any] | None) -> Sequence[ColumnElement[bool]]:
+    """What a query asks of a column: one value, some, or any (None)."""
+    return [] if values is None else [column.in_([values] if isinstance(values, str | int) else sorted(values))]
 
 
 MANY: Final = 1000  # rows from which on COPY costs less than arrays

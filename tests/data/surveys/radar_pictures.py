@@ -8,7 +8,7 @@ import numpy as np
 from affine import Affine
 from scipy import ndimage
 
-from tests.data.rasters import COLOURS, write_raster
+from tests.data.surveys.rasters import COLOURS, write_raster
 
 
 class Radar(NamedTuple):

@@ -12,7 +12,7 @@ from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.scene.reader import BandReader
 from monitor.cli.main import run_verb
-from tests.data.rasters import write_raster
+from tests.data.surveys.rasters import write_raster
 
 SIZE, HALF = 96, 48
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)

@@ -35,8 +35,8 @@ from detection.imagery.training.domain import ALIKE, as_values, measure_window
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
-from tests.data.rasters import COLOURS, write_raster
 from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
+from tests.data.surveys.rasters import COLOURS, write_raster
 
 SIZE = 96
 LOCAL = 'LOCAL_CS["mine grid",UNIT["metre",1,AUTHORITY["EPSG","9001"]]]'

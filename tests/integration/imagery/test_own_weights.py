@@ -22,7 +22,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import model_proof
 from monitor.store.schema.views import load_view
 from tests.data.drawn_scenes import SITE, add_site
-from tests.data.rasters import write_raster
+from tests.data.surveys.rasters import write_raster
 from tests.data.watched_slope import write_service
 
 BANDS = ("B4", "B3", "B2")

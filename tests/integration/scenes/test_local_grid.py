@@ -21,7 +21,7 @@ from monitor.store.scenes.reviews import add_review
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
-from tests.data.rasters import COLOURS, write_raster
+from tests.data.surveys.rasters import COLOURS, write_raster
 
 SIZE = 96
 MINE = 'LOCAL_CS["mine grid",UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["E",EAST],AXIS["N",NORTH]]'

@@ -14,7 +14,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import SIDE_PX, draw_relief, make_relief, shade_heights
-from tests.data.rasters import write_raster
+from tests.data.surveys.rasters import write_raster
 from tests.unit.detection.imagery.tiles.test_archive import read_tiles
 
 LON, LAT = 8.9, 46.2
