@@ -229,17 +229,13 @@ def _cross_validate(
     over: float,
 ) -> Score:
     """Each year scored by the window, lag and threshold that the other years choose, all years added up."""
-    folds = []
+    hits = misses = false_alarms = quiet = 0
     for year in sorted({years[i] for i in used}):
         key, limit = _choose(series, samples, [i for i in used if years[i] != year])
-        folds.append(_score(series[key], samples, [i for i in used if years[i] == year], limit))
-    return Score(
-        over,
-        sum(fold.hits for fold in folds),
-        sum(fold.misses for fold in folds),
-        sum(fold.false_alarms for fold in folds),
-        sum(fold.quiet for fold in folds),
-    )
+        fold = _score(series[key], samples, [i for i in used if years[i] == year], limit)
+        hits, misses = hits + fold.hits, misses + fold.misses
+        false_alarms, quiet = false_alarms + fold.false_alarms, quiet + fold.quiet
+    return Score(over, hits, misses, false_alarms, quiet)
 
 
 def _choose(

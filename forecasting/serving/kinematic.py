@@ -155,10 +155,10 @@ def step_in(
     for station, there in present.items():
         if there.experience.reason is None:
             continue
-        beside = of_station.get(station, [])
-        alone, held = _extrapolate(motion, beside, there, motion.share_of(station, auto))
+        served = of_station.get(station, [])
+        alone, held = _extrapolate(motion, served, there, motion.share_of(station, auto))
         # on its path before it is mixed: beyond reach a small share of it would outweigh the rest
-        added += lay_paths(panel, _mix(lay_paths(panel, alone), beside))
+        added += lay_paths(panel, _mix(lay_paths(panel, alone), served))
         withheld += held
     return out + added, withheld
 
@@ -208,9 +208,9 @@ def _extrapolate(
     return out, withheld
 
 
-def _mix(alone: Sequence[Forecast], beside: Sequence[Forecast]) -> list[Forecast]:
+def _mix(alone: Sequence[Forecast], served: Sequence[Forecast]) -> list[Forecast]:
     """Kinematic rows joined, by their share, with those that they stand beside."""
-    rows = {(row.model, row.horizon_s): row for row in beside}
+    rows = {(row.model, row.horizon_s): row for row in served}
     out = []
     for one in alone:
         other, share = rows[one.replaces or "", one.horizon_s], 1.0 if one.weight is None else one.weight

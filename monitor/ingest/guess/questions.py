@@ -15,7 +15,7 @@ KEYS: Final = (
     *("axes", "column", "dates", "decimal", "direction", "downward", "error", "place", "quantity", "record", "rows"),
     *("same", "set", "sheet", "station", "tilt", "time", "times", "unit", "which zone", "zone"),
 )
-"""What a question can be about: the first word of its key, before the colon."""
+"""What a question can be about: its key before the colon."""
 EXPECTED: Final = Template("guess.answer.expected", "{key}: expected {choices}, got '{answer}'")
 ONE_OF: Final = Template("guess.answer.one_of", "{key}: expected one of {names}, got '{answer}'")
 
