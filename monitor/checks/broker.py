@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
 from monitor.broker.access import find_access, open_access
+from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.audit import OutageLimit
-from monitor.broker.intruder import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.logins import LoginBook
 from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
 from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.cli.service import map as map_files
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.ingest.files.walled import CONVERT
+from monitor.ingest.files.conversion import CONVERT
 from monitor.ingest.sources.tasks import FETCH
 from monitor.jobs import anomaly, point_forecasts, points
 from monitor.jobs.forecasts.tasks import (

@@ -16,6 +16,7 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
+from monitor.ingest.files.conversion import ConvertedFile, open_converted
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
@@ -28,7 +29,6 @@ from monitor.ingest.files.reading import (
     record_units,
     renew_known_flags,
 )
-from monitor.ingest.files.walled import ConvertedFile, open_walled
 from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import SensorGuess
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
@@ -253,7 +253,7 @@ class UploadProcessor:
         table = self.shelf.table(upload).resolve()
         form, stated = self._plan_reading(upload, site)
         try:
-            with self._works, open_walled(table, form, stated, self._plan, self.context.clock()) as opened:
+            with self._works, open_converted(table, form, stated, self._plan, self.context.clock()) as opened:
                 if READERS[form].content is Content.POINTS:
                     result = self._store_points(upload, site, actor, opened)
                 else:

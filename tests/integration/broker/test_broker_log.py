@@ -16,8 +16,8 @@ from sqlalchemy import text
 
 from monitor.broker import broker_log
 from monitor.broker.access import Access, find_access
+from monitor.broker.access_probe import try_anonymous, try_foreign
 from monitor.broker.broker_log import MOST_LOGINS, MOST_TOPICS, OTHERS, BrokerLog
-from monitor.broker.intruder import try_anonymous, try_foreign
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.service.children import reject_denied
 from monitor.store.readings.messages import add_rejected
