@@ -1,4 +1,4 @@
-"""What was fetched or found goes into the database: looked at first, read in a sandboxed worker, through the usual gate."""
+"""What was fetched or found goes into the database: looked at, read in a sandboxed worker, through the usual gate."""
 
 import hashlib
 import re
