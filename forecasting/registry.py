@@ -53,6 +53,9 @@ PRETRAINED = ("pretrained-lstm",)
 SHORT_RECORD, SHORTEST_RECORD = 200, 40
 """Observations of a station that a network needs, and that one with shipped weights needs."""
 
+TRAINING_ROWS = 2000
+"""A network learns from so many rows at most, the newest."""
+
 READS_DRIVERS = frozenset(NETWORKS) - {*PRETRAINED}
 """Networks that take rain, water, temperature, image series and the season besides the movement."""
 

@@ -1197,7 +1197,7 @@ def upgrade() -> None:
     op.create_table(
         "second_factor",
         sa.Column("user_name", sa.String(length=64), autoincrement=False, nullable=False),
-        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.web.access.vault"),
+        sa.Column("secret", sa.Text(), nullable=False, comment="sealed by monitor.web.access.sealed_texts"),
         sa.Column("created_at", Instant, nullable=False),
         sa.Column("last_step", sa.Integer(), nullable=False, comment="no code counts twice"),
         sa.Column(

@@ -1,7 +1,7 @@
 """The comparison every detector must stand: equal budget, injected faults, real noise, held-out time."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,41 @@ SIMPLE: Final = ("persistence-z", "rules")
 VOTE_GAIN: Final = 0.02
 
 
+class BenchRow(TypedDict):
+    """What a detector is worth: means over the seeds; None where nothing is known."""
+
+    detector: str
+    budget_per_sensor_month: float
+    seeds: int
+    events: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    false_alarms_per_sensor_month: float | None  # on the faulty record
+    false_alarms_clean: float | None  # on the untouched one
+    # with a threshold that spends the budget exactly on the untouched test record: it has seen the test, and serves the
+    # comparison of detectors alone
+    recall_at_equal_false_alarms: float | None
+    threshold: float | None
+    median_delay_days: float | None
+    recall_by_kind: dict[str, float]
+    recall_by_kind_at_equal_false_alarms: dict[str, float]
+    recall_gain_over_rules: NotRequired[float | None]  # of a network, see `find_gain`
+    adds: NotRequired[bool]  # whether that is enough
+
+
+class CertainFaultRow(TypedDict):
+    """What the checks find of one kind of certain faults."""
+
+    detector: str
+    kind: str
+    seeds: int
+    events: int
+    recall: float | None
+    median_delay_days: float | None  # from the first wrong reading, of a gap the first missing one
+    untouched_per_sensor_month: float | None  # of that kind on the untouched record; gaps found there are real ones
+
+
 def run_bench(
     samples: Mapping[str, Series],
     detectors: Sequence[str],
@@ -32,7 +67,7 @@ def run_bench(
     seeds: Sequence[int],
     ready: Mapping[str, Detector] | None = None,
     test_from: float = TEST_FROM,
-) -> list[dict[str, Any]]:
+) -> list[BenchRow]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
     ``+checks`` behind a name adds the stuck and replay checks. Networks are trained once per seed.
@@ -41,16 +76,9 @@ def run_bench(
         samples: clean series by station, all on one interval.
         detectors: ids, each with or without ``+checks``.
         budget: false alarm runs per sensor-month.
-        seeds: of the faults and the networks.
         ready: detectors that are trained already and used for every seed.
         test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
             detectors that learnt nothing from this record.
-
-    Returns:
-        One row per detector, means over the seeds: precision, recall, f1, false_alarms_per_sensor_month on the faulty
-        record and `false_alarms_clean` on the untouched one, per-kind recall, median delay in days, and
-        `recall_at_equal_false_alarms`: recall with a threshold that spends the budget exactly on the untouched test
-        record. That threshold has seen the test and serves the comparison of detectors alone.
     """
     outcomes: dict[str, list[DetectionOutcome]] = {name: [] for name in detectors}
     clean: dict[str, list[float]] = {name: [] for name in detectors}
@@ -82,19 +110,8 @@ def run_bench(
 
 def run_certain_bench(
     samples: Mapping[str, Series], seeds: Sequence[int], test_from: float = TEST_FROM
-) -> list[dict[str, Any]]:
-    """Lay faults that are certain into the last part of the record, and see which the checks find.
-
-    Args:
-        samples: clean series by station, all on one interval.
-        seeds: of the faults.
-        test_from: share of the record after which faults are injected.
-
-    Returns:
-        One row per kind: events, the share found, median delay in days from the first wrong reading (of a gap the first
-        missing one), and `untouched_per_sensor_month`: findings of that kind on the untouched record. Gaps that are
-        found there are real ones.
-    """
+) -> list[CertainFaultRow]:
+    """Lay faults that are certain into the last part of the record, and see which the checks find: a row per kind."""
     events: list[Event] = []
     delays: dict[str, list[float]] = {kind: [] for kind in CERTAIN_KINDS}
     for seed in seeds:
@@ -129,7 +146,7 @@ def _check(series: Series) -> list[CertainFault]:
     return check_series(series, series.times_s[series.observed].tolist())
 
 
-def find_gain(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+def find_gain(rows: Sequence[BenchRow], name: str) -> float | None:
     """What a network finds more than the better of the simple detectors, in recall at equal real false alarms.
 
     >>> rows = [{"detector": n, "recall_at_equal_false_alarms": r} for n, r in (("ae", 0.5), ("rules", 0.75))]
@@ -137,7 +154,7 @@ def find_gain(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
     (-0.25, None)
     """
     recall = {row["detector"]: row["recall_at_equal_false_alarms"] for row in rows}
-    simple = [recall[one] for one in SIMPLE if recall.get(one) is not None]
+    simple = [found for one in SIMPLE if (found := recall.get(one)) is not None]
     own = recall.get(name)
     return None if own is None or not simple else own - max(simple)
 
@@ -183,7 +200,7 @@ def _row(
     thresholds: Sequence[float],
     equal: Sequence[DetectionOutcome],
     budget: float,
-) -> dict[str, Any]:
+) -> BenchRow:
     delays = [d for o in outcomes for d in o.delays_days]
     return {
         "detector": name,
@@ -215,14 +232,14 @@ def _mean(values: Sequence[float]) -> float | None:
     return round(float(np.mean(finite)), 4) if finite else None
 
 
-def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_table(rows: Sequence[BenchRow]) -> str:
     """The rows as plain text, one line per detector."""
     kinds = sorted({kind for row in rows for kind in row["recall_by_kind"]})
     head = ["detector", "P", "R", "F1", "FA/month", "FA clean", "R equal FA", "delay d", *kinds]
     body = [
         [
             str(row["detector"]),
-            *(_cell(row[key]) for key in ("precision", "recall", "f1")),
+            *map(_cell, (row["precision"], row["recall"], row["f1"])),
             _cell(row["false_alarms_per_sensor_month"], 3),
             _cell(row["false_alarms_clean"], 3),
             _cell(row["recall_at_equal_false_alarms"]),
@@ -234,7 +251,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return _align([head, *body])
 
 
-def format_certain(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_certain(rows: Sequence[CertainFaultRow]) -> str:
     """What the checks found as plain text, one line per kind."""
     head = ["check", "events", "R", "delay d", "untouched/month"]
     body = [

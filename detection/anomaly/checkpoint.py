@@ -32,8 +32,7 @@ def save_checkpoint(folder: Path, weights: Weights, card: Mapping[str, Any]) -> 
 
     The card lies inside the safetensors file too, so that the hash covers thresholds and settings, not weights alone.
 
-    Returns:
-        The model hash and the path of the safetensors file.
+    Returns the model hash and the path of the safetensors file.
     """
     tensors = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
     content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})

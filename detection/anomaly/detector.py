@@ -47,9 +47,7 @@ class Detector:
     def score(self, samples: Mapping[str, Series], *, holds: bool = True) -> dict[str, Array]:
         """One causal score per cell of each station, NaN where the past is too short or too full of holes.
 
-        Args:
-            samples: series by station.
-            holds: of a detector of parts, echoes of what was reported are left out.
+        `holds`: of a detector of parts, echoes of what was reported are left out.
         """
         if self.name in COMPOSITES:
             return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
@@ -104,11 +102,7 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
 
     The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %.
 
-    Args:
-        name: id in the registry.
-        samples: series by station, all on one interval.
-        budget: false alarm runs per sensor-month.
-        seed: for networks.
+    `budget`: false alarm runs per sensor-month.
 
     Raises:
         InputError: unknown detector, no station, or too few windows to train a network.

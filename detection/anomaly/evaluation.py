@@ -54,9 +54,7 @@ def evaluate_alarms(
     touches an event is right, one that lies in an aftermath alone is not counted, any other is false.
 
     Args:
-        samples: the series the alarms belong to.
         alarms: boolean per cell, as float or bool, per station.
-        events: the labelled truth.
         from_share: cells before this share of each record are not judged.
     """
     found, runs, right, cells = 0, 0, 0, 0

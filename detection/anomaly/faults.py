@@ -49,8 +49,7 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days. Another unit (one of `LENGTHS`, or
     one over it) and a clock that is moved by 0.2 to 0.45 intervals, either way, last 45 days.
 
-    Returns:
-        The altered series and the last cell of the event.
+    Returns the altered series and the last cell of the event.
 
     Raises:
         KeyError: unknown kind.
@@ -100,13 +99,10 @@ def inject_many(
     """Lay faults of all kinds into the last part of every series, one per about 110 days, none overlapping another.
 
     Args:
-        samples: clean series by station.
         from_share: share of the record after which faults may begin.
-        seed: same seed, same faults.
         kinds: which to draw, in shuffled turns.
 
-    Returns:
-        Altered series and the events, by station in sorted order.
+    Returns altered series and the events, by station in sorted order.
     """
     rng = np.random.default_rng([seed, 11])
     out: dict[str, Series] = {}

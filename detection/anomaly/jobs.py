@@ -81,7 +81,6 @@ def renew_card(request: ScoringRequest, budget: float, seed: int = 0) -> dict[st
     """The card of a detector that is trained already, written anew on a record as it is now.
 
     Args:
-        request: the record, and the checkpoint.
         budget: false alarms per sensor-month.
         seed: of the faults that are injected where it is a network.
 
@@ -263,7 +262,6 @@ def _find_against_vote(name: str, rate: float, months: float, budget: float, gai
     """Why the record does not show that this detector may count as a witness; empty where it does.
 
     Args:
-        name: of the detector.
         rate: alarms per sensor-month on the part of the record that nothing was fitted on.
         months: sensor-months of that part.
         budget: false alarms per sensor-month that were allowed.

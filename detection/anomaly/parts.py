@@ -32,25 +32,17 @@ CELLS_AT_ONCE: Final = 1_000_000  # of a table: a whole record is fed in blocks 
 
 @dataclass(frozen=True, slots=True)
 class DetectorPart:
-    """One rule in two steps, with the neighbours between them.
+    """One rule in two steps, with the neighbours between them."""
 
-    Attributes:
-        residual: what is strange: from the cells up to now, of which the last k are new, to the new ones, (rows, k).
-        days: which it looks back.
-        at_least: and how many cells.
-        judged: the stage that makes a score of what the neighbours leave, from rows and interval.
-        stays_days: so long a disturbance stays in what it looks back on.
-        spans_days: of the scales that the residual is divided by.
-        kind: what an alarm of this part is called; None: what the residual looks like (`name_kinds`).
-    """
-
+    # what is strange: from the cells up to now, of which the last k are new, to the new ones, (rows, k)
     residual: Callable[[Array, int, int], Array]
-    days: float
-    at_least: int
+    days: float  # which it looks back
+    at_least: int  # and how many cells
+    # the stage that makes a score of what the neighbours leave, from rows and interval
     judged: Callable[[int, float], ScoringStage]
-    stays_days: float
-    spans_days: tuple[float, ...] = (90.0, 730.0)
-    kind: str | None = None
+    stays_days: float  # so long a disturbance stays in what it looks back on
+    spans_days: tuple[float, ...] = (90.0, 730.0)  # of the scales that the residual is divided by
+    kind: str | None = None  # what an alarm of this part is called; None: what the residual looks like (`name_kinds`)
 
 
 def _size(rows: int, step_s: float) -> ScoringStage:  # noqa: ARG001 - the shape of a table
@@ -146,23 +138,15 @@ LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 @dataclass(frozen=True, slots=True)
 class RecordScores:
-    """Scores of a whole record.
+    """Scores of a whole record."""
 
-    Attributes:
-        by: scores by part and station.
-        names: stations, in the order of rows.
-        places: where each begins on the common cells.
-        known: by part, where a station had a residual to be compared with others; shape (stations, cells).
-        together: where stations move together; shape (stations, cells).
-        stuck: where sensors are stuck; shape (stations, cells).
-    """
-
-    by: dict[str, dict[str, Array]]
-    names: list[str]
-    places: list[int]
+    by: dict[str, dict[str, Array]]  # scores by part and station
+    names: list[str]  # stations, in the order of rows
+    places: list[int]  # where each begins on the common cells
+    # by part, where a station had a residual to be compared with others; shape (stations, cells)
     known: dict[str, NDArray[np.bool_]]
-    together: NDArray[np.bool_]
-    stuck: NDArray[np.bool_]
+    together: NDArray[np.bool_]  # where stations move together; shape (stations, cells)
+    stuck: NDArray[np.bool_]  # where sensors are stuck; shape (stations, cells)
 
     def others_at(self, part: str, name: str, cell: int) -> tuple[int, tuple[str, ...]]:
         """How many others this cell of a station was compared with, and some of their names."""
@@ -240,12 +224,8 @@ class StrongestPart:
     ) -> None:
         """Begin where nothing was reported.
 
-        Args:
-            rows: series.
-            step_s: their interval.
-            thresholds: of each part.
-            shown_above: so many thresholds a score must have before people are told: what nobody heard has no echo.
-                None: nothing is held back.
+        `shown_above`: so many thresholds a score must have before people are told: what nobody heard has no echo.
+        None: nothing is held back.
         """
         self.parts = tuple(thresholds)
         self.held, self.held_by = np.full((rows, 0), np.nan), np.zeros((rows, 0), dtype=np.int64)
@@ -286,7 +266,6 @@ class StrongestPart:
         Args:
             scored: of each part, shape (rows, k).
             stuck: where the sensors are stuck, shape (rows, k).
-            first: number of the first cell.
             keep: so many of the cells are final.
         """
         ratios = np.stack([scored[part] for part in self.parts]) / self._limits

@@ -94,8 +94,6 @@ def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str
     """What a score of this kind was compared with, in words; empty for a detector of another version.
 
     Args:
-        detector: id.
-        kind: of the score.
         others: how many other series of the site it was compared with as well.
         named: some of them, or all, by name.
 

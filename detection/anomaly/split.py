@@ -63,7 +63,6 @@ def split_budget(
     an equal share by the tail of its scores.
 
     Args:
-        samples: series by station, all on one interval.
         until: share of each record that may be looked at.
         budget: false alarm runs per sensor-month of all parts together.
         carried: thresholds of other sites; none: the own ones stay.
@@ -155,7 +154,6 @@ def _without_common(
 
     Args:
         clean: scores by part and station.
-        past: the series.
         allowed: alarm runs that the budget allows.
     """
     names = sorted(past)

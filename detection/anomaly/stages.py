@@ -41,8 +41,7 @@ class ScoringStage(Protocol):
             first: number of the first new cell; it fixes which cells thinned windows take.
             keep: so many of the new cells are final and go into the memory of the stage; the others come again.
 
-        Returns:
-            Shape (rows, k); a column depends on the cells up to it and on no later one.
+        Returns shape (rows, k); a column depends on the cells up to it and on no later one.
         """
         ...
 
@@ -109,8 +108,7 @@ def beyond_last(joined: Array, k: int) -> Array:
 def line_before(joined: Array, k: int, width: int) -> tuple[Array, Array]:
     """Least-squares line through the `width` cells before each new cell, at least half of them known.
 
-    Returns:
-        Slope per cell and the line's value at the cell just before, both (rows, k); NaN where unknown.
+    Returns slope per cell and the line's value at the cell just before, both (rows, k); NaN where unknown.
     """
     rows = max(1, SORTED_AT_ONCE // joined.shape[1])
     lines = [_fit_lines(joined[first : first + rows], k, width) for first in range(0, len(joined), rows)]

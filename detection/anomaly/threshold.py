@@ -65,7 +65,6 @@ def choose_threshold(
     Args:
         scores: per station, shape (n_i,), NaN where no score.
         times_s: per station, shape (n_i,), ascending.
-        step_s: interval of the scores.
         budget: false alarm runs per sensor-month.
         gap_s: alarms closer than this are one run.
 

@@ -134,12 +134,10 @@ def stack_windows(values: Array, width: int, coverage: float = 0.7) -> tuple[NDA
     """Windows ending at each observed cell that are complete enough for a network.
 
     Args:
-        values: shape (n,), NaN where unknown.
         width: cells per window, the ending cell included.
         coverage: least share of known cells.
 
-    Returns:
-        Index of the ending cell (k,), values with zero where unknown (k, width), mask of the known (k, width).
+    Returns index of the ending cell (k,), values with zero where unknown (k, width), mask of the known (k, width).
     """
     if len(values) < width:
         return np.zeros(0, dtype=np.int64), np.zeros((0, width)), np.zeros((0, width))

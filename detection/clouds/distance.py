@@ -144,11 +144,7 @@ def compare_clouds(
     A shift of the whole is fitted to stable ground and taken away; r is what stable ground scatters beyond its points.
     Without named stable ground a shift beyond the level of detection is not taken away: it counts as error.
 
-    Args:
-        older: LAS or LAZ of the earlier date.
-        newer: of the later date.
-        request: how.
-        progress: told stage and share.
+    `older`: LAS or LAZ of the earlier date.
 
     Raises:
         CloudError: a file cannot be used.

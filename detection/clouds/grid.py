@@ -74,8 +74,6 @@ def grid_clouds(
     Args:
         files: LAS or LAZ of one date.
         out: the GeoTIFF; beside it lies a record of the same name that ends in `.json`.
-        request: how.
-        progress: told stage and share.
 
     Raises:
         CloudError: a file cannot be used.

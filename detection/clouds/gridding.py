@@ -58,8 +58,6 @@ def make_heights(
     Args:
         points: ground, in columns and rows of the grid, of the window and `reach` + 2 cells around it.
         corner: column and row of the window.
-        shape: its rows and columns.
-        method: see above.
         reach: how far from a point, cells.
         usual_m: spread where nothing else says it.
         step_m: in which heights are stored: no spread is smaller than that of rounding.

@@ -37,11 +37,7 @@ def choose_rule(name: str, *, is_classified: bool) -> Rule:
 def find_ground(points: Points, kind: NDArray[np.uint8], rule: Rule, cell_m: float) -> NDArray[np.bool_]:
     """Return which points lie on the ground.
 
-    Args:
-        points: columns, rows (cells) and heights (m).
-        kind: their classes.
-        rule: how ground is known.
-        cell_m: side of a cell.
+    `points`: columns, rows (cells) and heights (m).
     """
     if rule == "all":
         return np.ones(len(points), bool)

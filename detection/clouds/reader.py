@@ -55,7 +55,6 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
     """Read where a cloud lies from its header: WKT, or GeoTIFF keys.
 
     Args:
-        path: LAS or LAZ.
         crs: of a file that does not say; `EPSG:code`.
         height_unit: `m`, `ft` or `us-ft`, of a file that does not say.
 

@@ -45,10 +45,7 @@ Points = NDArray[np.float64]
 class Spool:
     """The points of one date on one grid.
 
-    Args:
-        folder: for its files.
-        grid: whose cells the squares are made of.
-        side: of a square, cells.
+    `side`: of a square, cells.
     """
 
     def __init__(self, folder: Path, grid: Grid, side: int) -> None:
@@ -94,9 +91,7 @@ class Spool:
     def read(self, square: tuple[int, int], halo: float) -> tuple[Points, NDArray[np.uint8]]:
         """Return the points of a square and around it, in columns and rows of the grid; and their classes.
 
-        Args:
-            square: its column and row.
-            halo: how far around it, cells.
+        `halo`: how far around it, cells.
 
         Raises:
             CloudError: more points than memory is taken for.

@@ -15,32 +15,24 @@ ROOM = "detection.imagery.neural.networks"
 
 @dataclass(frozen=True, slots=True)
 class NetworkEntry:
-    """One network of the registry.
+    """One network of the registry."""
 
-    Attributes:
-        target: dotted path `module:callable`, called as `f(in_channels, classes, width, **options)`.
-        tile_exact: true when the network has a finite receptive field, so that tiles with a halo give
-            the answer of the whole scene; false when means over the window enter.
-        stride: deepest down-sampling; tile origins are multiples of it.
-        halo_px: how far outside of an aligned tile its pixels can see, rounded up to the stride: with this halo tiles
-            are exact. Where tiles cannot be exact, the overlap to blend over.
-        least_px: least side of an image on which all of the network is in use: below it the widest dilated
-            convolutions see padding only. Train on no less than this, or know it.
-        streams: true when it can be shown a scene band of rows by band of rows (`row_stream`): no pixel twice, no halo.
-        fixed: options that make this name out of its family.
-        paper: who described it.
-        parameters: weights at width 1 with two classes, for 3 and for 14 bands.
-    """
-
-    target: str
+    target: str  # `module:callable` in `ROOM`, called as `f(in_channels, classes, width, **options)`
+    # true when the network has a finite receptive field, so that tiles with a halo give the answer of the whole scene;
+    # false when means over the window enter
     tile_exact: bool
-    stride: int
+    stride: int  # deepest down-sampling; tile origins are multiples of it
+    # how far outside of an aligned tile its pixels can see, rounded up to the stride: with this halo tiles are exact.
+    # Where tiles cannot be exact, the overlap to blend over.
     halo_px: int
+    paper: str | None = None  # who described it
+    parameters: tuple[int, int] | None = None  # weights at width 1 with two classes, for 3 and for 14 bands
+    # least side of an image on which all of the network is in use: below it the widest dilated convolutions see padding
+    # only. Train on no less than this, or know it.
     least_px: int = 32
+    # true when it can be shown a scene band of rows by band of rows (`row_stream`): no pixel twice, no halo
     streams: bool = False
-    fixed: dict[str, Any] = field(default_factory=dict)
-    paper: str | None = None
-    parameters: tuple[int, int] | None = None
+    fixed: dict[str, Any] = field(default_factory=dict)  # options that make this name out of its family
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +48,8 @@ def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: boo
     fixed: dict[str, Any] = {"unit": unit, "residual": residual}
     if unit not in {"sru", "sbconv"}:
         fixed["gate"] = "hard"
-    return NetworkEntry(
-        f"{ROOM}.unets.unet:Unet",
-        tile_exact=unit == "plain",
-        stride=16,
-        halo_px=112,
-        streams=unit == "plain",
-        fixed=fixed,
-        paper=paper,
-        parameters=parameters,
-    )
+    is_plain = unit == "plain"
+    return NetworkEntry("unets.unet:Unet", is_plain, 16, 112, paper, parameters, streams=is_plain, fixed=fixed)
 
 
 _UNITS = "SBConv U-Net, Land 2024; units after Li et al. 2023 (SCConv, CVPR)"
@@ -81,142 +65,67 @@ SEGMENTERS: dict[str, NetworkEntry] = {
     "bru-resunet": _family("bru", (20_801_602, 20_808_642), _UNITS, residual=True),
     "sbconv-resunet": _family("sbconv", (20_810_434, 20_817_474), _UNITS, residual=True),
     "scdnn": NetworkEntry(
-        f"{ROOM}.scdnn:Scdnn",
-        tile_exact=True,
-        stride=16,
-        halo_px=496,
-        least_px=304,
-        paper="SCDnn, China Geology 2024",
-        parameters=(26_867_108, 26_873_444),
+        "scdnn:Scdnn", True, 16, 496, "SCDnn, China Geology 2024", (26_867_108, 26_873_444), least_px=304
     ),
     "segnet": NetworkEntry(
-        f"{ROOM}.segnet:Segnet",
-        tile_exact=True,
-        stride=32,
-        halo_px=192,
-        paper="Badrinarayanan et al. 2017, arXiv 1511.00561",
-        parameters=(29_436_226, 29_442_562),
+        "segnet:Segnet", True, 32, 192, "Badrinarayanan et al. 2017, arXiv 1511.00561", (29_436_226, 29_442_562)
     ),
     "deeplabv3plus-resnet50": NetworkEntry(
-        f"{ROOM}.deeplabv3plus:build_resnet",
-        tile_exact=False,
-        stride=16,
-        halo_px=128,
-        least_px=304,
-        paper=_DEEPLAB,
-        parameters=(40_347_298, 40_381_794),
+        "deeplabv3plus:build_resnet", False, 16, 128, _DEEPLAB, (40_347_298, 40_381_794), least_px=304
     ),
     "deeplabv3plus-mobilenetv2": NetworkEntry(
-        f"{ROOM}.deeplabv3plus:build_mobilenet",
-        tile_exact=False,
-        stride=16,
-        halo_px=128,
+        "deeplabv3plus:build_mobilenet",
+        False,
+        16,
+        128,
+        f"{_DEEPLAB}; Sandler et al. 2018, arXiv 1801.04381",
+        (5_811_170, 5_814_338),
         least_px=304,
-        paper=f"{_DEEPLAB}; Sandler et al. 2018, arXiv 1801.04381",
-        parameters=(5_811_170, 5_814_338),
     ),
     "linknet": NetworkEntry(
-        f"{ROOM}.linknet:Linknet",
-        tile_exact=True,
-        stride=32,
-        halo_px=256,
-        paper="Chaurasia and Culurciello 2017, arXiv 1707.03718",
-        parameters=(11_533_506, 11_568_002),
+        "linknet:Linknet", True, 32, 256, "Chaurasia and Culurciello 2017, arXiv 1707.03718", (11_533_506, 11_568_002)
     ),
-    "sssn": NetworkEntry(
-        f"{ROOM}.sssn:Sssn",
-        tile_exact=True,
-        stride=4,
-        halo_px=8,
-        paper="MATLAB, Create a semantic segmentation network",
-        parameters=(43_042, 46_210),
-    ),
+    "sssn": NetworkEntry("sssn:Sssn", True, 4, 8, "MATLAB, Create a semantic segmentation network", (43_042, 46_210)),
     "fcn8s": NetworkEntry(
-        f"{ROOM}.fcn8s:Fcn8s",
-        tile_exact=True,
-        stride=32,
-        halo_px=224,
-        paper="Long et al. 2015, arXiv 1411.4038",
-        parameters=(134_271_430, 134_277_766),
+        "fcn8s:Fcn8s", True, 32, 224, "Long et al. 2015, arXiv 1411.4038", (134_271_430, 134_277_766)
     ),
     "pspnet": NetworkEntry(
-        f"{ROOM}.pspnet:Pspnet",
-        tile_exact=False,
-        stride=8,
-        halo_px=128,
-        paper="Zhao et al. 2017, arXiv 1612.01105",
-        parameters=(65_698_754, 65_705_090),
+        "pspnet:Pspnet", False, 8, 128, "Zhao et al. 2017, arXiv 1612.01105", (65_698_754, 65_705_090)
     ),
     "deeplabv2": NetworkEntry(
-        f"{ROOM}.deeplabv2:DeepLabV2",
-        tile_exact=True,
-        stride=8,
-        halo_px=376,
+        "deeplabv2:DeepLabV2",
+        True,
+        8,
+        376,
+        "Chen et al. 2018 (PAMI), arXiv 1606.00915",
+        (28_946_248, 28_952_584),
         least_px=200,
-        paper="Chen et al. 2018 (PAMI), arXiv 1606.00915",
-        parameters=(28_946_248, 28_952_584),
     ),
     "contextnet": NetworkEntry(
-        f"{ROOM}.contextnet:Contextnet",
-        tile_exact=True,
-        stride=32,
-        halo_px=352,
-        paper="Poudel et al. 2018, arXiv 1805.04554",
-        parameters=(874_370, 880_706),
+        "contextnet:Contextnet", True, 32, 352, "Poudel et al. 2018, arXiv 1805.04554", (874_370, 880_706)
     ),
     "sqnet": NetworkEntry(
-        f"{ROOM}.sqnet:Sqnet",
-        tile_exact=True,
-        stride=16,
-        halo_px=176,
-        paper="Treml et al. 2016 (NIPS workshop MLITS)",
-        parameters=(16_233_378, 16_242_882),
+        "sqnet:Sqnet", True, 16, 176, "Treml et al. 2016 (NIPS workshop MLITS)", (16_233_378, 16_242_882)
     ),
-    "frrn-a": NetworkEntry(
-        f"{ROOM}.frrn:Frrn",
-        tile_exact=True,
-        stride=16,
-        halo_px=240,
-        fixed={"variant": "A"},
-        paper=_FRRN,
-        parameters=(17_711_394, 17_724_594),
-    ),
-    "frrn-b": NetworkEntry(
-        f"{ROOM}.frrn:Frrn",
-        tile_exact=True,
-        stride=32,
-        halo_px=448,
-        fixed={"variant": "B"},
-        paper=_FRRN,
-        parameters=(24_720_290, 24_733_490),
-    ),
+    "frrn-a": NetworkEntry("frrn:Frrn", True, 16, 240, _FRRN, (17_711_394, 17_724_594), fixed={"variant": "A"}),
+    "frrn-b": NetworkEntry("frrn:Frrn", True, 32, 448, _FRRN, (24_720_290, 24_733_490), fixed={"variant": "B"}),
     "transformer-unet": NetworkEntry(
-        f"{ROOM}.unets.transformer_unet:TransformerUnet",
-        tile_exact=False,
-        stride=32,
-        halo_px=128,
-        paper="own; encoder after Xie et al. 2021, arXiv 2105.15203",
-        parameters=(3_715_730, 3_734_562),
+        "unets.transformer_unet:TransformerUnet",
+        False,
+        32,
+        128,
+        "own; encoder after Xie et al. 2021, arXiv 2105.15203",
+        (3_715_730, 3_734_562),
     ),
     "drs-unet": NetworkEntry(
-        f"{ROOM}.unets.drs_unet:DrsUnet",
-        tile_exact=False,
-        stride=16,
-        halo_px=112,
-        paper="Chen et al. 2022, Remote Sensing 14, 1848",
-        parameters=(18_662_210, 18_669_250),
+        "unets.drs_unet:DrsUnet", False, 16, 112, "Chen et al. 2022, Remote Sensing 14, 1848", (18_662_210, 18_669_250)
     ),
 }
 
 # one answer per tile, not per pixel: never a segmenter's stand-in
 CLASSIFIERS: dict[str, NetworkEntry] = {
     "triage-resnet": NetworkEntry(
-        f"{ROOM}.triage_resnet:TriageResnet",
-        tile_exact=False,
-        stride=32,
-        halo_px=0,
-        paper="He et al. 2016, arXiv 1512.03385",
-        parameters=(11_177_538, 11_212_034),
+        "triage_resnet:TriageResnet", False, 32, 0, "He et al. 2016, arXiv 1512.03385", (11_177_538, 11_212_034)
     ),
 }
 
@@ -270,14 +179,10 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
 
     Args:
         name: a key of `SEGMENTERS` or `CLASSIFIERS`.
-        in_channels: number of input bands.
         classes: number of output classes; class 1 is landslide.
-        width: multiplier of all channel counts.
-        **options: options of the network's family.
 
-    Returns:
-        A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to
-        N x classes. Training on a batch of one works from 32 px on.
+    A segmenter maps N x in_channels x H x W to logits N x classes x H x W, for any H, W; a classifier to
+    N x classes. Training on a batch of one works from 32 px on.
 
     Raises:
         ModelError: the name or an option is unknown, or a value does not fit; the message says what would.
@@ -290,7 +195,7 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
     if in_channels < 1 or classes < 1 or not width > 0:
         raise ModelError(f"network {name!r} needs bands, classes and width above 0: {in_channels}, {classes}, {width}")
     module_name, attribute = entry.target.split(":")
-    target = getattr(import_module(module_name), attribute)
+    target = getattr(import_module(f"{ROOM}.{module_name}"), attribute)
     parameters = signature(target).parameters.values()
     known = {each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY} - set(entry.fixed)
     if unknown := sorted(set(options) - known):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 from detection.imagery.errors import ModelError
 
@@ -14,13 +14,146 @@ FORMAT: Final = 1
 CARD_KEYS: Final = ("format", "name", "network", "bands", "radiometry", "normalisation", "threshold", "weights_sha256")
 
 
+class NetworkSpec(TypedDict, total=False):
+    """Which network, by `registry.build`."""
+
+    name: str
+    classes: int
+    width: float
+    options: dict[str, Any]  # of its family
+
+
+class RadiometrySpec(TypedDict, total=False):
+    """How counts become values of the model, see `scene.radiometry.measure_stretch`."""
+
+    stretch: str
+    scale: float | list[float]
+    block_px: int
+
+
+class NormalisationSpec(TypedDict, total=False):
+    """Of the model values of the training, by band."""
+
+    mean: list[float]
+    std: list[float]
+    value_range: list[list[float]]  # lowest and highest
+    clip: bool
+
+
+class OtherPixels(TypedDict):
+    """From which pixels an image may be brought to those of the training, and what that cost on held patches."""
+
+    finest_m: float
+    coarsest_m: float
+    coarse_at_m: float
+    held_f1: dict[str, float]
+    held_patches: int
+
+
+class Steadiness(TypedDict):
+    """What noise and other loss of quality cost on held patches."""
+
+    noise_counts: float  # of 255: the most that the weights hold
+    f1: dict[str, float]
+    held_patches: int
+
+
+class TrainingDomain(TypedDict, total=False):
+    """What the training tiles looked like: 1 % and 99 % points of what `training.domain.measure_window` measures."""
+
+    tiles: int
+    bands: list[str]
+    types: list[str]
+    pixel_size_m: float
+    season: list[int] | None  # months
+    season_note: str | None
+    quantiles: dict[str, Any]
+    median: list[list[float]]
+    spread: list[list[float]]
+    correlation_least: float
+    smoothness_least: float
+    crispness_least: float
+    steps_least: float
+    contrast_least: float
+    colour_least: float
+    detail_least: float
+    red_over_green_least: float
+    green_least: float
+    grain_most: float
+    smear_most: float
+    counts_as_they_came: bool
+
+
+class ScoreDifference(TypedDict):
+    """F1 of one map less that of another, on the same images."""
+
+    difference: float | None
+    interval: list[float] | None  # 95 %
+    carries: bool  # whether the interval leaves out 0
+
+
+class WeightsGate(TypedDict, total=False):
+    """Whether weights may be loaded (`passed`), and why; figures beside the reasons."""
+
+    passed: bool
+    put_to_use: bool
+    verdict: str
+    reasons: list[str]
+    f1: dict[str, float]
+    interval: list[float] | None
+    less_logistic: ScoreDifference
+    less_idle: dict[str, Any]  # a `ScoreDifference`, and which map it is
+    blocks: int
+    blocks_with_landslides: int
+    tiles: int
+    held: dict[str, Any]  # a `ScoreDifference`, and the scores
+    reviews: dict[str, Any]
+
+
+class ModelCard(TypedDict, total=False):
+    """The JSON card beside weights; `CARD_KEYS` are always there, and fit `FIELDS` once it is read."""
+
+    format: int
+    name: str
+    network: NetworkSpec
+    parameters: int
+    bands: list[str]
+    classes: list[str]
+    linear_classes: list[str]
+    pixel_size_m: float
+    minimum_area_m2: float
+    tile_px: int
+    resize_px: int | None
+    radiometry: RadiometrySpec
+    normalisation: NormalisationSpec
+    threshold: float
+    temperature: float
+    calibration: dict[str, float | None]
+    data: dict[str, Any]  # source, licence, note, reader, recipe, train_patches, train_sha256
+    metrics: dict[str, Any]
+    training: dict[str, Any]  # settings, best_epoch, cpu_s
+    domain: TrainingDomain | None
+    steadiness: Steadiness
+    other_pixels: OtherPixels
+    recipe_file: str | None
+    begun_from: dict[str, str] | None  # weights and model_hash
+    history: list[dict[str, float]]  # by epoch
+    limits: list[str]
+    index: str  # where there is no network: the formula
+    gate: WeightsGate
+    learnt: dict[str, Any]  # from outlines of one's own
+    reviews: dict[str, int]
+    from_model_hash: str
+    weights_sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
     """Weights that are those of their card: `content` is safetensors, `model_hash` covers both files."""
 
     path: Path
     content: bytes
-    card: dict[str, Any]
+    card: ModelCard
     model_hash: str
 
 
@@ -42,9 +175,7 @@ def weights_path(weights: str) -> Path:
 def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     """Read weights and card by shipped name or path.
 
-    Args:
-        weights: which.
-        ungated: also a candidate that did not pass its gate.
+    `ungated`: also a candidate that did not pass its gate.
 
     Raises:
         ModelError: file or card missing or unreadable, a field of the card missing or of another shape, weights not
@@ -81,9 +212,7 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
 def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) -> str | None:
     """Why weights cannot be read, in one line; None where they can.
 
-    Args:
-        weights: name or path.
-        met: gives the reason that was met when the network of a hash (of weights and card) was run.
+    `met`: gives the reason that was met when the network of a hash (of weights and card) was run.
     """
     try:
         found = read_weights(weights)
@@ -134,11 +263,11 @@ class CardField(NamedTuple):
 
     name: str
     what: str
-    fits: Callable[[Any, Mapping[str, Any]], bool]
+    fits: Callable[[Any, ModelCard], bool]
     needed: bool = True
 
 
-def find_card_fault(card: Mapping[str, Any]) -> str | None:
+def find_card_fault(card: ModelCard) -> str | None:
     """The first field that is missing or of another shape, in one line; None where all fit.
 
     >>> find_card_fault({"name": 3})
@@ -199,19 +328,19 @@ def _whole(high: int) -> Callable[[Any, Any], bool]:
     return lambda value, _: _is_whole(value, 1, high)
 
 
-def _by_band(fits: Callable[[Any], bool]) -> Callable[[Any, Mapping[str, Any]], bool]:
+def _by_band(fits: Callable[[Any], bool]) -> Callable[[Any, ModelCard], bool]:
     return lambda value, card: _are(fits, value, len(card["bands"]))
 
 
-def _by_domain(value: Any, card: Mapping[str, Any]) -> bool:
-    return _are(_is_range, value, len(card["domain"]["bands"]))
+def _by_domain(value: Any, card: ModelCard) -> bool:
+    return _are(_is_range, value, len((card["domain"] or {})["bands"]))
 
 
-def _scale(value: Any, card: Mapping[str, Any]) -> bool:
+def _scale(value: Any, card: ModelCard) -> bool:
     return _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"]))
 
 
-def _between_ends(value: Any, card: Mapping[str, Any]) -> bool:
+def _between_ends(value: Any, card: ModelCard) -> bool:
     return _is_number(value, card["other_pixels"]["finest_m"], card["other_pixels"]["coarsest_m"])
 
 

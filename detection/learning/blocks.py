@@ -28,9 +28,7 @@ Pairs = NDArray[np.int64]
 def find_blocks(windows: Sequence[SceneWindow], pairs: Pairs) -> NDArray[np.int64]:
     """Number the blocks of tiles: an image and all that touch it; squares of ground where there are few images.
 
-    Args:
-        windows: the tiles.
-        pairs: of `list_touching`, of these tiles among themselves.
+    `pairs`: of `list_touching`, of these tiles among themselves.
 
     >>> far = [SceneWindow(f"{k}.tif", 0, 0, 128, (k, 0.0, k + 0.01, 0.01)) for k in range(16)]
     >>> twin = [*far, SceneWindow("16.tif", 0, 0, 128, (0.001, 0.0, 0.011, 0.01))]
@@ -71,9 +69,7 @@ def leave_out(
     comes nearest, and whose blocks touch the fewest tiles that are learnt from.
 
     Args:
-        blocks: of each tile.
         landslide_px: in each tile.
-        seed: of the draws.
         pairs: of tiles that touch; none when None.
 
     Raises:
@@ -124,12 +120,7 @@ def deal_folds(
     No tile that is fitted touches one that is held; in another fold it may be fitted. Of all deals the one that loses
     the fewest tiles so, and whose folds are the most alike in landslides and tiles.
 
-    Args:
-        blocks: of each tile.
-        landslide_px: in each tile.
-        pairs: of tiles that touch.
-        count: of folds; fewer where so few blocks hold landslides.
-        seed: of the draws.
+    `count`: of folds; fewer where so few blocks hold landslides.
 
     Raises:
         LearningError: landslides lie in one block alone, or what does not touch it holds none.

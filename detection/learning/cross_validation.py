@@ -82,12 +82,7 @@ def search(run: Run, budget: Budget, seed: int, report: Report, tried: Sequence[
     The first try has the usual length or what the time allows; as long as longer is better by cross-validation the next
     one is twice as long, and then it has another seed. Time for the last network is set aside.
 
-    Args:
-        run: makes one try.
-        budget: the time.
-        seed: of the first try.
-        report: told one line for each.
-        tried: what a run that was cut off had tried before.
+    `tried`: what a run that was cut off had tried before.
     """
     done = list(tried)
     while True:

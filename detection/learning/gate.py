@@ -1,12 +1,13 @@
 """Whether a network of one's own is worth using: beside logistic regression and maps that learn nothing, by blocks."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.training.scoring import bootstrap, compare, pool_blocks
+from detection.imagery.weights_file import WeightsGate
 from detection.learning.blocks import LEAST_BLOCKS
 
 NOT_WORSE: Final = 0.05
@@ -24,7 +25,7 @@ class HeldOutCounts:
     blocks: NDArray[np.int64]
 
 
-def compare_maps(tried: HeldOutCounts, seed: int = 0) -> dict[str, Any]:
+def compare_maps(tried: HeldOutCounts, seed: int = 0) -> WeightsGate:
     """Compare a network with the simple maps, drawing whole blocks.
 
     `passed` says whether a detector may load it at all, `put_to_use` whether it may be put to use: "as good" makes a

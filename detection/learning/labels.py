@@ -24,8 +24,7 @@ POLYGONS: Final = (3, 6)  # of shapely's numbers of types: polygon, multipolygon
 def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[GroundLabel], list[str]]:
     """Read outlines (GeoJSON, GeoPackage, shapefile) with the property `kind`, and polygons of what was looked at.
 
-    Returns:
-        The labels; and what was left out or looks wrong, a line each.
+    Returns the labels; and what was left out or looks wrong, a line each.
 
     Raises:
         VectorError: a file that cannot be read, or says not where it lies.

@@ -30,30 +30,18 @@ class GroundLabel:
 
 @dataclass(frozen=True, slots=True)
 class LearningRequest:
-    """What is to be learnt from.
+    """What is to be learnt from."""
 
-    Attributes:
-        scenes: rasters, folders with `scene.toml`, products.
-        labels: what people said.
-        around: ground around outlines counts as looked at, where nobody says what was: for files of outlines.
-        out: folder of the answer.
-        name: of the model.
-        minutes: of processor time for all of it; the clock says the same where two cores are free.
-        seed: of split and training.
-        notes: what was mended or left out before.
-        tile_px: side of the tiles.
-        tried: seeds of earlier runs for the same purpose: who tries often enough passes any gate, so the card says it.
-    """
-
-    scenes: tuple[Path, ...]
-    labels: tuple[GroundLabel, ...]
-    out: Path
-    name: str
-    around: bool = True
-    minutes: float = 4.0
-    seed: int = 0
-    notes: tuple[str, ...] = ()
-    tile_px: int = TILE_PX
+    scenes: tuple[Path, ...]  # rasters, folders with `scene.toml`, products
+    labels: tuple[GroundLabel, ...]  # what people said
+    out: Path  # folder of the answer
+    name: str  # of the model
+    around: bool = True  # ground around outlines counts as looked at, where nobody says what was: for files of outlines
+    minutes: float = 4.0  # of processor time for all of it; the clock says the same where two cores are free
+    seed: int = 0  # of split and training
+    notes: tuple[str, ...] = ()  # what was mended or left out before
+    tile_px: int = TILE_PX  # side of the tiles
+    # seeds of earlier runs for the same purpose: who tries often enough passes any gate, so the card says it
     tried: tuple[int, ...] = ()
 
 

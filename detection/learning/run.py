@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from detection.imagery.training.recipe_file import TrainingRecipe, read_recipe
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
+from detection.imagery.weights_file import WeightsGate
 from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
 from detection.learning.cross_validation import BestTrial, Budget, CrossValidation, LengthTrial, measure_budget, search
 from detection.learning.gate import HeldOutCounts, compare_maps
@@ -55,11 +56,28 @@ STAGE, LOCK = ".cut", ".lock"
 PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
 
 
+class LearningPlan(TypedDict):
+    """What was decided of the tiles (JSON)."""
+
+    mark: NotRequired[str]  # digest of all that they follow from
+    bands: list[str]
+    scale: float
+    left_out: int
+    train: int
+    dropped: int
+    blocks: int
+    landslide_share: float
+    least_outline_m2: NotRequired[float]
+    folds: dict[str, list[list[list[int]]]]  # by their number: positions fitted and held
+    told: list[str]
+    others: list[list[Any]]  # tiles of which nothing is known, see `SceneWindow`
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedTiles:
     """Tiles on disk, and what was decided of them: all of it is in the plan, so that a run goes on alike."""
 
-    plan: dict[str, Any]  # facts (JSON)
+    plan: LearningPlan
     others: tuple[SceneWindow, ...]  # tiles of which nothing is known
     readable: ReadableScenes  # the scenes
 
@@ -77,11 +95,6 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
 
     The tiles lie in `tiles/train` and `tiles/validation`; the latter are left out until all is chosen. The weights lie
     beside them, with the gate in their card: no detector loads weights that did not pass.
-
-    Args:
-        request: what from, where to, how long.
-        report: told one line for each step.
-        hooks: progress, and the wish to stop.
 
     Raises:
         LearningError: nothing can be learnt from it.
@@ -177,7 +190,7 @@ def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
 
 def _deal(
     request: LearningRequest, readable: ReadableScenes, stage: Path, report: Report
-) -> tuple[dict[str, Any], tuple[SceneWindow, ...]]:
+) -> tuple[LearningPlan, tuple[SceneWindow, ...]]:
     """Cut the tiles into `stage`, and deal them out to those that are learnt from and those that are left out."""
     cut = cut_tiles(
         readable,
@@ -217,7 +230,7 @@ def _deal(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (stage / "cut" / kind / f"{tile.name}.tif").replace(target)
     known_px = sum(tile.known_px for tile in cut.tiles)
-    plan = {
+    plan: LearningPlan = {
         "bands": list(readable.bands),
         "scale": readable.scale,
         "left_out": int(left_out.sum()),
@@ -259,13 +272,13 @@ def _renumber(pairs: Pairs, kept: NDArray[np.int64]) -> Pairs:
     return order[np.searchsorted(kept[order], pairs[:, np.isin(pairs, kept).all(axis=0)])]
 
 
-def _open_tiles(out: Path, plan: dict[str, Any]) -> tuple[Patches, Patches]:
+def _open_tiles(out: Path, plan: LearningPlan) -> tuple[Patches, Patches]:
     bands = tuple(plan["bands"])
     train, test = (tile_folder.read(out / "tiles", part, bands=bands).remember() for part in ("train", "validation"))
     return train, test
 
 
-def read_folds(plan: dict[str, Any], count: int) -> list[Parts]:
+def read_folds(plan: LearningPlan, count: int) -> list[Parts]:
     """The folds of a plan: positions of tiles, in the order in which `tiles/train` is read."""
     fit_and_held = plan["folds"][str(count)]
     return [(np.array(fit, np.int64), np.array(held, np.int64)) for fit, held in fit_and_held]
@@ -360,7 +373,7 @@ def _train(request: LearningRequest, prepared: PreparedTiles, best: LengthTrial,
     run_recipe(recipe, work / "network.safetensors", request.out, hooks=replace(hooks, resume=True))
 
 
-def _format_recipe(name: str, plan: dict[str, Any], best: LengthTrial) -> str:
+def _format_recipe(name: str, plan: LearningPlan, best: LengthTrial) -> str:
     bands = ", ".join(f'"{band}"' for band in plan["bands"])
     return (
         f"name = {json.dumps(name)}\nbands = [{bands}]\nseed = {best.seed}\n\n"
@@ -386,13 +399,14 @@ def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> HeldO
 def _keep(
     request: LearningRequest,
     prepared: PreparedTiles,
-    gate: dict[str, Any],
+    gate: WeightsGate,
     work: Path,
     search: tuple[list[Parts], BestTrial],
 ) -> Path:
     """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
-    card = {key: value for key, value in model.card.items() if key not in {"format", "weights_sha256"}}
+    card = model.card
+    del card["format"], card["weights_sha256"]  # written anew
     facts = {key: prepared.plan[key] for key in ("train", "left_out", "dropped", "blocks", "landslide_share")}
     tries, best = {"seeds": [*request.tried, request.seed]}, search[1].best
     card |= {

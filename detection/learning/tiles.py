@@ -116,14 +116,8 @@ def cut_tiles(
     a landslide.
 
     Args:
-        readable: the scenes.
-        labels: what people said.
         folder: gets `images` and `masks`.
-        side_px: of the tiles.
         around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
-        report: told how far it is.
-        seed: of the draw.
-        most: so many tiles are written.
 
     Raises:
         LearningError: no outline lies on a scene, or one class alone is known.

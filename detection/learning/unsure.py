@@ -37,15 +37,11 @@ def list_unsure(
 ) -> tuple[UnsureTile, ...]:
     """Look at tiles of which nobody said anything; the least sure first.
 
-    Args:
-        model: the network; its card says how values are brought to it.
-        scenes: that the tiles are of.
-        windows: the tiles.
-        seconds: of processor time; after these no further tile is looked at.
+    `seconds`: of processor time; after these no further tile is looked at.
     """
     until = time.process_time() + seconds
     segmenter, threshold = Segmenter(model), float(model.card["threshold"])
-    scale = np.float32(model.card["radiometry"]["scale"])
+    scale = np.asarray(model.card["radiometry"]["scale"], np.float32)
     chosen = list(windows[:: max(1, -(-len(windows) // LOOKED_AT))])
     found: list[UnsureTile] = []
     for scene in scenes:

@@ -34,7 +34,7 @@ class Calibrator:
 
 
 def read_calibrator(content: Mapping[str, Any]) -> Calibrator:
-    """Read back what `tell` gave."""
+    """Read back what `to_json` gave."""
     x, y = (np.asarray(content[name], np.float64) for name in ("x", "y"))
     if content["kind"] not in {"platt", "isotonic"} or x.shape != y.shape or not len(x):
         raise ValueError("no calibration")

@@ -1,10 +1,10 @@
 """The card of a model as a page for people: what it was made of, what it is worth, what it must not be used for."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from detection.susceptibility.model import CLASSES
+from detection.susceptibility.records import SusceptibilityCard
 from detection.whole_file import replacing
 
 NOT_FOR: Final = (
@@ -16,13 +16,13 @@ NOT_FOR: Final = (
 )
 
 
-def write_markdown(path: Path, card: Mapping[str, Any], model_hash: str) -> None:
+def write_markdown(path: Path, card: SusceptibilityCard, model_hash: str) -> None:
     """Write the page."""
     with replacing(path, flush=True) as partial:
         partial.write_text(render_card(card, model_hash), encoding="utf-8")
 
 
-def render_card(card: Mapping[str, Any], model_hash: str) -> str:
+def render_card(card: SusceptibilityCard, model_hash: str) -> str:
     """Return the page as Markdown."""
     inventory, scores, sample, blocks = card["inventory"], card["scores"], card["sample"], card["blocks"]
     low, high = scores["interval"]

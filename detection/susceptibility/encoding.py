@@ -98,7 +98,7 @@ class Encoder:
 
 
 def read_encoder(content: Sequence[Mapping[str, Any]]) -> Encoder:
-    """Read back what `tell` gave; ValueError where no training would have written it."""
+    """Read back what `to_json` gave; ValueError where no training would have written it."""
     if len(content) > MOST_FACTORS or any(len(one["classes"]) > MOST_CLASSES for one in content):
         raise ValueError("more columns than a model has")
     return Encoder(
@@ -119,9 +119,7 @@ def read_encoder(content: Sequence[Mapping[str, Any]]) -> Encoder:
 def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encoder:
     """Learn ranges and classes of sampled cells.
 
-    Args:
-        factors: of the study.
-        values: factors x cells.
+    `values`: factors x cells.
 
     Raises:
         FactorError: a factor is the same everywhere, or has too many classes.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from detection.imagery.errors import ModelError
 from detection.susceptibility.calibration import Calibrator, read_calibrator
 from detection.susceptibility.encoding import Encoder, read_encoder
 from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read
+from detection.susceptibility.records import SusceptibilityCard
 from detection.whole_file import replacing
 
 FORMAT: Final = 1
@@ -32,7 +33,7 @@ class SusceptibilityModel:
     folds: tuple[FittedLearner, ...]  # models that did not see one part of the blocks each
     calibrator: Calibrator  # from log-odds to probability
     bounds: tuple[float, ...]  # four probabilities between the five classes
-    card: dict[str, Any]  # what it was made of and what it is worth
+    card: SusceptibilityCard  # what it was made of and what it is worth
     model_hash: str = ""  # sha256 of the file
 
     def map(self, values: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
@@ -112,7 +113,7 @@ def _open(document: Mapping[str, Any], model_hash: str) -> SusceptibilityModel:
         tuple(read(document["learner"], one) for one in document["folds"]),
         read_calibrator(document["calibration"]),
         bounds,
-        dict(document["card"]),
+        cast("SusceptibilityCard", dict(document["card"])),
         model_hash,
     )
     # whoever changed a number of columns is found out here and not in the middle of a map

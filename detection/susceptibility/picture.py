@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_png
 from detection.susceptibility.model import CLASSES
-from detection.susceptibility.records import PictureRequest, PictureResult, read_shown
+from detection.susceptibility.records import PictureRequest, PictureResult, ShownMap, read_shown
 from detection.whole_file import replacing
 
 LONGEST_PX: Final = 1000
@@ -24,17 +24,12 @@ HATCH: Final = "#6e6e6e"
 OUTSIDE_BAND: Final = 4
 
 
-def draw_picture(path: Path, out: Path) -> dict[str, Any]:
+def draw_picture(path: Path, out: Path) -> ShownMap:
     """Draw a susceptibility raster in longitude and latitude.
 
     A raster that is no map of ours has no bounds of classes: a fifth of its area is in each then.
 
-    Args:
-        path: the raster, probability in band 1.
-        out: the PNG to write.
-
-    Returns:
-        `describe_prior`, with bounds (west, south, east, north) and classes (name, colour, least, most).
+    `path`: the raster, probability in band 1.
 
     Raises:
         ImageryError: no raster that can be read, or one without any value.
@@ -63,7 +58,8 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
     write_png(out, image)
     a, _, west, _, e, north = frame.transform[:6]
     edges = [0.0, *(float(one) for one in bounds), 1.0]
-    return {
+    found = {
+        "path": str(path),
         **describe_prior(path),
         "bounds": [west, north + e * frame.height, west + a * frame.width, north],
         "classes": [
@@ -71,15 +67,13 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
             for k, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True))
         ],
     }
+    return cast("ShownMap", found)
 
 
-def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
+def show_map(path: Path, out: Path, *, anew: bool = False) -> ShownMap:
     """Draw a map for the page, and write what was drawn beside it; the same map as before is left as it lies.
 
-    Args:
-        path: the raster.
-        out: the PNG.
-        anew: a person takes what lies at `path` now, whatever lay there.
+    `anew`: a person takes what lies at `path` now, whatever lay there.
 
     Raises:
         SceneError: another map lies where the one that was drawn lay.
@@ -93,7 +87,7 @@ def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
             f"{path}: another map than the one in use (sha256 {sha256[:12]}, it was {str(known['sha256'])[:12]}); "
             "`slopeward map susceptibility SITE` takes it"
         )
-    drawn = {"path": str(path), **draw_picture(path, out)}
+    drawn = draw_picture(path, out)
     with replacing(out.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(drawn, ensure_ascii=False), encoding="utf-8")
     return drawn

@@ -36,34 +36,21 @@ STREAM: Final = 0x5C5  # numbers of its own: whoever drew a landscape with the s
 
 @dataclass(frozen=True, slots=True)
 class CellSample:
-    """Sampled cells.
+    """Sampled cells."""
 
-    Attributes:
-        values: factors x cells.
-        label: 1 on landslides.
-        weight: cells of the area that each stands for.
-        slide: number of the landslide; -1 on other ground.
-        place_m: cells x 2, metres east and south of the corner of the grid; of a landslide's cells its own middle, so
-            that no landslide is divided.
-        landslides: of the inventory that lie on ground with factors.
-        left_out: those that do not.
-        cells: with all factors, in the area.
-        slide_cells: of them on landslides.
-        cell_m2: area of a cell.
-        notes: what was left out of the factors, one sentence each.
-    """
-
-    values: NDArray[np.float32]
-    label: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    slide: NDArray[np.int64]
+    values: NDArray[np.float32]  # factors x cells
+    label: NDArray[np.int64]  # 1 on landslides
+    weight: NDArray[np.float64]  # cells of the area that each stands for
+    slide: NDArray[np.int64]  # number of the landslide; -1 on other ground
+    # cells x 2, metres east and south of the corner of the grid; of a landslide's cells its own middle, so that no
+    # landslide is divided
     place_m: NDArray[np.float64]
-    landslides: int
-    left_out: int
-    cells: int
-    slide_cells: int
-    cell_m2: float
-    notes: tuple[str, ...] = ()
+    landslides: int  # of the inventory that lie on ground with factors
+    left_out: int  # those that do not
+    cells: int  # with all factors, in the area
+    slide_cells: int  # of them on landslides
+    cell_m2: float  # area of a cell
+    notes: tuple[str, ...] = ()  # what was left out of the factors, one sentence each
 
 
 @dataclass(slots=True)
@@ -84,13 +71,6 @@ def draw_sample(
     progress: Callable[[float], None] = lambda _: None,
 ) -> CellSample:
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
-
-    Args:
-        factors: on their grid.
-        study: with its inventory.
-        work: folder for temporary files.
-        seed: of the draw.
-        progress: told the share of the grid that was read.
 
     Raises:
         InventoryError: it lies elsewhere, or holds too few landslides, or leaves no other ground.

@@ -1,11 +1,12 @@
 """What a ranking of the ground is worth: AUC with an interval by blocks, calibration, success and prediction rate."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.susceptibility.learners.table import Numbers
+from detection.susceptibility.records import CalibrationScores
 
 RESAMPLED: Final = 500
 BINS: Final = 10
@@ -50,7 +51,7 @@ def bound_auc(
     return float(low), float(high)
 
 
-def measure_calibration(chance: Numbers, label: NDArray[np.int64], weight: Numbers) -> dict[str, Any]:
+def measure_calibration(chance: Numbers, label: NDArray[np.int64], weight: Numbers) -> CalibrationScores:
     """Return the Brier score, what it gains over saying the same everywhere, and ten bins of equal area."""
     base = float(np.average(label, weights=weight))
     brier = float(np.average((chance - label) ** 2, weights=weight))

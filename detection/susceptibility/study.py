@@ -49,43 +49,28 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Where the landslides are written down.
+    """Where the landslides are written down."""
 
-    Attributes:
-        path: GeoJSON, GeoPackage or shapefile of outlines or points.
-        first: day of the oldest landslide in it; None where nobody said.
-        last: day of the newest.
-        source: who mapped it.
-        licence: under which it may be used.
-        buffer_m: ground so near to a landslide is not drawn as other ground, where borders are drawn that roughly. It
-            still counts as ground; without such cells every score looks better than it is.
-    """
-
-    path: Path
-    first: date | None = None
-    last: date | None = None
-    source: str = ""
-    licence: str = ""
+    path: Path  # GeoJSON, GeoPackage or shapefile of outlines or points
+    first: date | None = None  # day of the oldest landslide in it; None where nobody said
+    last: date | None = None  # day of the newest
+    source: str = ""  # who mapped it
+    licence: str = ""  # under which it may be used
+    # ground so near to a landslide is not drawn as other ground, where borders are drawn that roughly. It still counts
+    # as ground; without such cells every score looks better than it is.
     buffer_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a study file says.
+    """What a study file says."""
 
-    Attributes:
-        path: the file.
-        factors: in its order.
-        grid: name of the factor whose raster gives the grid; the first one that has a raster.
-        area: where the inventory is complete, as GeoJSON polygons or a raster; None: wherever all factors are known.
-        inventory: None where the file is for mapping alone.
-    """
-
-    path: Path
-    factors: tuple[Factor, ...]
-    grid: str
+    path: Path  # the file
+    factors: tuple[Factor, ...]  # in its order
+    grid: str  # name of the factor whose raster gives the grid; the first one that has a raster
+    # where the inventory is complete, as GeoJSON polygons or a raster; None: wherever all factors are known
     area: Path | None = None
-    inventory: Inventory | None = None
+    inventory: Inventory | None = None  # None where the file is for mapping alone
 
 
 def read_study(path: Path) -> Study:

@@ -17,6 +17,7 @@ from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, list_cautions
 from detection.susceptibility.learners.table import Numbers, SampledCells
 from detection.susceptibility.model import SusceptibilityModel, save_model
+from detection.susceptibility.records import SusceptibilityCard, SusceptibilityScores
 from detection.susceptibility.sampling import CellSample, draw_sample
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
 from detection.susceptibility.study import Study, read_study
@@ -50,7 +51,7 @@ class SusceptibilityTrainingRequest:
     seed: int = 0  # of everything that is drawn
 
 
-def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_: None) -> SusceptibilityCard:
     """Train and write a model and its card; returns the card with the path of the model and its hash.
 
     Raises:
@@ -83,7 +84,7 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
         {},
     )
     progress("scores", 0.0)
-    scored = {
+    scored: SusceptibilityScores = {
         "auc": measure_auc(nested.chance, sample.label, sample.weight),
         "interval": list(bound_auc(nested.chance, sample.label, sample.weight, block, request.seed)),
         "by_fold": [
@@ -134,8 +135,8 @@ def _make_card(
     grid: dict[str, Any],
     blocks: tuple[float, int],
     model: SusceptibilityModel,
-    scored: dict[str, Any],
-) -> dict[str, Any]:
+    scored: SusceptibilityScores,
+) -> SusceptibilityCard:
     inventory = study.inventory
     assert inventory is not None
     side_m, number = blocks

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from detection.susceptibility.calibration import Calibrator, fit_calibrator
 from detection.susceptibility.encoding import Encoder
 from detection.susceptibility.learners.table import FittedLearner, Numbers, SampledCells, fit
+from detection.susceptibility.records import Importance
 from detection.susceptibility.scoring import measure_auc
 
 REPEATS: Final = 3  # of a permutation
@@ -111,11 +112,11 @@ def split_at_random(fits: Fits, name: str) -> float:
     return mean_auc(Fits(mixed, fits.seed).left_out(name), mixed)
 
 
-def measure_importance(fits: Fits, nested: NestedValidation, encoder: Encoder, by: str) -> list[dict[str, Any]]:
+def measure_importance(fits: Fits, nested: NestedValidation, encoder: Encoder, by: str) -> list[Importance]:
     """Return how much AUC is lost on left-out folds when a factor (or group) is shuffled there, the most first."""
     ground = fits.ground
     rng = np.random.default_rng(fits.seed)
-    found = []
+    found: list[Importance] = []
     for name, places in encoder.places(by).items():
         lost = []
         for one, learner in enumerate(nested.chosen):

@@ -55,8 +55,7 @@ class Vectors:
 def read_vectors(path: Path, field: str = "") -> Vectors:
     """Read the features of a file; of a GeoPackage those of its first layer, which is named where there are more.
 
-    Args:
-        field: the one property that is read with them; the table beside a shapefile is not looked at.
+    `field`: the one property that is read with them; the table beside a shapefile is not looked at.
 
     Raises:
         VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.

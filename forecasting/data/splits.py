@@ -1,6 +1,8 @@
 """Where fit, early stop, calibration and test lie in a record, with an embargo of one horizon between them."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +15,8 @@ CALIBRATION_ROWS = 36
 """A short record (monthly readings) gives up to 60 % of its rows to calibration, until 36 are reached: of three years
 of months 20 % would be a handful, on which no choice can be made."""
 MOST_CALIBRATION = 0.60
+MINIMUM_TARGETS: Final = 10
+"""Targets of a horizon that each block of a training holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,25 @@ def split(rows: int, test_first: int | None = None, test_end: int | None = None)
         Block(calibration, known),
         Block(known, rows if test_end is None else test_end),
     )
+
+
+def taught_blocks(parts: Split, *, short: bool) -> tuple[Block, ...]:
+    """Blocks that must hold targets; with shipped weights (`short`) calibration alone: without it there is no gate."""
+    return (parts.calibration,) if short else (parts.fit, parts.early_stop, parts.calibration)
+
+
+def count_rows(steps: int, *, short: bool = False) -> int:
+    """Rows of a record without gaps from which a horizon of so many rows can be learnt.
+
+    >>> count_rows(1), count_rows(30), count_rows(30, short=True)
+    (71, 264, 198)
+    """
+
+    def is_enough(rows: int) -> bool:
+        blocks = taught_blocks(split(rows), short=short)
+        return all(block.end - block.first - steps >= MINIMUM_TARGETS for block in blocks)
+
+    return bisect_left(range(1_000_000), x=True, lo=10, key=is_enough)
 
 
 def rolling_folds(rows: int, folds: int = 3, test_share: float = 0.196, *, last: int | None = None) -> list[Split]:

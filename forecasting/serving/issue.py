@@ -10,11 +10,11 @@ import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
-from forecasting.data.splits import Block
+from forecasting.data.splits import Block, count_rows
 from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
-from forecasting.registry import BASELINES, NETWORKS, find_network, is_blend
+from forecasting.registry import BASELINES, NETWORKS, PRETRAINED, TRAINING_ROWS, find_network, is_blend
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -51,6 +51,11 @@ _BORROWED: Final = Template("forecast.borrowed", "interval from the errors of al
 FEW_ERRORS: Final = Template("forecast.few_errors", "fewer than {needed} past errors at {horizon}: no interval")
 _NOT_TRAINED_FOR: Final = Template("forecast.not_trained_for", "{model} was not trained for {horizon}")
 _NOT_TRAINED_AT: Final = Template("forecast.not_trained_at", "{model} was trained without this station")
+_TOO_FAR: Final = Template(
+    "forecast.too_far", "{model} learns from {rows} intervals of {step} at most: too few for {horizon} ahead"
+)
+_LACK_RECORD: Final = Template("forecast.lack.record", "{n} intervals of {step} in its record; {needed} are needed")
+_LACK_TRAINING: Final = Template("forecast.lack.training", "its next training")()
 _LACK_ERRORS: Final = Template("forecast.lack.errors", "{n} past errors at {horizon}; {needed} are needed")
 _LACK_DAYS: Final = Template("forecast.lack.days", "{n} of the last {rows} days; {needed} are needed")
 _LACK_ROWS: Final = Template("forecast.lack.rows", "{n} of the last {rows} intervals of {step}; {needed} are needed")
@@ -73,7 +78,7 @@ class Issue:
     model: str
     model_hash: str | None
     horizons_s: tuple[float, ...]
-    refused: dict[float, Message]
+    refused: Mapping[float, tuple[Message, Lack | None]]  # by horizon: why, and what is lacking
     origins: Ints
     fans: list[Floats]  # per horizon, (N, S, 5), before conformal correction
     auto: Auto
@@ -189,10 +194,10 @@ def _open_network(
     recipe, gates = forecaster.recipe, gather(card["gates"])
     reached = tuple(h for h in horizons_s if h in recipe.horizons_s)
     if is_blend(model):
-        refused = {}
+        refused = dict[float, tuple[Message, Lack | None]]()
         reached = tuple(h for h in reached if weight_of(gates, h))
     else:
-        refused = {h: _NOT_TRAINED_FOR(model=model, horizon=format_span(h)) for h in horizons_s if h not in reached}
+        refused = {h: _refuse_horizon(panel, model, h, card["data"]) for h in horizons_s if h not in reached}
     silent, lacks = find_silent(panel, recipe.window)
     made = read_network(forecaster, panel, origins)
     absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
@@ -224,6 +229,19 @@ def _open_network(
         waited_s,
         drivers=reads,
     )
+
+
+def _refuse_horizon(
+    panel: Panel, model: str, horizon_s: float, learnt: Mapping[str, Any]
+) -> tuple[Message, Lack | None]:
+    """Why a network that learnt from these rows does not reach so far, and the longer record that it lacks."""
+    needed, step = count_rows(panel.steps(horizon_s), short=model in PRETRAINED), format_span(panel.step_s)
+    if needed > TRAINING_ROWS:
+        return _TOO_FAR(model=model, horizon=format_span(horizon_s), rows=TRAINING_ROWS, step=step), None
+    rows = int(learnt["rows"])
+    text = _LACK_RECORD(n=rows, needed=needed, step=step) if rows < needed else _LACK_TRAINING
+    earliest_s = float(learnt["end_s"]) + max(0, needed - rows) * panel.step_s
+    return _NOT_TRAINED_FOR(model=model, horizon=format_span(horizon_s)), Lack(text, earliest_s, is_training=True)
 
 
 def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:

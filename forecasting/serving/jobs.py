@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import Panel, horizon_key
-from forecasting.data.splits import Split, split
+from forecasting.data.splits import MINIMUM_TARGETS, Split, split, taught_blocks
 from forecasting.data.units import format_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
@@ -26,7 +26,6 @@ from forecasting.serving.physical import hold_rows
 from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, Training, Withheld
 from forecasting.simple.auto import fit_auto
 
-MINIMUM_TARGETS = 10
 _FINER: Final = Template("forecast.finer", "the horizon is shorter than the sampling interval")()
 
 Progress = Callable[[int, int, float], None]
@@ -173,7 +172,11 @@ def forecast(
         longest = max(panel.steps(h) for h in possible)
         rows, without = step_in(panel, issue.drivers, rows, longest, motion, issue.auto)
         rows = hold_rows(panel, rows, limits or {})
-        withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
+        withheld += [
+            Withheld(model, name, h, why, lack=lack)
+            for h, (why, lack) in issue.refused.items()
+            for name in panel.stations
+        ]
         withheld += without
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
     # what keeps a network from forecasting is said once, of the network
@@ -240,17 +243,14 @@ def _replayable(
 def drop_horizons(
     panel: Panel, parts: Split, horizons_s: Sequence[float], least: int = MINIMUM_TARGETS, *, short: bool = False
 ) -> dict[float, str]:
-    """Horizons that leave fewer than `least` targets in a block of a training, each with the reason.
-
-    With shipped weights (`short`) only calibration must hold them: without it there is no gate.
-    """
+    """Horizons that leave fewer than `least` targets in a block of a training, each with the reason."""
     dropped = {}
     for horizon_s in horizons_s:
         if round(horizon_s / panel.step_s) < 1:
             dropped[horizon_s] = "the horizon is shorter than the sampling interval"
             continue
         steps = panel.steps(horizon_s)
-        for block in (parts.calibration,) if short else (parts.fit, parts.early_stop, parts.calibration):
+        for block in taught_blocks(parts, short=short):
             pairs = np.isfinite(block.targets(panel.values, block.origins, steps)).any(axis=1).sum()
             if pairs < least:
                 span = format_span((block.end - block.first) * panel.step_s)

@@ -109,10 +109,14 @@ class ScoredError:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What is lacking for a forecast, in words, and the earliest instant at which it can be given, epoch seconds."""
+    """What is lacking for a forecast, in words, and the earliest instant at which it can be given, epoch seconds.
+
+    A network that can be trained then (`is_training`) is shown after its time in the shadow.
+    """
 
     text: str
     earliest_s: float
+    is_training: bool = False
 
 
 @dataclass(frozen=True, slots=True)

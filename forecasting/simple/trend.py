@@ -5,7 +5,9 @@ variances are not searched for: each of a grid of them is a filter of its own ("
 through gaps. What a lane is believed follows its mean error 1, 2, 4, ... rows ahead up to the horizon: an error one
 row ahead is known at once, so that a motion that is clear over hours is followed over days before an error days ahead
 could be scored. Beliefs forget, as in dynamic model averaging (Raftery et al. 2010): the better lane leads within
-some rows of a change of pace. East and north of one station are one vector: their lanes are believed together.
+some rows of a change of pace. Some lanes begin anew where their misses add up to a change (cumulative sums, Page 1954;
+Gustafsson 2000), so that a line after a bend, a stop or a step has all of its rows and none of those before. East and
+north of one station are one vector: their lanes are believed together.
 """
 
 from collections.abc import Sequence
@@ -36,12 +38,27 @@ LANES: Final = np.array(
         (level, 0.0, 1.0, turn * (100.0 if level else 1.0), 1.0)
         for level, turn in product((0.0, NO_NOISE), (0.0, 1e-8, 1e-6, 1e-4, 1e-2, 1.0))
     ]
+    + 2 * [(0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0), (0.0, 1e-5, 1.0, 0.0, 0.0)]
 ).T
 """Per lane the variances of level and slope per row beside that of a reading, the damping of the slope, the variance of
-the acceleration and whether there is one."""
-LASTING: Final = np.where(LANES[3] > 0, ((1.0 + LANES[0]) / np.maximum(LANES[3], 1e-9)) ** (1.0 / 6.0), np.inf)
+the acceleration and whether there is one. The last eight begin anew where the motion changes."""
+TURNS: Final = np.array((False, False, True, True) * 2)[:, None]
+"""Of each lane that begins anew: whether its slope does; where only its level does, a jump is no new pace."""
+ALLOWANCE: Final = np.repeat((0.5, 0.25), 4)[:, None]
+"""Of each of them: in standard deviations, what a miss adds to a cumulative sum only beyond."""
+LIMIT: Final = np.repeat((6.0, 8.0), 4)[:, None]
+"""Cumulative sum that is a change."""
+USUAL_MISSES: Final = 40.0
+"""Rows over which the usual miss of a lane is taken; six are needed before one is a change."""
+FURTHEST: Final = 1e3
+"""Standard deviations that a change is taken for at most: enough to forget what was before."""
+ACCELERATES: Final = LANES[4] > 0
+_TURN: Final = LANES[3, ACCELERATES]
+LASTING: Final = np.where(
+    _TURN > 0, ((1.0 + LANES[0, ACCELERATES]) / np.where(_TURN > 0, _TURN, 1.0)) ** (1.0 / 6.0), np.inf
+)
 """Rows that the filter of an acceleration remembers (Kalata 1984): it has been seen for so long, and is not believed to
-go on for longer, so that a slide that slows is not forecast to run back."""
+go on for longer."""
 UNKNOWN: Final = 1e7
 """Variance of a slope before two readings are known."""
 DISCOUNT: Final = 0.95
@@ -236,6 +253,8 @@ def _filter(values: Floats) -> tuple[Floats, Floats, Floats]:
     level, slope, turn = blank + np.nan, blank, blank
     pll, pls, plt, pss, pst, ptt = (blank for _ in range(6))
     unknown_slope, unknown_turn = np.where(damping > 0, UNKNOWN, 0.0), UNKNOWN * turns
+    changes = _Changes(stations)
+    anew = slice(-ALLOWANCE.size, None)
     seen = np.isfinite(values)
     plain, begins = np.where(seen, values, 0.0), np.where(seen.any(axis=0), seen.argmax(axis=0), -1)
     begun = np.zeros(stations, dtype=bool)
@@ -250,8 +269,11 @@ def _filter(values: Floats) -> tuple[Floats, Floats, Floats]:
         pll, pls, plt = pll + 2.0 * both + own + q_level, both + own, turns * plt + bend
         pss, pst, ptt = own + q_slope, bend, turns * ptt + q_turn
         use = seen[t] & begun
-        gain = use / (pll + 1.0)
         miss = np.where(use, plain[t] - level, 0.0)
+        of_level, of_slope = changes.find(miss[anew], np.sqrt(pll[anew] + 1.0), use)
+        pll[anew] += of_level
+        pss[anew] += of_slope
+        gain = use / (pll + 1.0)
         gain_l, gain_s, gain_t = pll * gain, pls * gain, plt * gain
         level, slope, turn = level + gain_l * miss, slope + gain_s * miss, turn + gain_t * miss
         pss, pst, ptt = pss - gain_s * pls, pst - gain_s * plt, ptt - gain_t * plt
@@ -271,15 +293,60 @@ def _filter(values: Floats) -> tuple[Floats, Floats, Floats]:
     return out[0], out[1], out[2]
 
 
+class _Changes:
+    """When lanes begin anew, by cumulative sums of their misses either way; all arrays (lanes, S)."""
+
+    def __init__(self, stations: int) -> None:
+        self.sums, self.since = (np.zeros((2, ALLOWANCE.size, stations)) for _ in range(2))
+        self.usual, self.count = np.ones((ALLOWANCE.size, stations)), np.zeros(stations)
+
+    def find(self, miss: Floats, spread: Floats, use: np.ndarray) -> tuple[Floats, Floats]:
+        """Variances to add to level and slope, beside that of a reading: 0 but where the motion has changed.
+
+        Args:
+            miss: Reading less what the lane said, mm.
+            spread: Its standard deviation in those of a reading.
+            use: Where there is a reading, shape (S,).
+        """
+        away = miss / (spread * self.usual)
+        known = use & (self.count >= 6.0)
+        self.sums = np.where(known, np.maximum(self.sums + np.stack([away, -away]) - ALLOWANCE, 0.0), self.sums)
+        self.since = np.where(self.sums > 0.0, self.since + known, 0.0)
+        changed = (self.sums > LIMIT).any(axis=0)
+        rows = np.maximum(np.where(self.sums[0] > self.sums[1], *self.since), 1.0)
+        jump = np.where(changed, np.minimum(np.abs(miss) / self.usual, FURTHEST), 0.0)
+        self.sums[:, changed], self.since[:, changed] = 0.0, 0.0
+        share = use / np.minimum(self.count + 1.0, USUAL_MISSES)
+        # of noise that is normal the mean |miss| is this share of the deviation; a change says nothing of noise
+        newest = np.minimum(np.abs(away), np.where(known, 3.0, np.inf)) * self.usual * np.sqrt(np.pi / 2.0)
+        self.usual = np.maximum((1.0 - share) * self.usual + share * newest, LEAST_ERROR)
+        self.count = self.count + use
+        return np.square(jump), TURNS * np.square(jump / rows)
+
+
 def _reach(states: tuple[Floats, Floats, Floats], steps: int) -> Floats:
-    """What each lane says so many rows ahead, shape (T, lanes, S)."""
+    """What each lane says so many rows ahead, shape (T, lanes, S).
+
+    An acceleration is not believed to go on for longer than it was seen, nor than the motion it made has lasted, nor
+    beyond rest where it slows a motion: a slide that slows is not told to run back.
+    """
     level, slope, turn = states
-    _, _, damping, _, turns = LANES
+    damping = LANES[2]
     far = np.where(damping < 1.0, damping * (1.0 - damping**steps) / np.where(damping < 1.0, 1.0 - damping, 1.0), steps)
     made: Floats = level + far[:, None] * slope
-    lasting = np.minimum(LASTING, steps)
-    made += (turns * lasting * (steps - (lasting - 1.0) / 2.0))[:, None] * turn
+    slope, turn = slope[:, ACCELERATES], turn[:, ACCELERATES]
+    lasting = np.minimum(_find_age(slope, turn), np.minimum(LASTING, steps)[:, None])
+    made[:, ACCELERATES] += lasting * (steps - (np.maximum(lasting, 1.0) - 1.0) / 2.0) * turn
     return made
+
+
+def _find_age(slope: Floats, turn: Floats) -> Floats:
+    """Rows in which an acceleration makes the motion from rest, or brings it to rest.
+
+    >>> _find_age(np.array([0.5, -0.5, 0.0]), np.array([0.1, 0.1, 0.1])).tolist()
+    [5.0, 5.0, 0.0]
+    """
+    return np.asarray(np.abs(slope) / np.maximum(np.abs(turn), np.finfo(float).tiny))
 
 
 def _come_true(values: Floats, made: Floats, judged: np.ndarray, steps: int) -> tuple[Floats, np.ndarray]:

@@ -203,8 +203,11 @@ def _store(
 ) -> bool:
     """Write the outcome if the memory is still the one it started from."""
     # an evaluation that saw nothing new differs by its instant alone
-    moved = row is None or digest_of({**row.state, "seen_s": None}) != digest_of(
-        {**decision.memory.to_json(), "seen_s": None}
+    after = decision.memory
+    moved = (
+        row is None
+        or row.state.get("newest_s") != after.newest_s
+        or digest_of({**row.state, "seen_s": None}) != digest_of({**after.to_json(), "seen_s": None})
     )
     with db.write() as c:
         current = find_state(c, site.id)

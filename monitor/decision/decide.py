@@ -1,7 +1,7 @@
 """The decision: from what was known at an instant to level, observability and alert changes. Pure and replayable."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,25 +15,22 @@ from monitor.decision.conditions import (
     list_conditions,
     review_due_s,
 )
-from monitor.decision.criteria.kinds.earthquake import lowered_factor
 from monitor.decision.criteria.reachable import shut
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.evidence import describe
 from monitor.decision.fusion_rules import RuleStatus, apply_rule
-from monitor.decision.ladder import LevelState, advance_level, fuse
+from monitor.decision.ladder import LevelState, RequestedLevel, advance_level, fuse
 from monitor.decision.lost_levels import find_barred
 from monitor.decision.orphaned_votes import find_orphaned_supporters
-from monitor.decision.proof import as_advice, find_unproven, next_proof_s
+from monitor.decision.prepare import PreparedSite, prepare
+from monitor.decision.proof import next_proof_s
 from monitor.decision.scattering import hold_scattering
 from monitor.decision.series.assessment import Assessment, DecisionContext, EvaluationCache
-from monitor.decision.series.bounds import lower_bounds
-from monitor.decision.series.corrections import find_corrections, list_questions, without_corrections
 from monitor.decision.series.coseismic_steps import find_shaken, next_page_s
-from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
-from monitor.decision.series.neighbours import check_neighbours
-from monitor.decision.series.offset_answers import measure
-from monitor.decision.series.paired_steps import find_disturbed
-from monitor.decision.series.station_health import BLIND, SICK, SeriesHealth, SeriesHealthMap, examine
+from monitor.decision.series.maintenance import MaintenanceMask
+from monitor.decision.series.neighbours import NeighbourCheck, check_neighbours
+from monitor.decision.series.paired_steps import CommonDisturbance, find_disturbed
+from monitor.decision.series.station_health import BLIND, SICK, SeriesHealth, SeriesHealthMap, mark_unexplained
 from monitor.decision.series.step_clocks import clock_s
 from monitor.decision.series.steps import (
     ACTIVE,
@@ -44,19 +41,18 @@ from monitor.decision.series.steps import (
     says_no,
     update_steps,
 )
-from monitor.decision.series.tracks import Track
 from monitor.decision.signatures import keep_signatures
 from monitor.decision.single_offsets import merge
 from monitor.decision.situation import CommonMotion, Observability, Situation
-from monitor.decision.vote_status import classify_votes
+from monitor.decision.vote_status import VoteStatus, classify_votes
 from monitor.decision.votes import REFERENCE, drop_exceeded_answers, find_lasting, keep_answers, update_votes
-from monitor.domain.decision import Decision, DecisionInputs, Memory, Step, Vote, instant, seconds
+from monitor.domain.decision import Condition, Decision, DecisionInputs, Memory, Step, Vote, instant, seconds
 from monitor.domain.headline import list_rates
 from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
-from monitor.domain.witnesses import compute_reachable_level, find_groups, find_moving_series, find_voting_series
+from monitor.domain.witnesses import compute_reachable_level, find_moving_series, find_voting_series
 
 _SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}: {text}")
 _MOVE_AS_ONE: Final = Template("vote.move_as_one", "all on {reference} move as one")
@@ -77,18 +73,9 @@ def decide(
     Returns:
         The decision; the same arguments give the same canonical JSON, bit for bit.
     """
-    now_s = seconds(now)
-    if memory.started_s is None:
-        memory = replace(memory, started_s=now_s, since_s=now_s)
-    if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
-        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
-    factor = lowered_factor(site, view, now_s)
-    # once, so that criteria, steps and rules see the same roles and bounds
-    site = as_advice(site, find_unproven(view.proofs, now_s))
-    site = lower_bounds(site, factor)
-    situation = compute_situation(
-        DecisionContext(site, view, memory, now_s, EvaluationCache() if warm is None else warm), factor
-    )
+    prepared = prepare(site, view, memory, seconds(now), warm)
+    situation = compute_situation(prepared)
+    now_s = prepared.context.now_s
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     after = remember(situation, newest_s)
     outlook = situation.sight
@@ -112,85 +99,52 @@ def decide(
     )
 
 
-def compute_situation(windows: DecisionContext, factor: float) -> Situation:
-    """Compute the situation of a site at one instant: criteria, steps, votes and rules; `factor` lowers bounds."""
-    groups = find_groups(windows.site)
-    corrections = find_corrections(windows)
-    questions = list_questions(windows, corrections)
-    assessments = measured = assess(windows)
-    for undo in (measure, lambda declared: without_corrections(declared, corrections)):
-        declared, windows = windows, undo(windows)
-        if windows is not declared:
-            measured = assess(windows)
-            assessments = merge(windows, assessments, measured)
-    site, view, now_s = windows.site, windows.view, windows.now_s
-    followed = [
-        (c, windows.track(c, s)) for c in site.criteria for s in c.stations if c.kind.followed and c.quantity != "rain"
-    ]
-    tracks: dict[str, list[Track]] = {}
-    for _, track in followed:
-        tracks.setdefault(track.station, []).append(track)
-    sightings = find_step_candidates(windows, followed)
-    alike, sentences = find_common(windows, measured, sightings, groups)
-    together = [s for ids in alike.values() for s in ids]
-    steps = update_steps(windows.memory, sightings, tracks, windows, groups, together)
-    disturbed = find_disturbed(windows, steps, tracks, groups, together)
-    healths, sick, series_health = examine(windows, tracks, steps)
-    assessments = silence_blind(site, assessments, series_health)
-
-    witnesses = find_witness_criteria(site)
-    voters = witnesses | {c.id: c for c in site.criteria if c.role == "part"}
-    bursts = {place for place, sense in series_health.items() if sense.burst}
-    behind = {w.key: series_behind(site, w.key, {}) for w in assessments} if bursts else {}
-    scattering = {key: place for key, places in behind.items() for place in places if place in bursts}
-    assessments, wild = hold_scattering(windows, assessments, scattering, series_health, groups)
-    votes = update_votes(windows, [w for w in assessments if w.criterion in voters], voters, steps)
-    memory = windows.memory = drop_exceeded_answers(site, windows.memory, votes, now_s, steps)
-    common = CommonMotion(alike, {r: memory.common.get(r, now_s) for r in alike}, sentences)
-    pended = find_pending_reasons(site, votes, voters, series_health, find_suspects(windows, common))
-    masks = find_maintenance_masks(site, view, now_s)
-    companions = check_neighbours(windows, measured, votes, pended, groups, masks)
-    fresh = {w.key for w in assessments if w.has_data and w.fresh}
-    statuses = classify_votes(votes, pended, companions.caps, masks, fresh, now_s)
-    covered = find_covered(steps, masks)
-    rulings = tuple(apply_rule(site, rule, statuses, groups, memory.answered) for rule in site.fusion.rules)
-    counted: dict[Support, int] = {
-        **{k: s.counts for k, s in statuses.items() if s.counts > 0 and k.criterion in witnesses},
-        **{StepVote(k): requested_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
-        **{key: r.rule.level for r in rulings for key in r.keys},
-    }
-    requested = fuse(site, counted, lambda key: group_of(key, groups))
-    aside = {k: s.aside for k, s in statuses.items() if s.aside is not None}
-    level_state = advance_level(
-        site,
-        memory,
-        requested,
-        lambda key, level: (
-            is_denied(key, rulings) if isinstance(key, RuleKey) else is_clear(key, level, votes, steps, fresh, aside)
-        ),
-        may_fall=not view.draining,
+def compute_situation(prepared: PreparedSite) -> Situation:
+    """Compute the situation of a site at one instant: criteria, steps, votes, rules, ladder and observability."""
+    site = prepared.context.site
+    assessments, measured = assess_criteria(prepared)
+    steps = follow_steps(prepared, measured)
+    count = count_votes(prepared, assessments, measured, steps)
+    context, statuses = count.context, count.statuses
+    covered = find_covered(steps.steps, prepared.masks)
+    rulings = tuple(
+        apply_rule(site, rule, statuses, prepared.groups, context.memory.answered) for rule in site.fusion.rules
     )
+    counted = list_counted(prepared, statuses, steps.steps, covered, rulings)
+    requested = fuse(site, counted, lambda key: group_of(key, prepared.groups))
+    level_state = find_level(count, steps.steps, rulings, requested)
     return Situation(
-        windows=windows,
-        factor=factor,
-        assessments=assessments,
-        steps=steps,
-        disturbed=disturbed,
-        sick=sick | wild,
-        healths=healths,
-        series_health=series_health,
-        common=common,
-        neighbours=companions,
-        votes=votes,
+        windows=context,
+        factor=prepared.factor,
+        assessments=count.assessments,
+        steps=steps.steps,
+        disturbed=steps.disturbed,
+        sick={**prepared.sick, **count.scattering},
+        healths=mark_unexplained(site, prepared.healths, prepared.series_health, steps.steps),
+        series_health=prepared.series_health,
+        common=count.common,
+        neighbours=count.neighbours,
+        votes=count.votes,
         vote_statuses=statuses,
         covered=covered,
         rulings=rulings,
         counted=counted,
         requested=requested,
         level_state=level_state,
-        sight=assess_observability(windows, level_state, series_health, steps, groups),
-        corrected=questions,
+        sight=assess_observability(context, level_state, prepared.series_health, steps.steps, prepared.groups),
+        corrected=prepared.questions,
     )
+
+
+# ---- criteria --------------------------------------------------------------------------------------------------
+def assess_criteria(prepared: PreparedSite) -> tuple[list[Assessment], list[Assessment]]:
+    """What every criterion says, that of all contexts merged, and as measured; series that show no rest say none."""
+    declared, *others = prepared.variants
+    found = measured = assess(declared)
+    for context in others:
+        measured = assess(context)
+        found = merge(context, found, measured)
+    return silence_blind(prepared.context.site, found, prepared.series_health), measured
 
 
 def silence_blind(site: Site, assessments: Sequence[Assessment], senses: SeriesHealthMap) -> list[Assessment]:
@@ -261,12 +215,112 @@ def newest_of_slope(situation: Situation, newest_s: float) -> float:
     return max((at_s for at_s in spoke if at_s is not None), default=newest_s)
 
 
-def find_witness_criteria(site: Site) -> dict[str, Criterion]:
-    """Criteria that vote; what models and single images suggest is advice until the site file promotes it."""
-    return {c.id: c for c in site.criteria if c.role == "witness"}
+# ---- steps -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class FollowedSteps:
+    """Sudden jumps after this evaluation, and references whose rovers move as one."""
+
+    steps: dict[StepKey, Step]
+    disturbed: CommonDisturbance  # steps that wait for those of other stations
+    alike: Mapping[str, Sequence[str]]  # stations by reference
+    sentences: Mapping[str, Message]  # for people, by reference
+
+
+def follow_steps(prepared: PreparedSite, measured: Sequence[Assessment]) -> FollowedSteps:
+    """Find jumps in the cleaned tracks and what became of those that are known."""
+    context, tracks, groups = prepared.context, prepared.tracks, prepared.groups
+    candidates = find_step_candidates(context, prepared.followed)
+    alike, sentences = find_common(context, measured, candidates, groups)
+    together = [s for ids in alike.values() for s in ids]
+    steps = update_steps(context.memory, candidates, tracks, context, groups, together)
+    return FollowedSteps(steps, find_disturbed(context, steps, tracks, groups, together), alike, sentences)
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteCount:
+    """Votes after this evaluation, and for what each counts."""
+
+    context: DecisionContext  # without answers that the motion has outgrown
+    assessments: Sequence[Assessment]  # what scatters too much says nothing
+    scattering: Mapping[str, Condition]  # conditions of what scatters
+    votes: dict[VoteKey, Vote]
+    statuses: Mapping[VoteKey, VoteStatus]
+    common: CommonMotion
+    neighbours: NeighbourCheck
+    fresh: set[VoteKey]  # of witnesses with fresh data
+
+
+def count_votes(
+    prepared: PreparedSite,
+    assessments: Sequence[Assessment],
+    measured: Sequence[Assessment],
+    moved: FollowedSteps,
+) -> VoteCount:
+    """Update the votes of all witnesses and find for what each counts: neighbours, references and maintenance."""
+    before, voters, health = prepared.context, prepared.voters, prepared.series_health
+    site, now_s, groups = before.site, before.now_s, prepared.groups
+    assessments, scattering = hold_scattering(
+        before, assessments, find_scattering(site, assessments, health), health, groups
+    )
+    votes = update_votes(before, [w for w in assessments if w.criterion in voters], voters, moved.steps)
+    memory = drop_exceeded_answers(site, before.memory, votes, now_s, moved.steps)
+    context = replace(before, memory=memory)
+    common = CommonMotion(moved.alike, {r: memory.common.get(r, now_s) for r in moved.alike}, moved.sentences)
+    pending = find_pending_reasons(site, votes, voters, health, find_suspects(context, common))
+    neighbours = check_neighbours(context, measured, votes, pending, groups, prepared.masks)
+    fresh = {w.key for w in assessments if w.has_data and w.fresh}
+    return VoteCount(
+        context=context,
+        assessments=assessments,
+        scattering=scattering,
+        votes=votes,
+        statuses=classify_votes(votes, pending, neighbours.caps, prepared.masks, fresh, now_s),
+        common=common,
+        neighbours=neighbours,
+        fresh=fresh,
+    )
+
+
+def find_scattering(
+    site: Site, assessments: Sequence[Assessment], health: SeriesHealthMap
+) -> dict[VoteKey, tuple[str, str]]:
+    """Witnesses whose series scatters far more than usual, each with that series."""
+    bursts = {place for place, one in health.items() if one.burst}
+    if not bursts:
+        return {}
+    return {w.key: place for w in assessments for place in series_behind(site, w.key, {}) if place in bursts}
+
+
+def list_counted(
+    prepared: PreparedSite,
+    statuses: Mapping[VoteKey, VoteStatus],
+    steps: Mapping[StepKey, Step],
+    covered: Mapping[StepKey, Message],
+    rulings: Sequence[RuleStatus],
+) -> dict[Support, int]:
+    """The level that each vote, step and rule asks for which counts."""
+    return {
+        **{k: s.counts for k, s in statuses.items() if s.counts > 0 and k.criterion in prepared.witnesses},
+        **{StepVote(k): requested_level(s) for k, s in steps.items() if s.state in ACTIVE and k not in covered},
+        **{key: r.rule.level for r in rulings for key in r.keys},
+    }
+
+
+def find_level(
+    count: VoteCount, steps: Mapping[StepKey, Step], rulings: Sequence[RuleStatus], requested: RequestedLevel
+) -> LevelState:
+    """Where the ladder stands after what is asked for; nothing falls while a backlog drains."""
+    context, aside = count.context, {k: s.aside for k, s in count.statuses.items() if s.aside is not None}
+
+    def is_over(key: Support, level: int) -> bool:
+        if isinstance(key, RuleKey):
+            return is_denied(key, rulings)
+        return is_clear(key, level, count.votes, steps, count.fresh, aside)
+
+    return advance_level(context.site, context.memory, requested, is_over, may_fall=not context.view.draining)
+
+
 def find_pending_reasons(
     site: Site,
     votes: Mapping[VoteKey, Vote],

@@ -69,11 +69,14 @@ def _list_backlog(windows: DecisionContext) -> list[float]:
         return r.received_at > seen_at - (STORED if was_late else timedelta(0))
 
     found: set[datetime] = set()
+    now_at = instant(windows.now_s)
     for readings in windows.view.readings.values():
         new = [r.observed_at for r in takewhile(is_new, reversed(readings))]
+        if len(new) == 1 < len(readings) and windows.now_s - seconds(new[0]) <= valid_s:
+            continue  # the newest one alone, which this look sees
         # of a series that nothing was known of, what was measured before the first look is its past
         begin_at = started_at if len(new) == len(readings) else EPOCH
-        mine = [at for at in reversed(new) if begin_at < at <= instant(windows.now_s)]
+        mine = [at for at in reversed(new) if begin_at < at <= now_at]
         found.update(mine if mine and windows.now_s - seconds(mine[-1]) > valid_s else mine[:-1])
     times_s = sorted(map(seconds, found))
     return times_s[:: max(1, -(-len(times_s) // MOST))]

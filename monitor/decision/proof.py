@@ -7,7 +7,7 @@ from typing import Final
 from forecasting.message import Message, Template, Term, Timestamp
 from monitor.decision.criteria.proofs import WARN_S, format_command, needs_proof
 from monitor.domain.decision import Condition, ProofFact
-from monitor.domain.site import Site, once_per_site
+from monitor.domain.site import Site, once_per_record
 
 _NO_SCORE: Final = Template("proof.no_score", "none of its detectors has a score that could be tested")
 _NO_TEST: Final = Template("proof.no_test", "no test of {name} is stored for this site")
@@ -76,7 +76,7 @@ def as_advice(site: Site, unproven: Collection[str]) -> Site:
     return known[names]
 
 
-@once_per_site
+@once_per_record
 def _variants(_: Site) -> dict[frozenset[str], Site]:
     """A site by what of it is advice: made once, since much is kept for the very site that a decision asks about."""
     return {}

@@ -18,9 +18,7 @@ def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, boo
 
     Alerts of hazard and health stay each on its own, and a drill stays apart.
 
-    Args:
-        alerts: in the order wanted.
-        describe: gives site, ledger, key, and whether it belongs to a drill.
+    `alerts`: in the order wanted; `describe`: gives site, ledger, key, and whether it belongs to a drill.
     """
     lines: dict[tuple[object, ...], list[T]] = {}
     for number, alert in enumerate(alerts):

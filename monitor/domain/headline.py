@@ -103,9 +103,8 @@ def name_of(site: Site, level: int) -> str:
 def find_own_bound(assessment: Frozen, level: int) -> Frozen | None:
     """What an assessment measured against the bound of its vote; None where it measured no rate against it.
 
-    Args:
-        assessment: of one station by one criterion, as it is stored.
-        level: of its vote: it may ask for more than what stands.
+    `assessment`: of one station by one criterion, as it is stored; `level`: of its vote: it may ask for more than what
+    stands.
     """
     bounds = (b for b in assessment["facts"].get("bounds", ()) if b.get("rate") is not None)
     return next((b for b in bounds if b["level"] == level), None)
@@ -264,11 +263,8 @@ def find_window(windows: Iterable[Frozen], begin: str, end: str, newest: Any) ->
     One that has ended without a word from the slope is told as ended: no other station's takes its place, for what
     was late by then rests on readings from before. Only newer readings bring another window.
 
-    Args:
-        windows: that stand and are trusted.
-        begin: the name of their begin.
-        end: the name of their end.
-        newest: instant of the newest reading of the slope's motion, spelled as those of the windows.
+    `windows`: that stand and are trusted; `begin`: the name of their begin; `end`: the name of their end; `newest`:
+    instant of the newest reading of the slope's motion, spelled as those of the windows.
     """
     return min((w for w in windows if w[end] > newest), key=lambda w: (w[begin], w[end]), default=None)
 

@@ -219,10 +219,8 @@ def list_values(now: str, raised: str, at: datetime) -> tuple[Message, ...]:
 def renew_body(body: str, values: Sequence[Message], *, keeps_first: bool) -> Message:
     """A body that is sent once more, with the values of now in place of those that it had.
 
-    Args:
-        body: as it was sent before.
-        values: of `list_values`.
-        keeps_first: its first line says something else than a value.
+    `body`: as it was sent before; `values`: of `list_values`; `keeps_first`: its first line says something else than a
+    value.
     """
     lines = split_lines(body)
     rest = [one for one in lines if not (isinstance(one, Message) and one.id in {_NOW.id, _RAISED.id})]

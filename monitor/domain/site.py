@@ -565,30 +565,32 @@ class Site:
 
 
 KEPT_SITES: Final = 64
+KEPT_CRITERIA: Final = 1024
+Record = TypeVar("Record")
 Found = TypeVar("Found")
 
 
-def once_per_site(find: Callable[[Site], Found]) -> Callable[[Site], Found]:
-    """Keep what a function found for the very sites that it was called with last: every decision calls it again.
+def once_per_record(find: Callable[[Record], Found]) -> Callable[[Record], Found]:
+    """Keep what a function found for the very records that it was called with last: every decision calls it again.
 
-    Sites are frozen and distinguished by identity, since to compare two of them costs more than to find anew. What is
-    found must not be changed by the caller.
+    Sites and criteria are frozen and distinguished by identity, since to compare two of them costs more than to find
+    anew. What is found must not be changed by the caller.
     """
-    kept: dict[int, tuple[Site, Found]] = {}
+    kept: dict[int, tuple[Record, Found]] = {}
 
     @wraps(find)
-    def find_once(site: Site) -> Found:
-        known = kept.get(id(site))
-        if known is None or known[0] is not site:
-            if len(kept) >= KEPT_SITES:
+    def find_once(record: Record) -> Found:
+        known = kept.get(id(record))
+        if known is None or known[0] is not record:
+            if len(kept) >= (KEPT_SITES if isinstance(record, Site) else KEPT_CRITERIA):
                 kept.clear()
-            known = kept[id(site)] = (site, find(site))
+            known = kept[id(record)] = (record, find(record))
         return known[1]
 
     return find_once
 
 
-@once_per_site
+@once_per_record
 def find_renamed(site: Site) -> Mapping[str, str]:
     """Ids that stations of a site had before, each with the one of today."""
     return {old: station.id for station in site.stations for old in station.was}

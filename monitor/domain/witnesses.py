@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.fusion import Clause, list_leaves, may_become
 from monitor.domain.quantities import OF_GROUND, OF_ZONES
-from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_site
+from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_record
 
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
@@ -26,7 +26,7 @@ class VotingWitness:
     series: tuple[str, str] | None
 
 
-@once_per_site
+@once_per_record
 def find_groups(site: Site) -> Mapping[str, str]:
     """Independence group of every witness: stations that share a reference, logger, antenna or footprint are one.
 
@@ -93,7 +93,7 @@ def list_voting_witnesses(site: Site, criterion: Criterion) -> list[VotingWitnes
     return found
 
 
-@once_per_site
+@once_per_record
 def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series on which a vote may rest: by itself, or as part of a rule."""
     in_rules = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
@@ -107,7 +107,7 @@ def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     )
 
 
-@once_per_site
+@once_per_record
 def find_moving_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series that measures how the slope itself moves."""
     found = ((s.id, one.quantity) for s in site.stations if s.on_slope for one in s.series)
@@ -122,13 +122,13 @@ def is_judged(site: Site, station_id: str, quantity: str) -> bool:
     return not station.on_slope or (spec is not None and (station_id, spec.quantity) in find_voting_series(site))
 
 
-@once_per_site
+@once_per_record
 def find_unjudged(site: Site) -> Sequence[str]:
     """STATION.quantity of every series of how the slope moves that no criterion with a vote reads."""
     return [".".join(place) for place in sorted(find_moving_series(site)) if not is_judged(site, *place)]
 
 
-@once_per_site
+@once_per_record
 def _find_sure_witnesses(site: Site) -> Mapping[str, Sequence[VotingWitness]]:
     """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
     return {
@@ -153,11 +153,8 @@ def compute_reachable_level(
 
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
 
-    Args:
-        site: the declaration.
-        able: series that can speak.
-        groups: who is independent of whom.
-        shut: levels that a criterion cannot reach by a witness, whatever that does.
+    `site`: the declaration; `able`: series that can speak; `groups`: who is independent of whom; `shut`: levels that a
+    criterion cannot reach by a witness, whatever that does.
     """
     voices = {
         name: [v for v in witnesses if v.series in able or v.criterion.kind.source == "observers"]

@@ -41,10 +41,7 @@ def write_maintenance(windows: Iterable[Maintenance], site: str, name: str, now:
 def write_duty(planned: Mapping[Team, Sequence[DutyShift]], name: str, now: datetime) -> bytes:
     """Who is on duty: an entry for each shift, whose name stays the same when the calendar is written again.
 
-    Args:
-        planned: the shifts of each team.
-        name: the site in words.
-        now: when the calendar is written.
+    `planned`: the shifts of each team; `name`: the site in words; `now`: when the calendar is written.
     """
     entries = []
     for team, shifts in planned.items():

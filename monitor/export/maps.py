@@ -66,8 +66,7 @@ def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[dict[s
 def list_stations(c: Connection, site: str, now: datetime, at: datetime | None = None) -> list[dict[str, Any]]:
     """Declared stations as points: health, the fastest series as last judged, and the level that each asks for.
 
-    Args:
-        at: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
+    `at`: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
     """
     then = at or now
     card = next(iter(pages.load_cards(c, site)), None)
@@ -82,16 +81,15 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     headings = pages.find_headings(c, site, windows, then)
     found = []
     for one in pages.load_stations(c, site):
-        if not one["declared"]:
+        if not one.declared:
             continue
-        health = (one["health"] or {}) if at is None else {}
-        move = moves.get(one["id"], {})
-        requested_level = asks.get(one["id"], 0)
+        health = (one.health or {}) if at is None else {}
+        move = moves.get(one.id, {})
+        requested_level = asks.get(one.id, 0)
         facts = {
-            **dict.fromkeys(_STATION),
-            **{k: v for k, v in one.items() if k in _STATION},
+            **{name: getattr(one, name, None) for name in _STATION},
             "site": site,
-            "station": one["id"],
+            "station": one.id,
             **{k: health.get(k) for k in ("state", "reason", "newest_at")},
             **{k: move.get(k) for k in ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")},
             "moved_at": move.get("at"),
@@ -102,7 +100,7 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
             "level_name": None if level is None else levels.get(level),
             "top_level": top,
         }
-        found.append(_feature(f"{site}/{one['id']}", _point(one["longitude"], one["latitude"], one["height_m"]), facts))
+        found.append(_feature(f"{site}/{one.id}", _point(one.longitude, one.latitude, one.height_m), facts))
     return found
 
 
@@ -122,14 +120,14 @@ def _is_seen(move: Mapping[str, Any]) -> bool:
     return speed is not None and error is not None and bool(abs(speed) > SEEN * error)
 
 
-def _find_heading(station: Mapping[str, Any], move: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, Any]:
+def _find_heading(station: pages.StationCard, move: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, Any]:
     """Where a station moves, degrees clockwise from north: as east and north tell, else along its declared azimuth."""
-    if station["id"] in measured:
-        return {"heading_deg": measured[station["id"]], "heading_from": "readings"}
-    if station["azimuth_deg"] is None or not _is_seen(move):
+    if station.id in measured:
+        return {"heading_deg": measured[station.id], "heading_from": "readings"}
+    if station.azimuth_deg is None or not _is_seen(move):
         return {"heading_deg": None, "heading_from": None}
     back = 180.0 if move["velocity_mm_per_day"] < 0.0 else 0.0
-    return {"heading_deg": (station["azimuth_deg"] + back) % 360.0, "heading_from": "site file"}
+    return {"heading_deg": (station.azimuth_deg + back) % 360.0, "heading_from": "site file"}
 
 
 def list_footprints(
@@ -285,9 +283,7 @@ _GEOJSON: Final = "application/geo+json"
 def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[str, Any]:
     """The collection of a site.
 
-    Args:
-        card: the site.
-        root: address of the collection.
+    `card`: the site; `root`: address of the collection.
     """
     scenes = pages.load_read_scenes(c, card.id, MOST)
     instants = [scene.taken_at for scene in scenes]

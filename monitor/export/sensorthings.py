@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.pages import load_stations
+from monitor.store.pages import StationCard, load_stations
 from monitor.store.readings.observations import count_epochs, load_epochs
 
 CONFORMANCE: Final = (
@@ -149,11 +149,8 @@ def describe_root(root: str) -> dict[str, Any]:
 def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: str) -> dict[str, Any]:
     """The answer to a path such as `Things('G1')/Datastreams`.
 
-    Args:
-        site: site, known to be there.
-        path: below the root, without a slash at either end.
-        query: the options.
-        root: address of the first page.
+    `site`: site, known to be there; `path`: below the root, without a slash at either end; `query`: the options;
+    `root`: address of the first page.
 
     Raises:
         NotFoundError: no such entity or step.
@@ -171,8 +168,8 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
     for index, part in enumerate(rest, 1):
         if many:
             raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{part}")
-        asked = query if index == len(rest) else SensorThingsQuery()
-        name, entities, many = _follow(shelf, name, entities[0], part, asked)
+        options = query if index == len(rest) else SensorThingsQuery()
+        name, entities, many = _follow(shelf, name, entities[0], part, options)
     if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
@@ -208,10 +205,8 @@ class _SiteEntities:
 
     def __init__(self, c: Connection, site: str, root: str) -> None:
         self._c, self._site, self._root = c, site, root
-        self._stations = {s["id"]: s for s in load_stations(c, site)}
-        self._series = {
-            f"{s['id']}:{row['quantity']}": (s, row) for s in self._stations.values() for row in s["latest"]
-        }
+        self._stations = {s.id: s for s in load_stations(c, site)}
+        self._series = {f"{s.id}:{row['quantity']}": (s, row) for s in self._stations.values() for row in s.latest}
         self._total: int | None = None
 
     def collect(self, name: str, key: str | None, query: SensorThingsQuery) -> list[dict[str, Any]]:
@@ -260,14 +255,14 @@ class _SiteEntities:
         if step in {"Thing", "Sensor", "ObservedProperty"}:
             station, row = self._series[own]
             return (
-                self.collect(target, {"Thing": station["id"], "Sensor": own}.get(step, row["quantity"]), query),
+                self.collect(target, {"Thing": station.id, "Sensor": own}.get(step, row["quantity"]), query),
                 target,
                 False,
             )
         keys = sorted(
             k
             for k, (station, row) in self._series.items()
-            if own in {"Things": (station["id"],), "Sensors": (k,)}.get(name, (row["quantity"],))
+            if own in {"Things": (station.id,), "Sensors": (k,)}.get(name, (row["quantity"],))
         )
         if key is not None and key not in keys:
             raise NotFoundError(f"{name}({own!r}) has no datastream {key[:80]!r}")
@@ -300,38 +295,39 @@ class _SiteEntities:
         return {**found, "value": whole}
 
     def _placed(self) -> set[str]:
-        return {k for k, s in self._stations.items() if s["latitude"] is not None and s["longitude"] is not None}
+        return {k for k, s in self._stations.items() if s.place is not None}
 
     def _frame(self, name: str, key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         own = f"{self._root}/{name}('{quote(key, safe=':@')}')"
         links = {f"{step}@iot.navigationLink": f"{own}/{step}" for step in _STEPS[name]}
         return {"@iot.id": key, "@iot.selfLink": own, **facts, **links}
 
-    def _thing(self, station: Mapping[str, Any]) -> dict[str, Any]:
-        health = station["health"] or {}
-        facts = {k: station[k] for k in ("azimuth_deg", "plunge_deg", "reference", "logger", "on_slope", "declared")}
+    def _thing(self, station: StationCard) -> dict[str, Any]:
+        health = station.health or {}
+        names = ("azimuth_deg", "plunge_deg", "reference", "logger", "on_slope", "declared")
+        facts = {name: getattr(station, name) for name in names}
         properties = {**facts, "health": health.get("state"), "health_reason": health.get("reason")}
-        described = f"Station {station['id']} of the slope {self._site}"
+        described = f"Station {station.id} of the slope {self._site}"
         return self._frame(
-            "Things", station["id"], {"name": station["id"], "description": described, "properties": properties}
+            "Things", station.id, {"name": station.id, "description": described, "properties": properties}
         )
 
-    def _location(self, station: Mapping[str, Any]) -> dict[str, Any]:
-        height = [] if station["height_m"] is None else [station["height_m"]]
-        place = {"type": "Point", "coordinates": [station["longitude"], station["latitude"], *height]}
+    def _location(self, station: StationCard) -> dict[str, Any]:
+        height = [] if station.height_m is None else [station.height_m]
+        place = {"type": "Point", "coordinates": [station.longitude, station.latitude, *height]}
         facts = {
-            "name": station["id"],
-            "description": f"Where {station['id']} stands",
+            "name": station.id,
+            "description": f"Where {station.id} stands",
             "encodingType": "application/geo+json",
             "location": place,
         }
-        return self._frame("Locations", station["id"], facts)
+        return self._frame("Locations", station.id, facts)
 
-    def _stream(self, station: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    def _stream(self, station: StationCard, row: Mapping[str, Any]) -> dict[str, Any]:
         unit, quantity = row["unit"], row["quantity"]
         facts = {
-            "name": f"{station['id']} {quantity}",
-            "description": f"{quantity} at {station['id']}, offsets taken out",
+            "name": f"{station.id} {quantity}",
+            "description": f"{quantity} at {station.id}, offsets taken out",
             "observationType": MEASUREMENT,
             "unitOfMeasurement": {
                 "name": unit,
@@ -340,13 +336,13 @@ class _SiteEntities:
             },
             "properties": {"newest_at": row["observed_at"]},
         }
-        return self._frame("Datastreams", f"{station['id']}:{quantity}", facts)
+        return self._frame("Datastreams", f"{station.id}:{quantity}", facts)
 
-    def _sensor(self, station: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-        key = f"{station['id']}:{row['quantity']}"
+    def _sensor(self, station: StationCard, row: Mapping[str, Any]) -> dict[str, Any]:
+        key = f"{station.id}:{row['quantity']}"
         facts = {
             "name": key,
-            "description": f"What measures {row['quantity']} at {station['id']}; its make is not declared",
+            "description": f"What measures {row['quantity']} at {station.id}; its make is not declared",
             "encodingType": "text/html",
             "metadata": "",
         }
@@ -363,10 +359,11 @@ class _SiteEntities:
 
     def _observations(self, stream: str, query: SensorThingsQuery) -> list[dict[str, Any]]:
         station, row = self._series[stream]
-        own = self._c, self._site, station["id"], row["quantity"]
-        self._total = count_epochs(*own, after=query.after, until=query.until) if query.count else None
+        key = self._site, station.id, row["quantity"]
+        self._total = count_epochs(self._c, key, after=query.after, until=query.until) if query.count else None
         epochs = load_epochs(
-            *own,
+            self._c,
+            key,
             after=query.after,
             until=query.until,
             newest_first=query.newest_first,
@@ -383,9 +380,8 @@ class _SiteEntities:
             at = None
         if stream in self._series and at is not None:
             station, row = self._series[stream]
-            for found in load_epochs(
-                self._c, self._site, station["id"], row["quantity"], after=at, until=at + INSTANT, limit=1
-            ):
+            key = self._site, station.id, row["quantity"]
+            for found in load_epochs(self._c, key, after=at, until=at + INSTANT, limit=1):
                 return self._observation(stream, found)
         raise NotFoundError("no such observation; its id is written STATION:QUANTITY@TIME")
 

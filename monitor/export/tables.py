@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.views import stream_view
+from monitor.store.schema.views import ColumnSpan, stream_view
 
 BLOCK: Final = 20_000  # rows held at a time
 
@@ -173,12 +173,8 @@ def read_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of a table for one site.
 
-    Args:
-        c: a read transaction that stays open while rows are taken.
-        name: one of `TABLES`.
-        station: only this station (or instrument).
-        from_at: rows after this instant.
-        to_at: rows up to this instant.
+    `c`: a read transaction that stays open while rows are taken; `name`: one of `TABLES`; `station`: only this station
+    (or instrument); `from_at`: rows after this instant; `to_at`: rows up to this instant.
 
     Raises:
         NotFoundError: no such table.
@@ -198,10 +194,9 @@ def read_rows(
     if table.order[:2] == _SERIES:  # series by series, as the indexes lie: no sorting of years
         own = [one for one in load_series(c, site) if station in {None, one.station}]
         parts = [{**which, "station": one.station, "quantity": one.quantity} for one in own]
+    within = ColumnSpan(table.instant, after, until) if table.instant else None
     for part in parts:
-        yield from stream_view(
-            c, table.view, order_by=table.order, column=table.instant, block=BLOCK, after=after, until=until, **part
-        )
+        yield from stream_view(c, table.view, order_by=table.order, within=within, block=BLOCK, **part)
 
 
 def write_table(

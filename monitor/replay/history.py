@@ -355,9 +355,10 @@ class History:
             if before is not None:
                 return
         waiting = None if aged else stored
-        spoken_s = seconds(stored.known_at)
-        if spoken_s < stored.known_s <= spoken_s + _EARLY_S and "future" not in stored.flags:  # a clock a little ahead
-            heapq.heappush(self._waiting, (spoken_s, next(self._order), index, stored))
+        if stored.known_s <= stored.observed_s:  # received no later than its epoch: its clock may be a little ahead
+            spoken_s = seconds(stored.known_at)
+            if spoken_s < stored.known_s <= spoken_s + _EARLY_S and "future" not in stored.flags:
+                heapq.heappush(self._waiting, (spoken_s, next(self._order), index, stored))
         heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
 
     def _note_newest(self, index: int, stored: StoredRevision) -> None:

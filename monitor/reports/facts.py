@@ -25,7 +25,7 @@ from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.reports.period import Period, split_days
 from monitor.store import report_facts as rows
-from monitor.store.alerting.duty import DutyTurn, load_days
+from monitor.store.alerting.duty import PlannedDuty, load_days
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.alerting.timeline import LevelSegment, load_newest_movement, load_ribbon
 from monitor.store.models.movement import find_shown_forecast
@@ -115,7 +115,7 @@ def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
 
 
 def _describe_day(
-    day: str, low: datetime, high: datetime, segments: Sequence[LevelSegment], turns: Sequence[DutyTurn]
+    day: str, low: datetime, high: datetime, segments: Sequence[LevelSegment], turns: Sequence[PlannedDuty]
 ) -> dict[str, Any]:
     """The highest level of a day, the one at its end, the worst sight, who was on duty; None where nobody decided."""
     inside = [s for s in segments if s.from_at < high and s.to_at > low]

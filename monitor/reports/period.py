@@ -24,11 +24,8 @@ class Period:
 def find_newest(kind: str, now: datetime, zone: ZoneInfo, times: Sequence[time], weekday: int = 0) -> Period:
     """The newest period that has ended: between the last two instants at which such a report is due.
 
-    Args:
-        kind: one of `KINDS`.
-        zone: of the site.
-        times: when reports are due by the clock of the site.
-        weekday: of a weekly one, 0 = Monday.
+    `kind`: one of `KINDS`; `zone`: of the site; `times`: when reports are due by the clock of the site; `weekday`: of a
+    weekly one, 0 = Monday.
 
     >>> zone, at = ZoneInfo("Europe/Zurich"), datetime(2026, 3, 29, 12, tzinfo=UTC)
     >>> found = find_newest(DAILY, at, zone, [time(7)])

@@ -129,14 +129,14 @@ class EndState(NamedTuple):
 
     Attributes:
         level: None where nobody decided.
-        word: for the box.
+        label: for the box.
         line: for a mail.
     """
 
     level: int | None
     is_known: bool
     since: str
-    word: str
+    label: str
     line: str
     action: str
 
@@ -150,17 +150,17 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> EndS
     with catalogue.use(language), use_zone(facts["site"]["timezone"]):
         unknown = gettext("unknown")
         if now is None:
-            return EndState(None, is_known=False, since="", word=unknown, line=unknown.upper(), action="")
+            return EndState(None, is_known=False, since="", label=unknown, line=unknown.upper(), action="")
         level, sight = int(now["level"]), str(now["observability"])
         name = translate_level(names.get(level, str(level)), language)
         action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
         if parse(facts["to"]) - parse(now["at"]) <= late:
             line = name.upper() + ("" if sight == "full" else f", {translate(sight)}")
-            return EndState(level, is_known=True, since="", word=name, line=line, action=action)
+            return EndState(level, is_known=True, since="", label=name, line=line, action=action)
         since = gettext(LAST) % {"at": format_local(parse(now["at"])), "level": name.upper()}
     action = action if level > min(names) else ""
     line = f"{unknown.upper()} ({since})"
-    return EndState(level, is_known=False, since=since, word=unknown, line=line, action=action)
+    return EndState(level, is_known=False, since=since, label=unknown, line=line, action=action)
 
 
 def render_report(

@@ -37,8 +37,8 @@ from monitor.service.child_environment import core_environment, page_environment
 from monitor.service.children import BrokerChild, Child, ProcessRestarter, PythonChild, read_sites, reject_denied
 from monitor.service.clock import ServiceClock
 from monitor.service.emergency_notice import EmergencyNotifier, list_addresses
+from monitor.service.monitoring_gap import MonitoringGap
 from monitor.service.notice_record import ChannelAddress, NoticeStateFile
-from monitor.service.unwatched import MonitoringGap
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
@@ -71,7 +71,6 @@ class Supervisor:
     """Starts broker, core and web in this order, keeps them, and stops them the other way round.
 
     Args:
-        config: the service file.
         config_path: handed to the children; None lets them find it as we did.
         with_web: False leaves the page out.
         clock: by which gaps in the watch are seen.

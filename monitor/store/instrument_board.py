@@ -1,8 +1,8 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
@@ -40,6 +40,21 @@ _INSPECT_TOPIC: Final = Template(
 _DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
 
 
+class DeniedMessages(NamedTuple):
+    """Messages on one topic that the broker refused, and whose login sent them; empty where it is nobody's."""
+
+    site: str
+    station: str
+    topic: str
+    n: int
+    at: datetime
+
+    @classmethod
+    def read(cls, stamped: Mapping[str, Any]) -> "DeniedMessages":
+        """As the process of the broker stamped it."""
+        return cls(stamped["site"], stamped["station"], stamped["topic"], stamped["n"], parse(stamped["at"]))
+
+
 def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[dict[str, Any]]:
     """Rows of `instrument_health` by site and parent, each with `parent`, `findings` and `months`, newest first.
 
@@ -53,7 +68,7 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
     rows = load_view(c, "instrument_health", order_by=("site", "instrument"), **only)
     causes = _load_causes(c, {row["parent_alert_id"] for row in rows} - {None})
     broker = find_stamp(c, "broker")
-    denied = [] if broker is None else broker[1].get("denied", [])
+    denied = [DeniedMessages.read(one) for one in (() if broker is None else broker[1].get("denied", ()))]
     for row in rows:
         key = (row["site"], row["instrument"])
         row["findings"], row["months"] = findings.get(key, []), months.get(key, [])
@@ -65,9 +80,7 @@ def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str
     return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
 
-def _explain_state(
-    c: Connection, row: dict[str, Any], cause: Parent | None, denied: Sequence[Mapping[str, Any]]
-) -> None:
+def _explain_state(c: Connection, row: dict[str, Any], cause: Parent | None, denied: Sequence[DeniedMessages]) -> None:
     """Add to reason and action of a row what its findings, its cause, the store and the broker know of it."""
     # what it sends counts for nothing: it looks silent
     clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
@@ -115,23 +128,22 @@ def _find_arrival(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Messa
     return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _INSPECT_CONTENT()
 
 
-def _is_of(denied: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+def _is_of(denied: DeniedMessages, row: Mapping[str, Any]) -> bool:
     """Whether the broker refused it to this instrument: by its login, else by the names in the topic."""
     site, station = row["site"], row["instrument"]
-    if denied["station"]:
-        return (denied["site"], denied["station"]) == (site, station)
-    parts = denied["topic"].casefold().split("/")
-    return station.casefold() in parts and (denied["site"] == site or (not denied["site"] and site.casefold() in parts))
+    if denied.station:
+        return (denied.site, denied.station) == (site, station)
+    parts = denied.topic.casefold().split("/")
+    return station.casefold() in parts and (denied.site == site or (not denied.site and site.casefold() in parts))
 
 
-def _describe_denied(row: Mapping[str, Any], denied: Sequence[Mapping[str, Any]]) -> Message | None:
+def _describe_denied(row: Mapping[str, Any], denied: Sequence[DeniedMessages]) -> Message | None:
     """What the broker refused since shortly before the newest reading."""
     since = EPOCH if row["newest_at"] is None else parse(row["newest_at"]) - _DENIED_LATELY
-    late = [one for one in denied if parse(one["at"]) > since]
+    late = [one for one in denied if one.at > since]
     if not late:
         return None
-    n = sum(one["n"] for one in late)
-    return _DENIED(n=n, at=Timestamp.of(parse(late[0]["at"])), topic=late[0]["topic"])
+    return _DENIED(n=sum(one.n for one in late), at=Timestamp.of(late[0].at), topic=late[0].topic)
 
 
 def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:

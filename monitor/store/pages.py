@@ -1,7 +1,7 @@
 """What page and JSON API read: public views where they say enough, else seeks and samples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from math import atan2, degrees, fsum
@@ -16,7 +16,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
-from monitor.store.database.rows import columns_of, load_records, of_sites, read_record
+from monitor.store.database.rows import columns_of, load_records, match_given, read_record
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.scenes.outlines import Bounds
 from monitor.store.schema import tables as t
@@ -92,7 +92,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
         counts.setdefault(row["site"], {}).setdefault(state, 0)
         counts[row["site"]][state] += 1
     seen = _load_stages_seen(c, {k: row["movement_stage"] for k, row in status.items() if row["movement_stage"]})
-    query = select(t.site).where(t.site.c.active, *of_sites(t.site.c.id, site))
+    query = select(t.site).where(t.site.c.active, *match_given(t.site.c.id, site))
     cards = [
         read_record(SiteCard, r, status=status[r.id], stations=counts.get(r.id, {}), stage_seen_at=seen.get(r.id))
         for r in c.execute(query)
@@ -120,8 +120,7 @@ def find_ladder(c: Connection, site: str) -> tuple[list[dict[str, Any]], str] | 
 def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, datetime]:
     """When a stage was seen last that no series of its site shows now: a silent one counts with the stage it had.
 
-    Args:
-        stages: site -> its stage.
+    `stages`: site -> its stage.
     """
     if not stages:
         return {}
@@ -138,8 +137,31 @@ def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, dat
     return found
 
 
-def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
-    """Declaration and health of each station, with the quantities it has delivered, what scenes say of it last."""
+@dataclass(frozen=True, slots=True)
+class StationCard:
+    """A station as it was declared, with its health, and rows of the newest reading of each quantity."""
+
+    id: str
+    latitude: float | None
+    longitude: float | None
+    height_m: float | None
+    azimuth_deg: float | None
+    plunge_deg: float | None
+    reference: str | None
+    logger: str | None
+    on_slope: bool
+    declared: bool
+    health: dict[str, Any] | None = None
+    latest: list[dict[str, Any]] = field(default_factory=list)  # what scenes say of it last
+
+    @property
+    def place(self) -> tuple[float, float] | None:
+        """Longitude and latitude, where it has a place."""
+        return None if self.longitude is None or self.latitude is None else (self.longitude, self.latitude)
+
+
+def load_stations(c: Connection, site: str) -> list[StationCard]:
+    """The stations of a site by id."""
     health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
     series: dict[str, list[dict[str, Any]]] = {}
     for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
@@ -147,11 +169,8 @@ def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
-    names = [k.name for k in s if k.name not in {"site", "antenna", "gateway", "power"}]
     rows = c.execute(select(t.station).where(s.site == site).order_by(s.id))
-    return [
-        {**{n: getattr(r, n) for n in names}, "health": health.get(r.id), "latest": series.get(r.id, [])} for r in rows
-    ]
+    return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 
 def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
@@ -523,9 +542,7 @@ EPOCHS = 5  # at either end of the window, against the noise of one
 def find_headings(c: Connection, site: str, windows: Mapping[str, float], at: datetime) -> dict[str, float]:
     """Degrees clockwise from north, by station; those without both components, or without readings, are left out.
 
-    Args:
-        windows: seconds to look back from `at`, by station.
-        at: as known at this instant.
+    `windows`: seconds to look back from `at`, by station; `at`: as known at this instant.
     """
     ids: dict[str, dict[str, int]] = {}
     for row in load_series(c, site):

@@ -323,9 +323,7 @@ def list_channels(c: Connection, report_id: int) -> set[tuple[str, str]]:
 def add_issue(c: Connection, issue: IssuedReport, mails: Sequence[tuple[str, str, str]], now: datetime) -> int:
     """Store a report that is not there yet (`issue.id` is 0), and queue those of its mails that are not; its number.
 
-    Args:
-        mails: channel, form, key.
-        now: when they are queued.
+    `mails`: channel, form, key; `now`: when they are queued.
     """
     values = {name: value for name, value in record_to_dict(issue).items() if name != "id"}
     number = issue.id or add_row(c, t.issued_report, **values)

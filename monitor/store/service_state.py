@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from forecasting.message import gather
 from monitor.errors import StoreError
-from monitor.store.database.rows import add_row, load_records, save_rows
+from monitor.store.database.rows import add_row, load_records, match_given, save_rows
 from monitor.store.schema.tables import job_run, service_check, service_state
 
 
@@ -97,9 +97,8 @@ def mark_abandoned(connection: Connection, now: datetime) -> int:
 
 def load_runs(connection: Connection, job: str | None = None, limit: int = 50) -> list[JobRun]:
     """The newest runs, of one job or of all, newest first."""
-    query = select(job_run).order_by(job_run.c.started_at.desc(), job_run.c.id.desc()).limit(limit)
-    if job is not None:
-        query = query.where(job_run.c.job == job)
+    r = job_run.c
+    query = select(job_run).where(*match_given(r.job, job)).order_by(r.started_at.desc(), r.id.desc()).limit(limit)
     return load_records(connection, JobRun, query)
 
 
@@ -130,9 +129,7 @@ def save_checks(
 ) -> list[str]:
     """Replace the rows of these subjects; the instant since when a state holds stays while it does.
 
-    Args:
-        checks: what was found.
-        is_mine: whether a subject that is not among them is nobody's any more.
+    `checks`: what was found; `is_mine`: whether a subject that is not among them is nobody's any more.
 
     Returns:
         The subjects that were removed.

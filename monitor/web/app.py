@@ -25,10 +25,10 @@ from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import admit, require_rules
+from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.pulse import ChangeNotifier
 from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, pages, photos, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import (
@@ -44,7 +44,7 @@ from monitor.web.routes.site import (
     reports,
     scenes,
 )
-from monitor.web.uploads.work import UploadProcessor
+from monitor.web.uploads.processing import UploadProcessor
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this address")
@@ -115,7 +115,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     Args:
         config: the service file; host and public URL decide which Host headers are answered.
         db: open database; this process reads it, and writes sessions, acknowledgements and reports.
-        clock: gives the present, aware UTC.
     """
     app = FastAPI(
         title="Slopeward",

@@ -16,9 +16,9 @@ from monitor.errors import SlopewardError
 from monitor.health import TROUBLE_FD, read_line
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
-from monitor.web.access.patience import patient
+from monitor.web.access.connection_limits import patient
+from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
-from monitor.web.pulse import ChangeNotifier
 from monitor.worker.kernel import hide_memory
 from monitor.worker.memory import end_without_cleanup, without_looks
 

@@ -22,6 +22,7 @@ PUBLIC = {
     "detection/imagery/insar/records.py told_share": "key of the record of a stack",
     "detection/imagery/scene/products/unpack.py tell": "method of a file",
     "detection/learning/cross_validation.py look_s": "key of the plan of a run that goes on",
+    "detection/learning/run.py told": "key of the plan of a run that goes on",
     "monitor/store/delivery/siren_orders.py said": "column",
     "monitor/store/schema/tables.py point_happening": "table",
     "monitor/store/schema/tables.py point_look": "table",

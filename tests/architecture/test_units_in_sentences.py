@@ -19,7 +19,7 @@ FOLLOWS = re.compile(
 # (module, what is formatted): a share or ratio, a factor of safety, a score, or a text that no person reads
 PURE = {
     ("audit/as_of.py", "value"),
-    ("series/bounds.py", "factor"),
+    ("criteria/kinds/earthquake.py", "factor"),
     ("acts/loosening.py", "value"),
     ("criteria/cost.py", "rows"),
     ("criteria/kinds/earthquake.py", "event.value"),

@@ -12,10 +12,10 @@ import monitor.decision.criteria.kinds
 from forecasting.message import gather, is_same_text, spread
 from monitor.alerting.acts.loosening import ADVISED, find_loosening
 from monitor.config.service import parse_site
+from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.criteria.table import CRITERIA, FILES
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext
-from monitor.decision.series.bounds import lower_bounds
 from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES

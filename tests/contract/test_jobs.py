@@ -10,7 +10,7 @@ import pytest
 
 from monitor.cli.service import map as map_files
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.ingest.files.conversion import CONVERT
+from monitor.ingest.files.sandboxed_conversion import CONVERT
 from monitor.ingest.sources.tasks import FETCH
 from monitor.jobs import anomaly, point_forecasts, points
 from monitor.jobs.forecasts.tasks import (
@@ -30,7 +30,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.service_state import finish_run, start_run
 from monitor.web.routes.acts import RECOMPUTE
 from monitor.web.routes.photos import DEVELOP
-from monitor.web.uploads.work import FORECAST_JOB, LEVEL_JOB, UNDERSTAND
+from monitor.web.uploads.processing import FORECAST_JOB, LEVEL_JOB, UNDERSTAND
 from monitor.worker.records import RecordError, read_record
 from monitor.worker.sandbox import DESCRIBE
 

@@ -7,8 +7,9 @@ specification; STAC 1.0 with the extensions eo and raster.
 import json
 
 import numpy as np
-import rasterio
 from affine import Affine
+
+from tests.data.surveys.rasters import write_raster
 
 SIDE = 64
 CRS = "EPSG:32632"
@@ -17,22 +18,9 @@ SAFE = "S2B_MSIL2A_20230511T101559_N0509_R065_T32TMS_20230511T131801"
 
 def write_image(path, values, pixel_m=10.0, driver="GTiff"):
     """Bands x height x width as a raster whose upper left corner is always the same."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = values.shape
     more = {"QUALITY": "100", "REVERSIBLE": "YES"} if driver == "JP2OpenJPEG" else {}
-    with rasterio.open(
-        path,
-        "w",
-        driver=driver,
-        width=width,
-        height=height,
-        count=count,
-        dtype=values.dtype,
-        crs=CRS,
-        transform=Affine(pixel_m, 0.0, 500_000.0, 0.0, -pixel_m, 5_120_000.0),
-        **more,
-    ) as out:
-        out.write(values)
+    place = Affine(pixel_m, 0.0, 500_000.0, 0.0, -pixel_m, 5_120_000.0)
+    write_raster(path, values, driver=driver, crs=CRS, transform=place, **more)
 
 
 def draw(side=SIDE, level=0, seed=1):

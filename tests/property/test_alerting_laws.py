@@ -5,7 +5,7 @@
 
 import pytest
 
-from monitor.decision import conditions, decide
+from monitor.decision import conditions, decide, prepare
 from monitor.decision.criteria import rain_gauge
 from monitor.decision.criteria.kinds import velocity
 from monitor.decision.series import maintenance, steps, tracks
@@ -87,18 +87,18 @@ MUTANTS = {
     "1 nobody is told": (conditions, "_list_sight", lambda *_: {}),
     "2 votes never age": (decide, "update_votes", _never_old),
     "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}),
-    "4 everybody is independent": (decide, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
+    "4 everybody is independent": (prepare, "find_groups", lambda site: {s.id: s.id for s in site.stations}),
     "5 steps are believed at once": (decide, "requested_level", lambda step: step.level),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None),
     "5 one epoch of two is believed": (steps, "is_confirmed", lambda *_: True),
     "6 ticks count": (velocity, "dwell_epochs", _same_epoch_again),
-    "7 advice votes": (decide, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
+    "7 advice votes": (prepare, "find_witness_criteria", lambda site: {c.id: c for c in site.criteria}),
     "8 the future counts": (tracks, "_fault", _timeless),
     "9 inputs are rounded": (records, "_reading_to_json", _rounded),
     "9 what is held is trusted": (tracks, "_continue", lambda *_: True),
     "11 offsets are ignored": (tracks, "_values", _raw),
     "14 thin rain is dry": (rain_gauge.Gauge, "coverage", lambda *_: 1.0),
-    "15 one person hides all": (decide, "find_maintenance_masks", _anybody),
+    "15 one person hides all": (prepare, "find_maintenance_masks", _anybody),
 }
 CAUGHT_WITHIN = 60  # stories
 # where some were last caught: looked at first, to save time

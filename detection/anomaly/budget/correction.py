@@ -46,9 +46,7 @@ def measure_rate(alarms: Sequence[Alarm], months: float) -> FalseAlarmRate | Non
     Where people labelled half of the alarms, half of the sensor-months were looked at. The interval is that of a
     Poisson count (Garwood 1936).
 
-    Args:
-        alarms: of the time.
-        months: sensor-months of the time in which the instruments were well.
+    `months`: sensor-months of the time in which the instruments were well.
     """
     labels = count_labels(alarms)
     if labels < FEWEST_LABELS or not months > 0:

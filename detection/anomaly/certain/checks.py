@@ -83,7 +83,6 @@ def check_series(
     """All certain faults of one station, in time order.
 
     Args:
-        series: on its grid.
         times_s: instants as they came.
         factors: between the units in use for its quantity ; where there are none, its unit is not judged.
     """

@@ -46,7 +46,6 @@ def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequen
     like one. A single wrong digit is no proof: too many values differ by one digit.
 
     Args:
-        value: the reading.
         before: those before it, without the ones that were typed wrongly; the newest last.
         others: the newest readings of the markers beside it, by name.
     """

@@ -28,15 +28,11 @@ def train_network(
     """Fit an autoencoder on windows of scaled residuals.
 
     Args:
-        name: id in the registry.
         windows: values and masks (k, width) to learn from.
         watch: values and masks to stop on; taken from the training part, never from what sets the threshold.
-        seed: fixes weights and order.
-        epochs: at most.
         patience: epochs without gain before stopping.
 
-    Returns:
-        Weights and what happened (epochs, losses, parameter count).
+    Returns weights and what happened (epochs, losses, parameter count).
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
@@ -70,8 +66,7 @@ def train_network(
 def score_network(name: str, weights: Weights, windows: tuple[Array, Array]) -> Array:
     """Largest reconstruction error of the newest three cells of each window, in robust scales.
 
-    Returns:
-        Shape (k,) for windows of shape (k, width).
+    Returns shape (k,) for windows of shape (k, width).
     """
     torch.set_num_threads(1)
     network = load_network(name)()

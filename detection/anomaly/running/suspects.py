@@ -36,7 +36,6 @@ class RecentReadings:
 
         Args:
             values: new cells, NaN where nothing was read; shape (rows, k).
-            times: their instants.
             touched: cells that hold what was not there before.
             keep: so many cells are final.
         """

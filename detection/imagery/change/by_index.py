@@ -40,7 +40,7 @@ from detection.imagery.change.records import (
 from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
 from detection.imagery.footprints.cautions import list_misplaced
 from detection.imagery.footprints.index_map import MODEL, measure_index
-from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
@@ -142,13 +142,10 @@ def compare_by_index(
     """Say what ground became bare since the newest earlier date whose image is there, whatever read that date.
 
     Args:
-        newer: a date, read by the index or by a network.
-        earlier: dates of the same ground, in any order.
         out_dir: where `change.geojson` is written; None: nowhere.
         with_network: a network read the newer date, and says of it what it can: the file is `change-index.geojson`.
 
-    Returns:
-        The date with the outlines of what became bare, and a word on each. Every word carries a caution.
+    Returns the date with the outlines of what became bare, and a word on each. Every word carries a caution.
     """
     nothing = (
         replace(newer, polygons=()),
@@ -271,11 +268,13 @@ def _find_bare(
             found = find_footprints(
                 read,
                 grid,
-                threshold=THRESHOLD,
-                minimum_area_m2=newer.minimum_area_m2,
-                minimum_hole_m2=newer.minimum_area_m2,
-                kind=newer.classes[0],
-                identity=f"{newer.scene_hash}:{older.scene_hash}:{MODEL.model_hash}",
+                OutlineRule(
+                    THRESHOLD,
+                    newer.minimum_area_m2,
+                    newer.minimum_area_m2,
+                    f"{newer.scene_hash}:{older.scene_hash}:{MODEL.model_hash}",
+                    newer.classes[0],
+                ),
             )
             rows = [one.to_json() for one in found if not one.hugs_nodata]
     return read_outlines(rows), joint

@@ -57,10 +57,8 @@ def classify_dates(
     Args:
         own: the date that is judged.
         dates: earlier ones that serve, the newest first.
-        grid: the grid of all of them.
 
-    Returns:
-        What became of each footprint by its polygon_id, and the footprints of before that are gone.
+    Returns what became of each footprint by its polygon_id, and the footprints of before that are gone.
     """
     changes: dict[str, FootprintChange] = {}
     vanished: list[VanishedFootprint] = []

@@ -1,12 +1,12 @@
 """Change: one date beside the earlier ones of the same ground."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import shapely
 
@@ -43,6 +43,7 @@ from detection.imagery.change.records import (
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
+from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.footprints.unseen import list_unseen
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
@@ -60,7 +61,7 @@ _SHIFTED: Final = Template(
 log = logging.getLogger(__name__)
 
 
-def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> StoredDate:
+def as_date(result: SceneDetection, scene_path: str | Path, dem: str | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
     return StoredDate(
         scene_hash=result["scene_hash"],
@@ -72,7 +73,7 @@ def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None =
         classes=tuple(result["classes"]),
         unseen=tuple(list_unseen(result)),
         doubtful=tuple(list_doubtful(result.get("borders") or ())),
-        cloudy=tuple(tuple(window) for window in result.get("cloudy") or ()),
+        cloudy=tuple((left, top, width, height) for left, top, width, height in result.get("cloudy") or ()),
         doubts=tuple(result.get("doubts") or ()),
         dem=dem,
         polygons=read_outlines(result["polygons"]),
@@ -85,7 +86,6 @@ def compare(
     """Say what changed on one date against the earlier ones, each pixel against the newest that shows it.
 
     Args:
-        newer: the date that is judged, with its footprints.
         earlier: dates before it, of the same model, in any order; their footprints may carry what is known of them.
         out_dir: where `change.tif`, `change.geojson` and a picture are written; None: nowhere.
         guards: measure shift and season; off only where both dates are known to be one image's.

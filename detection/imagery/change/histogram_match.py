@@ -32,10 +32,7 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
     Each band is read twice by strips: for the percentiles every n-th row and column, so that about a million pixels are
     kept whatever the size, and for the copy. Whole counts stay whole counts; reflectances stay fractions.
 
-    Args:
-        older: the scene to be matched.
-        newer: the scene it is matched to.
-        folder: the copy (emptied before).
+    `folder`: the copy (emptied before).
 
     Returns:
         The copy's folder, and per band `gain` and `offset` of new = gain * old + offset, with `sampled_px`, the number

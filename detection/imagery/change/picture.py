@@ -28,12 +28,8 @@ def write_change_picture(
     """Write an RGBA PNG.
 
     Args:
-        scene: the newer date.
-        grid: its grid.
         change: the change raster, 255 where one of the dates is nodata.
         words: (change, GeoJSON geometry) of all outlines.
-        path: the PNG.
-        longest_px: longest side.
     """
     image, small = paint_scene(scene, grid, longest_px)
     with Layer(change, small, nearest=True, nodata=NODATA) as layer:

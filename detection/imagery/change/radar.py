@@ -33,7 +33,7 @@ from detection.imagery.change.radar_outputs import FILES, write_radar
 from detection.imagery.change.radar_records import RadarChange, RadarOutline, RadarRequest
 from detection.imagery.change.speckle import SpeckleLaw, fit_law, to_decibel
 from detection.imagery.errors import NoValidPixelsError, SceneError, about
-from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
@@ -310,10 +310,6 @@ def find_radar_change(
 ) -> RadarChange:
     """Say where ground changed between radar images of two times.
 
-    Args:
-        request: the images and by what they are compared.
-        on_progress: called with a stage and the share of it that is done.
-
     Raises:
         NoValidPixelsError: no cell is shown by all of them.
         SceneError: images that cannot be compared.
@@ -473,10 +469,7 @@ def _list_outlines(
             for one in find_footprints(
                 lambda *box: read(*box, 1),
                 grid,
-                threshold=0.5,
-                minimum_area_m2=request.minimum_area_m2,
-                minimum_hole_m2=0.0,
-                identity=request.identity,
+                OutlineRule(0.5, request.minimum_area_m2, 0.0, request.identity),
                 on_small=count,
             )
         ]

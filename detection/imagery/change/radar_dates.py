@@ -73,9 +73,7 @@ class RadarDate:
 def read_radar(path: Path, band: int | None = None) -> RadarDate:
     """Read what a radar image is: a raster with tags, or a folder whose `scene.toml` has bands such as VV.
 
-    Args:
-        path: raster or folder.
-        band: of a raster with several; None: by the descriptions of its bands, else the first.
+    `band`: of a raster with several; None: by the descriptions of its bands, else the first.
 
     Raises:
         SceneError: no such band, or something is said of it that cannot be.
@@ -202,7 +200,6 @@ def find_units(date: RadarDate, values: NDArray[np.floating], given: str | None 
     """In which unit backscatter is, and why: said, else found by its sign and size.
 
     Args:
-        date: whose values they are.
         values: some that are valid.
         given: what a person says.
 

@@ -13,37 +13,22 @@ METHOD = "sar"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadarRequest:
-    """Which change is computed: of backscatter, of coherence, or of both.
+    """Which change is computed: of backscatter, of coherence, or of both."""
 
-    Attributes:
-        before: images of before; their mean is taken.
-        after: images of after; the first one gives the grid.
-        coherence: of a pair before the event, and of one across it.
-        mask: raster that is not 0 in layover and radar shadow.
-        incidence: angles of before and of after, degrees: outlines where they differ are uncertain.
-        band: of files that hold several; None: by its polarisation, else the first.
-        multilook: pixels along a side of a cell.
-        false_alarms: chance of one unchanged cell to be called changed.
-        minimum_area_m2: smaller outlines are left out.
-        looks: equivalent number of looks of a cell; None: estimated.
-        units: power, db or amplitude; None: found.
-        out_dir: for the files.
-        identity: what the ids of outlines depend on, beside their place.
-    """
-
-    before: tuple[Path, ...] = ()
-    after: tuple[Path, ...] = ()
-    coherence: tuple[Path, Path] | None = None
-    mask: Path | None = None
+    before: tuple[Path, ...] = ()  # images of before; their mean is taken
+    after: tuple[Path, ...] = ()  # images of after; the first one gives the grid
+    coherence: tuple[Path, Path] | None = None  # of a pair before the event, and of one across it
+    mask: Path | None = None  # raster that is not 0 in layover and radar shadow
+    # angles of before and of after, degrees: outlines where they differ are uncertain
     incidence: tuple[Path, Path] | None = None
-    band: int | None = None
-    multilook: int = 3
-    false_alarms: float = 1e-4
-    minimum_area_m2: float = 5000.0
-    looks: float | None = None
-    units: str | None = None
-    out_dir: Path | None = None
-    identity: str = METHOD
+    band: int | None = None  # of files that hold several; None: by its polarisation, else the first
+    multilook: int = 3  # pixels along a side of a cell
+    false_alarms: float = 1e-4  # chance of one unchanged cell to be called changed
+    minimum_area_m2: float = 5000.0  # smaller outlines are left out
+    looks: float | None = None  # equivalent number of looks of a cell; None: estimated
+    units: str | None = None  # power, db or amplitude; None: found
+    out_dir: Path | None = None  # for the files
+    identity: str = METHOD  # what the ids of outlines depend on, beside their place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,45 +56,27 @@ class RadarOutline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadarChange:
-    """What radar images of two times say of change.
+    """What radar images of two times say of change."""
 
-    Attributes:
-        before_at: when the images of before were taken; None: nobody says it.
-        after_at: the same of those of after.
-        units: of each image, and how that was found.
-        crs: of the grid.
-        cell_area_m2: true, in the middle of the grid.
-        looks: equivalent number of looks of a cell of one date, and of the mean of nine cells; None: no amplitude.
-        threshold_db: beyond these a cell changed, the shared change taken away; None: no amplitude.
-        offset_db: the change that all ground shares, which was taken away; None: no amplitude.
-        threshold_coherence: by how much the normalised difference must fall; None: no coherence.
-        false_alarms: as asked, of one cell.
-        expected_false_cells: that chance times the cells that were compared.
-        valid_share: of all cells, compared.
-        changed_share: of these, changed.
-        too_small: outlines left out.
-        outlines: the largest first.
-        warnings: one sentence each.
-        outputs: name to path.
-    """
-
-    before_at: tuple[datetime | None, ...]
-    after_at: tuple[datetime | None, ...]
-    units: Mapping[str, str]
-    crs: str
-    cell_area_m2: float
+    before_at: tuple[datetime | None, ...]  # when the images of before were taken; None: nobody says it
+    after_at: tuple[datetime | None, ...]  # the same of those of after
+    units: Mapping[str, str]  # of each image, and how that was found
+    crs: str  # of the grid
+    cell_area_m2: float  # true, in the middle of the grid
+    # equivalent number of looks of a cell of one date, and of the mean of nine cells; None: no amplitude
     looks: tuple[float, float] | None
+    # beyond these a cell changed, the shared change taken away; None: no amplitude
     threshold_db: tuple[float, float] | None
-    offset_db: float | None
-    threshold_coherence: float | None
-    false_alarms: float
-    expected_false_cells: float
-    valid_share: float
-    changed_share: float
-    too_small: int
-    outlines: tuple[RadarOutline, ...]
-    warnings: tuple[str, ...]
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    offset_db: float | None  # the change that all ground shares, which was taken away; None: no amplitude
+    threshold_coherence: float | None  # by how much the normalised difference must fall; None: no coherence
+    false_alarms: float  # as asked, of one cell
+    expected_false_cells: float  # that chance times the cells that were compared
+    valid_share: float  # of all cells, compared
+    changed_share: float  # of these, changed
+    too_small: int  # outlines left out
+    outlines: tuple[RadarOutline, ...]  # the largest first
+    warnings: tuple[str, ...]  # one sentence each
+    outputs: Mapping[str, Any] = field(default_factory=dict)  # name to path
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""

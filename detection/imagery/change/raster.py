@@ -23,8 +23,7 @@ FILE = "change.tif"
 def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | None) -> dict[str, ChangedAreas]:
     """Count the pixels of change, and write them as a cloud-optimised GeoTIFF where a folder is given.
 
-    Returns:
-        The areas by class, the first class first.
+    Returns the areas by class, the first class first.
     """
     kinds = own.facts.classes
     least = threshold_steps(own.facts.threshold)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from detection.imagery.footprints.records import Box, Window
+from detection.imagery.footprints.records import Box, FootprintJson, Window
 from forecasting.message import Template, join, list_parts, spread
 
 NOT_COMPARED: Final = Template("change.not_compared", "not compared with {scene}: {text}")
@@ -43,39 +43,25 @@ class KnownOutline(PlacedOutline):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDate:
-    """What is kept of a scene that was read, as another is compared with it.
+    """What is kept of a scene that was read, as another is compared with it."""
 
-    Attributes:
-        scene_hash: its id.
-        acquired_at: when it was taken.
-        prob: path of its kept probabilities, a band per class.
-        scene_path: its raster or folder, for the guards and the slope.
-        threshold: of its footprints.
-        minimum_area_m2: of its footprints.
-        classes: of its probabilities, in the order of the bands; footprints are judged within their own.
-        unseen: windows that nobody looked at: as nodata, they prove nothing.
-        doubtful: windows that may hold a border: what is found or compared there is advice.
-        cloudy: windows beside clouds: what is found there is advice, and they prove nothing to other dates.
-        doubts: why it lies outside of what the network was trained on.
-        dem: heights in place of the scene's own.
-        came_path: its image as it came, where that at `scene_path` was made of it: guards look at this one.
-        polygons: its footprints; None: not given.
-    """
-
-    scene_hash: str
-    acquired_at: datetime
-    prob: str
-    scene_path: str
-    threshold: float
-    minimum_area_m2: float
+    scene_hash: str  # its id
+    acquired_at: datetime  # when it was taken
+    prob: str  # path of its kept probabilities, a band per class
+    scene_path: str  # its raster or folder, for the guards and the slope
+    threshold: float  # of its footprints
+    minimum_area_m2: float  # of its footprints
+    # of its probabilities, in the order of the bands; footprints are judged within their own
     classes: tuple[str, ...] = (LANDSLIDE,)
-    unseen: tuple[Window, ...] = ()
-    doubtful: tuple[Window, ...] = ()
+    unseen: tuple[Window, ...] = ()  # windows that nobody looked at: as nodata, they prove nothing
+    doubtful: tuple[Window, ...] = ()  # windows that may hold a border: what is found or compared there is advice
+    # windows beside clouds: what is found there is advice, and they prove nothing to other dates
     cloudy: tuple[Window, ...] = ()
-    doubts: tuple[str, ...] = ()
-    dem: str | None = None
+    doubts: tuple[str, ...] = ()  # why it lies outside of what the network was trained on
+    dem: str | None = None  # heights in place of the scene's own
+    # its image as it came, where that at `scene_path` was made of it: guards look at this one
     came_path: str | None = None
-    polygons: tuple[KnownOutline, ...] | None = None
+    polygons: tuple[KnownOutline, ...] | None = None  # its footprints; None: not given
 
     @property
     def outlines(self) -> tuple[KnownOutline, ...]:
@@ -133,24 +119,15 @@ class ChangedAreas:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What changed on one date against earlier ones.
+    """What changed on one date against earlier ones."""
 
-    Attributes:
-        changes: polygon_id of each footprint of the date to what became of it.
-        vanished: footprints of before that are gone.
-        compared: what was measured with each earlier date.
-        areas: by class, the first class first.
-        warnings: one sentence each.
-        outputs: name to path of what was written.
-        limit: by the index, the change from which on a pixel counts, beyond that of the whole scene; else None.
-    """
-
-    changes: dict[str, FootprintChange]
-    vanished: tuple[VanishedFootprint, ...]
-    compared: tuple[DateComparison, ...] = ()
-    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    outputs: Mapping[str, str] = field(default_factory=dict)
+    changes: dict[str, FootprintChange]  # polygon_id of each footprint of the date to what became of it
+    vanished: tuple[VanishedFootprint, ...]  # footprints of before that are gone
+    compared: tuple[DateComparison, ...] = ()  # what was measured with each earlier date
+    areas: Mapping[str, ChangedAreas] = field(default_factory=dict)  # by class, the first class first
+    warnings: tuple[str, ...] = ()  # one sentence each
+    outputs: Mapping[str, str] = field(default_factory=dict)  # name to path of what was written
+    # by the index, the change from which on a pixel counts, beyond that of the whole scene; else None
     limit: float | None = None
 
     @property
@@ -195,11 +172,14 @@ def _value_to_json(value: Any) -> Any:
     return spread(value) if isinstance(value, tuple) else value
 
 
-def outline_to_json(one: PlacedOutline) -> dict[str, Any]:
+def outline_to_json(one: PlacedOutline) -> FootprintJson:
     """An outline, as JSON has it."""
-    values = record_to_json(one)
     return {
-        **{key: values[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
+        "polygon_id": one.polygon_id,
+        "geometry": one.geometry,
+        "bbox": list(one.bbox),
+        "area_m2": one.area_m2,
+        "mean_probability": one.mean_probability,
         "class": one.kind,
     }
 
@@ -226,7 +206,7 @@ def remember(date: StoredDate, changes: Mapping[str, FootprintChange]) -> Stored
     return replace(date, polygons=tuple(map(learn, date.outlines)))
 
 
-def read_outlines(footprints: Sequence[Mapping[str, Any]]) -> tuple[KnownOutline, ...]:
+def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ...]:
     """The footprints of a detection (JSON) as outlines of which nothing is known yet.
 
     >>> square = {"type": "Polygon", "coordinates": []}
@@ -240,7 +220,7 @@ def read_outlines(footprints: Sequence[Mapping[str, Any]]) -> tuple[KnownOutline
             one["class"],
             one["geometry"],
             _box(one["bbox"]),
-            one["area_m2"],
+            cast("float", one["area_m2"]),  # without a place there is none, and change is not judged
             one["mean_probability"],
         )
         for one in footprints

@@ -30,20 +30,14 @@ AGAIN_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the older date says of one outline, in pixels of the newer grid.
+    """What the older date says of one outline, in pixels of the newer grid."""
 
-    Attributes:
-        body: pixels of the outline.
-        seen: of those, valid at the older date, and farther than the tolerance from where more than specks were not:
-            beside a landslide that nodata may have hidden, the outline wobbles as beside one that was seen.
-        fresh: seen, and farther than the tolerance from all that was nearly a landslide.
-        grown: not a landslide at the older date, and near what is fresh: the best estimate of the growth.
-    """
-
-    body: int
+    body: int  # pixels of the outline
+    # of those, valid at the older date, and farther than the tolerance from where more than specks were not: beside a
+    # landslide that nodata may have hidden, the outline wobbles as beside one that was seen
     seen: int
-    fresh: int
-    grown: int
+    fresh: int  # seen, and farther than the tolerance from all that was nearly a landslide
+    grown: int  # not a landslide at the older date, and near what is fresh: the best estimate of the growth
 
 
 def change_of(newer: NDArray[np.uint8], older: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
@@ -67,7 +61,6 @@ def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: i
     """Count pixels of one outline on the older date, in a window with a margin wider than the tolerance.
 
     Args:
-        body: pixels of the outline.
         older: probability steps of the older date, 255 = nodata.
         least: smallest step that is a landslide.
         tolerance_px: how far an outline may wobble.

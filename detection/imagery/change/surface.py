@@ -70,46 +70,27 @@ class SurfaceTotal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurfaceDifference:
-    """What a newer surface has lost and gained.
+    """What a newer surface has lost and gained."""
 
-    Attributes:
-        offset_m: between the surfaces, which was taken away; 0 where nobody knows whether it is movement.
-        sigma_m: of a height of the difference; where errors are known by cell, their median.
-        sigma_from: `given`, `cells` (the surfaces bring the error of each cell), `stable ground`, or `what differs as a
-            whole` where that counts as error.
-        limit_of_detection_m: at 95 %; where errors are known by cell, its median.
-        correlation_range_m: how far errors hang together.
-        stable_share: of what both surfaces show.
-        compared_share: of all pixels.
-        shift_px: how far the newer surface lies off; None: not measured.
-        loss: all bodies of loss.
-        gain: all bodies of gain.
-        crs: of the grid.
-        pixel_area_m2: in the middle of the grid.
-        net_volume_m3: gain less loss.
-        net_volume_error_m3: one sigma.
-        polygons: the bodies, the largest volume first.
-        warnings: one sentence each.
-        outputs: name to path of what was written.
-    """
-
-    offset_m: float
-    sigma_m: float
+    offset_m: float  # between the surfaces, which was taken away; 0 where nobody knows whether it is movement
+    sigma_m: float  # of a height of the difference; where errors are known by cell, their median
+    # `given`, `cells` (the surfaces bring the error of each cell), `stable ground`, or `what differs as a whole` where
+    # that counts as error
     sigma_from: str
-    limit_of_detection_m: float
-    correlation_range_m: float
-    stable_share: float
-    compared_share: float
-    shift_px: dict[str, float] | None
-    loss: SurfaceTotal
-    gain: SurfaceTotal
-    crs: str
-    pixel_area_m2: float
-    net_volume_m3: float
-    net_volume_error_m3: float
-    polygons: tuple[SurfaceBody, ...]
-    warnings: tuple[str, ...]
-    outputs: dict[str, str] = field(default_factory=dict)
+    limit_of_detection_m: float  # at 95 %; where errors are known by cell, its median
+    correlation_range_m: float  # how far errors hang together
+    stable_share: float  # of what both surfaces show
+    compared_share: float  # of all pixels
+    shift_px: dict[str, float] | None  # how far the newer surface lies off; None: not measured
+    loss: SurfaceTotal  # all bodies of loss
+    gain: SurfaceTotal  # all bodies of gain
+    crs: str  # of the grid
+    pixel_area_m2: float  # in the middle of the grid
+    net_volume_m3: float  # gain less loss
+    net_volume_error_m3: float  # one sigma
+    polygons: tuple[SurfaceBody, ...]  # the bodies, the largest volume first
+    warnings: tuple[str, ...]  # one sentence each
+    outputs: dict[str, str] = field(default_factory=dict)  # name to path of what was written
 
 
 def warn_of_heights(older: str | None, newer: str | None) -> list[str]:
@@ -144,7 +125,6 @@ def subtract(
 
     Args:
         older: heights; unit and scale as the file says, else metres.
-        newer: the same.
         sigma_older_m: standard deviation of the older heights; only with the other one.
         sigma_newer_m: standard deviation of the newer heights.
         stable: raster that is not 0 on ground known to be stable; None: what differs little, found by clipping.

@@ -57,29 +57,18 @@ COLUMNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class TrackingRequest:
-    """How two images are compared.
+    """How two images are compared."""
 
-    Attributes:
-        window_px: side of the window that is found again.
-        step_px: between windows.
-        most_m: how far the ground can have moved.
-        stable: raster that is not 0 on ground known to be stable; None: what moved like most.
-        places: name to longitude and latitude, which get a vector of their own.
-        older_at: when the older image was taken; None: as its tag or its name says.
-        newer_at: the same of the newer.
-        band: number of the band that is compared, from 1.
-        out_dir: for the files.
-    """
-
-    window_px: int = 48
-    step_px: int = 24
-    most_m: float = 2.0
-    stable: Path | None = None
+    window_px: int = 48  # side of the window that is found again
+    step_px: int = 24  # between windows
+    most_m: float = 2.0  # how far the ground can have moved
+    stable: Path | None = None  # raster that is not 0 on ground known to be stable; None: what moved like most
+    # name to longitude and latitude, which get a vector of their own
     places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    older_at: datetime | None = None
-    newer_at: datetime | None = None
-    band: int = 1
-    out_dir: Path | None = None
+    older_at: datetime | None = None  # when the older image was taken; None: as its tag or its name says
+    newer_at: datetime | None = None  # the same of the newer
+    band: int = 1  # number of the band that is compared, from 1
+    out_dir: Path | None = None  # for the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +170,7 @@ def track(
     median over stable ground is taken away. Where stable ground scatters more than the covariances say, all are raised
     by that.
 
-    Args:
-        older: georeferenced raster.
-        newer: georeferenced raster; gives the grid, the older one is warped onto it.
-        request: how.
-        progress: told stage and share.
+    `newer`: georeferenced raster; gives the grid, the older one is warped onto it.
 
     Raises:
         SceneError: wrong sizes, or too little stable ground to say any error.

@@ -20,46 +20,35 @@ WINDOW_SHARES = 0.2, 0.6
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How much patches vary.
+    """How much patches vary."""
 
-    Attributes:
-        brightness: range of the factor on a whole patch; (.5, 2) where scenes will be stretched as a whole but the
-            patches were stretched one by one.
-        shift: greatest shift of one band, in units of the image values.
-        blank_share: share of patches of which a half plane is blanked as nodata.
-        turns: whether patches are turned and flipped.
-        offset: greatest shift of all bands together, up or down: an offset of the counts that was not taken off.
-        stretch_share: share of patches whose bands are stretched for the eye, half of them by their own darkest and
-            brightest pixels, half by those of another patch, as a stretch of the whole scene would do.
-        scale: range of the factor on the size of things; the patch keeps its side, and what lies beyond its edge is
-            its mirror image.
-        off_centre: greatest move of the patch, as a share of its side.
-        cutmix_share: share of patches that get a window of another patch, truth included (CutMix, Yun et al. 2019).
-        copy_paste_share: share of patches that get the landslides of another one (Copy-Paste, Ghiasi et al. 2021).
-        negative_share: share of patches whose place is taken by drawn ground without a landslide, see `negatives`.
-        degraded_share: share of patches that lose quality, see `degrade_patch`; the four that follow say how much.
-        noise_counts: greatest standard deviation of noise, in counts of 255.
-        blur_px: greatest standard deviation of a blur.
-        between_px: greatest move between pixels, by bilinear interpolation.
-        jpeg_least: least quality of JPEG; 100: none.
-    """
-
+    # range of the factor on a whole patch; (.5, 2) where scenes will be stretched as a whole but the patches were
+    # stretched one by one
     brightness: tuple[float, float] = (0.85, 1.15)
-    shift: float = 0.04
-    blank_share: float = 0.0
-    turns: bool = True
+    shift: float = 0.04  # greatest shift of one band, in units of the image values
+    blank_share: float = 0.0  # share of patches of which a half plane is blanked as nodata
+    turns: bool = True  # whether patches are turned and flipped
+    # greatest shift of all bands together, up or down: an offset of the counts that was not taken off
     offset: float = 0.0
+    # share of patches whose bands are stretched for the eye, half of them by their own darkest and brightest pixels,
+    # half by those of another patch, as a stretch of the whole scene would do
     stretch_share: float = 0.0
+    # range of the factor on the size of things; the patch keeps its side, and what lies beyond its edge is its mirror
+    # image
     scale: tuple[float, float] = (1.0, 1.0)
-    off_centre: float = 0.0
+    off_centre: float = 0.0  # greatest move of the patch, as a share of its side
+    # share of patches that get a window of another patch, truth included (CutMix, Yun et al. 2019).
     cutmix_share: float = 0.0
+    # share of patches that get the landslides of another one (Copy-Paste, Ghiasi et al. 2021).
     copy_paste_share: float = 0.0
+    # share of patches whose place is taken by drawn ground without a landslide, see `negatives`
     negative_share: float = 0.0
+    # share of patches that lose quality, see `degrade_patch`; the four that follow say how much
     degraded_share: float = 0.0
-    noise_counts: float = 10.0
-    blur_px: float = 0.9
-    between_px: float = 0.5
-    jpeg_least: int = 70
+    noise_counts: float = 10.0  # greatest standard deviation of noise, in counts of 255
+    blur_px: float = 0.9  # greatest standard deviation of a blur
+    between_px: float = 0.5  # greatest move between pixels, by bilinear interpolation
+    jpeg_least: int = 70  # least quality of JPEG; 100: none
 
 
 def mix(

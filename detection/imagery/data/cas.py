@@ -17,7 +17,6 @@ def read(folder: Path, part: str, *, test_regions: tuple[str, ...] = ()) -> Patc
     both sides.
 
     Args:
-        folder: where the regions lie.
         part: `train`, or anything else for the test part.
         test_regions: names of folders.
     """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import TrainingRecipeError
@@ -11,31 +11,36 @@ from detection.imagery.errors import TrainingRecipeError
 COMMON = ("source", "folder", "size_px", "test_part")
 
 
+class DataTable(TypedDict, total=False):
+    """The table `[data]` of a recipe."""
+
+    source: str
+    folder: str
+    size_px: int
+    test_part: str
+    train: int  # of drawn scenes: how many
+    test: int
+    bands: list[str]
+    pixel_size_m: float
+    landslide: int
+    test_regions: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledDataSet:
-    """One data set.
+    """One data set."""
 
-    Attributes:
-        reader: dotted path `module:function`, called as `f(folder, part, **options)`.
-        source: where it comes from.
-        licence: what is known of it.
-        note: what its scores are no evidence of.
-        tried: whether the reader was tried on the originals; else on files made after the published layout.
-        options: further keys of `[data]` that the reader takes.
-        pixel_size_m: ground size of a pixel, after `size_px`; None: as the files say.
-        undated: why nobody knows when the images were taken, where the files do not say it.
-    """
-
-    reader: str
-    source: str
-    licence: str
-    note: str
-    tried: bool
-    pixel_size_m: float | None
-    options: tuple[str, ...] = ()
+    reader: str  # dotted path `module:function`, called as `f(folder, part, **options)`
+    source: str  # where it comes from
+    licence: str  # what is known of it
+    note: str  # what its scores are no evidence of
+    tried: bool  # whether the reader was tried on the originals; else on files made after the published layout
+    pixel_size_m: float | None  # ground size of a pixel, after `size_px`; None: as the files say
+    options: tuple[str, ...] = ()  # further keys of `[data]` that the reader takes
+    # why nobody knows when the images were taken, where the files do not say it
     undated: str = "not stated by the data set"
 
-    def read(self, folder: Path, part: str, data: dict[str, Any]) -> Patches:
+    def read(self, folder: Path, part: str, data: DataTable) -> Patches:
         """Read one part by the table `[data]` of a recipe."""
         module, name = self.reader.split(":")
         options = {
@@ -126,7 +131,7 @@ SOURCES: dict[str, LabelledDataSet] = {
 }
 
 
-def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
+def find_pixel_size(data: DataTable, native: Patches) -> float:
     """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
 
     Args:
@@ -134,7 +139,7 @@ def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
         native: the train part, before `size_px`.
 
     Raises:
-        RecipeError: neither the files nor the recipe say it.
+        TrainingRecipeError: neither the files nor the recipe say it.
     """
     if (published := SOURCES[data["source"]].pixel_size_m) is not None:
         return published
@@ -146,11 +151,11 @@ def find_pixel_size(data: dict[str, Any], native: Patches) -> float:
     return float(f"{native.pixel_size_m * shrunk:.4g}")
 
 
-def check_data(data: dict[str, Any], where: str) -> LabelledDataSet:
+def check_data(data: DataTable, where: str) -> LabelledDataSet:
     """Return the source a recipe's `[data]` names.
 
     Raises:
-        RecipeError: unknown source, or a key it does not take.
+        TrainingRecipeError: unknown source, or a key it does not take.
     """
     name = data.get("source")
     if name not in SOURCES:
@@ -161,17 +166,13 @@ def check_data(data: dict[str, Any], where: str) -> LabelledDataSet:
     return SOURCES[name]
 
 
-def open_data(data: dict[str, Any], bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
+def open_data(data: DataTable, bands: tuple[str, ...], seed: int, below: Path | None) -> tuple[Patches, Patches]:
     """Return the train and test part of a recipe's `[data]`, at native sizes.
 
-    Args:
-        data: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
-        bands: which bands, in which order.
-        seed: draws generated scenes.
-        below: the data folder.
+    `data`: the table; `folder` is relative to `below`, `test_part` names the part scored (`validation`).
 
     Raises:
-        RecipeError: absent data or unknown source.
+        TrainingRecipeError: absent data or unknown source.
         DataError: data laid out otherwise.
     """
     source = check_data(data, "recipe")

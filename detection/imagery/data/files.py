@@ -53,7 +53,7 @@ def open_files(path: Path) -> Files:
     """Open a folder or a zip.
 
     Raises:
-        RecipeError: nothing is there, or it is no zip.
+        TrainingRecipeError: nothing is there, or it is no zip.
     """
     if path.is_dir():
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())

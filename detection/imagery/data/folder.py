@@ -40,15 +40,13 @@ def read(
     nodata are not known either.
 
     Args:
-        folder: the root.
-        part: `train`, `validation`, ...
         bands: names of the bands, in the order of the files; else their descriptions or colours, else `band1`, ...
         pixel_size_m: side of a pixel on the ground; else as the tiles' own places say.
         landslide: the value of landslides in the masks.
 
     Raises:
         DataError: masks that nobody can read: shares, colours, or 0 and 255 alone.
-        RecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
+        TrainingRecipeError: no pairs, tiles of several pixel sizes, or a size that the tiles contradict.
     """
     root = folder / part if (folder / part).is_dir() else folder
     pairs = pair_files(root, "images", "masks")

@@ -32,18 +32,12 @@ HAZE = np.array([1.0, 0.55, 0.35, 0.05])
 
 @dataclass(frozen=True, slots=True)
 class GeneratedScene:
-    """One drawn scene.
+    """One drawn scene."""
 
-    Attributes:
-        bands: name -> H x W uint16, reflectance times 10 000, 0 = nodata (never drawn).
-        truth: H x W uint8, 1 where the pixel's centre lies in a scar.
-        dem_m: H x W float32, metres.
-        scars: outlines in pixel coordinates (column, row), (0, 0) = outer corner of the first pixel.
-    """
-
-    bands: dict[str, NDArray[np.uint16]]
-    truth: NDArray[np.uint8]
-    dem_m: NDArray[np.float32]
+    bands: dict[str, NDArray[np.uint16]]  # name -> H x W uint16, reflectance times 10 000, 0 = nodata (never drawn)
+    truth: NDArray[np.uint8]  # H x W uint8, 1 where the pixel's centre lies in a scar
+    dem_m: NDArray[np.float32]  # H x W float32, metres
+    # outlines in pixel coordinates (column, row), (0, 0) = outer corner of the first pixel
     scars: tuple[shapely.Polygon, ...]
 
 
@@ -59,9 +53,7 @@ def draw_scene(
     """Draw hills, forest, bare fields, roads and scars that run downhill.
 
     Args:
-        seed: everything follows from it.
         size_px: side of the square scene, pixels of 10 m.
-        scars: how many scars to draw.
         clouds: draw a few clouds, none of them over a scar.
         scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
         scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
@@ -143,18 +135,13 @@ def write_scene(
     Args:
         folder: made if absent; files are written by temporary name and rename.
         seed: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
-        with_scar: draw one scar.
-        center_lon: longitude of the scene's centre, degrees.
-        center_lat: latitude of the scene's centre, degrees.
         size_px: side, pixels of 10 m.
         acquired_at: aware instant; 2000-01-01 UTC when None.
         scar_lonlat: place of the scar; a random steep place when None.
-        role: `single`, `pre` or `post`.
         geographic: EPSG:4326 instead of the UTM zone of the centre.
         scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 
-    Returns:
-        The truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
+    Returns the truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
     """
     from detection.imagery.raster.areas import map_outline, true_area_m2
     from detection.imagery.raster.grid import grid_around

@@ -16,9 +16,7 @@ BANDS = ("B4", "B3", "B2", "B8")
 def read(folder: Path, part: str) -> Patches:
     """Read `trainX.npy` (N x 128 x 128 x 4) and `trainY.npy` (N x 128 x 128 x 1), memory-mapped.
 
-    Args:
-        folder: where the arrays lie.
-        part: `train`, `validation` (`val`) or `test`.
+    `part`: `train`, `validation` (`val`) or `test`.
     """
     short = {"validation": "val"}.get(part, part)
     paths = [folder / f"{short}{letter}.npy" for letter in "XY"]

@@ -23,9 +23,7 @@ def read_png(folder: Path, part: str) -> Patches:
 
     The number N is the place of the patch among the original names sorted as text.
 
-    Args:
-        folder: where the parts lie.
-        part: `train` or `validation`.
+    `part`: `train` or `validation`.
     """
     files = open_files(_find_part(folder, part))
     images, masks = files.below("images", suffix=".png"), files.below("masks", suffix=".png")

@@ -17,7 +17,7 @@ def draw_negative(seed: int, size_px: int, bands: tuple[str, ...]) -> NDArray[np
     To the fields, roads, rivers and clouds of a drawn scene come bodies of bare soil and a river between gravel bars.
 
     Raises:
-        RecipeError: a band that is not drawn.
+        TrainingRecipeError: a band that is not drawn.
 
     >>> draw_negative(1, 32, ("B4", "B3")).shape
     (2, 32, 32)

@@ -34,8 +34,6 @@ def split_blocks(places: Sequence[int], held_share: float, seed: int, blocks: in
 
     Args:
         places: one number per patch, near numbers near on the ground.
-        held_share: share of the blocks that is held.
-        seed: chooses the blocks.
         blocks: how many blocks of equal count.
 
     >>> fit, held = split_blocks(list(range(100)), 0.2, 1, blocks=5)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from detection.imagery.footprints.records import COARSER, INDEX
+from detection.imagery.footprints.records import COARSER, INDEX, SceneDetection
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.rational import MISPLACED
@@ -17,6 +17,7 @@ from detection.imagery.scene.resized import describe_pixels
 from detection.imagery.scene.scene import Scene
 from detection.imagery.scene.white import PIXELS_M, holds_at
 from detection.imagery.training.domain import find_season
+from detection.imagery.weights_file import ModelCard
 from forecasting.message import Figure, Message, Template, join
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
@@ -45,14 +46,12 @@ _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 
 
 def list_cautions(
-    scene: Scene, reader: BandReader, card: Mapping[str, Any], result: Mapping[str, Any], left_out: Mapping[str, int]
+    scene: Scene, reader: BandReader, card: ModelCard, result: SceneDetection, left_out: Mapping[str, int]
 ) -> list[str]:
     """Return the cautions of a result, one sentence each.
 
     Args:
-        scene: what was looked at.
         reader: its bands, all read.
-        card: the model's card.
         result: the result of the lane, but for its warnings.
         left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
     """
@@ -67,7 +66,7 @@ def list_cautions(
     ]
 
 
-def _list_training(result: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
+def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
     """How the scene lies to what the model was trained on."""
     if card["name"] == INDEX:
         return [join([*result["doubts"], _INDEX_ALONE])]
@@ -77,7 +76,7 @@ def _list_training(result: Mapping[str, Any], card: Mapping[str, Any]) -> list[s
     return found
 
 
-def _list_edges(result: Mapping[str, Any]) -> Iterator[str]:
+def _list_edges(result: SceneDetection) -> Iterator[str]:
     """Fills and borders: taken as nodata, or left as ground that is doubted."""
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
     aside = [border for border in result["borders"] if border["share"]]
@@ -98,7 +97,7 @@ def _list_edges(result: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _list_scene(scene: Scene, reader: BandReader, result: Mapping[str, Any]) -> Iterator[str]:
+def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[str]:
     """Calibration, dates, place and grid of a scene."""
     grid = reader.grid
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
@@ -108,7 +107,7 @@ def _list_scene(scene: Scene, reader: BandReader, result: Mapping[str, Any]) -> 
     if not grid.placed:
         yield "no place on the ground: coordinates are pixels, areas are not given, smallest footprint 9 pixels"
     if result["coarser_than_m"]:
-        yield from describe_coarser(result)
+        yield from describe_coarser(result["resample_to_m"], result["coarser_than_m"])
     elif result["resample_to_m"]:
         yield f"resampled to pixels of {result['resample_to_m']:g} m"
     elif reader.warped:
@@ -122,12 +121,12 @@ def _list_scene(scene: Scene, reader: BandReader, result: Mapping[str, Any]) -> 
         )
 
 
-def _list_pixels(scene: Scene, grid: Grid, card: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[str]:
     """Size of the pixels and season beside those of the training."""
     by_index = card["name"] == INDEX
     if result["read_at"]:
-        yield describe_pixels(result["read_at"], grid, card)
-    elif grid.placed and not by_index:
+        yield describe_pixels(result["read_at"]["pixel_m"], grid, card)
+    elif result["pixel_area_m2"] and not by_index:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
             trained_m = f"{card['pixel_size_m']:g}"
@@ -139,7 +138,7 @@ def _list_pixels(scene: Scene, grid: Grid, card: Mapping[str, Any], result: Mapp
         yield season
 
 
-def _list_coverage(result: Mapping[str, Any]) -> Iterator[str]:
+def _list_coverage(result: SceneDetection) -> Iterator[str]:
     """How much of the scene says nothing, and what hangs on the tiles."""
     if result["valid_share"] < 1:
         yield f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them"
@@ -154,7 +153,7 @@ def _list_coverage(result: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _list_left_out(result: Mapping[str, Any], left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
+def _list_left_out(result: SceneDetection, left_out: Mapping[str, int], *, placed: bool) -> Iterator[str]:
     if left_out["small"]:
         limit = f"{result['minimum_area_m2']:,.4g} m²" if placed else "9 pixels"
         every = "" if result["polygons"] else ", which is all that was found; lower it with --mmu"
@@ -187,7 +186,7 @@ def doubt_outlines(
     return reasons
 
 
-def _list_clouds(result: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Iterator[str]:
+def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterator[str]:
     """White clouds; that none were looked for, where weights look for them and pixels have another size."""
     if result["cloudy"]:
         share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
@@ -206,11 +205,9 @@ def list_misplaced(doubts: Iterable[str]) -> list[str]:
     return [caution for caution in doubts if isinstance(caution, Message) and caution.id in MISPLACED]
 
 
-def describe_coarser(result: Mapping[str, Any]) -> list[Message]:
-    """That `auto` read a scene on larger pixels than its own; nothing where it did not."""
-    if not result["coarser_than_m"]:
-        return []
-    return [COARSER(at=result["resample_to_m"], pixel=Figure(result["coarser_than_m"], ".3g"))]
+def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Message]:
+    """That `auto` read a scene on larger pixels than its own, of `pixel_m`; nothing where it did not."""
+    return [COARSER(at=at_m, pixel=Figure(pixel_m, ".3g"))] if at_m and pixel_m else []
 
 
 def _latitude(grid: Grid) -> float | None:

@@ -1,10 +1,10 @@
 """Which weights read a scene: those named, or the first whose training looks like it, or that hold what it lacks."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from detection.imagery.errors import (
     BandMissingError,
@@ -17,12 +17,12 @@ from detection.imagery.errors import (
 )
 from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.footprints.options import DetectionOptions
-from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.footprints.records import AUTO, INDEX, RefusalFacts
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
 from detection.imagery.training.steadiness import find_cost
-from detection.imagery.weights_file import describe_own
+from detection.imagery.weights_file import ModelCard, describe_own
 from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
 
 PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m")
@@ -61,7 +61,7 @@ class WeightsRefusal(NamedTuple):
     broken: bool = False
     mend: Message | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> RefusalFacts:
         """As JSON has it; what serves instead follows from it."""
         return {"weights": self.weights, "why": self.why, "broken": self.broken}
 
@@ -174,7 +174,7 @@ def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Messag
     return [template(weights=describe_own(one.weights)) for one in refused if one.broken]
 
 
-def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:
+def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
     """Refuse weights that nobody named for pixels of another size, which are not `brought` to those of their training.
 
     Raises:
@@ -200,7 +200,7 @@ def check_size(grid: Grid) -> None:
         raise UnfitError(_FEW_PIXELS(width=grid.width, height=grid.height))
 
 
-def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:
+def check_doubts(doubts: Sequence[str], card: ModelCard) -> None:
     """Refuse weights that nobody named for a scene unlike their training.
 
     Raises:

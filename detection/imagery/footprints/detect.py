@@ -1,12 +1,12 @@
 """A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -46,12 +46,13 @@ from detection.imagery.footprints.outputs import (
     write_first,
     write_outputs,
 )
-from detection.imagery.footprints.polygons import find_footprints, threshold_steps
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints, threshold_steps
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.footprints.probabilities import (
     COLUMNS,
     PART_ROWS,
     Classifier,
+    MappingRun,
     TilingPlan,
     bring_back,
     make_plan,
@@ -59,7 +60,18 @@ from detection.imagery.footprints.probabilities import (
     measure_flips,
     name_classes,
 )
-from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint, Window
+from detection.imagery.footprints.records import (
+    AUTO,
+    INDEX,
+    STRIPS,
+    STRIPS_MOST,
+    DemFacts,
+    DetectionFacts,
+    Footprint,
+    GridFacts,
+    SceneDetection,
+    Window,
+)
 from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_area_m2, resample_grid
@@ -74,7 +86,7 @@ from detection.imagery.scene.border import Border, list_doubtful, set_aside_bord
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch, sample_pixels
-from detection.imagery.scene.reader import BandReader, open_scene
+from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
 from detection.imagery.scene.resized import ReadAt, find_pixels, fit_pixels
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import (
@@ -101,6 +113,7 @@ from detection.imagery.scene.strips import (
     writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
+from detection.imagery.weights_file import ModelCard
 from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
@@ -141,29 +154,14 @@ class OpenScene:
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
-def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dict[str, Any]:
+def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> SceneDetection:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
     first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
     nothing. One `out_dir` serves one run at a time.
 
-    Args:
-        payload: see `options.Options`; only `scene_path` is needed.
-        progress: told the stage and the share of it that is done.
-
-    Returns:
-        weights (those that were used), named (whether somebody named them), refused (`auto`: weights that do not fit,
-        and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
-        unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
-        not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
-        (nodata that is declared nowhere), coarser_than_m (side of the scene's own pixels where `auto` read it on larger
-        ones, `resample_to_m`, since no network knows its own), borders (see `border.Border`), cloudy (windows beside
-        clouds), calibration (gain, offset, source), classes,
-        threshold, blend, tile, halo, dem (file and sha256, or its tiles), prior (see `prior.describe_prior`),
-        resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without
-        `out_dir` and with `later`), polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the
-        preview), warnings.
+    `payload`: see `options.DetectionOptions`; only `scene_path` is needed.
 
     Raises:
         DividedError: the scene is left to several workers (`options.strip_px`).
@@ -176,7 +174,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         return _choose(scene, options, progress)
 
 
-def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> dict[str, Any]:
+def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> SceneDetection:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, triage, progress))
@@ -184,7 +182,7 @@ def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> dict
 
 def _detect(
     scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
-) -> dict[str, Any]:
+) -> SceneDetection:
     """Find landslides by one set of weights, after others were refused."""
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
@@ -205,9 +203,9 @@ def _detect(
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         report = partial(progress, BRIGHTNESS)
         stretch, doubts = _measure(opened, seen, model, refused, options, report, doubted=doubted)
-        segmenter = _make_segmenter(model)
         passing = SceneTriage(triage, seen, model.card, options.scale) if triage else None
         wants = passing.wants if passing else None
+        run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, wants)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
         strips = _find_strips(model, plan, seen.grid, options)
         folder = _divide(strips, options, StripTask(facts, weights, stretch))
@@ -217,26 +215,27 @@ def _detect(
                 size = steps.count, seen.grid.height, seen.grid.width
                 valid = join_strips(folder, len(strips), size, NODATA, write, report)
             else:
-                valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, report, wants)
+                valid = map_scene(run, write, report)
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.to_json() if passing else None
         if not valid:
             raise _explain_empty(opened, model)
-        flips: dict[str, Any] = {"flip_rate": None, "flip_pixels": 0}
+        flip_rate, flip_pixels = None, 0
         if plan.blend == "hann":
             least = threshold_steps(facts["threshold"])
             progress(JOINS, 0.0)
             with drawn.reading() as read:
-                flips = measure_flips(seen, segmenter, stretch, plan, steps.count, read, least, wants)
+                flip_rate, flip_pixels = measure_flips(run, read, least)
         footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]), progress)
-        result = {
+        result: SceneDetection = {
             **facts,
             "weights": weights,
             **_describe_grid(grid, read_at),
             "valid_share": round(valid / (grid.width * grid.height), 6),
             "unreadable_share": round(opened.reader.unreadable_share, 6),
-            **flips,
+            "flip_rate": flip_rate,
+            "flip_pixels": flip_pixels,
             "passed_over": chosen,
             "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
             "qa": None,
@@ -257,7 +256,11 @@ def _detect(
             *cautions,
             *list_triage_cautions(chosen),
         ]
-        result["doubts"] = [*doubts, *describe_coarser(result), *opened.misplaced]
+        result["doubts"] = [
+            *doubts,
+            *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
+            *opened.misplaced,
+        ]
         _add_cautions(result, grid)
         _write(result, opened, steps, work, options, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
@@ -275,7 +278,7 @@ def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -
 
 
 def _write(
-    result: dict[str, Any],
+    result: SceneDetection,
     opened: OpenScene,
     steps: ByteRaster,
     work: Path,
@@ -333,10 +336,6 @@ def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) 
 def draw_strip(payload: dict[str, Any], number: int) -> str:
     """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
 
-    Args:
-        payload: that of the detection.
-        number: of the strip, from 0.
-
     Raises:
         ImageryError: the scene, or what reads it, is another one than when it was divided; or as `detect`.
     """
@@ -346,9 +345,9 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
     options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
     model = _load(task.weights)
     plan = plan_tiles(model, options)
+    facts = _facts(scene, model, plan, options, None)
     # how the weights were chosen, and what lies below the footprints, decides nothing of the map
-    chosen = {name: task.facts[name] for name in ("named", "refused", "prior")}
-    facts = _facts(scene, model, plan, options, None) | chosen
+    facts = {**facts, **cast("DetectionFacts", {name: task.facts[name] for name in ("named", "refused", "prior")})}
     if not same_facts(task.facts, facts):
         raise SceneError(f"{scene.path}: it is not as it was when it was divided")
     found: list[str] = []
@@ -356,12 +355,12 @@ def draw_strip(payload: dict[str, Any], number: int) -> str:
         seen = _set_aside(opened, model, options, work)[0]
         rows = _find_strips(model, plan, seen.grid, options)[number]
         with writing_strip(folder / name_strip(number), found) as write:
-            classes = len(facts["classes"])
-            map_scene(seen, _make_segmenter(model), task.stretch, plan, classes, write, lambda _: None, rows=rows)
+            run = MappingRun(seen, _make_segmenter(model), task.stretch, plan, len(facts["classes"]))
+            map_scene(run, write, lambda _: None, rows)
     return found[0]
 
 
-def _describe_grid(grid: Grid, read_at: ReadAt | None) -> dict[str, Any]:
+def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
     return {
         "crs": grid.crs_name,
         "width": grid.width,
@@ -371,7 +370,7 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> dict[str, Any]:
     }
 
 
-def _add_cautions(result: dict[str, Any], grid: Grid) -> None:
+def _add_cautions(result: SceneDetection, grid: Grid) -> None:
     """Say with each outline why it is advice, as the service does with its rows."""
     polygons = result["polygons"]
     doubtful, cloudy = (
@@ -534,7 +533,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             if options.weights == AUTO
             else []
         )
-        coarser = {"resample_to_m": attempt.coarser_m, "coarser_than_m": opened.coarser_than_m}
+        coarser = describe_coarser(attempt.coarser_m, opened.coarser_than_m if attempt.coarser_m else None)
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
         segmenter = _make_segmenter(model)
@@ -559,7 +558,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
             "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
-            "warnings": [*opened.warnings, *doubts, *(describe_coarser(coarser) if attempt.coarser_m else [])],
+            "warnings": [*opened.warnings, *doubts, *coarser],
         }
 
 
@@ -605,8 +604,7 @@ def _facts(
     plan: TilingPlan,
     options: DetectionOptions,
     triage: TriageRequest | None,
-) -> dict[str, Any]:
-    """Everything that the result depends on: a stored result with the same facts is this one."""
+) -> DetectionFacts:
     prior = _find_prior(scene, options)
     threshold = None if isinstance(model, IndexModel) else options.threshold  # a probability; an index has none
     return {
@@ -633,8 +631,7 @@ def _facts(
     }
 
 
-def _describe_dem(scene: Scene) -> dict[str, Any] | None:
-    """Which elevation model lies below a scene: file and digest, or those of its tiles."""
+def _describe_dem(scene: Scene) -> DemFacts | None:
     if scene.dem is None:
         return None
     if scene.dem_tiles:
@@ -642,7 +639,7 @@ def _describe_dem(scene: Scene) -> dict[str, Any] | None:
     return {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
 
 
-def _least_area_m2(card: Mapping[str, Any], options: DetectionOptions) -> float:
+def _least_area_m2(card: ModelCard, options: DetectionOptions) -> float:
     if options.minimum_area_m2 is not None:
         return options.minimum_area_m2
     return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
@@ -659,7 +656,7 @@ def _open(
 ) -> Iterator[OpenScene]:
     """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
 
-    `keeping`: see `BandReader`.
+    `keeping`: see `ReaderOptions`.
     """
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
@@ -667,10 +664,7 @@ def _open(
     with ExitStack() as stack:
         terrain, masks = None, list_masks(scene)
         notes: list[str] = []
-        taken: dict[str, Any] = {"ungeoreferenced": options.allow_ungeoreferenced, "limits": options.limits}
-        grid, own_m = _find_grid(scene, names, options, taken)
-        if options.resample_to_m:
-            taken |= {"grid": grid, "keeping": keeping}
+        grid, own_m = _find_grid(scene, names, options)
         if grid:
             check(grid)
         if scene.aoi and grid:
@@ -678,26 +672,39 @@ def _open(
         if scene.dem and grid and grid.placed:
             terrain = stack.enter_context(open_terrain(scene.dem, grid, work, names))
         reader = stack.enter_context(
-            open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
+            open_scene(
+                scene,
+                names,
+                masks=masks,
+                grid=grid if options.resample_to_m else None,
+                terrain=terrain,
+                options=replace(
+                    _read_by(options), partial=options.partial, keeping=keeping if options.resample_to_m else None
+                ),
+            )
         )
         check(reader.grid)
         prior = None
         if (below := _find_prior(scene, options)) and reader.grid.placed:
-            prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
+            prior = stack.enter_context(
+                BandReader({"prior": (below, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
+            )
         placing, misplaced = _list_placing(scene, names)
         notes += () if terrain is None else terrain.notes
         warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
         yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
 
 
-def _find_grid(
-    scene: Scene, names: tuple[str, ...], options: DetectionOptions, taken: Mapping[str, Any]
-) -> tuple[Grid | None, float | None]:
+def _read_by(options: DetectionOptions) -> ReaderOptions:
+    return ReaderOptions(ungeoreferenced=options.allow_ungeoreferenced, limits=options.limits)
+
+
+def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) -> tuple[Grid | None, float | None]:
     """The grid that terrain, area of interest or wanted pixels need first; the side of its own pixels if resampled."""
     if not (scene.dem or scene.aoi or options.resample_to_m):
         return None, None
     files = tuple(name for name in names if name in scene.bands) or tuple(scene.bands)[:1]
-    with open_scene(scene, files, masks=(), **taken) as first:
+    with open_scene(scene, files, masks=(), options=_read_by(options)) as first:
         grid = first.grid
     if not options.resample_to_m:
         return grid, None
@@ -728,7 +735,7 @@ def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
 
 
 def _find_all(
-    steps: ByteRaster, opened: OpenScene, facts: Mapping[str, Any], linear: list[str], progress: Progress
+    steps: ByteRaster, opened: OpenScene, facts: DetectionFacts, linear: list[str], progress: Progress
 ) -> tuple[list[Footprint], dict[str, int]]:
     """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
@@ -756,14 +763,16 @@ def _find_all(
             for footprint in find_footprints(
                 read_class,
                 steps.grid,
-                threshold=facts["threshold"],
-                minimum_area_m2=facts["minimum_area_m2"],
-                minimum_hole_m2=facts["minimum_area_m2"],
-                identity=f"{facts['scene_hash']}:{facts['model_hash']}",
-                sampler=opened.sampler,
-                kind=kind,
-                linear=kind in linear,
-                on_small=count_small,
+                OutlineRule(
+                    threshold=facts["threshold"],
+                    minimum_area_m2=facts["minimum_area_m2"],
+                    minimum_hole_m2=facts["minimum_area_m2"],
+                    identity=f"{facts['scene_hash']}:{facts['model_hash']}",
+                    kind=kind,
+                    linear=kind in linear,
+                ),
+                opened.sampler,
+                count_small,
             ):
                 slope = footprint.mean_slope_deg
                 if footprint.hugs_nodata:

@@ -26,11 +26,7 @@ def find_doubtful(prob: Path, threshold: float, classes: int = 1, most: int = MO
     The doubt of a pixel is 1 at the threshold and falls in a straight line to 0 where the probability is 0 or 1
     (margin sampling: Lewis and Gale 1994). With several classes the likeliest one counts.
 
-    Args:
-        prob: kept probabilities (0 to 200, 255 nodata), one band a class.
-        threshold: from which a pixel is a landslide, between 0 and 1.
-        classes: how many bands there are.
-        most: so many tiles at most.
+    `prob`: kept probabilities (0 to 200, 255 nodata), one band a class.
     """
     grid = read_grid(prob)
     doubts = np.zeros((-(-grid.height // SIDE_PX), -(-grid.width // SIDE_PX)))

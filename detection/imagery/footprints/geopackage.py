@@ -58,13 +58,10 @@ def write_geopackage(
 
     Args:
         path: the file; it must not be there.
-        features: dictionaries with `geometry` and the columns.
         columns: name -> SQL type (TEXT, REAL, INTEGER, BOOLEAN), in order.
-        table: name of the layer.
         changed_at: aware instant kept as the last change, so that the same input gives the same bytes.
         placed: coordinates are longitude and latitude; else plain numbers.
         kind: of all geometries; heights are left out.
-        description: of the layer, for people.
     """
     srs = LONLAT if placed else CARTESIAN
     whole: NDArray[np.floating] | None = None

@@ -2,19 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.footprints.records import INDEX
+from detection.imagery.weights_file import ModelCard
 
 BANDS: Final = ("B4", "B3", "B2")  # red and green for the index, blue to tell clouds
 SMALL: Final = 1e-6
 
-CARD: Final[Mapping[str, Any]] = {
+CARD: Final[ModelCard] = {
     "name": INDEX,
     "network": {"name": INDEX, "classes": 2},
     "classes": ["landslide"],
@@ -31,7 +32,7 @@ CARD: Final[Mapping[str, Any]] = {
 class IndexModel:
     """Stands where a loaded network does (`neural.checkpoint.Model`); needs no PyTorch."""
 
-    card: Mapping[str, Any]
+    card: ModelCard
     model_hash: str
     bands: tuple[str, ...] = BANDS
 

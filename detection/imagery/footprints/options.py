@@ -13,76 +13,50 @@ FORMATS = ("gpkg", "geojson")
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions:
-    """How to detect.
+    """How to detect."""
 
-    Attributes:
-        scene_path: raster, or folder with `scene.toml`.
-        weights: name of shipped weights, or path of a .safetensors file with its card beside it; `auto`: the first
-            that fit the scene, see `choose`; `index`: no network.
-        own: paths of weights made for this ground, which `auto` tries before the shipped ones.
-        out_dir: where to write; None: nothing is kept.
-        threshold: probability from which a pixel counts; None: the card's.
-        minimum_area_m2: smallest footprint on the ground, and the limit below which holes are filled; None: the
-            card's, else 900.
-        tile: side of the owned tiles; None: 512 or, for a narrow network, 768; the training patch's where tiles are
-            blended.
-        halo: pixels read around a tile; None: as far as the network sees, so that tiles leave no trace.
-        scale: factor from counts to the model's values, replaces the card's.
-        offset: added to the counts of the spectral bands; None: as the scene's files or manifest say.
-        acquired_at: for a raster that does not tell.
-        owner: whose scene it is: the same files of another owner are another scene, with hashes of its own.
-        force: do it again although the same result is there.
-        dem: elevation model, instead of the scene's own.
-        dem_tiles: name and digest of each tile that `dem` was brought together from (`scene.heights`).
-        prior: susceptibility raster, instead of the scene's own.
-        aoi: area of interest: raster (not 0), or GeoJSON polygons in longitude and latitude.
-        triage: weights that tell which tiles are worth a look; None: all are looked at.
-        known: boxes (longitude and latitude, least and greatest) of all that was found on this ground before: there
-            the triage is not asked.
-        resample_to_m: side of the pixels that the scene is brought to before it is looked at; None: its own.
-        slope_gate_deg: footprints on ground less steep than this, on average, are left out; None: none are.
-        partial: blocks that cannot be read become nodata.
-        strict: band descriptions that contradict the names are refused, not warned of.
-        allow_ungeoreferenced: a raster without a place is taken in pixels; no areas then.
-        formats: which vector files to write.
-        later: only what the rows of a scene rest on is written; `outputs.make_files` makes the other files.
-        strip_px: a scene of several strips of so many pixels is left to several workers: `detect` says so by a
-            `DividedError`, and `draw_strip` draws one; None: it is read here. With triage or `partial` it is read here.
-        drawn: digests of the strips that were drawn; with them the scene is read as if it had been drawn here.
-        max_pixels: largest raster that is taken.
-        max_bands: most bands of a raster.
-    """
-
-    scene_path: Path
+    scene_path: Path  # raster, or folder with `scene.toml`
+    # name of shipped weights, or path of a .safetensors file with its card beside it; `auto`: the first that fit the
+    # scene, see `choose`; `index`: no network
     weights: str = "auto"
-    own: tuple[str, ...] = ()
-    out_dir: Path | None = None
-    threshold: float | None = None
+    own: tuple[str, ...] = ()  # paths of weights made for this ground, which `auto` tries before the shipped ones
+    out_dir: Path | None = None  # where to write; None: nothing is kept
+    threshold: float | None = None  # probability from which a pixel counts; None: the card's
+    # smallest footprint on the ground, and the limit below which holes are filled; None: the card's, else 900
     minimum_area_m2: float | None = None
+    # side of the owned tiles; None: 512 or, for a narrow network, 768; the training patch's where tiles are blended
     tile: int | None = None
-    halo: int | None = None
-    scale: float | None = None
-    offset: float | None = None
-    acquired_at: datetime | None = None
-    owner: str = ""
-    force: bool = False
-    dem: Path | None = None
+    halo: int | None = None  # pixels read around a tile; None: as far as the network sees, so that tiles leave no trace
+    scale: float | None = None  # factor from counts to the model's values, replaces the card's
+    offset: float | None = None  # added to the counts of the spectral bands; None: as the scene's files or manifest say
+    acquired_at: datetime | None = None  # for a raster that does not tell
+    owner: str = ""  # whose scene it is: the same files of another owner are another scene, with hashes of its own
+    force: bool = False  # do it again although the same result is there
+    dem: Path | None = None  # elevation model, instead of the scene's own
+    # name and digest of each tile that `dem` was brought together from (`scene.heights`)
     dem_tiles: tuple[tuple[str, str], ...] = ()
-    prior: Path | None = None
-    aoi: Path | None = None
-    triage: str | None = None
+    prior: Path | None = None  # susceptibility raster, instead of the scene's own
+    aoi: Path | None = None  # area of interest: raster (not 0), or GeoJSON polygons in longitude and latitude
+    triage: str | None = None  # weights that tell which tiles are worth a look; None: all are looked at
+    # boxes (longitude and latitude, least and greatest) of all that was found on this ground before: there the triage
+    # is not asked
     known: tuple[tuple[float, ...], ...] = ()
+    # side of the pixels that the scene is brought to before it is looked at; None: its own
     resample_to_m: float | None = None
+    # footprints on ground less steep than this, on average, are left out; None: none are
     slope_gate_deg: float | None = None
-    partial: bool = False
-    strict: bool = False
-    allow_ungeoreferenced: bool = False
-    formats: tuple[str, ...] = FORMATS
-    later: bool = False
+    partial: bool = False  # blocks that cannot be read become nodata
+    strict: bool = False  # band descriptions that contradict the names are refused, not warned of
+    allow_ungeoreferenced: bool = False  # a raster without a place is taken in pixels; no areas then
+    formats: tuple[str, ...] = FORMATS  # which vector files to write
+    later: bool = False  # only what the rows of a scene rest on is written; `outputs.make_files` makes the other files
+    # a scene of several strips of so many pixels is left to several workers: `detect` says so by a `DividedError`, and
+    # `draw_strip` draws one; None: it is read here. With triage or `partial` it is read here.
     strip_px: int | None = None
+    # digests of the strips that were drawn; with them the scene is read as if it had been drawn here
     drawn: tuple[str, ...] = ()
-    max_pixels: int = LIMITS.pixels
-    max_bands: int = LIMITS.bands
+    max_pixels: int = LIMITS.pixels  # largest raster that is taken
+    max_bands: int = LIMITS.bands  # most bands of a raster
 
     @property
     def limits(self) -> RasterLimits:

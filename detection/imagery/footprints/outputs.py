@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from affine import Affine
@@ -26,7 +26,15 @@ from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
 from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, QualityCounts, flag_pixels
-from detection.imagery.footprints.records import MAKING, NOT_MADE, SceneFilesRequest, SceneFilesResult
+from detection.imagery.footprints.records import (
+    MAKING,
+    NOT_MADE,
+    FootprintJson,
+    QualityShare,
+    SceneDetection,
+    SceneFilesRequest,
+    SceneFilesResult,
+)
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
@@ -49,7 +57,13 @@ RUN = "run.json"
 FLAGS = {"FLAG_EDGE": str(EDGE), "FLAG_NODATA": str(EMPTY), "FLAG_UNREADABLE": str(UNREADABLE)}
 WORK = ".detect.part"
 STRIP = 256
-SHARED = ("acquired_at", "model", "model_hash", "scene_hash", "threshold")
+SHARED: Final[tuple[Literal["acquired_at", "model", "model_hash", "scene_hash", "threshold"], ...]] = (
+    "acquired_at",
+    "model",
+    "model_hash",
+    "scene_hash",
+    "threshold",
+)
 COLUMNS = {
     "polygon_id": "TEXT",
     "class": "TEXT",
@@ -113,7 +127,7 @@ def open_workplace(out_dir: Path | None) -> Iterator[Path]:
 
 
 def write_outputs(
-    result: dict[str, Any],
+    result: SceneDetection,
     scene: Scene,
     steps: ByteRaster,
     work: Path,
@@ -136,7 +150,7 @@ def write_outputs(
 
 
 def write_first(
-    result: dict[str, Any], steps: ByteRaster, work: Path, out_dir: Path, unreadable: Collection[tuple[int, int]]
+    result: SceneDetection, steps: ByteRaster, work: Path, out_dir: Path, unreadable: Collection[tuple[int, int]]
 ) -> None:
     """Write what the rows of a scene rest on: the probabilities, and the record with what the other files need.
 
@@ -177,12 +191,12 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
     if not (out_dir / MAKING).exists():
         return SceneFilesResult()
     with open_workplace(out_dir) as work:
-        result = _read_record(out_dir / MAKING, "making")
-        if result is None:
+        stored = _read_record(out_dir / MAKING, "making")
+        if stored is None:
             if (out_dir / MAKING).exists():
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
             return SceneFilesResult()  # another process made them meanwhile
-        making = result.pop("making")
+        making, result = stored.pop("making"), cast("SceneDetection", stored)
         if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
             _end_making(out_dir)  # all that a killed run left undone
             return SceneFilesResult()
@@ -198,7 +212,7 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
     return SceneFilesResult()
 
 
-def _write_picture(request: SceneFilesRequest, result: dict[str, Any], grid: Grid, work: Path) -> None:
+def _write_picture(request: SceneFilesRequest, result: SceneDetection, grid: Grid, work: Path) -> None:
     """The picture, or the reason in the result why there is none."""
     reason = request.no_picture
     if request.scene is not None:
@@ -215,7 +229,7 @@ def _write_picture(request: SceneFilesRequest, result: dict[str, Any], grid: Gri
     result["no_picture"] = reason
 
 
-def _label_prob(result: Mapping[str, Any], steps: ByteRaster) -> None:
+def _label_prob(result: SceneDetection, steps: ByteRaster) -> None:
     tags = {**_list_tags(result), "STEPS_PER_UNIT": str(STEPS)}
     if passed := result["passed_over"]:
         tags["PASSED_OVER"] = str(passed["passed_over"])
@@ -226,12 +240,12 @@ def _pack_prob(path: Path, work: Path) -> None:
     pack_cog(path, work / FILES["prob"], overviews="average", level=1)
 
 
-def _list_tags(result: Mapping[str, Any]) -> dict[str, str]:
+def _list_tags(result: SceneDetection) -> dict[str, str]:
     return {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
 
 
 def _write_others(
-    result: dict[str, Any],
+    result: SceneDetection,
     steps: ByteRaster,
     work: Path,
     unreadable: Collection[tuple[int, int]],
@@ -256,7 +270,7 @@ def _write_others(
     progress(0.8)
 
 
-def _place(result: dict[str, Any], grid: Grid, work: Path, out_dir: Path) -> None:
+def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> None:
     """Write the record and rename all files into their folder; probabilities may lie there already.
 
     Raises:
@@ -317,7 +331,7 @@ def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
 
 def _write_flags(
     steps: ByteRaster, unreadable: Collection[tuple[int, int]], work: Path
-) -> tuple[ByteRaster, dict[str, Any]]:
+) -> tuple[ByteRaster, QualityShare]:
     flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), QualityCounts()
     with steps.reading() as read, flags.writing() as write:
         for row, values in flag_pixels(read, steps.grid, unreadable, tally):
@@ -325,9 +339,9 @@ def _write_flags(
     return flags, tally.to_json()
 
 
-def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def _to_row(footprint: FootprintJson, result: SceneDetection) -> dict[str, Any]:
     lon, lat = footprint["centroid"]
-    flags = {key: int(footprint[key]) for key in ("touches_edge", "touches_nodata")}
+    flags = {"touches_edge": int(footprint["touches_edge"]), "touches_nodata": int(footprint["touches_nodata"])}
     return {
         **footprint,
         **flags,
@@ -337,7 +351,7 @@ def _to_row(footprint: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str
     }
 
 
-def _list_features(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _list_features(result: SceneDetection) -> Iterator[dict[str, Any]]:
     """The footprints of a result as features of GeoJSON (RFC 7946)."""
     shared = {key: result[key] for key in SHARED}
     for footprint in result["polygons"]:
@@ -353,7 +367,7 @@ def _list_features(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write an object, a line per key; iterators become lists, a line per item, of which one is held at a time."""
     with path.open("w", encoding="utf-8") as file:
         before = "{"
@@ -371,21 +385,23 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.write("\n}\n")
 
 
-def read_run(out_dir: Path, facts: Mapping[str, Any], *, later: bool = False) -> dict[str, Any] | None:
+def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:
     """Return the stored result of the same scene, model and options, if all of its files are there.
 
     With `later` also one whose other files are being made.
     """
     stored = _read_record(out_dir / RUN)
-    if stored is None and later and (stored := _read_record(out_dir / MAKING, "making")) is not None:
-        del stored["making"]
+    if stored is None and later:
+        stored = _read_record(out_dir / MAKING, "making")
+        if stored is not None:
+            del stored["making"]
     if stored is None or any(stored.get(key) != value for key, value in facts.items()):
         return None
     making = later and not (out_dir / RUN).exists()
     names = {key: str(name) for key, name in stored.get("outputs", {}).items() if key in FILES}
     needed = [FILES["prob"]] if making else list(names.values())
     whole = bool(names) and all((out_dir / name).is_file() for name in needed)
-    return with_paths(stored, out_dir) if whole else None
+    return with_paths(cast("SceneDetection", stored), out_dir) if whole else None
 
 
 def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
@@ -397,7 +413,7 @@ def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
     return stored if isinstance(stored, dict) and (not key or key in stored) else None
 
 
-def with_paths(result: dict[str, Any], out_dir: Path | None) -> dict[str, Any]:
+def with_paths(result: SceneDetection, out_dir: Path | None) -> SceneDetection:
     """Return the result with the paths of its files in place of their names."""
     if out_dir is None:
         return result

@@ -37,7 +37,6 @@ def measure_places(
         prob: kept probabilities (0 to 200, 255 nodata); their grid is the grid of all means.
         scene: gives red (B4) and near infrared (B8) for the vegetation index, and a band `coherence`, where it has
             them; None: probabilities only.
-        places: what is measured.
         unseen: windows (column, row, width, height) that nobody looked at: they have no probability.
 
     Returns:

@@ -61,8 +61,7 @@ class OutlineQueue:
     One call for many takes a fifth of the time of many calls; a wide window would leave too much empty beside it and is
     drawn by itself.
 
-    Args:
-        hole_px: holes of fewer pixels are filled, unless there is nodata in them.
+    `hole_px`: holes of fewer pixels are filled, unless there is nodata in them.
     """
 
     def __init__(self, hole_px: float) -> None:
@@ -112,41 +111,37 @@ def threshold_steps(threshold: float) -> int:
     return max(1, int(np.ceil(threshold * STEPS - 1e-9)))
 
 
+@dataclass(frozen=True, slots=True)
+class OutlineRule:
+    """What becomes a footprint."""
+
+    threshold: float  # probability from which a pixel counts
+    # footprints smaller than this on the ground, holes filled, are left out; nine pixels on a grid without a place
+    minimum_area_m2: float
+    minimum_hole_m2: float  # holes smaller than this are filled, unless there is nodata in them
+    identity: str  # what the ids shall depend on (scene and model); an id is a hash of it and the first pixel
+    kind: str = "landslide"  # the class
+    linear: bool = False  # the class is of lines (cracks): the width is the area over the length
+
+
 def find_footprints(
     read: Read,
     grid: Grid,
-    *,
-    threshold: float,
-    minimum_area_m2: float,
-    minimum_hole_m2: float,
-    identity: str,
+    rule: OutlineRule,
     sampler: Sampler = NO_SAMPLER,
-    kind: str = "landslide",
-    linear: bool = False,
     on_small: Callable[[], None] = lambda: None,
 ) -> Iterator[Footprint]:
     """Yield the footprints of a stored probability raster, in the order of their first pixel.
 
     Memory is bounded by a strip of the scene, and by the outlines of `AT_ONCE` components.
 
-    Args:
-        read: `read(column, row, width, height)` of the stored probability steps (0 to 200, 255 = nodata).
-        grid: the raster's grid.
-        threshold: probability from which a pixel counts.
-        minimum_area_m2: footprints smaller than this on the ground, holes filled, are left out; nine pixels on a grid
-            without a place.
-        minimum_hole_m2: holes smaller than this are filled, unless there is nodata in them.
-        identity: what the ids shall depend on (scene and model); an id is a hash of it and the first pixel.
-        sampler: looks up terrain, susceptibility and shadow under the footprint's pixels.
-        kind: the class of what is found.
-        linear: the class is of lines (cracks): the width is the area over the length.
-        on_small: called for each that is left out as too small.
+    `read(column, row, width, height)` gives the stored probability steps (0 to 200, 255 = nodata).
     """
-    least = threshold_steps(threshold)
+    least = threshold_steps(rule.threshold)
     # A hole can at most double what the minimum leaves: a rough bound spares the outlines of mere specks.
     pixel_m2 = pixel_area_m2(grid) if grid.placed else 1.0
-    smallest = minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
-    hole_px = (minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
+    smallest = rule.minimum_area_m2 if grid.placed else UNPLACED_MINIMUM_PX
+    hole_px = (rule.minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
     labelling = Labelling(read, grid.width, grid.height, least)
     rows = Rows(read, grid.width, grid.height)
     found: list[tuple[Component, ComponentFacts]] = []
@@ -162,22 +157,19 @@ def find_footprints(
         found.append((component, body))
         if len(found) == AT_ONCE:
             stack.draw()
-            yield from _describe(found, grid, smallest, identity, sampler, kind, on_small, linear=linear)
+            yield from _describe(found, grid, smallest, rule, sampler, on_small)
             found = []
     stack.draw()
-    yield from _describe(found, grid, smallest, identity, sampler, kind, on_small, linear=linear)
+    yield from _describe(found, grid, smallest, rule, sampler, on_small)
 
 
 def _describe(
     found: list[tuple[Component, ComponentFacts]],
     grid: Grid,
     smallest: float,
-    identity: str,
+    rule: OutlineRule,
     sampler: Sampler,
-    kind: str,
     on_small: Callable[[], None],
-    *,
-    linear: bool,
 ) -> Iterator[Footprint]:
     """Measure bodies on the ground, all of them in one call of each library, and yield those that are large enough."""
     placed = grid.placed
@@ -201,12 +193,12 @@ def _describe(
     ):
         component, body = found[place]
         area, perimeter = float(areas[place]), float(perimeters[place])
-        name = f"{identity}:{component.first_row}:{component.first_column}"
-        if kind != "landslide":
-            name = f"{name}:{kind}"
+        name = f"{rule.identity}:{component.first_row}:{component.first_column}"
+        if rule.kind != "landslide":
+            name = f"{name}:{rule.kind}"
         yield Footprint(
             polygon_id=hashlib.sha256(name.encode()).hexdigest()[:16],
-            kind=kind,
+            kind=rule.kind,
             area_m2=round(area, 2) if placed else None,
             perimeter_m=round(perimeter, 2) if placed else None,
             mean_probability=round(body.steps_sum / body.pixels / STEPS, 4),
@@ -215,7 +207,7 @@ def _describe(
             bbox=(box[0], box[1], box[2], box[3]),
             centroid=(round(_turn_back(x) if placed else x, 7), round(y, 7)),
             length_m=length,
-            width_m=round(area / length, 2) if linear and length else width,
+            width_m=round(area / length, 2) if rule.linear and length else width,
             azimuth_deg=azimuth,
             touches_edge=any(component.list_sides(grid.width, grid.height)),
             touches_nodata=body.touches_nodata,

@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
+from detection.imagery.footprints.records import FootprintJson
 from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import shapes_of
 from detection.imagery.raster.raster import write_png
@@ -33,17 +34,14 @@ LONGEST_PX = 1024
 _ABOVE, _BELOW, _STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
 
 
-def write_preview(scene: Scene, footprints: list[dict[str, Any]], path: Path, scene_grid: Grid) -> list[float]:
+def write_preview(scene: Scene, footprints: Sequence[FootprintJson], path: Path, scene_grid: Grid) -> list[float]:
     """Write an RGBA PNG of the scene, stretched between the 2nd and 98th percentile, nodata transparent.
 
     Args:
         scene: needs B4, B3, B2; with fewer bands the first one is shown grey.
         footprints: dictionaries with a GeoJSON `geometry` in lon/lat.
-        path: the PNG.
-        scene_grid: the grid of the scene.
 
-    Returns:
-        Bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
+    Returns bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
     """
     image, grid = paint_scene(scene, scene_grid, LONGEST_PX)
     for outline in shapes_of([footprint["geometry"] for footprint in footprints]):

@@ -1,7 +1,7 @@
 """The probability map of a scene into a raster: in rows as they come, else in tiles, cropped where exact or blended."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, NamedTuple, Protocol
@@ -18,6 +18,7 @@ from detection.imagery.raster.tiling import compute_blend_weights, cut
 from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import Pixels, resample
+from detection.imagery.weights_file import ModelCard
 
 # Rows that are read at a time for a network that is shown a scene in rows: more than it sees above and below, and half
 # a block of most files, whose other half GDAL keeps. So many columns at most, so that memory follows no scene's size.
@@ -56,20 +57,14 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TilingPlan:
-    """How a scene is cut.
+    """How a scene is cut."""
 
-    Attributes:
-        blend: `rows` (the network is shown the scene in rows as they come; exact), `crop` (a tile owns its middle;
-            exact) or `hann` (tiles of the training patch's size, half over each other, faded by a Hann window).
-        tile: columns at a time (`rows`), side of the owned window (`crop`) or of the whole tile (`hann`).
-        halo: pixels read around an owned window, on the left and right of columns; 0 for `hann`.
-        stride: all origins are multiples of it.
-    """
-
+    # `rows` (the network is shown the scene in rows as they come; exact), `crop` (a tile owns its middle; exact) or
+    # `hann` (tiles of the training patch's size, half over each other, faded by a Hann window)
     blend: str
-    tile: int
-    halo: int
-    stride: int
+    tile: int  # columns at a time (`rows`), side of the owned window (`crop`) or of the whole tile (`hann`)
+    halo: int  # pixels read around an owned window, on the left and right of columns; 0 for `hann`
+    stride: int  # all origins are multiples of it
 
     @property
     def step(self) -> int:
@@ -87,15 +82,10 @@ class TilingPlan:
         return self.blend != "hann" and self.stride > 1 and grid.width * grid.height <= LOOKED_AT_TWICE_PX
 
 
-def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
+def make_plan(card: ModelCard, entry: Any, tile: int | None, halo: int | None, *, triage: bool) -> TilingPlan:
     """Return the plan of a network: in rows, else exact tiles with a halo where there is such a thing, else a blend.
 
-    Args:
-        card: the model's card; `tile_px` is the side of the training patches.
-        entry: the network's entry in the registry.
-        tile: side asked for, or None.
-        halo: pixels asked for, or None.
-        triage: whether tiles are chosen.
+    `card`: the model's card; `tile_px` is the side of the training patches.
     """
     if entry.streams and tile is None and halo is None and not triage:
         return TilingPlan("rows", COLUMNS, entry.halo_px, entry.stride)
@@ -108,7 +98,7 @@ def make_plan(card: Mapping[str, Any], entry: Any, tile: int | None, halo: int |
     return plan
 
 
-def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
+def name_classes(card: ModelCard) -> tuple[str, ...]:
     """Return the names of the classes from 1 on."""
     names = tuple(card.get("classes", ("landslide",)))
     if len(names) != int(card["network"]["classes"]) - 1 or len(names) > 250:
@@ -116,29 +106,31 @@ def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
     return names
 
 
-def map_scene(
-    reader: BandReader,
-    segmenter: Classifier,
-    stretch: RadiometricStretch,
-    plan: TilingPlan,
-    classes: int,
-    write: Write,
-    progress: Progress,
-    wants: Wants | None = None,
-    rows: tuple[int, int] | None = None,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class MappingRun:
+    """What draws the map of a scene."""
+
+    reader: BandReader
+    segmenter: Classifier
+    stretch: RadiometricStretch  # counts to model values
+    plan: TilingPlan
+    classes: int  # how many maps the network gives
+    wants: Wants | None = None  # tiles it does not want say nothing; a pixel that no other tile reaches is 0
+
+
+def map_scene(run: MappingRun, write: Write, progress: Progress, rows: tuple[int, int] | None = None) -> int:
     """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
 
     Valid pixels of a tile that nobody wants are 0: no landslide. With `rows`, the first and the one after the last,
     both at the edge of a row of tiles (`Plan.step`), these alone are written, with the values of the whole.
     """
     pixels = 0
-    grid = reader.grid
+    grid, plan, wants = run.reader.grid, run.plan, run.wants
     again = plan.looks_again(grid)
     top, bottom = rows or (0, grid.height)
     if plan.blend == "rows":
         total = grid.width * (bottom - top)
-        for part in draw_rows(reader, segmenter, stretch, plan, classes, (top, bottom)):
+        for part in draw_rows(run, (top, bottom)):
             write(*part)
             pixels += int(np.count_nonzero(part.steps[0] != NODATA))
             total -= part.steps[0].size
@@ -147,7 +139,7 @@ def map_scene(
     if plan.blend == "hann":
         # the tiles that begin in the last rows reach below them
         region = 0, top, grid.width, min(grid.height, bottom + plan.step) - top
-        for row, drawn in blend(reader, segmenter, stretch, plan.tile, classes, region, wants=wants):
+        for row, drawn in blend(run, region):
             kept = drawn[:, : bottom - row]
             write(kept, 0, row)
             pixels += int(np.count_nonzero(kept[0] != NODATA))
@@ -157,17 +149,17 @@ def map_scene(
     own = [tile for tile in tiles if top <= tile.own_row < bottom]
     total = len(own)
     for number, tile in enumerate(own, start=1):
-        values, valid = reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
+        values, valid = run.reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
         owned = valid[tile.crop]
-        steps = np.full((classes, *owned.shape), NODATA, np.uint8)
+        steps = np.full((run.classes, *owned.shape), NODATA, np.uint8)
         if owned.any():
             counts, origin = values, (tile.read_column, tile.read_row)
-            values, valid, shown = _stretch(stretch, values, valid, *origin, own=wants is None)
+            values, valid, shown = _stretch(run.stretch, values, valid, *origin, own=wants is None)
             owned = shown[tile.crop]
             if wants is None or wants(counts, valid, *origin):
-                found = segmenter.class_probabilities(values, valid, again=again)[(slice(None), *tile.crop)]
+                found = run.segmenter.class_probabilities(values, valid, again=again)[(slice(None), *tile.crop)]
             else:
-                found = np.zeros((classes, *owned.shape), np.float32)
+                found = np.zeros((run.classes, *owned.shape), np.float32)
             steps = _to_steps(found, owned)
             pixels += int(np.count_nonzero(owned))
         write(steps, tile.own_column, tile.own_row)
@@ -198,29 +190,22 @@ class Strip(NamedTuple):
         return slice(self.above, self.above + self.height)
 
 
-def draw_rows(
-    reader: BandReader,
-    segmenter: Classifier,
-    stretch: RadiometricStretch,
-    plan: TilingPlan,
-    classes: int,
-    rows: tuple[int, int],
-) -> Iterator[StepBlock]:
+def draw_rows(run: MappingRun, rows: tuple[int, int]) -> Iterator[StepBlock]:
     """Yield the map of rows of a scene, part by part, by a network that is shown them as they come.
 
     A part in whose reach there is no valid pixel is passed over. What is given does not depend on the rows asked for:
     parts begin at multiples of `PART_ROWS`, and one more is read above and below.
     """
-    grid, (top, bottom) = reader.grid, rows
-    for columns in cut(grid.width, 1, plan.tile, plan.halo, plan.stride):
+    (top, bottom), reader, plan, stretch = rows, run.reader, run.plan, run.stretch
+    for columns in cut(reader.grid.width, 1, plan.tile, plan.halo, plan.stride):
         left, own = columns.read_column, columns.crop[1]
         read = read_strips(reader, stretch.around_px, (left, columns.read_width), (top - PART_ROWS, bottom + PART_ROWS))
-        for is_seen, run in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
-            strips = (strip for strip, _ in run)
+        for is_seen, group in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
+            strips = (strip for strip, _ in group)
             if is_seen:
-                drawn = _draw_run(segmenter, stretch, strips, left, again=plan.looks_again(grid))
+                drawn = _draw_run(run.segmenter, stretch, strips, left, again=plan.looks_again(reader.grid))
             else:
-                drawn = ((strip, np.full((classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
+                drawn = ((strip, np.full((run.classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
             for strip, steps in drawn:
                 if top <= strip.row < bottom:
                     yield StepBlock(
@@ -268,43 +253,31 @@ def _draw_run(
 
 
 def blend(
-    reader: BandReader,
-    segmenter: Classifier,
-    stretch: RadiometricStretch,
-    tile: int,
-    classes: int,
-    region: tuple[int, int, int, int],
-    shift: int = 0,
-    wants: Wants | None = None,
+    run: MappingRun, region: tuple[int, int, int, int], shift: int = 0
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield (row, steps classes x rows x width) of a region, from tiles that lie half over each other.
 
     Memory is bounded by two rows of tiles.
 
     Args:
-        reader: the scene.
-        segmenter: the network.
-        stretch: counts to model values.
-        tile: side of the tiles.
-        classes: how many maps the network gives.
         region: column, row, width, height.
         shift: how far all origins are moved up and to the left.
-        wants: tiles it does not want say nothing; a pixel that no other tile reaches is 0.
     """
     left, top, width, height = region
-    grid, half, fade = reader.grid, tile // 2, compute_blend_weights(tile)
-    sums = np.zeros((classes, tile, width), np.float32)
+    grid, tile, wants = run.reader.grid, run.plan.tile, run.wants
+    half, fade = tile // 2, compute_blend_weights(tile)
+    sums = np.zeros((run.classes, tile, width), np.float32)
     weights, valid_here = np.zeros((tile, width), np.float32), np.zeros((tile, width), bool)
     origins = tile_origins(top, height, tile, shift)
     for origin in origins:
         for start in tile_origins(left, width, tile, shift):
             column, row = max(0, start), max(0, origin)
             wide, high = min(grid.width, start + tile) - column, min(grid.height, origin + tile) - row
-            values, valid = reader.read(column, row, wide, high)
+            values, valid = run.reader.read(column, row, wide, high)
             if not valid.any():
                 continue
             counts = values
-            values, valid, shown = _stretch(stretch, values, valid, column, row)
+            values, valid, shown = _stretch(run.stretch, values, valid, column, row)
             first, last = max(column, left), min(column + wide, left + width)
             inner = slice(first - column, last - column)
             rows, columns = slice(row - origin, row - origin + high), slice(first - left, last - left)
@@ -312,7 +285,7 @@ def blend(
             if wants is not None and not wants(counts, valid, column, row):
                 continue
             weight = fade[rows, first - start : last - start]
-            sums[:, rows, columns] += segmenter.class_probabilities(values, valid)[:, :, inner] * weight
+            sums[:, rows, columns] += run.segmenter.class_probabilities(values, valid)[:, :, inner] * weight
             weights[rows, columns] += weight
         first_row, last_row = max(origin, top), min(origin + half, top + height)
         if origin == origins[-1]:
@@ -326,42 +299,26 @@ def blend(
             buffer[half:] = 0
 
 
-def measure_flips(
-    reader: BandReader,
-    segmenter: Classifier,
-    stretch: RadiometricStretch,
-    plan: TilingPlan,
-    classes: int,
-    read: Any,
-    least: int,
-    wants: Wants | None = None,
-) -> dict[str, float | int]:
+def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
     """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
 
     Args:
-        reader: the scene.
-        segmenter: the network.
-        stretch: counts to model values.
-        plan: the plan of the first map.
-        classes: how many maps the network gives; the first one is compared.
-        read: `read(column, row, width, height)` of the first map's steps.
+        read: `read(column, row, width, height)` of the steps of the first class.
         least: smallest step that counts.
-        wants: as for the first map.
 
-    Returns:
-        flip_rate and the pixels that were compared, in the middle of the scene.
+    Returns that share, and how many pixels were compared, in the middle of the scene.
     """
-    grid = reader.grid
+    grid = run.reader.grid
     width, height = min(grid.width, FLIP_SIDE_PX), min(grid.height, FLIP_SIDE_PX)
     left, top = (grid.width - width) // 2, (grid.height - height) // 2
     region = left, top, width, height
     flips = pixels = 0
-    for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, region, plan.tile // 4, wants):
+    for row, steps in blend(run, region, run.plan.tile // 4):
         known = read(left, row, width, steps.shape[1])
         both = (known != NODATA) & (steps[0] != NODATA)
         flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))
         pixels += int(np.count_nonzero(both))
-    return {"flip_rate": round(flips / pixels, 6) if pixels else 0.0, "flip_pixels": pixels}
+    return round(flips / pixels, 6) if pixels else 0.0, pixels
 
 
 def bring_back(drawn: ByteRaster, steps: ByteRaster, reader: BandReader) -> int:
@@ -370,7 +327,6 @@ def bring_back(drawn: ByteRaster, steps: ByteRaster, reader: BandReader) -> int:
     Args:
         drawn: steps of 1/200 on the grid of the network.
         steps: the same on the grid of the scene, to be written.
-        reader: the scene, which says where it is valid.
     """
     grid, pixels = reader.grid, 0
     with drawn.reading() as read, steps.writing() as write:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.imagery.footprints.records import QualityShare
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.reader import CELL_PX
@@ -26,7 +26,7 @@ class QualityCounts:
     valid: int = 0  # pixels with a probability
     edge: int = 0  # of them, those at an edge
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> QualityShare:
         """Return what stands in the record."""
         share = round(self.edge / self.valid, 6) if self.valid else 0.0
         return {"edge_px": EDGE_PX, "edge_share": share}
@@ -42,9 +42,7 @@ def flag_pixels(
 
     Args:
         read: `read(column, row, width, height)` of the probability steps of the first class, 255 = nodata.
-        grid: the scene's grid.
         unreadable: cells (first column, first row) of `CELL_PX` that could not be read.
-        tally: is counted up.
     """
     for row in range(0, grid.height, STRIP):
         rows = min(STRIP, grid.height - row)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict, cast
 
 from detection.whole_file import write_json
 from forecasting.message import Message, Template
@@ -75,22 +75,14 @@ class DoubtfulTile:
 
 @dataclass(frozen=True, slots=True)
 class SceneFilesRequest:
-    """Whose files are made after its rows.
+    """Whose files are made after its rows."""
 
-    Attributes:
-        out_dir: where its results lie, `MAKING` among them.
-        scene: the image that the picture shows; None: there is no picture.
-        no_picture: why none is waited for where there is no image or it cannot be read; empty: that is a failure.
-        acquired_at: when it was taken.
-        into: system that `affine` brings a local one into; empty: it is in none.
-        affine: of the local system.
-    """
-
-    out_dir: Path
-    scene: Path | None
-    acquired_at: datetime
-    into: str = ""
-    affine: tuple[float, ...] = ()
+    out_dir: Path  # where its results lie, `MAKING` among them
+    scene: Path | None  # the image that the picture shows; None: there is no picture
+    acquired_at: datetime  # when it was taken
+    into: str = ""  # system that `affine` brings a local one into; empty: it is in none
+    affine: tuple[float, ...] = ()  # of the local system
+    # why none is waited for where there is no image or it cannot be read; empty: that is a failure
     no_picture: str = ""
 
 
@@ -102,61 +94,174 @@ class SceneFilesResult:
     unread: bool = False
 
 
+# A footprint as JSON has it, see `Footprint`; of an outline that an index found only what is known of it.
+FootprintJson = TypedDict(
+    "FootprintJson",
+    {
+        "polygon_id": str,
+        "class": str,
+        "area_m2": float | None,
+        "perimeter_m": float | None,
+        "mean_probability": float,
+        "max_probability": float,
+        "geometry": dict[str, Any],
+        "bbox": list[float],
+        "centroid": list[float],
+        "length_m": float | None,
+        "width_m": float | None,
+        "azimuth_deg": float | None,
+        "touches_edge": bool,
+        "touches_nodata": bool,
+        "hugs_nodata": bool,
+        "mean_slope_deg": float | None,
+        "min_elevation_m": float | None,
+        "max_elevation_m": float | None,
+        "prior": float | None,
+        "shadow_share": float | None,
+        "caution": str | None,
+    },
+    total=False,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """A landslide as it was found; what a place on the ground is needed for is None without one.
+    """A landslide as it was found; what a place on the ground is needed for is None without one."""
 
-    Attributes:
-        polygon_id: a hash of the scene, the model and the first pixel.
-        kind: its class.
-        area_m2: true, as all lengths and areas.
-        perimeter_m: with the rims of holes.
-        mean_probability: over its pixels.
-        max_probability: over its pixels.
-        geometry: GeoJSON (RFC 7946): lon/lat, exterior rings counter-clockwise, 7 decimals; pixels (column, row)
-            without a place on the ground, as bbox and centroid.
-        bbox: around it.
-        centroid: longitude, latitude.
-        length_m: of the smallest rectangle around it.
-        width_m: of this; of a line (a crack) the area over the length.
-        azimuth_deg: of this, 0 to 180, clockwise from north.
-        touches_edge: of the scene.
-        touches_nodata: anywhere.
-        hugs_nodata: no pixel lies farther than 3 pixels from nodata.
-        mean_slope_deg: beneath it, as all that follow.
-        min_elevation_m: the lowest.
-        max_elevation_m: the highest.
-        prior: mean susceptibility.
-        shadow_share: of its pixels.
-        caution: why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`).
-    """
-
-    polygon_id: str
-    kind: str
-    area_m2: float | None
-    perimeter_m: float | None
-    mean_probability: float
-    max_probability: float
+    polygon_id: str  # a hash of the scene, the model and the first pixel
+    kind: str  # its class
+    area_m2: float | None  # true, as all lengths and areas
+    perimeter_m: float | None  # with the rims of holes
+    mean_probability: float  # over its pixels
+    max_probability: float  # over its pixels
+    # GeoJSON (RFC 7946): lon/lat, exterior rings counter-clockwise, 7 decimals; pixels (column, row) without a place on
+    # the ground, as bbox and centroid
     geometry: dict[str, Any]
-    bbox: Box
-    centroid: tuple[float, float]
-    length_m: float | None
-    width_m: float | None
-    azimuth_deg: float | None
-    touches_edge: bool
-    touches_nodata: bool
-    hugs_nodata: bool
-    mean_slope_deg: float | None
-    min_elevation_m: float | None
-    max_elevation_m: float | None
-    prior: float | None
-    shadow_share: float | None
+    bbox: Box  # around it
+    centroid: tuple[float, float]  # longitude, latitude
+    length_m: float | None  # of the smallest rectangle around it
+    width_m: float | None  # of this; of a line (a crack) the area over the length
+    azimuth_deg: float | None  # of this, 0 to 180, clockwise from north
+    touches_edge: bool  # of the scene
+    touches_nodata: bool  # anywhere
+    hugs_nodata: bool  # no pixel lies farther than 3 pixels from nodata
+    mean_slope_deg: float | None  # beneath it, as all that follow
+    min_elevation_m: float | None  # the lowest
+    max_elevation_m: float | None  # the highest
+    prior: float | None  # mean susceptibility
+    shadow_share: float | None  # of its pixels
+    # why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`)
     caution: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> FootprintJson:
         """As JSON has it."""
         values = {"class" if name == "kind" else name: getattr(self, name) for name in self.__slots__}
-        return {**values, "bbox": list(self.bbox), "centroid": list(self.centroid)}
+        return {**cast("FootprintJson", values), "bbox": list(self.bbox), "centroid": list(self.centroid)}
+
+
+class TriageFacts(TypedDict):
+    """What a result depends on where tiles are chosen by triage: the network, and where it is not asked."""
+
+    model: str
+    model_hash: str
+    known: int
+    known_sha256: str
+
+
+class TriageRecord(TypedDict):
+    """How many tiles there were, which were passed over, and why the others were not."""
+
+    tiles: int
+    passed_over: int
+    looked_at: dict[str, int]  # by reason
+    windows: list[list[int]]
+    aside: str | None  # why triage had no word
+
+
+class RefusalFacts(TypedDict):
+    """Weights that were not used, see `choose.WeightsRefusal`."""
+
+    weights: str
+    why: str
+    broken: bool
+
+
+class DemFacts(TypedDict, total=False):
+    """Which elevation model lies below a scene: file and digest, or those of its tiles."""
+
+    file: str
+    sha256: str
+    tiles: list[dict[str, str]]
+
+
+class QualityShare(TypedDict):
+    """How wide the edge of a scene is whose probabilities rest on half of what the network needs, and its share."""
+
+    edge_px: int
+    edge_share: float
+
+
+class DetectionFacts(TypedDict):
+    """Everything that a result depends on: a stored one with the same facts is this one."""
+
+    scene_hash: str
+    model: str
+    model_hash: str
+    acquired_at: str
+    role: str
+    classes: list[str]
+    threshold: float
+    minimum_area_m2: float
+    blend: str
+    tile: int
+    halo: int
+    scale: float | None
+    offset: float | None
+    resample_to_m: float | None
+    triage: TriageFacts | None
+    dem: DemFacts | None
+    prior: dict[str, Any] | None  # see `prior.describe_prior`
+    slope_gate_deg: float | None
+    partial: bool
+    formats: list[str]
+    named: NotRequired[bool]  # whether somebody named the weights
+    refused: NotRequired[list[RefusalFacts]]  # `auto`: weights that do not fit, and why
+    no_picture: NotRequired[str]  # why there is none
+    change: NotRequired[dict[str, Any] | None]  # since an earlier date
+
+
+class GridFacts(TypedDict):
+    """The grid of a result; `read_at`: that of the network (see `resized.ReadAt`), where it saw other pixels."""
+
+    crs: str
+    width: int
+    height: int
+    pixel_area_m2: float | None
+    read_at: dict[str, Any] | None
+
+
+class SceneDetection(DetectionFacts, GridFacts):
+    """What `detect` answers: the JSON of the record."""
+
+    weights: str  # those that were used
+    valid_share: float
+    unreadable_share: float
+    flip_rate: float | None
+    flip_pixels: int
+    passed_over: TriageRecord | None
+    terrain: dict[str, float] | None
+    qa: QualityShare | None  # None without `out_dir` and with `later`
+    # why the scene lies outside of what the network was trained on, or where its place is not known well
+    doubts: list[str]
+    fills: list[float]  # nodata that is declared nowhere
+    borders: list[dict[str, Any]]  # see `border.Border`
+    cloudy: list[list[int]]  # windows beside clouds
+    calibration: dict[str, Any]  # gain, offset, source
+    # side of the scene's own pixels where `auto` read it on larger ones, since no network knows its own
+    coarser_than_m: float | None
+    warnings: list[str]
+    polygons: list[FootprintJson]
+    outputs: dict[str, Any]  # name -> path, and `bounds` of the preview
 
 
 def find_coarser(doubts: Iterable[str]) -> str | None:

@@ -26,7 +26,7 @@ from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
-from detection.imagery.scene.reader import BandReader, read_block
+from detection.imagery.scene.reader import BandReader, ReaderOptions, read_block
 from detection.imagery.scene.scene import read_scene
 from detection.imagery.tiles.pyramid import Tile, TileEncoding, write_pyramid
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM, SceneTilesRequest, Tiles
@@ -86,7 +86,7 @@ def draw_scene(request: SceneTilesRequest) -> Tiles:
     """
     scene = read_scene(request.scene, request.acquired_at)
     names = show_bands(scene)
-    with BandReader(scene.choose(names), limits=NO_LIMITS) as reader:
+    with BandReader(scene.choose(names), options=ReaderOptions(limits=NO_LIMITS)) as reader:
         stretch = measure_stretch(scene, reader.grid)
         lows = np.array([low for low, _ in stretch], np.float32)[:, None, None]
         steps = np.array([254 / max(high - low, 1e-9) for low, high in stretch], np.float32)[:, None, None]

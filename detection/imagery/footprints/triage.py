@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ModelError, RadiometryError
 from detection.imagery.footprints.cautions import PIXEL_RATIO
+from detection.imagery.footprints.records import TriageFacts, TriageRecord
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
 from detection.imagery.scene.radiometry import RadiometricStretch, measure_stretch
+from detection.imagery.weights_file import ModelCard
 
 if TYPE_CHECKING:
     from detection.imagery.scene.reader import BandReader
@@ -43,7 +45,7 @@ class Triage:
         from detection.imagery.registry import CLASSIFIERS
 
         model = load_model(weights)
-        self.card: dict[str, Any] = model.card
+        self.card: ModelCard = model.card
         if self.card["network"]["name"] not in CLASSIFIERS:
             raise ModelError(f"{weights}: {self.card['network']['name']} is no network for triage")
         self.bands = model.bands
@@ -85,7 +87,7 @@ class TriageRequest:
     triage: Triage
     known: tuple[Box, ...]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> TriageFacts:
         """What a result depends on."""
         text = json.dumps(self.known)
         return {
@@ -120,15 +122,12 @@ class SceneTriage:
     size of the training tiles, half over each other, are judged, and one that may hold a landslide is enough.
 
     Args:
-        asked: the network and what is known.
         reader: the scene; its bands must hold those of the network.
         card: that of the network that draws the map.
         scale: factor from counts to that network's values, replaces its card's.
     """
 
-    def __init__(
-        self, request: TriageRequest, reader: Any, card: Mapping[str, Any], scale: float | None = None
-    ) -> None:
+    def __init__(self, request: TriageRequest, reader: Any, card: ModelCard, scale: float | None = None) -> None:
         self._triage = request.triage
         self.because = {"footprint": 0, "nodata": 0, "network": 0, "aside": 0}
         self.passed_over: list[tuple[int, int, int, int]] = []
@@ -181,7 +180,7 @@ class SceneTriage:
                 return "network"
         return None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> TriageRecord:
         """For the record and the log: how many tiles there were, which were passed over, why the others were not."""
         for window in self.passed_over:
             log.info("tile at column %d, row %d (%d x %d px) passed over by triage", *window)
@@ -200,7 +199,7 @@ class SceneTriage:
             raise ModelError(f"pixels of {pixel_m:.3g} m, it was trained at {trained_m:g} m")
 
 
-def list_triage_cautions(record: Mapping[str, Any] | None) -> list[str]:
+def list_triage_cautions(record: TriageRecord | None) -> list[str]:
     """What one must know of a result whose tiles were chosen by triage."""
     if record is None:
         return []
@@ -228,7 +227,7 @@ def _choose(bands: tuple[str, ...], names: Sequence[str]) -> list[int]:
     return [list(names).index(band) for band in bands]
 
 
-def _window_px(card: Mapping[str, Any], grid: Grid) -> int:
+def _window_px(card: ModelCard, grid: Grid) -> int:
     """Side of a training tile on the grid of the scene."""
     side_px = int(card["tile_px"])
     if not grid.placed:

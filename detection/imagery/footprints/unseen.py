@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.footprints.probabilities import tile_origins
-from detection.imagery.footprints.records import Window
+from detection.imagery.footprints.records import SceneDetection, Window
 from detection.imagery.raster.tiling import cut
 
 
-def list_unseen(result: Mapping[str, Any]) -> list[Window]:
+def list_unseen(result: SceneDetection) -> list[Window]:
     """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
 
     Where the network saw other pixels (`read_at`), a pixel of which it saw a part is one that it did not see.
@@ -29,10 +29,10 @@ def list_unseen(result: Mapping[str, Any]) -> list[Window]:
     >>> list_unseen({"passed_over": told, "blend": "hann", "tile": 32, "halo": 0, "width": 64, "height": 32})
     [(0, 0, 16, 32)]
     """
-    passed = {tuple(window) for window in (result.get("passed_over") or {}).get("windows", ())}
-    if not passed:
+    if not (triage := result.get("passed_over")) or not triage["windows"]:
         return []
-    own = result.get("read_at") or result
+    passed = {tuple(window) for window in triage["windows"]}
+    own: Mapping[str, Any] = result.get("read_at") or result
     width, height = int(own["width"]), int(own["height"])
     pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)
     owned = [(own, read in passed) for read, own in pairs]

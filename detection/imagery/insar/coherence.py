@@ -39,14 +39,8 @@ def measure_coherence(
 ) -> dict[str, tuple[CoherenceValue, ...]]:
     """Mean coherence over places from date to date.
 
-    Args:
-        stack: the interferograms.
-        grid: of all of them.
-        places: what is measured.
-
-    Returns:
-        By name the values of a place. One of which less than half is valid on a pair is left out there: nothing is
-        made up.
+    Returns by name the values of a place. One of which less than half is valid on a pair is left out there: nothing is
+    made up.
     """
     found: dict[str, tuple[CoherenceValue, ...]] = {}
     bodies = []

@@ -35,29 +35,18 @@ DAYS_PER_YEAR = 365.25
 
 @dataclass(frozen=True, slots=True)
 class StackMovement:
-    """What a stack says of each pixel; NaN where it says nothing.
+    """What a stack says of each pixel; NaN where it says nothing."""
 
-    Attributes:
-        grid: of all rasters here.
-        dates: acquisitions.
-        displacement_mm: dates x H x W, toward the satellite, against the first date and the reference.
-        rate_mm_per_year: H x W, toward the satellite.
-        error_mm_per_year: H x W, one standard error of the rate, from the scatter about the line.
-        misfit_rad: H x W, r.m.s. by which the interferograms contradict each other.
-        coherence: H x W, mean.
-        noise_mm_per_year: NMAD of the rates of the reference ground: what still ground shows here.
-        warnings: what a reader must know.
-    """
-
-    grid: Grid
-    dates: tuple[datetime, ...]
+    grid: Grid  # of all rasters here
+    dates: tuple[datetime, ...]  # acquisitions
+    # dates x H x W, toward the satellite, against the first date and the reference
     displacement_mm: NDArray[np.float64]
-    rate_mm_per_year: NDArray[np.float64]
-    error_mm_per_year: NDArray[np.float64]
-    misfit_rad: NDArray[np.float64]
-    coherence: NDArray[np.float64]
-    noise_mm_per_year: float
-    warnings: tuple[str, ...]
+    rate_mm_per_year: NDArray[np.float64]  # H x W, toward the satellite
+    error_mm_per_year: NDArray[np.float64]  # H x W, one standard error of the rate, from the scatter about the line
+    misfit_rad: NDArray[np.float64]  # H x W, r.m.s. by which the interferograms contradict each other.
+    coherence: NDArray[np.float64]  # H x W, mean
+    noise_mm_per_year: float  # NMAD of the rates of the reference ground: what still ground shows here
+    warnings: tuple[str, ...]  # what a reader must know
 
 
 def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) -> StackMovement:
@@ -68,9 +57,7 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
     every interferogram the median over the reference is taken away first. A phase of exactly 0 is legal: what is nodata
     is told by the coherence where there is one, else by the file's mask.
 
-    Args:
-        stack: the interferograms.
-        coherence_least: phases of lower coherence are not used.
+    `coherence_least`: phases of lower coherence are not used.
 
     Raises:
         MismatchedBandsError: the interferograms lie on different grids.
@@ -210,10 +197,7 @@ def find_zones(movement: StackMovement, *, k_sigma: float = 3.0, minimum_area_m2
     Sigma of a pixel is its own standard error and the scatter of still ground together, so that an atmosphere that all
     pixels share is no movement.
 
-    Args:
-        movement: what `invert` found.
-        k_sigma: how far beyond its sigma a rate must lie.
-        minimum_area_m2: smaller zones are left out.
+    `k_sigma`: how far beyond its sigma a rate must lie.
     """
     sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
     found = []

@@ -10,13 +10,13 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES, PHASE
+from detection.imagery.weights_file import NormalisationSpec
 
 
 def find_moving(stack: InterferogramStack, weights: str) -> tuple[NDArray[np.float64], Grid, float]:
     """Mean probability of movement over the wrapped interferograms of a stack.
 
-    Returns:
-        Probabilities H x W (NaN where no interferogram is valid), the grid, and the threshold of the card.
+    Returns probabilities H x W (NaN where no interferogram is valid), the grid, and the threshold of the card.
     """
     from detection.imagery.neural.checkpoint import load_model
 
@@ -43,7 +43,7 @@ def find_moving(stack: InterferogramStack, weights: str) -> tuple[NDArray[np.flo
 
 
 def run_network(
-    network: Any, images: NDArray[np.float32], normalisation: dict[str, Any], temperature: float
+    network: Any, images: NDArray[np.float32], normalisation: NormalisationSpec, temperature: float
 ) -> NDArray[Any]:
     """Probabilities N x H x W of N x 3 x H x W."""
     import torch

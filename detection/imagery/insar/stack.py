@@ -36,22 +36,14 @@ class Interferogram:
 
 @dataclass(frozen=True, slots=True)
 class InterferogramStack:
-    """Interferograms of one track.
+    """Interferograms of one track."""
 
-    Attributes:
-        path: the folder.
-        pairs: by time.
-        wavelength_m: of the radar.
-        toward_positive: whether phase rises as the ground comes toward the satellite.
-        direction: name of the line of sight, as point sets use it.
-        reference: lon, lat, radius_m of ground taken as still; None: the median of all coherent ground.
-    """
-
-    path: Path
-    pairs: tuple[Interferogram, ...]
-    wavelength_m: float
-    toward_positive: bool
-    direction: str
+    path: Path  # the folder
+    pairs: tuple[Interferogram, ...]  # by time
+    wavelength_m: float  # of the radar
+    toward_positive: bool  # whether phase rises as the ground comes toward the satellite
+    direction: str  # name of the line of sight, as point sets use it
+    # lon, lat, radius_m of ground taken as still; None: the median of all coherent ground
     reference: tuple[float, float, float] | None
 
     @property

@@ -18,7 +18,7 @@ from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
-from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.preview import paint_signed
 from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.raster.components import NODATA
@@ -56,33 +56,21 @@ PICTURE_PX: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VelocityRequest:
-    """Files of a map of velocities, and what is measured on it.
+    """Files of a map of velocities, and what is measured on it."""
 
-    Attributes:
-        files: one raster, or three of east, north and up.
-        component: a name of `COMPONENTS`; None: as the bands or tags say.
-        factor: by which a value becomes mm/year; of `sigma` too.
-        factors: the same of files in another unit.
-        sigma_files: rasters of one sigma in the same unit, as many as components; none: `sigma`, or the scatter.
-        sigma: one sigma of every value, in the same unit.
-        k_sigma: a zone moves beyond so many of them.
-        minimum_area_m2: smaller zones are left out.
-        places: where velocities are taken.
-        bounds: of places, mm/year: ground that is slower, either way, does not count as moving.
-        out_dir: for the files.
-    """
-
-    files: tuple[Path, ...]
-    component: str | None = None
-    factor: float
-    factors: Mapping[Path, float] = field(default_factory=dict)
+    files: tuple[Path, ...]  # one raster, or three of east, north and up
+    component: str | None = None  # a name of `COMPONENTS`; None: as the bands or tags say
+    factor: float  # by which a value becomes mm/year; of `sigma` too
+    factors: Mapping[Path, float] = field(default_factory=dict)  # the same of files in another unit
+    # rasters of one sigma in the same unit, as many as components; none: `sigma`, or the scatter
     sigma_files: tuple[Path, ...] = ()
-    sigma: float | None = None
-    k_sigma: float = 3.0
-    minimum_area_m2: float = 10_000.0
-    places: tuple[MeasuredPlace, ...] = ()
+    sigma: float | None = None  # one sigma of every value, in the same unit
+    k_sigma: float = 3.0  # a zone moves beyond so many of them
+    minimum_area_m2: float = 10_000.0  # smaller zones are left out
+    places: tuple[MeasuredPlace, ...] = ()  # where velocities are taken
+    # of places, mm/year: ground that is slower, either way, does not count as moving
     bounds: Mapping[str, float] = field(default_factory=dict)
-    out_dir: Path | None = None
+    out_dir: Path | None = None  # for the files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,11 +382,7 @@ def _list_zones(
                 for one in find_footprints(
                     lambda *box, number=band: read(*box, number),
                     source.grid,
-                    threshold=0.5,
-                    minimum_area_m2=minimum_area_m2,
-                    minimum_hole_m2=0.0,
-                    identity="velocity",
-                    kind=kind,
+                    OutlineRule(0.5, minimum_area_m2, 0.0, "velocity", kind),
                     on_small=count,
                 )
             ]

@@ -37,13 +37,9 @@ def is_points(path: Path) -> bool:
 def grid_points(path: Path, cell_m: float, out: Path) -> tuple[Path, Path | None, list[str]]:
     """Write the median velocity of the points of each cell, and where all points bring it the median of their sigma.
 
-    Args:
-        path: CSV with the columns longitude, latitude and velocity, or a GeoPackage of points in EPSG:4326.
-        cell_m: side of a cell.
-        out: folder for the rasters.
+    `path`: CSV with the columns longitude, latitude and velocity, or a GeoPackage of points in EPSG:4326.
 
-    Returns:
-        The raster of velocities, that of sigmas or None, and what must be known of it.
+    Returns the raster of velocities, that of sigmas or None, and what must be known of it.
 
     Raises:
         SceneError: the file is no such table.

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +13,7 @@ from safetensors.torch import save as save_tensors
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.device import keep_freed
 from detection.imagery.registry import build
-from detection.imagery.weights_file import FORMAT, read_weights
+from detection.imagery.weights_file import FORMAT, ModelCard, read_weights
 from detection.whole_file import replacing
 
 
@@ -23,7 +22,7 @@ class SegmentationModel:
     """A network with weights and everything its card says."""
 
     network: torch.nn.Module  # module in evaluation mode
-    card: dict[str, Any]  # the JSON card
+    card: ModelCard  # the JSON card
     model_hash: str  # sha256 over weights and card: what a stored footprint names as its origin
 
     @property
@@ -32,7 +31,7 @@ class SegmentationModel:
         return tuple(self.card["bands"])
 
 
-def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> None:
+def save_model(path: Path, network: torch.nn.Module, card: ModelCard) -> None:
     """Write `path` (.safetensors) and the card beside it, each by temporary name, flushed to disk, renamed."""
     tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
     content = save_tensors(tensors)
@@ -47,9 +46,7 @@ def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> No
 def load_model(weights: str, *, ungated: bool = False) -> SegmentationModel:
     """Load weights by shipped name or path.
 
-    Args:
-        weights: which.
-        ungated: also a retraining candidate that did not pass its gate: to be scored, never to find footprints.
+    `ungated`: also a retraining candidate that did not pass its gate: to be scored, never to find footprints.
 
     Raises:
         ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.

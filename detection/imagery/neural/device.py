@@ -20,7 +20,7 @@ def pick_device() -> torch.device:
     The same bytes for the same seed are promised on the processor alone.
 
     Raises:
-        RecipeError: another word, or `cuda` on a machine without.
+        TrainingRecipeError: another word, or `cuda` on a machine without.
     """
     wanted = os.environ.get(VARIABLE, "").strip().lower() or "cpu"
     if wanted not in CHOICES:

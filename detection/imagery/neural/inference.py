@@ -18,11 +18,7 @@ BAND_ROWS: Final = 64
 
 
 class Segmenter:
-    """Class probabilities of tiles, by a loaded model.
-
-    Args:
-        model: network and card.
-    """
+    """Class probabilities of tiles, by a loaded model."""
 
     def __init__(self, model: SegmentationModel) -> None:
         torch.set_num_threads(1)  # the same bytes everywhere

@@ -35,46 +35,32 @@ WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 @dataclass(frozen=True, slots=True)
 class ImageryTrainingSettings(Augmentation):
-    """How to train and how patches vary; the defaults are those measured on Landslide4Sense patches.
-
-    Attributes:
-        options: options of the network's family.
-        start: weights (shipped name or path) of the same bands and stretch to go on from, with their network and
-            normalisation; empty: fresh ones.
-        epochs: passes over the fit part; None: as many as make `STEPS_LEAST` steps, see `fitted`.
-        steps: if not 0, this many steps instead of `epochs`, in whole passes.
-        time_limit_cpu_s: stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut
-            short is not reproducible on another machine.
-        optimiser: `adamw` or `adam`.
-        schedule: `cosine` (down to 2 % after the warm-up) or `constant`.
-        warmup_steps: steps over which the rate rises; None: a share of the run, see `fitted`.
-        loss: terms of `losses.make_loss`, joined by `+`.
-        split: how the held part is chosen, see `splits`.
-        held_share: part of train that chooses epoch, temperature and threshold.
-        clip: hold every band within the .1 to 99.9 percentile of the fit part: for values that are no reflectance.
-        threshold: if not 0, this threshold instead of the best on the held part.
-        temperature: if not 0, this temperature instead of the one fitted on the held part.
-    """
+    """How to train and how patches vary; the defaults are those measured on Landslide4Sense patches."""
 
     seed: int = 0
     network: str = "unet"
     width: float = 0.125
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # options of the network's family
+    # weights (shipped name or path) of the same bands and stretch to go on from, with their network and normalisation;
+    # empty: fresh ones
     start: str = ""
-    epochs: int | None = None
-    steps: int = 0
+    epochs: int | None = None  # passes over the fit part; None: as many as make `STEPS_LEAST` steps, see `fitted`
+    steps: int = 0  # if not 0, this many steps instead of `epochs`, in whole passes
+    # stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut short is not reproducible
+    # on another machine.
     time_limit_cpu_s: float = 0.0
     batch: int = 16
-    optimiser: str = "adamw"
+    optimiser: str = "adamw"  # `adamw` or `adam`
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    schedule: str = "cosine"
-    warmup_steps: int | None = None
-    loss: str = "ce+dice"
-    split: str = "seeded"
-    held_share: float = 0.15
-    threshold: float = 0.0
-    temperature: float = 0.0
+    schedule: str = "cosine"  # `cosine` (down to 2 % after the warm-up) or `constant`
+    warmup_steps: int | None = None  # steps over which the rate rises; None: a share of the run, see `fitted`
+    loss: str = "ce+dice"  # terms of `losses.make_loss`, joined by `+`
+    split: str = "seeded"  # how the held part is chosen, see `splits`
+    held_share: float = 0.15  # part of train that chooses epoch, temperature and threshold
+    threshold: float = 0.0  # if not 0, this threshold instead of the best on the held part
+    temperature: float = 0.0  # if not 0, this temperature instead of the one fitted on the held part
+    # hold every band within the .1 to 99.9 percentile of the fit part: for values that are no reflectance
     clip: bool = False
 
     def fitted(self, patches: int) -> "ImageryTrainingSettings":
@@ -82,8 +68,7 @@ class ImageryTrainingSettings(Augmentation):
 
         Few patches need many passes: with the 13 passes that 900 patches need, 200 patches are left half learnt.
 
-        Args:
-            patches: of the fit part.
+        `patches`: of the fit part.
 
         >>> [ImageryTrainingSettings().fitted(n).epochs for n in (20, 184, 935, 40_000)]
         [60, 34, 13, 13]
@@ -115,25 +100,16 @@ class Progress:
 
 @dataclass(slots=True)
 class Hooks:
-    """Callbacks of a run, and where its state is stored.
+    """Callbacks of a run, and where its state is stored."""
 
-    Attributes:
-        on_progress: called after every step and every epoch.
-        should_stop: asked after every step; true saves the place and raises TrainingPausedError.
-        place: file of the place; None keeps nothing.
-        resume: go on from that file where it exists.
-        on_warning: told before the run what is doubtful about it.
-        on_resume: told the epoch in which a kept run goes on.
-        clock: seconds of processor time, as `time.process_time`.
-    """
-
-    on_progress: Callable[[Progress], None] = lambda _: None
+    on_progress: Callable[[Progress], None] = lambda _: None  # called after every step and every epoch
+    # asked after every step; true saves the place and raises TrainingPausedError
     should_stop: Callable[[], bool] = lambda: False
-    place: Path | None = None
-    resume: bool = False
-    on_warning: Callable[[str], None] = lambda _: None
-    on_resume: Callable[[int], None] = lambda _: None
-    clock: Callable[[], float] = time.process_time
+    place: Path | None = None  # file of the place; None keeps nothing
+    resume: bool = False  # go on from that file where it exists
+    on_warning: Callable[[str], None] = lambda _: None  # told before the run what is doubtful about it
+    on_resume: Callable[[int], None] = lambda _: None  # told the epoch in which a kept run goes on
+    clock: Callable[[], float] = time.process_time  # seconds of processor time, as `time.process_time`
 
 
 class ImageryLearner:
@@ -247,7 +223,7 @@ class ImageryLearner:
 
         Raises:
             OtherRunError: it is of other data or settings.
-            RecipeError: it is damaged.
+            TrainingRecipeError: it is damaged.
         """
         place, tensors = read_place(path)
         if place["key"] != self.key():

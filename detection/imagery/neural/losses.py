@@ -25,7 +25,7 @@ def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
         landslide_share: share of landslide pixels in the fit part, for `weighted-ce`.
 
     Raises:
-        RecipeError: an unknown term.
+        TrainingRecipeError: an unknown term.
     """
     names = spelling.split("+")
     if unknown := [name for name in names if name not in TERMS]:

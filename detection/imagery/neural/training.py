@@ -105,16 +105,13 @@ def train_patches(
     is the processor that learns.
 
     Args:
-        patches: the train part.
-        settings: how.
-        hooks: progress, stop and resume.
         parts: positions fitted and held; by `settings.split` when None.
         network: weights to go on from; fresh ones when None.
         normalisation: mean and std per band; measured on the fit part when None.
         native: where quality is lost (`Settings.degraded_share`): the patches before they were made what is shown.
 
     Raises:
-        RecipeError: too few patches, or no such device.
+        TrainingRecipeError: too few patches, or no such device.
     """
     device = pick_device()
     fit, held = parts or split(patches, settings.split, settings.held_share, settings.seed)
@@ -216,8 +213,6 @@ def predict_maps(
     """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
 
     Args:
-        network: the segmenter.
-        patches: what to map.
         normalisation: mean and std per band.
         temperature: divides the log odds.
         resize_px: the network sees square images of this size; its answer is brought back to the patch's size.

@@ -25,7 +25,7 @@ def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return the facts and tensors of a place.
 
     Raises:
-        RecipeError: it is damaged, or something else.
+        TrainingRecipeError: it is damaged, or something else.
     """
     try:
         with safe_open(path, "pt") as source:

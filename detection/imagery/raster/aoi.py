@@ -29,8 +29,6 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
 
     Args:
         aoi: a raster, or GeoJSON by its name.
-        grid: of the scene.
-        work: folder for the temporary raster.
         notes: gets a sentence on each kind of geometry that is left out.
 
     Raises:
@@ -75,9 +73,7 @@ def _check_meets(aoi: Path, grid: Grid) -> None:
 def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, BaseGeometry]]:
     """Return the polygons of a GeoJSON file in longitude and latitude, each by its `name`, its `id`, or its number.
 
-    Args:
-        aoi: the file.
-        notes: gets a sentence on each kind of geometry that is left out.
+    `notes`: gets a sentence on each kind of geometry that is left out.
 
     Raises:
         AoiError: no GeoJSON with a polygon.

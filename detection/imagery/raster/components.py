@@ -20,10 +20,7 @@ Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 class Rows:
     """Windows of a raster out of rows that are kept: those who ask from top to bottom read each row about once.
 
-    Args:
-        read: `read(column, row, width, height)`, an array whose last two axes are rows and columns.
-        width: columns of the raster.
-        height: rows of the raster.
+    `read`: `read(column, row, width, height)`, an array whose last two axes are rows and columns.
     """
 
     def __init__(self, read: Callable[[int, int, int, int], NDArray[Any]], width: int, height: int) -> None:
@@ -70,8 +67,6 @@ class Labelling:
 
     Args:
         read: `read(column, row, width, height)` of the stored probability steps.
-        width: columns of the scene.
-        height: rows of the scene.
         least: smallest step that counts.
         strip: rows held in memory at a time; by the width of the scene when None.
     """

@@ -84,10 +84,6 @@ def place_by_points(source: Any, stack: ExitStack) -> Any:
     """Return an open raster on a grid of its own where only control points place it; else as it is.
 
     Points that do not serve leave the raster without a place; `explain_no_place` says why.
-
-    Args:
-        source: the raster as the file has it.
-        stack: closes what is opened here.
     """
     fit = find_fit(source)
     if fit is None or not fit.serves:

@@ -60,10 +60,7 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
     systems are brought to the UTM zone of the ground (cubic). Where tiles overlap the finest counts, then the first by
     name.
 
-    Args:
-        dem: a GeoTIFF, or a folder of them, at any depth and by any names.
-        ground: the grid, with a place.
-        out: file to write.
+    `dem`: a GeoTIFF, or a folder of them, at any depth and by any names.
 
     Raises:
         CoverageError: no tile lies there.

@@ -40,10 +40,6 @@ class BlockChecker:
     """Proves the deflated blocks of a GeoTIFF by their Adler-32 (RFC 1950), each once, as windows ask for them.
 
     Other compressions carry no checksum; of them nothing is said.
-
-    Args:
-        source: the open raster.
-        path: its file.
     """
 
     def __init__(self, source: Any, path: Path) -> None:
@@ -111,9 +107,7 @@ class BlockChecker:
 class WholeChecker:
     """Proves all of a raster when a window of it is first asked for: warping may take its pixels from anywhere.
 
-    Args:
-        checker: of the raster as its file has it.
-        count: how many bands the file has.
+    `checker`: of the raster as its file has it.
     """
 
     def __init__(self, checker: Checker, count: int) -> None:
@@ -132,9 +126,7 @@ class WholeChecker:
 class MosaicChecker:
     """Proves the files that a VRT is made of, all of them when a band is first asked for.
 
-    Args:
-        source: the open VRT, let in by `sources.open_raster`.
-        path: its file.
+    `source`: the open VRT, let in by `sources.open_raster`.
     """
 
     def __init__(self, source: Any, path: Path) -> None:

@@ -21,14 +21,10 @@ SAYS: Final = "[crs] local of the site file"
 
 @dataclass(frozen=True, slots=True)
 class LocalGridTransform:
-    """How the coordinates of a local system become those of a known one.
+    """How the coordinates of a local system become those of a known one."""
 
-    Attributes:
-        into: the known system, such as `EPSG:32654`.
-        affine: a, b, c, d, e, f of x' = a x + b y + c and y' = d x + e y + f.
-    """
-
-    into: str
+    into: str  # the known system, such as `EPSG:32654`
+    # a, b, c, d, e, f of x' = a x + b y + c and y' = d x + e y + f
     affine: tuple[float, float, float, float, float, float]
 
     def to_text(self) -> str:
@@ -74,12 +70,7 @@ def _check(local: LocalGridTransform) -> LocalGridTransform:
 
 
 def place_locally(source: Any, stack: ExitStack) -> Any:
-    """Return an open raster of a local system on the grid that the site's affine gives it; any other as it is.
-
-    Args:
-        source: the raster as the file has it.
-        stack: closes what is opened here.
-    """
+    """Return an open raster of a local system on the grid that the site's affine gives it; any other as it is."""
     local = _used.get()
     if local is None or not _is_local(source):
         return source

@@ -19,18 +19,12 @@ UDM2_CLEAR, UDM2_SHADOW = 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """One raster of flags.
+    """One raster of flags."""
 
-    Attributes:
-        path: the file.
-        kind: `mask` (above 0 = usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `udm2`, `shadow`
-            (above 0).
-        index: band of the file, from 1.
-    """
-
-    path: Path
+    path: Path  # the file
+    # `mask` (above 0 = usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `udm2`, `shadow` (above 0)
     kind: str
-    index: int = 1
+    index: int = 1  # band of the file, from 1
 
 
 def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:

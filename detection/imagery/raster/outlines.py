@@ -26,8 +26,7 @@ def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) ->
         mask: H x W.
         origin: column and row of its first pixel.
 
-    Returns:
-        Valid polygons, in the order of their first pixel.
+    Returns valid polygons, in the order of their first pixel.
     """
     labels, number = ndimage.label(mask, structure=FOUR)
     cells = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), labels.dtype)  # `np.pad` costs as much as all the rest

@@ -37,7 +37,6 @@ class Layer(ExitStack):
     On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
 
     Args:
-        path: the raster.
         grid: the grid of the windows.
         index: number of the band, from 1.
         nearest: warp by nearest neighbour (classes, masks) and not bilinear.
@@ -100,12 +99,7 @@ class Layer(ExitStack):
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Read a window: values float32 (0 where nothing is valid) and where they are valid.
 
-        Args:
-            column: of the window.
-            row: of the window.
-            width: of the window.
-            height: of the window.
-            every: of its rows and columns only each n-th is given.
+        `every`: of its rows and columns only each n-th is given.
 
         Raises:
             TruncatedRasterError: a block cannot be read.

@@ -257,10 +257,7 @@ def write_cog(
 
     Args:
         source: the GeoTIFF; it gets the tags and descriptions too.
-        target: the file to write.
         overviews: how they are made: `average`, `mode` or `nearest`.
-        tags: what the file says of itself.
-        descriptions: names of the bands.
         vertical_wkt: the system of heights, in metres: that of the file becomes a compound one of both.
     """
     label_geotiff(source, tags, descriptions, vertical_wkt)

@@ -89,10 +89,7 @@ def keep_heights(files: Iterable[Path], dem: Path | None) -> None:
 def find_spread(path: Path, rpc: RPC, open_dem: Callable[[Path], AbstractContextManager[Any]]) -> HeightRange | None:
     """The heights on the ground of some RPC; None where no elevation model is in use.
 
-    Args:
-        path: of the raster.
-        rpc: of the raster.
-        open_dem: opens the elevation model by the rules for files from outside.
+    `open_dem`: opens the elevation model by the rules for files from outside.
     """
     heights = _heights.get(path.absolute())
     if heights is None or not _is_placed(rpc):
@@ -133,10 +130,7 @@ def _measure(source: Any, rpc: RPC, name: str) -> HeightRange:
 def place_by_rpc(source: Any, stack: ExitStack, ground: HeightRange | None) -> Any:
     """Return an open raster that only RPC place on a grid of its own, else as it is.
 
-    Args:
-        source: the raster as the file has it.
-        stack: closes what is opened here.
-        ground: its heights; None: the height in the middle of the RPC is assumed.
+    `ground`: its heights; None: the height in the middle of the RPC is assumed.
     """
     rpc = source.rpcs
     if rpc is None or source.crs is not None or not source.transform.is_identity or source.gcps[0]:

@@ -45,12 +45,9 @@ def derive_terrain(
 
     Args:
         dem: (rows + 2) x (columns + 2), metres.
-        pixel_x_m: width of a pixel, metres.
-        pixel_y_m: height of a pixel, metres.
         names: what is wanted of `STORED`.
 
-    Returns:
-        The fields by their names; rows x columns each.
+    Returns the fields by their names; rows x columns each.
     """
     rows, columns = dem.shape[0] - 2, dem.shape[1] - 2
     near = [[dem[i : i + rows, j : j + columns] for j in range(3)] for i in range(3)]
@@ -114,8 +111,6 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
 
     Args:
         dem: raster of elevations, band 1; unit and scale as the file says, else metres.
-        grid: the scene's grid, with a place.
-        work: folder for the temporary files.
         names: what is wanted of `TERRAIN`; elevation and slope always are.
 
     Raises:

@@ -64,9 +64,7 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
     control points or RPC place is given on a grid of its own (`control_points`, `rational`), one of a local system on
     that which the site says (`local_grid`).
 
-    Args:
-        limits: what is too large.
-        through: makes of the opened file what is placed and given; see `values`, the reader of numbers.
+    `through`: makes of the opened file what is placed and given; see `values`, the reader of numbers.
 
     Raises:
         NotARasterError: absent, empty, an HTML page, or none of these formats.

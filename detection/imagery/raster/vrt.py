@@ -118,8 +118,7 @@ _ONCE: Final = frozenset({"SourceFilename", "SourceBand", "SRS", "GeoTransform"}
 def read_vrt(path: Path, depth: int = 0) -> ET.Element:
     """Parse a VRT and refuse whatever is not of the lists.
 
-    Args:
-        depth: how deep it is nested in others.
+    `depth`: how deep it is nested in others.
 
     Raises:
         ForbiddenSourceError: an element or attribute that does more than name a window of a file.
@@ -182,12 +181,7 @@ def list_sources(tree: ET.Element, path: Path, root: Path) -> Iterator[tuple[ET.
 def rebuild(path: Path, root: Path, stack: ExitStack, is_vrt: Any, depth: int = 0) -> str:
     """Write a VRT anew, in memory, with those nested in it; returns the name under which the driver opens it.
 
-    Args:
-        path: the file, checked.
-        root: folder that it may not leave.
-        stack: closes what is held in memory.
-        is_vrt: tells whether a file is a VRT by its content.
-        depth: how deep it is nested in others.
+    `root`: folder that it may not leave.
     """
     tree = read_vrt(path, depth)
     for element, file in list_sources(tree, path, root):

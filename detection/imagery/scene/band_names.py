@@ -62,8 +62,6 @@ def is_numbered_otherwise(names: Sequence[str], colours: Sequence[str], tags: Ma
     Args:
         names: what the file calls its bands.
         colours: which colour each is shown as, by the names of `BAND_NAMES`; others say nothing.
-        tags: tags of the file.
-        file: its name.
 
     >>> is_numbered_otherwise(["B4", "B3"], ["red", "green"], {}, "a.tif")
     False

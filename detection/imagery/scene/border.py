@@ -62,8 +62,6 @@ def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[flo
 
     Args:
         reader: the bands of the model; it gets the masks.
-        rim: as `fill.read_rim` gives it.
-        work: folder for them, for as long as the reader is open.
         fills: the values that `fill.set_aside_fills` found.
     """
     types, found = reader.spectral_types, []
@@ -130,8 +128,7 @@ def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, 
 def _draw(reader: BandReader, value: float, target: ByteRaster, fills: tuple[float, ...]) -> tuple[int, int, int]:
     """Draw the pixels that may belong to a border.
 
-    Returns:
-        how many they are, how many other pixels are valid, and how many of those come near to the value.
+    Returns how many they are, how many other pixels are valid, and how many of those come near to the value.
     """
     reached_px = rest_px = near_px = 0
     grid = reader.grid

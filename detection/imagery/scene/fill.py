@@ -36,10 +36,7 @@ def set_aside_fills(reader: BandReader, rim: Rim, work: Path) -> tuple[float, ..
     there in its fill. What is declared (nodata, mask, alpha) is not valid already and does not count. Set aside is what
     hangs together from the edge inwards, and holes; a lone pixel of the same value is ground.
 
-    Args:
-        reader: the bands of the model, nothing is set aside yet; it gets the masks.
-        rim: as `read_rim` gives it.
-        work: folder for them, for as long as the reader is open.
+    `reader`: the bands of the model, nothing is set aside yet; it gets the masks.
     """
     fills = _find_fills(rim)
     for fill in fills:

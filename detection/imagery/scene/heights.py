@@ -8,7 +8,7 @@ from rasterio.errors import RasterioError
 from detection.imagery.errors import HeightsError, ImageryError
 from detection.imagery.raster.height_tiles import join_tiles
 from detection.imagery.raster.untrusted import NO_LIMITS
-from detection.imagery.scene.reader import open_scene
+from detection.imagery.scene.reader import ReaderOptions, open_scene
 from detection.imagery.scene.scene import hash_file, read_scene
 
 FILE: Final = "heights.tif"
@@ -22,7 +22,7 @@ class SceneHeights(NamedTuple):
     notes: tuple[str, ...]
 
     def to_options(self) -> dict[str, Any]:
-        """What a detection is asked of them (see `options.Options`)."""
+        """What a detection is asked of them (see `options.DetectionOptions`)."""
         return {"dem": str(self.path), "dem_tiles": self.tiles}
 
 
@@ -32,7 +32,6 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     Args:
         dem: a GeoTIFF, or a folder of tiles.
         path: raster, folder with `scene.toml`, or product.
-        work: folder for the raster; it is made.
 
     Raises:
         HeightsError: no heights can be had there; the message says why.
@@ -42,7 +41,7 @@ def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:
     name = "B4" if "B4" in scene.bands else next(iter(scene.bands), None)
     if name is None:
         raise HeightsError(f"{path}: no band has a known name, so nobody knows which heights lie below it")
-    with open_scene(scene, (name,), masks=(), ungeoreferenced=True, limits=NO_LIMITS) as reader:
+    with open_scene(scene, (name,), masks=(), options=ReaderOptions(ungeoreferenced=True, limits=NO_LIMITS)) as reader:
         ground = reader.grid
     if not ground.placed:
         raise HeightsError(f"{path}: has no place on the ground, so no heights lie below it")

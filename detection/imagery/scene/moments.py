@@ -47,7 +47,6 @@ class Moments:
         Args:
             values: bands x H x W.
             column: of the first pixel in the scene.
-            row: likewise.
         """
 
         def around(sums: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -41,9 +41,7 @@ class CountCalibration(NamedTuple):
 def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibration:
     """Return how values become counts of reflectance, by product names in the paths or by tags.
 
-    Args:
-        files: of the bands.
-        facts: what the headers of the files say (`raster.RasterFacts`), in the same order.
+    `facts`: what the headers of the files say (`raster.RasterFacts`), in the same order.
 
     >>> read_calibration([Path("S2B_MSIL2A_20230511T101559_N0509_R065/B04.jp2")], []).offset
     -1000.0

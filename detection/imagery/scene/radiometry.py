@@ -1,8 +1,7 @@
 """From counts in a file to the values that a network was trained on: the stretch contract of a model's card."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate
 from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.white import COLOURS, holds_at
+from detection.imagery.weights_file import ModelCard
 
 # Pixels of a strip held at a time.
 STRIP_PX = 1 << 21
@@ -49,36 +49,25 @@ FLOOR = -0.1
 
 @dataclass(frozen=True, slots=True)
 class RadiometricStretch:
-    """How the values of one scene become model values; depends on the scene, never on the tiles.
+    """How the values of one scene become model values; depends on the scene, never on the tiles."""
 
-    Attributes:
-        factors: per band, what its counts are multiplied by; 1 for terrain, which is in its own unit.
-        maxima: for `local-max` and `local-standard`, the greatest value of any spectral band per block of `block_px`,
-            else None.
-        block_px: side of those blocks.
-        ceilings: per band, the greatest value that can be real, or None.
-        clouds: per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what
-            is as bright is cloud or snow; None where there are no ceilings.
-        colours: where there are `maxima`, where red, green and blue stand: what is bright and white among them is a
-            cloud.
-        tells_clouds: whether the pixels have a size at which that holds; else no cloud is found.
-        moments: for `local-standard`, mean and spread of each spectral band around a pixel, else None.
-        offset: what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio.
-        cloud_share: of the valid pixels, those that were left out of `moments`: bright and white.
-        cloudy: windows of the scene (column, row, width, height) that hold such pixels, or lie beside them.
-    """
-
-    factors: NDArray[np.float32]
+    factors: NDArray[np.float32]  # per band, what its counts are multiplied by; 1 for terrain, which is in its own unit
+    # for `local-max` and `local-standard`, the greatest value of any spectral band per block of `block_px`, else None
     maxima: NDArray[np.float32] | None = None
-    block_px: int = 1
-    ceilings: NDArray[np.float32] | None = None
+    block_px: int = 1  # side of those blocks
+    ceilings: NDArray[np.float32] | None = None  # per band, the greatest value that can be real, or None
+    # per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what is as
+    # bright is cloud or snow; None where there are no ceilings
     clouds: NDArray[np.float32] | None = None
+    # where there are `maxima`, where red, green and blue stand: what is bright and white among them is a cloud
     colours: tuple[int, ...] = ()
+    # for `local-standard`, mean and spread of each spectral band around a pixel, else None
     moments: Moments | None = None
-    offset: float = 0.0
-    cloud_share: float = 0.0
+    offset: float = 0.0  # what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio
+    cloud_share: float = 0.0  # of the valid pixels, those that were left out of `moments`: bright and white
+    # windows of the scene (column, row, width, height) that hold such pixels, or lie beside them
     cloudy: tuple[tuple[int, int, int, int], ...] = ()
-    tells_clouds: bool = True
+    tells_clouds: bool = True  # whether the pixels have a size at which that holds; else no cloud is found
 
     @property
     def around_px(self) -> int:
@@ -131,9 +120,7 @@ class RadiometricStretch:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene.
 
         Args:
-            values: counts.
             column: of their first pixel.
-            row: of the same.
             own: nobody needs the counts any more: they may become the result.
         """
         if self.moments is not None:
@@ -160,7 +147,7 @@ class RadiometricStretch:
 
 def measure_stretch(
     reader: BandReader,
-    card: Mapping[str, Any],
+    card: ModelCard,
     scale: float | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> RadiometricStretch:
@@ -174,11 +161,7 @@ def measure_stretch(
     terrain too, to that of the training: for patches whose values were divided by constants that nobody knows; with
     `scale` it is `reflectance`.
 
-    Args:
-        reader: the bands of the model, in its order.
-        card: the model's card.
-        scale: replaces the card's constant and waives the check of the range.
-        progress: told the share of the scene that was read, where all of it must be.
+    `scale`: replaces the card's constant and waives the check of the range.
 
     Raises:
         NoValidPixelsError: nothing to look at.
@@ -357,7 +340,7 @@ def find_pixel_m(grid: Grid) -> float | None:
     return geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
 
 
-def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:
+def _match_means(sample: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
     """Factors that bring the mean of every band to that of the training."""
     means = sample.mean(axis=1, dtype=np.float64)
     for name, mean in zip(card["bands"], means, strict=True):
@@ -382,7 +365,7 @@ def sample_pixels(reader: BandReader) -> NDArray[np.float32]:
     raise NoValidPixelsError("all pixels of the scene are nodata")
 
 
-def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card: Mapping[str, Any]) -> None:
+def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card: ModelCard) -> None:
     ranges = card["normalisation"]["value_range"]
     if len(ranges) != len(factors):
         raise ModelError(f"the card of {card['name']} has ranges of other bands")

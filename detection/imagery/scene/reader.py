@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,20 @@ CELL_PX = 64
 QUANTITIES = {"dem": HEIGHT, "prior": SHARE}
 
 
+@dataclass(frozen=True, slots=True)
+class ReaderOptions:
+    """What is taken, and how values are read."""
+
+    partial: bool = False  # a block that cannot be read is nodata instead of an error; its cells are in `unreadable`
+    ungeoreferenced: bool = False  # rasters without a place are taken in pixel space
+    gain: float = 1.0  # by which the values of every band of a file are multiplied, terrain excepted
+    offset: float = 0.0  # added to them then
+    nodata: float | None = None  # their value that means nothing, where their files declare none
+    covering: bool = True  # bands must cover the ground of the grid; else they are nodata where they do not
+    limits: RasterLimits = LIMITS
+    keeping: WarpStorage | None = None  # of rasters on another grid, warped once; None: each window for itself
+
+
 class BandReader(ExitStack):
     """Windowed reads of several bands on one grid, with the pixels where all of them are valid.
 
@@ -52,18 +67,8 @@ class BandReader(ExitStack):
         masks: rasters of flags.
         reference: name of the band that gives the grid; the first one when None.
         grid: gives the grid instead.
-        terrain: answers for the names in `terrain_names`.
-        terrain_names: bands to be computed from the elevation model.
-        derived: channels of `indices.DERIVED` to be made of the bands.
-        names: which of all these `read` gives, in which order; files, then terrain, then derived when None.
-        partial: a block that cannot be read is nodata instead of an error; such cells are kept in `unreadable`.
-        ungeoreferenced: rasters without a place are taken in pixel space.
-        gain: by which the values of every band of `bands` are multiplied, terrain excepted.
-        offset: added to them then.
-        nodata: their value that means nothing, where their files declare none.
-        covering: bands must cover the ground of the grid; else they are nodata where they do not.
-        limits: what is too large.
-        keeping: where rasters on another grid are kept, warped once; None: each window is warped for itself.
+        terrain: answers for names of `names` that are no bands.
+        names: what `read` gives, in this order: bands, terrain, and channels of `indices.DERIVED` made of the bands.
     """
 
     def __init__(
@@ -74,28 +79,18 @@ class BandReader(ExitStack):
         *,
         grid: Grid | None = None,
         terrain: TerrainReader | None = None,
-        terrain_names: tuple[str, ...] = (),
-        derived: tuple[str, ...] = (),
         names: tuple[str, ...] | None = None,
-        partial: bool = False,
-        ungeoreferenced: bool = False,
-        gain: float = 1.0,
-        offset: float = 0.0,
-        nodata: float | None = None,
-        covering: bool = True,
-        limits: RasterLimits = LIMITS,
-        keeping: WarpStorage | None = None,
+        options: ReaderOptions = ReaderOptions(),
     ) -> None:
-        self._made = (*bands, *terrain_names, *derived)
+        others = [name for name in names or () if name not in bands]
+        self._terrain_names = tuple(name for name in others if name in TERRAIN)
+        self._derived = tuple(name for name in others if name in DERIVED)
+        self._made = (*bands, *self._terrain_names, *self._derived)
         self.names = self._made if names is None else names
         self._order = [self._made.index(name) for name in self.names]
-        self._derived = derived
-        self._bands, self._limits = dict(bands), limits
-        self._gain, self._offset, self._nodata = np.float32(gain), np.float32(offset), nodata
+        self._bands, self._options, self._terrain = dict(bands), options, terrain
+        self._gain, self._offset = np.float32(options.gain), np.float32(options.offset)
         self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
-        self._terrain, self._terrain_names = terrain, terrain_names
-        self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
-        self._keeping = keeping
         super().__init__()
         self._warped: dict[tuple[Any, ...], Any] = {}
         self._files: dict[tuple[Path, str], tuple[Any, Checker]] = {}
@@ -113,7 +108,7 @@ class BandReader(ExitStack):
             raise
 
     def _read_grid(self, path: Path) -> Grid:
-        with open_raster(path, self._limits) as source:
+        with open_raster(path, self._options.limits) as source:
             return self._place(source, path)
 
     def _place(self, source: Any, path: Path) -> Grid:
@@ -121,7 +116,7 @@ class BandReader(ExitStack):
         try:
             return turn_north_up(grid_of(source, path))
         except (NoCrsError, ImpossibleCrsError):
-            if not self._ungeoreferenced:
+            if not self._options.ungeoreferenced:
                 raise
             return Grid(Affine.identity(), "", source.width, source.height)
 
@@ -131,9 +126,9 @@ class BandReader(ExitStack):
         key = path, "" if quantity is None else name
         if key not in self._files:
             opened = self.enter_context(
-                open_raster(path, self._limits)
+                open_raster(path, self._options.limits)
                 if quantity is None
-                else open_values(path, quantity, index, limits=self._limits, notes=self.notes)
+                else open_values(path, quantity, index, limits=self._options.limits, notes=self.notes)
             )
             self._files[key] = turn_file(opened, make_checker(opened, path))
         source, checker = self._files[key]
@@ -144,7 +139,7 @@ class BandReader(ExitStack):
         if same_grid(self.grid, grid):
             return source, index, path
         shift = corner_shift_px(self.grid, grid)
-        may_lie_apart = mask or name in TERRAIN or not self._covering
+        may_lie_apart = mask or name in TERRAIN or not self._options.covering
         if not np.isfinite(shift) or (shift > MISMATCH_PX and not may_lie_apart):
             apart = f"corners up to {shift:.1f} px apart" if np.isfinite(shift) else "not comparable"
             raise MismatchedBandsError(
@@ -156,7 +151,7 @@ class BandReader(ExitStack):
         source = source.original if isinstance(source, TurnedSource) else source
         empty = source.nodata
         if empty is None and not (mask or name in TERRAIN or has_alpha(source)):
-            empty = self._nodata
+            empty = self._options.nodata
         return self._warp(source, key, empty, mask=mask, path=path, index=index), index, path
 
     def _warp(
@@ -168,9 +163,9 @@ class BandReader(ExitStack):
             warped = self.enter_context(
                 warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
             )
-            if self._keeping is not None:
+            if self._options.keeping is not None:
                 indexes = {index} if mask else {at for file, at in self._bands.values() if file == path} | {index}
-                warped = self.enter_context(WarpedOnce(warped, source, sorted(indexes), self._keeping))
+                warped = self.enter_context(WarpedOnce(warped, source, sorted(indexes), self._options.keeping))
             self._warped[alike] = warped
         return self._warped[alike]
 
@@ -180,7 +175,7 @@ class BandReader(ExitStack):
         Raises:
             TruncatedRasterError: a block cannot be read (never with `partial`).
         """
-        if not self._partial:
+        if not self._options.partial:
             return self._read(column, row, width, height)
         try:
             return self._read(column, row, width, height)
@@ -254,8 +249,8 @@ class BandReader(ExitStack):
             if not np.issubdtype(stored.dtype, np.integer):
                 valid &= np.isfinite(values[position])
             fill: float | None = self._fills[name]
-            if fill is None and self._nodata is not None and name not in TERRAIN and _declares_nothing(source, index):
-                fill = self._nodata
+            if fill is None and name not in TERRAIN and _declares_nothing(source, index):
+                fill = self._options.nodata
             valid &= _read_valid(source, index, window, path) if fill is None else stored != fill
         return values, valid
 
@@ -306,47 +301,30 @@ def open_scene(
     masks: Sequence[Mask] | None = None,
     grid: Grid | None = None,
     terrain: TerrainReader | None = None,
-    partial: bool = False,
-    ungeoreferenced: bool = False,
-    limits: RasterLimits = LIMITS,
-    keeping: WarpStorage | None = None,
+    options: ReaderOptions = ReaderOptions(),
 ) -> BandReader:
     """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
 
     Args:
-        scene: the scene.
-        names: bands, in order.
         masks: flags; the scene's own when None.
         grid: the grid to read on; that of B4, or of the first band, when None.
-        terrain: terrain on that grid.
-        partial: see `BandReader`.
-        ungeoreferenced: see `BandReader`.
-        limits: see `BandReader`.
-        keeping: see `BandReader`.
+        options: gain, offset and nodata are those of the scene.
 
     Raises:
         BandMissingError: some are not there.
     """
-    computed = tuple(name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands)
-    derived = tuple(name for name in names if name in DERIVED and name not in scene.bands)
-    sources = (source for name in derived for source in DERIVED[name])
-    from_files = tuple(dict.fromkeys((*(n for n in names if n not in {*computed, *derived}), *sources)))
+    computed = {name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands}
+    derived = {name: DERIVED[name] for name in names if name in DERIVED and name not in scene.bands}
+    sources = (source for made_of in derived.values() for source in made_of)
+    from_files = tuple(dict.fromkeys((*(n for n in names if n not in computed | derived.keys()), *sources)))
     return BandReader(
         scene.choose(from_files),
         list_masks(scene) if masks is None else masks,
         "B4" if "B4" in from_files else None,
         grid=grid,
         terrain=terrain,
-        terrain_names=computed,
-        derived=derived,
         names=names,
-        partial=partial,
-        ungeoreferenced=ungeoreferenced,
-        gain=scene.gain,
-        offset=scene.offset,
-        nodata=scene.nodata,
-        limits=limits,
-        keeping=keeping,
+        options=replace(options, gain=scene.gain, offset=scene.offset, nodata=scene.nodata),
     )
 
 

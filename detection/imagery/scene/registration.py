@@ -47,8 +47,6 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
 
     Args:
         read: `read(column, row, width, height)` of newer values, older values, and where both are valid.
-        width: columns of the grid.
-        height: rows of the grid.
         kept: edges of the newer image, which is laid on several others; what is found is added.
 
     Returns:

@@ -1,7 +1,7 @@
 """A scene read on larger or smaller pixels over the same ground."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Callable
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from detection.imagery.raster.areas import geodesic_pixel_m2, resample_grid
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.reader import BandReader
+from detection.imagery.weights_file import ModelCard
 from forecasting.message import Figure, Message, Template
 
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -35,12 +36,10 @@ LEAST_SHARE: Final = 1e-6
 STRIP_PX: Final = 1 << 20
 
 
-def find_pixels(pixel_m: float, card: Mapping[str, Any]) -> float | None:
+def find_pixels(pixel_m: float, card: ModelCard) -> float | None:
     """Return the pixel size in metres that an image is brought to for a network; None where it is read as it is.
 
-    Args:
-        pixel_m: of the image.
-        card: `other_pixels` says from which sizes an image may be brought to those of its training.
+    `card`: `other_pixels` says from which sizes an image may be brought to those of its training.
 
     >>> card = {"pixel_size_m": 1.2, "other_pixels": {"finest_m": 0.6, "coarsest_m": 2.4, "coarse_at_m": 1.0}}
     >>> [find_pixels(pixel_m, card) for pixel_m in (0.3, 0.6, 1.0, 1.2, 1.5, 2.4, 3.0)]
@@ -84,7 +83,7 @@ class ResizedReader:
         return resample(self._reader.read, self._reader.grid, self.grid, (column, row, width, height))
 
 
-def fit_pixels(reader: BandReader, card: Mapping[str, Any]) -> tuple[BandReader, ReadAt | None]:
+def fit_pixels(reader: BandReader, card: ModelCard) -> tuple[BandReader, ReadAt | None]:
     """Return what the network reads: the scene itself, or the scene on other pixels, and on which."""
     pixel_m = find_pixels(geodesic_pixel_m2(reader.grid) ** 0.5, card) if reader.grid.placed else None
     if pixel_m is None:
@@ -94,9 +93,9 @@ def fit_pixels(reader: BandReader, card: Mapping[str, Any]) -> tuple[BandReader,
     return cast("BandReader", ResizedReader(reader, grid)), read_at
 
 
-def describe_pixels(read_at: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> Message:
+def describe_pixels(at_m: float, grid: Grid, card: ModelCard) -> Message:
     """Say at which pixels a scene was read that has others."""
-    pixel_m, trained_m, at_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"]), read_at["pixel_m"]
+    pixel_m, trained_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"])
     if pixel_m < trained_m:
         return _READ_AT(at=at_m, pixel=Figure(pixel_m, ".3g"))
     return _READ_NEAR(at=at_m, trained=trained_m, pixel=Figure(pixel_m, ".3g"))
@@ -110,7 +109,6 @@ def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int
     valid where any of those that make it is, a smaller one where that below its centre is.
 
     Args:
-        read: reads a window of `source`.
         source: the grid that is read.
         target: from the same corner, with the same axes.
         window: column, row, width, height on `target`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from detection.imagery.errors import (
     BandMissingError,
@@ -26,6 +26,7 @@ from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product, is_product
+from detection.imagery.scene.products.texts import SceneManifest
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
@@ -50,51 +51,32 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene on disk; nothing is read but its manifest.
+    """A scene on disk; nothing is read but its manifest."""
 
-    Attributes:
-        path: the raster, or the folder with `scene.toml`.
-        bands: band name -> where it lies.
-        acquired_at: when it was taken, aware UTC.
-        role: `single`, `pre` or `post`.
-        mask: raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None.
-        dem: elevation in metres on any grid, or None.
-        dem_tiles: name and digest of each tile that `dem` was brought together from; empty where it is a file as it is.
-        clouds: raster that is not 0 where clouds are, or None.
-        classification: scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None.
-        shadow: raster that is not 0 in shadow, which is only flagged, or None.
-        udm2: usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None.
-        qa_pixel: quality of the pixels of Landsat Collection 2 (bits), or None.
-        prior: susceptibility, 0 to 1, sampled into the footprints, or None.
-        gain: by which the values of every spectral band become counts.
-        offset: added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on).
-        calibration: where gain and offset were read; empty where nothing says them.
-        nodata: the value of spectral bands that means nothing, where the files themselves declare none.
-        remarks: what whoever looks at the result must know of the product.
-        aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
-            manifest's.
-        sar: what the manifest says of a radar image (`change.radar_dates`); empty for all others.
-    """
-
-    path: Path
-    bands: Mapping[str, Band]
-    acquired_at: datetime
-    role: str = "single"
+    path: Path  # the raster, or the folder with `scene.toml`
+    bands: Mapping[str, Band]  # band name -> where it lies
+    acquired_at: datetime  # when it was taken, aware UTC
+    role: str = "single"  # `single`, `pre` or `post`
+    # raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None
     mask: Path | None = None
-    dem: Path | None = None
-    clouds: Path | None = None
-    classification: Path | None = None
-    shadow: Path | None = None
-    udm2: Path | None = None
-    qa_pixel: Path | None = None
-    prior: Path | None = None
-    gain: float = 1.0
-    offset: float = 0.0
-    calibration: str = ""
+    dem: Path | None = None  # elevation in metres on any grid, or None
+    clouds: Path | None = None  # raster that is not 0 where clouds are, or None
+    classification: Path | None = None  # scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None
+    shadow: Path | None = None  # raster that is not 0 in shadow, which is only flagged, or None
+    udm2: Path | None = None  # usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None
+    qa_pixel: Path | None = None  # quality of the pixels of Landsat Collection 2 (bits), or None
+    prior: Path | None = None  # susceptibility, 0 to 1, sampled into the footprints, or None
+    gain: float = 1.0  # by which the values of every spectral band become counts
+    offset: float = 0.0  # added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on)
+    calibration: str = ""  # where gain and offset were read; empty where nothing says them
+    # the value of spectral bands that means nothing, where the files themselves declare none
     nodata: float | None = None
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # what whoever looks at the result must know of the product
+    # area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the manifest's
     aoi: Path | None = None
+    # what the manifest says of a radar image (`change.radar_dates`); empty for all others
     sar: Mapping[str, Any] = field(default_factory=dict)
+    # name and digest of each tile that `dem` was brought together from; empty where it is a file as it is
     dem_tiles: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -127,9 +109,7 @@ def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
     A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time
     by the tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC).
 
-    Args:
-        path: raster or folder.
-        acquired_at: aware instant, for a raster that does not tell.
+    `acquired_at`: aware instant, for a raster that does not tell.
 
     Raises:
         ManifestError: the manifest is missing or wrong, or no acquisition time is known.
@@ -149,10 +129,8 @@ def take_heights(scene: Scene) -> Scene:
 def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """Say why a scene is not complete yet, or None when it is.
 
-    Args:
-        path: raster or folder.
-        watched: files may still arrive, so the manifest must say that it is the last; a folder that a person names
-            is complete as it lies, and only files that the manifest names must be there.
+    `watched`: files may still arrive, so the manifest must say that it is the last; a folder that a person names
+    is complete as it lies, and only files that the manifest names must be there.
 
     A folder is complete when its manifest is there and says `complete = true`, or lists `[files]` that are all there
     with their stated size (and sha256, where stated). A single file is complete when it is there and not empty; a
@@ -168,7 +146,7 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
         own = _read_manifest(path / MANIFEST)  # a product that lists its files says nothing of what lies beside it
         if not own.get("files") and own.get("complete") is not True:
             return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
-    companions = {key: content[key] for key in COMPANIONS if key in content}
+    companions = {key: value for key in COMPANIONS if (value := content.get(key)) is not None}
     for name, value in (*content.get("bands", {}).items(), *companions.items()):
         file = _entry(path, name, value).path
         if not file.is_file():
@@ -242,7 +220,7 @@ def hash_file(path: Path) -> str:
     return digest
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> SceneManifest:
     try:
         with path.open("rb") as file:
             text = file.read(MANIFEST_BYTES + 1)
@@ -258,7 +236,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     for key in ("bands", "files", "sar"):
         if not isinstance(content.get(key, {}), dict):
             raise ManifestError(f"{path}: [{key}] must be a table")
-    return content
+    return cast("SceneManifest", content)
 
 
 def _entry(folder: Path, name: str, value: Any) -> Band:
@@ -274,7 +252,7 @@ def _entry(folder: Path, name: str, value: Any) -> Band:
     return Band(path, index)
 
 
-def _describe(folder: Path) -> dict[str, Any] | None:
+def _describe(folder: Path) -> SceneManifest | None:
     """What the manifest of a folder says, and for the rest the product that lies in it; None where there is neither.
 
     A manifest that names bands and offset stands alone beside a product that cannot be used.
@@ -292,9 +270,9 @@ def _describe(folder: Path) -> dict[str, Any] | None:
     return stated if product is None else _complete(stated, product, manifest)
 
 
-def _complete(stated: dict[str, Any], product: dict[str, Any], manifest: Path) -> dict[str, Any]:
+def _complete(stated: SceneManifest, product: SceneManifest, manifest: Path) -> SceneManifest:
     """What a manifest says, and a product for the rest; scale and offset of a product are those of its own files."""
-    content = product | stated | {"files": product.get("files", {}) | stated.get("files", {})}
+    content: SceneManifest = {**product, **stated, "files": product.get("files", {}) | stated.get("files", {})}
     if "offset" in stated:
         content["calibration"] = MANIFEST
     own = set(product.get("counts", ())) or {_file_in(value) for value in product["bands"].values()}
@@ -306,7 +284,7 @@ def _complete(stated: dict[str, Any], product: dict[str, Any], manifest: Path) -
             f"{manifest}: [bands] names files of the product and others, which may differ in scale; say `offset`"
         )
     of_files = {"gain", "nodata", *(() if "offset" in stated else ("offset", "calibration"))}
-    return {key: value for key, value in content.items() if key not in of_files}
+    return cast("SceneManifest", {key: value for key, value in content.items() if key not in of_files})
 
 
 def _file_in(value: Any) -> str:
@@ -341,7 +319,7 @@ def _read_folder(folder: Path) -> Scene:
             raise ManifestError(f"{folder}: values times {gain:g} are no counts of reflectance; write a {MANIFEST}")
         calibration = CountCalibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
     companions: dict[str, Any] = {
-        name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content
+        name: _entry(folder, name, value).path for name in COMPANIONS if (value := content.get(name)) is not None
     }
     return Scene(
         path=folder,

@@ -44,7 +44,7 @@ class DividedError(Exception):
 class StripTask:
     """What every strip of a scene is drawn by: the facts of the result, the weights, and the stretch."""
 
-    facts: dict[str, Any]
+    facts: Mapping[str, Any]
     weights: str
     stretch: RadiometricStretch
 
@@ -54,10 +54,7 @@ def cut_strips(step: int, width: int, height: int, strip_px: int, most: int) -> 
 
     Args:
         step: rows from one row of tiles to the next.
-        width: of the scene.
-        height: of the scene.
         strip_px: pixels of a strip; more where there would be too many strips.
-        most: strips of a scene.
 
     >>> cut_strips(512, 1000, 2500, 512_000, 64)
     [(0, 512), (512, 1024), (1024, 1536), (1536, 2048), (2048, 2500)]
@@ -150,11 +147,8 @@ def join_strips(
 
     Args:
         folder: of the strips, which were looked at by `are_whole`.
-        count: of strips.
         size: maps, height and width of the scene.
-        nodata: what stands where there is none.
         write: as `probabilities.map_scene` is given.
-        progress: told the share of the strips that is written.
 
     Raises:
         SceneError: pieces do not fit the scene, or do not cover it.
@@ -196,6 +190,6 @@ def _read_piece(file: BinaryIO, maps: int, height: int, width: int) -> tuple[NDA
     return np.frombuffer(plain, np.uint8).reshape(bands, high, wide), column, row
 
 
-def same_facts(kept: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def same_facts(kept: Mapping[str, object], now: Mapping[str, object]) -> bool:
     """Whether a scene and all that reads it are those that the strips are of."""
     return bool(dict(kept) == json.loads(json.dumps(now)))

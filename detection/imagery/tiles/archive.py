@@ -41,9 +41,7 @@ class ArchiveFacts:
 def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: ArchiveFacts) -> int:
     """Write tiles into a file that comes into place whole; returns how many.
 
-    Args:
-        tiles: number (`pmtiles.tile.zxy_to_tileid`) and bytes, by rising number.
-        about: what the file says of itself.
+    `tiles`: number (`pmtiles.tile.zxy_to_tileid`) and bytes, by rising number.
 
     Raises:
         ValueError: the numbers do not rise.

@@ -77,12 +77,8 @@ def write_pyramid(
     """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
 
     Args:
-        out: the file.
-        extent: of the raster.
         zooms: lowest, highest.
         draw: asked for the tiles of the highest zoom alone, row by row from west to east.
-        encoding: how they look.
-        metadata: what the file says of itself.
     """
     lowest, highest = zooms
     columns, rows = span_tiles(highest, extent)

@@ -46,7 +46,6 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
 
     Args:
         dem: raster of heights, band 1; unit and scale as the file says, else metres.
-        out: the file of tiles.
         most: tiles of the finest zoom; a larger model is drawn coarser.
 
     Raises:

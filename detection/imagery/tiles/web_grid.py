@@ -73,7 +73,6 @@ def choose_zooms(extent: WebMapExtent, most: int, *, finest: int, around: int = 
     """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show.
 
     Args:
-        extent: of the raster.
         most: tiles of the highest zoom.
         finest: highest zoom of all.
         around: zooms below the lowest, at which the raster is a part of the view.

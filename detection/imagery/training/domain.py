@@ -1,8 +1,8 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from detection.imagery.training.grain import (
     measure_repeats,
     measure_smear,
 )
+from detection.imagery.weights_file import ModelCard, Steadiness, TrainingDomain
 from forecasting.message import Figure, NameList, Template, Term, join
 
 # Windows of a scene that are looked at, along each side.
@@ -147,7 +148,6 @@ def measure_window(
 
     Args:
         values: of which a ratio means something.
-        valid: H x W.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
         texture: measure grain, crispness, smear, detail and noise too, half of the time; else they are 0 or infinite,
             which no limit is beyond.
@@ -232,9 +232,7 @@ def _correlate_steps(looks: Sequence[WindowStatistics], *, less_noise: bool = Fa
     Roofs, crowns and furrows are the same steps in every colour. The speckle of radar is another in every channel.
     No offset and no factor of a band changes it.
 
-    Args:
-        looks: of the windows.
-        less_noise: of what is left of the steps without noise that is another in every band.
+    `less_noise`: of what is left of the steps without noise that is another in every band.
     """
     pooled = np.sum([window.steps for window in looks], axis=0)
     power = np.diag(pooled)
@@ -345,15 +343,13 @@ def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
 def find_doubts(
     reader: BandReader,
     stretch: RadiometricStretch,
-    card: Mapping[str, Any],
+    card: ModelCard,
     own: tuple[BandReader, RadiometricStretch] | None = None,
 ) -> list[str]:
     """Say why a scene lies outside of what a network was trained on; empty where it does not, or no card says.
 
     Args:
         reader: the bands of the model, in its order, on the pixels that the network sees.
-        stretch: of this scene.
-        card: the model's card; `domain` describes the training.
         own: the scene on its own pixels, and its stretch there, where the network sees others: what is interpolated
             or averaged has an order that the image has not.
 
@@ -392,7 +388,7 @@ def find_doubts(
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
-def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]) -> list[str]:
+def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> list[str]:
     """Say that a scene has counts of another type than pictures of eight bits, where a picture is all they know.
 
     Of counts a factor makes a picture by chance alone. Weights that look at ratios nearby are not asked.
@@ -400,7 +396,6 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mapp
     Args:
         reader: the bands on the scene's own pixels.
         stretch: by the card's own factor.
-        card: the model's card.
     """
     trained = set((card.get("domain") or {}).get("types", ()))
     others = reader.spectral_types - trained
@@ -409,12 +404,11 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mapp
     return [_OTHER_TYPES(types=NameList(tuple(sorted(others))), trained=PICTURE)]
 
 
-def check_ground(reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]) -> None:
+def check_ground(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> None:
     """Refuse what no map can be made of, by a network or not: noise, no contrast, decibels, clouds, one grey image.
 
     Args:
         reader: the bands of the map, in its order.
-        stretch: of this scene.
         card: of the map; it needs no `domain`.
 
     Raises:
@@ -424,7 +418,7 @@ def check_ground(reader: BandReader, stretch: RadiometricStretch, card: Mapping[
 
 
 def _check_ground(
-    reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any], domain: Mapping[str, Any] | None
+    reader: BandReader, stretch: RadiometricStretch, card: ModelCard, domain: TrainingDomain | None
 ) -> tuple[list[WindowStatistics], str | None]:
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
@@ -454,21 +448,20 @@ def _check_ground(
     return looks, missing
 
 
-def _list_colours(reader: BandReader, domain: Mapping[str, Any] | None) -> list[int]:
+def _list_colours(reader: BandReader, domain: TrainingDomain | None) -> list[int]:
     """Where red, green and blue stand, for weights that were trained on pictures of eight bits alone."""
     if domain is None or set(domain.get("types", ())) != {PICTURE} or not set(COLOURS) <= set(reader.names):
         return []
     return [reader.names.index(name) for name in COLOURS]
 
 
-def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -> str | None:
+def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> str | None:
     """Say that the month of a scene lies outside of the training, or that this cannot be known where it matters.
 
     It matters outside of the tropics, in the half of the year with snow, bare trees and a low sun.
 
     Args:
         domain: of a card; `season` holds the months of the training.
-        month: of the scene.
         latitude: of its centre; None where it has no place.
 
     >>> find_season({"season": [5, 6]}, 12, 46.0)
@@ -491,7 +484,7 @@ def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -
 
 
 def _read_windows(
-    reader: BandReader, stretch: RadiometricStretch, card: Mapping[str, Any]
+    reader: BandReader, stretch: RadiometricStretch, card: ModelCard
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
     """Counts of the spectral bands, and values of which a ratio means something, in windows spread over the scene.
 
@@ -533,7 +526,7 @@ def _spread(length: int, side: int) -> list[int]:
     return sorted({round(last * k / (WINDOWS - 1)) for k in range(WINDOWS)})
 
 
-def _check_pixels(reader: BandReader, domain: Mapping[str, Any]) -> None:
+def _check_pixels(reader: BandReader, domain: TrainingDomain) -> None:
     if not reader.grid.placed:
         return
     pixel_m, trained_m = geodesic_pixel_m2(reader.grid) ** 0.5, float(domain["pixel_size_m"])
@@ -552,7 +545,7 @@ def _measure_contrast(window: WindowStatistics) -> float:
     return float((window.spread / np.maximum(abs(window.median), 1e-12)).max())
 
 
-def _find_least_contrast(domain: Mapping[str, Any]) -> float:
+def _find_least_contrast(domain: TrainingDomain) -> float:
     """What a scene must have: less than usual where a part of the training itself had less, but never next to none.
 
     >>> _find_least_contrast({"contrast_least": 0.0}), _find_least_contrast({})
@@ -576,7 +569,7 @@ def _refuse_nonsense(looks: list[WindowStatistics], negative: list[float], least
     )
 
 
-def _refuse_others(looks: list[WindowStatistics], domain: Mapping[str, Any], *, light: bool) -> None:
+def _refuse_others(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> None:
     """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
     medians = np.array([window.median for window in looks])
@@ -606,13 +599,13 @@ def _refuse(*found: tuple[NDArray[np.bool_], str]) -> None:
             raise DomainError(why)
 
 
-def _list_outside(looks: list[WindowStatistics], domain: Mapping[str, Any], *, light: bool) -> list[str]:
+def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, light: bool) -> list[str]:
     """What most windows have that hardly any training tile had; `light`: whether the weights see light and contrast."""
     found = []
     measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
     for name, slack, label in measures if light else ():
         seen = np.array([getattr(window, name) for window in looks])
-        low, high = np.array(domain[name]).T
+        low, high = np.array(domain.get(name)).T
         if np.mean(((seen < low / slack) | (seen > high * slack)).any(axis=1)) > OUTSIDE_SHARE:
             typical = ", ".join(f"{value:.3g}" for value in np.median(seen, axis=0))
             trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
@@ -620,7 +613,7 @@ def _list_outside(looks: list[WindowStatistics], domain: Mapping[str, Any], *, l
     return found
 
 
-def _list_disorder(every: list[list[WindowStatistics]], domain: Mapping[str, Any]) -> list[str]:
+def _list_disorder(every: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
     """Which order most windows lack that hardly any training tile lacked; of several readings the first that does."""
     found: dict[str, str] = {}
     for looks in filter(None, every):
@@ -628,11 +621,11 @@ def _list_disorder(every: list[list[WindowStatistics]], domain: Mapping[str, Any
     return list(found.values())
 
 
-def _measure_disorder(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> dict[str, str]:
+def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, str]:
     found = {}
     for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
         seen = np.array([getattr(window, name) for window in looks])
-        least = float(domain[f"{name}_least"])
+        least = float(cast("float", domain.get(f"{name}_least")))
         if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
             found[name] = template(seen=f"{np.median(seen):.2f}", limit=f"{least:.2f}")
     steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
@@ -663,7 +656,7 @@ def _format_apart(seen: float, limit: float) -> tuple[str, str]:
 
 def _list_beyond(
     looks: list[WindowStatistics],
-    domain: Mapping[str, Any],
+    domain: TrainingDomain,
     key: str,
     template: str | Callable[[str, str], str],
     slack: float = 1.0,
@@ -671,29 +664,28 @@ def _list_beyond(
     """Say that most windows lie beyond what hardly any training tile had; nothing where the card has no such limit.
 
     Args:
-        looks: of the windows.
-        domain: of the card.
         key: of the limit there: a measure, and `most` or `least`.
         template: with a place for the usual value and one for the limit; or what makes a text of both.
         slack: of the limit, so much is looked for.
     """
     name, _, side = key.rpartition("_")
     sign = 1.0 if side == "most" else -1.0
-    seen, limit = np.array([getattr(window, name) for window in looks]), float(domain.get(key, sign * np.inf))
+    seen = np.array([getattr(window, name) for window in looks])
+    limit = float(cast("float", domain.get(key, sign * np.inf)))
     if np.mean(sign * seen > sign * slack * limit) <= OUTSIDE_SHARE:
         return []
     both = _format_apart(np.median(seen), limit)
     return [template.format(*both) if isinstance(template, str) else template(*both)]
 
 
-def _list_even(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
+def _list_even(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
     """Whether the grain of most windows is more even than that of hardly any training tile, or than that of none."""
     if found := _list_beyond(looks, domain, "grain_most", _EVEN, EVEN_MOST):
         return found
     return _list_beyond(looks, domain, "grain_most", lambda seen, limit: _EVEN_READ(seen=seen, limit=limit))
 
 
-def list_noisy(looks: Sequence[WindowStatistics], steadiness: Mapping[str, Any] | None) -> list[str]:
+def list_noisy(looks: Sequence[WindowStatistics], steadiness: Steadiness | None) -> list[str]:
     """Whether most windows have more noise than the weights were shown to hold, by their card (see `steadiness`)."""
     if not steadiness or not looks:
         return []
@@ -706,7 +698,7 @@ def list_noisy(looks: Sequence[WindowStatistics], steadiness: Mapping[str, Any] 
     return [NOISY(seen=Figure(noise, ".1f"), limit=f"{held:g}")]
 
 
-def _list_drawn(readings: list[list[WindowStatistics]], domain: Mapping[str, Any]) -> list[str]:
+def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
     """Whether most windows are smoother than hardly any training tile, or repeat pixels; on each reading of a scene.
 
     What was brought to other pixels is smoother than the image, or the image smoother than it.
@@ -732,7 +724,7 @@ def _list_dim(looks: list[WindowStatistics]) -> list[str]:
     return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
 
 
-def _list_purple(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
+def _list_purple(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
     """Whether green is the darkest colour of most windows, where it hardly ever was in the training."""
     if "green_least" not in domain:
         return []
@@ -744,7 +736,7 @@ def _list_purple(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> li
     ]
 
 
-def _list_green(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
+def _list_green(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
     """Whether what is called red has so little contrast beside green as hardly any training tile had."""
     if (least := domain.get("red_over_green_least")) is None:
         return []
@@ -756,7 +748,7 @@ def _list_green(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> lis
     return [f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}"]
 
 
-def _list_swapped(looks: list[WindowStatistics], domain: Mapping[str, Any]) -> list[str]:
+def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:
     """Whether what is called red looks like blue, where the training's red had more contrast than its blue."""
     bands = domain["bands"]
     if not {"B4", "B2"} <= set(bands):

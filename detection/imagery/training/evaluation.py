@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.data.catalogue import open_data
+from detection.imagery.data.catalogue import DataTable, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import ALL, Parts, split
 from detection.imagery.errors import TrainingRecipeError
@@ -18,6 +18,7 @@ from detection.imagery.training.scoring import ScoringResult, compare, pool_bloc
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
 from detection.imagery.training.worst_cases import draw_sheet
+from detection.imagery.weights_file import ModelCard
 
 log = logging.getLogger(__name__)
 FOLDS = 3
@@ -28,7 +29,7 @@ def score_weights(
     weights: str,
     data_folder: Path | None,
     *,
-    data: dict[str, Any] | None = None,
+    data: DataTable | None = None,
     threshold: float | None = None,
     simple: bool = False,
     sheet: Path | None = None,
@@ -44,18 +45,16 @@ def score_weights(
         simple: also score an index threshold and logistic regression, fitted on the train part of the same set, and
             compare them with the weights, image by image.
         sheet: PNG of the worst cases to write.
-        objects: also count things.
 
-    Returns:
-        The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
-        index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
-        or the patches where they lie in none), and next to it `simple_learnt_from` (in words), `patches_sha256` and
-        `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how
-        many of the pictures the weights were trained on; None where they keep no digests of these.
+    Returns the report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
+    index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
+    or the patches where they lie in none), and next to it `simple_learnt_from` (in words), `patches_sha256` and
+    `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Always `trained_on`: how
+    many of the pictures the weights were trained on; None where they keep no digests of these.
 
     Raises:
         ModelError: no such weights, or the set lacks one of their bands (both lists are named).
-        RecipeError: absent data.
+        TrainingRecipeError: absent data.
     """
     from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.registry import find_entry
@@ -113,7 +112,7 @@ def _score_simple_maps(
     scored: ScoringResult,
     train: Patches,
     test: Patches,
-    card: dict[str, Any],
+    card: ModelCard,
     resize_px: int | None,
     *,
     in_turn: bool,
@@ -172,7 +171,7 @@ def _deal(patches: Patches) -> list[Parts]:
     """Folds of whole blocks with pictures in each.
 
     Raises:
-        RecipeError: one block alone.
+        TrainingRecipeError: one block alone.
     """
     blocks = _list_blocks(patches.names)
     count = min(FOLDS, int(blocks.max()) + 1)
@@ -194,7 +193,7 @@ def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(np.unique(folders, return_inverse=True)[1])
 
 
-def _find_fitted(test: Patches, card: dict[str, Any], fitted_on: int) -> dict[str, Any]:
+def _find_fitted(test: Patches, card: ModelCard, fitted_on: int) -> dict[str, Any]:
     """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on at least."""
     digest = test.fingerprint()
     whole = digest == card["data"].get("train_sha256")

@@ -33,7 +33,6 @@ def measure_grain(values: NDArray[np.floating], valid: NDArray[np.bool_], smooth
 
     Args:
         values: spectral bands; their mean is looked at, so that bands of one grain show it.
-        valid: pixels that count.
         smoothness: correlation of a pixel with the next.
 
     >>> draw, every = np.random.default_rng(1), np.ones((96, 96), bool)
@@ -158,10 +157,6 @@ def compare_colour(between: NDArray[np.float64], steps: NDArray[np.float64]) -> 
 
     Of each, the share that its one commonest mixture of the bands does not explain. No offset and no factor of a band
     changes it. Infinite where that says nothing.
-
-    Args:
-        between: correlations of the bands.
-        steps: covariances of their steps.
 
     >>> one = np.array([[1.0, 0.9], [0.9, 1.0]])
     >>> round(compare_colour(one, 4 * one), 3), compare_colour(np.ones((2, 2)), one)

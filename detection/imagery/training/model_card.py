@@ -1,6 +1,5 @@
 """The card of trained weights: a JSON file that a detector needs, and a page that a person reads."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.catalogue import SOURCES
 from detection.imagery.registry import CLASSIFIERS
+from detection.imagery.weights_file import ModelCard
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import ImageryTrainingSettings
@@ -31,15 +31,11 @@ ONE_DATE = "One date, true colour only: bare soil, fields, roads, river beds and
 
 def make_card(
     recipe: "TrainingRecipe", settings: "ImageryTrainingSettings", trained: "TrainedNetwork", facts: dict[str, Any]
-) -> dict[str, Any]:
+) -> ModelCard:
     """Put together what the weights are, come from and are worth.
 
-    Args:
-        recipe: what was asked for.
-        settings: as used.
-        trained: the outcome.
-        facts: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
-            resize_px, and doubts about the run.
+    `facts`: domain, pixel_size_m, recipe_file, train_patches, train_sha256, test_patches, test (scores), tile_px,
+    resize_px, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
     judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
@@ -101,13 +97,13 @@ def make_card(
     }
 
 
-def read_normalisation(card: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def read_normalisation(card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return mean and standard deviation by band, as a card keeps them."""
     mean, std = (np.array(card["normalisation"][key], np.float32) for key in ("mean", "std"))
     return mean, std
 
 
-def render_card(card: dict[str, Any]) -> str:
+def render_card(card: ModelCard) -> str:
     """Render the JSON card as a short markdown page."""
     test, data, training = card["metrics"]["test"], card["data"], card["training"]
     network, calibration = card["network"], card.get("calibration")

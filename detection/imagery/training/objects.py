@@ -18,22 +18,19 @@ EDGE_PX = (1, 2)
 
 @dataclass(slots=True)
 class ObjectCount:
-    """Counts over images; add them up with `add`, read them with `report`.
+    """Counts over images; add them up with `add`, read them with `report`."""
 
-    Attributes:
-        truths: landslides in the truth, by size class.
-        found: (criterion, size class) -> how many of them; criteria: `iou_0.1`, `iou_0.5`, `covered_half`.
-        predicted: objects of the map, by size class.
-        right: (criterion, size class) -> how many of them overlap a landslide that much.
-        ranked: (mean probability, is right at IoU .5) of each object of the map.
-        edges: tolerance in px -> [edge pixels of the map near the truth's, all, of the truth near the map's, all].
-    """
-
+    # landslides in the truth, by size class
     truths: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+    # objects of the map, by size class
     predicted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LABELS, 0))
+    # (criterion, size class) -> how many of them; criteria: `iou_0.1`, `iou_0.5`, `covered_half`
     found: dict[tuple[str, str], int] = field(default_factory=dict)
+    # (criterion, size class) -> how many of them overlap a landslide that much
     right: dict[tuple[str, str], int] = field(default_factory=dict)
+    # (mean probability, is right at IoU .5) of each object of the map
     ranked: list[tuple[float, bool]] = field(default_factory=list)
+    # tolerance in px -> [edge pixels of the map near the truth's, all, of the truth near the map's, all]
     edges: dict[int, list[int]] = field(default_factory=lambda: {px: [0, 0, 0, 0] for px in EDGE_PX})
 
     def add(

@@ -12,6 +12,7 @@ from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import TrainingRecipe, show_by
 from detection.imagery.training.seen import write_seen
+from detection.imagery.weights_file import ModelCard, weights_path
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
@@ -28,17 +29,14 @@ def run_recipe(
     data_folder: Path | None = None,
     *,
     hooks: "Hooks | None" = None,
-) -> dict[str, Any]:
+) -> ModelCard:
     """Train by a recipe and write `out` (.safetensors), its JSON card, a markdown card, the recipe and the curve.
 
     Args:
-        recipe: what to do.
-        out: path of the weights.
         data_folder: where the recipe's data folder lies; not needed for generated scenes.
         hooks: progress, stop and resume; the place of the run lies beside `out` until it is done.
 
-    Returns:
-        The JSON card.
+    Returns the JSON card.
     """
     from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Hooks
@@ -46,7 +44,6 @@ def run_recipe(
     from detection.imagery.training.domain import describe
     from detection.imagery.training.pictures import write_curve
     from detection.imagery.training.steadiness import measure_steadiness
-    from detection.imagery.weights_file import weights_path
 
     settings, begun = recipe.settings(), None
     if settings.start:
@@ -118,7 +115,7 @@ def _take_up(
     """The settings of a run that goes on from weights, and these.
 
     Raises:
-        RecipeError: they read other bands, or values of another stretch.
+        TrainingRecipeError: they read other bands, or values of another stretch.
         ModelError: there are none of that name.
     """
     from detection.imagery.neural.checkpoint import load_model

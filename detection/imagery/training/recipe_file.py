@@ -1,18 +1,19 @@
 """A training recipe: a TOML file that says data, network, radiometry and seed."""
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection.imagery.data.catalogue import check_data, open_data
+from detection.imagery.data.catalogue import DataTable, check_data, open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.scene.band_names import name_band
 from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.scene.radiometry import UNITS
+from detection.imagery.weights_file import RadiometrySpec
 
 if TYPE_CHECKING:
     from detection.imagery.neural.learner import ImageryTrainingSettings
@@ -27,8 +28,8 @@ class TrainingRecipe:
     name: str
     bands: tuple[str, ...]
     seed: int
-    data: dict[str, Any]
-    radiometry: dict[str, Any]
+    data: DataTable
+    radiometry: RadiometrySpec
     training: dict[str, Any]
     text: str = ""
 
@@ -36,7 +37,7 @@ class TrainingRecipe:
         """Return the settings of the training.
 
         Raises:
-            RecipeError: a key that training does not know.
+            TrainingRecipeError: a key that training does not know.
         """
         from detection.imagery.neural.learner import ImageryTrainingSettings
 
@@ -55,7 +56,7 @@ def find_recipe(name: str, folders: tuple[Path, ...] = (SHIPPED,)) -> Path:
     """Resolve a path, or the name of a shipped recipe.
 
     Raises:
-        RecipeError: neither; the message lists the shipped ones.
+        TrainingRecipeError: neither; the message lists the shipped ones.
     """
     if Path(name).is_file():
         return Path(name)
@@ -70,7 +71,7 @@ def read_recipe(path: Path) -> TrainingRecipe:
     """Read and check a recipe.
 
     Raises:
-        RecipeError: no such file, not TOML, unknown or missing key.
+        TrainingRecipeError: no such file, not TOML, unknown or missing key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -96,7 +97,7 @@ def read_parts(recipe: TrainingRecipe, data_folder: Path | None) -> tuple[Patche
     return open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
 
 
-def show_by(radiometry: Mapping[str, Any]) -> Callable[[Patches], Patches]:
+def show_by(radiometry: RadiometrySpec) -> Callable[[Patches], Patches]:
     """Return what turns patches, in the unit of their files, into those that the network is shown.
 
     Only `local-standard` changes them: the others are the unit of the files, or what a scene is brought to.

@@ -19,6 +19,7 @@ from detection.imagery.training.model_card import read_normalisation, render_car
 from detection.imagery.training.recipe_file import show_by
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
 from detection.imagery.training.seen import write_seen
+from detection.imagery.weights_file import ModelCard, WeightsGate
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
@@ -54,15 +55,13 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     looked at only where nothing of train was held, as with weights learnt from outlines. A candidate that fails keeps
     its reasons in its card, and no detector will load it.
 
-    Args:
-        payload: `weights` (in use), `out` (.safetensors to write), `reviews` (list of mappings as `Review`), `data`
-            (folder of the weights' own data, None for generated), optional `least` (reviews needed), `seed`.
+    `payload`: `weights` (in use), `out` (.safetensors to write), `reviews` (list of mappings as `Review`), `data`
+    (folder of the weights' own data, None for generated), optional `least` (reviews needed), `seed`.
 
-    Returns:
-        weights (path), gate (passed, reasons, figures), reviews (used, held back).
+    Returns weights (path), gate (passed, reasons, figures), reviews (used, held back).
 
     Raises:
-        RecipeError: too few reviews, or absent data.
+        TrainingRecipeError: too few reviews, or absent data.
         SceneError: a scene of a review cannot be read any more.
     """
     from detection.imagery.data.splits import split
@@ -109,7 +108,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         normalisation=normalisation,
         native=(native, show),
     )
-    news = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
+    news: ModelCard = {"threshold": candidate.threshold, "temperature": candidate.calibration.temperature}
     changed = replace(model, network=candidate.network, card={**card, **news})
     gate = compare_candidate(
         [(_map(m, judging), _map(m, patches.take(held_back))) for m in (changed, model)],
@@ -124,7 +123,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         "redrawn": sum(r.verdict == "redraw" for r in reviews),
     }
     out = Path(payload["out"])
-    new_card = {
+    new_card: ModelCard = {
         **card,
         **news,
         "name": f"{card['name']}-reviewed",
@@ -145,7 +144,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
 
 def compare_candidate(
     scored: Sequence[tuple[ScoringResult, ScoringResult]], where: str = "held part of train"
-) -> dict[str, Any]:
+) -> WeightsGate:
     """Compare candidate and weights in use; both given as (scores on held patches, scores on reviews held back).
 
     It passes when on the held patches its F1 is not worse (lower end of the paired interval above -.02), and on the
@@ -245,7 +244,7 @@ def _corner(outline: Any, side: int, grid: Any) -> tuple[int, int]:
     return max(0, min(column, grid.width - side)), max(0, min(row, grid.height - side))
 
 
-def _own_parts(card: Mapping[str, Any], bands: tuple[str, ...], data: Any) -> tuple[Patches, Patches]:
+def _own_parts(card: ModelCard, bands: tuple[str, ...], data: Any) -> tuple[Patches, Patches]:
     """The train and the test part of the weights' own data."""
     folder = Path(data) if data else None
     parts = open_data(card["data"]["recipe"], bands, int(card["training"]["seed"]), folder)

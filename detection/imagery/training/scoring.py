@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.metrics import Confusion, count, score, why_undefined
 from detection.imagery.data.patches import IGNORED
 from detection.imagery.training.objects import ObjectCount
+from detection.imagery.weights_file import ScoreDifference
 
 EDGES = (0.6, 0.7, 0.8, 0.9)
 WORST = 5
@@ -49,8 +50,6 @@ def score_maps(
 
     Args:
         maps: (name, H x W probabilities, H x W mask of 0, 1, 255 = not known), one after the other.
-        threshold: probability from which a pixel is called landslide.
-        seed: of the bootstrap over images.
         draws: of the bootstrap; 0 leaves the intervals out.
         objects: also count things (costs most of the time).
     """
@@ -116,12 +115,8 @@ def pool_blocks(counts: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray
     return pooled
 
 
-def compare(one: NDArray[np.int64], other: NDArray[np.int64], seed: int = 0, draws: int = DRAWS) -> dict[str, Any]:
-    """Difference of F1, `one` minus `other`, on the same images: paired bootstrap over images.
-
-    Returns:
-        difference, interval (95 %), and `carries`: whether the interval leaves out 0.
-    """
+def compare(one: NDArray[np.int64], other: NDArray[np.int64], seed: int = 0, draws: int = DRAWS) -> ScoreDifference:
+    """Difference of F1, `one` minus `other`, on the same images: paired bootstrap over images."""
     if one.shape != other.shape:
         raise ValueError("the two are not of the same images")
     weights = _draw(len(one), seed, draws)

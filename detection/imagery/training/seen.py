@@ -68,10 +68,7 @@ def read_seen(weights: Path) -> NDArray[np.uint64] | None:
 def count_seen(weights: Path, patches: Patches, tile_px: int = 0) -> int | None:
     """Count the pictures that weights were trained on; None where they keep no digests.
 
-    Args:
-        weights: their file.
-        patches: the pictures.
-        tile_px: if not 0, a picture from which a tile of this side was cut counts too.
+    `tile_px`: if not 0, a picture from which a tile of this side was cut counts too.
     """
     if (seen := read_seen(weights)) is None:
         return None

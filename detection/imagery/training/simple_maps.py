@@ -24,15 +24,12 @@ SMALL = 1e-6
 class SimpleMap:
     """A map by a rule fitted on the fit part: probabilities (or an index brought to 0..1) and a threshold.
 
-    Attributes:
-        kind: `index` or `logistic`.
-        weights: of the standardised features, the constant last; empty for the index.
-        mean, std: of the features.
-        threshold: best F1 on the held part.
+    mean, std: of the features.
+    threshold: best F1 on the held part.
     """
 
-    kind: str
-    weights: NDArray[np.float64]
+    kind: str  # `index` or `logistic`
+    weights: NDArray[np.float64]  # of the standardised features, the constant last; empty for the index
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     threshold: float
@@ -97,10 +94,7 @@ def fit_over(patches: Patches, folds: Sequence[Parts], seed: int = 0) -> dict[st
     The last of each list is fitted on all patches; before it stand those of the folds, fitted without what these hold.
     All have the threshold that is best for pixels drawn from what each fold holds, by the rule that did not see it.
 
-    Args:
-        patches: to fit on.
-        folds: positions fitted and held, which hold every patch once.
-        seed: draws the pixels.
+    `folds`: positions fitted and held, which hold every patch once.
     """
     rng = np.random.default_rng(seed)
     drawn = [_gather(patches, np.array([k]), describe_pixels, rng) for k in range(len(patches))]

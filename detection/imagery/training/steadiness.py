@@ -1,6 +1,6 @@
 """What trained weights lose where pictures lose quality: measured on the held part of their training, for the card."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from detection.imagery.data.degrade import NOISE_COUNTS, list_losses
 from detection.imagery.data.patches import Patches
 from detection.imagery.training.domain import INTERPOLATED, NOISY
 from detection.imagery.training.scoring import score_maps
+from detection.imagery.weights_file import ModelCard, Steadiness
 from forecasting.message import Message, to_english
 
 PLAIN: Final = "plain"
@@ -33,17 +34,14 @@ def degrade_patches(patches: Patches, loss: str) -> Patches:
     return replace(patches, load=worsen)
 
 
-def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> dict[str, Any]:
+def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> Steadiness:
     """Measure F1 of weights on patches as they are, and after each loss of quality.
 
     Args:
         maps: draws the maps of patches in the unit of their files.
         held: patches that the weights were not fitted on; never those of the test.
-        threshold: of the weights.
 
-    Returns:
-        held_patches, f1 (by loss), noise_counts: the greatest noise tried whose cost, as that of all lesser ones, is at
-        most `COST_MOST`.
+    The noise that is held is the greatest one tried whose cost, as that of all lesser ones, is at most `COST_MOST`.
     """
     held = held.remember()
     found = {
@@ -62,7 +60,7 @@ def measure_steadiness(maps: Maps, held: Patches, threshold: float) -> dict[str,
     }
 
 
-def find_cost(doubts: Sequence[str], card: Mapping[str, Any]) -> float | None:
+def find_cost(doubts: Sequence[str], card: ModelCard) -> float | None:
     """What these doubts about the quality of a scene cost its weights in F1, by their card; None where none says so.
 
     >>> card = {"steadiness": {"f1": {"plain": 0.6, "bilinear": 0.5, "blur": 0.55}}}

@@ -100,7 +100,7 @@ def _walk(nodes: Any, here: int, place: int, depth: int, into: tuple[NDArray[Any
 
 
 def read(content: Mapping[str, Any]) -> Trees:
-    """Read back what `tell` gave."""
+    """Read back what `to_json` gave."""
     trees = Trees(
         float(content["start"]),
         np.asarray(content["column"], np.int64),

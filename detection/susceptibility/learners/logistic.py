@@ -49,6 +49,6 @@ def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  
 
 
 def read(content: Mapping[str, Any]) -> Logistic:
-    """Read back what `tell` gave."""
+    """Read back what `to_json` gave."""
     mean, deviation, weights = (np.asarray(content[name], np.float64) for name in ("mean", "deviation", "weights"))
     return Logistic(mean, deviation, weights, float(content["intercept"]))

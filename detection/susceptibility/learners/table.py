@@ -64,6 +64,6 @@ def fit(name: str, cells: SampledCells, label: NDArray[np.int64], seed: int) -> 
 
 
 def read(name: str, content: Mapping[str, Any]) -> FittedLearner:
-    """Read back what `tell` gave."""
+    """Read back what `to_json` gave."""
     fitted: FittedLearner = import_module(LEARNERS[name][0]).read(content)
     return fitted

@@ -131,10 +131,11 @@ def bench(
 
 def _keep_proofs(site: str) -> None:
     """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
+    from forecasting.registry import TRAINING_ROWS
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
     from monitor.jobs.anomaly_proof import find_asking, prove_serving
-    from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
+    from monitor.jobs.forecasts.train import train_one
     from monitor.jobs.samples import history_since
 
     service, db, chosen = session.open_site(site)
@@ -154,7 +155,7 @@ def _keep_proofs(site: str) -> None:
                 continue
             now = datetime.now(UTC)
         proof = prove_serving(
-            db, chosen, serving, history_since(now, step_s, HISTORY_STEPS), now, name_helper(), made_by
+            db, chosen, serving, history_since(now, step_s, TRAINING_ROWS), now, name_helper(), made_by
         )
         _print_proof(detector, proof)
 
@@ -198,7 +199,7 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
         usual = ["persistence-z", "ae", "rules"]
         return series, panel.step_s, usual, 0.1
     from detection.anomaly.errors import InputError
-    from monitor.jobs.forecasts.train import HISTORY_STEPS
+    from forecasting.registry import TRAINING_ROWS
     from monitor.jobs.samples import history_since, load_watched
 
     assert site is not None
@@ -207,7 +208,7 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
     step_s = chosen.watched_step_s
     if step_s is None:
         raise InputError(f"site {site} declares no series of displacement")
-    since = history_since(now, step_s, HISTORY_STEPS)
+    since = history_since(now, step_s, TRAINING_ROWS)
     with db.read() as c:
         moved = load_watched(c, chosen, since, now)
     if not moved:

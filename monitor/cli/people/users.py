@@ -17,7 +17,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import second_factor, users
 from monitor.store.people.users import bind_person
-from monitor.web.access.vault import FernetVault, open_vault
+from monitor.web.access.sealed_texts import FernetVault, open_vault
 
 app = Commands(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable

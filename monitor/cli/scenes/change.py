@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from detection.imagery.footprints.records import INDEX
+from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.cli.scenes.earlier import check_past, describe_change, describe_index_comparison, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
@@ -60,7 +60,7 @@ def compare(
 class DetectedDate:
     """Footprints of one date before it is compared."""
 
-    result: dict[str, Any]  # as `detect` answers
+    result: SceneDetection  # as `detect` answers
     date: "StoredDate"
     factors: dict[str, dict[str, float]] | None  # by which its image was matched to the newest
     doubts: tuple[str, ...]  # of the image as it came, where it was matched

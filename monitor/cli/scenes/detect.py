@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from detection.imagery.footprints.records import INDEX, explain_unread, find_coarser
+from detection.imagery.footprints.records import INDEX, SceneDetection, explain_unread, find_coarser
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
@@ -205,7 +205,7 @@ def _detect_one(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, 
             print_note(
                 f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again"
             )
-        _warn(answer, named)
+        _warn(answer["warnings"], named)
     else:
         check_order(scene, pre)
         # what was found there before must be known before triage passes over a tile
@@ -213,7 +213,7 @@ def _detect_one(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, 
         earlier = detect_before(before, pre, _progress(pre.name))
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
         answer = run_detect({**payload, "known": known}, _progress(scene.name))
-        _warn({"warnings": not_alone(answer["warnings"])}, named)
+        _warn(not_alone(answer["warnings"]), named)
         answer["change"] = None
         if earlier is not None:
             answer, answer["change"], since = compare_with(answer, earlier, payload, pre, before["dem"])
@@ -256,9 +256,9 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _warn(answer: dict[str, Any], named: _NamedScene) -> None:
+def _warn(warnings: Iterable[str], named: _NamedScene) -> None:
     """A line for each warning, with the file it is about."""
-    for warning in answer["warnings"]:
+    for warning in warnings:
         print_note(f"warning: {named.format_text(warning)}")
 
 
@@ -287,7 +287,7 @@ def _progress(name: str) -> Callable[[str, float], None]:
     return print_share
 
 
-def _format_answer(answer: dict[str, Any], since: str) -> str:
+def _format_answer(answer: SceneDetection, since: str) -> str:
     lines = [
         f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
         + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
@@ -301,7 +301,7 @@ def _format_answer(answer: dict[str, Any], since: str) -> str:
         elif answer["pixel_area_m2"] is None:
             lines.append(f"{len(own)} footprints ({kind}); no area without a place on the ground")
         else:
-            total = sum(footprint["area_m2"] for footprint in own)
+            total = sum(footprint["area_m2"] or 0.0 for footprint in own)
             lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
     if passed := answer["passed_over"]:
         lines.append(f"{passed['passed_over']} of {passed['tiles']} tiles passed over by triage")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
-from detection.imagery.footprints.records import INDEX
+from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.cli.session import print_note, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
 
@@ -58,7 +58,7 @@ def not_alone(warnings: Iterable[str]) -> list[str]:
 
 def detect_before(
     payload: Mapping[str, Any], pre: Path, progress: Callable[[str, float], None] = lambda *_: None
-) -> dict[str, Any] | None:
+) -> SceneDetection | None:
     """Find footprints on the scene before with the same weights and limits; None where none of its pixels is valid."""
     from detection.imagery.footprints.detect import detect
 
@@ -73,8 +73,8 @@ def detect_before(
 
 
 def compare_with(
-    answer: dict[str, Any], earlier: Mapping[str, Any], payload: Mapping[str, Any], pre: Path, pre_dem: str | None
-) -> tuple[dict[str, Any], dict[str, Any], str]:
+    answer: SceneDetection, earlier: SceneDetection, payload: Mapping[str, Any], pre: Path, pre_dem: str | None
+) -> tuple[SceneDetection, dict[str, Any], str]:
     """What changed since the scene before: the answer, the change as JSON has it, and one line.
 
     Files of the change are written. Where no network was used, the answer gets the outlines that the index found.

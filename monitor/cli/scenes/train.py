@@ -24,6 +24,7 @@ from monitor.store.models.registry import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
 if TYPE_CHECKING:
+    from detection.imagery.data.catalogue import DataTable
     from forecasting.message import Message
     from monitor.domain.alert import Actor
     from monitor.domain.site import Criterion, Site
@@ -164,7 +165,9 @@ def score(
     assert weights is not None
     torch.set_num_threads(1)
     named = _read_patch_options(layout, bands, landslide)
-    table = None if layout is None else {"source": layout, "folder": folder or "", "test_part": part, **named}
+    table: DataTable | None = None
+    if layout is not None:
+        table = {"source": layout, "folder": folder or "", "test_part": part, **named}
     answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None, sheet=sheet)
     proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
@@ -182,7 +185,7 @@ def _check_proof_options(layout: str | None, threshold: float | None) -> None:
         raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
 
 
-def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> dict[str, Any]:
+def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> "DataTable":
     """What is said of the patches of a folder: keys of the recipe's table of data."""
     if bands is not None and layout != "folder":
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
@@ -190,8 +193,10 @@ def _read_patch_options(layout: str | None, bands: str | None, landslide: int | 
         raise typer.BadParameter(
             "goes with --layout folder; other sets have masks of their own", param_hint="--landslide"
         )
-    named: dict[str, Any] = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
-    return named | ({} if landslide is None else {"landslide": landslide})
+    named: DataTable = {} if bands is None else {"bands": [name.strip() for name in bands.split(",")]}
+    if landslide is not None:
+        named["landslide"] = landslide
+    return named
 
 
 def _print_score(answer: dict[str, Any]) -> None:

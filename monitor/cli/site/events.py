@@ -98,13 +98,13 @@ def add(
     )
 
 
-def _check_earthquake(peak_g: float | None, begin: datetime, now: datetime) -> None:
-    """Refuse what no earthquake is: no shaking, more than ever was measured, or one to come."""
-    if peak_g is not None and peak_g <= 0.0:
+def _check_earthquake(value: float | None, begin: datetime, now: datetime) -> None:
+    """Refuse what no earthquake is: no shaking, more than ever was measured (`value` in g), or one to come."""
+    if value is not None and value <= 0.0:
         raise RefusedError("--value: a peak ground acceleration is more than 0 g")
-    if peak_g is not None and peak_g > MOST_G:
-        gal = f"{peak_g:g} gal (cm/s²) are {peak_g / 980.665:.3g} g"
-        raise RefusedError(f"--value {peak_g:g}: no ground has shaken with more than {MOST_G:g} g; {gal}")
+    if value is not None and value > MOST_G:
+        gal = f"{value:g} gal (cm/s²) are {value / 980.665:.3g} g"
+        raise RefusedError(f"--value {value:g}: no ground has shaken with more than {MOST_G:g} g; {gal}")
     if begin > now:
         raise RefusedError("--from: an earthquake cannot lie in the future")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from monitor.ingest.files.tables import list_files
 from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.questions import FileQuestion, Interview
+from monitor.ingest.guess.questions import KEYS, FileQuestion, Interview
 from monitor.ingest.guess.raw_table import SHEET, read_raw_table
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import MotionRecord
@@ -114,6 +115,8 @@ def guess_file(
         ConfigError: the file is no table that is recognised, or something else stands where it would be written.
     """
     answers = _read_answers("--answer", "zone=Europe/Rome", given)
+    for key in answers:
+        _check_key(key)
     set_bounds = _read_bounds(bounds, by)
     known = _known_sites()
     site = None if site_id is None else known.get(site_id)
@@ -388,6 +391,14 @@ def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, 
             raise typer.BadParameter(f"{option}: expected KEY=VALUE such as {example}, got {text!r}")
         answers[key.strip()] = value.strip()
     return answers
+
+
+def _check_key(key: str) -> None:
+    """Refuse a `KEY` or `FILE/KEY` that no question has."""
+    if {key.partition(":")[0].rpartition("/")[2], key.rpartition("/")[2].partition(":")[0]}.isdisjoint(KEYS):
+        near = get_close_matches(key.rpartition("/")[2].partition(":")[0], KEYS, 1)
+        meant = f"; did you mean {near[0]}?" if near else f": there are {', '.join(KEYS)}"
+        raise typer.BadParameter(f"--answer: no question is about {key!r}{meant}")
 
 
 def _prompt_until_known(understand: Callable[[], TableGuess], answers: dict[str, str]) -> TableGuess:

@@ -23,12 +23,12 @@ from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
-from monitor.ingest.files.conversion import ConvertedFile, open_converted
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileImport, FileResult, record_file, record_units, renew_known_flags
+from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer

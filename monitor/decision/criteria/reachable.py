@@ -12,7 +12,7 @@ from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, MIN_EXTENT
 from monitor.decision.series.assessment import bound_of
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_site
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.domain.witnesses import compute_reachable_level, find_groups, find_voting_series, list_voting_witnesses
 
 _FEW: Final = Template(
@@ -122,7 +122,7 @@ def _leave_range(spec: SeriesSpec, value: float, sign: float) -> Barrier | None:
     return Barrier(_RANGE(low=Figure(low, "g", spec.unit), high=Figure(high, "g", spec.unit)))
 
 
-@once_per_site
+@once_per_record
 def list_followed(site: Site) -> Sequence[tuple[Criterion, Station, SeriesSpec]]:
     """The series on which votes rest, by criterion: those of which it is known when they reach a level."""
     stations = {s.id: s for s in site.stations}
@@ -136,7 +136,7 @@ def list_followed(site: Site) -> Sequence[tuple[Criterion, Station, SeriesSpec]]
     ]
 
 
-@once_per_site
+@once_per_record
 def list_barriers(site: Site) -> Barriers:
     """What keeps the votes of a site from their levels while readings come as declared."""
     found = {
@@ -157,15 +157,20 @@ def find_interval_s(times_s: Sequence[float], declared_s: float, *, was_rare: bo
     >>> find_interval_s([0.0, 3600.0, 18000.0], 3600.0)
     3600.0
     """
-    steps = [b - a for a, b in pairwise(times_s[-SETTLED - 1 :])]
-    recent = sorted(steps[-RECENT:])
+    recent = sorted(_measure_steps(times_s[-RECENT - 1 :]))
     if len(recent) < RECENT // 2:
         return declared_s
     usual_s = recent[(len(recent) - 1) // 2]
-    longer = sorted(step for step in steps if step - declared_s > ALIKE * declared_s)
-    if was_rare and len(longer) > MISSED:
-        usual_s = max(usual_s, longer[(len(longer) - 1) // 2])
+    if was_rare:
+        steps = _measure_steps(times_s[-SETTLED - 1 :])
+        longer = sorted(step for step in steps if step - declared_s > ALIKE * declared_s)
+        if len(longer) > MISSED:
+            usual_s = max(usual_s, longer[(len(longer) - 1) // 2])
     return declared_s if abs(usual_s - declared_s) <= ALIKE * declared_s else usual_s
+
+
+def _measure_steps(times_s: Sequence[float]) -> list[float]:
+    return [b - a for a, b in pairwise(times_s)]
 
 
 def shut(barriers: Barriers) -> dict[tuple[str, str], frozenset[int]]:

@@ -8,7 +8,7 @@ from typing import Final
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.tracks import verify_step
 from monitor.domain.decision import instant, seconds
-from monitor.domain.site import Criterion, SeriesSpec, Site
+from monitor.domain.site import Criterion, SeriesSpec, Site, once_per_record
 
 CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
 SHOWING: Final = 2.0 * OPENING  # intervals that hold enough epochs for a series to show its scatter, also with gaps
@@ -35,6 +35,7 @@ def reach_s(span_s: float) -> float:
     return span_s * (1.0 + 1.0 / BLOCKS)
 
 
+@once_per_record
 def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
     """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well."""
     found: dict[tuple[str, str], float] = {}

@@ -10,7 +10,7 @@ from monitor.decision.series.vectors import Vector
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
@@ -83,7 +83,7 @@ class EvaluationCache:
     untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class DecisionContext:
     """What criteria are given: site, inputs and memory at an instant, with tracks built once per station and criterion.
 
@@ -116,15 +116,17 @@ class DecisionContext:
             else:
                 kept = key if self.as_declared is None else (criterion.id, f"{station_id}{self.kept_as}")
                 tracker = self.warm.trackers.get(kept)
-                if tracker is None or tracker.criterion != criterion:
+                if tracker is None or (tracker.criterion is not criterion and tracker.criterion != criterion):
                     tracker = self.warm.trackers[kept] = Tracker(self.site, station, criterion)
                 self._tracks[key] = self._keep_stuck(tracker.track(self.view, self.now_s))
         return self._tracks[key]
 
     def _keep_stuck(self, track: Track) -> Track:
         """What was found stuck stays so while it says one value, also when its noise has left the window."""
+        if track.stuck or not any(name.endswith(":stuck") for name in self.memory.conditions):
+            return track
         spec = self.site.series(track.station, track.quantity.partition("+")[0])
-        if track.stuck or spec is None:
+        if spec is None:
             return track
         known = self.memory.conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
         if known is None:
@@ -223,8 +225,33 @@ def recovery_of(threshold: Threshold, recover: float) -> float:
     return round(bound - sign * (1.0 - recover) * abs(bound), 12)
 
 
+@dataclass(frozen=True, slots=True)
+class BoundInForce:
+    """The bound of one level with what follows from it."""
+
+    threshold: Threshold
+    level: int
+    value: float
+    sign: float  # sign * rate > sign * value means crossed
+    limit: float  # of recovery, times the sign
+    window_s: float
+
+
+@once_per_record
+def list_bounds(criterion: Criterion) -> tuple[BoundInForce, ...]:
+    """The bounds of a criterion in the order of its thresholds."""
+    found = []
+    for threshold in criterion.thresholds:
+        value, sign = bound_of(threshold)
+        limit = sign * recovery_of(threshold, criterion.recover)
+        found.append(BoundInForce(threshold, threshold.level, value, sign, limit, threshold.window_s or 86400.0))
+    return tuple(found)
+
+
 def is_hidden(digit: float, criterion: Criterion, threshold: Threshold) -> bool:
     """Whether a motion at the limit of recovery could go on for a window within one step of the last digit."""
+    if not digit:
+        return False
     limit = abs(recovery_of(threshold, criterion.recover))
     return digit > limit * (threshold.window_s or 86400.0) / 86400.0
 

@@ -115,8 +115,9 @@ def _is_untouched(warm: EvaluationCache, name: str, readings: tuple[Reading, ...
     if readings is known:
         return True
     news = readings[len(known) :] if readings[: len(known)] == known else readings
-    if any(r.first is not None or _is_brought(r) for r in news):
-        return False
+    for r in news:
+        if r.first is not None or (r.extra is not None and _is_brought(r)):
+            return False
     warm.untouched[name] = readings
     return True
 

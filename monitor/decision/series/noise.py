@@ -88,8 +88,10 @@ def scatter_of(steps: Sequence[float]) -> float:
             high = at
         else:
             low = at + 1
-    ends = [max(middle - steps[at], steps[at + k] - middle) for at in {max(low - 1, 0), low}]
-    return 1.4826 * min(ends) / sqrt(2.0)
+    end = max(middle - steps[low], steps[low + k] - middle)
+    if low:
+        end = min(end, max(middle - steps[low - 1], steps[low - 1 + k] - middle))
+    return 1.4826 * end / sqrt(2.0)
 
 
 def measure_bent(values: Sequence[Vector]) -> Vector:
@@ -98,11 +100,9 @@ def measure_bent(values: Sequence[Vector]) -> Vector:
     >>> measure_bent([(1.0 * n * n,) for n in range(9)])
     (0.0,)
     """
-    columns = zip(*values, strict=True)
-    return tuple(
-        scatter_of(sorted(a - 2.0 * b + c for a, b, c in zip(v, v[1:], v[2:], strict=False))) / sqrt(3.0)
-        for v in columns
-    )
+    rest = sqrt(3.0)
+    bends = ([a - 2.0 * b + c for a, b, c in zip(v, v[1:], v[2:], strict=False)] for v in zip(*values, strict=True))
+    return tuple([scatter_of(sorted(bend)) / rest for bend in bends])
 
 
 class Burst(NamedTuple):
@@ -136,7 +136,7 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
     found = Burst(0.0, 0.0)
     stated = zip(*sigmas[-PRESENT - USUAL : -PRESENT], strict=True)
     for axis, (size, errors) in enumerate(zip(measure_bent(lately), stated, strict=True)):
-        usual = sorted(errors)[len(errors) // 2]
+        usual = errors[0] if errors.count(errors[0]) == len(errors) else sorted(errors)[len(errors) // 2]
         if size < CALM * usual:  # where an error is stated, what the epochs show is seldom needed
             continue
         (shown,) = measure_bent([v[axis : axis + 1] for v in before])
@@ -210,7 +210,7 @@ def is_stuck(values: Sequence[Vector], spec: SeriesSpec) -> bool:
     >>> is_stuck([*came_to_rest, *came_to_rest[-1:] * 40], plain)
     False
     """
-    if len(values) < STUCK_EPOCHS or len(set(values[-STUCK_EPOCHS:])) > 1:
+    if len(values) < STUCK_EPOCHS or values[-1] != values[-2] or len(set(values[-STUCK_EPOCHS:])) > 1:
         return False
     is_stated = spec.noise_floor > 0.0
     if spec.by_hand or not (is_stated or "flatline" in WATCHED.get(spec.quantity, NOTHING).checks):

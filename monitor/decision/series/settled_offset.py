@@ -22,7 +22,8 @@ def is_steady(levels: Sequence[Vector], limit: float) -> bool:
     >>> is_steady([(0.0, 9.0), (1.0, 8.0), (9.0, 9.5)], 20.0), is_steady([(0.0,), (11.0,)], 20.0)
     (True, False)
     """
-    return all(max(column) - min(column) <= limit / 2.0 for column in zip(*levels, strict=True))
+    most = limit / 2.0
+    return all(max(column) - min(column) <= most for column in zip(*levels, strict=True))
 
 
 def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: float) -> Vector | None:

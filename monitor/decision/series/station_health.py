@@ -21,7 +21,7 @@ from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.keys import StepKey
 from monitor.domain.message import name_series
 from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.domain.witnesses import find_voting_series
 
 _WELL: Final = Message("", "health.well", {})
@@ -96,18 +96,17 @@ SeriesHealthMap = Mapping[tuple[str, str], SeriesHealth]  # by station and decla
 
 
 def examine(
-    windows: DecisionContext, tracks: Mapping[str, Sequence[Track]], steps: Mapping[StepKey, Step]
+    windows: DecisionContext, tracks: Mapping[str, Sequence[Track]]
 ) -> tuple[tuple[StationHealth, ...], dict[str, Condition], SeriesHealthMap]:
     """Health of every declared station, the open conditions by alert key, and how each series does.
 
     A station shows the worst of its series; what may vote is judged by the series that a criterion reads alone, so
-    that a broken thermometer beside a GNSS antenna silences nobody.
+    that a broken thermometer beside a GNSS antenna silences nobody. Open steps join it later (`mark_unexplained`).
     """
     voting = find_voting_series(windows.site)
     series_health: dict[tuple[str, str], SeriesHealth] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
-    unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
     readings, known = _by_station(windows.view.readings), windows.memory.conditions
     coarse = find_coarse(windows)
     for station in windows.site.stations:
@@ -137,8 +136,6 @@ def examine(
             series_health[station.id, spec.quantity] = replace(health, burst=burst)
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
-        if state == "ok" and station.id in unsure:
-            state, reason = "verify", _UNEXPLAINED()
         learning = [t.learning for t in tracks.get(station.id, ()) if t.learning is not None]
         if state == "ok" and learning:  # of the series that knows its noise least
             reason = _LEARNING(n=min(learning), n2=OPENING)
@@ -151,11 +148,25 @@ def examine(
                 newest_s=max(newest, default=None),
                 expected_interval_s=interval_s,
                 missing_share_24h=_missing_share(windows, readings.get(station.id, ()), station),
-                votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
-                and _may_vote(station, state, series_health, voting),
+                votes=_may_vote(station, state, series_health, voting),
             )
         )
     return tuple(healths), conditions, series_health
+
+
+def mark_unexplained(
+    site: Site, healths: Sequence[StationHealth], series_health: SeriesHealthMap, steps: Mapping[StepKey, Step]
+) -> tuple[StationHealth, ...]:
+    """Health of the stations, those that do well and have a step that nobody has explained to be verified."""
+    unsure, voting = {k.station for k, s in steps.items() if s.state not in QUIET}, find_voting_series(site)
+    found = []
+    for health in healths:
+        station = site.station(health.station) if health.state == "ok" and health.station in unsure else None
+        if station is not None:
+            votes = _may_vote(station, "verify", series_health, voting)
+            health = replace(health, state="verify", reason=_UNEXPLAINED(), votes=votes)  # noqa: PLW2901
+        found.append(health)
+    return tuple(found)
 
 
 def scatter_key(place: tuple[str, str]) -> str:
@@ -187,7 +198,7 @@ def _find_overlap(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem |
 
 def _may_vote(station: Station, state: str, senses: SeriesHealthMap, voting: Collection[tuple[str, str]]) -> bool:
     mine = [senses[station.id, s.quantity].state for s in station.series if (station.id, s.quantity) in voting]
-    return "ok" in mine if mine else state in WELL
+    return "ok" in mine if mine else station.on_slope and state in WELL
 
 
 def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Sequence[tuple[str, tuple[Reading, ...]]]]:
@@ -324,8 +335,7 @@ def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
     for criterion in windows.site.criteria:
         for station in criterion.stations if criterion.kind.rate else ():
             digit = windows.track(criterion, station).digit
-            spec = windows.site.series(station, criterion.quantity)
-            if digit and spec is not None:
+            if digit and (spec := windows.site.series(station, criterion.quantity)) is not None:
                 bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
                 bounds_of.setdefault((station, spec.quantity), []).extend(bounds)
     found = {}

@@ -24,6 +24,7 @@ STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of tha
 PATIENCE: Final = 36.0  # intervals: what has sent fewer epochs by then is asked about as it is
 OPENING: Final = 24  # the first epochs are judged together: nothing lies before them, and they show the scatter
 AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
+CALM_EPOCHS: Final = 32  # looked at together, where nothing happens
 FEW: Final = 12  # differences of which the scatter may be half of what it is
 REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
 SPIKE_EPOCHS: Final = 6  # at the new place, and
@@ -113,7 +114,10 @@ class StepDetector:
         self.sigmas += sigmas
         if start < OPENING:
             start = self._open() if start < AGREEING or self._consulted else self._go_on(start)
-        for i in range(start, len(self.times)):
+        if not self.kept and start < len(self.times):
+            self._keep(start, self.values[start])
+            start += 1
+        for i in range(self._take_calm(start), len(self.times)):
             if self.limit is None or not self.kept:
                 self._keep(i, self.values[i])
                 continue
@@ -124,6 +128,28 @@ class StepDetector:
                 self._classify(i, self.limit)
             if i >= OPENING and self.kept[-1] == i:
                 self._end_scatter(i, self.limit)
+
+    def _take_calm(self, start: int) -> int:
+        """Keep the epochs that differ too little to ask anything of them; returns the first that may not be such.
+
+        On each of three axes at most all lie within half of the limit, so no two of them are farther apart.
+        """
+        limit, place = self.limit, start
+        if limit is None or self.jumps or self._settled >= 0 or len(self._shift) > 3:
+            return start
+        while place < len(self.times) and self.kept and self.kept[-1] == place - 1:
+            end = min(place + CALM_EPOCHS, len(self.times))
+            levels = [self.level[k] for k in self.kept[1 - ROUGH - QUIET :]]
+            news = self.values[place:end]
+            if levels[-1] != self.values[place - 1] or not is_steady([*levels, *news], limit):
+                break
+            for i in range(max(place, OPENING), end):
+                self._scattered.note(self.values[i - 1], self.values[i])
+            self.kept += range(place, end)
+            self.level |= zip(range(place, end), news, strict=True)
+            self._doubted.clear()
+            self._at, place = end - 1, end
+        return place
 
     @property
     def learning(self) -> int | None:

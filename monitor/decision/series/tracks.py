@@ -1,12 +1,12 @@
 """From readings to the track of a station: usable epochs, jumps found, outliers set aside; nothing is judged here."""
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import cos, fsum, inf, isfinite, radians, sin, sqrt
-from operator import is_
-from typing import Any, Final
+from operator import attrgetter, is_
+from typing import Any, Final, TypeVar
 
 from forecasting.hydrology.rain_amounts import drop_totals
 from forecasting.kinematics.direction import free_of_noise
@@ -32,10 +32,12 @@ SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", 
 RECENT: Final = 48  # epochs kept as they came: by them a step is known for motion or for scatter
 # of pressures and levels, half a metre of water: a smaller jump is none to ask about by default
 LEAST_LEAPS: Final = {**dict.fromkeys(PRESSURES, (5.0, "kPa")), **dict.fromkeys(LEVELS, (0.5, "m"))}
+_OBSERVED: Final = attrgetter("observed_at")
 LARGEST: Final = 1e12  # beyond it squares lose all sense; no instrument of the field comes near
 
 
 _FAULT_OF_FLAG: Final = {FILL: GIVES_NONE, AT_STOP: IS_AT_STOP}
+Part = TypeVar("Part")
 Epoch = tuple[float, float, Vector]  # when it was measured and received, and its value
 
 
@@ -93,7 +95,9 @@ class Track:
     @property
     def digit(self) -> float:
         """One step of the last digit along the direction; on the map where there is none. 0 = unknown."""
-        if not self.digits or self.unit is None:
+        if not self.digits:
+            return 0.0
+        if self.unit is None:
             return max(self.digits[:2], default=0.0)
         return fsum(abs(u) * step for u, step in zip(self.unit, self.digits, strict=True))
 
@@ -128,7 +132,11 @@ class Tracker:
         if spec is None or spec.unit == "index":
             return Track(self._station.id, self.criterion.quantity)
         readings = [view.readings[f"{self._station.id}.{q}"] for q in quantities]
-        if quantities != self._quantities or self._ahead or not _continue(self._seen, readings):
+        if (
+            quantities != self._quantities
+            or self._ahead
+            or not (_continue(self._seen, readings) or self._drop_oldest(readings, spec))
+        ):
             if quantities != self._quantities:
                 self._last = Track(self._station.id, self.criterion.quantity)
                 self._rows = {}
@@ -155,12 +163,43 @@ class Tracker:
         self._aside: list[dict[float, Message]] = [{} for _ in range(count)]
         self._newest_s: float | None = None
         self._ahead = False
+        self._begin_walk()
+
+    def _begin_walk(self) -> None:
         self._walk: StepDetector | None = None
         self._errors: list[float] = []  # along the direction, of every epoch
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
         self._columns = ([], [], [], [], [], [])
         self._rewrites = -1
         self._track = None
+
+    def _drop_oldest(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec) -> bool:
+        """Begin the walk anew behind readings that left the window; False where more than these changed.
+
+        What was found of each epoch by itself stays; only what is said of one beside others is found again.
+        """
+        walk, firsts_s, rests = self._walk, [], []
+        for seen, shown in zip(self._seen, readings, strict=True):
+            first_at = shown[0].observed_at
+            rest = seen[bisect_left(seen, first_at, key=_OBSERVED) :]
+            if not rest or rest != shown[: len(rest)]:
+                return False
+            firsts_s.append(seconds(first_at))
+            rests.append(rest)
+        first_s = max(firsts_s)
+        if walk is None or self._newest_s is None or self._newest_s < first_s:
+            return False
+        place = bisect_left(walk.times, first_s)
+        if place and walk.times[place - 1] >= min(firsts_s):  # of an epoch a part is gone
+            return False
+        rows = [self._rows[at_s] for at_s in walk.times[place:]]
+        self._rows = dict(zip(walk.times[place:], rows, strict=True))
+        self._waiting = [_drop_before(s, part) for s, part in zip(firsts_s, self._waiting, strict=True)]
+        self._aside = [_drop_before(s, part) for s, part in zip(firsts_s, self._aside, strict=True)]
+        self._begin_walk()
+        self._seen = rests
+        self._take(list(self._rows), rows, spec)
+        return True
 
     def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
         """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
@@ -183,18 +222,22 @@ class Tracker:
         self._seen = list(readings)
         shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
         if self._walk is None:
+            self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
+        elif shared and self._walk.times and shared[0] <= self._walk.times[-1]:
+            return False
+        self._take(shared, [self._join(at, spec) for at in shared], spec)
+        return True
+
+    def _take(self, times_s: Sequence[float], rows: Sequence["_Row"], spec: SeriesSpec) -> None:
+        """Take the walk over the epochs of some rows."""
+        if self._walk is None:
             self._walk = StepDetector(
                 verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
             )
-            self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
-        if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
-            return False
-        rows = [self._join(at, spec) for at in shared]
         self._errors += [row.error for row in rows]
         self._walk.extend(
-            shared, [row.received_s for row in rows], [row.values for row in rows], [row.sigmas for row in rows]
+            times_s, [row.received_s for row in rows], [row.values for row in rows], [row.sigmas for row in rows]
         )
-        return True
 
     def _join(self, at_s: float, spec: SeriesSpec) -> "_Row":
         """The components of an epoch together; the same readings are joined once, however often a walk begins."""
@@ -297,6 +340,10 @@ def _continue(seen: Sequence[tuple[Reading, ...]], readings: Sequence[tuple[Read
     Readings that stayed the same objects are compared by identity, which costs next to nothing; others by all they say.
     """
     return all(a is b or a == b[: len(a)] for a, b in zip(seen, readings, strict=True))
+
+
+def _drop_before(since_s: float, part: Mapping[float, Part]) -> dict[float, Part]:
+    return {at_s: one for at_s, one in part.items() if at_s >= since_s}
 
 
 def _find_standing(

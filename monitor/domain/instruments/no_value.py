@@ -137,9 +137,7 @@ def stands_alone(value: float, record: Sequence[float]) -> bool:
 def find_fills(values: Sequence[float], *, whole: bool = False) -> dict[float, int]:
     """Numbers that mean "no value" and lie far outside of what was measured, with their count.
 
-    Args:
-        values: of one record.
-        whole: also where all of them are such numbers.
+    `values`: of one record; `whole`: also where all of them are such numbers.
 
     >>> find_fills([0.0, 999.9, 12.4, 999.9, 3.1]), find_fills([990.0, 999.9, 1003.0, 999.9])
     ({999.9: 2}, {})

@@ -6,7 +6,7 @@ from typing import Final
 
 from forecasting.message import Message, Template, Term
 from monitor.domain.quantities import HOUSEKEEPING
-from monitor.domain.site import Site, once_per_site
+from monitor.domain.site import Site, once_per_record
 
 _PARENT: Final = Template("instrument.parent", "{kind} {name}")
 Place = tuple[str, str]  # station and declared quantity
@@ -46,7 +46,7 @@ def stale_key(place: Place) -> str:
     return f"health:{place[0]}.{place[1]}:stale"
 
 
-@once_per_site
+@once_per_record
 def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
     """The series behind every parent that has more than one.
 
@@ -110,18 +110,12 @@ def find_silence_causes(
         spoke_since: whether a series has spoken after some that are silent fell silent.
     """
     left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
-    notified = {p for p in left if p[1] in HOUSEKEEPING and _is_notified(p, silent, paged, spoke_since)}
+    notified = {p for p in left if _is_notified(p, silent, paged, spoke_since)}
     left -= notified
     pages: dict[Parent, frozenset[Place]] = {}
     waiting: set[Place] = set()
     while left:
-        ranked = sorted(
-            (-len(left.intersection(places)), KINDS.index(parent.kind), parent.name, parent)
-            for parent, places in children.items()
-            if parent not in pages and left.intersection(places)
-        )
-        for _, _, _, parent in ranked:
-            mine = left.intersection(children[parent])
+        for parent, mine in _rank_parents(children, left, pages):
             back = [p for p in children[parent] if p not in silent]
             if parent.key in paged:
                 waits, cause = False, len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
@@ -141,12 +135,25 @@ def find_silence_causes(
     return SilenceCauses(pages, frozenset(waiting), frozenset(notified))
 
 
+def _rank_parents(
+    children: Mapping[Parent, Collection[Place]], left: Collection[Place], pages: Collection[Parent]
+) -> list[tuple[Parent, set[Place]]]:
+    """Parents of series that are left, without those that have a page, and these series; of the most first."""
+    found = [(parent, {*left}.intersection(places)) for parent, places in children.items() if parent not in pages]
+    return sorted(
+        ((parent, mine) for parent, mine in found if mine),
+        key=lambda one: (-len(one[1]), KINDS.index(one[0].kind), one[0].name),
+    )
+
+
 def _is_notified(
     place: Place,
     silent: Mapping[Place, float],
     paged: Collection[str],
     spoke_since: Callable[[Place, Collection[Place]], bool],
 ) -> bool:
-    """Whether another series of the station has a page of its own, and this one has not spoken since."""
+    """Of housekeeping: whether another series of the station has a page of its own, and it has not spoken since."""
+    if place[1] not in HOUSEKEEPING:
+        return False
     others = [p for p in silent if p[0] == place[0] and p != place and stale_key(p) in paged]
     return bool(others) and not spoke_since(place, others)

@@ -110,9 +110,7 @@ def is_forecast(spec: SeriesSpec) -> bool:
 def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]:
     """The series in which the stations move: of each one scalar, or east and north.
 
-    Args:
-        site: the declaration.
-        ids: of the series that have readings, by station and quantity.
+    `site`: the declaration; `ids`: of the series that have readings, by station and quantity.
     """
     found = []
     for station in site.stations:

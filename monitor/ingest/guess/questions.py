@@ -11,6 +11,11 @@ from monitor.errors import ConfigError
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"
 YES, NO = "yes", "no"
+KEYS: Final = (
+    *("axes", "column", "dates", "decimal", "direction", "downward", "error", "place", "quantity", "record", "rows"),
+    *("same", "set", "sheet", "station", "tilt", "time", "times", "unit", "which zone", "zone"),
+)
+"""What a question can be about: the first word of its key, before the colon."""
 EXPECTED: Final = Template("guess.answer.expected", "{key}: expected {choices}, got '{answer}'")
 ONE_OF: Final = Template("guess.answer.one_of", "{key}: expected one of {names}, got '{answer}'")
 
@@ -23,6 +28,10 @@ class FileQuestion:
     text: str
     choices: tuple[str, ...] = ()
     default: str | None = None
+
+    def __post_init__(self) -> None:
+        """Every question is about one of `KEYS`: what answers none of them is refused."""
+        assert self.key.partition(":")[0] in KEYS, self.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from monitor.domain.alert import Actor
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
 from monitor.errors import RefusedError, SlopewardError
-from monitor.ingest.files.conversion import open_converted
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileImport, FileResult, record_file
+from monitor.ingest.files.sandboxed_conversion import open_converted
 from monitor.ingest.files.tables import LINE_LIMIT
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline

@@ -11,13 +11,13 @@ from sqlalchemy import Connection
 from detection.anomaly.registry import list_detectors
 from forecasting.data.units import format_span
 from forecasting.message import Message, Template, Timestamp, spread
-from forecasting.registry import NETWORKS, count_needed
+from forecasting.registry import NETWORKS, TRAINING_ROWS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
 from monitor.extras import is_installed
-from monitor.jobs.forecasts.train import HISTORY_STEPS, needs_torch
+from monitor.jobs.forecasts.train import needs_torch
 from monitor.jobs.samples import SitePanel, history_since, list_panels
 from monitor.store.models.forecasts import find_forecast
 from monitor.store.models.registry import load_models
@@ -132,7 +132,7 @@ def _await_forecasts(
         return
     step_s, interval_s = panel.cadence.step_s, panel.cadence.interval_s
     numbers = [one.series_id for one in panel.series] if lacking else sorted(without)
-    extents = load_extents(c, numbers, history_since(now, step_s, HISTORY_STEPS), now)
+    extents = load_extents(c, numbers, history_since(now, step_s, TRAINING_ROWS), now)
     if without:
         fresh_s = epoch_s(now) - FRESH_STEPS * step_s
         current = {i: x for i, x in extents.items() if i in without and epoch_s(x.last) >= fresh_s}
@@ -151,7 +151,7 @@ def _await_detectors(
     missing = [d for d in wanted if able or not needs_torch(d)]
     watched, step_s = find_watched_motion(site, ids), site.watched_step_s or 0.0
     if watched and missing:
-        since = history_since(now, step_s, HISTORY_STEPS)
+        since = history_since(now, step_s, TRAINING_ROWS)
         extents = load_extents(c, [one.series_id for one in watched], since, now)
         for d in missing:
             yield from _await(d, "anomaly", step_s, step_s, extents, 0, now)

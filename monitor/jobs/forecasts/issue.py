@@ -11,7 +11,7 @@ from forecasting.message import Figure, Template
 from forecasting.registry import NETWORKS, count_needed, name_blend
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.promotion import IN_SHADOW, describe_own, find_earliest_s
-from forecasting.serving.records import Forecast, ScoredError, Withheld
+from forecasting.serving.records import Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
@@ -90,7 +90,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
     why_untrained = _NOT_TRAINED if able else _NO_TORCH(problem=describe_missing("torch"))
-    withheld = _list_withheld(answer, known)
+    withheld = _list_withheld(answer, known, site)
     held, names = {(one.series_id, one.model) for one in withheld}, dict[str, None]()
     waiting = list[forecasts.WithheldRow]()
     for one in known.found:
@@ -139,7 +139,7 @@ def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now
     return tuple(load_errors(c, labels, networks, now, history_since(now, cadence.step_s, rows)))
 
 
-def _list_withheld(answer: SiteForecast, known: _IssueInputs) -> list[forecasts.WithheldRow]:
+def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> list[forecasts.WithheldRow]:
     """Forecasts that were not given, once for each reason of a series and model."""
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
@@ -153,11 +153,18 @@ def _list_withheld(answer: SiteForecast, known: _IssueInputs) -> list[forecasts.
             one.reason,
             one.horizon_s if len(every) == 1 else None,
             None if one.lack is None else one.lack.text,
-            None if one.lack is None else from_epoch_s(one.lack.earliest_s),
+            None if one.lack is None else from_epoch_s(_find_shown_s(one, one.lack, site)),
         )
         for (series_id, model, _), every in ordered
         for one in every[:1]
     ]
+
+
+def _find_shown_s(withheld: Withheld, lack: Lack, site: Site) -> float:
+    """When what is withheld can be shown at the earliest: a network is in the shadow first once it was trained."""
+    if not lack.is_training:
+        return lack.earliest_s
+    return find_earliest_s(withheld.horizon_s, begin_s=lack.earliest_s, every_s=site.forecast.every_s)
 
 
 def _list_waiting(

@@ -14,7 +14,7 @@ from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers
 from forecasting.data.units import format_span
 from forecasting.message import Message, gather
-from forecasting.registry import NETWORKS, PRETRAINED
+from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import go_on
@@ -36,8 +36,6 @@ from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, find_active, load_models
 from monitor.store.readings.observations import load_ids
-
-HISTORY_STEPS = 2000
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -161,7 +159,7 @@ def _train_forecaster(
     if missing:
         return missing
     with db.read() as c:
-        record = read_panel(c, site, panel, now, (kind,), HISTORY_STEPS).record
+        record = read_panel(c, site, panel, now, (kind,), TRAINING_ROWS).record
         replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
         return "no readings"
@@ -186,7 +184,7 @@ def _train_detector(
     clock: Callable[[], datetime],
 ) -> str:
     step_s = site.watched_step_s or 0.0
-    samples = db.run_read(load_watched, site, history_since(now, step_s, HISTORY_STEPS), now)
+    samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
     if not samples:
         return "no readings"
     series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
@@ -248,6 +246,6 @@ def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: da
             if panel.cadence.interval_s > LIKE * cadence.interval_s:
                 continue
             step_s = max(cadence.step_s, panel.cadence.interval_s)
-            samples = read_all(c, panel.series, history_since(now, step_s, HISTORY_STEPS), now, step_s)
+            samples = read_all(c, panel.series, history_since(now, step_s, TRAINING_ROWS), now, step_s)
             if samples and other is not None:
                 yield make_record(other, samples, step_s, now, Driving())

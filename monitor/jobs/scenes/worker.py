@@ -3,7 +3,7 @@
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace
+from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
@@ -96,7 +96,7 @@ class _LacksError(Exception):
 class _NetworkReading:
     """A scene that a network read, and what was judged of it and of the dates after it."""
 
-    answer: dict[str, Any]  # as `detect` answers
+    answer: SceneDetection  # as `detect` answers
     own: records.StoredDate
     same: Sequence[records.StoredDate]  # the other dates that the same network read
     replaced: Sequence[tasks.KnownVersion]
@@ -166,13 +166,13 @@ def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tas
     return replace(
         _make_result(answer, own, request, judged, series, read.replaced, read.notes),
         weights_path=str(weights_path(used)),
-        card=load_model(used).card,
+        card=dict(load_model(used).card),
         doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
     )
 
 
 def _read_by_index(
-    answer: dict[str, Any],
+    answer: SceneDetection,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     replaced: Sequence[tasks.KnownVersion],
@@ -201,7 +201,7 @@ def _add_index(
 
 
 def _make_result(
-    answer: dict[str, Any],
+    answer: SceneDetection,
     own: records.StoredDate,
     request: tasks.SceneRequest,
     judged: Sequence[tasks.DateAssessment],
@@ -236,13 +236,13 @@ def _make_result(
         series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)),
         prior=answer["prior"],
-        dem=answer["dem"],
+        dem=None if answer["dem"] is None else dict(answer["dem"]),
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
         broken=_check_own(answer, request.own),
     )
 
 
-def _check_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str | None]:
+def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | None]:
     """Of each network of one's own that was asked, by its hash, why it cannot be run; None where it can.
 
     Files that are not sound are left out: they are looked at by themselves.

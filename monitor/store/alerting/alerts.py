@@ -23,7 +23,7 @@ from monitor.store.alerting.decisions import add_decision, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.alerting.maintenance import WHO_AND_WHY
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, fill_row, find_record, load_records, of_sites, read_record
+from monitor.store.database.rows import add_row, fill_row, find_record, load_records, match_given, read_record
 from monitor.store.schema import tables as t
 
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
@@ -318,8 +318,7 @@ def acknowledge(
     Of an alert that is acknowledged already, another person's word is noted: the first one stays who acknowledged it.
     Who acknowledges the alarm that nobody confirmed an alert acknowledges that alert, at the level it named.
 
-    Args:
-        seen: the level that the person saw; None = not known, whatever stands is signed.
+    `seen`: the level that the person saw; None = not known, whatever stands is signed.
 
     Raises:
         NotFoundError: no such alert.
@@ -363,8 +362,7 @@ def close_alert(
 ) -> int:
     """Close a health or advice alert, or a hazard alert whose level is gone; returns the event id.
 
-    Args:
-        second: another person; needed for an urgent alarm whose condition stands, since it is not told again.
+    `second`: another person; needed for an urgent alarm whose condition stands, since it is not told again.
 
     Raises:
         RefusedError: a hazard level stands (only `slopeward level set` ends it).
@@ -576,9 +574,8 @@ def load_alerts(
         if hazard_first
         else []
     )
-    wanted = select(t.alert).where(*of_sites(a.site, site)).order_by(*rank, a.raised_at.desc(), a.id.desc())
-    if ledger is not None:
-        wanted = wanted.where(a.ledger == ledger)
+    wanted = select(t.alert).where(*match_given(a.site, site), *match_given(a.ledger, ledger))
+    wanted = wanted.order_by(*rank, a.raised_at.desc(), a.id.desc())
     if open_only:
         wanted = wanted.where(a.closed_at.is_(None))
     return load_records(c, Alert, wanted.limit(limit))
@@ -612,7 +609,7 @@ def load_level_changes(
     wanted = (
         select(t.alert, t.alert_event)
         .join(t.alert, a.id == e.alert_id)
-        .where(a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *of_sites(a.site, sites))
+        .where(a.ledger == AlertCategory.HAZARD, e.from_level.is_distinct_from(e.to_level), *match_given(a.site, sites))
         .order_by(e.at.desc(), e.id.desc())
         .limit(limit)
     )
@@ -633,7 +630,7 @@ def load_outcomes(
     wanted = (
         select(t.alert, o["class"].label("kind"), o.at.label("said_at"))
         .join(t.alert_outcome, o.alert_id == a.id)
-        .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *of_sites(a.site, sites))
+        .where(a.ledger == AlertCategory.HAZARD, a.level == 0, *match_given(a.site, sites))
         .where(o.id.in_(newest), o["class"].in_(kinds))
         .order_by(o.at.desc(), o.id.desc())
         .limit(limit)

@@ -7,10 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
-from forecasting.message import gather
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
 from monitor.domain.alert_states import PUT_ASIDE
-from monitor.store.database.rows import of_sites
+from monitor.store.database.rows import load_records, match_given
 from monitor.store.schema import tables as t
 
 
@@ -102,8 +101,24 @@ def load_unconfirmed(c: Connection) -> set[tuple[str, str]]:
     return {(row.site, row.key) for row in rows}
 
 
-def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
-    """Open alerts that are shelved, suppressed or out of service: who put them there, when, why and until when."""
+@dataclass(frozen=True, slots=True)
+class PutAsideAlert:
+    """An open alert that is shelved, suppressed or out of service: who put it there, when, why and until when."""
+
+    alert_id: int
+    site: str
+    ledger: str
+    level: int
+    state: str
+    reason: str
+    at: datetime
+    actor: str
+    until_at: datetime | None
+    why: str
+
+
+def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> list[PutAsideAlert]:
+    """Alerts that are put aside, by number."""
     a, e = t.alert.c, t.alert_event.c
     wanted = (
         select(a.id.label("alert_id"), a.site, a.ledger, a.level, a.state, e.at, e.actor, e.until_at)
@@ -111,10 +126,10 @@ def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> l
         .add_columns(e.reason.label("why"), e.reason_id.label("why_id"), e.reason_values.label("why_values"))
         .join(t.alert_event, e.alert_id == a.id)
         .where(a.closed_at.is_(None), a.state.in_([str(one) for one in PUT_ASIDE]), e.to_state == a.state)
-        .where(e.from_state != e.to_state, *of_sites(a.site, site))  # a note changes nothing
+        .where(e.from_state != e.to_state, *match_given(a.site, site))  # a note changes nothing
         .order_by(a.id, e.sequence.desc())
     )
-    found: dict[int, dict[str, Any]] = {}
-    for row in c.execute(wanted).mappings():
-        found.setdefault(row["alert_id"], gather(row))
+    found: dict[int, PutAsideAlert] = {}
+    for one in load_records(c, PutAsideAlert, wanted):
+        found.setdefault(one.alert_id, one)
     return list(found.values())

@@ -15,7 +15,7 @@ from monitor.store.alerting.alerts import NO_ALERT, Alert, find_alert, load_aler
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal
-from monitor.store.database.rows import load_records
+from monitor.store.database.rows import load_records, match_given
 from monitor.store.database.seals import load_seals
 from monitor.store.readings.photos import load_photos, load_pictures
 from monitor.store.schema import tables as t
@@ -62,11 +62,9 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
     wanted = (
         select(e.alert_id, a.ledger, a.key, e.to_level.label("level"), e.reason, e.reason_id, e.reason_values)
         .join(t.alert, a.id == e.alert_id)
-        .where(e.decision_id == decision_id)
+        .where(e.decision_id == decision_id, *match_given(e.alert_id, alert_id))
         .order_by(e.id)
     )
-    if alert_id is not None:
-        wanted = wanted.where(e.alert_id == alert_id)
     return tuple(load_records(c, OrderedChange, wanted))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, delete, func, insert, select
+from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, func, insert, select, type_coerce
 
 from forecasting.message import read_columns, read_message
 from monitor.domain.alert import AlertCategory
@@ -86,10 +86,11 @@ def find_state(c: Connection, site: str) -> StateRow | None:
     if c.get_execution_options().get("slopeward_write"):
         take_turn(c, f"site:{site}")
     s = t.site_state.c
-    row = c.execute(select(s.state, s.level, s.observability, s.reachable_level).where(s.site == site)).one_or_none()
+    text = type_coerce(s.state, Text).label("text")  # canonical JSON, as its digest is taken of
+    row = c.execute(select(text, s.level, s.observability, s.reachable_level).where(s.site == site)).one_or_none()
     if row is None:
         return None
-    return StateRow(row.state, digest_of(row.state), row.level, row.observability, row.reachable_level)
+    return StateRow(json.loads(row.text), digest_text(row.text), row.level, row.observability, row.reachable_level)
 
 
 def save_state(

@@ -15,7 +15,7 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, close_alert
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, find_record, load_records
+from monitor.store.database.rows import add_row, find_record, load_records, match_given
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
@@ -88,12 +88,9 @@ def find_drill(c: Connection, drill_id: int) -> Drill:
 
 def load_drills(c: Connection, site: str | None = None, *, running_only: bool = False) -> list[Drill]:
     """Drills, newest first."""
-    query = select(t.drill).order_by(t.drill.c.id.desc())
-    if site is not None:
-        query = query.where(t.drill.c.site == site)
-    if running_only:
-        query = query.where(t.drill.c.state == RUNNING)
-    return load_records(c, Drill, query)
+    d = t.drill.c
+    wanted = (*match_given(d.site, site), *match_given(d.state, RUNNING if running_only else None))
+    return load_records(c, Drill, select(t.drill).where(*wanted).order_by(d.id.desc()))
 
 
 def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:

@@ -306,7 +306,7 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class DutyTurn:
+class PlannedDuty:
     """Who is on duty on a part of a day, as it was laid out; nobody where there is no person."""
 
     team: str
@@ -321,11 +321,11 @@ class DutyTurn:
         return tuple(name for name in (self.person, self.second_person) if name)
 
 
-def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[DutyTurn]:
+def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PlannedDuty]:
     """What was laid out and touches a range, by team and time."""
     d = t.duty_turn.c
     wanted = select(t.duty_turn).where(d.site == site, d.to_at > from_at, d.from_at < to_at)
-    return load_records(c, DutyTurn, wanted.order_by(d.team, d.from_at))
+    return load_records(c, PlannedDuty, wanted.order_by(d.team, d.from_at))
 
 
 def find_shift_start(c: Connection, team: Team, now: datetime) -> datetime | None:
@@ -335,7 +335,7 @@ def find_shift_start(c: Connection, team: Team, now: datetime) -> datetime | Non
     return shifts[-1].from_at if shifts else None
 
 
-def join_days(turns: Iterable[DutyTurn], now: datetime) -> list[rota.DutyShift]:
+def join_days(turns: Iterable[PlannedDuty], now: datetime) -> list[rota.DutyShift]:
     """Shifts out of turns by day, up to the one that runs: the same people over midnight are one shift."""
     shifts: list[rota.DutyShift] = []
     for turn in turns:
@@ -440,10 +440,8 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
 def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, describe: Describe) -> int:
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
-    Args:
-        actor: a person who may act on the site.
-        notes: what who comes must know.
-        describe: one sentence for each of some alerts.
+    `actor`: a person who may act on the site; `notes`: what who comes must know; `describe`: one sentence for each of
+    some alerts.
 
     Raises:
         RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.

@@ -104,9 +104,7 @@ def confirm_event(
 
     One person's word explains no step that an independent station shares for one of the two highest levels; two do.
 
-    Args:
-        reason: how it is known.
-        site: refuse an event of any other site.
+    `reason`: how it is known; `site`: refuse an event of any other site.
 
     Raises:
         NotFoundError: no such event.
@@ -142,9 +140,7 @@ def withdraw_event(
 
     Whether that takes a second person is asked by `monitor.alerting.acts.event_acts`, which knows what is at stake.
 
-    Args:
-        reason: why it does not hold.
-        second: the other person, where it took two.
+    `reason`: why it does not hold; `second`: the other person, where it took two.
 
     Raises:
         NotFoundError: no such event.
@@ -164,8 +160,7 @@ def withdraw_confirmation(
 
     Steps that it explained are asked about anew. That can only raise, so one person is enough, whoever confirmed.
 
-    Args:
-        of: who had confirmed it.
+    `of`: who had confirmed it.
 
     Raises:
         NotFoundError: no such event, or that person does not stand behind it.
@@ -235,11 +230,8 @@ def load_event_facts(
     Of too many, earthquakes that people stand behind are read first, then the strongest of those that make bounds
     stricter, then other earthquakes: no flood of messages pushes out what holds a slope to a stricter bound.
 
-    Args:
-        since: begin of that time.
-        now: its end.
-        as_reported: an event counts as known from when people said it was, not from when the service heard of it.
-        strict_s: for how long an earthquake may make bounds stricter.
+    `since`: begin of that time; `now`: its end; `as_reported`: an event counts as known from when people said it was,
+    not from when the service heard of it; `strict_s`: for how long an earthquake may make bounds stricter.
     """
     k = t.event_confirmation.c
     strict_from = now - timedelta(seconds=strict_s)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
@@ -13,7 +13,7 @@ from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, load_records, of_sites
+from monitor.store.database.rows import add_row, load_records, match_given
 from monitor.store.people.users import require_person, require_two
 from monitor.store.schema import tables as t
 
@@ -36,6 +36,11 @@ class Maintenance:
     added_at: datetime
     ended_at: datetime | None
     ended_by: str | None
+
+    @property
+    def over_at(self) -> datetime:
+        """When it was over, or will be."""
+        return self.ended_at or self.to_at
 
 
 def add_maintenance(
@@ -114,24 +119,16 @@ def load_maintenance(
 ) -> list[Maintenance]:
     """Windows that are not over, oldest first; all that ever were where asked for."""
     m = t.maintenance.c
-    which = (*of_sites(m.site, site_id), *(() if everything else _standing(now)))
+    which = (*match_given(m.site, site_id), *(() if everything else _standing(now)))
     return load_records(c, Maintenance, select(t.maintenance).where(*which).order_by(m.from_at, m.id))
 
 
-def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
-    """Windows that touch a range, as they were in the end: `from_at`, `to_at`, `station`, `reason`, oldest first."""
+def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Maintenance]:
+    """Windows that touch a range, as they were in the end, oldest first: the newest 500."""
     m = t.maintenance.c
     until = func.coalesce(m.ended_at, m.to_at)
-    rows = c.execute(
-        select(m.from_at, m.to_at, m.ended_at, m.station, m.reason)
-        .where(m.site == site, m.from_at < to_at, until > from_at)
-        .order_by(m.from_at.desc())
-        .limit(500)
-    ).all()
-    return [
-        {"from_at": r.from_at, "to_at": r.ended_at or r.to_at, "station": r.station, "reason": r.reason}
-        for r in reversed(rows)
-    ]
+    query = select(t.maintenance).where(m.site == site, m.from_at < to_at, until > from_at)
+    return load_records(c, Maintenance, query.order_by(m.from_at.desc()).limit(500))[::-1]
 
 
 def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:

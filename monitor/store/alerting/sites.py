@@ -12,7 +12,15 @@ from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert
-from monitor.store.database.rows import add_row, fill_row, find_record, load_records, of_sites, read_record, save_rows
+from monitor.store.database.rows import (
+    add_row,
+    fill_row,
+    find_record,
+    load_records,
+    match_given,
+    read_record,
+    save_rows,
+)
 from monitor.store.schema import tables as t
 
 
@@ -158,7 +166,7 @@ def load_proposals(
 ) -> list[Proposal]:
     """Proposals that wait, oldest first; all where asked for."""
     p = t.site_proposal.c
-    which = (*of_sites(p.site, site), *(() if everything else (p.state == PROPOSED,)))
+    which = (*match_given(p.site, site), *(() if everything else (p.state == PROPOSED,)))
     return load_records(c, Proposal, select(t.site_proposal).where(*which).order_by(p.id))
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -79,6 +80,20 @@ def find_seal(connection: Connection, decision_id: int) -> str | None:
     return None if detail is None else str(json.loads(detail).get("evidence_sha256", ""))
 
 
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """An entry of the audit log with its detail read; `at` as it is spelled."""
+
+    id: int
+    at: str
+    actor: str
+    actor_kind: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    hash: str
+
+
 def load_entries(
     connection: Connection,
     limit: int,
@@ -86,21 +101,15 @@ def load_entries(
     before: int | None = None,
     actor: str | None = None,
     action: str | None = None,
-) -> list[dict[str, Any]]:
-    """Entries, newest first, with their detail read; seals of rows only where that action is asked for.
-
-    Args:
-        before: only entries before this number.
-        actor: only acts of this name.
-        action: only this action.
-    """
+) -> list[AuditRecord]:
+    """Entries before a number, newest first; seals of rows only where that action is asked for."""
     e = audit_entry.c
     query = select(e.id, e.at, e.actor, e.actor_kind, e.action, e.subject, e.detail, e.hash).order_by(e.id.desc())
     query = query.where(e.action != "rows.seal" if action is None else e.action == action)
     query = query if before is None else query.where(e.id < before)
     query = query if actor is None else query.where(e.actor == actor)
     rows = connection.execute(query.limit(limit)).mappings()
-    return [{**row, "at": format_iso(row["at"]), "detail": json.loads(row["detail"])} for row in rows]
+    return [AuditRecord(**{**row, "at": format_iso(row["at"]), "detail": json.loads(row["detail"])}) for row in rows]
 
 
 def latest_hash(connection: Connection) -> str:
@@ -131,8 +140,7 @@ def entry_hash(previous: str, at: str, actor: str, actor_kind: str, action: str,
 def verify_chain(connection: Connection, expected: str | None = None) -> list[str]:
     """Walk the whole log and name every row that is altered, or whose predecessor is missing.
 
-    Args:
-        expected: a head noted earlier; it must still be in the chain.
+    `expected`: a head noted earlier; it must still be in the chain.
 
     Returns:
         One line per finding; empty when the log is whole.

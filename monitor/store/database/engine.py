@@ -332,7 +332,12 @@ def _is_refused_write(error: DBAPIError) -> bool:
 
 def insert(connection: Connection, table: Table) -> Any:
     """An INSERT that knows `on_conflict_do_nothing` / `on_conflict_do_update` on both databases."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    return insert_of(connection.dialect.name, table)
+
+
+def insert_of(dialect: str, table: Table) -> Any:
+    """The same by the name of the database."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def add_if_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
@@ -364,8 +369,7 @@ def keep_private(database: str | None) -> None:
     SQLite gives `-wal` and `-shm` the mode of the file, so a new file is made with its mode before SQLite opens it.
     What somebody else owns stays as it is.
 
-    Args:
-        database: the path as the URL names it; none, memory and `file:` addresses have no file to look after.
+    `database`: the path as the URL names it; none, memory and `file:` addresses have no file to look after.
     """
     if not database or database == ":memory:" or database.startswith("file:"):
         return

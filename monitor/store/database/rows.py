@@ -3,7 +3,8 @@
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Connection, Double, Executable, Integer, Table
 from sqlalchemy import insert as plain_insert
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from forecasting.message import Message, gather, values_to_json
 from monitor.domain.canonical import canonical_json
-from monitor.store.database.engine import insert
+from monitor.store.database.engine import insert_of
 
 T = TypeVar("T")
 
@@ -19,8 +20,12 @@ T = TypeVar("T")
 def read_record(kind: type[T], row: Any, **more: Any) -> T:
     """A record from a row: each field that has a column, its message with id and values; `more` says other fields."""
     found = gather(getattr(row, "_mapping", row))
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: found[name] for name in names if name in found} | more)
+    return kind(**{name: found[name] for name in _names_of(cast("Any", kind)) if name in found} | more)
+
+
+@lru_cache(maxsize=512)
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
 
 
 def load_records(c: Connection, kind: type[T], query: Executable) -> list[T]:
@@ -47,8 +52,13 @@ def record_to_dict(record: Any) -> dict[str, Any]:
 
 def fill_row(table: Table, source: Any, **values: Any) -> dict[str, Any]:
     """A row of a table: these values, and from a source what it has under the names of other columns, no number."""
-    names = [k.name for k in table.c if k.name not in values and k.name != "id" and hasattr(source, k.name)]
+    names = [name for name in _columns_of(table) if name not in values and name != "id" and hasattr(source, name)]
     return {name: getattr(source, name) for name in names} | values
+
+
+@lru_cache(maxsize=512)
+def _columns_of(table: Table) -> tuple[str, ...]:
+    return tuple(k.name for k in table.c)
 
 
 def add_row(c: Connection, table: Table, *facts: Mapping[str, Any], **values: Any) -> int:
@@ -62,16 +72,23 @@ def save_rows(c: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) ->
     """Insert rows of the same columns; those whose key is there take the new values."""
     if not (given := list(rows)):
         return
-    row = insert(c, table)
-    named = {*given[0], *(f"{name}{end}" for name in given[0] for end in ("_id", "_values"))}  # of messages as well
-    changed = {k.name: row.excluded[k.name] for k in table.c if k.name in named and not k.primary_key}
     # values as parameters: the statement stays the same, and its key is seen without compiling it
-    c.execute(row.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed), given)
+    c.execute(_make_upsert(c.dialect.name, table, tuple(given[0])), given)
 
 
-def of_sites(column: ColumnElement[str], sites: str | Iterable[str] | None) -> Sequence[ColumnElement[bool]]:
-    """What a query asks of a column: one site, some, or any (None)."""
-    return [] if sites is None else [column.in_([sites] if isinstance(sites, str) else sorted(sites))]
+@lru_cache(maxsize=256)
+def _make_upsert(dialect: str, table: Table, names: tuple[str, ...]) -> Executable:
+    """The statement that inserts rows of some columns, or gives those that are there the new values."""
+    row = insert_of(dialect, table)
+    named = {*names, *(f"{name}{end}" for name in names for end in ("_id", "_values"))}  # of messages as well
+    changed = {k.name: row.excluded[k.name] for k in table.c if k.name in named and not k.primary_key}
+    statement: Executable = row.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+    return statement
+
+
+def match_given(column: ColumnElement[Any], values: str | int | Iterable[Any] | None) -> Sequence[ColumnElement[bool]]:
+    """What a query asks of a column: one value, some, or any (None)."""
+    return [] if values is None else [column.in_([values] if isinstance(values, str | int) else sorted(values))]
 
 
 MANY: Final = 1000  # rows from which on COPY costs less than arrays

@@ -205,8 +205,7 @@ class GoneRow(str):
 def load_seals(c: Connection, resealed: list[str] | None = None) -> dict[str, tuple[str | None, int]]:
     """The newest seal of each row by its name, with the number of its audit entry.
 
-    Args:
-        resealed: takes a line for each row that never changes and was sealed again with another content.
+    `resealed`: takes a line for each row that never changes and was sealed again with another content.
     """
     e = t.audit_entry.c
     fixed = tuple(f"{name} " for name, sealed in SEALED.items() if sealed.only_added)

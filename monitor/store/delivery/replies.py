@@ -63,12 +63,8 @@ def make_code(
 ) -> str:
     """The code of a message, the same at each try; it differs from all that still hold for this number.
 
-    Args:
-        message: that is about to be sent.
-        number: where it goes, as `tidy_number` spells it.
-        person: in whose name a reply acknowledges.
-        language: of the answer.
-        good_for: how long the code holds.
+    `message`: that is about to be sent; `number`: where it goes, as `tidy_number` spells it; `person`: in whose name a
+    reply acknowledges; `language`: of the answer; `good_for`: how long the code holds.
     """
     t = reply_code.c
     c.execute(delete(reply_code).where(t.expires_at < now - KEPT))  # numbers of people are kept no longer than needed
@@ -98,11 +94,8 @@ def tidy_number(text: str) -> str:
 def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
     """A text message that came in; call once for each, the same one again changes nothing.
 
-    Args:
-        way: `sms`.
-        sender: the number it came from.
-        text: such as `ACK 1234`.
-        provider_id: what the gateway calls it.
+    `way`: `sms`; `sender`: the number it came from; `text`: such as `ACK 1234`; `provider_id`: what the gateway calls
+    it.
     """
     sender, text = (one.replace("\0", "") for one in (sender, text))  # which PostgreSQL does not store
     number, match = tidy_number(sender), _CODE.match(text)

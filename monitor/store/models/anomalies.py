@@ -169,7 +169,7 @@ def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now
         spec = site.series(one.station, one.quantity)
         if group is None or spec is None or spec.unit != one.unit:
             continue
-        mine = [w["from_at"] for w in works if w["station"] == one.station]
+        mine = [w.from_at for w in works if w.station == one.station]
         changes = (_recall(c, series_id, group, row.at, now) for row in alerts if row.series_id == series_id)
         found += _list_times(c, one, group, [change for change in changes if change is not None], mine, now)
     return found

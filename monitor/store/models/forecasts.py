@@ -168,8 +168,7 @@ def load_situations(
 ) -> dict[int, str | None]:
     """What each forecast was up against when it was issued, by its id.
 
-    Args:
-        wet: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
+    `wet`: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
     """
     w, s = t.failure_time.c, t.series.c
     found: dict[int, str | None] = {}

@@ -83,10 +83,8 @@ def add_update(
 
     None when the update was there already: then nothing is written.
 
-    Args:
-        c: inside a write transaction: row, withdrawals and windows are there together or not at all.
-        windows: what it issues.
-        withdrawn: method -> why what stood before no longer does.
+    `c`: inside a write transaction: row, withdrawals and windows are there together or not at all; `windows`: what it
+    issues; `withdrawn`: method -> why what stood before no longer does.
     """
     if not add_if_absent(c, t.movement, {**asdict(row), "state": dict(row.state)}):
         return None

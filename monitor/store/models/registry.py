@@ -17,7 +17,7 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import add_row, find_record, load_records
+from monitor.store.database.rows import add_row, find_record, load_records, match_given
 from monitor.store.schema.tables import model, model_gate, model_transition, scene, scene_footprint
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
@@ -123,7 +123,7 @@ def add_model(
     if not add_if_absent(c, model, facts | instants | {"card": dict(card), "reason": reason}):
         return False
     new = find_model(c, model_hash)
-    _record(c, new, None, None, state, reason, actor, now)
+    _record(c, new, None, (None, state), reason, actor, now)
     for row in load_models(c, task=task, site=site, kinds=(kind,)) if state == "active" else ():
         if row.state == "active" and row.site == site and row.model_hash != model_hash:
             change_state(c, row, "retired", _REPLACED(model=model_hash[:SHORT]), actor, now)
@@ -141,7 +141,7 @@ def change_state(
     )
     if done.rowcount != 1:
         return False
-    _record(c, row, None, row.state, state, reason, actor, now, second)
+    _record(c, row, None, (row.state, state), reason, actor, now, second)
     return True
 
 
@@ -162,7 +162,7 @@ def change_gate(
     elif not save_record(c, after, before.state):
         return False
     was = None if before is None else before.state
-    _record(c, row, after.horizon_s, was, after.state, after.reason, actor, now, second)
+    _record(c, row, after.horizon_s, (was, after.state), after.reason, actor, now, second)
     return True
 
 
@@ -201,14 +201,9 @@ def load_models(
     c: Connection, *, task: str | None = None, site: str | None = None, kinds: Iterable[str] | None = None
 ) -> list[ModelRow]:
     """All registered checkpoints, newest first."""
-    query = select(model).order_by(model.c.created_at.desc(), model.c.model_hash)
-    if task is not None:
-        query = query.where(model.c.task == task)
-    if site is not None:
-        query = query.where(model.c.site == site)
-    if kinds is not None:
-        query = query.where(model.c.kind.in_(list(kinds)))
-    return load_records(c, ModelRow, query)
+    m = model.c
+    query = select(model).where(*match_given(m.task, task), *match_given(m.site, site), *match_given(m.kind, kinds))
+    return load_records(c, ModelRow, query.order_by(m.created_at.desc(), m.model_hash))
 
 
 def load_explanations(c: Connection, site: str) -> list[ModelRow]:
@@ -237,19 +232,18 @@ def _record(
     c: Connection,
     row: ModelRow,
     horizon_s: float | None,
-    before: str | None,
-    after: str,
+    states: tuple[str | None, str],
     reason: str,
     actor: Actor,
     now: datetime,
     second: Actor | None = None,
 ) -> None:
-    """One change, in the table of changes and in the audit log."""
+    """One change from a state to another, in the table of changes and in the audit log."""
+    before, after = states
     second_by = second.name if second else None
     facts = {"task": row.task, "site": row.site, "horizon_s": horizon_s, "reason": reason, "second_by": second_by}
-    states = {"from_state": before, "to_state": after}
     change = {"model_hash": row.model_hash, "kind": row.kind, "at": now, "by": actor.name, "by_kind": actor.kind}
-    add_row(c, model_transition, facts, states, change)
+    add_row(c, model_transition, facts, change, from_state=before, to_state=after)
     detail = facts | {"model": row.kind, "from": before, "to": after}
     add_audit(c, actor, f"model.{after}", f"model:{row.model_hash[:SHORT]}", detail, now)
 

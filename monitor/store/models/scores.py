@@ -13,6 +13,7 @@ from forecasting.serving.promotion import Scored
 from forecasting.serving.records import ScoredError
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion
+from monitor.store.database.rows import match_given
 from monitor.store.schema.tables import forecast, forecast_score, series
 
 NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
@@ -69,8 +70,7 @@ def load_scored(
         .limit(newest)
     )
     query = query.where(f.shown) if model is None else query.where(f.model == model)
-    if model_hash is not None:
-        query = query.where(f.model_hash == model_hash)
+    query = query.where(*match_given(f.model_hash, model_hash))
     if since is not None:
         query = query.where(f.issued_at >= since)
     return [
@@ -87,11 +87,8 @@ def load_errors(
 
     Also those of a hindcast, which networks made of a past that they had not seen.
 
-    Args:
-        names: series id to the name that the rows bear as station.
-        models: ids of the networks.
-        now: scores written later are left out.
-        since: only forecasts issued after it.
+    `names`: series id to the name that the rows bear as station; `models`: ids of the networks; `now`: scores written
+    later are left out; `since`: only forecasts issued after it.
     """
     f, k = forecast.c, forecast_score.c
     query = (

@@ -173,9 +173,7 @@ def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:
 def withdraw_signature(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> str:
     """Take back the first of two signatures; returns the act that is not done by it.
 
-    Args:
-        number: of the signature, see `load_waiting`.
-        actor: who gave it, or an admin of the site that it is about.
+    `number`: of the signature, see `load_waiting`; `actor`: who gave it, or an admin of the site that it is about.
 
     Raises:
         NotFoundError: no signature of that number waits.

@@ -31,7 +31,7 @@ _WRONG: Final = Template(
 
 
 class Vault(Protocol):
-    """What seals a secret, by a key that the database does not hold (`monitor.web.access.vault`)."""
+    """What seals a secret, by a key that the database does not hold (`monitor.web.access.sealed_texts`)."""
 
     def seal(self, text: str) -> str:
         """A text as the database may hold it."""
@@ -56,9 +56,7 @@ def code_of(secret: str, step: int, digits: int = DIGITS) -> str:
 def add_second_factor(connection: Connection, vault: Vault, name: str, now: datetime, *, pending: bool = False) -> str:
     """Ask an account for a code at every login from now on; another secret takes the place of the one before.
 
-    Args:
-        vault: seals the secret.
-        pending: ask for nothing before `confirm_second_factor` saw a first code.
+    `vault`: seals the secret; `pending`: ask for nothing before `confirm_second_factor` saw a first code.
 
     Returns:
         The address that a telephone reads; it holds the secret, and is not shown again.

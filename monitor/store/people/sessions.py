@@ -155,9 +155,7 @@ FORGET_CODES: Final = timedelta(days=1)
 def take_turn_to_prove(c: Connection, name: str, os_user: str, now: datetime) -> datetime:
     """Count an attempt before its password is checked; returns the instant at which it may be.
 
-    Args:
-        c: a write transaction, which ends before the wait.
-        os_user: who sits at the keyboard, as the kernel has it.
+    `c`: a write transaction, which ends before the wait; `os_user`: who sits at the keyboard, as the kernel has it.
 
     Raises:
         RefusedError: others wait already, and the turn would be more than `LONGEST_S` away.

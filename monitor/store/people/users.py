@@ -293,9 +293,7 @@ def require_two(connection: Connection, one: Actor, other: Actor, now: datetime,
 def require_account(connection: Connection, name: str, needed: str = "operator", *, site: str | None = None) -> None:
     """Make sure that a name is that of an open account whose role suffices; any will do before the first account.
 
-    Args:
-        needed: the role.
-        site: one on which the account must be allowed to act, where it is for some only.
+    `needed`: the role; `site`: one on which the account must be allowed to act, where it is for some only.
 
     Raises:
         RefusedError: it is not.
@@ -361,9 +359,7 @@ _KNOWN: Final = ("slopeward", "landslide", "slope", "geology", "geologist", "mon
 def check_strength(name: str, password: str) -> None:
     """Refuse a password that would be guessed.
 
-    Args:
-        name: of the account, which an attacker tries first.
-        password: as given.
+    `name`: of the account, which an attacker tries first; `password`: as given.
 
     Raises:
         RefusedError: it is too short or too easy; the text says why, and never bears the password.

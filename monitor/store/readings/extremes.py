@@ -69,10 +69,7 @@ def load_stretches(
     The value is the weighted sum of some series at the epochs that all of them have, as measured (offsets are not
     subtracted: put an edge at each). Of each epoch the revision that speaks counts, if no flag is against it.
 
-    Args:
-        parts: series and their weights.
-        edges: rising instants.
-        known_at: what came later is unknown.
+    `parts`: series and their weights; `edges`: rising instants; `known_at`: what came later is unknown.
     """
     if len(edges) < 2:
         return []

@@ -28,9 +28,8 @@ OF_FILE: Final = Template("flag.site_file", "the site file in force says so")
 def renew_flags(c: Connection, site: Site, now: datetime, *, changed: bool) -> int:
     """Append what the flags of stored readings are under the site file in force.
 
-    Args:
-        now: from when on the flags are known.
-        changed: the version is a new one: all readings are looked at, else only those that bear a flag.
+    `now`: from when on the flags are known; `changed`: the version is a new one: all readings are looked at, else only
+    those that bear a flag.
 
     Returns:
         Flags appended, added and withdrawn together.
@@ -131,10 +130,8 @@ class TypedReading(NamedTuple):
 def load_typed(c: Connection, series_id: int, before: datetime, until: datetime, count: int) -> list[TypedReading]:
     """The newest readings of a series before an instant and all from it until another one, oldest first.
 
-    Args:
-        before: `count` readings before it are read.
-        until: readings from `before` to it, that included, are read as well.
-        count: how many readings before.
+    `before`: `count` readings before it are read; `until`: readings from `before` to it, that included, are read as
+    well; `count`: how many readings before.
     """
     o = observation.c
     query = select(o.observed_at, o.revision, o.value_raw, o.solution, o.flags, o.extra).where(o.series_id == series_id)

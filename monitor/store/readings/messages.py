@@ -17,7 +17,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.observation import ObserverReport, PayloadSize
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
-from monitor.store.database.rows import fill_row, load_records, read_record, record_to_dict, save_rows
+from monitor.store.database.rows import fill_row, load_records, match_given, read_record, record_to_dict, save_rows
 from monitor.store.schema.tables import quarantine_source, rejected_message, report, sequence_gap, sequence_state
 
 KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
@@ -216,8 +216,7 @@ class SequenceGap:
 def add_rejected(connection: Connection, messages: Sequence[RejectedMessage], quota: Quota | None = None) -> int:
     """Store messages in the quarantine; one that waits there already is counted again.
 
-    Args:
-        quota: what the quarantine may keep; messages beyond it are counted by their source.
+    `quota`: what the quarantine may keep; messages beyond it are counted by their source.
 
     Returns:
         How many messages were only counted.
@@ -478,11 +477,9 @@ def load_open_gaps(
 ) -> list[SequenceGap]:
     """Gaps that nobody filled; with `not_requested_since` only those not asked for since then, of these sites."""
     g = sequence_gap.c
-    wanted = select(sequence_gap).where(g.filled_at.is_(None))
+    wanted = select(sequence_gap).where(g.filled_at.is_(None), *match_given(g.site, sites))
     if not_requested_since is not None:
         wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
-    if sites is not None:
-        wanted = wanted.where(g.site.in_(sorted(sites)))
     return load_records(connection, SequenceGap, wanted.order_by(g.id).limit(limit))
 
 

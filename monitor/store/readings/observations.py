@@ -26,7 +26,7 @@ from monitor.errors import StoreError
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import insert_rows
 from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, series_latest, station
-from monitor.store.schema.views import stream_view
+from monitor.store.schema.views import ColumnSpan, stream_view
 
 SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
@@ -517,25 +517,15 @@ def latest_reading(connection: Connection, series_id: int, known_at: datetime) -
     return found[-1] if found else None
 
 
-def count_epochs(
-    c: Connection,
-    site: str,
-    station: str,
-    quantity: str,
-    *,
-    after: datetime | None = None,
-    until: datetime | None = None,
-) -> int:
+def count_epochs(c: Connection, key: SeriesKey, *, after: datetime | None = None, until: datetime | None = None) -> int:
     """How many epochs a series has in [after, until)."""
-    which = _plan(c, site, station, quantity, after, until)
+    which = _plan(c, key, after, until)
     return int(c.execute(select(func.count(observation.c.observed_at.distinct())).where(*which)).scalar_one())
 
 
 def load_epochs(
     c: Connection,
-    site: str,
-    station: str,
-    quantity: str,
+    key: SeriesKey,
     *,
     after: datetime | None = None,
     until: datetime | None = None,
@@ -553,8 +543,8 @@ def load_epochs(
         limit: epochs at most.
     """
     o = observation.c
-    order = o.observed_at.desc() if newest_first else o.observed_at
-    which = _plan(c, site, station, quantity, after, until)
+    (site, station, quantity), order = key, o.observed_at.desc() if newest_first else o.observed_at
+    which = _plan(c, key, after, until)
     epochs: Sequence[datetime] = (
         c.execute(select(o.observed_at).where(*which).distinct().order_by(order).offset(skip).limit(limit))
         .scalars()
@@ -566,9 +556,7 @@ def load_epochs(
         c,
         "observation_history",
         order_by=["observed_at", "revision"],
-        column="observed_at",
-        after=format_iso(min(epochs) - timedelta(microseconds=1)),
-        until=format_iso(max(epochs)),
+        within=ColumnSpan("observed_at", format_iso(min(epochs) - timedelta(microseconds=1)), format_iso(max(epochs))),
         site=site,
         station=station,
         quantity=quantity,
@@ -580,11 +568,9 @@ def load_epochs(
     return found[::-1] if newest_first else found
 
 
-def _plan(
-    c: Connection, site: str, station: str, quantity: str, after: datetime | None, until: datetime | None
-) -> list[ColumnElement[bool]]:
+def _plan(c: Connection, key: SeriesKey, after: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
     o = observation.c
-    terms: list[ColumnElement[bool]] = [o.series_id == (find_series_id(c, site, station, quantity) or 0)]
+    terms: list[ColumnElement[bool]] = [o.series_id == (find_series_id(c, *key) or 0)]
     if after is not None:
         terms.append(o.observed_at >= after)
     if until is not None:

@@ -213,8 +213,7 @@ def add_delivery(
 def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[PointSetRequest]:
     """The newest delivery of each set of a site that is newer than what was done, by name.
 
-    Args:
-        done: `point_set_id` and, as `id`, the newest delivery for which it was done.
+    `done`: `point_set_id` and, as `id`, the newest delivery for which it was done.
     """
     d, s = t.point_delivery.c, t.point_set.c
     newest = select(d.point_set_id, func.max(d.id).label("id")).where(d.site == site).group_by(d.point_set_id)

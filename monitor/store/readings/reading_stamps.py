@@ -75,10 +75,8 @@ def load_newer(
 ) -> dict[int, tuple[list[Reading], Stamp]]:
     """Readings of several series with epochs after one of each, as `load_readings` gives them.
 
-    Args:
-        c: the snapshot in which the stamps were found.
-        held: series, its newest epoch that is held, and the stamp of the stretch up to there.
-        to_at: the newest epoch to read.
+    `c`: the snapshot in which the stamps were found; `held`: series, its newest epoch that is held, and the stamp of
+    the stretch up to there; `to_at`: the newest epoch to read.
 
     Returns:
         Readings and the stamp of the longer stretch, for series that have any.
@@ -101,10 +99,8 @@ def load_newer_values(
 ) -> tuple[dict[int, list[tuple[float, float | None]]], set[int]]:
     """What came after stretches of several series, and of which series something came late.
 
-    Args:
-        c: the snapshot in which the stamps were found.
-        held: a stretch of each series, and what was entered of it since it arrived.
-        after: a reading that arrived after it with its epoch in the stretch came late.
+    `c`: the snapshot in which the stamps were found; `held`: a stretch of each series, and what was entered of it since
+    it arrived; `after`: a reading that arrived after it with its epoch in the stretch came late.
 
     Returns:
         Epochs after the stretch in seconds with their values, None for one that no model may learn from, of series that

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, u
 
 from forecasting.message import message_columns
 from monitor.store.database.engine import add_all_absent, insert
-from monitor.store.database.rows import load_records, record_to_dict
+from monitor.store.database.rows import load_records, match_given, record_to_dict
 from monitor.store.schema.tables import scene, scene_change, scene_footprint
 
 
@@ -101,9 +101,9 @@ _JUDGED: Final = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at"
 
 def load_scenes(c: Connection, site: str | None = None) -> list[SceneRow]:
     """Scenes by time of arrival, newest first."""
-    query = select(scene).order_by(scene.c.received_at.desc(), scene.c.scene_hash)
-    if site is not None:
-        query = query.where(scene.c.site == site)
+    query = (
+        select(scene).where(*match_given(scene.c.site, site)).order_by(scene.c.received_at.desc(), scene.c.scene_hash)
+    )
     return load_records(c, SceneRow, query)
 
 

@@ -137,9 +137,7 @@ class TileToReview:
 def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     """The corners of a GeoJSON Polygon in lon/lat, closed and counter-clockwise (RFC 7946), to seven decimals.
 
-    Args:
-        geometry: what somebody sent.
-        bounds: of the scene that it is drawn on.
+    `geometry`: what somebody sent; `bounds`: of the scene that it is drawn on.
 
     Raises:
         RefusedError: it is no plain polygon: says what is wrong.
@@ -179,10 +177,7 @@ def _read_corner(corner: Any, bounds: Bounds) -> tuple[int, int]:
 def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> CheckedOutline:
     """What somebody sent as an outline, checked before anything is written: a ring takes its time.
 
-    Args:
-        kind: one of `KINDS`.
-        geometry: GeoJSON Polygon, see `read_ring`.
-        bounds: of the scene that was looked at.
+    `kind`: one of `KINDS`; `geometry`: GeoJSON Polygon, see `read_ring`; `bounds`: of the scene that was looked at.
 
     Raises:
         RefusedError: an unknown kind, no plain polygon, or a note that is too long.
@@ -282,9 +277,7 @@ def load_outlines(
 ) -> list[Outline]:
     """Outlines of a site or of one of its scenes, the newest first.
 
-    Args:
-        scene_hash: of this scene alone, versions that it replaced included.
-        everything: those withdrawn as well.
+    `scene_hash`: of this scene alone, versions that it replaced included; `everything`: those withdrawn as well.
     """
     o = scene_outline.c
     query = (

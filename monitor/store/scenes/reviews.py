@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
-from monitor.store.database.rows import add_row, fill_row, read_record
+from monitor.store.database.rows import add_row, fill_row, match_given, read_record
 from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline
 
 VERDICTS: Final = ("accept", "reject", "redraw")
@@ -84,14 +84,13 @@ def load_reviewed(
         .join(scene, s.scene_hash == g.scene_hash)
         .outerjoin(footprint_review, same)
         .where(s.site == site, g.change != "withdrawn", g.change != "vanished")
+        .where(
+            *match_given(g.model_hash, model_hash),
+            *match_given(g.scene_hash, scene_hash),
+            *_begins(g.polygon_id, polygon_id),
+        )
         .order_by(r.id)
     )
-    if model_hash is not None:
-        query = query.where(g.model_hash == model_hash)
-    if scene_hash is not None:
-        query = query.where(g.scene_hash == scene_hash)
-    if polygon_id is not None:
-        query = query.where(_begins(g.polygon_id, polygon_id))
     found: dict[tuple[str, str, str], ReviewedFootprint] = {}
     for row in c.execute(query):
         threshold = float((row.run or {}).get("threshold", 0.5))
@@ -103,8 +102,8 @@ def load_reviewed(
     return sorted(found.values(), key=lambda one: (one.method != NETWORK, one.mean_probability, one.polygon_id))
 
 
-def _begins(name: ColumnElement[str], with_: str) -> ColumnElement[bool]:
-    return func.substr(name, 1, len(with_)) == with_
+def _begins(name: ColumnElement[str], with_: str | None) -> Sequence[ColumnElement[bool]]:
+    return [] if with_ is None else [func.substr(name, 1, len(with_)) == with_]
 
 
 def _load_corrections(
@@ -113,10 +112,7 @@ def _load_corrections(
     """Outlines that stand, by the footprint that each corrects, the oldest first."""
     o = scene_outline.c
     query = select(scene_outline).where(o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
-    if scene_hash is not None:
-        query = query.where(o.scene_hash == scene_hash)
-    if polygon_id is not None:
-        query = query.where(_begins(o.from_polygon_id, polygon_id))
+    query = query.where(*match_given(o.scene_hash, scene_hash), *_begins(o.from_polygon_id, polygon_id))
     found: dict[tuple[str, str, str], list[Any]] = {}
     for row in c.execute(query.order_by(o.id)):
         found.setdefault((row.scene_hash, row.from_model_hash, row.from_polygon_id), []).append(row)

@@ -1,8 +1,8 @@
 """Make, drop, check and read the public views, and remember who was granted to read them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
@@ -29,7 +29,6 @@ _ADVISORY: Final = (
     " 'lo_from_bytea')) AND has_function_privilege(:role, p.oid, 'EXECUTE') ORDER BY 1"
 )
 NAMES: Final = tuple(view_sql(sqlite=True))
-_RANGE: Final = {">": "range_after", "<=": "range_until"}  # what the bounds of `stream_view` are bound by
 
 Grants = dict[str, frozenset[str]]  # role -> views it may read
 
@@ -88,6 +87,14 @@ def load_view(
     return [gather(row) for row in rows]
 
 
+class ColumnSpan(NamedTuple):
+    """Rows alone where a column lies after an instant and at or before another, both in their spelled form."""
+
+    column: str
+    after: str | None = None
+    until: str | None = None
+
+
 def stream_view(
     connection: Connection,
     name: str,
@@ -95,37 +102,24 @@ def stream_view(
     order_by: Sequence[str] = (),
     limit: int | None = None,
     without: str = "",
-    column: str = "",
-    after: str | None = None,
-    until: str | None = None,
+    within: ColumnSpan | None = None,
     block: int = 0,
     **equals: Any,
 ) -> Iterator[dict[str, Any]]:
     """The same row by row, as long as the transaction stays open, and with each column as it is stored.
 
-    Args:
-        order_by: columns, a leading `-` for descending.
-        column: only rows where this one lies after `after` and at or before `until`.
-        after: instant in its spelled form, or None.
-        block: rows that are held at a time; 0: all.
-        equals: column = value, any of a frozenset, or whatever it holds (None); instants in their spelled form.
-
-    Raises:
-        NotFoundError: no such view.
+    `block`: rows that are held at a time; 0: all.
     """
     equals = {one: value for one, value in equals.items() if value is not None}
-    bounds = {sign: value for sign, value in ((">", after), ("<=", until)) if column and value is not None}
-    _check_names(name, [*equals, *(one.lstrip("-") for one in order_by), *filter(None, [column])])
-    several = {k: sorted(v) for k, v in equals.items() if isinstance(v, frozenset)}
-    terms = [f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals]
-    terms += [f"{column} {sign} :{_RANGE[sign]}" for sign in bounds]
+    _check_names(name, [*equals, *(one.lstrip("-") for one in order_by), *([within.column] if within else [])])
+    terms, values = _write_terms(equals, within)
     order = ", ".join(f"{one[1:]} DESC" if one.startswith("-") else one for one in order_by)
     query = f"SELECT {_list_columns(connection, name, without)} FROM {name}"  # noqa: S608 - names are checked
     query += f" WHERE {' AND '.join(terms)}" if terms else ""
     query += f" ORDER BY {order}" if order else ""
     query += "" if limit is None else f" LIMIT {int(limit)}"
+    several = (one for one, value in values.items() if isinstance(value, list))
     bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
-    values = equals | several | {_RANGE[sign]: value for sign, value in bounds.items()}
     # a cursor of the server only where many rows are taken one after the other: it costs two questions more
     options = {"yield_per": block} if block else {}
     for row in connection.execute(bound, values, execution_options=options).mappings():
@@ -141,6 +135,20 @@ def _check_names(name: str, columns: Iterable[str]) -> None:
         raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
     if odd := [one for one in columns if not one.isidentifier()]:
         raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
+
+
+def _write_terms(equals: Mapping[str, Any], within: ColumnSpan | None) -> tuple[list[str], dict[str, Any]]:
+    """What a query asks of columns, and the values that are bound to it; where one of several will do, their list."""
+    several = {k: sorted(v) for k, v in equals.items() if isinstance(v, frozenset)}
+    terms = [f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals]
+    values = {**equals, **several}
+    if within is not None and within.after is not None:
+        terms.append(f"{within.column} > :range_after")
+        values["range_after"] = within.after
+    if within is not None and within.until is not None:
+        terms.append(f"{within.column} <= :range_until")
+        values["range_until"] = within.until
+    return terms, values
 
 
 def _list_columns(connection: Connection, name: str, without: str) -> str:

@@ -35,9 +35,7 @@ def back_up(db: Database, target: Path, begin: Callable[[], None] | None = None)
 
     Its SHA-256 stands beside it, in a file as `sha256sum` writes it.
 
-    Args:
-        target: the copy.
-        begin: called in the process of `pg_dump` before it begins.
+    `target`: the copy; `begin`: called in the process of `pg_dump` before it begins.
 
     Raises:
         StoreError: the target exists, there is no room, or the copy failed; nothing half-written is left.

@@ -31,9 +31,7 @@ BEHIND: Final = "our clock was behind"
 def set_back(c: Connection, back_s: float, now: datetime) -> dict[str, int]:
     """Move what lies in the future by as much as the clock was set back; returns how many rows by table.
 
-    Args:
-        back_s: how far the clock was set back, above 0.
-        now: the present after it.
+    `back_s`: how far the clock was set back, above 0; `now`: the present after it.
     """
     delta, limit = timedelta(seconds=back_s), now + SLACK
     moved: dict[str, int] = {}

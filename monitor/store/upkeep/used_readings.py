@@ -59,8 +59,7 @@ def find_altered(c: Connection, note: Callable[[int, int], None] = lambda *_: No
     The windows of decisions overlap: those that follow one another are compared together, so that a row is read
     about once, however many decisions used it.
 
-    Args:
-        note: called with how many decisions were compared, and of how many.
+    `note`: called with how many decisions were compared, and of how many.
     """
     d, s = t.decision.c, t.series.c
     ids = {(r.site, f"{r.station}.{r.quantity}"): r.id for r in c.execute(select(s.site, s.station, s.quantity, s.id))}

@@ -33,7 +33,7 @@ from monitor.language.catalogue import gettext
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import load_answers, load_put_aside
+from monitor.store.alerting.answers import PutAsideAlert, load_answers, load_put_aside
 from monitor.store.alerting.decisions import find_asks, find_state
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
@@ -42,7 +42,7 @@ from monitor.store.readings.photos import NO_ALERT, load_photos
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
-from monitor.web.access.veil import ResponseRedactor
+from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
 from monitor.web.parts.columns import PagePlan, plan_page
@@ -106,7 +106,7 @@ class AlertsContext(TypedDict):
     hazards: Mapping[str, Row]  # the open one of each site
     headlines: Mapping[int, Headline]  # by alert
     nows: Mapping[str, str]  # what each level rests on now
-    put_aside: Any
+    put_aside: list[PutAsideAlert]
     ledgers: list[LedgerPart]
     tops: Mapping[str, int]
     names: Mapping[str, str]
@@ -130,8 +130,8 @@ class SitePartsContext(AlertsContext):
     motion: headline.SiteMotion | None
     unjudged: Sequence[str]
     card: pages.SiteCard
-    stations: list[dict[str, Any]]
-    landslides: list[dict[str, Any]]
+    stations: list[pages.StationCard]
+    landslides: list[pages.StationCard]
     scenes: list[pages.SceneCard]
     shown_scene: pages.SceneCard | None
     footprints: list[dict[str, Any]]
@@ -271,8 +271,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     card = find_card(c, site_id)
     every = pages.load_stations(c, site_id)
     # one scene may follow dozens of landslides: they do not bury the instruments
-    landslides = [s for s in every if s["id"].startswith(LANDSLIDE)]
-    stations = [s for s in every if not s["id"].startswith(LANDSLIDE)]
+    landslides = [s for s in every if s.id.startswith(LANDSLIDE)]
+    stations = [s for s in every if not s.id.startswith(LANDSLIDE)]
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
@@ -282,7 +282,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
-    watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
+    watched = {s.id for s in stations if s.declared and s.on_slope}
     hazards = headline.find_hazards(own)
     declared = find_declaration(c, str(card.status["config_version"]))
     return {
@@ -292,7 +292,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(
-            movement, now, watched, {s["id"]: s["health"] and s["health"]["state"] for s in stations}
+            movement, now, watched, {s.id: (s.health or {}).get("state") for s in stations}
         ),
         "unjudged": () if declared is None else find_unjudged(declared),
         "card": card,
@@ -379,7 +379,7 @@ def _format_bound(criterion: Criterion, names: dict[int, str], position: int, un
     return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
-def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[str, Any]:
+def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
@@ -391,12 +391,12 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
     ladder = {int(v["number"]): str(v["name"]) for v in cards[0].levels} if cards else {}
     question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
-    if question is not None and veil.hides(question.site):
+    if question is not None and redactor.hides(question.site):
         question = None
     values = {
         **found,
-        "notifications": veil.cover_messages(found["notifications"]),
-        "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
+        "notifications": redactor.cover_messages(found["notifications"]),
+        "deliveries": gather_deliveries(redactor.cover_messages(found["deliveries"])),
         "question": question,
         "takes_two": question is not None and needs_two_people(c, question.site)[1],
         "evidence": evidence,
@@ -405,7 +405,7 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
         "headline": headline.read_headline(c, gathered, found["alert"]),
         "findings": _find_findings(c, gathered, found["alert"]),
         "story": list_story(
-            found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
+            found["events"], redactor.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
         "step": step_of_alert(found["alert"]["key"]),
         "spoken": _find_spoken(c, found["alert"]),
@@ -416,7 +416,7 @@ def collect_alert(c: Connection, alert_id: int, veil: ResponseRedactor) -> dict[
         "zones": {card.id: card.timezone for card in cards},
         "action": action if found["alert"]["ledger"] == AlertCategory.HAZARD else "",
     }
-    covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
+    covered: dict[str, Any] = redactor.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
     return covered
 
 
@@ -499,13 +499,7 @@ class RecipientDelivery(TypedDict):
 
 
 def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[StoryEntry]:
-    """Entries by time: `event`, `photo`, and `sent`, `received`, `confirmed` with the names of all that share a minute.
-
-    Args:
-        events: rows of `alert_events`.
-        messages: rows of `deliveries`.
-        photos: rows of `photos`.
-    """
+    """Entries by time of rows of `alert_events`, `deliveries` and `photos`; messages of one minute are one entry."""
     entries: list[StoryEntry] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
     entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
     together: dict[tuple[str, str], StoryEntry] = {}
@@ -526,10 +520,7 @@ _RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent",
 
 
 def gather_deliveries(rows: Iterable[Row]) -> list[RecipientDelivery]:
-    """Recipients in the order in which they were notified, each with its ways.
-
-    Args:
-        rows: of the view `deliveries`, of one alert.
+    """Recipients in the order in which they were notified, each with its ways; of rows of `deliveries` of one alert.
 
     >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
     >>> times = dict.fromkeys(("sent_at", "received_at", "confirmed_at", "confirmed_by", "queued_at"))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import BATTERY, OF_SCENES, SIGNAL
+from monitor.store.pages import StationCard
 from monitor.store.readings import extremes
 from monitor.store.readings.observations import SeriesRow, load_offsets, load_readings
 
@@ -262,8 +263,8 @@ class PagePlan(TypedDict):
 
 
 def plan_page(
-    stations: list[dict[str, Any]],
-    landslides: list[dict[str, Any]],
+    stations: list[StationCard],
+    landslides: list[StationCard],
     forecast: set[tuple[str, str]],
     series: Sequence[SeriesRow],
 ) -> PagePlan:
@@ -281,15 +282,15 @@ def plan_page(
     }
 
 
-def list_quantities(station: dict[str, Any]) -> list[str]:
+def list_quantities(station: StationCard) -> list[str]:
     """What can be drawn for a station; the computed downslope movement first where it can be computed."""
-    found = [row["quantity"] for row in station["latest"]]
-    if COMPUTED not in found and station["azimuth_deg"] is not None and set(COMPONENTS) <= set(found):
+    found = [row["quantity"] for row in station.latest]
+    if COMPUTED not in found and station.azimuth_deg is not None and set(COMPONENTS) <= set(found):
         return [COMPUTED, *found]
     return found
 
 
-def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[ChartPlan]:
+def plan_charts(stations: list[StationCard], forecast: set[tuple[str, str]]) -> list[ChartPlan]:
     """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
 
     A station opens with a quantity that has a shown forecast, of several the one its azimuth points along.
@@ -300,18 +301,18 @@ def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) 
         choices = list_quantities(station)
         if not choices:
             continue
-        first = _pick_first(station, [q for q in choices if (station["id"], q) in forecast], choices)
+        first = _pick_first(station, [q for q in choices if (station.id, q) in forecast], choices)
         order = rank.get(first.split("_")[0], 2)
-        charts.append(ChartPlan(order, not station["on_slope"], station["id"], first, choices))
+        charts.append(ChartPlan(order, not station.on_slope, station.id, first, choices))
     return sorted(charts, key=lambda k: k[:3])
 
 
-def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:
+def _pick_first(station: StationCard, with_forecast: list[str], choices: list[str]) -> str:
     if not with_forecast:
         return choices[0]
-    if station["azimuth_deg"] is None:
+    if station.azimuth_deg is None:
         return with_forecast[0]
-    azimuth = radians(station["azimuth_deg"])
+    azimuth = radians(station.azimuth_deg)
     weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
     return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 

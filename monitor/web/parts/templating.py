@@ -27,7 +27,7 @@ from monitor.store.service_state import find_stamp
 from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
-from monitor.web.access.veil import trouble_for
+from monitor.web.access.redaction import trouble_for
 from monitor.web.context import Context, context_of, token_of
 
 LONGEST_LISTED: Final = 300  # of a subject in a list
@@ -74,7 +74,6 @@ def format_minute(value: str | datetime | None, zone: str = "") -> str:
     """`2026-03-01 07:00` in the zone of the page, or a dash.
 
     Args:
-        value: the instant.
         zone: of what the row is about; where it is another one than that of the page, it is named.
     """
     at = as_instant(value)

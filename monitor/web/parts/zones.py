@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
+from monitor.store.pages import StationCard
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
 
 AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
@@ -220,7 +221,7 @@ class SiteSketch:
 
 
 def draw(
-    stations: Sequence[Mapping[str, Any]],
+    stations: Sequence[StationCard],
     footprints: Sequence[Mapping[str, Any]],
     bounds: tuple[float, float, float, float] | None,
     asks: Mapping[str, int] | None = None,
@@ -228,13 +229,12 @@ def draw(
     """The sketch of a site; None when no place is known.
 
     Args:
-        stations: rows of `pages.load_stations`.
         footprints: rows of `scene_polygons` with GeoJSON geometry already read.
         bounds: west, south, east, north of the preview image, when there is one.
         asks: station -> the level that it asks for by itself.
     """
-    placed = [s for s in stations if s["longitude"] is not None and s["latitude"] is not None]
-    places = [(s["longitude"], s["latitude"]) for s in placed]
+    placed = [(s, s.place) for s in stations if s.place is not None]
+    places = [place for _, place in placed]
     if not places:
         places = [p for f in footprints for p in ((f["min_lon"], f["min_lat"]), (f["max_lon"], f["max_lat"]))]
         if not places and bounds is not None:
@@ -251,9 +251,9 @@ def draw(
     asks = asks or {}
     return SiteSketch(
         image=image,
-        stations=_spread([_draw_station(frame, s, asks.get(s["id"], 0)) for s in placed]),
+        stations=_spread([_draw_station(s, frame.place(*place), asks.get(s.id, 0)) for s, place in placed]),
         requested=sorted(set(asks.values())),
-        unplaced=[s["id"] for s in stations if s not in placed],
+        unplaced=[s.id for s in stations if s.place is None],
         footprints=[_draw_footprint(frame, f) for f in footprints],
         changes=sorted({f["change"] for f in footprints}),
         scale=_scale_bar(frame),
@@ -274,15 +274,15 @@ def _near(footprints: Sequence[Mapping[str, Any]], places: Sequence[tuple[float,
     ]
 
 
-def _draw_station(frame: Frame, station: Mapping[str, Any], asks: int) -> StationMark:
-    x, y = frame.place(station["longitude"], station["latitude"])
-    health = station["health"] or {}
+def _draw_station(station: StationCard, place: tuple[float, float], asks: int) -> StationMark:
+    """The mark of a station at a place in drawing units."""
+    (x, y), health = place, station.health or {}
     arrow = None
-    if station["azimuth_deg"] is not None and station["on_slope"]:
-        angle = radians(station["azimuth_deg"])
+    if station.azimuth_deg is not None and station.on_slope:
+        angle = radians(station.azimuth_deg)
         arrow = (round(x + ARROW * sin(angle), 1), round(y - ARROW * cos(angle), 1))
     state, reason = health.get("state") or "unknown", health.get("reason") or ""
-    return StationMark(station["id"], x, y, arrow, state, reason, station["on_slope"], asks)
+    return StationMark(station.id, x, y, arrow, state, reason, station.on_slope, asks)
 
 
 def _spread(stations: Sequence[StationMark]) -> list[StationMark]:

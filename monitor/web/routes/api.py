@@ -16,8 +16,8 @@ from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.outlines import NO_SCENE
 from monitor.store.schema.views import load_view
+from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
-from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
@@ -71,7 +71,7 @@ def get_site(request: Request, site: str) -> dict[str, Any]:
 def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
     """Stations with their place, health, newest readings and the quantities that can be asked for."""
     with read_site(request, site) as seen:
-        return [{**s, "quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
+        return [record_to_dict(s) | {"quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
 
 
 @router.get("/sites/{site}/forecasts", tags=["forecasts"])
@@ -155,14 +155,14 @@ def list_alerts(
     """Alerts, newest first; evidence is at the alert itself."""
     with context_of(request).db.read() as c:
         found = pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)
-        return veil_of(request, c).cover_service(found)
+        return redactor_of(request, c).cover_service(found)
 
 
 @router.get("/alerts/{alert_id}", tags=["alerts"])
 def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
     """One alert with frozen evidence, events, notifications and outcomes."""
     with context_of(request).db.read() as c:
-        found = collect_alert(c, alert_id, veil_of(request, c))
+        found = collect_alert(c, alert_id, redactor_of(request, c))
     alert = {**found["alert"], "evidence": found["evidence"], "action": found["action"]}
     return {"alert": alert, **{k: found[k] for k in ("events", "notifications", "outcomes")}}
 
@@ -173,7 +173,7 @@ def list_notifications(
 ) -> list[dict[str, Any]]:
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
-        return veil_of(request, c).cover_messages(pages.load_notifications(c, narrow(request, site), state, limit))
+        return redactor_of(request, c).cover_messages(pages.load_notifications(c, narrow(request, site), state, limit))
 
 
 @router.get("/sites/{site}/scenes", tags=["scenes"])

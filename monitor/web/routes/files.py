@@ -19,9 +19,9 @@ from monitor.web.access.guard import LARGEST_PART
 from monitor.web.context import NO_NUL, Name, context_of
 from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_levels, format_day
 from monitor.web.parts.templating import render
-from monitor.web.uploads import kept
-from monitor.web.uploads.kept import Upload, answered
-from monitor.web.uploads.work import NOT_READY, PAST_FORECASTS, PAST_LEVELS, UploadProcessor, list_absent
+from monitor.web.uploads import upload_store
+from monitor.web.uploads.processing import NOT_READY, PAST_FORECASTS, PAST_LEVELS, UploadProcessor, list_absent
+from monitor.web.uploads.upload_store import Upload, answered
 
 router = APIRouter(include_in_schema=False)
 UploadId = Annotated[str, Path(max_length=32)]
@@ -160,7 +160,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         upload=found,
         understood=understood,
         is_at_work=share is not None,
-        was_cut=found.stage in kept.AT_WORK and share is None,
+        was_cut=found.stage in upload_store.AT_WORK and share is None,
         share=share,
         curves=list(filter(None, map(draw_curve, understood.curves))),
         absent=list_absent(declared, understood.sensors),
@@ -200,7 +200,7 @@ def accept_file(
     in which they were shown; an empty one leaves it so.
     """
     found, workshop = _find(act.request, upload), workshop_of(act.request)
-    if found.stage in {kept.COMING, kept.DONE} or found.id in workshop.progress:
+    if found.stage in {upload_store.COMING, upload_store.DONE} or found.id in workshop.progress:
         raise RefusedError(NOT_READY())
     name = (found.site if found.site and not found.is_new else site or found.site).strip()
     if not name:

@@ -7,13 +7,13 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from monitor.domain.instants import format_iso
 from monitor.web.access.callers import SERVICE_ALERTS, person_of, sites_shown
+from monitor.web.access.redaction import redactor_of, trouble_for
 from monitor.web.access.rules import narrow
-from monitor.web.access.veil import trouble_for, veil_of
+from monitor.web.change_notices import MOST, ChangeNotifier, Sites
 from monitor.web.context import AlertId, Find, InState, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts, read_site
 from monitor.web.parts.instruments import collect_instruments
 from monitor.web.parts.templating import render_part, service_banner, share
-from monitor.web.pulse import MOST, ChangeNotifier, Sites
 
 router = APIRouter(prefix="/live", include_in_schema=False)
 
@@ -31,7 +31,7 @@ def refresh_overview(request: Request) -> JSONResponse:
     """Parts of the overview."""
     context = context_of(request)
     with context.db.read() as c:
-        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
+        values = redactor_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
     return _answer(request, ("cards", "ledgers"), values)
 
 
@@ -40,7 +40,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     """Parts of a site page."""
     context = context_of(request)
     with context.db.read() as c:
-        values = veil_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
+        values = redactor_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
     return _answer(request, ("status", "movement", "ledgers", "map", "stations"), values)
 
 
@@ -56,7 +56,7 @@ def refresh_instruments(request: Request, site: str, find: Find = "", state: InS
 def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Parts of an alert page."""
     with context_of(request).db.read() as c:
-        values = collect_alert(c, alert_id, veil_of(request, c))
+        values = collect_alert(c, alert_id, redactor_of(request, c))
     return _answer(request, ("alert_head", "alert_notified", "alert_chain"), values)
 
 

@@ -11,8 +11,8 @@ from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
 from monitor.web.access.callers import SERVICE_ALERTS
+from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
-from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, read_site
 from monitor.web.parts.templating import render
@@ -27,7 +27,7 @@ def show_overview(request: Request) -> HTMLResponse:
     """All sites and all open alerts."""
     context = context_of(request)
     with context.db.read() as c:
-        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
+        values = redactor_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
     return render(request, "overview.html", **values)
 
 
@@ -36,7 +36,7 @@ def show_site(request: Request, site: str) -> HTMLResponse:
     """One slope."""
     context = context_of(request)
     with context.db.read() as c:
-        values = veil_of(request, c).cover_service(collect_site(context, c, site))
+        values = redactor_of(request, c).cover_service(collect_site(context, c, site))
     return render(request, "site.html", **values)
 
 
@@ -71,7 +71,9 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
             queries.load_history(c, sites, "hazard", 300, open_only=True) if ledger in {None, "", "hazard"} else []
         )
         ids = {a["alert_id"] for a in open_hazards}
-        alerts = veil_of(request, c).cover_service([*open_hazards, *(a for a in newest if a["alert_id"] not in ids)])
+        alerts = redactor_of(request, c).cover_service(
+            [*open_hazards, *(a for a in newest if a["alert_id"] not in ids)]
+        )
         cards = queries.load_cards(c, narrow(request, None))
     names = {SERVICE_ALERTS: gettext("service")} | {k.id: k.name for k in cards}
     tops = {k.id: k.top_level for k in cards}
@@ -85,7 +87,7 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
 def show_alert(request: Request, alert_id: AlertId) -> HTMLResponse:
     """One alert: what, why, on what evidence, who was told, what people did."""
     with context_of(request).db.read() as c:
-        values = collect_alert(c, alert_id, veil_of(request, c))
+        values = collect_alert(c, alert_id, redactor_of(request, c))
     return render(request, "alert.html", **values)
 
 
@@ -94,7 +96,7 @@ def show_notifications(request: Request, state: Annotated[str | None, Query()] =
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
         wanted = STATES_BEFORE.get(state or "", state or None)
-        rows = veil_of(request, c).cover_messages(queries.load_deliveries(c, narrow(request, None), wanted, 300))
+        rows = redactor_of(request, c).cover_messages(queries.load_deliveries(c, narrow(request, None), wanted, 300))
         zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
     zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
     return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")

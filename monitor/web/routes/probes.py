@@ -18,8 +18,8 @@ from monitor.health import CANNOT_DECIDE
 from monitor.store.alerting.outbox import count_states
 from monitor.store.pages import count_open, load_cards
 from monitor.store.service_state import load_stamps
+from monitor.web.access.redaction import redactor_of, trouble_for
 from monitor.web.access.rules import narrow
-from monitor.web.access.veil import trouble_for, veil_of
 from monitor.web.context import context_of
 from monitor.web.parts.collect import collect_health
 from monitor.web.parts.templating import render_part
@@ -34,8 +34,8 @@ def get_health(request: Request) -> JSONResponse:
     try:
         with context.db.read() as c:
             found = collect_health(context, c, context.clock(), narrow(request, None))
-            veil = veil_of(request, c)
-            found = veil.hide_addresses(veil.cover(found))
+            redactor = redactor_of(request, c)
+            found = redactor.hide_addresses(redactor.cover(found))
     except StoreBusyError as error:
         trouble = trouble_for(request)
         reason = CANNOT_DECIDE(text=trouble) if trouble else error.message
@@ -54,7 +54,7 @@ class Gauges(Collector):
         """All gauges of the service."""
         with self._context.db.read() as c:
             cards, opened, states, stamps = load_cards(c, self._sites), count_open(c), count_states(c), load_stamps(c)
-            stamps = veil_of(self._request, c).cover(stamps)
+            stamps = redactor_of(self._request, c).cover(stamps)
         now, core = self._context.clock(), stamps.get("core")
         yield from _site_gauges(cards, now)
         shown = {key: n for key, n in sorted(opened.items()) if self._sites is None or key[0] in self._sites}

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from detection.imagery.errors import ImageryError
-from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.neural import checkpoint
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -53,9 +53,7 @@ def detect(payload):
     def read(column, row, width, height):
         return values[row : row + height, column : column + width]
 
-    polygons = list(
-        find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=scene_hash)
-    )
+    polygons = list(find_footprints(read, grid, OutlineRule(0.5, 900.0, 900.0, scene_hash)))
     return {
         "scene_hash": scene_hash,
         "model": "drawn",

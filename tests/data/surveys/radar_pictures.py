@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import rasterio
 from affine import Affine
 from scipy import ndimage
+
+from tests.data.surveys.rasters import COLOURS, write_raster
 
 
 class Radar(NamedTuple):
@@ -91,19 +92,5 @@ def _draw_ground(rng: np.random.Generator, side_px: int, *, fields: bool) -> np.
 
 def write_picture(path: Path, bands: np.ndarray, pixel_m: float, *, acquired_at: str = "2024-05-06T00:00:00Z") -> Path:
     """Three bands named red, green and blue, with a place and a date and no declared nodata."""
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=bands.shape[2],
-        height=bands.shape[1],
-        count=3,
-        dtype=bands.dtype,
-        crs="EPSG:32654",
-        transform=Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000),
-    ) as target:
-        target.write(bands)
-        target.update_tags(ACQUIRED_AT=acquired_at)
-        for index, name in enumerate(("red", "green", "blue"), start=1):
-            target.set_band_description(index, name)
-    return path
+    place = Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000)
+    return write_raster(path, bands, COLOURS, acquired_at, crs="EPSG:32654", transform=place)

@@ -34,6 +34,15 @@ def test_what_is_not_known_is_listed_with_the_option_that_answers_it(here, capsy
     assert not list(Path().glob("*.toml"))
 
 
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [("zonne", "did you mean zone?"), ("hang.csv/plce", "did you mean place?"), ("7", "there are axes,")],
+)
+def test_an_answer_to_no_question_is_refused_with_the_nearest_one(here, capsys, key, hint):
+    assert run_verb(["ingest", "hang.csv", "--guess", "--answer", f"{key}=UTC"]) == 2
+    assert hint in " ".join(capsys.readouterr().err.split())
+
+
 def test_two_answers_lead_from_a_table_to_levels_forecasts_and_stored_readings(here, capsys):
     assert run_verb(["sites", "init", "other"]) == 0  # a service is set up: the new file goes to the others
     command = ["ingest", "hang.csv", "--guess", "--site", "hang", "--answer", "zone=Europe/Berlin", "--answer"]

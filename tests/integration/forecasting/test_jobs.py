@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import count_rows, split
 from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import list_parts
 from forecasting.neural.checkpoint import read, write
@@ -325,8 +326,25 @@ def test_a_horizon_the_record_cannot_teach_does_not_stop_the_others(tmp_path):
         "3600": "the horizon is shorter than the sampling interval",
         "5184000": "a block of 63 d holds 3 targets 60 d ahead",
     }
-    out = jobs.forecast(draw(), "gru", [DAY_S, 60 * DAY_S], checkpoint=made.path)
+    out = jobs.forecast(draw(), "gru", [DAY_S, 60 * DAY_S, 300 * DAY_S], checkpoint=made.path)
     assert {r.horizon_s for r in out.rows} == {DAY_S}
+    longer, never = [next(w for w in out.withheld if w.horizon_s == days * DAY_S) for days in (60, 300)]
+    assert longer.lack is not None
+    assert longer.lack.text == "420 intervals of 1 d in its record; 464 are needed"
+    assert longer.lack.earliest_s == draw().end_s + 44 * DAY_S
+    assert (never.reason, never.lack) == (
+        "gru learns from 2000 intervals of 1 d at most: too few for 300 d ahead",
+        None,
+    )
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("steps", [1, 2, 7, 30, 72, 290])
+def test_a_record_of_the_rows_that_are_needed_teaches_a_horizon_and_one_row_less_does_not(steps, short):
+    rows = count_rows(steps, short=short)
+    for count, wanted in ((rows, set()), (rows - 1, {steps * DAY_S})):
+        panel = Panel(0.0, DAY_S, ("A",), np.zeros((count, 1)))
+        assert set(jobs.drop_horizons(panel, split(count), [steps * DAY_S], short=short)) == wanted
 
 
 def test_simple_forecasts_load_no_heavy_library():

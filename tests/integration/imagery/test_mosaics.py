@@ -12,6 +12,7 @@ from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.scene.reader import BandReader
 from monitor.cli.main import run_verb
+from tests.data.surveys.rasters import write_raster
 
 SIZE, HALF = 96, 48
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
@@ -27,23 +28,9 @@ PART = """<SimpleSource><SourceFilename relativeToVRT="1">{file}</SourceFilename
 def write_half(path, array, column: int) -> None:
     """A deflated half of the scene in blocks of 16 px."""
     place = Grid(PLACE.moved(column, 0), PLACE.crs_wkt, HALF, SIZE)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=HALF,
-        height=SIZE,
-        count=1,
-        dtype="uint16",
-        crs=place.crs_wkt,
-        transform=place.transform,
-        nodata=0,
-        tiled=True,
-        blockxsize=16,
-        blockysize=16,
-        compress="deflate",
-    ) as target:
-        target.write(array[None, :, column : column + HALF])
+    half = array[None, :, column : column + HALF].astype(np.uint16)
+    blocks = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate"}
+    write_raster(path, half, crs=place.crs_wkt, transform=place.transform, nodata=0, **blocks)
 
 
 def write_mosaic(path, name: str, *, nested: bool = False) -> None:

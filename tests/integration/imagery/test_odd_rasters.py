@@ -36,6 +36,7 @@ from detection.imagery.training.recipe_file import find_recipe, read_parts, read
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
+from tests.data.surveys.rasters import COLOURS, write_raster
 
 SIZE = 96
 LOCAL = 'LOCAL_CS["mine grid",UNIT["metre",1,AUTHORITY["EPSG","9001"]]]'
@@ -51,21 +52,8 @@ def drawn():
 def write(path: Path, bands: np.ndarray, **profile) -> Path:
     """A raster with bands named as a user's tools name them."""
     chosen = {"crs": "EPSG:32654", "transform": Affine(10, 0, 500_000, 0, -10, 4_730_000), "nodata": 0} | profile
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=bands.shape[2],
-        height=bands.shape[1],
-        count=len(bands),
-        dtype=bands.dtype,
-        **{key: value for key, value in chosen.items() if value is not None},
-    ) as target:
-        target.write(bands)
-        target.update_tags(ACQUIRED_AT="2024-05-06T00:00:00Z")
-        for index, name in enumerate(("red", "green", "blue")[: len(bands)], start=1):
-            target.set_band_description(index, name)
-    return path
+    profile = {key: value for key, value in chosen.items() if value is not None}
+    return write_raster(path, bands, COLOURS, "2024-05-06T00:00:00Z", **profile)
 
 
 def detect(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, list[dict], str]:
@@ -966,6 +954,7 @@ def test_control_points_that_give_no_place_are_refused_in_one_line(tmp_path, cap
     assert (code, answer["crs"]) == (0, "pixels")
 
 
+AROUND = {"crs": "EPSG:4326", "transform": Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715)}  # of heights
 LEAN = 0.3  # metres that a place moves for a metre of height
 
 
@@ -1004,19 +993,8 @@ def test_rpc_alone_place_a_file_and_say_the_height_that_they_assume(tmp_path, ca
     assert "placed by RPC at an assumed height of 200 m: where the ground lies 100 m higher or lower" in err
     assert "places are off by 30" in err
     assert "the RPC themselves are off by 5 m" in err
-    dem = tmp_path / "dem.tif"
-    with rasterio.open(
-        dem,
-        "w",
-        driver="GTiff",
-        width=60,
-        height=60,
-        count=1,
-        dtype="float32",
-        crs="EPSG:4326",
-        transform=Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715),
-    ) as target:
-        target.write(np.full((1, 60, 60), 700, np.float32) + np.linspace(-20, 20, 60, dtype=np.float32))
+    heights = np.full((1, 60, 60), 700, np.float32) + np.linspace(-20, 20, 60, dtype=np.float32)
+    dem = write_raster(tmp_path / "dem.tif", heights, **AROUND)
     code, higher, err = detect(path, capsys, "--dem", str(dem))
     assert (code, "placed by RPC at 700 m, the median of dem.tif" in err) == (0, True)
     assert re.search(r"90 % of the ground lies between 694 m and 706 m, where places are off by up to 1\.\d+ m", err)
@@ -1033,18 +1011,7 @@ def test_a_scene_of_rpc_lies_in_one_place_for_all_and_votes_only_where_that_is_k
     (tmp_path / "s").mkdir()
     band = place_by_rpc(tmp_path / "s" / "a.tif", drawn, None)
     for name, size in (("dem.tif", 60), ("corner.tif", 34)):
-        with rasterio.open(
-            tmp_path / "s" / name,
-            "w",
-            driver="GTiff",
-            width=size,
-            height=60,
-            count=1,
-            dtype="float32",
-            crs="EPSG:4326",
-            transform=Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715),
-        ) as target:
-            target.write(np.full((1, 60, size), 1200, np.float32))
+        write_raster(tmp_path / "s" / name, np.full((1, 60, size), 1200, np.float32), **AROUND)
     found = {}
     for dem in ("dem.tif", "corner.tif", None):
         bands = "".join(f'{name} = {{ file = "a.tif", index = {k} }}\n' for k, name in enumerate(("B4", "B3", "B2"), 1))

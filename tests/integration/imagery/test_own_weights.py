@@ -22,6 +22,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import model_proof
 from monitor.store.schema.views import load_view
 from tests.data.drawn_scenes import SITE, add_site
+from tests.data.surveys.rasters import write_raster
 from tests.data.watched_slope import write_service
 
 BANDS = ("B4", "B3", "B2")
@@ -54,18 +55,11 @@ def write_tiles(root: Path, count: int, pixel_m: float | None) -> None:
 
 
 def write(path: Path, values: np.ndarray, pixel_m: float | None, number: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     place = {}
     if pixel_m is not None:
         left = 600_000 + number * SIZE * pixel_m
         place = {"crs": "EPSG:32632", "transform": Affine(pixel_m, 0, left, 0, -pixel_m, 5_100_000)}
-    bands, height, width = values.shape
-    profile = {"width": width, "height": height, "count": bands, "dtype": values.dtype, **place}
-    with rasterio.open(path, "w", driver="GTiff", **profile) as target:
-        target.write(values)
-        target.update_tags(ACQUIRED_AT="2024-05-06T00:00:00Z")
-        for index, name in enumerate(BANDS[:bands], start=1):
-            target.set_band_description(index, name)
+    write_raster(path, values, BANDS, "2024-05-06T00:00:00Z", **place)
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from monitor.domain.site import Origin
 from monitor.domain.terms import read_text
 from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS
-from monitor.ingest.files import conversion, tables
+from monitor.ingest.files import sandboxed_conversion, tables
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.mapping import load_mapping
@@ -408,10 +408,10 @@ def test_a_device_has_no_end_and_is_read_by_nobody():
 
 def test_what_a_file_unpacks_to_fills_half_of_the_free_disk_at_most(tmp_path, monkeypatch):
     (tmp_path / "a.csv").write_text("time,station,quantity,value\n" + "2026-01-01T00:00:00Z,A,rain,1\n" * 20_000)
-    monkeypatch.setattr(conversion.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    monkeypatch.setattr(sandboxed_conversion.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
     with (
         pytest.raises(ConfigError, match="half of what is free on the disk"),
-        conversion.open_converted(tmp_path / "a.csv", "long", ImportOptions(), ComputeSection(), NOW),
+        sandboxed_conversion.open_converted(tmp_path / "a.csv", "long", ImportOptions(), ComputeSection(), NOW),
     ):
         pass
 

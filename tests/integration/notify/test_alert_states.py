@@ -136,7 +136,7 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
         out = change(c, 1, "advice:anomaly:G1")
         store.take_out(c, out, BO, "dismantled", T0)
         listed = load_put_aside(c, "bench")
-    assert [(a["alert_id"], a["state"], a["actor"], a["why"].split(" ")[0]) for a in listed] == [
+    assert [(a.alert_id, a.state, a.actor, a.why.split(" ")[0]) for a in listed] == [
         (number, "suppressed", "slopeward", "work"),
         (other, "shelved", "Ada", "known"),
         (out, "out_of_service", "Bo", "dismantled"),

@@ -179,7 +179,7 @@ def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
             (row["from_at"][11:16], row["to_at"][11:16], row["person"])
             for row in load_view(c, "duty", order_by=("from_at",), day="2026-03-06")
         ]
-        acts = [(e["actor"], e["action"]) for e in load_entries(c, 50) if e["action"].startswith("duty")]
+        acts = [(e.actor, e.action) for e in load_entries(c, 50) if e.action.startswith("duty")]
         assert list(find_unsealed(c)) == []
     # what was so until the withdrawal stays
     assert friday == [

@@ -326,7 +326,7 @@ def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
     assert send(db, f"Ok: {code}!", now + timedelta(seconds=3), name="SM9").outcome == REPEATED  # delivered twice
     assert send(db, f"ack{code}", now + timedelta(seconds=4)).outcome == REPEATED
     with db.read() as c:
-        refused = [e for e in load_entries(c, 50) if e["action"] == "reply.refused"]
+        refused = [e for e in load_entries(c, 50) if e.action == "reply.refused"]
     assert len(refused) == 5
     assert not any(NUMBER in str(e) or OTHER in str(e) for e in refused)
 
@@ -450,8 +450,8 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
     watch.follow()
     assert [*(tmp_path / "inbox").iterdir()] == []
     with database.read() as c:
-        (removed,) = [e for e in load_entries(c, 50) if e["action"] == "reply.removed"]
-    assert removed["detail"]["files"] == 121
+        (removed,) = [e for e in load_entries(c, 50) if e.action == "reply.removed"]
+    assert removed.detail["files"] == 121
     with database.read() as c:
         assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from shapely.geometry import box, mapping
 from sqlalchemy import select
@@ -22,6 +21,7 @@ from monitor.store.scenes.reviews import add_review
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
+from tests.data.surveys.rasters import COLOURS, write_raster
 
 SIZE = 96
 MINE = 'LOCAL_CS["mine grid",UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["E",EAST],AXIS["N",NORTH]]'
@@ -40,24 +40,8 @@ def drawn():
 
 
 def write(path: Path, bands, day: int = 6, *, crs=MINE, transform=AT_MINE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=SIZE,
-        height=SIZE,
-        count=3,
-        dtype=bands.dtype,
-        crs=crs,
-        transform=transform,
-        nodata=0,
-    ) as target:
-        target.write(bands)
-        target.update_tags(ACQUIRED_AT=f"2026-05-{day:02d}T00:00:00Z")
-        for index, name in enumerate(("red", "green", "blue"), start=1):
-            target.set_band_description(index, name)
-    return path
+    at = f"2026-05-{day:02d}T00:00:00Z"
+    return write_raster(path, bands, COLOURS, at, crs=crs, transform=transform, nodata=0)
 
 
 def detect(capsys, *words):

@@ -96,7 +96,7 @@ def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
     with site.read() as c:
         (stands,) = load_outlines(c, "bench", scene_hash="one")
         newer, older = load_outlines(c, "bench", everything=True)
-        acts = [(e["action"], e["actor"]) for e in load_entries(c, 10)][::-1]
+        acts = [(e.action, e.actor) for e in load_entries(c, 10)][::-1]
         assert (stands.id, stands.by, stands.scene) == (second, "Bo", "one.tif")
         assert (newer, older.id, older.withdrawn_by, older.note) == (stands, first, "Bo", "fresh scar")
         assert stands.area_m2 == pytest.approx(154.33 * 222.32, rel=1e-3)

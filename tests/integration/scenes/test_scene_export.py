@@ -8,7 +8,7 @@ import pyproj
 import pytest
 from affine import Affine
 
-from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import Grid
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
@@ -32,10 +32,7 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
         find_footprints(
             lambda c, r, w, h: steps[r : r + h, c : c + w],
             GRID,
-            threshold=0.5,
-            minimum_area_m2=0.0,
-            minimum_hole_m2=0.0,
-            identity="scene",
+            OutlineRule(0.5, 0.0, 0.0, "scene"),
         )
     )
     with database.write() as c:

@@ -437,22 +437,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
             assert c.execute(text(acts)).all() == [("person", "user.add", "user:ada")]
         with database.write() as c:
             c.execute(insert(t.series).values(site="s", station="G1", quantity="tilt", unit="mrad", created_at=NOW))
-        declare = (
-            "offsets",
-            "add",
-            "--site",
-            "s",
-            "--station",
-            "G1",
-            "--quantity",
-            "tilt",
-            "--size",
-            "1",
-            "--unit",
-            "mrad",
-            "--reason",
-            "r",
-        )
+        declare = "offsets add --site s --station G1 --quantity tilt --size 1 --unit mrad --reason r".split()
         code, _, said = run(*declare, "--at", "2026-03-01 06:00")
         assert (code, len(said.strip().splitlines())) == (1, 1)
         assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 1  # nobody of that name

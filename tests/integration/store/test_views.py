@@ -282,58 +282,29 @@ def test_skill_and_coverage_by_hand(filled_database):
         assert {r["skill"] for r in views.load_view(c, "forecast_skill")} == {None}
 
 
+def add_site(c):
+    levels = [{"number": 0, "name": "green", "action": "", "auto_lower": False}]
+    place = {"latitude": 1.0, "longitude": 2.0, "timezone": "UTC"}
+    c.execute(insert(t.site).values(id="new", name="New", config_sha256="a" * 64, active=True, levels=levels, **place))
+
+
 def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
     with database.write() as c:
-        c.execute(
-            insert(t.site).values(
-                id="new",
-                name="New",
-                latitude=1.0,
-                longitude=2.0,
-                timezone="UTC",
-                config_sha256="a" * 64,
-                active=True,
-                levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
-            )
-        )
+        add_site(c)
         c.execute(insert(t.station).values(site="new", id="S1", on_slope=True, declared=True))
     with database.read() as c:
         (status,) = views.load_view(c, "site_status")
         (health,) = views.load_view(c, "station_health")
-    assert (status["level"], status["level_name"], status["observability"], status["active_alerts"]) == (
-        None,
-        None,
-        None,
-        0,
-    )
+    assert [status[k] for k in ("level", "level_name", "observability", "active_alerts")] == [None, None, None, 0]
     assert (health["station"], health["state"], health["votes"]) == ("S1", None, None)
 
 
 def test_advice_waits_for_nobody(database):
     """It is open and asks for nothing; hazard and health wait until a person has seen them."""
-    row = {
-        "site": "new",
-        "level": 1,
-        "peak_level": 1,
-        "state": "unacknowledged",
-        "exercise": False,
-        "raised_at": NOW,
-        "reason": "x",
-        "rule_version": "1",
-    }
+    row = {"site": "new", "level": 1, "peak_level": 1, "state": "unacknowledged", "exercise": False}
+    row |= {"raised_at": NOW, "reason": "x", "rule_version": "1"}
     with database.write() as c:
-        c.execute(
-            insert(t.site).values(
-                id="new",
-                name="New",
-                latitude=1.0,
-                longitude=2.0,
-                timezone="UTC",
-                config_sha256="a" * 64,
-                active=True,
-                levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
-            )
-        )
+        add_site(c)
         c.execute(insert(t.alert), [{**row, "ledger": kind, "key": kind} for kind in ("hazard", "health", "advice")])
     with database.read() as c:
         (status,) = views.load_view(c, "site_status")

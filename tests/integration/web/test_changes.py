@@ -9,7 +9,7 @@ import pytest
 from monitor.domain.alert import Actor
 from monitor.store.alerting.alerts import acknowledge
 from monitor.store.schema import tables as t
-from monitor.web import pulse
+from monitor.web import change_notices
 from tests.data.filled import NOW
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
@@ -37,8 +37,8 @@ def wait_for(found, least, within_s=8.0):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(pulse, "EVERY_S", 0.1)
-    monkeypatch.setattr(pulse, "LASTS_S", 6.0)
+    monkeypatch.setattr(change_notices, "EVERY_S", 0.1)
+    monkeypatch.setattr(change_notices, "LASTS_S", 6.0)
 
 
 def test_a_change_is_told_to_those_who_look_and_the_stream_ends(filled_database, quick):

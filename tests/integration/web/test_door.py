@@ -20,7 +20,7 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import disable_user
 from monitor.store.schema import tables as t
 from monitor.web import app
-from monitor.web.access import effort, patience
+from monitor.web.access import connection_limits, proof_of_work
 from monitor.web.app import build
 from monitor.web.routes.people import login
 from monitor.web.server import make_settings
@@ -249,7 +249,7 @@ def challenge_in(answer):
 
 def solve(challenge):
     bits = int(challenge.split(".")[0])
-    return str(next(n for n in itertools.count() if effort.is_solved(challenge, str(n), bits)))
+    return str(next(n for n in itertools.count() if proof_of_work.is_solved(challenge, str(n), bits)))
 
 
 @STORY_ON_SQLITE
@@ -377,12 +377,12 @@ def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, ad
 
 @pytest.mark.parametrize("bent", ["", "x", "17.1.a.b", "1.9999999999.abcd.0000000000000000000"])
 def test_a_challenge_of_somebody_else_is_refused(bent):
-    assert not effort.ProofOfWork().check(bent, "0")
+    assert not proof_of_work.ProofOfWork().check(bent, "0")
 
 
 def test_a_challenge_ends(monkeypatch):
-    monkeypatch.setattr(effort, "LASTS_S", -1.0)
-    efforts = effort.ProofOfWork()
+    monkeypatch.setattr(proof_of_work, "LASTS_S", -1.0)
+    efforts = proof_of_work.ProofOfWork()
     challenge = efforts.make_challenge(5, 5)
     assert not efforts.check(challenge, solve(challenge))
 
@@ -424,7 +424,7 @@ def test_connections_that_never_finish_a_request_keep_nobody_out(address, monkey
 
 @STORY_ON_SQLITE
 def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypatch):
-    monkeypatch.setattr(patience, "REQUEST_S", 1.0)
+    monkeypatch.setattr(connection_limits, "REQUEST_S", 1.0)
     with serving(filled_database, clock) as address:
         slow = {
             "silent": b"",
@@ -459,7 +459,10 @@ def count_alive(connections):
 
 @STORY_ON_SQLITE
 def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, clock):
-    for settings, expected in (("", patience.OF_ONE_ADDRESS), ('[web]\ntrusted_proxies = ["127.0.0.0/8"]\n', 60)):
+    for settings, expected in (
+        ("", connection_limits.OF_ONE_ADDRESS),
+        ('[web]\ntrusted_proxies = ["127.0.0.0/8"]\n', 60),
+    ):
         with serving(filled_database, clock, settings) as address:
             opened = [connect(address, "127.0.0.9") for _ in range(60)]
             wait_for(lambda opened=opened, expected=expected: count_alive(opened) <= expected, what="the others to end")
@@ -475,7 +478,7 @@ def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeyp
         (tmp_path / name).mkdir()
     (tmp_path / "vendor" / "large.js").write_bytes(b" " * 8_000_000)  # more than the buffers of a connection hold
     monkeypatch.setattr(app, "HERE", tmp_path)
-    monkeypatch.setattr(patience, "READING_S", 0.5)
+    monkeypatch.setattr(connection_limits, "READING_S", 0.5)
     with serving(filled_database, clock) as address:
         one = socket.socket()
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -133,7 +133,7 @@ def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readi
         (row,) = load_view(c, "latest_observation", site="hang")
         assert (row["station"], row["quantity"]) == ("Riss-1", "crack_opening")
         assert verify_chain(c) == []
-        acts = {entry["action"]: entry["actor"] for entry in load_entries(c, 20)}
+        acts = {entry.action: entry.actor for entry in load_entries(c, 20)}
     assert acts["site.propose"] == acts["site.approve"] == acts["ingest.file"] == "ada"
     assert 'id = "Riss-1"' in (tmp_path / "sites/hang.toml").read_text()
     assert {path.name for path in tmp_path.iterdir()} <= {"sites", "inbox"} | {p.name for p in tmp_path.glob("*.db*")}
@@ -165,7 +165,7 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
     with bench.database.read() as c:
         assert load_view(c, "latest_observation", site="bench", station="Riss-1")
         (entry,) = load_entries(c, 5, action="ingest.accept_units")
-        assert (entry["actor"], entry["detail"]["file"]) == ("bo", "risse.csv")
+        assert (entry.actor, entry.detail["file"]) == ("bo", "risse.csv")
 
 
 @ONCE

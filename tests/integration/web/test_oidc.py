@@ -20,7 +20,7 @@ from monitor.store.people.users import bind_person
 from monitor.store.schema import tables as t
 from monitor.web.access import provider as module
 from monitor.web.access.provider import LEEWAY_S
-from monitor.web.access.vault import open_vault
+from monitor.web.access.sealed_texts import open_vault
 from tests.data.filled import NOW, PASSWORD
 from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.integration.web.test_door import Clock, serving
@@ -124,8 +124,8 @@ def test_a_person_of_the_provider_comes_in_with_role_and_sites_of_the_groups(bro
     assert who(browser) == ("ida", "operator")
     assert browser.post("/sites/north-bench/report", data={"kind": "crack", "text": "x y z"}).status_code == 403
     (made,), (login,) = entries(filled_database, "user.add")[:1], entries(filled_database, "login")[:1]
-    assert (made["actor"], made["detail"]["subject"], made["detail"]["issuer"]) == ("ida", SUBJECT, provider.address)
-    assert (login["actor"], login["detail"]["by"]) == ("ida", "oidc")
+    assert (made.actor, made.detail["subject"], made.detail["issuer"]) == ("ida", SUBJECT, provider.address)
+    assert (login.actor, login.detail["by"]) == ("ida", "oidc")
     with filled_database.read() as c:
         ida = users.find_user(c, "ida")
     assert (ida.sites, ida.has_password) == (frozenset({"lake-slope"}), False)
@@ -136,7 +136,7 @@ def test_a_person_of_the_provider_comes_in_with_role_and_sites_of_the_groups(bro
     come(other)
     assert (who(other), who(browser)) == (("ida", "admin"), None)
     (changed,) = entries(filled_database, "user.role")[:1]
-    assert (changed["subject"], changed["detail"]["to"], changed["detail"]["by"]) == ("user:ida", "admin", "oidc")
+    assert (changed.subject, changed.detail["to"], changed.detail["by"]) == ("user:ida", "admin", "oidc")
     # what the provider takes back ends here as well
     provider.person |= {"groups": ["staff"]}
     answer = come(browse())
@@ -183,7 +183,7 @@ def test_groups_are_found_where_keycloak_puts_them_and_where_the_token_leaves_th
         provider.told.clear()
         provider.userinfo = lambda claims: {**claims, "realm_access": {"roles": ["chiefs"]}, "sub": "248289761001"}
         assert enter_by(page) == ("ida", "admin")
-    whys = [e["detail"]["why"] for e in entries(filled_database, "login.refused")]
+    whys = [e.detail["why"] for e in entries(filled_database, "login.refused")]
     with page_with(provider, filled_database, clock, 'groups_claim = "resource_access.slopeward.roles"') as page:
         provider.bend = bent(realm_access=None, resource_access={"account": {"roles": ["view-profile"]}})
         provider.userinfo = lambda claims: {**claims, "resource_access": {"slopeward": {"roles": ["duty"]}}}
@@ -234,11 +234,11 @@ def test_who_has_a_second_factor_here_gives_it_after_a_login_elsewhere_too(
     again = browse()
     come(again)
     assert again.post("/login/oidc/code", data=code).status_code == 401, "a code counts once"
-    told = [(e["action"], e["detail"].get("second_factor")) for e in entries(filled_database, "login")]
+    told = [(e.action, e.detail.get("second_factor")) for e in entries(filled_database, "login")]
     assert told[0] == ("login", "ours")
     provider.person["amr"] = ["pwd", "otp"]
     assert enter_by(page) == ("ida", "operator"), "the provider proves one"
-    assert entries(filled_database, "login")[0]["detail"]["second_factor"] == "provider"
+    assert entries(filled_database, "login")[0].detail["second_factor"] == "provider"
 
 
 @ONCE
@@ -283,7 +283,7 @@ def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_dat
         mine, proved = sub == SUBJECT, name in PROVED
         wanted = {"either": proved or not mine, "provider": proved, "ours": False}[mode]
         assert is_in is wanted, (mode, sub, name)
-    why = {e["detail"]["why"] for e in entries(filled_database, "login.refused")}
+    why = {e.detail["why"] for e in entries(filled_database, "login.refused")}
     assert any("Canton does not say that you gave a second factor" in one for one in why)
     assert "No second factor is set up for p77 here; an admin does that: slopeward users totp p77." in why
 
@@ -336,32 +336,30 @@ def test_a_token_that_proves_nothing_lets_nobody_in(browse, provider, page, fill
         page.app.state.turnstile.note("oidc:host:127.0.0.1", failed=False)  # so many failures are slowed down
     assert not wrong
     told = entries(filled_database, "login.refused")
-    assert [e["actor"] for e in told] == ["unknown"] * len(ATTACKS)
-    assert all(e["detail"]["why"] for e in told)
+    assert [e.actor for e in told] == ["unknown"] * len(ATTACKS)
+    assert all(e.detail["why"] for e in told)
     assert come(browse()).status_code == 200, "the provider itself was never the reason"
+
+
+def come_twice(browse):
+    """Come back from the provider, and once more to the same address with the same cookies; who came last, and how."""
+    browser = browse()
+    back = leave(browser)
+    kept = dict(browser.cookies)
+    assert browser.get(back).status_code == 200
+    again = browse()
+    for name, value in kept.items():
+        again.cookies.set(name, value, domain="127.0.0.1", path="/")
+    return again, again.get(back).status_code
 
 
 @pytest.mark.usefixtures("filled_database")
 @ONCE
 def test_an_answer_counts_once(browse, provider):
-    browser = browse()
-    back = leave(browser)
-    kept = dict(browser.cookies)
-    assert browser.get(back).status_code == 200
-    again = browse()
-    for name, value in kept.items():
-        again.cookies.set(name, value, domain="127.0.0.1", path="/")
-    assert again.get(back).status_code == 401, "the provider knows that the code was used"
+    assert come_twice(browse)[1] == 401, "the provider knows that the code was used"
     provider.forgets_codes = True
-    browser = browse()
-    back = leave(browser)
-    kept = dict(browser.cookies)
-    assert browser.get(back).status_code == 200
-    again = browse()
-    for name, value in kept.items():
-        again.cookies.set(name, value, domain="127.0.0.1", path="/")
-    answer = again.get(back)
-    assert (answer.status_code, who(again)) == (401, None), "and so do we"
+    again, status = come_twice(browse)
+    assert (status, who(again)) == (401, None), "and so do we"
 
 
 @pytest.mark.usefixtures("filled_database")

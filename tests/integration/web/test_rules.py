@@ -24,10 +24,10 @@ from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_to
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp
-from monitor.web import pulse
+from monitor.web import change_notices
 from monitor.web.access.guard import csrf_token
+from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
-from monitor.web.access.veil import WITHHELD
 from monitor.web.app import ROUTERS, build
 from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import NOW, PASSWORD
@@ -45,7 +45,7 @@ ADDRESSES = sorted(list_addresses(ROUTERS), key=lambda one: (one in LAST, one ==
 @pytest.fixture(autouse=True)
 def short_streams(monkeypatch):
     """A stream of changes ends at once."""
-    monkeypatch.setattr(pulse, "LASTS_S", 0.0)
+    monkeypatch.setattr(change_notices, "LASTS_S", 0.0)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
     assert not wrong
     assert {k for k in after if after[k] != before[k]} <= {"web_session", "known_device", "audit_entry"}
     with filled_database.read() as c:
-        assert load_entries(c, 1)[0]["action"] == "login", "nothing was done"
+        assert load_entries(c, 1)[0].action == "login", "nothing was done"
         assert [w.site for w in load_waiting(c, NOW)] == ["north-bench"]
 
 
@@ -537,7 +537,7 @@ def test_one_changes_the_own_password_and_every_session_ends(filled_database):
         assert browser.post("/login", data={"name": "bo", "password": PASSWORD}).status_code == 401
         assert browser.post("/login", data={"name": "bo", "password": NEW}).status_code == 303
     with filled_database.read() as c:
-        told = [(e["actor"], e["action"]) for e in load_entries(c, 9) if e["action"].startswith("user.pass")]
+        told = [(e.actor, e.action) for e in load_entries(c, 9) if e.action.startswith("user.pass")]
         assert told == [("bo", "user.password"), ("bo", "user.password.refused")]
         assert verify_chain(c) == []
 
@@ -566,7 +566,7 @@ def test_an_admin_sees_accounts_sessions_tokens_and_the_log_and_ends_them(filled
         assert send(admin, "/admin/users/bo/sign-out").status_code == 303
         assert browser.get("/account").status_code == 401
     with filled_database.read() as c:
-        told = [(e["actor"], e["action"], e["subject"]) for e in load_entries(c, 2)]
+        told = [(e.actor, e.action, e.subject) for e in load_entries(c, 2)]
         assert told == [("ada", "user.sign_out", "user:bo"), ("ada", "token.revoke", f"token:{number}")]
 
 

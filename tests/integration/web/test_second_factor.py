@@ -23,7 +23,7 @@ from monitor.store.people.second_factor import (
 from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
 from monitor.store.schema import tables as t
 from monitor.web.access.guard import csrf_token
-from monitor.web.access.vault import KEY_FILE, FernetVault
+from monitor.web.access.sealed_texts import KEY_FILE, FernetVault
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, serving, solve

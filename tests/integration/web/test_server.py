@@ -9,7 +9,7 @@ import pytest
 from monitor.config.service import load_service
 from monitor.store.database.engine import Database
 from monitor.web.app import build
-from monitor.web.pulse import ChangeNotifier
+from monitor.web.change_notices import ChangeNotifier
 from monitor.web.server import PageServer, make_settings
 from tests.conftest import wait_for
 

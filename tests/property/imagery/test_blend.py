@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detection.imagery.footprints import polygons
-from detection.imagery.footprints.polygons import STEPS, find_footprints
-from detection.imagery.footprints.probabilities import TilingPlan, blend, map_scene, measure_flips
+from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
+from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, blend, map_scene, measure_flips
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.scene.radiometry import RadiometricStretch
@@ -55,7 +55,7 @@ def collect(field, network, plan, classes=1):
         owners[row : row + steps.shape[1], column : column + steps.shape[2]] += 1
 
     shares = []
-    pixels = map_scene(field, network, PLAIN, plan, classes, write, shares.append)
+    pixels = map_scene(MappingRun(field, network, PLAIN, plan, classes), write, shares.append)
     assert (owners == 1).all()
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -107,9 +107,9 @@ def test_the_flip_rate_sees_a_network_that_leans_on_its_tile():
         def read(column, row, width, height, first=first):
             return first[row : row + height, column : column + width]
 
-        found = measure_flips(field, Identity(lean), PLAIN, plan, 1, read, 100)
-        assert found["flip_pixels"] == 300 * 260
-        rates.append(found["flip_rate"])
+        rate, pixels = measure_flips(MappingRun(field, Identity(lean), PLAIN, plan, 1), read, 100)
+        assert pixels == 300 * 260
+        rates.append(rate)
     assert rates[0] < 0.002
     assert rates[1] > 0.01
 
@@ -117,8 +117,9 @@ def test_the_flip_rate_sees_a_network_that_leans_on_its_tile():
 def test_a_region_is_blended_as_in_the_whole():
     rng = np.random.default_rng(4)
     field = Field(rng.random((400, 400)), np.ones((400, 400), bool))
-    whole = np.concatenate([steps[0] for _, steps in blend(field, Identity(0.3), PLAIN, 64, 1, (0, 0, 400, 400))])
-    part = np.concatenate([steps[0] for _, steps in blend(field, Identity(0.3), PLAIN, 64, 1, (96, 130, 100, 120))])
+    run = MappingRun(field, Identity(0.3), PLAIN, TilingPlan("hann", 64, 0, 16), 1)
+    whole = np.concatenate([steps[0] for _, steps in blend(run, (0, 0, 400, 400))])
+    part = np.concatenate([steps[0] for _, steps in blend(run, (96, 130, 100, 120))])
     inner = part[:-32, :-32].astype(int)  # beyond lies what only tiles outside of the region could still add
     assert np.abs(inner - whole[130:250, 96:196][:-32, :-32]).max() <= 1
 
@@ -137,7 +138,7 @@ def test_strips_and_windows_outline_the_same(seed, share, hole_px):
 
     def outline():
         options = {"threshold": 0.5, "minimum_area_m2": 0.0, "minimum_hole_m2": hole_px * 100, "identity": "a"}
-        return list(find_footprints(read, grid, **options))
+        return list(find_footprints(read, grid, OutlineRule(**options)))
 
     known = outline()
     limits = polygons.LARGE_PX, polygons.Labelling

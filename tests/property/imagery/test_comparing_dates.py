@@ -14,7 +14,7 @@ from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.change.records import StoredDate, read_outlines
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import read_scene
@@ -49,7 +49,7 @@ def keep(folder: Path, day: int, bands, marked, *, pixel_m: float = 10.0) -> Sto
         return steps[row : row + height, column : column + width]
 
     least = 9 * pixel_m**2
-    found = find_footprints(read, grid, threshold=0.5, minimum_area_m2=least, minimum_hole_m2=least, identity=str(day))
+    found = find_footprints(read, grid, OutlineRule(0.5, least, least, str(day)))
     return StoredDate(
         scene_hash=str(day),
         acquired_at=at,

@@ -211,10 +211,8 @@ class Sru(nn.Module):
     A group normalisation weighs how much each value says; the image is parted into a strong and a weak half image,
     and the halves of both are crossed.
 
-    Args:
-        channels: C.
-        gate: `hard` takes a value whole or not at all: the gate is a sign, so the normalisation is never trained;
-            `soft` leaves weak values their weight and trains it.
+    `gate`: `hard` takes a value whole or not at all: the gate is a sign, so the normalisation is never trained;
+    `soft` leaves weak values their weight and trains it.
     """
 
     def __init__(self, channels: int, gate: str = "hard") -> None:

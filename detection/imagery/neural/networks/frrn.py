@@ -66,12 +66,6 @@ class Frrn(SegmentationNetwork):
     1/4 and 96 at 1/2 (two each; B also 192 at 1/16); joined with the lane, 1 x 1 to 48, three residual units, 1 x 1
     head. The units of a scale are chained. With 19 classes 17.71 and 24.72 million weights; the paper counts 17.7 and
     24.8.
-
-    Args:
-        in_channels: input bands.
-        classes: output classes.
-        width: multiplier of all channel counts.
-        variant: `A` or `B`.
     """
 
     def __init__(self, in_channels: int, classes: int = 2, width: float = 1.0, *, variant: str = "A") -> None:

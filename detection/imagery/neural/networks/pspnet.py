@@ -23,11 +23,7 @@ class Pspnet(SegmentationNetwork):
     2048 channels at 1/8; means over 6 x 6, 3 x 3, 2 x 2 and 1 x 1 cells of the image, 512 channels each, joined to
     4096; 3 x 3 to 512; dropout; 1 x 1 head; enlarged.
 
-    Args:
-        in_channels: input bands.
-        classes: output classes.
-        width: multiplier of all channel counts.
-        blocks: bottlenecks per stage.
+    `blocks`: bottlenecks per stage.
     """
 
     stride = 8

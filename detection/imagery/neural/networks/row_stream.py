@@ -24,8 +24,7 @@ class RowLayer(Protocol):
 class Convolution:
     """A 3 x 3 convolution and what stands behind it: the last two rows are kept; zeros lie above and below the map.
 
-    Args:
-        unit: convolution, then parts that look at each pixel by itself.
+    `unit`: convolution, then parts that look at each pixel by itself.
     """
 
     def __init__(self, unit: nn.Module) -> None:

@@ -13,7 +13,6 @@ class TriageResnet(nn.Module):
     """ResNet-18 (He et al. 2016): N x bands x H x W to N x classes, by the mean of the last map.
 
     Args:
-        in_channels: input bands.
         classes: 2: nothing here, something here.
         width: multiplier of the channels 64, 128, 256, 512.
     """

@@ -82,8 +82,7 @@ class ValueStatistics:
     def find_fills(self, apart: float | None = None) -> dict[float, int]:
         """Fills -> how many; what looks like one and lies among the others counts among them from then on.
 
-        Args:
-            apart: how far away from all others a fill lies at least; None: a share of their range.
+        `apart`: how far away from all others a fill lies at least; None: a share of their range.
         """
         if self.low > self.high:  # nothing but ends: nobody can say which of them are values
             self._take(self.ends)

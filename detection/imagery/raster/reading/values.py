@@ -83,24 +83,16 @@ DEGREES: Final = {name: 180 / np.pi * factor for name, factor in RADIANS.items()
 
 @dataclass(frozen=True, slots=True)
 class BandQuantity:
-    """What a band holds.
+    """What a band holds."""
 
-    Attributes:
-        name: for people, in the plural where that is how one speaks of it.
-        low: no value is less.
-        high: no value is greater.
-        units: by which a number in a unit that a band says is multiplied; none: what it says is not looked at.
-        zero: 0, or a whole number below it, can be a fill that nobody declared.
-        apart: how far away from all others such a fill lies at least; None: a share of their range.
-        hint: what to do where values lie beyond low and high.
-    """
-
-    name: str
-    low: float = -np.inf
-    high: float = np.inf
+    name: str  # for people, in the plural where that is how one speaks of it
+    low: float = -np.inf  # no value is less
+    high: float = np.inf  # no value is greater
+    # by which a number in a unit that a band says is multiplied; none: what it says is not looked at
     units: Mapping[str, float] = field(default_factory=dict, compare=False)
-    zero: bool = False
-    apart: float | None = None
+    zero: bool = False  # 0, or a whole number below it, can be a fill that nobody declared
+    apart: float | None = None  # how far away from all others such a fill lies at least; None: a share of their range
+    # what to do where values lie beyond low and high
     hint: str = "declare nodata, scale and unit: gdal_edit.py -a_nodata, -scale, -units"
 
 
@@ -133,10 +125,7 @@ def open_values(
     """Open a raster of which one band is given as values of a quantity; where nothing must be changed, as it is.
 
     Args:
-        quantity: of the band.
-        index: number of the band, from 1.
         ground: what is looked at for fills and impossible values; None: all of it.
-        limits: see `open_raster`.
         notes: gets one sentence for each kind of what was left out.
         empty: the number that means nothing, as it is stored, where the file declares none.
 

@@ -49,11 +49,7 @@ class WarpedOnce(ExitStack):
     What is read is what the warper gives, pixel for pixel. Where a block of the raster cannot be read, or the disk has
     no room, each window is warped for itself.
 
-    Args:
-        source: the warper.
-        original: what it warps.
-        indexes: which of its bands are read.
-        keeping: where they are kept.
+    `keeping`: where they are kept.
     """
 
     def __init__(self, source: WarpedVRT, original: Any, indexes: Sequence[int], keeping: WarpStorage) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from detection.imagery.errors import ManifestError
 from detection.imagery.scene.offsets import COUNT, LANDSAT_OFFSET, LANDSAT_SCALE
-from detection.imagery.scene.products.texts import read_instant, read_json, read_pairs, read_text
+from detection.imagery.scene.products.texts import SceneManifest, read_instant, read_json, read_pairs, read_text
 
 # number of the band -> the name by which models ask for it
 OLI: Final = {"1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir1", "7": "swir2"}
@@ -13,7 +13,7 @@ TM: Final = {"1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir1", "7
 OLI_CRAFT: Final = ("LANDSAT_8", "LANDSAT_9")
 
 
-def describe_landsat(folder: Path) -> dict[str, Any] | None:
+def describe_landsat(folder: Path) -> SceneManifest | None:
     """What the metadata (`*_MTL.json` or `*_MTL.txt`) of a folder says; None where there is none."""
     found = sorted(folder.glob("*_MTL.json")) or sorted(folder.glob("*_MTL.txt"))
     if not found:
@@ -33,7 +33,7 @@ def describe_landsat(folder: Path) -> dict[str, Any] | None:
     if not bands:
         raise ManifestError(f"{metadata}: names no band")
     taken = f"{values.get('DATE_ACQUIRED', '')}T{values.get('SCENE_CENTER_TIME', '')}"
-    content: dict[str, Any] = {
+    content: SceneManifest = {
         "acquired_at": read_instant(taken, metadata, "DATE_ACQUIRED and SCENE_CENTER_TIME"),
         "bands": bands,
         "gain": round(LANDSAT_SCALE / COUNT, 9),

@@ -3,9 +3,10 @@
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from detection.imagery.errors import ManifestError
+from detection.imagery.scene.products.texts import SceneManifest
 
 IMAGE: Final = re.compile(r"_analytic(?:ms)?(?:_[48]b)?_sr(?:_[48]b)?(?:_harmonized)?(?:_clip)?\.tiff?$", re.IGNORECASE)
 UNCORRECTED: Final = re.compile(r"_analytic(?:ms)?(?:_[48]b)?(?:_clip)?\.tiff?$", re.IGNORECASE)
@@ -24,7 +25,7 @@ def find_image_folder(folder: Path) -> Path | None:
     return None
 
 
-def describe_planet(folder: Path) -> dict[str, Any] | None:
+def describe_planet(folder: Path) -> SceneManifest | None:
     """What the names of the files of a folder say; None where none of them is an image of PlanetScope."""
     place = find_image_folder(folder)
     if place is None:
@@ -45,7 +46,7 @@ def describe_planet(folder: Path) -> dict[str, Any] | None:
     except ValueError:
         raise ManifestError(f"{folder / images[0]}: {named[0]!r} is no time") from None
     order = EIGHT if re.search(r"_8b", images[0], re.IGNORECASE) else FOUR
-    content: dict[str, Any] = {
+    content: SceneManifest = {
         "acquired_at": taken,
         "bands": {name: {"file": within + images[0], "index": k} for k, name in enumerate(order, 1)},
         "gain": 1.0,

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from detection.imagery.scene.products.landsat import describe_landsat
 from detection.imagery.scene.products.planet import describe_planet, find_image_folder
 from detection.imagery.scene.products.sentinel2 import LEVELS, describe_sentinel2
 from detection.imagery.scene.products.stac import describe_stac, find_items
+from detection.imagery.scene.products.texts import SceneManifest
 
-READERS: Final[Mapping[str, Callable[[Path], dict[str, Any] | None]]] = {
+READERS: Final[Mapping[str, Callable[[Path], SceneManifest | None]]] = {
     "Sentinel-2 (SAFE)": describe_sentinel2,
     "Landsat Collection 2, level 2": describe_landsat,
     "PlanetScope surface reflectance": describe_planet,
@@ -31,11 +32,10 @@ def is_product(folder: Path) -> bool:
     )
 
 
-def describe_product(folder: Path) -> dict[str, Any] | None:
+def describe_product(folder: Path) -> SceneManifest | None:
     """What a product says of itself, in the words of a manifest; None where the folder is no product that is known.
 
-    Beyond the keys of a manifest it may hold `gain`, `calibration` (where gain and offset were read) and `remarks`
-    (what whoever looks at the result must know). Nothing of the images is opened.
+    Nothing of the images is opened.
 
     Raises:
         ManifestError: It is one of them, and cannot be used; the line says why.

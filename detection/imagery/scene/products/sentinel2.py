@@ -2,12 +2,19 @@
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import ManifestError
 from detection.imagery.scene.offsets import BASELINE, COUNT, PRODUCT, SENTINEL_OFFSET
-from detection.imagery.scene.products.texts import find_text, list_texts, read_instant, read_number, read_xml
+from detection.imagery.scene.products.texts import (
+    SceneManifest,
+    find_text,
+    list_texts,
+    read_instant,
+    read_number,
+    read_xml,
+)
 
 LEVELS: Final = {"MTD_MSIL2A.xml": "BOA", "MTD_MSIL1C.xml": "RADIO"}
 IMAGE: Final = re.compile(r"_(B\d[0-9A]|SCL)(?:_(\d{2})m)?$")
@@ -15,7 +22,7 @@ CONTENTS: Final = "manifest.safe"
 TOP: Final = "level 1C: reflectance at the top of the atmosphere, not of the ground; level 2A is what networks learned"
 
 
-def describe_sentinel2(folder: Path) -> dict[str, Any] | None:
+def describe_sentinel2(folder: Path) -> SceneManifest | None:
     """What a SAFE folder says of itself, or a folder with nothing but one in it; None where it is neither.
 
     Of a band that comes in several resolutions the finest is taken. The classification of the scene (level 2A) says
@@ -39,7 +46,7 @@ def describe_sentinel2(folder: Path) -> dict[str, Any] | None:
         raise ManifestError(f"{metadata}: names no image; is the download complete?")
     offset, source = _read_offset(document, metadata, root.name)
     taken = find_text(document, "PRODUCT_START_TIME")
-    content: dict[str, Any] = {
+    content: SceneManifest = {
         "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"),
         "bands": bands,
         "offset": offset,

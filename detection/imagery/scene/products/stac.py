@@ -5,12 +5,12 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from detection.imagery.errors import ManifestError
 from detection.imagery.scene.band_names import BAND_NAMES, NUMBER, ONLY_NUMBERS, name_band
 from detection.imagery.scene.offsets import BASELINE, COUNT, SENTINEL_OFFSET
-from detection.imagery.scene.products.texts import read_instant, read_json, read_number
+from detection.imagery.scene.products.texts import SceneManifest, read_instant, read_json, read_number
 
 MASKS: Final = {"scl": "classification", "qa_pixel": "qa_pixel", "udm2": "udm2", "cloud_mask": "clouds"}
 PICTURES: Final = frozenset({"overview", "thumbnail", "visual", "preview"})  # keys and roles
@@ -28,7 +28,7 @@ Scale = tuple[float, float] | None
 """Factor and shift that turn values into reflectance; None where nobody says them."""
 
 
-def describe_stac(folder: Path) -> dict[str, Any] | None:
+def describe_stac(folder: Path) -> SceneManifest | None:
     """What the only item in a folder says of the assets that lie there; None where no JSON file is an item.
 
     A band is known by its common name or its name; scale and offset that turn values into reflectance count where all
@@ -51,7 +51,7 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
     if not isinstance(properties, dict) or not isinstance(assets, dict):
         raise ManifestError(f"{path}: properties and assets must be objects")
     taken = properties.get("datetime") or properties.get("start_datetime")
-    content: dict[str, Any] = {"acquired_at": read_instant(taken, path, "datetime"), "remarks": []}
+    content: SceneManifest = {"acquired_at": read_instant(taken, path, "datetime"), "remarks": []}
     by_number = _is_sentinel(item, properties)
     found = _read_assets(assets, path, by_number)
     if not found.bands and not by_number and any(NUMBER.fullmatch(str(key)) for key in assets):
@@ -62,7 +62,7 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
     if len(found.scales) > 1:
         raise ManifestError(f"{path}: bands differ in scale and offset; write a scene.toml")
     (scale,) = found.scales
-    content |= found.masks
+    content |= cast("SceneManifest", found.masks)
     content["counts"] = [file for file, scales in found.scales_of.items() if scales == {scale}]
     if len(found.nodata) == 1:
         content["nodata"] = found.nodata.pop()
@@ -101,7 +101,7 @@ def _read_assets(assets: dict[str, Any], path: Path, by_number: bool) -> _Assets
     return found
 
 
-def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> dict[str, Any]:
+def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> SceneManifest:
     """Gain and offset of the counts, in the words of a manifest, and what is to be known of them."""
     if scale is None:
         content = _read_baseline(properties, path)
@@ -119,10 +119,7 @@ def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> d
 def write_item(folder: Path, item: dict[str, Any], files: dict[str, tuple[str, str]]) -> None:
     """Write an item beside its files as `describe_stac` reads it: what it says of them, and no address.
 
-    Args:
-        folder: where the files lie.
-        item: as the catalogue gave it.
-        files: name of an asset here -> its key in the item, and the file.
+    `files`: name of an asset here -> its key in the item, and the file.
     """
     assets = {name: {**item["assets"][key], "href": file} for name, (key, file) in files.items()}
     for one in assets.values():
@@ -152,7 +149,7 @@ def find_mask(key: str) -> str | None:
     return MASKS.get(re.sub(r"_\d+m$", "", key.lower()))
 
 
-def _read_baseline(properties: dict[str, Any], path: Path) -> dict[str, Any]:
+def _read_baseline(properties: dict[str, Any], path: Path) -> SceneManifest:
     """What the processing baseline of a Sentinel-2 item adds to its counts, where no asset states an offset."""
     is_sentinel = str(properties.get("platform", "")).lower().startswith("sentinel-2")
     names = (*BASELINES, *(("processing:version",) if is_sentinel else ()))

@@ -6,12 +6,37 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import ManifestError
 
 TEXT_BYTES: Final = 16 << 20
+
+
+class SceneManifest(TypedDict, total=False):
+    """What `scene.toml` says of a scene, or what a product says in its place."""
+
+    acquired_at: datetime
+    role: str
+    complete: bool
+    bands: dict[str, Any]  # name -> file, or a table of file and index
+    files: dict[str, Any]  # name -> size, or a table of size and sha256
+    sar: dict[str, Any]
+    dem: str
+    prior: str
+    mask: str
+    shadow: str
+    classification: str
+    qa_pixel: str
+    udm2: str
+    clouds: str
+    offset: float
+    gain: float  # of products alone, as all that follow
+    nodata: float | None
+    calibration: str  # where gain and offset were read
+    counts: list[str]  # the files that have this scale
+    remarks: list[str]  # what whoever looks at the result must know
 
 
 def read_text(path: Path) -> str:

@@ -5,7 +5,7 @@ lowest bound (or of unknown strength) opens a question that stays until a person
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import Field, model_validator
@@ -22,7 +22,7 @@ from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Site, Threshold, once_per_site
+from monitor.domain.site import Criterion, Site, Threshold, once_per_record
 from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
 from monitor.errors import ConfigError
@@ -287,6 +287,56 @@ def lowered_factor(site: Site, view: DecisionInputs, now_s: float) -> float:
     return min((lower_to for _, lower_to in list_lowering(site, view, now_s)), default=1.0)
 
 
+def lower_bounds(site: Site, factor: float) -> Site:
+    """The site with the bounds that are in force when they are lowered to a share of themselves.
+
+    The recovery limit is lowered along: it is a share of the bound, so a level that the stricter bound raised has the
+    same distance to fall. With the unlowered limit a slope that moves between both bounds would rise and fall at once.
+    When the time is over the declared bounds count again, and what stands falls on fresh data below their limit.
+    The jump that is asked about stays the declared one: else leaps that are motion by the declared bounds would be
+    taken out as steps, and their motion seen later.
+
+    Args:
+        site: the declaration.
+        factor: 0 < factor <= 1; 1 = as declared.
+
+    Raises:
+        ValueError: a factor that would loosen a bound.
+    """
+    if not 0.0 < factor <= 1.0:
+        raise ValueError(f"a factor on bounds lies between 0 and 1, got {factor:g}")
+    if factor == 1.0:
+        return site
+    return replace(site, criteria=tuple(_lower(c, factor) if c.kind.scaled else c for c in site.criteria))
+
+
+def _lower(criterion: Criterion, factor: float) -> Criterion:
+    return replace(
+        criterion,
+        declared=criterion.thresholds,
+        thresholds=tuple(lower_threshold(t, factor) for t in criterion.thresholds),
+        params=tuple(
+            (k, v * factor if k in criterion.kind.scaled_params and v > 0 else v) for k, v in criterion.params
+        ),
+    )
+
+
+def lower_threshold(threshold: Threshold, factor: float) -> Threshold:
+    """A bound nearer to the quiet side, never farther from it.
+
+    >>> lower_threshold(Threshold(1, over=10.0), 0.5).over, lower_threshold(Threshold(1, under=-2.0), 0.5).under
+    (5.0, -1.0)
+    >>> lower_threshold(Threshold(1, over=-1.0), 0.5).over
+    -1.0
+    """
+    over, under = threshold.over, threshold.under
+    return replace(
+        threshold,
+        over=over * factor if over is not None and over > 0 else over,
+        under=under * factor if under is not None and under < 0 else under,
+    )
+
+
 def list_lowering(site: Site, view: DecisionInputs, now_s: float) -> list[tuple[EventFact, float]]:
     """The earthquakes that lower bounds now, each with its factor; whoever said so, for they make stricter only."""
     found = []
@@ -307,7 +357,7 @@ def event_span_s(site: Site) -> float:
     return max(spans, default=0.0)
 
 
-@once_per_site
+@once_per_record
 def _criteria(site: Site) -> tuple[Criterion, ...]:
     return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
 

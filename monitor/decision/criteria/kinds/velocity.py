@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import fsum, sqrt
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
 from forecasting.kinematics.velocity import Velocity, fit_rates
@@ -15,15 +15,16 @@ from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable
 from monitor.decision.criteria.ways import describe_way, list_free_ways, list_ways
 from monitor.decision.series.assessment import (
     Assessment,
+    BoundInForce,
     DecisionContext,
     Measured,
     bound_of,
     each_track,
     is_hidden,
     levels_of,
+    list_bounds,
     measure_nothing,
     pick_bound,
-    recovery_of,
 )
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import minus, norm
@@ -75,7 +76,7 @@ AGAINST: Final = Template("dwell.against_direction", "against the declared direc
 _OTHER_WAY: Final = Template("dwell.other_way", "the other way, so not {side} {bound}")
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 4  # of a line
-FITS_KEPT: Final = 512  # of a track
+FITS_KEPT: Final = 1024  # of a track, with what they say of bounds
 BACKWARDS_OF: Final = "displacement"  # and its components and single series: their sign is a declared direction
 Fit = TypeVar("Fit")
 Fits = Sequence[Velocity] | Sequence[Acceleration]  # of one window, by way; empty where too little of it is seen
@@ -89,6 +90,15 @@ class VelocityTable(MeasuredTable):
     fast_track: FastTrack = None
 
 
+class WindowVerdict(NamedTuple):
+    """What the fits of one window say of a bound."""
+
+    fits: tuple[Velocity, ...]
+    is_over: bool
+    is_clear: bool
+    is_against: bool  # surely over it the other way
+
+
 def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: DecisionContext) -> Assessment:
     """Compare the rates that end at the last epochs with every bound.
 
@@ -96,50 +106,81 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
     one reading alone raises or lowers a level. Motion that would cross it against the declared direction, or across it,
     is a question: a wrong azimuth must not hide a slope that slides.
     """
-    newest_s = track.times_s[-1]
     if not track.is_directed:
         criterion = _without_side(criterion)
     epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
-    quiet = track.times_s[-criterion.dwell.hits :]
-    has_fit = False
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
-    fitted = {*epochs, *quiet}
-    for threshold in criterion.thresholds:
-        bound, sign = bound_of(threshold)
-        limit = sign * recovery_of(threshold, criterion.recover)
-        fits = {e: _fit(track, e, threshold, criterion.min_sigma) for e in fitted}
-        hits = [is_over(fits[e], bound, sign, criterion.min_sigma) for e in epochs].count(True)
-        has_fit = has_fit or bool(fits[newest_s])
-        far = newest_s in epochs and any(_is_far(f, bound, sign, criterion) for f in fits[newest_s])
-        crossed = hits >= criterion.dwell.hits or far
-        clear = all(is_clear(fits[e], sign, limit) for e in quiet) and not is_hidden(track.digit, criterion, threshold)
-        newest = pick_way(fits[newest_s], bound, sign, criterion.min_sigma)
-        fact = describe_fit(threshold, "rate", newest, hits, criterion.dwell.hits, clear=clear)
-        fact |= name_way(track, fits[newest_s], newest)
-        fact["looked"] = len(epochs)
-        if far:
-            fact["fast_track"] = True
-        if not crossed and _is_undecided(track, epochs, threshold, criterion):
+    has_fit = False
+    for bound in list_bounds(criterion):
+        verdicts = {e: _compare(track, e, bound, criterion) for e in {*epochs, *track.times_s[-criterion.dwell.hits :]}}
+        newest = verdicts[track.times_s[-1]]
+        fact = _assess_bound(track, epochs, bound, criterion, verdicts)
+        has_fit = has_fit or bool(newest.fits)
+        is_crossed = fact["hits"] >= criterion.dwell.hits or "fast_track" in fact
+        if not is_crossed and _is_undecided(track, epochs, bound, criterion):
             fact["undecided"] = True
-            loose = pick_way(_fit(track, newest_s, threshold, 0.0), bound, sign, 0.0)
-            figures = {"rate": loose.rate, "error": loose.error} if loose is not None else {}
-            undecided[threshold.level] = _explain_undecided(fact | figures, criterion, spec)
-        if asks_backwards(track, criterion, bound):
-            back = [e for e in epochs if is_over(fits[e], -bound, -sign, criterion.min_sigma)]
-            is_sure = len(back) >= criterion.dwell.hits and newest_s in back
-            if is_sure and is_over(_fit_before(track, epochs, threshold, criterion), -bound, -sign, 0.0):
-                there = pick_way(fits[newest_s], -bound, -sign, criterion.min_sigma)
-                fact |= describe_fit(threshold, "rate", there, hits, criterion.dwell.hits, clear=clear) | {
-                    "against": True
-                }
-                undecided[threshold.level] = explain_against(_AGAINST, "rate", fact, criterion, spec, track)
-            elif not crossed and (aside := _find_across(track, epochs, threshold, criterion)) is not None:
-                fact |= {"across": aside.rate, "across_error": aside.error}
-                of = {"rate": -aside.rate, "error": aside.error}
-                undecided[threshold.level] = explain_against(_ACROSS, "rate", fact | of, criterion, spec, track)
+            undecided[bound.level] = _explain_undecided(fact | _find_loose(track, bound), criterion, spec)
+        if asks_backwards(track, criterion, bound.value):
+            question = _find_question(track, epochs, bound, criterion, verdicts, fact, spec, is_crossed=is_crossed)
+            if question is not None:
+                undecided[bound.level] = question
         facts.append(fact)
     return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
+
+
+def _assess_bound(
+    track: Track,
+    epochs: Sequence[float],
+    bound: BoundInForce,
+    criterion: Criterion,
+    verdicts: Mapping[float, WindowVerdict],
+) -> dict[str, Any]:
+    """The rates of the last epochs against one bound, JSON-ready."""
+    needs, newest = criterion.dwell.hits, verdicts[track.times_s[-1]]
+    hits = [verdicts[e].is_over for e in epochs].count(True)
+    clear = False not in [verdicts[e].is_clear for e in track.times_s[-needs:]]
+    clear = clear and not is_hidden(track.digit, criterion, bound.threshold)
+    picked = pick_way(newest.fits, bound.value, bound.sign, criterion.min_sigma)
+    fact = describe_fit(bound.threshold, "rate", picked, hits, needs, clear=clear)
+    fact |= name_way(track, newest.fits, picked)
+    fact["looked"] = len(epochs)
+    if track.times_s[-1] in epochs and any(_is_far(f, bound.value, bound.sign, criterion) for f in newest.fits):
+        fact["fast_track"] = True
+    return fact
+
+
+def _find_loose(track: Track, bound: BoundInForce) -> dict[str, float]:
+    """The newest rate and its error, however unsure it is."""
+    loose = pick_way(_fit(track, track.times_s[-1], bound.window_s, 0.0), bound.value, bound.sign, 0.0)
+    return {} if loose is None else {"rate": loose.rate, "error": loose.error}
+
+
+def _find_question(
+    track: Track,
+    epochs: Sequence[float],
+    bound: BoundInForce,
+    criterion: Criterion,
+    verdicts: Mapping[float, WindowVerdict],
+    fact: dict[str, Any],
+    spec: SeriesSpec,
+    *,
+    is_crossed: bool,
+) -> Message | None:
+    """Motion that would cross a bound against the declared direction or across it; its figures join the facts."""
+    needs = criterion.dwell.hits
+    back = [e for e in epochs if verdicts[e].is_against]
+    is_sure = len(back) >= needs and track.times_s[-1] in back
+    if is_sure and is_over(_fit_before(track, epochs, bound, criterion), -bound.value, -bound.sign, 0.0):
+        there = pick_way(verdicts[track.times_s[-1]].fits, -bound.value, -bound.sign, criterion.min_sigma)
+        fact |= describe_fit(bound.threshold, "rate", there, fact["hits"], needs, clear=fact["recovered"])
+        fact["against"] = True
+        return explain_against(_AGAINST, "rate", fact, criterion, spec, track)
+    if is_crossed or (aside := _find_across(track, epochs, bound, criterion)) is None:
+        return None
+    fact |= {"across": aside.rate, "across_error": aside.error}
+    of = {"rate": -aside.rate, "error": aside.error}
+    return explain_against(_ACROSS, "rate", fact | of, criterion, spec, track)
 
 
 def assess_track(
@@ -195,35 +236,51 @@ def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
     return is_motion and track.is_directed and bound > 0.0 and criterion.quantity.startswith(BACKWARDS_OF)
 
 
-def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Velocity, ...]:
+def _compare(track: Track, end_s: float, bound: BoundInForce, criterion: Criterion) -> WindowVerdict:
+    """What the window that ends at an epoch says of a bound; kept with the track, for it is asked again at the next."""
+    key = (end_s, bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
+    return track.fits.get(key) or keep_fit(track, key, _compare_window)
+
+
+def _compare_window(
+    track: Track, end_s: float, window_s: float, sureness: float, bound: float, sign: float, limit: float
+) -> WindowVerdict:
+    fits = _fit(track, end_s, window_s, sureness)
+    over, against = is_over(fits, bound, sign, sureness), is_over(fits, -bound, -sign, sureness)
+    return WindowVerdict(fits, over, is_clear(fits, sign, limit), against)
+
+
+def _fit(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     """The fits of the window that ends at an epoch; kept with the track, for they are asked again at the next."""
     is_signed = track.is_directed and track.is_plunge_known
-    return keep_fit(track, (end_s, threshold.window_s or 86400.0, 0.0 if is_signed else sureness), _fit_window)
+    return keep_fit(track, (end_s, window_s, 0.0 if is_signed else sureness), _fit_window)
 
 
-def _find_across(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> Velocity | None:
+def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> Velocity | None:
     """Motion across the direction, surely over the bound in each epoch that the dwell needs and half a window before.
 
     Fitted only where the ends of the newest window lie half as far apart across it: that costs next to nothing.
     """
-    bound, window_s, needs = abs(bound_of(threshold)[0]), threshold.window_s or 86400.0, criterion.dwell.hits
+    least, window_s, needs = abs(bound.value), bound.window_s, criterion.dwell.hits
+    if track.unit is None or len(track.unit) == 1 or len(epochs) < needs:
+        return None
     some = find_window(track, track.times_s[-1], window_s, LEAST_EPOCHS)
-    if some is None or track.unit is None or len(track.unit) == 1 or len(epochs) < needs:
+    if some is None:
         return None
     first, last = some.start, some.stop - 1
     along = track.along[last] - track.along[first]
     gone = minus(minus(track.values[last], track.values[first]), tuple([along * u for u in track.unit]))
-    if norm(gone) * 86400.0 < 0.5 * bound * (track.times_s[last] - track.times_s[first]):
+    if norm(gone) * 86400.0 < 0.5 * least * (track.times_s[last] - track.times_s[first]):
         return None
     key = (window_s, criterion.min_sigma, "across")
     if not all(
-        is_over(keep_fit(track, (e, *key), _fit_across), bound, 1.0, criterion.min_sigma) for e in epochs[-needs:]
+        is_over(keep_fit(track, (e, *key), _fit_across), least, 1.0, criterion.min_sigma) for e in epochs[-needs:]
     ):
         return None
-    before_s = _find_before(track, epochs, threshold, criterion)
-    if before_s is None or not is_over(keep_fit(track, (before_s, *key), _fit_across), bound, 1.0, 0.0):
+    before_s = _find_before(track, epochs, bound, criterion)
+    if before_s is None or not is_over(keep_fit(track, (before_s, *key), _fit_across), least, 1.0, 0.0):
         return None
-    return pick_way(keep_fit(track, (track.times_s[-1], *key), _fit_across), bound, 1.0, criterion.min_sigma)
+    return pick_way(keep_fit(track, (track.times_s[-1], *key), _fit_across), least, 1.0, criterion.min_sigma)
 
 
 def _fit_across(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Velocity, ...]:
@@ -262,6 +319,8 @@ def _fit_window(track: Track, end_s: float, window_s: float, sureness: float) ->
 
 def pick_way(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -> Fit | None:
     """The fit that is surer of being over the bound; None where there is none."""
+    if len(fits) == 1:
+        return fits[0]
 
     def rank(fit: Any) -> tuple[bool, float]:
         surely = sign * fit.rate - min_sigma * fit.error
@@ -294,41 +353,40 @@ def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     return False
 
 
-def _is_held_back(track: Track, end_s: float, threshold: Threshold, criterion: Criterion) -> bool:
+def _is_held_back(track: Track, end_s: float, bound: BoundInForce, criterion: Criterion) -> bool:
     """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
-    bound, sign = bound_of(threshold)
-    if sign * bound <= 0 or not is_over(_fit(track, end_s, threshold, 0.0), bound, sign, 0.0):
+    loose = _fit(track, end_s, bound.window_s, 0.0)
+    if bound.sign * bound.value <= 0 or not is_over(loose, bound.value, bound.sign, 0.0):
         return False
-    return not is_over(_fit(track, end_s, threshold, criterion.min_sigma), bound, sign, criterion.min_sigma)
+    return not _compare(track, end_s, bound, criterion).is_over
 
 
-def _is_undecided(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> bool:
+def _is_undecided(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> bool:
     """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
 
     An instrument that states a large error, or whose scatter has grown, must not hide a motion in silence.
     """
-    bound, sign = bound_of(threshold)
     latest = epochs[-criterion.dwell.hits :]
     if len(latest) < criterion.dwell.hits:
         return False
     for epoch in latest:
-        if not _is_held_back(track, epoch, threshold, criterion):
+        if not _is_held_back(track, epoch, bound, criterion):
             return False
-    return is_over(_fit_before(track, epochs, threshold, criterion), bound, sign, 0.0)
+    return is_over(_fit_before(track, epochs, bound, criterion), bound.value, bound.sign, 0.0)
 
 
 def _fit_before(
-    track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion
+    track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion
 ) -> tuple[Velocity, ...]:
     """The fits half a window before the epochs that the dwell needs."""
-    before_s = _find_before(track, epochs, threshold, criterion)
-    return () if before_s is None else _fit(track, before_s, threshold, 0.0)
+    before_s = _find_before(track, epochs, bound, criterion)
+    return () if before_s is None else _fit(track, before_s, bound.window_s, 0.0)
 
 
-def _find_before(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> float | None:
+def _find_before(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> float | None:
     """The epoch half a window before those that the dwell needs: what passes is not in a window that ends with it."""
     latest = epochs[-criterion.dwell.hits :]
-    before = bisect_right(track.times_s, latest[0] - (threshold.window_s or 86400.0) / 2.0) if latest else 0
+    before = bisect_right(track.times_s, latest[0] - bound.window_s / 2.0) if latest else 0
     return track.times_s[before - 1] if before else None
 
 

@@ -1,5 +1,6 @@
 """The pages of accounts: one's own, and for admins all accounts, sessions, tokens and the audit log."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
@@ -150,4 +151,5 @@ def list_entries(
 ) -> list[dict[str, Any]]:
     """The audit log, newest first; seals of rows are left out unless `action=rows.seal` asks for them."""
     with context_of(request).db.read() as c:
-        return load_entries(c, limit, before=before, actor=actor or None, action=action or None)
+        entries = load_entries(c, limit, before=before, actor=actor or None, action=action or None)
+    return [asdict(entry) for entry in entries]

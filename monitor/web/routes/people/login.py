@@ -1,7 +1,8 @@
 """The door of the page: log in and log out. Guessing is slow, and every turn of the door is in the audit log.
 
 Nobody can keep another one out: a device on which an account logged in before has a count of its own, and elsewhere
-one does not wait for the guesses of others, but lets the browser work for some seconds (`monitor.web.access.effort`).
+one does not wait for the guesses of others, but lets the browser work for some seconds
+(`monitor.web.access.proof_of_work`).
 """
 
 import threading
@@ -23,10 +24,10 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people import sessions
 from monitor.store.people.second_factor import check_second_factor
 from monitor.store.people.users import check_password
-from monitor.web.access.effort import ProofOfWork
+from monitor.web.access.connection_limits import network_of
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
-from monitor.web.access.patience import network_of
-from monitor.web.access.vault import open_vault
+from monitor.web.access.proof_of_work import ProofOfWork
+from monitor.web.access.sealed_texts import open_vault
 from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, take_turn, token_of
 from monitor.web.parts.templating import render
 

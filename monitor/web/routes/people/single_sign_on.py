@@ -32,7 +32,7 @@ from monitor.web.access.provider import (
     ProviderDownError,
     format_code,
 )
-from monitor.web.access.vault import open_vault
+from monitor.web.access.sealed_texts import open_vault
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, take_turn
 from monitor.web.parts.templating import render
 from monitor.web.routes.people import login

@@ -17,7 +17,7 @@ from monitor.domain.site import Recipient, Site, Team
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import duty
 from monitor.store.alerting.answers import AlertDeliveries, load_answers
-from monitor.store.alerting.duty import DutyTurn, Handover, join_days
+from monitor.store.alerting.duty import Handover, PlannedDuty, join_days
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.acting import Act, Acting
 from monitor.web.access.callers import person_of
@@ -239,7 +239,7 @@ def list_calls(
 
 
 def describe_team(
-    team: Team, roster: Roster, past: Sequence[DutyTurn], handovers: Sequence[Handover], now: datetime
+    team: Team, roster: Roster, past: Sequence[PlannedDuty], handovers: Sequence[Handover], now: datetime
 ) -> dict[str, Any]:
     """One team: who is on duty until when, the shifts that were with their hand-overs, those to come."""
     coming = list_shifts(roster, now, now + timedelta(days=SHOWN_DAYS)) if roster.rotas else []

@@ -51,8 +51,8 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
     """Stage, velocity, failure window and rain of one slope, and what each witness says now."""
     with read_site(request, site) as seen:
         c, declared = seen.c, seen.declared
-        on_slope = [s for s in pages.load_stations(c, site) if s["on_slope"]]
-        moving = [s["id"] for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s["latest"])]
+        on_slope = [s for s in pages.load_stations(c, site) if s.on_slope]
+        moving = [s.id for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s.latest)]
         judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
     says = evaluate_now(seen.context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
@@ -385,7 +385,6 @@ def most_rain(gauge: Gauge, duration_s: float) -> float:
 
     Args:
         gauge: amounts by interval end, counter step or tip.
-        duration_s: length of the window.
     """
     late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
     first, total, found = 0, 0.0, (0.0, 0, 0)

@@ -332,9 +332,9 @@ def _load_foot(
         if station is None or m["station"] in (None, station)
     ]
     works = [
-        {**m, "from": m.pop("from_at").timestamp(), "to": m.pop("to_at").timestamp()}
+        {"station": m.station, "reason": m.reason, "from": m.from_at.timestamp(), "to": m.over_at.timestamp()}
         for m in load_maintenance_between(c, site, low, ends)
-        if station in (None, m["station"])
+        if station in (None, m.station)
     ]
     until = max(high, min(ends, context.clock()))  # the level goes on after the newest reading
     ribbon = context.ribbons.load(c, site, low, until, context.clock())

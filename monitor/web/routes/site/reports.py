@@ -18,7 +18,7 @@ from monitor.reports.pdf import make_pdf
 from monitor.reports.period import KINDS, find_before
 from monitor.reports.render import find_policy, render_card, render_report
 from monitor.store.report_facts import load_issue, load_issues, load_mails
-from monitor.web.access.veil import veil_of
+from monitor.web.access.redaction import redactor_of
 from monitor.web.context import Context, context_of, take_turn
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
@@ -40,12 +40,12 @@ def show_reports(request: Request, site: str) -> HTMLResponse:
     with read_site(request, site) as seen:
         issues = load_issues(seen.c, site, LISTED)
         mails = load_mails(seen.c, [one.id for one in issues])
-        veil = veil_of(request, seen.c)
+        redactor = redactor_of(request, seen.c)
     names = ("channel", "state", "sent_at", "next_attempt_at", "last_error")
     rows = [
         {
             "issue": one,
-            "mails": [veil.hide_addresses({n: getattr(mail, n) for n in names}) for mail in mails[one.id]],
+            "mails": [redactor.hide_addresses({n: getattr(mail, n) for n in names}) for mail in mails[one.id]],
         }
         for one in issues
     ]

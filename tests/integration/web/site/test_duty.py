@@ -117,7 +117,7 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
     with watched.read() as c:
         (signed,) = load_handovers(c, "bench")
         assert list(find_unsealed(c)) == []
-        acts = [e["action"] for e in load_entries(c, 20) if e["action"].startswith("duty.handover")]
+        acts = [e.action for e in load_entries(c, 20) if e.action.startswith("duty.handover")]
     assert (signed.outgoing, signed.incoming, signed.remark) == ("bo", "ada", "read")
     assert signed.open_items["alerts"][0]["reason"] == "moves"
     assert acts == ["duty.handover.sign", "duty.handover"]

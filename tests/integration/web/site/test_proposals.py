@@ -81,7 +81,7 @@ def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(benc
     with bench.database.read() as c:
         assert verify_chain(c) == []
         (entry,) = load_entries(c, 5, action="site.approve")
-        assert (entry["actor"], entry["detail"]["author"], load_proposal(c, number).second_by) == ("bo", "ada", "bo")
+        assert (entry.actor, entry.detail["author"], load_proposal(c, number).second_by) == ("bo", "ada", "bo")
 
 
 def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path):

@@ -73,7 +73,7 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
             assert (answer.status_code, words in answer.text) == (422, True), (change, answer.text[-900:])
     with bench.database.read() as c:
         entries = load_entries(c, 5, action="ingest.file")
-    assert [(e["actor"], e["detail"]["file"]) for e in entries] == [("bo", "typed on the page")] * 3
+    assert [(e.actor, e.detail["file"]) for e in entries] == [("bo", "typed on the page")] * 3
 
 
 def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_url):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.decision import decide
+from monitor.decision import decide, prepare
 from monitor.decision.series.assessment import DecisionContext, EvaluationCache
 from monitor.decision.series.corrections import find_corrections
 from monitor.domain.decision import DecisionInputs, Memory, seconds
@@ -60,7 +60,7 @@ def test_a_broken_variant_is_caught(broken, monkeypatch):
     }
     history = quiet(5, motions=FALL)
     plain = run(history)
-    monkeypatch.setattr(decide, broken, variants[broken])
+    monkeypatch.setattr(decide if broken == "merge" else prepare, broken, variants[broken])
     assert find_lower(plain, run(history, alter=flatten(FALL))) != []
 
 

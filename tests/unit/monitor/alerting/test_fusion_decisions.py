@@ -9,12 +9,12 @@ import pytest
 
 from forecasting.message import join
 from monitor.alerting.acts.operator_acts import order_level
-from monitor.decision import conditions, vote_status
+from monitor.decision import conditions, prepare, vote_status
 from monitor.decision import decide as decide_module
+from monitor.decision.criteria.kinds.earthquake import lower_bounds
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series import neighbours
 from monitor.decision.series import steps as steps_module
-from monitor.decision.series.bounds import lower_bounds
 from monitor.decision.signatures import measure_height, needs_two
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
@@ -606,7 +606,7 @@ def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word
 
 
 # ---- one broken variant per mechanism: the tests above must catch it -------------------------------------------
-ORIGINAL_COVERS, ORIGINAL_CLAIMS = decide_module.find_maintenance_masks, vote_status.VoteStatus.says
+ORIGINAL_COVERS, ORIGINAL_CLAIMS = prepare.find_maintenance_masks, vote_status.VoteStatus.says
 
 
 def _cover_all(site, view, now_s):
@@ -634,7 +634,7 @@ MUTANTS = {
         test_a_rule_for_the_top_counts_as_the_witnesses_behind_it,
     ),
     "work hides the top": (
-        decide_module,
+        prepare,
         "find_maintenance_masks",
         _cover_all,
         lambda: test_the_second_highest_level_is_set_aside_by_two_and_the_highest_by_nobody("Bo"),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.instants import parse
-from monitor.service.unwatched import UnwatchedPeriod
+from monitor.service.monitoring_gap import UnwatchedPeriod
 from tests.data.measured import replay
 from tests.unit.monitor.alerting.test_common_silence import BEGIN, STEP, declare, readings
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from monitor.decision import decide
+from monitor.decision import decide, prepare
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series.assessment import EvaluationCache
 from monitor.domain.decision import ForecastFact, OffsetFact, seconds
@@ -80,7 +80,7 @@ def test_a_broken_variant_is_caught(broken, monkeypatch):
     variants = {"measure": lambda windows: windows, "merge": lambda windows, declared, measured: list(declared)}
     history = quiet(5, motions=FALL)
     plain = run(history)
-    monkeypatch.setattr(decide, broken, variants[broken])
+    monkeypatch.setattr(decide if broken == "merge" else prepare, broken, variants[broken])
     assert find_lower(plain, run(history, alter=declare(hide(FALL)))) != []
 
 

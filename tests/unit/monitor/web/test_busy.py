@@ -8,7 +8,7 @@ import pytest
 
 from monitor.errors import RefusedError
 from monitor.web import drafts
-from monitor.web.pulse import ChangeNotifier
+from monitor.web.change_notices import ChangeNotifier
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -13,8 +13,9 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
+from monitor.store.pages import StationCard
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
-from monitor.web.access.veil import WITHHELD, ResponseRedactor
+from monitor.web.access.redaction import WITHHELD, ResponseRedactor
 from monitor.web.context import RequestedRange
 from monitor.web.parts import templating
 from monitor.web.parts.collect import format_param
@@ -58,16 +59,9 @@ def test_downslope_needs_all_three_components_and_carries_flags():
     assert found[0].sigma == pytest.approx(1.0)
 
 
-def station(name, lon, lat, **more):
-    return {
-        "id": name,
-        "longitude": lon,
-        "latitude": lat,
-        "azimuth_deg": 180.0,
-        "on_slope": True,
-        "health": {"state": "ok", "votes": True, "reason": ""},
-        **more,
-    }
+def station(name, lon, lat, *, on_slope=True):
+    health = {"state": "ok", "votes": True, "reason": ""}
+    return StationCard(name, lat, lon, None, 180.0, None, None, None, on_slope, declared=True, health=health)
 
 
 @given(st.lists(st.tuples(st.floats(-170, 170), st.floats(-80, 80)), min_size=1, max_size=12, unique=True))
@@ -272,18 +266,20 @@ def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
 )
 def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
     """`2026` is a station of others, and no instant is hidden for that; `G1` is a station of both."""
-    veil = ResponseRedactor(["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""])
+    redactor = ResponseRedactor(
+        ["lake", "lake-2", "G1"], ["north-bench", "lake-20", "Upper lake", "G1", "G7", "2026", ""]
+    )
     row = {"site": "status", "state": "G7", "reason": text, "evidence": [{"said": (text,)}], "G7": 1}
     covered = WITHHELD if hidden else text
     expected = {"site": "status", "state": "G7", "reason": covered, "evidence": [{"said": [covered]}]}
-    assert veil.cover_service({"ledgers": [{"alerts": [row]}], "own": {"site": "lake", "reason": text}}) == {
+    assert redactor.cover_service({"ledgers": [{"alerts": [row]}], "own": {"site": "lake", "reason": text}}) == {
         "ledgers": [{"alerts": [expected]}],
         "own": {"site": "lake", "reason": text},
     }
     assert ResponseRedactor().cover_service(row) is row
     table = EvidenceTable("Votes", (text,), [[text, 1]])
-    assert veil.cover_service({"site": "status", "tables": [table]})["tables"] == [
+    assert redactor.cover_service({"site": "status", "tables": [table]})["tables"] == [
         EvidenceTable("Votes", [covered], [[covered, 1]])
     ]
     page = EvidenceTable("Votes", (), [[{"site": "status", "reason": text}]])
-    assert veil.cover_service(page).rows == [[{"site": "status", "reason": covered}]], "also within a record"
+    assert redactor.cover_service(page).rows == [[{"site": "status", "reason": covered}]], "also within a record"

@@ -12,11 +12,7 @@ class InvertedResidual(nn.Module):
     Added to its input where neither size nor channels change.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
         expansion: factor of the wide middle.
-        stride: of the 3 x 3 convolution.
-        dilation: of the same.
         lean: leave out the first convolution where it would not expand, as MobileNetV2 does.
     """
 

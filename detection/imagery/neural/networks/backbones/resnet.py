@@ -41,8 +41,6 @@ class ResNet(nn.Module):
     """Stem (7 x 7, or three 3 x 3, stride 2; 3 x 3 max pool, stride 2) and four stages.
 
     Args:
-        in_channels: input bands.
-        block: kind of block.
         blocks: how many of them per stage.
         width: multiplier of the channels 64, 128, 256, 512.
         strides: of the first block of each stage.

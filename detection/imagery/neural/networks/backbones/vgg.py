@@ -14,13 +14,10 @@ def make_stages(
     """Make the five stages of 3 x 3 convolutions, without the poolings between them.
 
     Args:
-        in_channels: input bands.
-        width: multiplier of the channels.
         normalised: batch normalisation behind each convolution, else a bias and none.
         last_dilation: dilation of the fifth stage.
 
-    Returns:
-        The stages, and the channels that each gives.
+    Returns the stages, and the channels that each gives.
     """
     stages, widths, channels = nn.ModuleList(), [scale_width(each, width) for each in WIDTHS], in_channels
     for number, (out_channels, count) in enumerate(zip(widths, CONVOLUTIONS, strict=True)):

@@ -90,11 +90,7 @@ class TransformerUnet(SegmentationNetwork):
     keeps the full size, for slides of few pixels. The decoder enlarges, joins the map of the scale and convolves twice:
     128, 64, 32, then 16 at full size; 1 x 1 head.
 
-    Args:
-        in_channels: input bands.
-        classes: output classes.
-        width: multiplier of all channel counts.
-        blocks: transformer blocks per stage.
+    `blocks`: transformer blocks per stage.
     """
 
     stride = 32

@@ -87,9 +87,6 @@ class Unet(SegmentationNetwork):
     residual ones a shortcut around each pair of units.
 
     Args:
-        in_channels: input bands.
-        classes: output classes.
-        width: multiplier of all channel counts.
         unit: one of `UNITS`.
         residual: shortcuts.
         gate: `hard` or `soft`, of the SRU.

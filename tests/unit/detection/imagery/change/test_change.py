@@ -16,7 +16,7 @@ from detection.imagery.change.rules import change_of, choose_parent, has_grown, 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster import overlay
 from detection.imagery.raster.areas import slope_deg, spacing_m
 from detection.imagery.raster.grid import grid_around
@@ -48,8 +48,8 @@ def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn
     rng = np.random.default_rng(seed)
     grid = grid_around(141.95, 42.73, 40, 10.0)
     drawn = np.where(rng.random((40, 40)) < 0.55, 200, 0).astype(np.uint8)
-    options = {"threshold": 0.5, "minimum_area_m2": 900.0, "minimum_hole_m2": 200.0, "identity": "x"}
-    found = find_footprints(lambda c, r, w, h: drawn[r : r + h, c : c + w], grid, **options)
+    rule = OutlineRule(0.5, 900.0, 200.0, "x")
+    found = find_footprints(lambda c, r, w, h: drawn[r : r + h, c : c + w], grid, rule)
     for outline in overlay.to_pixels(shapes_of([f.geometry for f in found]), grid):
         moved = shapely.transform(outline, lambda points: points + apart)
         box = window_around(moved, grid, 3)
@@ -165,9 +165,7 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     def read(column, row, width, height):
         return values[row : row + height, column : column + width]
 
-    polygons = list(
-        find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=name)
-    )
+    polygons = list(find_footprints(read, grid, OutlineRule(0.5, 900.0, 900.0, name)))
     return StoredDate(
         scene_hash=name,
         acquired_at=datetime(2026, 5, day, tzinfo=UTC),

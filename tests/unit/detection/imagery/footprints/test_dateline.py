@@ -5,7 +5,7 @@ import pytest
 import shapely
 from shapely.geometry import shape
 
-from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.grid import grid_around
 from monitor.jobs.scenes.proximity import list_distances
@@ -16,8 +16,8 @@ def find(lon, *, geographic):
     steps = np.zeros((60, 60), np.uint8)
     steps[10:20, 10:20] = steps[28:34, 25:35] = 150
     grid = grid_around(lon, 10.0, 60, 10.0, geographic=geographic)
-    limits = {"threshold": 0.5, "minimum_area_m2": 900.0, "minimum_hole_m2": 900.0, "identity": "x"}
-    return grid, list(find_footprints(lambda c, r, w, h: steps[r : r + h, c : c + w], grid, **limits))
+    rule = OutlineRule(0.5, 900.0, 900.0, "x")
+    return grid, list(find_footprints(lambda c, r, w, h: steps[r : r + h, c : c + w], grid, rule))
 
 
 def distance_m(geometry, place):

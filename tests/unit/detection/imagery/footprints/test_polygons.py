@@ -11,7 +11,7 @@ from scipy import ndimage
 from shapely.geometry import shape
 
 from detection.imagery.footprints import polygons
-from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
@@ -29,12 +29,12 @@ def hokkaido_grid() -> Grid:
     return Grid(transform, crs_wkt(4326), 1533, 970)
 
 
-def footprints_of(steps: np.ndarray, grid: Grid, **options) -> list[Footprint]:
+def footprints_of(steps: np.ndarray, grid: Grid, on_small=lambda: None, **options) -> list[Footprint]:
     def read(column, row, width, height):
         return steps[row : row + height, column : column + width]
 
     settings = {"threshold": 0.5, "minimum_area_m2": 0.0, "minimum_hole_m2": 0.0, "identity": "scene"} | options
-    return list(find_footprints(read, grid, **settings))
+    return list(find_footprints(read, grid, OutlineRule(**settings), on_small=on_small))
 
 
 def test_degrees_are_never_taken_for_metres():

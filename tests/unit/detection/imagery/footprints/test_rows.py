@@ -8,7 +8,7 @@ import pytest
 
 from detection.imagery.footprints import probabilities
 from detection.imagery.footprints.polygons import STEPS
-from detection.imagery.footprints.probabilities import PART_ROWS, TilingPlan, draw_rows, map_scene
+from detection.imagery.footprints.probabilities import PART_ROWS, MappingRun, TilingPlan, draw_rows, map_scene
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.components import NODATA
 from detection.imagery.registry import build
@@ -62,7 +62,7 @@ def draw(reader, segmenter, plan=PLAN, stretch=PLAIN, **more):
         assert (target == 7).all(), "each pixel is written once"
         target[...] = steps[0]
 
-    pixels = map_scene(reader, segmenter, stretch, plan, 1, write, shares.append, **more)
+    pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append, **more)
     assert shares == sorted(shares)
     assert shares[-1] == 1
     return out, pixels
@@ -101,7 +101,7 @@ def test_strips_make_the_whole_to_the_last_bit(height, columns, segmenter):
     for top in range(0, height, PART_ROWS):
         for many in (1, 2):
             bottom = min(height, top + many * PART_ROWS)
-            strip = [*draw_rows(reader, segmenter, PLAIN, plan, 1, (top, bottom))]
+            strip = [*draw_rows(MappingRun(reader, segmenter, PLAIN, plan, 1), (top, bottom))]
             drawn = np.full((bottom - top, 140), 7, np.uint8)
             for steps, column, row in strip:
                 drawn[row - top :, column:][: steps.shape[1], : steps.shape[2]] = steps[0]

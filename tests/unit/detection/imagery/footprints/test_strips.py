@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from detection.imagery.errors import SceneError
-from detection.imagery.footprints.probabilities import TilingPlan, map_scene
+from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, map_scene
 from detection.imagery.raster.components import NODATA
 from detection.imagery.scene.moments import Moments
 from detection.imagery.scene.radiometry import RadiometricStretch
@@ -50,7 +50,7 @@ def make_reader(height):
 
 def draw(reader, plan, write, **more):
     stretch = RadiometricStretch(np.ones(BANDS, np.float32))
-    return map_scene(reader, Blur(), stretch, plan, 1, write, lambda _: None, **more)
+    return map_scene(MappingRun(reader, Blur(), stretch, plan, 1), write, lambda _: None, **more)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=["crop", "hann"])

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.probabilities import TilingPlan, map_scene
+from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, map_scene
 from detection.imagery.footprints.triage import SceneTriage, TriageRequest, list_triage_cautions, load_triage
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
@@ -161,10 +161,8 @@ def test_what_nobody_wants_is_zero_and_takes_nothing_from_its_neighbours(plan):
     def west(_values, _valid, column, _row):
         return column < 32
 
-    assert (
-        map_scene(field, Sure(), RadiometricStretch(np.ones(3, np.float32)), plan, 1, write, lambda _: None, west)
-        == 64 * 64
-    )
+    run = MappingRun(field, Sure(), RadiometricStretch(np.ones(3, np.float32)), plan, 1, west)
+    assert map_scene(run, write, lambda _: None) == 64 * 64
     # with halo or overlap, the last tile that is wanted owns or reaches the columns up to 48
     assert (out[:, :48] == 180).all()
     assert not out[:, 48:].any()

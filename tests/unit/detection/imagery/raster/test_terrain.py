@@ -15,7 +15,7 @@ from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.scene.band_names import name_band
-from detection.imagery.scene.reader import BandReader, open_scene
+from detection.imagery.scene.reader import BandReader, ReaderOptions, open_scene
 from detection.imagery.scene.scene import read_scene
 
 LON, LAT = 141.95, 42.73
@@ -165,7 +165,7 @@ def test_masks_by_kind(tmp_path):
     clouds[0, :, 0] = 1
     write_geotiff(tmp_path / "clouds.tif", clouds, grid)
     masks = (Mask(tmp_path / "scl.tif", "classification"), Mask(tmp_path / "clouds.tif", "clouds"))
-    with BandReader({"B4": (tmp_path / "band.tif", 1)}, masks, offset=-1.0) as reader:
+    with BandReader({"B4": (tmp_path / "band.tif", 1)}, masks, options=ReaderOptions(offset=-1.0)) as reader:
         values, valid = reader.read(0, 0, 40, 40)
         shadow = reader.read_shadow(0, 0, 40, 40)
     assert not valid[:2].any()

@@ -12,7 +12,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import has_alpha, warp, window_of
 from detection.imagery.raster.reading import warped as module
 from detection.imagery.raster.reading.warped import WarpedOnce, WarpStorage, read_warped_valid
-from detection.imagery.scene.reader import BandReader
+from detection.imagery.scene.reader import BandReader, ReaderOptions
 
 UTM, SIDE = "EPSG:32632", 96
 
@@ -97,7 +97,7 @@ def test_a_raster_is_warped_once_however_often_it_is_read_and_for_all_of_its_ban
     monkeypatch.setattr(WarpedOnce, "_warp_piece", lambda self, *box: asked.append(box) or inner(self, *box))
     with (
         BandReader(bands, grid=grid) as plain,
-        BandReader(bands, grid=grid, keeping=WarpStorage(tmp_path, told.append)) as kept,
+        BandReader(bands, grid=grid, options=ReaderOptions(keeping=WarpStorage(tmp_path, told.append))) as kept,
     ):
         for box in ((0, 0, 24, 24), (3, 5, 9, 7), (0, 0, 24, 24)):
             for one, other in zip(kept.read(*box), plain.read(*box), strict=True):

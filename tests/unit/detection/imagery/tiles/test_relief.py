@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 from pmtiles.tile import zxy_to_tileid
 from rasterio.errors import NotGeoreferencedWarning
@@ -15,6 +14,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import SIDE_PX, draw_relief, make_relief, shade_heights
+from tests.data.surveys.rasters import write_raster
 from tests.unit.detection.imagery.tiles.test_archive import read_tiles
 
 LON, LAT = 8.9, 46.2
@@ -73,18 +73,8 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(tmp_path):
     with pytest.raises(NoValidPixelsError):
         draw_relief(tmp_path / "void.tif", tmp_path / "r.pmtiles")
     polar = tmp_path / "polar.tif"
-    with rasterio.open(
-        polar,
-        "w",
-        driver="GTiff",
-        width=8,
-        height=8,
-        count=1,
-        dtype="float32",
-        crs="EPSG:4326",
-        transform=Affine(0.125, 0, 0, 0, -0.125, 89),
-    ) as target:
-        target.write(np.ones((1, 8, 8), np.float32))
+    place = Affine(0.125, 0, 0, 0, -0.125, 89)
+    write_raster(polar, np.ones((1, 8, 8), np.float32), crs="EPSG:4326", transform=place)
     with pytest.raises(NoCrsError):
         draw_relief(polar, tmp_path / "r.pmtiles")
     (tmp_path / "text.tif").write_text("no raster")

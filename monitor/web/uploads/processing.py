@@ -16,7 +16,6 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
-from monitor.ingest.files.conversion import ConvertedFile, open_converted
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
@@ -29,6 +28,7 @@ from monitor.ingest.files.reading import (
     record_units,
     renew_known_flags,
 )
+from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import SensorGuess
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
@@ -41,8 +41,8 @@ from monitor.replay.past_levels import AllForecasts, PastLevels, PastLevelsReque
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
 from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
-from monitor.web.uploads import kept
-from monitor.web.uploads.kept import Upload, UploadStore
+from monitor.web.uploads import upload_store
+from monitor.web.uploads.upload_store import Upload, UploadStore
 from monitor.worker.records import Answered, WorkerTask
 
 _LOG = logging.getLogger(__name__)
@@ -109,7 +109,10 @@ class UploadProcessor:
         """
         if not self.shelf.is_whole(upload):
             raise RefusedError(_TORN())
-        if upload.stage not in {kept.COMING, kept.LOOKED, kept.FAILED} or upload.id in self.progress:
+        if (
+            upload.stage not in {upload_store.COMING, upload_store.LOOKED, upload_store.FAILED}
+            or upload.id in self.progress
+        ):
             raise RefusedError(_ACCEPTED())
         plan = self._plan.model_copy(update={"job_limit_s": min(INSPECTION_LIMIT_S, self._plan.job_limit_s)})
         table = self.shelf.table(upload).resolve()
@@ -125,7 +128,7 @@ class UploadProcessor:
             found = PreviewResult(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
         if found.trouble:
             return upload, found
-        looked = replace(upload, answers=answers, stage=kept.LOOKED, trouble="")
+        looked = replace(upload, answers=answers, stage=upload_store.LOOKED, trouble="")
         if found.mapping:
             self.shelf.mapping(upload).write_text(found.mapping, encoding="utf-8")
         self.shelf.keep(looked, UNDERSTOOD, found)
@@ -232,7 +235,7 @@ class UploadProcessor:
             if upload.id in self.progress:
                 raise RefusedError(_AT_WORK())
             self.progress[upload.id] = 0.0
-        begun = replace(upload, stage=kept.READING, trouble="")
+        begun = replace(upload, stage=upload_store.READING, trouble="")
         self.shelf.save(begun)
         work = partial(self._work, begun, site, actor, accept_units=accept_units)
         threading.Thread(target=work, name=f"upload-{upload.id}", daemon=True).start()
@@ -240,11 +243,11 @@ class UploadProcessor:
     def _work(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
         try:
             read = self._read_in(upload, site, actor, accept_units=accept_units)
-            if read.stage == kept.LEVELS:
+            if read.stage == upload_store.LEVELS:
                 self._replay_past(read, site)
         except Exception as error:
             _LOG.error("upload %s", upload.id, exc_info=error)
-            self.shelf.save(replace(upload, stage=kept.FAILED, trouble=_BROKEN()))
+            self.shelf.save(replace(upload, stage=upload_store.FAILED, trouble=_BROKEN()))
         finally:
             self.progress.pop(upload.id, None)
 
@@ -261,10 +264,10 @@ class UploadProcessor:
                         upload, self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
                     )
         except UnitDoubtError as doubt:
-            result = replace(upload, stage=kept.DOUBT, trouble=find_doubted(doubt))
+            result = replace(upload, stage=upload_store.DOUBT, trouble=find_doubted(doubt))
         except SlopewardError as error:
             trouble = rename_file(_describe_error(error), str(table), upload.name)
-            result = replace(upload, stage=kept.FAILED, trouble=trouble)
+            result = replace(upload, stage=upload_store.FAILED, trouble=trouble)
         self.shelf.save(result)
         return result
 
@@ -324,9 +327,9 @@ class UploadProcessor:
         result = read_points(file, opened.points(clock()), on_progress=report)
         record_file(db, actor, result, clock())
         counted = _count(upload, result)
-        if counted.stage == kept.FAILED or opened.declared is None:
+        if counted.stage == upload_store.FAILED or opened.declared is None:
             return counted
-        return replace(counted, stage=kept.DONE, notes=(*counted.notes, _POINTS(name=opened.declared[0])))
+        return replace(counted, stage=upload_store.DONE, notes=(*counted.notes, _POINTS(name=opened.declared[0])))
 
     def _replay_past(self, upload: Upload, site: Site) -> None:
         """Levels, then forecasts; what one of them cannot say does not keep the other out."""
@@ -352,9 +355,9 @@ class UploadProcessor:
             except SlopewardError as error:
                 notes.append(failed(problem=_describe_error(error)))
 
-        run(kept.LEVELS, LEVEL_JOB, PAST_LEVELS, _NO_LEVELS)
-        run(kept.FORECASTS, FORECAST_JOB, PAST_FORECASTS, _NO_FORECASTS)
-        self.shelf.save(replace(upload, stage=kept.DONE, notes=tuple(notes)))
+        run(upload_store.LEVELS, LEVEL_JOB, PAST_LEVELS, _NO_LEVELS)
+        run(upload_store.FORECASTS, FORECAST_JOB, PAST_FORECASTS, _NO_FORECASTS)
+        self.shelf.save(replace(upload, stage=upload_store.DONE, notes=tuple(notes)))
 
 
 def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str]:
@@ -379,8 +382,8 @@ def _count(upload: Upload, result: FileResult) -> Upload:
     }
     if not result.valid:
         why = result.first_reason or _NO_ROWS()
-        return replace(upload, stage=kept.FAILED, trouble=_NOTHING(reason=why), counts=counts)
+        return replace(upload, stage=upload_store.FAILED, trouble=_NOTHING(reason=why), counts=counts)
     notes = [_FIRST_REFUSED(reason=result.first_reason)] if result.rejected else []
     if series := sorted(result.undeclared):
         notes.append(_UNNAMED(names=NameList(tuple(series[:12]))))
-    return replace(upload, stage=kept.LEVELS, counts=counts, notes=tuple(notes))
+    return replace(upload, stage=upload_store.LEVELS, counts=counts, notes=tuple(notes))

@@ -124,7 +124,7 @@ def convert(request: ConversionRequest) -> ConversionResult:
         return ConversionResult(refused=text if isinstance(text, Message) else " ".join(text.split()))
 
 
-CONVERT: Final = WorkerTask("monitor.ingest.files.conversion:convert", ConversionRequest, ConversionResult)
+CONVERT: Final = WorkerTask("monitor.ingest.files.sandboxed_conversion:convert", ConversionRequest, ConversionResult)
 
 
 def _convert(request: ConversionRequest, write: Callable[[str], object]) -> ConversionResult:

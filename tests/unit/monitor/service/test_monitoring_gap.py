@@ -7,7 +7,7 @@ import pytest
 
 from monitor.domain.instants import format_iso
 from monitor.service.clock import PROBATION_S
-from monitor.service.unwatched import MonitoringGap, UnwatchedPeriod
+from monitor.service.monitoring_gap import MonitoringGap, UnwatchedPeriod
 from tests.unit.monitor.service.test_clock import START, Machine
 
 HOUR_S = 3600.0

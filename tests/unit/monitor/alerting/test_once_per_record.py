@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from monitor.domain.site import KEPT_SITES, once_per_site
+from monitor.domain.site import KEPT_SITES, once_per_record
 from monitor.domain.witnesses import find_groups
 from tests.property.alerting_histories import SITE
 
 
 def test_what_was_found_is_kept_for_the_very_site():
     asked = []
-    name_of = once_per_site(lambda site: asked.append(site) or site.name)
+    name_of = once_per_record(lambda site: asked.append(site) or site.name)
     other = replace(SITE, name="other")
     assert [name_of(s) for s in (SITE, other, SITE, other)] == [SITE.name, "other", SITE.name, "other"]
     assert asked == [SITE, other]

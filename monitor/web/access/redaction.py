@@ -41,10 +41,10 @@ class ResponseRedactor:
         others: names of all other ones; one that is an own name as well counts as own.
         addresses: whether mail addresses are read.
 
-    >>> veil = ResponseRedactor(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
-    >>> [veil.hides(text) for text in ("topic v1/North-Bench/G1", "G7 is silent", "lake-20:G1", "lake/G1", "G70")]
+    >>> redactor = ResponseRedactor(["lake", "lake-2", "G1"], ["lake-20", "north-bench", "G1", "G7"])
+    >>> [redactor.hides(text) for text in ("topic v1/North-Bench/G1", "G7 is silent", "lake-20:G1", "lake/G1", "G70")]
     [True, True, True, False, False]
-    >>> veil.cover({"level": 2, "reason": "G7 is silent", "north-bench": 1, "seen": ["lake", "G7"]})["seen"]
+    >>> redactor.cover({"level": 2, "reason": "G7 is silent", "north-bench": 1, "seen": ["lake", "G7"]})["seen"]
     ['lake', 'withheld: this names a site that is not yours; an account of all sites sees it']
     """
 
@@ -132,8 +132,8 @@ def _walk(value: Any, of_text: Callable[[str], Any], of_table: Callable[[Mapping
     return value
 
 
-def veil_of(request: Request, c: Connection) -> ResponseRedactor:
-    """The veil before who asks: none for an account of all sites, of addresses alone where reading is open."""
+def redactor_of(request: Request, c: Connection) -> ResponseRedactor:
+    """The redactor of who asks: none for an account of all sites, of addresses alone where reading is open."""
     caller = caller_of(request)
     if caller is not None and caller.sites is None:
         return ResponseRedactor()
@@ -153,7 +153,7 @@ def trouble_for(request: Request) -> str:
         return context.trouble
     try:
         with context.db.read() as c:
-            covered: str = veil_of(request, c).cover(context.trouble)
+            covered: str = redactor_of(request, c).cover(context.trouble)
             return covered
     except Exception:  # a page must come even when the database is away
         return _LOG_SAYS_WHY()

@@ -1,0 +1,131 @@
+"""What a decision rests on, computed once: bounds in force, roles, cleaned tracks, health. Whoever decides reads it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from forecasting.message import Message
+from monitor.decision.criteria.kinds.earthquake import lower_bounds, lowered_factor
+from monitor.decision.proof import as_advice, find_unproven
+from monitor.decision.series.assessment import DecisionContext, EvaluationCache
+from monitor.decision.series.corrections import Correction, find_corrections, list_questions, without_corrections
+from monitor.decision.series.maintenance import MaintenanceMask, find_maintenance_masks
+from monitor.decision.series.offset_answers import measure
+from monitor.decision.series.station_health import SeriesHealthMap, examine
+from monitor.decision.series.tracks import Track
+from monitor.domain.decision import Condition, DecisionInputs, Memory, StationHealth
+from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import find_groups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedSite:
+    """What is known of a site at one instant before anything is decided.
+
+    Attributes:
+        variants: the contexts in which criteria are assessed: with all that people declared, and where one person
+            alone declared an offset or corrected values, without it. The last one has the tracks that steps are found
+            in.
+        factor: the share of themselves to which bounds are lowered; 1 = as declared.
+        questions: about values that were changed after they had arrived, by question.
+        groups: independence group by station.
+        witnesses: criteria that vote, by id.
+        voters: these, and those that speak inside rules alone.
+        followed: cleaned tracks with their criteria, in the order of the site file.
+        tracks: the same by station.
+        masks: stations whose votes maintenance sets aside.
+        healths: of every station, as its readings show it; open steps are not known yet.
+        series_health: of every series.
+        sick: open conditions of instruments, by alert key.
+    """
+
+    variants: Sequence[DecisionContext]
+    factor: float
+    questions: Mapping[str, Message]
+    groups: Mapping[str, str]
+    witnesses: Mapping[str, Criterion]
+    voters: Mapping[str, Criterion]
+    followed: Sequence[tuple[Criterion, Track]]
+    tracks: dict[str, list[Track]]
+    masks: Mapping[str, MaintenanceMask]
+    healths: tuple[StationHealth, ...]
+    series_health: SeriesHealthMap
+    sick: Mapping[str, Condition]
+
+    @property
+    def context(self) -> DecisionContext:
+        """Site, inputs and memory without what one person alone stands behind."""
+        return self.variants[-1]
+
+
+def prepare(
+    site: Site, inputs: DecisionInputs, memory: Memory, now_s: float, warm: EvaluationCache | None = None
+) -> PreparedSite:
+    """Compute bounds in force, roles, cleaned tracks and health of a site at one instant.
+
+    Args:
+        site: the declaration.
+        inputs: everything that was known at `now_s`.
+        memory: what the decision before left.
+        now_s: the instant of the decision, epoch seconds.
+        warm: what earlier decisions on this very site left for the next one; it saves work and changes nothing.
+    """
+    factor = lowered_factor(site, inputs, now_s)
+    # once, so that criteria, steps and rules see the same roles and bounds
+    site = lower_bounds(as_advice(site, find_unproven(inputs.proofs, now_s)), factor)
+    declared = DecisionContext(
+        site, inputs, _begin_memory(site, memory, now_s), now_s, EvaluationCache() if warm is None else warm
+    )
+    corrections = find_corrections(declared)
+    variants = list(list_variants(declared, corrections))
+    context = variants[-1]
+    followed = list_followed_tracks(context)
+    tracks: dict[str, list[Track]] = {}
+    for _, track in followed:
+        tracks.setdefault(track.station, []).append(track)
+    healths, sick, series_health = examine(context, tracks)
+    witnesses = find_witness_criteria(site)
+    return PreparedSite(
+        variants=variants,
+        factor=factor,
+        questions=list_questions(declared, corrections),
+        groups=find_groups(site),
+        witnesses=witnesses,
+        voters=witnesses | {c.id: c for c in site.criteria if c.role == "part"},
+        followed=followed,
+        tracks=tracks,
+        masks=find_maintenance_masks(site, context.view, now_s),
+        healths=healths,
+        series_health=series_health,
+        sick=sick,
+    )
+
+
+def _begin_memory(site: Site, memory: Memory, now_s: float) -> Memory:
+    """The memory as this declaration takes it up: from its first look on, and on a ladder that may be shorter now."""
+    if memory.started_s is None:
+        memory = replace(memory, started_s=now_s, since_s=now_s)
+    if memory.level > site.top_level:  # a site file with fewer levels came: the highest there is stands for it
+        memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
+    return memory
+
+
+def list_variants(declared: DecisionContext, corrections: Sequence[Correction]) -> Iterator[DecisionContext]:
+    """Contexts as declared, without offsets of one person alone, and as values arrived; each where it differs."""
+    yield declared
+    measured = measure(declared)
+    if measured is not declared:
+        yield measured
+    arrived = without_corrections(measured, corrections)
+    if arrived is not measured:
+        yield arrived
+
+
+def list_followed_tracks(context: DecisionContext) -> list[tuple[Criterion, Track]]:
+    """The cleaned track of every series in which steps are looked for, by criterion and station."""
+    followed = [c for c in context.site.criteria if c.kind.followed and c.quantity != "rain"]
+    return [(c, context.track(c, station)) for c in followed for station in c.stations]
+
+
+def find_witness_criteria(site: Site) -> dict[str, Criterion]:
+    """Criteria that vote; what models and single images suggest is advice until the site file promotes it."""
+    return {c.id: c for c in site.criteria if c.role == "witness"}
