@@ -65,41 +65,42 @@ def challenge(rows: Sequence[Scored], reference: Sequence[Scored], horizon_s: fl
     other = {(r.issued_s, r.station): r for r in reference}
     both = [r for r in rows if (r.issued_s, r.station) in other]
     same = [other[r.issued_s, r.station] for r in both]
-    record, against = summarise(both), summarise(same)
-    statistic, p = math.nan, math.nan
-    more: dict[str, Any] = {}
-    if both:
-        issued = sorted({r.issued_s for r in both})
-        apart_s = float(np.median(np.diff(issued))) if len(issued) > 1 else horizon_s
-        steps = max(1, math.ceil(horizon_s / apart_s))
-        stations = sorted({r.station for r in both})
-
-        def lay(rows: Sequence[Scored], of: Callable[[Scored], float | None]) -> Floats:
-            return _table(rows, issued, stations, of)
-
-        errors, inside, scores = lay(both, _off), lay(both, _held), lay(both, lambda r: r.crps)
-        statistic, p = diebold_mariano(errors, lay(same, _off), steps)
-        rolled = [one for one in (roll(column) for column in inside.T) if one.size]
-        more = {
-            "mae_95": block_bootstrap(errors, steps),
-            "coverage_80_95": block_bootstrap(inside, steps),
-            "crps_95": block_bootstrap(scores, steps),
-            "lowest_30": min((float(one.min()) for one in rolled), default=None),
-            "newest_30": _mean([float(one[-1]) for one in rolled]),
-        }
     return Challenge(
-        record,
-        against.mae,
+        summarise(both),
+        summarise(same).mae,
         _mean([r.winkler_80 for r in both]),
         _mean([r.winkler_80 for r in same]),
-        or_none(statistic),
-        or_none(p),
         crps=_mean([r.crps for r in both]),
         pinball=_mean([r.pinball for r in both]),
         pit_below_10=_mean([None if r.pit is None else float(r.pit < 0.1) for r in both]),
         pit_above_90=_mean([None if r.pit is None else float(r.pit > 0.9) for r in both]),
-        **more,
+        **_test(both, same, horizon_s),
     )
+
+
+def _test(both: Sequence[Scored], same: Sequence[Scored], horizon_s: float) -> dict[str, Any]:
+    """The fields of a comparison that need all issues side by side."""
+    if not both:
+        return {"statistic": None, "p": None}
+    issued, stations = sorted({r.issued_s for r in both}), sorted({r.station for r in both})
+    apart_s = float(np.median(np.diff(issued))) if len(issued) > 1 else horizon_s
+    steps = max(1, math.ceil(horizon_s / apart_s))
+
+    def lay(rows: Sequence[Scored], of: Callable[[Scored], float | None]) -> Floats:
+        return _table(rows, issued, stations, of)
+
+    errors, inside = lay(both, _off), lay(both, _held)
+    statistic, p = diebold_mariano(errors, lay(same, _off), steps)
+    rolled = [one for one in (roll(column) for column in inside.T) if one.size]
+    return {
+        "statistic": or_none(statistic),
+        "p": or_none(p),
+        "mae_95": block_bootstrap(errors, steps),
+        "coverage_80_95": block_bootstrap(inside, steps),
+        "crps_95": block_bootstrap(lay(both, lambda r: r.crps), steps),
+        "lowest_30": min((float(one.min()) for one in rolled), default=None),
+        "newest_30": _mean([float(one[-1]) for one in rolled]),
+    }
 
 
 def _table(

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum, sqrt
+from math import fsum, prod, sqrt
 
 from forecasting.kinematics.velocity import DAY_S
 
@@ -64,19 +64,19 @@ def fit_acceleration(
     known = max(spreads) > 0.0
     weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in spreads] if known else [1.0] * n
     total = fsum(weights)
-    mean_t = fsum(w * t for w, t in zip(weights, days, strict=True)) / total
+    mean_t = _sum(weights, days) / total
     line = [t - mean_t for t in days]
-    line2 = fsum(w * p * p for w, p in zip(weights, line, strict=True))
+    line2 = _sum(weights, line, line)
     if line2 <= 0.0:
         return None
-    cross = fsum(w * t * p * p for w, t, p in zip(weights, days, line, strict=True)) / line2
+    cross = _sum(weights, days, line, line) / line2
     bend = [(t - cross) * p - line2 / total for t, p in zip(days, line, strict=True)]
-    bend2 = fsum(w * p * p for w, p in zip(weights, bend, strict=True))
+    bend2 = _sum(weights, bend, bend)
     if bend2 <= line2 * 1e-12:
         return None
-    mean_y = fsum(w * y for w, y in zip(weights, heights, strict=True)) / total
-    slope = fsum(w * p * (y - mean_y) for w, p, y in zip(weights, line, heights, strict=True)) / line2
-    curve = fsum(w * p * (y - mean_y) for w, p, y in zip(weights, bend, heights, strict=True)) / bend2
+    mean_y = _sum(weights, heights) / total
+    above = [y - mean_y for y in heights]
+    slope, curve = _sum(weights, line, above) / line2, _sum(weights, bend, above) / bend2
     rest = [y - mean_y - slope * p - curve * q for y, p, q in zip(heights, line, bend, strict=True)]
     unit = _unit_error(rest, weights, known=known)
     low = high = curve
@@ -97,6 +97,11 @@ def fit_acceleration(
         low=2.0 * low,
         high=2.0 * high,
     )
+
+
+def _sum(*columns: Sequence[float]) -> float:
+    """Of the products of each row."""
+    return fsum(map(prod, zip(*columns, strict=True)))
 
 
 def _unit_error(rest: Sequence[float], weights: Sequence[float], *, known: bool) -> float:

@@ -29,6 +29,7 @@ SCORED: Final = 8
 """Newest forecasts of the nearest horizon whose errors hasten that, or hold it back."""
 SWAY: Final = 3.0
 """Times the odds that they can change."""
+QUANTILES: Final = ("q025", "q10", "q50", "q90", "q975")
 _PASSED: Final = Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")()
 _ENDS: Final = Template(
     "forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"
@@ -154,16 +155,18 @@ def step_in(
     for station, there in present.items():
         if there.experience.reason is None:
             continue
-        made = _extrapolate(motion, of_station.get(station, []), there, motion.share_of(station, auto))
-        added += made[0]
-        withheld += made[1]
-    return out + lay_paths(panel, added), withheld
+        beside = of_station.get(station, [])
+        alone, held = _extrapolate(motion, beside, there, motion.share_of(station, auto))
+        # on its path before it is mixed: beyond reach a small share of it would outweigh the rest
+        added += lay_paths(panel, _mix(lay_paths(panel, alone), beside))
+        withheld += held
+    return out + added, withheld
 
 
 def _extrapolate(
     motion: Motion, rows: Sequence[Forecast], present: _Present, share: float
 ) -> tuple[list[Forecast], list[Withheld]]:
-    """Kinematic rows of one station beside those of a model, with their share in each."""
+    """Kinematic rows of one station, each with its share in the row of a model that it stands beside."""
     rows = sorted(rows, key=lambda row: row.horizon_s)
     if not rows:
         return [], []
@@ -183,8 +186,7 @@ def _extrapolate(
         if why is not None:
             withheld.append(Withheld(KINEMATIC, row.station, row.horizon_s, why, row.data_until_s))
             continue
-        other = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
-        q025, q10, q50, q90, q975 = map(float, share * quantiles + (1.0 - share) * other)
+        q025, q10, q50, q90, q975 = map(float, quantiles)
         out.append(
             replace(
                 row,
@@ -204,6 +206,17 @@ def _extrapolate(
             )
         )
     return out, withheld
+
+
+def _mix(alone: Sequence[Forecast], beside: Sequence[Forecast]) -> list[Forecast]:
+    """Kinematic rows joined, by their share, with those that they stand beside."""
+    rows = {(row.model, row.horizon_s): row for row in beside}
+    out = []
+    for one in alone:
+        other, share = rows[one.replaces or "", one.horizon_s], 1.0 if one.weight is None else one.weight
+        joined = {q: share * getattr(one, q) + (1.0 - share) * getattr(other, q) for q in QUANTILES}
+        out.append(replace(one, **joined) if share < 1.0 else one)
+    return out
 
 
 def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present:

@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import Floats, Panel
-from forecasting.message import NameList, Template, join, list_parts
+from forecasting.message import Template, join, list_parts
 from forecasting.registry import NETWORKS
 from forecasting.serving.path import lay_paths
 from forecasting.serving.physical import hold_rows
 from forecasting.serving.records import Forecast, Limits, ScoredError
-from forecasting.simple.auto import LEAST_NAMED, MANY_STATIONS
+from forecasting.simple.auto import MANY_STATIONS, name_shares
 from forecasting.simple.regret import Rule, compute_weights
 from forecasting.simple.trend import follow, group_components
 
@@ -44,17 +44,11 @@ def join_networks(
             own.setdefault((row.station, row.horizon_s, row.model), row.q50)
     horizons_s = sorted({h for _, h, _ in own})
     shares = compute_network_weights(panel, scored, horizons_s, own.keys()) if own else {}
-    moved: dict[int, Forecast] = {}
-    for row in rows:
-        mine = shares.get((row.station, row.horizon_s), {}) if row.model == "auto" else {}
-        if not (whole := sum(mine.values())):
-            continue
-        by = sum(share * (own[row.station, row.horizon_s, name] - row.q50) for name, share in mine.items())
-        named = sorted(((round(100 * w), name) for name, w in mine.items()), key=lambda one: (-one[0], one[1]))
-        names = NameList(tuple(f"{name} {share} %" for share, name in named if share >= LEAST_NAMED))
-        reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
-        quantiles = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
-        moved[id(row)] = replace(row, **quantiles, weight=whole, reason=reason)
+    moved = {
+        id(row): _move(row, mine, {name: own[row.station, row.horizon_s, name] for name in mine})
+        for row in rows
+        if row.model == "auto" and (mine := shares.get((row.station, row.horizon_s)))
+    }
     changed = {row.station for row in moved.values()}
     again = [row for row in rows if row.model == "auto" and row.station in changed]
     laid = hold_rows(panel, lay_paths(panel, [moved.get(id(row), row) for row in again]), limits)
@@ -62,6 +56,15 @@ def join_networks(
     laid = [replace(one, reason=join(dict.fromkeys(list_parts(one.reason)))) for one in laid]
     done = {id(row): one for row, one in zip(again, laid, strict=True)}
     return [done.get(id(row), row) for row in rows]
+
+
+def _move(row: Forecast, shares: Mapping[str, float], medians: Mapping[str, float]) -> Forecast:
+    """A row of `auto` with its fan moved towards the medians of the networks that have a share in it."""
+    by = sum(share * (medians[name] - row.q50) for name, share in shares.items())
+    names = name_shares(shares)
+    reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
+    quantiles = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
+    return replace(row, **quantiles, weight=sum(shares.values()), reason=reason)
 
 
 def compute_network_weights(

@@ -95,10 +95,10 @@ class Auto:
     def explain(self, index: int, column: int | None = None) -> Message:
         """What stands behind the forecast of a horizon at a station, or on average: one plain sentence."""
         named = dict(zip((m.name for m in self.judged), self._shares(index, column), strict=True))
-        listed = sorted(((round(100 * w), name) for name, w in named.items()), key=lambda one: (-one[0], one[1]))
-        if listed[0][0] == 100:
-            return SIMPLE_FORECAST(model=listed[0][1])
-        return _AVERAGE(weights=NameList(tuple(f"{name} {share} %" for share, name in listed if share >= LEAST_NAMED)))
+        first = max(named, key=lambda name: named[name])
+        if round(100 * named[first]) == 100:
+            return SIMPLE_FORECAST(model=first)
+        return _AVERAGE(weights=name_shares(named))
 
     def _shares(self, index: int, column: int | None) -> Floats:
         weights = self.weights[index]
@@ -123,6 +123,16 @@ class Auto:
             surprise, scale = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
             yield made, compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, nearest)
             nearest = nearest or (errors[0], h)
+
+
+def name_shares(weights: Mapping[str, float]) -> NameList:
+    """Those of 5 % or more, the largest first.
+
+    >>> name_shares({"lld": 0.04, "ets": 0.36, "trend": 0.6}).names
+    ('trend 60 %', 'ets 36 %')
+    """
+    listed = sorted(((round(100 * w), name) for name, w in weights.items()), key=lambda one: (-one[0], one[1]))
+    return NameList(tuple(f"{name} {share} %" for share, name in listed if share >= LEAST_NAMED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -335,8 +335,9 @@ def _reach(states: tuple[Floats, Floats, Floats], steps: int) -> Floats:
     far = np.where(damping < 1.0, damping * (1.0 - damping**steps) / np.where(damping < 1.0, 1.0 - damping, 1.0), steps)
     made: Floats = level + far[:, None] * slope
     slope, turn = slope[:, ACCELERATES], turn[:, ACCELERATES]
-    lasting = np.minimum(_find_age(slope, turn), np.minimum(LASTING, steps)[:, None])
-    made[:, ACCELERATES] += lasting * (steps - (np.maximum(lasting, 1.0) - 1.0) / 2.0) * turn
+    # for one row at least: where a fast season turns, its acceleration is all that is known of the next row
+    lasting = np.clip(_find_age(slope, turn), 1.0, np.minimum(LASTING, steps)[:, None])
+    made[:, ACCELERATES] += lasting * (steps - (lasting - 1.0) / 2.0) * turn
     return made
 
 

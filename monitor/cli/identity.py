@@ -189,8 +189,6 @@ def act_by_two(
     within four hours of the first one: the first command only leaves a signature, and ends with exit status 3.
 
     Args:
-        act: what is done.
-        actor: who does it, proved.
         named: the name given with `--second`.
         again: the command that the second person gives.
         do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.

@@ -142,7 +142,6 @@ def _has_lost_reader(stream: TextIO | None, begun: tuple[int, int] | None) -> bo
     """Whether who read an output (head, less) has seen enough: sockets and pipes of workers break as well.
 
     Args:
-        stream: the output.
         begun: the file that it was at the beginning: rich sends an output nowhere when its reader left.
     """
     if stream is None or begun is None:

@@ -132,7 +132,6 @@ def score_new(
     What is new of all groups that have a state is read at once. Who does not store what was found must `forget`.
 
     Args:
-        site: the declaration.
         wanted: groups, and who looks at them.
         words: what people dismissed of the series of the site.
         entered: what was entered of the readings of the site after they arrived.

@@ -94,7 +94,6 @@ def format_local(at: datetime, zone: str | None = None, *, seconds: bool = False
     """An instant to the minute by the clock of a zone, with its offset where the clock shows that time twice.
 
     Args:
-        at: aware.
         zone: by name; None = the one in use.
         seconds: to the second.
         today: of this day the clock alone.

@@ -35,7 +35,6 @@ def make_subject(kind: Value, title: str, action: str, essence: str, at: datetim
         title: of the site.
         action: what is to be done; empty where nothing is.
         essence: what happened.
-        at: when.
     """
     parts = {"kind": kind, "title": title, "essence": essence, "at": Timestamp.of(at, "minute")}
     return _WITH_ACTION(action=action.rstrip("."), **parts) if action else _SUBJECT(**parts)

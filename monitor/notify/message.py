@@ -32,9 +32,6 @@ def deliver_in(
     """Deliver in a language and a zone; raises what the notifier raises, nothing of a translation.
 
     Args:
-        language: of the recipient.
-        notifier: the channel.
-        notification: as it is stored.
         page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
         zone: of the site.
     """

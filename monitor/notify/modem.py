@@ -113,7 +113,6 @@ class ModemWatch:
 
     Args:
         folder: that holds the four.
-        clock: gives the present.
     """
 
     def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:

@@ -38,9 +38,6 @@ class Sirens:
     """One thread, where there are sirens.
 
     Args:
-        access: of the broker.
-        clock: gives the present.
-        topics: of the sirens.
         find_keys: the keys by which orders and answers are signed.
         confirm_within_s: then an order is repeated, and its silence is trouble.
         valid_for_s: of each order.

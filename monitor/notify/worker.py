@@ -43,7 +43,6 @@ class Delivery:
 
     Args:
         sites: site id -> site; read anew on each pass, so that a reloaded mapping takes effect.
-        clock: gives the present, aware UTC.
         environ: where channels find their secrets.
         limits: bounds of the stages.
         jitter: source of numbers in [0, 1) for the backoff.

@@ -29,7 +29,6 @@ class ServiceAlarms:
 
     Args:
         sites: by id; their recipients are told.
-        clock: gives the present, aware UTC.
         on_written: called after a commit; must be quick.
     """
 

@@ -126,8 +126,6 @@ class Core:
     """The parts of the core process and their life, in the order in which they start.
 
     Args:
-        config: the service file.
-        clock: gives the present, aware UTC.
         session: what PostgreSQL calls the sessions of this process.
     """
 

@@ -68,7 +68,6 @@ class EmergencyNotifier:
         find_addresses: whom to tell, asked when there is something to tell.
         describe: what is known of the levels, asked with it; one line per site.
         environ: where channels find their secrets.
-        clock: gives the present, aware UTC.
         on_over: called with what was told and how, when it is over.
         file: holds what is told over a restart.
         find_language: of a recipient, by name.

@@ -45,12 +45,10 @@ class EvaluationLoop:
     5. A site whose evaluation raises is poisoned: told to `on_poisoned`, tried again on the tick; the others go on.
 
     Args:
-        sites: site id -> site.
         tick_s: longest time between two evaluations of a site.
         is_drained: True when ingest has caught up with the broker's queue.
         on_changed: called with the site's id after an evaluation that changed something.
         on_poisoned: called with site id and reason when a site cannot be evaluated; reason None when it can again.
-        clock: gives the present, aware UTC.
         evaluate: the decision; None takes an `Evaluator`, which keeps in memory what saves work.
         find_news: sites to which something was added since the last call, by whichever process.
         on_evaluated: called after each evaluation that was committed.

@@ -22,7 +22,6 @@ def hold_alone(config: ServiceConfig, session: str = "slopeward") -> Iterator[Co
     """Make sure that one core runs on a database; two would fight for the broker's session.
 
     Args:
-        config: the service file.
         session: what PostgreSQL calls the sessions of this core.
 
     Yields:

@@ -15,11 +15,7 @@ SERVICE, BROKER, DATABASE = "service", "broker", "database"
 
 
 class OutageWatch:
-    """Follows `Ingest.status`; one thread calls `follow`.
-
-    Args:
-        clock: gives the present, aware UTC.
-    """
+    """Follows `Ingest.status`; one thread calls `follow`."""
 
     def __init__(self, db: Database, clock: Callable[[], datetime]) -> None:
         self._db, self._clock = db, clock

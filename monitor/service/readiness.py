@@ -29,7 +29,6 @@ class CommitMonitor:
     Thread-safe. Durations run on the monotonic clock; the wall clock only spells when it began.
 
     Args:
-        clock: gives the present, aware UTC.
         tick_s: longest time between two evaluations of a site.
         monotonic_s: the clock that durations run on.
     """

@@ -166,9 +166,7 @@ class Schedule:
     Heavy parts run behind `compute.run`.
 
     Args:
-        config: handed to each job.
         sites: one entry per site and per-site job.
-        clock: gives the present, aware UTC.
         on_failing: called when a job failed three times running, and again when it works.
         jobs: the table. What they need is imported here, before any thread could meet a module that is half there.
     """

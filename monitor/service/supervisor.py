@@ -71,7 +71,6 @@ class Supervisor:
     """Starts broker, core and web in this order, keeps them, and stops them the other way round.
 
     Args:
-        config: the service file.
         config_path: handed to the children; None lets them find it as we did.
         with_web: False leaves the page out.
         clock: by which gaps in the watch are seen.

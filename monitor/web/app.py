@@ -115,7 +115,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     Args:
         config: the service file; host and public URL decide which Host headers are answered.
         db: open database; this process reads it, and writes sessions, acknowledgements and reports.
-        clock: gives the present, aware UTC.
     """
     app = FastAPI(
         title="Slopeward",

@@ -77,10 +77,7 @@ def call(
     A worker that is lost while it runs is followed by another one, `TRIES` times.
 
     Args:
-        cluster: where.
         job: its name, for people.
-        function: what runs there; it keeps the limit by itself.
-        given: its arguments.
         limit_s: of one try.
         is_stopping: the service is about to end.
 

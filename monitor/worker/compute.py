@@ -88,8 +88,6 @@ def run(
     """Run a job to its end and return what it answers.
 
     Args:
-        task: the job.
-        request: what its function gets.
         limit_s: seconds after which the process is terminated, then killed.
         on_progress: called in this thread with each dict the job reports (a local job only).
         cluster: runs the job instead, behind the same walls on one of its machines.

@@ -143,12 +143,7 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def wall_in(terms: SandboxLimits, folder: Path) -> None:
-    """Put the walls around this process, which must have one thread; they stay until it ends.
-
-    Args:
-        terms: what it may take.
-        folder: its own folder.
-    """
+    """Put the walls around this process, which must have one thread; they stay until it ends."""
     _missing.clear()
     kernel.offer_to_end_first()
     reads = None if terms.reads is None else [*_list_own(), *map(Path, terms.reads)]

@@ -52,7 +52,6 @@ def read_curve(path: Path, column: str, *, station: str | None = None, value: st
     trapezoid rule.
 
     Args:
-        path: The file.
         column: `displacement` or `velocity`: what the values are.
         station: In a long CSV: whose.
         value: Name of the value column, or of the quantity of a long CSV, where several would fit.

@@ -97,8 +97,7 @@ def backtest(
             panel, trials if spans else (), wanted, (chosen_folds, last), alone=len(records) == 1
         )
         if "station" in wanted:
-            _print_unscored(panel, [h for h in spans if h <= within_s], own)
-            _print_too_long(panel, [h for h in spans if h > within_s], within_s)
+            _print_missing(panel, spans, within_s, own)
         scores += own
         if len(records) > 1 and own:
             summaries.append(f"{list_names(panel.stations)}, every {_format_step(panel)}:")
@@ -149,6 +148,12 @@ def fit_horizons(panel: "Panel", horizons_s: Sequence[float]) -> list[float]:
         spans, names = ", ".join(format_duration(round(h)) for h in short), list_names(panel.stations)
         print_note(f"{names}: no score at {spans}: that is shorter than the {_format_step(panel)} between readings")
     return [h for h in horizons_s if h in fit]
+
+
+def _print_missing(panel: "Panel", horizons_s: Sequence[float], within_s: float, scores: "Sequence[Score]") -> None:
+    """Name the stations without a score at some horizon, and the horizons that no fold is long enough for."""
+    _print_unscored(panel, [h for h in horizons_s if h <= within_s], scores)
+    _print_too_long(panel, [h for h in horizons_s if h > within_s], within_s)
 
 
 def _print_unscored(panel: "Panel", horizons_s: Sequence[float], scores: "Sequence[Score]") -> None:

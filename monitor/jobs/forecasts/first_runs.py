@@ -52,10 +52,7 @@ class FirstRuns:
     is bounded at any number of sites.
 
     Args:
-        sites: by id.
         hasten: has a job of a site run now.
-        clock: gives the present, aware UTC.
-        monotonic_s: the clock of the pauses.
     """
 
     def __init__(

@@ -40,10 +40,8 @@ def promote(
 
     Args:
         config: its time limit bounds the latency.
-        site: the site it forecasts.
         start: beginning of its hash.
         horizon_s: one horizon, s; None: every one whose gate is open.
-        now: instant of the act.
         second: another person, needed with `force`.
         force: also where the gate is closed, but never against its own record: what lost to the simple forecast or did
             not cover over 10 scored issue times is shown by nobody.

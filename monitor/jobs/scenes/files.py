@@ -46,8 +46,6 @@ def make_left(
     The worker holds the folder, so no two processes write the same.
 
     Args:
-        config: the service's.
-        rows: its scenes.
         requested: a person asks for them: those that failed a moment ago are tried too.
 
     Raises:
@@ -134,9 +132,7 @@ def run_behind(
     """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
 
     Args:
-        config: the service's.
         task: whose answer has a field `error`.
-        request: what it gets.
         scene: the image that it reads.
         folder: the results of the scene, which it writes.
     """

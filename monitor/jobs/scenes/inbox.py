@@ -186,8 +186,6 @@ def detect_scene(
     """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
 
     Args:
-        config: the service's.
-        entry: the scene in the inbox.
         wait: wait for another process that reads scenes of the site, else leave it for the next look.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id

@@ -29,7 +29,6 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
     Args:
         site: the site that it was learnt for; its file must choose weights scene by scene.
         start: beginning of its hash.
-        now: instant of the act.
 
     Raises:
         NotFoundError: no such network.

@@ -133,7 +133,6 @@ def write_cap(
     `Update` is an `AllClear`; a `Cancel` follows where people found that it was a false alarm.
 
     Args:
-        alert: a hazard alert.
         events: its chain, oldest first.
         card: its site: name, place, levels with their actions.
         source: who sends.

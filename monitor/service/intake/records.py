@@ -19,11 +19,8 @@ class StartOrders:
         database_url: the one of the core.
         session: what PostgreSQL calls the sessions of the core: who ends those of a core that hangs, ends these too.
         fence: number of the core's turn; a process whose core has lost it writes nothing. 0: there is no turn.
-        broker: section of the service file.
-        limits: section of the service file.
         sites: all that are in force, by id.
         share: what this process takes.
-        log_level: of the service file.
     """
 
     database_url: str

@@ -98,7 +98,6 @@ class Hosts:
     """ASGI middleware: answers only for known names, so that no page elsewhere reads this one by a name of its own.
 
     Args:
-        app: what answers.
         names: that are answered; `*` = every one.
         by_address: also every address: who asks by an address was led here by no name (DNS rebinding).
     """

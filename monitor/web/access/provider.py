@@ -83,7 +83,6 @@ def read_person(
     """Who came; what is no text, or no list of texts, says nothing.
 
     Args:
-        issuer: of the provider.
         claims: of the ID token, verified.
         userinfo: of the userinfo endpoint; each claim counts only where the token has none by that very way.
         name_claim: where the name stands, by its name or the way to it.

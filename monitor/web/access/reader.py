@@ -22,7 +22,6 @@ class LanguageMiddleware:
     The API answers in English unless `?lang=` names another language: programs compare its texts.
 
     Args:
-        app: what answers.
         default: the language of the service file.
     """
 

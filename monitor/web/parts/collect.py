@@ -499,13 +499,7 @@ class RecipientDelivery(TypedDict):
 
 
 def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[StoryEntry]:
-    """Entries by time: `event`, `photo`, and `sent`, `received`, `confirmed` with the names of all that share a minute.
-
-    Args:
-        events: rows of `alert_events`.
-        messages: rows of `deliveries`.
-        photos: rows of `photos`.
-    """
+    """Entries by time of rows of `alert_events`, `deliveries` and `photos`; messages of one minute are one entry."""
     entries: list[StoryEntry] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
     entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
     together: dict[tuple[str, str], StoryEntry] = {}
@@ -526,10 +520,7 @@ _RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent",
 
 
 def gather_deliveries(rows: Iterable[Row]) -> list[RecipientDelivery]:
-    """Recipients in the order in which they were notified, each with its ways.
-
-    Args:
-        rows: of the view `deliveries`, of one alert.
+    """Recipients in the order in which they were notified, each with its ways; of rows of `deliveries` of one alert.
 
     >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
     >>> times = dict.fromkeys(("sent_at", "received_at", "confirmed_at", "confirmed_by", "queued_at"))

@@ -132,7 +132,6 @@ def describe_motion(
     Args:
         movement: rows of `timeline.load_newest_movement`.
         watched: stations on the slope that the site file declares; others moved once and are judged no more.
-        states: health of stations.
     """
     movement = [row for row in movement if row["station"] in watched]
     judged = [row for row in movement if row["velocity_mm_per_day"] is not None]

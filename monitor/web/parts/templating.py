@@ -74,7 +74,6 @@ def format_minute(value: str | datetime | None, zone: str = "") -> str:
     """`2026-03-01 07:00` in the zone of the page, or a dash.
 
     Args:
-        value: the instant.
         zone: of what the row is about; where it is another one than that of the page, it is named.
     """
     at = as_instant(value)

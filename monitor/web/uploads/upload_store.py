@@ -82,9 +82,7 @@ class UploadStore:
         """A place for a file that is about to come.
 
         Args:
-            owner: the account.
             name: as the browser gives it; it never becomes the name of a file here.
-            size: bytes.
             site: that exists; "" for a new one.
 
         Raises:

@@ -404,21 +404,19 @@ def issue(slope: Slope, now: datetime):
     return newest, {r["model"] for r in rows if r["shown"] and r["horizon_s"] == 86400.0 and r["issued_at"] == newest}
 
 
+def register(slope: Slope, model_hash: str, now: datetime) -> None:
+    """A network whose gate is open a day ahead."""
+    card = {"gates": {"86400": OPEN}}
+    with slope.database.write() as c:
+        add_model(
+            c, model_hash, kind="gru", task="forecast", site="jobs", path=model_hash, card=card, now=now, reason="first"
+        )
+
+
 @ON_SQLITE
 def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
-    with slope.database.write() as c:
-        add_model(
-            c,
-            A,
-            kind="gru",
-            task="forecast",
-            site="jobs",
-            path=A,
-            card={"gates": {"86400": OPEN}},
-            now=now,
-            reason="first training",
-        )
+    register(slope, A, now)
     assert "rows by" in run.run(slope.database, slope.config, slope.site, now)
     assert issue(slope, now)[1] == {"auto"}
     with slope.database.read() as c:
@@ -449,18 +447,7 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
 def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     for model_hash in (A, B):
-        with slope.database.write() as c:
-            add_model(
-                c,
-                model_hash,
-                kind="gru",
-                task="forecast",
-                site="jobs",
-                path=model_hash,
-                card={"gates": {"86400": OPEN}},
-                now=now,
-                reason="first training",
-            )
+        register(slope, model_hash, now)
     run.run(slope.database, slope.config, slope.site, now)
     with slope.database.read() as c:
         names = {key[1] for key in load_conformal(c, slope.series)}

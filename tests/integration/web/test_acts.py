@@ -62,16 +62,22 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
     assert acknowledge(csrf=token(client, "/")).status_code == 409  # not twice
 
 
+def raise_question(database, key, step, alert_key):
+    """A step that waits for an answer, and the alert that asks; its number."""
+    with database.write() as c:
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
+        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
+        row = {"site": "north-bench", "ledger": "health", "key": alert_key, "level": 2, "peak_level": 2}
+        row |= {"state": "unacknowledged", "exercise": False, "reason": "verify", "rule_version": "1"}
+        row |= {"raised_at": NOW - timedelta(minutes=20)}
+        return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+
+
 def test_a_person_says_what_a_step_was(client, database, filled):
     at = NOW - timedelta(minutes=20)
     key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 31.0, 1, "pending", join(["jump of 31 mm"]))
-    with database.write() as c:
-        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
-        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
-        row = {"site": "north-bench", "ledger": "health", "key": f"health:{key}:verify", "level": 2, "peak_level": 2}
-        row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
-        asked = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    asked = raise_question(database, key, step, f"health:{key}:verify")
     log_in(client)
     form = {"answer": "instrument", "reason": "antenna was knocked", "csrf": token(client, f"/alerts/{asked}")}
     assert "What was it?" in client.get(f"/alerts/{asked}").text
@@ -91,12 +97,7 @@ def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_p
     at = NOW - timedelta(minutes=20)
     key = f"G1@{format_iso(at)}"
     step = Step(epoch_s(at), epoch_s(at), 310.0, 3, "movement", join(["jump of 310 mm: silence followed it"]))
-    with database.write() as c:
-        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).to_json()
-        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
-        row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
-        row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
-        asked = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    asked = raise_question(database, key, step, "health:G1:verify")
     for name, told, answered in (("bo", "second", False), ("bo", "", False), ("ada", "answered", True)):
         log_in(client, name)
         form = {"answer": "instrument", "reason": "seen by camera", "csrf": token(client, f"/alerts/{asked}")}

@@ -385,7 +385,6 @@ def most_rain(gauge: Gauge, duration_s: float) -> float:
 
     Args:
         gauge: amounts by interval end, counter step or tip.
-        duration_s: length of the window.
     """
     late_s = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
     first, total, found = 0, 0.0, (0.0, 0, 0)

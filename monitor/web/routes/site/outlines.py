@@ -226,7 +226,6 @@ def read_collection(content: bytes, kind: str) -> list[Brought]:
     """The outlines of a file: a FeatureCollection, a Feature or a geometry; parts of a MultiPolygon one by one.
 
     Args:
-        content: the file.
         kind: of features that have no property `kind`.
 
     Raises:
