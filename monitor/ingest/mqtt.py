@@ -19,7 +19,7 @@ from forecasting.message import Template
 from monitor.broker.access import Access, PayloadLimits, ServiceClient
 from monitor.ingest.division import BrokerSession
 from monitor.ingest.message import BrokerMessage
-from monitor.ingest.sieve import BufferedSocket, FilteredSocket
+from monitor.ingest.sockets import BufferedSocket, FilteredSocket
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 
 log: Final = logging.getLogger(__name__)

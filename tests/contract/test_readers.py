@@ -227,8 +227,8 @@ def test_damage_ends_in_one_line_and_never_in_a_trace(name, tmp_path, monkeypatc
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.csv", whole * 20)
     chance = random.Random(name)
-    for k, suffix in enumerate(READERS[name].suffixes * (4 if READERS[name].walled else 8)):
-        content = bytearray(whole if READERS[name].walled or suffix in {".csv", ".txt"} else packed.getvalue())
+    for k, suffix in enumerate(READERS[name].suffixes * (4 if READERS[name].in_worker else 8)):
+        content = bytearray(whole if READERS[name].in_worker or suffix in {".csv", ".txt"} else packed.getvalue())
         for _ in range(chance.randint(0, 3)):
             content[chance.randrange(len(content))] = chance.randrange(256)
         path = tmp_path / f"{k}{suffix}"
@@ -250,7 +250,9 @@ def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monk
     assert run_verb(command(name, path, "--dry-run")) == 1
     said = capsys.readouterr().err
     lacks = (
-        ("not a raster", "cannot be read as", "no origin") if name == "rtklib" or READERS[name].walled else ("column",)
+        ("not a raster", "cannot be read as", "no origin")
+        if name == "rtklib" or READERS[name].in_worker
+        else ("column",)
     )
     assert any(line in said for line in lacks)
 

@@ -145,7 +145,7 @@ def guess_file(
 
 
 def _is_attended() -> bool:
-    """Whether a person at the keyboard can answer questions."""
+    """Whether a person is at the keyboard, who can answer."""
     return sys.stdin.isatty() and not options().as_json
 
 

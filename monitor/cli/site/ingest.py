@@ -28,7 +28,7 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileImport, FileResult, record_file, record_units, renew_known_flags
-from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_walled
+from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
@@ -211,8 +211,8 @@ def _read(
             try:
                 form = choose_for(file, named, given)
                 has_points |= READERS[form].content is Content.POINTS
-                with nullcontext(grids[file]) if file in grids else _behind_walls(file, form, target.stated) as walled:
-                    result = _read_file(file, form, walled, target)
+                with nullcontext(grids[file]) if file in grids else _convert(file, form, target.stated) as converted:
+                    result = _read_file(file, form, converted, target)
             except ConfigError as error:
                 if len(files) == 1:
                     raise
@@ -257,7 +257,7 @@ def _read_grids(
     for file in files:
         try:
             is_grid = choose_for(file, named, given) == "grid"
-            opened = stack.enter_context(_behind_walls(file, "grid", stated)) if is_grid else None
+            opened = stack.enter_context(_convert(file, "grid", stated)) if is_grid else None
         except ConfigError:
             continue
         if opened is None:
@@ -281,9 +281,9 @@ def _read_grids(
 
 
 @contextmanager
-def _behind_walls(file: Path, form: str, stated: ImportOptions) -> Iterator[ConvertedFile | None]:
+def _convert(file: Path, form: str, stated: ImportOptions) -> Iterator[ConvertedFile | None]:
     """What a worker read of a file whose form needs that; None: it is read here."""
-    if not READERS[form].walled:
+    if not READERS[form].in_worker:
         yield None
         return
     try:
@@ -292,21 +292,21 @@ def _behind_walls(file: Path, form: str, stated: ImportOptions) -> Iterator[Conv
         if session.options().config is not None:
             raise
         plan = ComputeSection()  # a dry run looks at the file alone
-    with open_walled(file, form, stated, plan, _now()) as opened:
+    with open_converted(file, form, stated, plan, _now()) as opened:
         yield opened
 
 
-def _read_file(file: Path, form: str, walled: ConvertedFile | None, target: _Target) -> FileResult:
-    """One file of points or readings; `walled`: what a worker read of it, where its form needs that."""
+def _read_file(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
+    """One file of points or readings; `converted`: what a worker read of it, where its form needs that."""
     if READERS[form].content is not Content.POINTS:
-        return _read_table(file, form, walled, target)
+        return _read_table(file, form, converted, target)
     if target.site is None:
         raise NotFoundError("points belong to a site: give --site")
-    opened = open_points(form)(file, target.stated, _now()) if walled is None else walled.points(_now())
+    opened = open_points(form)(file, target.stated, _now()) if converted is None else converted.points(_now())
     return read_points(PointsFile(file, target.site, _now, target.database), opened, on_progress=_show_progress)
 
 
-def _read_table(file: Path, form: str, walled: ConvertedFile | None, target: _Target) -> FileResult:
+def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
     """One table; where its units or times are doubtful a person at the keyboard must confirm, and a program is refused.
 
     Raises:
@@ -327,7 +327,7 @@ def _read_table(file: Path, form: str, walled: ConvertedFile | None, target: _Ta
             accept_times=right.times,
             on_progress=_show_progress,
             by=name_helper().name,
-            open_lines=partial(open_readings(form), file, target.stated) if walled is None else walled.readings,
+            open_lines=partial(open_readings(form), file, target.stated) if converted is None else converted.readings,
         ).run()
 
     try:

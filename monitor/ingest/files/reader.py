@@ -132,7 +132,7 @@ class FileReader:
     suffixes: tuple[str, ...] = SUFFIXES
     needs: tuple[str, ...] = ()  # options that must be given
     takes: tuple[str, ...] = ()  # options that may be given
-    walled: bool = False  # read by a large library written in C: always in a worker of its own (`walled`)
+    in_worker: bool = False  # read by a large library written in C: never here (`sandboxed_conversion`)
 
 
 def find_by_name(file: str, names: Iterable[str]) -> str | None:

@@ -57,7 +57,7 @@ READERS: Final[dict[str, FileReader]] = {
         suffixes=GRID_SUFFIXES,
         needs=("--quantity",),
         takes=("--unit", "--variable", "--window", "--stamp"),
-        walled=True,
+        in_worker=True,
     ),
     "insar-grid": FileReader(
         f"{GRIDS}:open_pixels",
@@ -66,7 +66,7 @@ READERS: Final[dict[str, FileReader]] = {
         suffixes=GRID_SUFFIXES,
         needs=("--set", "--direction"),
         takes=("--unit", "--variable", "--within"),
-        walled=True,
+        in_worker=True,
     ),
     "mintpy": FileReader(
         f"{GRIDS}:open_mintpy_points",
@@ -74,7 +74,7 @@ READERS: Final[dict[str, FileReader]] = {
         Content.POINTS,
         suffixes=(".h5", ".he5", ".hdf5"),
         takes=("--set", "--direction", "--unit", "--within"),
-        walled=True,
+        in_worker=True,
     ),
 }
 

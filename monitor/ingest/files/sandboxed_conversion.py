@@ -1,4 +1,4 @@
-"""Files from outside are read behind walls: a worker turns any form into plain lines, and those alone are read here."""
+"""Files from outside are read in a sandboxed worker: it turns any form into plain lines, which alone are read here."""
 
 import json
 import math
@@ -84,7 +84,7 @@ class ConvertedFile:
 
 
 @contextmanager
-def open_walled(
+def open_converted(
     path: Path, form: str, options: ImportOptions, plan: ComputeSection, now: datetime
 ) -> Iterator[ConvertedFile]:
     """Have a worker read a file; it sees that file alone, reaches nothing, and leaves plain lines.

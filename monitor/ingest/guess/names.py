@@ -239,7 +239,7 @@ def _read_plain(header: str, unit: str | None) -> ColumnMeaning:
     if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, brackets)):
         quantity = "groundwater_level"  # a piezometer that says the height of its water
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
-    known, tokens = _take_named_unit(tokens, quantity, known, foreign)
+    known, tokens = _take_unit_token(tokens, quantity, known, foreign)
     quantity, tokens = _fit_quantity(quantity, known, tokens)
     is_part = _is_part(quantity, bare)
     if is_part:
@@ -303,7 +303,7 @@ def _strip_unit(header: str, unit: str | None) -> str:
     return before if unit is not None and slash and read_unit(behind) is not None else bare
 
 
-def _take_named_unit(
+def _take_unit_token(
     tokens: list[str], quantity: str | None, unit: str | None, foreign: str
 ) -> tuple[str | None, list[str]]:
     """The unit, by a word of the name where nothing else says it, and the words without it.

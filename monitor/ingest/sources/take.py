@@ -1,4 +1,4 @@
-"""What was fetched or found goes into the database: looked at first, read behind walls, through the usual gate."""
+"""What was fetched or found goes into the database: looked at, read in a sandboxed worker, through the usual gate."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileImport, FileResult, record_file
-from monitor.ingest.files.sandboxed_conversion import open_walled
+from monitor.ingest.files.sandboxed_conversion import open_converted
 from monitor.ingest.files.tables import LINE_LIMIT
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
@@ -108,7 +108,7 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
 
 
 def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget, name: str = "") -> FileResult:
-    """Read a file behind walls and store what it says.
+    """Read a file in a sandboxed worker and store what it says.
 
     Args:
         form: how it is read.
@@ -120,7 +120,7 @@ def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget
         ConfigError, UnitDoubtError, RefusedError: it cannot be taken; one line.
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
-    with open_walled(path, form, options, place.config.compute, place.clock()) as opened:
+    with open_converted(path, form, options, place.config.compute, place.clock()) as opened:
         if READERS[form].content is Content.POINTS:
             found = opened.points(place.clock())
             result = read_points(PointsFile(path, place.site, place.clock, place.db), found)

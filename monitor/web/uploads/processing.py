@@ -28,7 +28,7 @@ from monitor.ingest.files.reading import (
     record_units,
     renew_known_flags,
 )
-from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_walled
+from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import SensorGuess
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
@@ -256,7 +256,7 @@ class UploadProcessor:
         table = self.shelf.table(upload).resolve()
         form, stated = self._plan_reading(upload, site)
         try:
-            with self._works, open_walled(table, form, stated, self._plan, self.context.clock()) as opened:
+            with self._works, open_converted(table, form, stated, self._plan, self.context.clock()) as opened:
                 if READERS[form].content is Content.POINTS:
                     result = self._store_points(upload, site, actor, opened)
                 else:

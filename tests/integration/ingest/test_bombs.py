@@ -411,7 +411,7 @@ def test_what_a_file_unpacks_to_fills_half_of_the_free_disk_at_most(tmp_path, mo
     monkeypatch.setattr(sandboxed_conversion.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
     with (
         pytest.raises(ConfigError, match="half of what is free on the disk"),
-        sandboxed_conversion.open_walled(tmp_path / "a.csv", "long", ImportOptions(), ComputeSection(), NOW),
+        sandboxed_conversion.open_converted(tmp_path / "a.csv", "long", ImportOptions(), ComputeSection(), NOW),
     ):
         pass
 

@@ -8,7 +8,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from monitor.broker.access import Access
-from monitor.ingest.sieve import BufferedSocket, FilteredSocket
+from monitor.ingest.sockets import BufferedSocket, FilteredSocket
 from tests.data.payloads.packets import packet, publish
 
 
