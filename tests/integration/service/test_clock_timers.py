@@ -199,7 +199,7 @@ def test_every_timer_of_the_table_has_a_test():
     assert len(rows) >= 9
     known = (
         Path(__file__),
-        *(Path(__file__).parents[2] / "unit/monitor/service" / f"test_{n}.py" for n in ("clock", "unwatched")),
+        *(Path(__file__).parents[2] / "unit/monitor/service" / f"test_{n}.py" for n in ("clock", "monitoring_gap")),
     )
     names = {name for file in known for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)}
     for row in rows:
