@@ -42,7 +42,7 @@ def main(config_path: str | None = None) -> int:
 
         app = build(config, db)
     listen(app.state.context)
-    server = PageServer(make_settings(app, config.web), config.web.url, app.state.pulse)
+    server = PageServer(make_settings(app, config.web), config.web.url, app.state.change_notifier)
     try:
         server.run()
     except SystemExit:
@@ -59,13 +59,13 @@ def main(config_path: str | None = None) -> int:
 class PageServer(uvicorn.Server):
     """Says where the page is once its port is open, and not before."""
 
-    def __init__(self, settings: uvicorn.Config, url: str, pulse: ChangeNotifier) -> None:
+    def __init__(self, settings: uvicorn.Config, url: str, notifier: ChangeNotifier) -> None:
         super().__init__(settings)
-        self._url, self._pulse = url, pulse
+        self._url, self._notifier = url, notifier
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End, and the streams of changes with it: the others have two seconds for what they are doing."""
-        self._pulse.is_over = True
+        self._notifier.is_over = True
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

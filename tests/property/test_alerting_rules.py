@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.velocity import fit_velocity
-from monitor.decision import conditions, decide
+from monitor.decision import conditions, decide, prepare
 from monitor.decision.criteria.kinds import velocity
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.series import paired_steps, station_health, steps, tracks
@@ -543,7 +543,7 @@ MUTANTS = {
     "2 votes never age": (decide, "update_votes", _vote_of_reception, _always(check_votes_age_with_their_data, STALE)),
     "3 sick votes count": (decide, "find_pending_reasons", lambda *_: {}, _always(check_sick_votes_are_pended, SICK)),
     "4 everybody is independent": (
-        decide,
+        prepare,
         "find_groups",
         lambda site: {s.id: s.id for s in site.stations},
         _always(check_top_has_independent_witnesses, DEPENDENT),
@@ -577,7 +577,7 @@ MUTANTS = {
     ),
     "6 ticks count": (velocity, "dwell_epochs", _same_epoch_again, check_dwell_counts_epochs),
     "7 advice votes": (
-        decide,
+        prepare,
         "find_witness_criteria",
         lambda site: {c.id: c for c in site.criteria},
         check_advice_moves_no_level,

@@ -194,7 +194,7 @@ def _detect_one(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, 
     payload = _make_payload(payload, scene, named, "heights")
     if dry_run:
         plan = survey(payload) | {"scene": str(named.scene)}
-        _warn(plan, named)
+        _warn(plan["warnings"], named)
         show_in_order(plan, _format_plan(plan))
         return 0
     if pre is None:

@@ -73,7 +73,7 @@ async def stream_site_changes(request: Request, site: str) -> Response:
 
 
 def _stream(request: Request, sites: Sites) -> Response:
-    pulse: ChangeNotifier = request.app.state.pulse
-    if pulse.listening >= MOST:  # pages go on asking every 10 s
+    notifier: ChangeNotifier = request.app.state.change_notifier
+    if notifier.listening >= MOST:  # pages go on asking every 10 s
         return Response(status_code=204)
-    return StreamingResponse(pulse.listen(sites), media_type="text/event-stream")
+    return StreamingResponse(notifier.listen(sites), media_type="text/event-stream")

@@ -17,6 +17,7 @@ from monitor.jobs.worker import list_models
 from monitor.worker import compute, kernel, sandbox
 from monitor.worker.records import WorkerTask
 from monitor.worker.sandbox import GIB, MIB, MissingBounds, SandboxLimits
+from tests.conftest import wait_for
 
 SECRET = "nobody-may-read-this"
 BODY = """
@@ -148,7 +149,7 @@ def test_who_fetches_reaches_the_network_and_no_file_of_others(listener, tmp_pat
     secret.write_text(SECRET)
     terms = {"network": True, "reads": (str(tmp_path / "jobs"),), "writes": (str(folder),)}
     assert run("connect", {"address": address}, **terms) == {}
-    assert came == [b"stolen"]
+    wait_for(lambda: came == [b"stolen"])
     if platform.machine() in kernel.CALLS:
         opened = run("families", **terms)
         assert {name for name, error in opened["found"].items() if not error} == {"AF_INET", "AF_INET6"}
