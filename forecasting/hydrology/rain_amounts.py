@@ -229,7 +229,7 @@ def _find_restart(rows: Sequence[tuple[float, float]], counter: Counted) -> Coun
 
 def _is_summer_time(clocks: set[int], falls: Sequence[float], interval_s: float) -> bool:
     """Whether a sum of the day begins anew an hour apart, by the two clocks of a year: once a day, both often."""
-    is_once_a_day = 2 < ANEW_LEAST < len(falls) == len({at_s // DAY_S for at_s in falls})
+    is_once_a_day = ANEW_LEAST < len(falls) == len({at_s // DAY_S for at_s in falls})
     apart_s = (max(clocks) - min(clocks)) * interval_s
     return len(clocks) == 2 and is_once_a_day and apart_s in (HOUR_S, DAY_S - HOUR_S)
 

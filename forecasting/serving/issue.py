@@ -197,7 +197,7 @@ def _open_network(
         refused = dict[float, tuple[Message, Lack | None]]()
         reached = tuple(h for h in reached if weight_of(gates, h))
     else:
-        refused = {h: _refuse_horizon(panel, model, h, card["data"]) for h in horizons_s if h not in reached}
+        refused = {h: _refuse_horizon(panel, model, h, card) for h in horizons_s if h not in reached}
     silent, lacks = find_silent(panel, recipe.window)
     made = read_network(forecaster, panel, origins)
     absent = [] if recipe.supports is None else [name for name in panel.stations if name not in recipe.stations]
@@ -231,17 +231,20 @@ def _open_network(
     )
 
 
-def _refuse_horizon(
-    panel: Panel, model: str, horizon_s: float, learnt: Mapping[str, Any]
-) -> tuple[Message, Lack | None]:
-    """Why a network that learnt from these rows does not reach so far, and the longer record that it lacks."""
+def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[str, Any]) -> tuple[Message, Lack | None]:
+    """Why a network with this card does not reach so far, and what it lacks where that can be known.
+
+    A longer record is no help where gaps, or shipped weights, kept a horizon from it.
+    """
     needed, step = count_rows(panel.steps(horizon_s), short=model in PRETRAINED), format_span(panel.step_s)
     if needed > TRAINING_ROWS:
         return _TOO_FAR(model=model, horizon=format_span(horizon_s), rows=TRAINING_ROWS, step=step), None
-    rows = int(learnt["rows"])
+    why, rows = _NOT_TRAINED_FOR(model=model, horizon=format_span(horizon_s)), int(card["data"]["rows"])
+    if horizon_key(horizon_s) in card["dropped_horizons"] and (rows >= needed or model in PRETRAINED):
+        return why, None
     text = _LACK_RECORD(n=rows, needed=needed, step=step) if rows < needed else _LACK_TRAINING
-    earliest_s = float(learnt["end_s"]) + max(0, needed - rows) * panel.step_s
-    return _NOT_TRAINED_FOR(model=model, horizon=format_span(horizon_s)), Lack(text, earliest_s, is_training=True)
+    earliest_s = float(card["data"]["end_s"]) + max(0, needed - rows) * panel.step_s
+    return why, Lack(text, earliest_s, is_training=True)
 
 
 def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:

@@ -3,6 +3,7 @@
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -14,6 +15,7 @@ from monitor.decision.criteria.proofs import OUTLINES, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.jobs.scenes import inbox
+from monitor.jobs.scenes.tasks import SceneRequest
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import ModelTest, add_proof, weights_in_use
@@ -136,3 +138,22 @@ def prove_outlines(database: Database, site: Site, at: datetime) -> None:
         weights = weights_in_use(c, site, criterion, OUTLINES, datetime(2100, 1, 1, tzinfo=UTC)) or ""
         passed = ModelTest("scene", OUTLINES, "slopeward scenes score", weights, (), {"f1": 0.9}, 40)
         add_proof(c, site, criterion, passed, Actor("ada"), at)
+
+
+def request_scene(scene: Path, out: Path, **more: Any) -> SceneRequest:
+    """What a worker is given to read one scene with the weights for drawn ones, without stations or earlier dates."""
+    return SceneRequest(
+        scene_path=str(scene),
+        weights="generated",
+        out_dir=out,
+        minimum_area_m2=None,
+        owner="bench",
+        triage=None,
+        known=(),
+        dates=(),
+        versions=(),
+        stations={},
+        near_m=100.0,
+        local=None,
+        **more,
+    )

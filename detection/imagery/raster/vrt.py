@@ -27,6 +27,9 @@ SIDE_FILE_BYTES: Final = 1 << 20
 SIDE_FILE_KEYS: Final = ("NoDataValue", "Scale", "Offset", "UnitType", "Description")  # of a band, in a file beside it
 _NONE: Final[frozenset[str]] = frozenset()
 _RECT: Final = frozenset({"xOff", "yOff", "xSize", "ySize"})
+_OF_BAND: Final = frozenset(
+    {"ColorInterp", "NoDataValue", "HideNoDataValue", "Offset", "Scale", "UnitType", "Description"}
+)
 # element -> (attributes, elements within); what is not named here does more than put files together
 _GRAMMAR: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = MappingProxyType(
     {
@@ -47,20 +50,7 @@ _GRAMMAR: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = MappingPr
         ),
         "VRTRasterBand": (
             frozenset({"dataType", "band", "blockXSize", "blockYSize"}),
-            frozenset(
-                {
-                    "ColorInterp",
-                    "NoDataValue",
-                    "HideNoDataValue",
-                    "Offset",
-                    "Scale",
-                    "UnitType",
-                    "Description",
-                    "Metadata",
-                    "MaskBand",
-                }
-            )
-            | VRT_SOURCES,
+            _OF_BAND | {"Metadata", "MaskBand"} | VRT_SOURCES,
         ),
         **{
             name: (
@@ -93,13 +83,7 @@ _GRAMMAR: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = MappingPr
         **dict.fromkeys(
             (
                 "GeoTransform",
-                "ColorInterp",
-                "NoDataValue",
-                "HideNoDataValue",
-                "Offset",
-                "Scale",
-                "UnitType",
-                "Description",
+                *_OF_BAND,
                 "SourceBand",
                 "NODATA",
                 "UseMaskBand",

@@ -71,7 +71,7 @@ class ShippedWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkEntry(ModelScores):
+class NetworkRow(ModelScores):
     """One network; its fields are the keys of a JSON line."""
 
     id: str
@@ -99,14 +99,14 @@ def _make_row(
     parameters: tuple[int, int] | None,
     shipped: Sequence[ShippedWeights],
     kept: Mapping[str, Benchmark],
-) -> NetworkEntry:
+) -> NetworkRow:
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
     arguments = [Argument(score, _is_for(score), _sentence(score)) for score in measured] or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()
     if shipped:
         arguments.insert(0, Argument(None, True, "shipped as " + ", ".join(one.name for one in shipped)))
-    return NetworkEntry(
+    return NetworkRow(
         id=name,
         kind=kind,
         paper=paper,
@@ -213,7 +213,7 @@ def _sentence(score: dict[str, Any]) -> str:
     )
 
 
-def _lines(row: NetworkEntry) -> str:
+def _lines(row: NetworkRow) -> str:
     counts = row.parameters
     size = "" if counts is None else f"{_millions(counts['3_bands'])} / {_millions(counts['14_bands'])}"
     score_texts = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row.scores or [])

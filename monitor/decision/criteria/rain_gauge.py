@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from math import fsum
 from typing import Final
@@ -11,11 +12,16 @@ from forecasting.hydrology.rain_amounts import count_up, find_overlaps, most_mm,
 from monitor.decision.criteria.rain_table import FORECAST
 from monitor.decision.series.tracks import LARGEST, list_rain
 from monitor.domain.decision import DecisionInputs, seconds
+from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec
 
 MOST_PIECES: Final = 1000
 RAIN_SAFE: Final = (("min_coverage", "higher"),)  # parameters that tighten when they go this way
+rain_kind: Final = partial(
+    Kind, quantity="rain", trigger=True, loosening="bounds", safe_params=RAIN_SAFE, drawn=("rain",)
+)
+"""A kind that measures the rain of a gauge."""
 
 
 @dataclass(frozen=True, slots=True)

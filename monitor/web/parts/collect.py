@@ -489,7 +489,7 @@ class DeliveryWay(TypedDict):
     why: str | None
 
 
-class RecipientDelivery(TypedDict):
+class RecipientSummary(TypedDict):
     """How far a recipient was reached, and on which ways."""
 
     recipient: str
@@ -519,7 +519,7 @@ def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
 _RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent", "delivered", "confirmed")
 
 
-def gather_deliveries(rows: Iterable[Row]) -> list[RecipientDelivery]:
+def gather_deliveries(rows: Iterable[Row]) -> list[RecipientSummary]:
     """Recipients in the order in which they were notified, each with its ways; of rows of `deliveries` of one alert.
 
     >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
@@ -548,6 +548,6 @@ def _read(row: Row) -> DeliveryWay:
     }
 
 
-def _sum_up(name: str, ways: list[DeliveryWay]) -> RecipientDelivery:
+def _sum_up(name: str, ways: list[DeliveryWay]) -> RecipientSummary:
     best = max(ways, key=lambda way: _RANK.index(way["state"]))
     return {"recipient": name, "state": best["state"], "by": best["by"], "ways": ways}

@@ -218,7 +218,7 @@ class EvidenceTable:
 
 
 @dataclass(frozen=True, slots=True)
-class RateBound:
+class RateOverBound:
     """The rate behind a vote and the bound that it is over."""
 
     value: str
@@ -240,7 +240,7 @@ class LevelVote:
     reason: str
     counted: bool
     aside: str  # why it does not count
-    rate: RateBound | None
+    rate: RateOverBound | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +302,8 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> LevelFindings
     return LevelFindings(votes, (len(agree), len(stations | agree)), headline.name_of(site, top))
 
 
-def _describe_rate(site: Site, criterion: Criterion, bound: Mapping[str, Any]) -> RateBound:
-    return RateBound(
+def _describe_rate(site: Site, criterion: Criterion, bound: Mapping[str, Any]) -> RateOverBound:
+    return RateOverBound(
         value=format_number(bound["rate"]),
         bound=format_number(bound["bound"]),
         span_s=headline.window_of(bound),

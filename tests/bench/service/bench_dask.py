@@ -28,11 +28,11 @@ import psutil
 from monitor.config.service import ComputeSection
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
-from monitor.jobs.scenes.tasks import DRAW_STRIP, SceneRequest
+from monitor.jobs.scenes.tasks import DRAW_STRIP
 from monitor.jobs.worker import run_all_in_workers
 from tests.bench.record import read_figures, record
 from tests.bench.service.bench_points import SPARSE_ROWS, SPARSE_STEP_S, draw
-from tests.data.drawn_scenes import draw_tall
+from tests.data.drawn_scenes import draw_tall, request_scene
 from tests.data.far.cluster import FarCluster, start_cluster
 
 DAY_S: Final = 86400.0
@@ -104,21 +104,7 @@ def measure_strips(place: Path, far: FarCluster, plan: ComputeSection) -> dict[s
     for name, one, where in (("here", ComputeSection(), None), ("there", plan, far)):
         folder = place / name
         folder.mkdir()
-        asked = SceneRequest(
-            scene_path=str(scene),
-            weights="generated",
-            out_dir=folder / "scene",
-            minimum_area_m2=None,
-            owner="bench",
-            triage=None,
-            known=(),
-            dates=(),
-            versions=(),
-            stations={},
-            near_m=100.0,
-            local=None,
-            strip_px=TIMES * SIDE_PX**2 // 4,
-        )
+        asked = request_scene(scene, folder / "scene", strip_px=TIMES * SIDE_PX**2 // 4)
         before = spend(where)
         answer = divided.run_in_worker(one, divided.READ_ONE, asked, reads=[scene], writes=[folder])
         opened = {key: value - before[key] for key, value in spend(where).items()}

@@ -338,6 +338,14 @@ def test_a_horizon_the_record_cannot_teach_does_not_stop_the_others(tmp_path):
     )
 
 
+def test_a_horizon_that_gaps_kept_from_a_long_record_promises_nothing(tmp_path):
+    made = train(tmp_path, horizons_s=[DAY_S, 60 * DAY_S], epochs=1, stride=4)
+    card = {**made.card, "data": {**made.card["data"], "rows": 2000}}
+    Path(made.path).with_suffix(".json").write_text(json.dumps(card))
+    out = jobs.forecast(draw(), "gru", [DAY_S, 60 * DAY_S], checkpoint=made.path)
+    assert [w.lack for w in out.withheld if w.horizon_s == 60 * DAY_S] == [None] * 3
+
+
 @pytest.mark.parametrize("short", [True, False])
 @pytest.mark.parametrize("steps", [1, 2, 7, 30, 72, 290])
 def test_a_record_of_the_rows_that_are_needed_teaches_a_horizon_and_one_row_less_does_not(steps, short):

@@ -20,13 +20,13 @@ from monitor.errors import AwayError, JobError
 from monitor.jobs import point_forecasts
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
-from monitor.jobs.scenes.tasks import READ_ONE, SceneRequest
+from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.jobs.worker import run_in_worker
 from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.records import WorkerTask, record_to_plain
 from tests.conftest import wait_for
-from tests.data.drawn_scenes import draw, draw_tall, may
+from tests.data.drawn_scenes import draw, draw_tall, may, request_scene
 from tests.data.far.cluster import FarCluster, start_cluster
 
 BODY = """
@@ -99,7 +99,7 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCl
         asked = tasks.NetworkTrainingRequest(draw_site(2, 260).record, training)
         made = run_in_worker(plan, tasks.TRAIN_FORECASTER, asked, writes=[folder])
         assert not made.refused
-        read = run_in_worker(plan, READ_ONE, ask_for(scene, folder / "scene"), reads=[scene], writes=[folder])
+        read = run_in_worker(plan, READ_ONE, request_scene(scene, folder / "scene"), reads=[scene], writes=[folder])
         assert read.read is not None, read
         assert len(read.read.polygons) == 1
         found[name] = {
@@ -128,7 +128,7 @@ def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one
     def read(name: str, plan: ComputeSection) -> None:
         folder = tmp_path / name
         folder.mkdir()
-        answer = divided.read_divided(plan, ask_for(scene, folder / "scene"), [scene], folder)
+        answer = divided.read_divided(plan, request_scene(scene, folder / "scene"), [scene], folder)
         kept = {path.name: path.read_bytes() for path in (folder / "scene").iterdir()}
         found[name] = {"answer": json.dumps(answer, default=record_to_plain).replace(str(folder), "")} | kept
 
@@ -152,23 +152,6 @@ def is_busy(far: FarCluster, name: str) -> bool:
     workers = client.scheduler_info()["workers"]
     (address,) = [address for address, facts in workers.items() if facts["name"] == name] or [""]
     return bool(client.processing().get(address))
-
-
-def ask_for(scene: Path, out: Path) -> SceneRequest:
-    return SceneRequest(
-        scene_path=str(scene),
-        weights="generated",
-        out_dir=out,
-        minimum_area_m2=None,
-        owner="bench",
-        triage=None,
-        known=(),
-        dates=(),
-        versions=(),
-        stations={},
-        near_m=100.0,
-        local=None,
-    )
 
 
 def bare(row: Any) -> Any:

@@ -9,10 +9,10 @@ from detection.imagery.footprints.records import STRIPS
 from monitor.config.service import ComputeSection
 from monitor.errors import JobError
 from monitor.jobs.scenes import divided
-from monitor.jobs.scenes.tasks import SceneRequest, SceneResult
+from monitor.jobs.scenes.tasks import SceneResult
 from monitor.worker.records import record_to_plain
 from tests.data.crossing import cross
-from tests.data.drawn_scenes import draw_tall
+from tests.data.drawn_scenes import draw_tall, request_scene
 
 STRIPS_OF_TALL = 13  # of 256 rows
 CLUSTER = ComputeSection(dask="tls://127.0.0.1:1")
@@ -43,27 +43,9 @@ def asked_of(monkeypatch):
     return asked
 
 
-def ask_for(scene, out, **more):
-    return SceneRequest(
-        scene_path=str(scene),
-        weights="generated",
-        out_dir=out,
-        minimum_area_m2=None,
-        owner="bench",
-        triage=None,
-        known=(),
-        dates=(),
-        versions=(),
-        stations={},
-        near_m=100.0,
-        local=None,
-        **more,
-    )
-
-
 def read(plan, scene, out, **more):
     """The answer, with the files that it left."""
-    answer = divided.read_divided(plan, ask_for(scene, out, **more), [scene], out.parent)
+    answer = divided.read_divided(plan, request_scene(scene, out, **more), [scene], out.parent)
     told = json.dumps(answer, default=record_to_plain).replace(str(out), "")
     return {"answer": told} | {path.name: path.read_bytes() for path in out.iterdir()}
 
@@ -71,7 +53,7 @@ def read(plan, scene, out, **more):
 @pytest.mark.parametrize("weights", ["generated", "auto", "index"])
 def test_strips_give_what_one_worker_gives(tall, tmp_path, asked_of, weights):
     def read_by(plan, out):
-        asked = replace(ask_for(tall, out), weights=weights)
+        asked = replace(request_scene(tall, out), weights=weights)
         answer = divided.read_divided(plan, asked, [tall], out.parent)
         return json.dumps(answer, default=record_to_plain).replace(str(out), ""), {
             path.name: path.read_bytes() for path in out.iterdir()
@@ -155,7 +137,7 @@ def test_strips_that_a_killed_service_left_go_when_one_worker_reads_the_scene(
 def test_a_number_of_strips_that_nobody_meant_is_refused(tall, tmp_path, monkeypatch, count):
     monkeypatch.setattr(divided, "run_in_worker", lambda *_, **__: SceneResult(strips=count))
     with pytest.raises(JobError, match="strips"):
-        divided.read_divided(CLUSTER, ask_for(tall, tmp_path / "out"), [tall], tmp_path)
+        divided.read_divided(CLUSTER, request_scene(tall, tmp_path / "out"), [tall], tmp_path)
 
 
 def test_a_small_scene_and_one_with_triage_are_one_job(tall, tmp_path, asked_of, monkeypatch):
@@ -165,6 +147,6 @@ def test_a_small_scene_and_one_with_triage_are_one_job(tall, tmp_path, asked_of,
     monkeypatch.setattr(divided, "STRIP_PX", 1 << 24)
     read(CLUSTER, tall, tmp_path / "third")
     monkeypatch.setattr(divided, "STRIP_PX", 1)
-    divided.read_divided(CLUSTER, replace(ask_for(tall, tmp_path / "fourth"), triage="triage"), [tall], tmp_path)
+    divided.read_divided(CLUSTER, replace(request_scene(tall, tmp_path / "fourth"), triage="triage"), [tall], tmp_path)
     names = [name for name, *_ in asked_of]
     assert names == ["read_one", "read_one", *["draw_one_strip"] * STRIPS_OF_TALL, *["read_one"] * 3]

@@ -9,12 +9,11 @@ from forecasting.hydrology.rain_events import antecedent_index
 from forecasting.message import Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.decision.criteria.tables import DepthBound, add_params
 from monitor.decision.series.assessment import Assessment, DecisionContext
-from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
 
@@ -82,16 +81,7 @@ def measure_wetness(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
 
 
 ENTRY: Final = KindEntry(
-    Kind(
-        id="rain_antecedent",
-        quantity="rain",
-        per="",
-        trigger=True,
-        scaled=True,
-        loosening="bounds",
-        safe_params=RAIN_SAFE,
-        drawn=("rain",),
-    ),
+    rain_kind(id="rain_antecedent", per="", scaled=True),
     RainAntecedentTable,
     DepthBound,
     assess_wetness,

@@ -10,11 +10,10 @@ from pydantic import Field
 from forecasting.message import Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
 from monitor.decision.criteria.tables import LevelName, Window, add_params
-from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration
 
@@ -61,15 +60,7 @@ def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
 
 
 ENTRY: Final = KindEntry(
-    Kind(
-        id="rain_learned",
-        quantity="rain",
-        trigger=True,
-        scaled=True,
-        loosening="bounds",
-        safe_params=RAIN_SAFE,
-        drawn=("rain",),
-    ),
+    rain_kind(id="rain_learned", scaled=True),
     RainLearnedTable,
     None,
     each_gauge(measure_learned, _LARGEST),

@@ -17,12 +17,11 @@ from forecasting.hydrology.return_period import (
 )
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
+from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, measure_sums
 from monitor.decision.criteria.tables import OverBound, add_params
 from monitor.domain.instants import format_duration, parse_duration_s
-from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Threshold
 from monitor.errors import ConfigError
 
@@ -117,14 +116,7 @@ def _years(params: Mapping[str, float], window_s: float, total_mm: float) -> flo
 
 
 ENTRY: Final = KindEntry(
-    Kind(
-        id="rain_return_period",
-        quantity="rain",
-        trigger=True,
-        loosening="bounds",
-        safe_params=RAIN_SAFE,
-        drawn=("rain",),
-    ),
+    rain_kind(id="rain_return_period"),
     RainReturnTable,
     OverBound,
     each_gauge(measure_rarity),

@@ -3,23 +3,13 @@
 from typing import Final
 
 from monitor.decision.criteria.entry import KindEntry
-from monitor.decision.criteria.rain_gauge import RAIN_SAFE
+from monitor.decision.criteria.rain_gauge import rain_kind
 from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import each_gauge, measure_sums
 from monitor.decision.criteria.tables import OverBound
-from monitor.domain.kinds import Kind
 
 ENTRY: Final = KindEntry(
-    Kind(
-        id="rain_sum",
-        quantity="rain",
-        per="",
-        trigger=True,
-        scaled=True,
-        loosening="bounds",
-        safe_params=RAIN_SAFE,
-        drawn=("rain",),
-    ),
+    rain_kind(id="rain_sum", per="", scaled=True),
     RainTable,
     OverBound,
     each_gauge(measure_sums),
