@@ -1,7 +1,6 @@
 """A reading that a decision used is named where its row is edited or deleted; what may come later is no fault."""
 
 import json
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import String, and_, delete, insert, select, text, type_coerce, update
@@ -15,7 +14,6 @@ from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 
-SECOND = timedelta(seconds=1)
 EDITS = {
     "value": {"value_raw": 12345.5},
     "error": {"sigma": 9.0},

@@ -136,11 +136,6 @@ def test_a_paused_machine_whose_uptime_stood_still_says_what_its_clock_jumped_ov
     assert m.clock.take_suspensions() == []
 
 
-class Heard:
-    def __init__(self, ahead_s: float) -> None:
-        self.ahead_s = ahead_s
-
-
 @pytest.mark.parametrize(
     ("ahead", "synchronised", "ours"),
     [
