@@ -33,7 +33,7 @@ from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
 from monitor.store.report_facts import IssuedReport, add_issue
 from monitor.store.schema.tables import metadata, user_account
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 CLI = Path(rules.__file__).parent
@@ -162,6 +162,7 @@ def bench(database, tmp_path, monkeypatch):
     return slope
 
 
+@ON_BOTH
 def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
     for command in ("status", "alerts list", "a new one"):
         with rules.running(command), open_database(None) as db:
@@ -311,7 +312,6 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
             assert call(command, "--site", "bench")[0] == 1, command
 
 
-@ON_SQLITE
 @pytest.mark.usefixtures("things")
 def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, monkeypatch, capsys):
     """The walk: by nobody, by a name that is only written, by who may only look, and by who is for other sites."""

@@ -14,6 +14,7 @@ from monitor.store.readings.observations import (
     load_series,
 )
 from monitor.store.schema.tables import observation_flag, offset_entry, series_latest
+from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 DAY = timedelta(days=1)

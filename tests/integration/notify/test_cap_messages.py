@@ -21,11 +21,9 @@ from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
-from tests.integration.notify.outbox import hooks as _hooks
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
 
-hooks = _hooks
 NS = {"c": NAMESPACE, "a": "http://www.w3.org/2005/Atom"}
 ADA = Actor("ada")
 PLAIN = parse_service("", "x")
@@ -196,7 +194,6 @@ def test_a_trusted_window_known_at_the_message_stands_in_it(database):
     assert find(root, "info/certainty").text == "Likely"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(database, slope, hazard, tmp_path):
     key, certificate = make_key("Slope office", slope.now)
     (tmp_path / "key.pem").write_text(key)
@@ -236,7 +233,6 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(database
         parse_service(f'[cap]\nkey_file = "{tmp_path}/key.pem"\n', "x")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_channel_posts_the_message_of_each_change(database, slope, hazard, hooks):
     def write(notification):
         with database.read() as c:
@@ -249,7 +245,6 @@ def test_the_channel_posts_the_message_of_each_change(database, slope, hazard, h
     assert {headers["Content-Type"] for _, headers, _ in hooks.got} == {"application/cap+xml", "application/json"}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_verbs_write_and_prove(database, slope, hazard, tmp_path, capsys):
     service = write_service(tmp_path, database, TEXT)
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cap.pem")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -30,7 +31,10 @@ from monitor.store.alerting.outbox import (
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import notification
 from monitor.store.upkeep.clock_steps import set_back
-from tests.conftest import ON_SQLITE, wait_for
+from tests.conftest import (
+    on_both_databases,  # noqa: F401 - a fixture
+    wait_for,
+)
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -38,13 +42,10 @@ from tests.integration.notify.outbox import (
     add_message,
     add_site,
     clock,
-    hooks,
     rows,
     running,
     states,
 )
-
-__all__ = ["hooks"]  # fixtures
 
 
 def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
@@ -143,7 +144,6 @@ def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database
     assert states(database) == {"log:desk": "claimed"}, "whoever took over sends it when the lease is out"
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
 def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
     now = [T0]
@@ -211,7 +211,6 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_alarm(database, monkeypatch):
     releases = []
 
@@ -250,7 +249,6 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
     dispatcher.stop(3.0)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
 def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
     opened = []
@@ -290,3 +288,63 @@ def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
         wait_for(lambda: states(db) == {"webhook:OK": "delivered"})
     db.close()
     other.close()
+
+
+# ---- receivers that are slow to answer get each message once, and hold up no other urgent one ----
+def put(database, count, channel="webhook:HOOK"):
+    with database.write() as c:
+        add_site(c)
+        return [add_message(c, add_alert(c, key=f"k{n}"), channel, at=clock()) for n in range(count)]
+
+
+def test_six_reds_reach_a_receiver_that_answers_after_25_s_each_once(database, hooks, capsys):
+    put(database, 6)
+    began = clock()
+    with running(database, {"HOOK": f"{hooks.base}/slow"}, lease_s=35.0):
+        wait_for(lambda: hooks.got)
+        first_s = (clock() - began).total_seconds()
+        wait_for(lambda: len({headers["Idempotency-Key"] for _, headers, _ in hooks.got}) == 6)
+        all_s = (clock() - began).total_seconds()
+        wait_for(lambda: set(states(database).values()) == {"delivered"}, 120.0)
+    with capsys.disabled():
+        print(f"\n  {database.url.get_backend_name()}: first message after {first_s:.1f} s, all six by {all_s:.1f} s")
+    assert all_s < 20.0, "no message waits for the answer to another one"
+    assert set(Counter(headers["Idempotency-Key"] for _, headers, _ in hooks.got).values()) == {1}
+
+
+def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_proves_the_channel(
+    database, hooks, monkeypatch
+):
+    monkeypatch.setattr("monitor.notify.notifiers.webhook.ANSWER_S", 0.5)
+    (number,) = put(database, 1)
+    environ = {"HOOK": f"{hooks.base}/hang"}
+    with running(database, environ) as dispatcher:
+        wait_for(lambda: rows(database)[number].state == "failed_retry")
+        again_at = rows(database)[number].next_attempt_at
+        assert again_at - clock() > timedelta(seconds=50)
+        environ["HOOK"] = f"{hooks.base}/ok"
+        with database.write() as c:
+            other = add_message(c, add_alert(c, key="other"), "webhook:HOOK", at=clock())
+        dispatcher.wake()
+        wait_for(lambda: rows(database)[other].state == "delivered")
+    assert rows(database)[number].next_attempt_at == again_at
+    assert [path for path, *_ in hooks.got] == ["/hang", "/ok"]
+
+
+@pytest.mark.parametrize("tried", [0, 1])
+def test_an_urgent_message_that_was_not_tried_goes_before_one_that_failed(database, tried):
+    numbers = put(database, 2, "log:desk")
+    other = numbers[1 - tried]
+    with database.write() as c:
+        (sent,) = claim_due(c, clock(), "w", 30.0, 1, "log:desk", first={other})
+        assert sent.id == other
+
+
+def test_a_message_waits_while_a_newer_one_of_its_alert_is_being_sent(database):
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c)
+        add_message(c, alert_id, "log:desk")
+        newer = add_message(c, alert_id, "log:desk", sequence=2)
+        assert [m.id for m in claim_due(c, T0, "w", 30.0, 5, "log:desk")] == [newer]
+        assert claim_due(c, T0, "w", 30.0, 5, "log:desk") == []

@@ -28,16 +28,14 @@ from monitor.store.alerting.outbox import (
     claim_due,
     mark_failed,
 )
-from tests.conftest import ON_SQLITE, free_port, wait_for
-from tests.integration.notify.outbox import T0, add_alert, add_message, add_site, clock, hooks, rows, running, states
+from tests.conftest import free_port, wait_for
+from tests.integration.notify.outbox import T0, add_alert, add_message, add_site, clock, rows, running, states
 
-__all__ = ["hooks"]  # fixtures
 CALM = Template("level.nothing", "nothing asks for more")
 SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
 
 
 # Apprise loads all its plug-ins, one of which imports a deprecated module
-@ON_SQLITE
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(database, hooks):
     mails = []
@@ -99,7 +97,6 @@ def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(datab
     assert f"<{found['email:duty@example.org'].idempotency_key}@slopeward>".encode() in mails[0].content
 
 
-@ON_SQLITE
 def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, hooks):
     with database.write() as c:
         add_site(c)
@@ -112,7 +109,6 @@ def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, h
     assert {h["Idempotency-Key"] for _, h, _ in hooks.got} == {row.idempotency_key}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("path", "state"),
     [("/400", "failed_final"), ("/302", "failed_retry"), ("/401", "failed_retry"), ("/404", "failed_retry")],
@@ -207,7 +203,6 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
     assert "hunter2" not in caplog.text
 
 
-@ON_SQLITE
 def test_each_recipient_reads_his_own_language(database, hooks):
     sites = {
         "north": SimpleNamespace(
@@ -249,7 +244,6 @@ class LampNotifier:
         LIT.append((self.address, notification.level))
 
 
-@ON_SQLITE
 def test_a_channel_is_known_to_site_files_check_and_dispatcher_by_its_line_alone(database, tmp_path, monkeypatch):
     file = tmp_path / "sites" / "a.toml"
     file.parent.mkdir()

@@ -21,7 +21,7 @@ from monitor.notify.state import StatePublisher
 from monitor.store.database.audit import add_audit, find_head
 from monitor.store.pages import load_history, load_open_alerts
 from monitor.store.schema.tables import alert, alert_event, decision, site, site_state
-from tests.conftest import ON_SQLITE, wait_for
+from tests.conftest import wait_for
 from tests.data.mqtt_client import calling
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -204,7 +204,6 @@ def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_
     assert peak < 10 * len(evidence), f"{peak / 1e6:.1f} MB to tell of alerts, of which one has 1 MB of inputs"
 
 
-@ON_SQLITE
 def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
     fill(database)
     publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
@@ -255,7 +254,6 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
     publisher.stop(5)
 
 
-@ON_SQLITE
 def test_keys_that_cannot_be_read_stop_no_message(database, mosquitto):
     fill(database)
 

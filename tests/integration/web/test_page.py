@@ -26,7 +26,6 @@ from monitor.store.schema.tables import (
 )
 from monitor.store.service_state import stamp
 from monitor.web.parts import collect
-from tests.conftest import STORY_ON_SQLITE
 from tests.integration.web.served import NOW, client, database, filled, serving, story
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -78,7 +77,6 @@ def test_overview_draws_the_velocity_of_the_last_day_and_lists_quiet_sites(datab
     assert re.search(r"1 quiet site.*Lake slope", text, re.DOTALL)
 
 
-@STORY_ON_SQLITE
 def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     def vote(level, valid_s=3600.0):
         return Vote(level, epoch_s(NOW), epoch_s(NOW) + valid_s, "moves")
@@ -99,7 +97,6 @@ def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     assert asked == {"G1": "orange", "G2": "yellow"}
 
 
-@STORY_ON_SQLITE
 @pytest.mark.parametrize(
     ("at", "state", "words"),
     [
@@ -116,7 +113,6 @@ def test_every_page_says_when_nobody_evaluates(client, database, at, state, word
     assert words in client.get("/live/overview").json()["parts"]["banner"]
 
 
-@STORY_ON_SQLITE
 def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path):
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
@@ -131,7 +127,6 @@ def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path
         assert (f'<image href="{address}"' in client.get("/sites/north-bench").text) == (status == 200)
 
 
-@STORY_ON_SQLITE
 def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     digest, out = story.HASHES["scene"], tmp_path / "out"
     out.mkdir()
@@ -164,7 +159,6 @@ def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     assert look() == (True, True, bounds, True)
 
 
-@STORY_ON_SQLITE
 def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = Path("scenes", "north-bench", "one")
@@ -182,7 +176,6 @@ def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, mon
         assert (answer.status_code, answer.content) == (200, name.encode())
 
 
-@STORY_ON_SQLITE
 def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_path):
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
@@ -211,7 +204,6 @@ def test_empty_database_is_no_error(database_url):
             assert c.get(path).status_code == 200
 
 
-@STORY_ON_SQLITE
 def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(client, database):
     site = story.load_story_sites()[0]
     assert "by the site file, not proven here" not in client.get(f"/sites/{site.id}").text

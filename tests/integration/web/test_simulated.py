@@ -22,7 +22,6 @@ from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
 from monitor.web.parts.templating import format_minute, format_number
-from tests.conftest import ON_SQLITE
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.watched_slope import WalkedSlope
 from tests.integration.web.served import serving
@@ -177,7 +176,6 @@ def check_status_command(status, database, tmp_path, capsys):
     return shown.replace(line, f"{line.rstrip()} open alerts")
 
 
-@ON_SQLITE
 def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(database, tmp_path, capsys, caplog):
     slope = WalkedSlope(database, END)
     seen = []

@@ -26,7 +26,6 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
-from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 TWO = (
@@ -141,7 +140,6 @@ def test_a_kill_between_two_steps_sends_it_neither_twice_nor_never(database_url,
         assert sent == len({r.event_id for r in list_reminders(own)}) >= 1
 
 
-@ON_SQLITE
 def test_what_was_sent_is_decided_again_from_what_was_frozen(database_url):
     with Database(database_url) as own:
         slope = WatchedSlope(own)
@@ -209,7 +207,6 @@ def test_a_message_that_repeats_an_alert_has_both_values(database_url):
         assert "when raised" in last.subject
 
 
-@ON_SQLITE
 def test_noise_and_what_falls_and_comes_back_remind_nobody(database_url):
     with Database(database_url) as own:
         slope = WatchedSlope(own)
@@ -220,7 +217,6 @@ def test_noise_and_what_falls_and_comes_back_remind_nobody(database_url):
         assert len(list_messages(own)) == before
 
 
-@ON_SQLITE
 def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_order(database_url):
     channels = [f"{kind}:x" for kind in NOTIFIERS if kind != "siren"]
     listed = ", ".join(f'"{one}"' for one in (*channels, "siren:pit/horn"))
@@ -248,7 +244,6 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
         assert len({lines[1] for lines in first.values()}) == 4
 
 
-@ON_SQLITE
 def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(database_url):
     with Database(database_url) as own:
         slope = WatchedSlope(own)
