@@ -18,7 +18,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 from tests.data.figures import bare_figures
 from tests.integration.web.served import serving
-from tests.integration.web.test_story import Page
+from tests.integration.web.test_simulated import Page
 
 # further criteria, so that more rules speak; v_eq is what the angle needs
 MORE = """
