@@ -391,47 +391,43 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_url, tmp_path):
+def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database, tmp_path):
     """Real processes of two users of the system on one database."""
-    from monitor.store.database.engine import Database
 
-    with Database(database_url) as db:
-        slope = WatchedSlope(db)
-        with db.write() as c:
-            for name, role in ROLES.items():
-                add_user(c, name, WORDS[name], role, NOW)
-            add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
-        service = write_service(tmp_path, db)
+    slope = WatchedSlope(database)
+    with database.write() as c:
+        for name, role in ROLES.items():
+            add_user(c, name, WORDS[name], role, NOW)
+        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    service = write_service(tmp_path, database)
 
-        def call(*words, user=None, **more):
-            """A process whose real user is another one; the effective one stays, to read the interpreter's files."""
-            become = "" if user is None else f"import os; os.setresuid({pwd.getpwnam(user).pw_uid}, 0, 0); "
-            return subprocess.run(
-                [sys.executable, "-c", f"{become}from monitor.cli.main import main; main()", *words],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                env={"PATH": os.environ["PATH"], "SLOPEWARD_CONFIG": str(service), **more},
-            )
-
-        raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
-        assert call(*raise_it, user="nobody").returncode == 1
-        bound = call(
-            "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]
+    def call(*words, user=None, **more):
+        """A process whose real user is another one; the effective one stays, to read the interpreter's files."""
+        become = "" if user is None else f"import os; os.setresuid({pwd.getpwnam(user).pw_uid}, 0, 0); "
+        return subprocess.run(
+            [sys.executable, "-c", f"{become}from monitor.cli.main import main; main()", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "SLOPEWARD_CONFIG": str(service), **more},
         )
-        assert bound.returncode == 0, bound.stderr
-        assert call(*raise_it, "--by", "Ada").returncode == 1  # root
-        assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
-        done = call(*raise_it, user="nobody", LOGNAME="root")
-        assert done.returncode == 0, done.stderr
-        assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
-        with db.write() as c:
-            set_sites(c, "Ada", ["bench"])
-            keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
-        assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
-        assert call("users", "unbind", "Ada", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0
-        assert call(*raise_it, user="nobody").returncode == 1
+
+    raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
+    assert call(*raise_it, user="nobody").returncode == 1
+    bound = call("users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"])
+    assert bound.returncode == 0, bound.stderr
+    assert call(*raise_it, "--by", "Ada").returncode == 1  # root
+    assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
+    done = call(*raise_it, user="nobody", LOGNAME="root")
+    assert done.returncode == 0, done.stderr
+    assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
+    with database.write() as c:
+        set_sites(c, "Ada", ["bench"])
+        keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
+    assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
+    assert call("users", "unbind", "Ada", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0
+    assert call(*raise_it, user="nobody").returncode == 1
 
 
 def test_work_by_two_is_in_force_with_the_command_of_the_second(accounts, call):

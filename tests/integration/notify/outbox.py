@@ -29,77 +29,44 @@ def clock():
 
 
 def add_site(c, name="north"):
-    c.execute(
-        insert(site).values(
-            id=name,
-            name=name,
-            latitude=46.0,
-            longitude=8.0,
-            timezone="UTC",
-            levels=LEVELS,
-            config_sha256="x",
-            active=True,
-        )
-    )
+    place = {"latitude": 46.0, "longitude": 8.0, "timezone": "UTC"}
+    c.execute(insert(site).values(id=name, name=name, levels=LEVELS, config_sha256="x", active=True, **place))
 
 
 def add_alert(c, key="hazard", ledger="hazard", level=3, state="unacknowledged", at=T0):
-    return c.execute(
-        insert(alert)
-        .values(
-            site="north",
-            ledger=ledger,
-            key=key,
-            level=level,
-            peak_level=level,
-            state=state,
-            exercise=False,
-            raised_at=at,
-            reason="moves",
-            rule_version="1",
-        )
-        .returning(alert.c.id)
-    ).scalar_one()
+    facts = {"site": "north", "ledger": ledger, "key": key, "level": level, "peak_level": level, "state": state}
+    facts |= {"exercise": False, "raised_at": at, "reason": "moves", "rule_version": "1"}
+    return c.execute(insert(alert).values(**facts).returning(alert.c.id)).scalar_one()
 
 
-def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=T0, ledger="hazard", **more):
+def add_event(c, alert_id, level, sequence=1, at=T0):
+    """The number of that event of an alert, made where it is not there."""
     event_id = c.execute(
         select(alert_event.c.id).where(alert_event.c.alert_id == alert_id, alert_event.c.sequence == sequence)
     ).scalar()
-    if event_id is None:
-        event_id = c.execute(
-            insert(alert_event)
-            .values(
-                alert_id=alert_id,
-                sequence=sequence,
-                at=at,
-                to_state="unacknowledged",
-                to_level=level,
-                actor="slopeward",
-                actor_kind="service",
-                reason="moves",
-            )
-            .returning(alert_event.c.id)
-        ).scalar_one()
+    if event_id is not None:
+        return event_id
+    facts = {"alert_id": alert_id, "sequence": sequence, "at": at, "to_state": "unacknowledged", "to_level": level}
+    facts |= {"actor": "slopeward", "actor_kind": "service", "reason": "moves"}
+    return c.execute(insert(alert_event).values(**facts).returning(alert_event.c.id)).scalar_one()
+
+
+def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=T0, ledger="hazard", **more):
+    event_id = add_event(c, alert_id, level, sequence, at)
     key = hashlib.sha256(f"{event_id}|{recipient}|{channel}".encode()).hexdigest()
     name = LEVELS[level]["name"]
-    values = {
-        "alert_id": alert_id,
-        "event_id": event_id,
-        "site": "north",
-        "ledger": ledger,
-        "level": level,
-        "level_name": name,
-        "recipient": recipient,
-        "channel": channel,
-        "exercise": False,
-        "subject": f"north: {name}",
-        "body": f"Level {name}.",
-        "state": "queued",
-        "queued_at": at,
-        "idempotency_key": key,
-    }
-    return c.execute(insert(notification).values(**{**values, **more}).returning(notification.c.id)).scalar_one()
+    facts = {"alert_id": alert_id, "event_id": event_id, "site": "north", "ledger": ledger, "level": level}
+    facts |= {"level_name": name, "recipient": recipient, "channel": channel, "exercise": False}
+    facts |= {"subject": f"north: {name}", "body": f"Level {name}.", "state": "queued", "queued_at": at}
+    facts |= {"idempotency_key": key} | more
+    return c.execute(insert(notification).values(**facts).returning(notification.c.id)).scalar_one()
+
+
+def queue_message(db, channel, **more):
+    """A site, an alert and its message in one channel; the number of the message."""
+    with db.write() as c:
+        add_site(c)
+        return add_message(c, add_alert(c), channel, **more)
 
 
 def rows(db):

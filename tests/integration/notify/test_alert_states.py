@@ -206,6 +206,8 @@ class Loose:
 
     def __init__(self, database, level=1):
         self.database, self.level, self.sent, self.minute = database, level, [], 0
+        with database.write() as c:
+            add_site(c)
 
     def wait(self, minutes, *, step=10):
         for _ in range(0, minutes, step):
@@ -241,8 +243,6 @@ class Loose:
 
 
 def test_who_falls_silent_again_and_again_is_reported_three_times_and_when_it_has_stood_for_an_hour(database):
-    with database.write() as c:
-        add_site(c)
     plug = Loose(database)
     plug.flap(12)
     assert len(plug.sent) == 6, "three turns, there and back"
@@ -259,8 +259,6 @@ def test_who_falls_silent_again_and_again_is_reported_three_times_and_when_it_ha
 
 
 def test_who_never_comes_to_rest_is_told_of_again_each_day(database):
-    with database.write() as c:
-        add_site(c)
     plug = Loose(database)
     plug.flap(36, half=40)
     days = [minute // (24 * 60) for minute, _ in plug.sent]
@@ -268,8 +266,6 @@ def test_who_never_comes_to_rest_is_told_of_again_each_day(database):
 
 
 def test_who_acknowledges_each_turn_hears_no_more_of_them(database):
-    with database.write() as c:
-        add_site(c)
     plug = Loose(database)
     plug.flap(12, seen=True)
     assert len(plug.sent) == 6
@@ -278,8 +274,6 @@ def test_who_acknowledges_each_turn_hears_no_more_of_them(database):
 
 
 def test_what_is_urgent_never_waits_however_often_it_comes(database):
-    with database.write() as c:
-        add_site(c)
     plug = Loose(database, level=2)
     plug.flap(6)
     assert [is_silent for _, is_silent in plug.sent] == [True, False] * 6

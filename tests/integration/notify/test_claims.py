@@ -42,6 +42,7 @@ from tests.integration.notify.outbox import (
     add_message,
     add_site,
     clock,
+    queue_message,
     rows,
     running,
     states,
@@ -49,9 +50,7 @@ from tests.integration.notify.outbox import (
 
 
 def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "log:desk")
+    queue_message(database, "log:desk")
     with database.write() as c:
         (mine,) = claim_due(c, T0, "a", 30.0, 5, "log:desk")
     with database.write() as c:
@@ -82,9 +81,7 @@ time.sleep(60)
 
 
 def test_killed_between_claim_and_send_is_delivered_after_the_lease(database, database_url, hooks):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:OK")
+    queue_message(database, "webhook:OK")
     victim = subprocess.Popen([sys.executable, "-c", CLAIM_AND_HANG, database_url], stdout=subprocess.PIPE, text=True)
     key = victim.stdout.readline().strip()
     os.kill(victim.pid, signal.SIGKILL)
@@ -111,9 +108,7 @@ NEVER = {
 @pytest.mark.parametrize("name", NEVER)
 def test_a_row_that_somebody_altered_delays_no_message(database, hooks, name):
     """What an unsent row says of its next attempt is not sealed: it is held to what the service itself could say."""
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:OK", at=clock(), **NEVER[name])
+    queue_message(database, "webhook:OK", at=clock(), **NEVER[name])
     with running(database, {"OK": f"{hooks.base}/ok"}):
         wait_for(lambda: states(database) == {"webhook:OK": "delivered"})
     assert len(hooks.got) == 1
@@ -136,9 +131,7 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
 
 def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database):
     worker = ChannelWorker("log:desk", Delivery(database, {}, lambda: T0, {}))
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "log:desk")
+    queue_message(database, "log:desk")
     database.holds = lambda: False
     assert worker.work_once()
     assert states(database) == {"log:desk": "claimed"}, "whoever took over sends it when the lease is out"
@@ -148,9 +141,7 @@ def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database
 def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
     now = [T0]
     worker = ChannelWorker(channel, Delivery(database, {}, lambda: now[0], {}, jitter=lambda: 0.5))
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), channel)
+    queue_message(database, channel)
     looks = []
     for minute in (1, 20, 39, 60, 61, 62, 63, 64):
         now[0] = T0 + timedelta(minutes=minute)
@@ -201,9 +192,7 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
                 release.wait(90)
 
     monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda channel, environ, _db: Stuck(channel, environ))
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "apprise:X")
+    queue_message(database, "apprise:X")
     with running(database, lease_s=0.3):
         wait_for(lambda: set(states(database).values()) == {"delivered"})
         release.set()
@@ -221,9 +210,7 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
             raise DeliveryError("late")
 
     monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: Stuck())
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "log:x")
+    queue_message(database, "log:x")
     later = [0.0]
     monkeypatch.setattr("monitor.notify.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
     now = [clock()]
@@ -259,9 +246,7 @@ def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_an
 
     monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: opened.append(1) or Refusing())
     now = [T0]
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:HOOK")
+    queue_message(database, "webhook:HOOK")
     worker = ChannelWorker("webhook:HOOK", Delivery(database, {}, lambda: now[0], {}, PATIENT, lambda: 0.0))
     assert worker.work_once()
     (row,) = rows(database).values()
@@ -273,9 +258,7 @@ def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_an
 
 def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
     db = Database(sqlite_url)
-    with db.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:OK")
+    queue_message(db, "webhook:OK")
     other = Database(sqlite_url)
     # the lock comes first: else the message may be on its way before it
     with other.write(), running(db, {"OK": f"{hooks.base}/ok"}) as dispatcher:

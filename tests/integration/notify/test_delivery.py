@@ -29,7 +29,17 @@ from monitor.store.alerting.outbox import (
     mark_failed,
 )
 from tests.conftest import free_port, wait_for
-from tests.integration.notify.outbox import T0, add_alert, add_message, add_site, clock, rows, running, states
+from tests.integration.notify.outbox import (
+    T0,
+    add_alert,
+    add_message,
+    add_site,
+    clock,
+    queue_message,
+    rows,
+    running,
+    states,
+)
 
 CALM = Template("level.nothing", "nothing asks for more")
 SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
@@ -98,9 +108,7 @@ def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(datab
 
 
 def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, hooks):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:FLAKY")
+    queue_message(database, "webhook:FLAKY")
     with running(database, {"FLAKY": f"{hooks.base}/flaky"}):
         wait_for(lambda: states(database) == {"webhook:FLAKY": "delivered"})
     (row,) = rows(database).values()
@@ -114,9 +122,7 @@ def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, h
     [("/400", "failed_final"), ("/302", "failed_retry"), ("/401", "failed_retry"), ("/404", "failed_retry")],
 )
 def test_a_refusal_is_final_but_for_what_a_person_sets_right(database, hooks, path, state):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:HOOK")
+    queue_message(database, "webhook:HOOK")
     with running(database, {"HOOK": hooks.base + path}):
         wait_for(lambda: states(database) == {"webhook:HOOK": state})
     assert len(hooks.got) == 1
@@ -136,9 +142,7 @@ def test_a_refused_recipient_is_final_and_a_busy_server_is_not(database):
         "SLOPEWARD_SMTP__SECURITY": "none",
         "SLOPEWARD_SMTP__PORT": str(smtp.server.sockets[0].getsockname()[1]),
     }
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "email:duty@example.org")
+    queue_message(database, "email:duty@example.org")
     try:
         with running(database, environ):
             wait_for(lambda: set(states(database).values()) == {"failed_final"})
@@ -169,9 +173,7 @@ def test_mqtt_channel_publishes_to_a_real_broker(database, mosquitto):
     client.subscribe("control/room", qos=1)
     client.loop_start()
     assert subscribed.wait(60)
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "mqtt:control/room")
+    queue_message(database, "mqtt:control/room")
     with running(database, {"SLOPEWARD_BROKER__URL": mosquitto.url}):
         wait_for(lambda: states(database) == {"mqtt:control/room": DeliveryState.DELIVERED.value})
         wait_for(lambda: len(got) == 1)
@@ -254,9 +256,7 @@ def test_a_channel_is_known_to_site_files_check_and_dispatcher_by_its_line_alone
     monkeypatch.setitem(NOTIFIERS, "lamp", Channel(f"{__name__}:LampNotifier"))
     checked = CliRunner().invoke(app, check)
     assert checked.exit_code == 0, checked.stdout
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "lamp:roof")
+    queue_message(database, "lamp:roof")
     with running(database, {}):
         wait_for(lambda: states(database) == {"lamp:roof": "delivered"})
     assert LIT == [("roof", next(iter(rows(database).values())).level)]

@@ -33,6 +33,7 @@ from tests.integration.notify.outbox import (
     add_message,
     add_site,
     clock,
+    queue_message,
     rows,
     running,
     site_with,
@@ -228,9 +229,7 @@ def test_a_message_is_confirmed_by_its_own_recipient_alone(database):
 
 def test_when_nobody_can_be_reached_the_next_is_told_at_once(database, hooks):
     sites = {"north": site_with(Recipient("duty", ("webhook:NO",), (3,)), Recipient("head", ("webhook:OK",), ()))}
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:NO")
+    queue_message(database, "webhook:NO")
     with running(database, {"NO": f"{hooks.base}/400", "OK": f"{hooks.base}/ok"}, sites) as dispatcher:
         wait_for(lambda: states(database) == {"webhook:NO": "failed_final"})
         assert dispatcher.escalate_once(clock()) in {0, 1}  # the planner may have been quicker

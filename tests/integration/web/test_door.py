@@ -33,8 +33,8 @@ NAME = "slopeward_session"
 class Clock:
     """The present of the page, moved by hand."""
 
-    def __init__(self):
-        self.now = NOW
+    def __init__(self, now=NOW):
+        self.now = now
 
     def __call__(self):
         return self.now

@@ -3,7 +3,6 @@
 import re
 
 from monitor.store import pages
-from monitor.store.database.engine import Database
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.web.served import client, database, filled
@@ -22,16 +21,15 @@ def rate_of(text):
     return float(re.search(r"(-?[\d.]+) (?:±|mm/day)", text).group(1))
 
 
-def test_a_slope_that_runs_faster_than_when_red_was_raised_is_told_as_it_runs(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own)
-        slope.fail()
-        before, _ = look(own)
-        slope.live(9, {"G1": 700.0, "G2": 500.0})
-        raised, now = look(own)
-        assert raised == before, "what red was raised on stays as it was"
-        assert rate_of(now) > 2.0 * rate_of(raised)
-        assert now.endswith(" over 8 h at 2 of 2 stations, red from 80 mm/day")
+def test_a_slope_that_runs_faster_than_when_red_was_raised_is_told_as_it_runs(database):
+    slope = WatchedSlope(database)
+    slope.fail()
+    before, _ = look(database)
+    slope.live(9, {"G1": 700.0, "G2": 500.0})
+    raised, now = look(database)
+    assert raised == before, "what red was raised on stays as it was"
+    assert rate_of(now) > 2.0 * rate_of(raised)
+    assert now.endswith(" over 8 h at 2 of 2 stations, red from 80 mm/day")
 
 
 def test_a_program_reads_both_and_the_page_shows_them(client):

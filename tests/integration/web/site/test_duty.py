@@ -26,18 +26,11 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.headline import list_sentences
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
+from tests.integration.web.test_door import Clock
 from tests.integration.web.test_door import serving as serving_at
 
 WORDS = {"ada": "tin lantern quarry 41", "bo": "wool cedar anchor 93", "cy": "slate piano ember 26"}
 MINUTE = timedelta(minutes=1)
-
-
-class Clock:
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 @contextmanager

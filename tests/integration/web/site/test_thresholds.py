@@ -23,8 +23,7 @@ def moved(bench):
 
 
 def page(moved, tmp_path):
-    clock = Clock()
-    clock.now = moved.now + HOUR
+    clock = Clock(moved.now + HOUR)
     return serving(moved.database, clock, f'[paths]\nsites = "{tmp_path}"\n')
 
 
