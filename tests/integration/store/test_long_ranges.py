@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import insert
 
 from monitor.domain.instants import parse
 from monitor.domain.observation import HARMLESS, Observation
@@ -13,8 +12,8 @@ from monitor.reports.facts import _describe_rain
 from monitor.reports.period import Period
 from monitor.store.readings.extremes import load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series
-from monitor.store.schema.tables import observation_flag
 from monitor.web.routes.site.panes import _count_rain
+from tests.data.rows import add_flag
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -38,8 +37,7 @@ def test_each_way_to_read_a_range_believes_the_same_flags(database):
             add_observations(c, [Observation("north", "G1", "rain", "mm", at, at, float(k), flags=flags)], at)
         series_id = find_series_id(c, "north", "G1", "rain")
         for k, flag, hours in LATER:
-            row = {"series_id": series_id, "observed_at": T0 + k * HOUR, "revision": 0, "flag": flag}
-            c.execute(insert(observation_flag).values(**row, known_from=T0 + hours * HOUR, by="x", reason="x"))
+            add_flag(c, series_id, T0 + k * HOUR, flag, T0 + hours * HOUR)
     low, high = T0 - HOUR, T0 + 12 * HOUR
     with database.read() as c:
         for known_at, expected in (

@@ -53,28 +53,10 @@ def places(filled_database):
     with filled_database.read() as c:
         scene = c.exec_driver_sql("SELECT scene_hash FROM scene").scalar()
         alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
-    return {
-        "site": "north-bench",
-        "station": "G1",
-        "quantity": "displacement_east",
-        "scene_hash": scene,
-        "alert_id": str(alert),
-        "event_id": "2",
-        "offset_id": "1",
-        "name": "dee",
-        "number": "1",
-        "table": "movement",
-        "form": "csv",
-        "path": "Things('G1')",
-        "upload": "0" * 16,
-        "draft": "0" * 16,
-        "photo_id": "1",
-        "report_id": "1",
-        "size": "small.jpg",
-        "z": "0",
-        "x": "0",
-        "y": "0",
-    }
+    said = {"site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene}
+    said |= {"alert_id": str(alert), "event_id": "2", "name": "dee", "table": "movement", "form": "csv"}
+    said |= dict.fromkeys(("offset_id", "number", "photo_id", "report_id"), "1") | dict.fromkeys("xyz", "0")
+    return said | {"path": "Things('G1')", "size": "small.jpg"} | dict.fromkeys(("upload", "draft"), "0" * 16)
 
 
 def fill_in(path, places):
