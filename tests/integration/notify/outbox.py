@@ -91,7 +91,7 @@ def hooks():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             got.append((self.path, dict(self.headers), body))
             if self.path == "/slow":
-                release.wait(25.0)
+                self.server.answering.wait(25.0)
             if self.path == "/hang":
                 release.wait(30)
                 return
@@ -116,9 +116,10 @@ def hooks():
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     server.got, server.base = got, f"http://127.0.0.1:{server.server_port}"
-    server.back = threading.Event()
+    server.back, server.answering = threading.Event(), threading.Event()
     yield server
     release.set()
+    server.answering.set()
     server.shutdown()
     server.server_close()
     thread.join(5)
