@@ -21,18 +21,26 @@ def insert_rows(c: Connection, origin: datetime, text: str, names: Mapping[str, 
 
     Values are read by the type of their column: instants count from `origin` (`-2d+6h`, `+0s`), booleans are `yes` and
     `no`, JSON and texts with spaces stand in quotes, `$name` is taken from `names`. What is left out is the default.
+    A line that begins with a number is so many rows: `{k}` in a value is the row's, and of a list each takes its own.
     """
     for line in re.sub(r"\n +", " ", text.strip()).splitlines():
-        name, *cells = shlex.split(line)
-        table = metadata.tables[name]
-        pairs = (cell.split("=", 1) for cell in cells)
-        c.execute(insert(table).values({key: _read(table.c[key], value, origin, names or {}) for key, value in pairs}))
+        *count, name = line.split()[: 1 + line[0].isdigit()]
+        cells = [cell.split("=", 1) for cell in shlex.split(line)[len(count) + 1 :]]
+        columns = metadata.tables[name].c
+        rows = [
+            {key: _read(columns[key], value, origin, names or {}, k if count else None) for key, value in cells}
+            for k in range(int(*count or "1"))
+        ]
+        c.execute(insert(metadata.tables[name]), rows)
 
 
-def _read(column: Column[Any], text: str, origin: datetime, names: Mapping[str, Any]) -> Any:
+def _read(column: Column[Any], text: str, origin: datetime, names: Mapping[str, Any], k: int | None) -> Any:
     kind = column.type
     if text.startswith("$"):
-        return names[text[1:]]
+        found = names[text[1:]]
+        return found if k is None or not isinstance(found, list) else found[k]
+    if k is not None:
+        text = text.format(k=k)
     if isinstance(kind, Instant):
         return origin + sum((timedelta(**{_UNITS[u]: float(n)}) for n, u in _STEP.findall(text)), timedelta())
     if isinstance(kind, Boolean):
