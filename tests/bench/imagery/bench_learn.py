@@ -37,9 +37,8 @@ from detection.imagery.training.scoring import compare, score_maps
 from detection.imagery.training.simple_maps import fit_over, score_simple
 from detection.learning.records import TILE_PX
 from detection.learning.run import PLAN, read_folds
-from tests.bench.record import read_figures, record
+from tests.bench.record import DATA, read_figures, record
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 WORK = Path(__file__).resolve().parents[3] / "build" / "bench_learn"
 PICTURES = 200
 LEFT_OUT = ("f1", "interval", "less_logistic", "tiles", "blocks", "blocks_with_landslides")

@@ -10,7 +10,6 @@ and a stack (insar-pyrate-cropA), where no event is known: every outline there i
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -36,10 +35,9 @@ from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import burn, to_pixels
 from detection.imagery.raster.raster import writing_geotiff
-from tests.bench.record import record
+from tests.bench.record import DATA, record
 from tests.data.surveys.radar import PIXEL_M, Ground
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 STACK = DATA / "imagery" / "insar-pyrate-cropA"
 MODULE = "tests.bench.imagery.bench_sar"
 FALSE_SIDE, FALSE_ALARMS = 1800, (1e-2, 1e-3, 1e-4)
