@@ -33,7 +33,7 @@ from monitor.store.readings.sources import save_poll
 from monitor.store.report_facts import IssuedReport, add_issue
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_BOTH
-from tests.data.rows import declare_offset
+from tests.data.flags import declare_offset
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 CLI = Path(rules.__file__).parent

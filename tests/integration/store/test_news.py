@@ -19,7 +19,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from tests.conftest import wait_for
-from tests.data.rows import add_flag, declare_offset
+from tests.data.flags import add_flag, declare_offset
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ANNA = Actor("anna")

@@ -16,7 +16,7 @@ from monitor.store.readings.observations import find_series_id, load_offsets
 from monitor.store.schema import tables as t
 from tests.conftest import SHIPPED_HASHER
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
-from tests.data.rows import declare_offset
+from tests.data.flags import declare_offset
 
 HOUR = timedelta(hours=1)
 

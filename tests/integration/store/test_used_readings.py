@@ -11,7 +11,7 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
-from tests.data.rows import add_flag, declare_offset
+from tests.data.flags import add_flag, declare_offset
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 
 EDITS = {

@@ -16,7 +16,7 @@ from monitor.store.people.countersign import TwoPersonAct, find_first, find_site
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, site_state
 from tests.data.filled import NOW, PASSWORD, START
-from tests.data.rows import declare_offset
+from tests.data.flags import declare_offset
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.alerting.test_corrections import correct
 from tests.integration.web.test_door import Clock, serving
