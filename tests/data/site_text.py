@@ -1,7 +1,7 @@
 """Pieces of site files: head, stations and series, for tests that add the criteria they are about."""
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from monitor.simulate.slope import SlopeModel
@@ -36,8 +36,27 @@ def along(name: str, interval: str, max_silence: str, **facts: Any) -> str:
     return station(name, moved, azimuth_deg=90.0, plunge_deg=0.0, **facts)
 
 
+def criterion(kind: str, **facts: Any) -> str:
+    """`[[criterion]]`; a bound is a table: `yellow={"over": 3.0, "window": "1d"}`."""
+    return _spell("[[criterion]]", {"kind": kind} | facts)
+
+
+def recipient(name: str, *channels: str, **facts: Any) -> str:
+    """`[[recipient]]`, by the log if nothing else is said."""
+    return _spell("[[recipient]]", {"name": name, "channels": channels or ["log"]} | facts)
+
+
+def spell(value: Any) -> str:
+    """TOML of a value: JSON, but for dates and tables."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {spell(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value)
+
+
 def _spell(table: str, facts: dict[str, Any]) -> str:
-    return f"{table}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
+    return f"{table}\n" + "".join(f"{key} = {spell(value)}\n" for key, value in facts.items())
 
 
 SIMULATED_CRITERIA = """
