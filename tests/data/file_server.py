@@ -108,10 +108,12 @@ def serve(certificate: str = "") -> Iterator[FileServer]:
         server.close()
 
 
-def run_here(task: WorkerTask[Request, Answered], asked: Request, limit_s: float, terms: Any = None) -> Answered:
+def run_here(
+    task: WorkerTask[Request, Answered], asked: Request, limit_s: float, on_progress: Any = None, **_: Any
+) -> Answered:
     """In place of `compute.run`, where walls are not what is tested: the job in this process, its records as ever."""
     try:
-        answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), lambda _: None)
+        answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), on_progress or (lambda _: None))
     except Exception as error:
         raise JobError(f"{task.function}: {type(error).__name__}: {error}") from None
     return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)))

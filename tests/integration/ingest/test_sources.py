@@ -409,7 +409,7 @@ def test_of_a_look_that_was_ended_what_is_whole_is_kept_and_the_next_begins_with
 
     def be_ended(task, asked, *_, terms=None):
         if task is not FETCH:
-            return run_here(task, asked, 1.0, terms)
+            return run_here(task, asked, 1.0, terms=terms)
         orders.append([one.name for one in asked.wanted])
         first = asked.wanted[0].name
         (Path(asked.folder) / first).write_text(HEAD + ROWS[ord(first[0]) - ord("a")])
