@@ -28,6 +28,7 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
+from tests.data.site_text import criterion, table
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -203,18 +204,11 @@ def test_a_file_that_was_altered_in_the_database_is_not_put_in_force(bench, tmp_
 
 TWO_LEVELS = change(
     "[fusion]",
-    """[[criterion]]
-kind = "level"
-series = "G1.crack_opening"
-yellow = {over = 4.0}
-valid_for = "2d"
-[[criterion]]
-kind = "level"
-series = "G1.crack_opening"
-yellow = {over = 900.0}
-valid_for = "2d"
-
-[fusion]""",
+    (
+        criterion("level", series="G1.crack_opening", yellow={"over": 4.0}, valid_for="2d")
+        + criterion("level", series="G1.crack_opening", yellow={"over": 900.0}, valid_for="2d")
+        + table("[fusion]")
+    ),
 )
 ONE_LEVEL = TWO_LEVELS.replace(
     TWO_LEVELS[TWO_LEVELS.index('[[criterion]]\nkind = "level"') : TWO_LEVELS.rindex('[[criterion]]\nkind = "level"')],

@@ -19,15 +19,11 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, decision, notification
 from tests.conftest import ON_SQLITE
+from tests.data.site_text import table
 from tests.integration.alerting.test_scenes import HOUR, Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")
-RULE = """
-[[fusion.rule]]
-id = "both"
-level = "orange"
-when = {criterion = "velocity-1", level = "yellow", k = 2}
-"""
+RULE = table("[[fusion.rule]]", id="both", level="orange", when={"criterion": "velocity-1", "level": "yellow", "k": 2})
 NEAR = """
 [fusion.neighbours]
 above = "yellow"

@@ -6,7 +6,7 @@ import math
 import random
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,7 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
+from tests.data import site_text
 from tests.data.filled import NOW as STORY_NOW
 from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import Clock, serving
@@ -39,44 +40,25 @@ from tests.integration.web.test_rules import enter, send
 
 NOW = parse("2026-03-15T12:00:00Z")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-HEAD = """
-[site]
-id = "bench"
-name = "North bench"
-latitude = 46.2
-longitude = 8.9
-[[recipient]]
-name = "duty"
-channels = ["log"]
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 6.0, window = "1d"}
-author = "test"
-reason = "test"
-"""
-STATION = """
-[[station]]
-id = "{0}"
-azimuth_deg = 90.0
-plunge_deg = 0.0
-reference = "BASE"
-logger = "L1"
-gateway = "W1"
-calibrated_on = 2025-01-10
-calibrate_every = "365d"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "6h"
-max_silence = "1d"
-[[station.series]]
-quantity = "battery_voltage"
-unit = "V"
-interval = "6h"
-max_silence = "2d"
-empty = 11.4
-"""
+HEAD = (
+    site_text.head("bench", "North bench", latitude=46.2, longitude=8.9)
+    + site_text.table("[[recipient]]", name="duty", channels=["log"])
+    + site_text.criterion(
+        "velocity", stations=["G*"], yellow={"over": 6.0, "window": "1d"}, author="test", reason="test"
+    )
+)
+STATION = site_text.station(
+    "{0}",
+    site_text.series("displacement", "mm", "6h", max_silence="1d"),
+    site_text.series("battery_voltage", "V", "6h", max_silence="2d", empty=11.4),
+    azimuth_deg=90.0,
+    plunge_deg=0.0,
+    reference="BASE",
+    logger="L1",
+    gateway="W1",
+    calibrated_on=date(2025, 1, 10),
+    calibrate_every="365d",
+)
 SITE = parse_site(HEAD + "".join(STATION.format(name) for name in ("G1", "G2", "G3")), "bench.toml")
 GOOD = {"fix": "fixed", "satellites": 14}
 

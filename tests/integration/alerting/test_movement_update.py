@@ -28,58 +28,31 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
+from tests.data import site_text
 
 T0 = parse("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
 FAILS, STOPS, SIGMA = 120, 116, 0.5
-SITE = """
-[site]
-id = "s"
-name = "S"
-latitude = 46.0
-longitude = 8.0
-[movement]
-failure_velocity_mm_per_day = 50.0
-[[station]]
-id = "A"
-v_eq_mm_per_day = 0.5
-v_eq_reviewed = "A. Rossi 2026-01, on 2023-2025"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-noise_floor_mm = 0.5
-[[station]]
-id = "B"
-azimuth_deg = 180.0
-plunge_deg = 30.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-noise_floor_mm = 0.5
-[[station]]
-id = "C"
-on_slope = false
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-[[criterion]]
-kind = "inverse_velocity"
-stations = ["A"]
-yellow = {within = "10d"}
-"""
+SITE = (
+    site_text.head("s", movement={"failure_velocity_mm_per_day": 50.0})
+    + site_text.station(
+        "A",
+        site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5),
+        v_eq_mm_per_day=0.5,
+        v_eq_reviewed="A. Rossi 2026-01, on 2023-2025",
+    )
+    + site_text.station(
+        "B",
+        site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5),
+        azimuth_deg=180.0,
+        plunge_deg=30.0,
+    )
+    + site_text.station("C", site_text.series("displacement", "mm", "1d"), on_slope=False)
+    + site_text.criterion("inverse_velocity", stations=["A"], yellow={"within": "10d"})
+)
 PLACE = parse_site(SITE, "s.toml")
 # a criterion that reads the values: what was changed of them is asked
-READ_BY = """
-[[criterion]]
-kind = "velocity"
-stations = ["A"]
-yellow = {over = 100.0, window = "20d"}
-"""
+READ_BY = site_text.criterion("velocity", stations=["A"], yellow={"over": 100.0, "window": "20d"})
 
 
 def path_mm():

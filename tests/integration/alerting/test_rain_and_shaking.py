@@ -19,37 +19,26 @@ from monitor.store.alerting.events import add_event, confirm_event, load_event_f
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
 from tests.conftest import ON_SQLITE
-from tests.data.site_text import head, series, station
+from tests.data.site_text import criterion, head, series, station, table
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 SITE = parse_site(
     head("slope")
     + station("R1", series("rain", "mm", max_silence="6h"), series("rain_next_12h", "mm", "6h", max_silence="24h"))
-    + """
-[[quantity]]
-name = "rain_next_12h"
-unit = "mm"
-[[criterion]]
-id = "fell"
-kind = "rain_sum"
-series = "R1.rain"
-yellow = {over = 30.0, window = "24h"}
-[[criterion]]
-id = "expected"
-kind = "rain_sum"
-series = "R1.rain"
-yellow = {over = 30.0, window = "24h"}
-forecast = {"12h" = "R1.rain_next_12h"}
-[[criterion]]
-id = "quake"
-kind = "earthquake"
-yellow = {over = 0.05}
-lower_to = 0.5
-lower_for = "10d"
-[fusion]
-top_needs = 1
-""",
+    + (
+        table("[[quantity]]", name="rain_next_12h", unit="mm")
+        + criterion("rain_sum", id="fell", series="R1.rain", yellow={"over": 30.0, "window": "24h"})
+        + criterion(
+            "rain_sum",
+            id="expected",
+            series="R1.rain",
+            yellow={"over": 30.0, "window": "24h"},
+            forecast={"12h": "R1.rain_next_12h"},
+        )
+        + criterion("earthquake", id="quake", yellow={"over": 0.05}, lower_to=0.5, lower_for="10d")
+        + table("[fusion]", top_needs=1)
+    ),
     "slope.toml",
 )
 
@@ -184,16 +173,15 @@ LONG = (
     head("slope", levels={"names": ["green", "yellow", "orange", "red"]})
     + station("E1", CRACK, reference="A")
     + station("E2", CRACK, reference="B")
-    + """
-[[criterion]]
-kind = "rate"
-stations = ["E*"]
-quantity = "crack_opening"
-yellow = {over = 0.5, window = "60d"}
-orange = {over = 2.0, window = "30d"}
-red = {over = 10.0, window = "10d"}
-valid_for = "12d"
-"""
+    + criterion(
+        "rate",
+        stations=["E*"],
+        quantity="crack_opening",
+        yellow={"over": 0.5, "window": "60d"},
+        orange={"over": 2.0, "window": "30d"},
+        red={"over": 10.0, "window": "10d"},
+        valid_for="12d",
+    )
 )
 
 

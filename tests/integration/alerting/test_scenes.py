@@ -31,54 +31,41 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
+from tests.data.site_text import criterion, head, series, table
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 ADA, BO = Actor("Ada"), Actor("Bo")
 
-HEAD = """
-[site]
-id = "bench"
-name = "North bench"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-auto_lower = ["yellow"]
-[levels.red]
-action = "Clear the pit floor"
-"""
-TAIL = """
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 6.0, window = "1d"}
-orange = {over = 24.0, window = "12h"}
-red = {over = 80.0, window = "8h"}
-dwell = {hits = 2, of = 3, within = "6h"}
-recover = 0.6
-valid_for = "12h"
-author = "test"
-reason = "test"
-[fusion]
-top_needs = 2
-hold_when_missing = "2d"
-verify_within = "2h"
-[[recipient]]
-name = "duty engineer"
-channels = ["log", "log:second"]
-levels = ["orange", "red"]
-"""
-SERIES = """
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-max_silence = "6h"
-noise_floor_mm = 1.0
-verify_step_mm = 30.0
-"""
+HEAD = head(
+    "bench",
+    "North bench",
+    latitude=46.2,
+    longitude=8.9,
+    timezone="Europe/Zurich",
+    levels={
+        "names": ["green", "yellow", "orange", "red"],
+        "auto_lower": ["yellow"],
+        "red": {"action": "Clear the pit floor"},
+    },
+)
+TAIL = (
+    criterion(
+        "velocity",
+        stations=["G*"],
+        yellow={"over": 6.0, "window": "1d"},
+        orange={"over": 24.0, "window": "12h"},
+        red={"over": 80.0, "window": "8h"},
+        dwell={"hits": 2, "of": 3, "within": "6h"},
+        recover=0.6,
+        valid_for="12h",
+        author="test",
+        reason="test",
+    )
+    + table("[fusion]", top_needs=2, hold_when_missing="2d", verify_within="2h")
+    + table("[[recipient]]", name="duty engineer", channels=["log", "log:second"], levels=["orange", "red"])
+)
+SERIES = series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0, verify_step_mm=30.0)
 
 
 def site_text(references):

@@ -28,7 +28,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view as load_rows
 from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import prove_outlines
-from tests.data.site_text import head, series, station
+from tests.data.site_text import criterion, head, series, station
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)
@@ -36,33 +36,12 @@ TEXT = (
     head("bench")
     + station("G1", series("displacement", "mm", "1d"), latitude=46.0, longitude=8.0)
     + station("G2", series("displacement", "mm", "1d"), latitude=46.01, longitude=8.0)
-    + """
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 5.0, window = "7d"}
-[[criterion]]
-kind = "insar_rate"
-id = "radar"
-role = "witness"
-window = "90d"
-yellow = {over = 0.2}
-orange = {over = 2.0}
-[[criterion]]
-kind = "report"
-id = "seen"
-kinds = ["crack"]
-needs = 2
-level = "yellow"
-valid_for = "2d"
-[[criterion]]
-kind = "scene"
-id = "image"
-role = "witness"
-stations = ["*"]
-level = "yellow"
-valid_for = "10d"
-"""
+    + (
+        criterion("velocity", stations=["G*"], yellow={"over": 5.0, "window": "7d"})
+        + criterion("insar_rate", id="radar", role="witness", window="90d", yellow={"over": 0.2}, orange={"over": 2.0})
+        + criterion("report", id="seen", kinds=["crack"], needs=2, level="yellow", valid_for="2d")
+        + criterion("scene", id="image", role="witness", stations=["*"], level="yellow", valid_for="10d")
+    )
 )
 SITE = parse_site(TEXT, "bench.toml")
 

@@ -28,18 +28,13 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
+from tests.data import site_text
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FAULT = 24 * 40  # hour from which on something is wrong
 CONFIG = ServiceConfig.model_validate({})
-HEAD = """
-[site]
-id = "kinds"
-name = "Kinds"
-latitude = 46.2
-longitude = 8.9
-"""
+HEAD = site_text.head("kinds", latitude=46.2, longitude=8.9)
 UNITS = {
     "tilt_x": "mrad",
     "pore_pressure": "kPa",

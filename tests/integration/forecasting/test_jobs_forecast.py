@@ -53,42 +53,31 @@ from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
 from tests.conftest import ON_SQLITE
+from tests.data import site_text
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-SITE = """
-[site]
-id = "jobs"
-name = "Jobs"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[forecast]
-models = ["auto", "gru"]
-horizons = ["1d", "7d"]
-[anomaly]
-detectors = ["persistence-z", "ae"]
-[scenes]
-weights = "generated"
-""" + "".join(
-    f"""
-[[station]]
-id = "G{i}"
-latitude = {46.2 + i * 0.0005}
-longitude = 8.9
-azimuth_deg = 200.0
-plunge_deg = 20.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
+SITE = site_text.head(
+    "jobs",
+    latitude=46.2,
+    longitude=8.9,
+    timezone="Europe/Zurich",
+    levels={"names": ["green", "yellow", "orange", "red"]},
+    forecast={"models": ["auto", "gru"], "horizons": ["1d", "7d"]},
+    anomaly={"detectors": ["persistence-z", "ae"]},
+    scenes={"weights": "generated"},
+) + "".join(
+    site_text.station(
+        f"G{i}",
+        site_text.series("displacement", "mm", "1d", max_silence="3d"),
+        latitude=46.2 + i * 0.0005,
+        longitude=8.9,
+        azimuth_deg=200.0,
+        plunge_deg=20.0,
+    )
     for i in range(3)
 )
 

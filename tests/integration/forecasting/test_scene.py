@@ -24,33 +24,19 @@ from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
+from tests.data.site_text import head, series, station
 
 pytestmark = pytest.mark.data
 STATIONS = ("ATU1", "MJ1", "MJ9")
-SITE = """
-[site]
-id = "outang"
-name = "Outang"
-latitude = 31.0
-longitude = 110.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[forecast]
-models = ["auto", "gru"]
-horizons = ["1d"]
-""" + "".join(
-    f"""
-[[station]]
-id = "{name}"
-latitude = 31.0
-longitude = 110.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
+SITE = head(
+    "outang",
+    latitude=31.0,
+    longitude=110.0,
+    timezone="UTC",
+    levels={"names": ["green", "yellow", "orange", "red"]},
+    forecast={"models": ["auto", "gru"], "horizons": ["1d"]},
+) + "".join(
+    station(name, series("displacement", "mm", "1d", max_silence="3d"), latitude=31.0, longitude=110.0)
     for name in STATIONS
 )
 NETWORK = "c" * 64

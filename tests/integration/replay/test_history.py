@@ -22,7 +22,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import observation_flag, report, site_event
-from tests.data.site_text import FOUR, head, series, station
+from tests.data.site_text import FOUR, criterion, head, series, station
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -32,17 +32,12 @@ SITE = (
     head("slope", longitude=9.0, timezone="Europe/Zurich", levels=FOUR)
     + station("G1", series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0), reference="A")
     + station("P1", series("pore_pressure", "kPa", max_silence="6h"))
-    + """
-[[criterion]]
-kind = "velocity"
-stations = ["G1"]
-yellow = {over = 4.0, window = "1d"}
-orange = {over = 12.0, window = "12h"}
-[[criterion]]
-kind = "report"
-kinds = ["crack"]
-level = "yellow"
-"""
+    + (
+        criterion(
+            "velocity", stations=["G1"], yellow={"over": 4.0, "window": "1d"}, orange={"over": 12.0, "window": "12h"}
+        )
+        + criterion("report", kinds=["crack"], level="yellow")
+    )
 )
 
 

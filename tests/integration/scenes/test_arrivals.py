@@ -25,25 +25,13 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
+from tests.data import site_text
 from tests.data.drawn_scenes import make_config, of_drawings, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
-SITE = """
-[site]
-id = "{id}"
-name = "Bench"
-latitude = 42.73
-longitude = 141.95
-timezone = "Asia/Tokyo"
-[[station]]
-id = "{station}"
-latitude = 42.7285
-longitude = 141.9525
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-"""
+SITE = site_text.head("{id}", "Bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + site_text.station(
+    "{station}", site_text.series("displacement", "mm"), latitude=42.7285, longitude=141.9525
+)
 
 
 @pytest.fixture(scope="module")

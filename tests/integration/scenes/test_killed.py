@@ -35,25 +35,13 @@ from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE as DRAWN_SITE
 from tests.data.drawn_scenes import add_site, draw, make_config, may, of_drawings
 from tests.data.forked import run_forked
+from tests.data.site_text import head, series, station
 
 LATER = may(20)
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
-SITE = """
-[site]
-id = "bench"
-name = "Bench"
-latitude = 42.73
-longitude = 141.95
-timezone = "Asia/Tokyo"
-[[station]]
-id = "G1"
-latitude = 42.7305
-longitude = 141.951
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-"""
+SITE = head("bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + station(
+    "G1", series("displacement", "mm"), latitude=42.7305, longitude=141.951
+)
 # Where the process dies: the probabilities are there and no row is; all rows are written but not for good; all is for
 # good and the other files are not there.
 PLACES = {"no row yet": "add_model", "rows not kept": "clear", "rows kept": "notify_waiting"}

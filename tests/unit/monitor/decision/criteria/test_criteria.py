@@ -37,6 +37,7 @@ from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.domain.witnesses import find_groups
 from monitor.language.rendering import translate
+from tests.data import site_text
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0
@@ -507,20 +508,9 @@ def test_near_m_of_the_scenes_table_reaches_the_criterion():
         assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
 
 
-PLAIN_SITE = """
-[site]
-id = "near"
-name = "Near"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[[station]]
-id = "P1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-"""
+PLAIN_SITE = site_text.head("near", latitude=46.2, longitude=8.9, timezone="UTC") + site_text.station(
+    "P1", site_text.series("displacement", "mm")
+)
 
 
 def test_evidence_of_a_footprint_reads_back_as_it_was():

@@ -19,6 +19,7 @@ from monitor.domain.decision import DecisionInputs, EventFact, Memory, NewestEpo
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
+from tests.data import site_text
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
 
@@ -685,16 +686,17 @@ def test_a_rule_may_ask_for_rain_after_shaking():
     text = (
         SUM.replace("orange", "# orange")
         + SHAKE.replace("\nkind", '\n[[criterion]]\nid = "quake"\nrole = "part"\nkind', 1)
-        + """
-[fusion]
-top_needs = 1
-[[fusion.rule]]
-id = "wet-and-shaken"
-level = "orange"
-when = {all = [{criterion = "c"}, {criterion = "quake"}]}
-author = "test"
-reason = "test"
-"""
+        + (
+            site_text.table("[fusion]", top_needs=1)
+            + site_text.table(
+                "[[fusion.rule]]",
+                id="wet-and-shaken",
+                level="orange",
+                when={"all": [{"criterion": "c"}, {"criterion": "quake"}]},
+                author="test",
+                reason="test",
+            )
+        )
     )
     place = site(text)
     wet = rows([2.0] * 30)
