@@ -29,7 +29,7 @@ from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alerts, set_outcome
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.offsets import KINDS, add_offset
+from monitor.store.alerting.offsets import KINDS
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import verify_chain
@@ -41,6 +41,7 @@ from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.conftest import DATABASES
 from tests.data.seized import without_keys
+from tests.data.store_rows import enter_offset
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -87,18 +88,7 @@ def flag(bench, station, at, name):
 def shift(bench, station, at):
     with bench.database.write() as c:
         key = find_series_id(c, "bench", station, "crack_opening")
-        add_offset(
-            c,
-            key,
-            at=at,
-            known_from=bench.now,
-            size=25.0,
-            unit="mm",
-            kind=KINDS[0],
-            author=ADA,
-            reason="new anchor",
-            now=bench.now,
-        )
+        enter_offset(c, key, at, 25.0, bench.now, kind=KINDS[0], reason="new anchor")
 
 
 def test_what_comes_later_changes_nothing_and_is_listed(bench):

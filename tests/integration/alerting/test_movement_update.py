@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.evaluate import evaluate_site
@@ -23,12 +23,14 @@ from monitor.simulate.slope import voight_displacement
 from monitor.store.alerting.offsets import add_offset, confirm_offset, load_waiting_offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.models.forecasts import add_forecasts
 from monitor.store.models.movement import find_stage, load_failure_facts
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
 from tests.data import site_text
+from tests.data.store_rows import forecast_row
 
 T0 = parse("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
@@ -453,29 +455,13 @@ def issue(db, day, gains_mm):
     """A shown forecast whose median gains so much in 1, 7 and 30 days."""
     with db.write() as c:
         series_id = c.execute(select(t.series.c.id).where(t.series.c.station == "A")).scalar()
+        known = {"data_until": at(day), "as_of_received_at": at(day), "model": "lld", "baseline": "lld"}
+        rows = []
         for days, gain in zip((1, 7, 30), gains_mm, strict=True):
-            c.execute(
-                insert(t.forecast).values(
-                    series_id=series_id,
-                    issued_at=at(day) + DAY / 25,
-                    data_until=at(day),
-                    as_of_received_at=at(day),
-                    target_at=at(day + days),
-                    horizon_s=days * 86400.0,
-                    q025=PATH[day] + 0.8 * gain,
-                    q10=PATH[day] + 0.9 * gain,
-                    q50=PATH[day] + gain,
-                    q90=PATH[day] + 1.1 * gain,
-                    q975=PATH[day] + 1.2 * gain,
-                    model="lld",
-                    model_hash="",
-                    baseline="lld",
-                    baseline_q50=PATH[day] + gain,
-                    data_value=PATH[day],
-                    shown=True,
-                    reason="",
-                )
-            )
+            fan = [PATH[day] + share * gain for share in (0.8, 0.9, 1.0, 1.1, 1.2)]
+            known |= {"target_at": at(day + days), "baseline_q50": PATH[day] + gain, "data_value": PATH[day]}
+            rows.append(forecast_row(series_id, at(day) + DAY / 25, fan, days * 86400.0, **known))
+        add_forecasts(c, rows)
 
 
 @ON_SQLITE

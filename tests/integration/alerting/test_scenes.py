@@ -23,7 +23,7 @@ from monitor.notify.state import site_payload
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events, load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
-from monitor.store.alerting.offsets import add_offset, confirm_offset
+from monitor.store.alerting.offsets import confirm_offset
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
@@ -32,6 +32,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
 from tests.data.site_text import criterion, head, series, table
+from tests.data.store_rows import enter_offset
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -278,18 +279,7 @@ def test_an_offset_entered_at_three_in_the_morning_explains_a_step(slope):
     slope.live(1, jump={"G1": 80.0})
     with slope.database.write() as c:
         series_id = find_series_id(c, "bench", "G1", "displacement_east")
-        add_offset(
-            c,
-            series_id,
-            at=slope.now,
-            known_from=slope.now,
-            size=80.0,
-            unit="mm",
-            kind="antenna",
-            author=ADA,
-            reason="antenna changed",
-            now=slope.now,
-        )
+        enter_offset(c, series_id, slope.now, 80.0, slope.now)
     slope.look("person")
     assert slope.open_keys() == {"health:G1:offset_1": 1}, "a notice that a second person ought to confirm it"
     assert {slope.live(1).level for _ in range(8)} == {0}

@@ -24,11 +24,12 @@ from monitor.store.readings.points import (
     open_point_set,
     place_points,
 )
-from monitor.store.schema import tables as t
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows
 from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import footprint_row, scene_row
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)
@@ -214,40 +215,14 @@ def test_a_single_image_is_no_part_of_a_rule_either():
         assert word.raise_level == level, role
 
 
+def near_g1(scene_hash, **facts):
+    return footprint_row(scene_hash, scene_hash, (8.0, 46.0, 8.0, 46.0), nearest_station="G1", distance_m=40.0, **facts)
+
+
 def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(slope):
     def see(name, model, at, change="new"):
         with slope.write() as c:
-            c.execute(
-                t.scene.insert().values(
-                    scene_hash=name,
-                    site="bench",
-                    name=name,
-                    acquired_at=at,
-                    role="post",
-                    path="x",
-                    received_at=at,
-                    state="done",
-                )
-            )
-            c.execute(
-                t.scene_footprint.insert().values(
-                    scene_hash=name,
-                    model_hash=model,
-                    polygon_id=name,
-                    model=model,
-                    change=change,
-                    area_m2=4000.0,
-                    mean_probability=0.9,
-                    geometry={},
-                    min_lon=8.0,
-                    min_lat=46.0,
-                    max_lon=8.0,
-                    max_lat=46.0,
-                    nearest_station="G1",
-                    distance_m=40.0,
-                    detected_at=at,
-                )
-            )
+            save_scene(c, scene_row(name, at), [near_g1(name, model=model, model_hash=model, change=change)], at)
 
     see("old", "tested", T0 - 2 * DAY, "single")
     prove_outlines(slope, SITE, T0 - DAY)
@@ -268,38 +243,9 @@ def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(sl
 @pytest.mark.parametrize(("change", "level"), [("new", 1), ("grown", 1), ("single", 0), ("gone", 0)])
 def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slope, change, level):
     with slope.write() as c:
-        c.execute(
-            t.scene.insert().values(
-                scene_hash="s",
-                site="bench",
-                name="post",
-                acquired_at=T0,
-                role="post",
-                path="x",
-                received_at=T0 + DAY,
-                state="done",
-            )
-        )
-        c.execute(
-            t.scene_footprint.insert().values(
-                scene_hash="s",
-                model_hash="m",
-                polygon_id="p1",
-                model="unet",
-                change=change,
-                area_m2=4000.0,
-                grown_m2=900.0 if change == "grown" else None,
-                mean_probability=0.9,
-                geometry={},
-                min_lon=8.0,
-                min_lat=46.0,
-                max_lon=8.0,
-                max_lat=46.0,
-                nearest_station="G1",
-                distance_m=40.0,
-                detected_at=T0 + 2 * DAY,
-            )
-        )
+        grown_m2 = 900.0 if change == "grown" else None
+        scene = scene_row("s", T0, received_at=T0 + DAY)
+        save_scene(c, scene, [near_g1("s", change=change, grown_m2=grown_m2)], T0 + 2 * DAY)
     prove_outlines(slope, SITE, T0)
     assert evaluate_site(slope, SITE, T0 + DAY, "tick").level == 0, "not known yet"
     result = evaluate_site(slope, SITE, T0 + 2 * DAY, "tick")

@@ -1,6 +1,7 @@
 """Acceptance scene: rolling-origin forecasts on measured curves, their worth by month, the fallback that is shown."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,7 +14,7 @@ from forecasting.evaluation.scoring import score_months
 from forecasting.metrics import mae
 from forecasting.registry import find_network
 from forecasting.serving import jobs
-from forecasting.serving.records import Forecast, Forecasts
+from forecasting.serving.records import Forecasts
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.jobs.forecasts import run
@@ -24,6 +25,7 @@ from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
+from tests.data.forecast_rows import row
 from tests.data.site_text import head, series, station
 
 pytestmark = pytest.mark.data
@@ -89,11 +91,9 @@ def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_fro
             past = np.array([known[k] - known[k - 5 : k].mean() for k in range(len(known) - 100, len(known))])
             half_80, half_95 = np.quantile(np.abs(past if find_network(model) else steps), [0.8, 0.97])
             rows.append(
-                Forecast(
-                    station=name,
-                    model=model,
+                replace(
+                    row(model, name, horizon_s, baseline="persistence", reason="by hand"),
                     model_hash=checkpoint,
-                    horizon_s=horizon_s,
                     issued_s=end_s,
                     target_s=end_s + horizon_s,
                     data_until_s=end_s,
@@ -104,11 +104,7 @@ def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_fro
                     q90=made + half_80,
                     q975=made + half_95,
                     margins={"0.8": half_80, "0.95": half_95},
-                    baseline="persistence",
                     baseline_q50=simple,
-                    shown=True,
-                    reason="by hand",
-                    latency_ms=1.0,
                 )
             )
     return Forecasts(tuple(rows), (), {})

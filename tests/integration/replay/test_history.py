@@ -17,12 +17,13 @@ from monitor.replay import backtest
 from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import History, VisibilityRule
 from monitor.store.alerting.events import add_event, confirm_event
-from monitor.store.alerting.offsets import add_offset, confirm_offset, revoke_offset
+from monitor.store.alerting.offsets import confirm_offset, revoke_offset
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import observation_flag, report, site_event
 from tests.data.site_text import FOUR, criterion, head, series, station
+from tests.data.store_rows import enter_offset
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -86,31 +87,9 @@ def fill(db: Database, site: Site) -> None:
         series_id = find_series_id(c, site.id, "G1", "displacement_east")
         assert series_id is not None
         ada = Actor("Ada")
-        offset = add_offset(
-            c,
-            series_id,
-            at=START + 70 * HOUR,
-            known_from=START + 90 * HOUR,
-            size=5.0,
-            unit="mm",
-            kind="antenna",
-            author=ada,
-            reason="moved",
-            now=START + 90 * HOUR,
-        )
+        offset = enter_offset(c, series_id, START + 70 * HOUR, 5.0, START + 90 * HOUR)
         revoke_offset(c, offset, ada, "was wrong", START + 200 * HOUR)
-        other = add_offset(
-            c,
-            series_id,
-            at=START + 120 * HOUR,
-            known_from=START + 125 * HOUR,
-            size=-4.0,
-            unit="mm",
-            kind="antenna",
-            author=ada,
-            reason="moved",
-            now=START + 125 * HOUR,
-        )
+        other = enter_offset(c, series_id, START + 120 * HOUR, -4.0, START + 125 * HOUR)
         confirm_offset(c, other, Actor("Bo"), "field book", START + 170 * HOUR)
         for hours, flag in ((60, "doubtful"), (150, "-doubtful")):
             c.execute(

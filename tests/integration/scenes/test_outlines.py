@@ -18,7 +18,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.models.registry import add_model
 from monitor.store.scenes import outlines
-from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.outlines import (
     UncertainTile,
     add_outlines,
@@ -33,6 +33,7 @@ from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
 from tests.conftest import ON_SQLITE
+from tests.data.store_rows import footprint_row, scene_row
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -53,30 +54,13 @@ def add_outline(c, site, scene_hash, kind, geometry, actor, now, *, note="", **m
 
 def scene(scene_hash, bounds=BOX, **other):
     run = {"outputs": {"bounds": None if bounds is None else list(bounds)}, "threshold": 0.5}
-    row = SceneRow(
-        scene_hash, "bench", f"{scene_hash}.tif", NOW, "single", f"/in/{scene_hash}.tif", NOW, "done", run=run
-    )
-    return replace(row, **other)
+    return scene_row(scene_hash, NOW, run=run, **other)
 
 
 def footprint(scene_hash, polygon_id, west, south):
-    g = square(west, south)
-    return FootprintRow(
-        scene_hash,
-        "m" * 64,
-        polygon_id,
-        "unet",
-        "single",
-        8000.0,
-        0.6,
-        g,
-        west,
-        south,
-        west + 0.001,
-        south + 0.001,
-        None,
-        None,
-    )
+    bbox = (west, south, west + 0.001, south + 0.001)
+    facts = {"area_m2": 8000.0, "mean_probability": 0.6, "geometry": square(west, south)}
+    return footprint_row(scene_hash, polygon_id, bbox, **facts)
 
 
 @pytest.fixture

@@ -15,11 +15,13 @@ from monitor.errors import JobError
 from monitor.jobs.scenes import files, rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import name_of
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may
+from tests.data.store_rows import scene_row
 
 NOW = may(20)
 PLACE = {"crs": "EPSG:32654", "transform": Affine(10, 0, 414_000, 0, -10, 4_731_000), "height": 64, "width": 64}
@@ -56,20 +58,8 @@ def told(database, tmp_path, monkeypatch):
             image, results = draw(tmp_path, day)
             folders[day] = results
             run = {"fingerprint": fingerprint(image), "outputs": {"prob": "prob.tif"}, "model_hash": "m" * 64}
-            c.execute(
-                t.scene.insert().values(
-                    scene_hash=str(day) * 64,
-                    site="bench",
-                    name=image.name,
-                    acquired_at=may(day),
-                    role="single",
-                    path=str(image),
-                    received_at=may(day),
-                    state="done",
-                    out_dir=str(results),
-                    run=run,
-                )
-            )
+            facts = {"name": image.name, "path": str(image), "out_dir": str(results), "run": run}
+            save_scene(c, scene_row(str(day) * 64, may(day), **facts), [], may(day))
     return lambda at=NOW: tiles.run(database, config, site, at), folders
 
 
