@@ -350,6 +350,9 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)]
+ON_BOTH = pytest.mark.parametrize("database_url", BOTH, indirect=True)
+"""For a test of what the databases do themselves, in a folder of tests.data.databases."""
 DATABASES = ["sqlite", "postgresql"] if os.environ.get("SLOPEWARD_SOAK") else ["sqlite"]
 ON_SQLITE = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
 """For a test of what is decided outside of SQL: what it asks of the store its neighbours hold on both databases.

@@ -27,7 +27,7 @@ from monitor.store.alerting.sites import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, table
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
@@ -216,7 +216,6 @@ ONE_LEVEL = TWO_LEVELS.replace(
 )
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("by", ["file", "proposal"])
 def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(database, tmp_path, by):
     bench = WatchedSlope(database, TWO_LEVELS)
@@ -352,6 +351,7 @@ def test_a_change_never_touches_the_ladder(bench, tmp_path):
         assert evaluate_site(bench.database, bench.site, before + hours * HOUR, "tick").level == 3
 
 
+@ON_BOTH
 def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     bench.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 70 * HOUR
     bench.fail()

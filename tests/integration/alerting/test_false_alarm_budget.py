@@ -27,6 +27,7 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
+from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.watched_slope import write_service
 
@@ -105,6 +106,7 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
         assert load_factors(c, site) == {"rules": 1.0}
 
 
+@ON_BOTH
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)
     before = look(watched)

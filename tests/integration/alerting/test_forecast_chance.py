@@ -13,6 +13,7 @@ from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.models.forecasts import add_forecasts
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_BOTH
 from tests.data.store_rows import forecast_row
 from tests.unit.monitor.replay.test_forecast_gain import DAY, SITE, START
 
@@ -26,6 +27,7 @@ def issue(database, series_id, at, middle, half):
         add_forecasts(c, [forecast_row(series_id, at, [5.0 + rate for rate in rates], DAY, **known)])
 
 
+@ON_BOTH
 def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
     with database.write() as c:
         save_site(c, SITE, "test", "test", START)
@@ -66,6 +68,7 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
     assert look(25) == []
 
 
+@ON_BOTH
 def test_forecasts_that_nobody_asks_for_crowd_no_criterion_out(database):
     with database.write() as c:
         save_site(c, SITE, "test", "test", START)

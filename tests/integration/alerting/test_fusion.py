@@ -18,7 +18,7 @@ from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, re
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, decision, notification
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.site_text import table
 from tests.data.store_rows import enter_offset
 from tests.integration.alerting.test_scenes import HOUR, Slope, site_text
@@ -47,6 +47,7 @@ def frozen(slope):
         return row, load_site_source(c, row.config_sha256)
 
 
+@ON_BOTH
 def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     slope = Slope(database, place(RULE))
     slope.live(24, look=False)
@@ -59,7 +60,6 @@ def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     assert "orange: rule both, G1: velocity" in lines
 
 
-@ON_SQLITE
 def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
@@ -111,7 +111,6 @@ def test_an_unanswered_lone_vote_counts_when_its_clock_is_over_without_new_data(
     assert slope.wait(2).level == 2
 
 
-@ON_SQLITE
 def test_work_on_a_station_by_the_record_of_it(database):
     slope = Slope(database, place())
     slope.live(24, look=False)
@@ -125,7 +124,6 @@ def test_work_on_a_station_by_the_record_of_it(database):
     assert recompute(row, source).differences == ()
 
 
-@ON_SQLITE
 def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
@@ -160,7 +158,6 @@ def offset_notice(result):
     return found[0].reason if found else ""
 
 
-@ON_SQLITE
 def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_level(stepped):
     assert verify(stepped.database, stepped.site, "G1", "movement", BO, "cracks on foot", stepped.now).level == 2
     number = move_antenna(stepped)
@@ -175,7 +172,6 @@ def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_
         assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(("second", "level"), [(None, 3), (BO, 0)], ids=["one person", "two"])
 def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, second, level):
     """Each offset is as large as the movement of its hour, so that no rate crosses its bound where it counts."""
@@ -205,7 +201,6 @@ def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, s
         assert "as measured, without offset" in "\n".join(explain(json.loads(row.evidence)))
 
 
-@ON_SQLITE
 def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
     number = move_antenna(stepped)
     with stepped.database.write() as c:
@@ -224,7 +219,6 @@ def facts_of(slope):
         return load_offset_facts(c, "bench", slope.now)
 
 
-@ON_SQLITE
 def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped):
     assert stepped.live(4).level == 1
     number = move_antenna(stepped)

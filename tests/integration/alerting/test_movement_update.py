@@ -28,7 +28,7 @@ from monitor.store.models.movement import find_stage, load_failure_facts
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.store_rows import forecast_row
 
@@ -101,6 +101,7 @@ def rows(db, view, **where):
     return [dict(r) for r in found if all(r[k] == v for k, v in where.items())]
 
 
+@ON_BOTH
 def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_stops(database):
     begin(database, 95)
     first = step(database, 95)
@@ -153,7 +154,6 @@ def spell_day(day):
     return at(day).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-@ON_SQLITE
 def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sqlite_template):
     """The same rows after a stop of nine days and a fresh process as in a service that never stopped."""
     import shutil
@@ -182,6 +182,7 @@ def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sq
     steady.close()
 
 
+@ON_BOTH
 def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(database, monkeypatch):
     begin(database, 100)
     down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
@@ -221,7 +222,6 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     assert update_movement(database, PLACE, at(100) + DAY / 24).updated == ("A.displacement",)
 
 
-@ON_SQLITE
 def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     begin(database, 100)
     down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
@@ -235,7 +235,6 @@ def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     assert (second.updated, second.waiting) == (("B.displacement",), ("A.displacement",))
 
 
-@ON_SQLITE
 def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spent(database, monkeypatch):
     begin(database, 100)
     down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
@@ -254,7 +253,6 @@ def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spen
     assert len(wait(at(114))) == 2
 
 
-@ON_SQLITE
 def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     begin(database, 110)
     evaluate_site(database, PLACE, at(109), "tick")
@@ -332,7 +330,6 @@ def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_e
     assert read_epochs() == [400, 5, 5, 5], "three seconds each, as long as silence is allowed"
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable reading since"])
 def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before_its_next_look(database, why):
     with database.write() as c:
@@ -345,7 +342,6 @@ def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before
     assert why in rows(database, "movement_history")[-1]["reasons"]
 
 
-@ON_SQLITE
 def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database, monkeypatch):
     begin(database, 100)
     store(database, *(reading(d, 0.1 * (d % 7), "B") for d in range(100)))
@@ -388,7 +384,6 @@ def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing
     assert after[-1]["velocity_mm_per_day"] > before[-1]["velocity_mm_per_day"] + 0.3
 
 
-@ON_SQLITE
 def test_a_window_that_contains_the_present_stands_until_its_late_edge(database, monkeypatch):
     # towards a failure on day 120, but from day 117 on the slope keeps its velocity: no look sees a failure any more
     days = np.arange(0.0, 200.0)
@@ -413,7 +408,6 @@ def test_a_window_that_contains_the_present_stands_until_its_late_edge(database,
     assert list(told.values())[-1] == "its late edge has passed"
 
 
-@ON_SQLITE
 def test_an_offset_of_two_people_takes_the_window_back_before_the_next_datum(database):
     begin(database, 114)
     step(database, 114)
@@ -464,7 +458,6 @@ def issue(db, day, gains_mm):
         add_forecasts(c, rows)
 
 
-@ON_SQLITE
 def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database):
     declared = '[[station.series]]\nquantity = "displacement"\nunit = "mm"\ninterval = "1d"\nmax_silence = "3d"\n'
     site = parse_site(SITE.replace("[[criterion]]", f'[[station]]\nid = "D"\n{declared}[[criterion]]', 1), "s.toml")
@@ -479,7 +472,6 @@ def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database)
     assert "joined" not in said["A"]
 
 
-@ON_SQLITE
 def test_corrections_that_no_two_people_confirmed_take_no_window_back(database):
     site = parse_site(SITE + READ_BY, "s.toml")
     with database.write() as c:

@@ -13,6 +13,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
 
 START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
@@ -83,6 +84,7 @@ class Markers:
         ]
 
 
+@ON_BOTH
 def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_follows(database):
     markers = Markers(database)
     markers.read(12, A=974.0, B=308.2, C=144.7)

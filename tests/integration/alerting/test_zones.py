@@ -26,7 +26,7 @@ from monitor.store.readings.points import (
 )
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import footprint_row, scene_row
@@ -105,6 +105,7 @@ def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
     assert before.newest_s == (newest - 12 * DAY).timestamp()
 
 
+@ON_BOTH
 def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
     newest = fly(slope, 0.5)
     then = fact(slope, newest + 3 * DAY)
@@ -117,7 +118,6 @@ def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
     assert fact(slope, newest + 6 * DAY) != then
 
 
-@ON_SQLITE
 def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all_zones_are_one_witness(slope):
     newest = fly(slope, 0.5)
     now = newest + 3 * DAY
@@ -138,7 +138,6 @@ def load(database, now):
         return load_view(c, SITE, now, draining=False)[0]
 
 
-@ON_SQLITE
 def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
     newest = fly(slope, 0.0, seed=3)
     assert evaluate_site(slope, SITE, newest + 3 * DAY, "tick").level == 0
@@ -148,7 +147,6 @@ def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
     assert evaluate_site(slope, SITE, newest + 15 * DAY, "tick").level == 0
 
 
-@ON_SQLITE
 def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
     def say(by, at):
         with slope.write() as c:
@@ -164,7 +162,6 @@ def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_
     assert evaluate_site(slope, SITE, T0 + 3.5 * DAY, "tick").level == 1
 
 
-@ON_SQLITE
 def test_two_names_over_one_way_are_one_observer(slope):
     """Whoever may publish invents as many names as a rule asks for; the broker's way is one credential."""
     pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
@@ -219,6 +216,7 @@ def near_g1(scene_hash, **facts):
     return footprint_row(scene_hash, scene_hash, (8.0, 46.0, 8.0, 46.0), nearest_station="G1", distance_m=40.0, **facts)
 
 
+@ON_BOTH
 def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(slope):
     def see(name, model, at, change="new"):
         with slope.write() as c:
@@ -239,7 +237,6 @@ def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(sl
     assert "and 1 more" not in result.decision.evidence["words"][-1]["reason"]
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(("change", "level"), [("new", 1), ("grown", 1), ("single", 0), ("gone", 0)])
 def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slope, change, level):
     with slope.write() as c:

@@ -20,11 +20,10 @@ from monitor.store.models.registry import load_models
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE, create_schema
+from tests.conftest import create_schema
 from tests.data import site_text
 from tests.data.crossing import cross
 
-pytestmark = ON_SQLITE
 END = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR, DAY = 3600.0, 86400.0
 GNSS = {"G1": HOUR, "G2": HOUR}

@@ -19,6 +19,7 @@ from monitor.jobs.forecasts.tasks import (
 )
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
+from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.crossing import cross
 
@@ -71,6 +72,7 @@ def _rows():
     return rows
 
 
+@ON_BOTH
 def test_drivers_are_read_as_they_were_known(database):
     site, now = parse_site(SITE, "wet.toml"), START + timedelta(days=DAYS)
     with database.write() as c:

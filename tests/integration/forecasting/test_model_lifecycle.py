@@ -32,7 +32,7 @@ from monitor.store.pages import load_rolled
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
 from tests.data.store_rows import forecast_row
@@ -154,6 +154,7 @@ def make_active(slope: Slope, model_hash: str = A, days: int = 20) -> None:
     assert slope.state(model_hash)[:2] == ("active", "active")
 
 
+@ON_BOTH
 def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_told(slope: Slope) -> None:
     slope.register(A)
     assert slope.judge(0) == []
@@ -216,7 +217,6 @@ def test_what_does_not_earn_it_stays_in_the_shadow(slope: Slope, verdict, record
     assert why in reason
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     ("record", "why"), [({"error": 1.5}, "is not below"), ({"error": 0.5, "inside": False}, "held")]
 )
@@ -404,7 +404,6 @@ def register(slope: Slope, model_hash: str, now: datetime) -> None:
         )
 
 
-@ON_SQLITE
 def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     register(slope, A, now)
@@ -465,6 +464,7 @@ scoring.score_targets(Database(sys.argv[1]), site, datetime.fromisoformat(sys.ar
 """
 
 
+@ON_BOTH
 def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     run.run(slope.database, slope.config, slope.site, now)
@@ -501,6 +501,7 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
 
 
 # ---- at the keyboard --------------------------------------------------------------------------------------------
+@ON_BOTH
 def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: Path, capsys) -> None:
     """Issued every six hours, ninety days hold more than the 250 that a verdict looks back on."""
     sites = tmp_path / "sites"
@@ -530,6 +531,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     assert (facts["lowest_30"], facts["newest_30"], facts["crps"], facts["mae_95"]) == (1.0, 1.0, None, [1.0, 1.0])
 
 
+@ON_BOTH
 def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:
     sites = tmp_path / "sites"
     sites.mkdir()
@@ -596,7 +598,6 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert "is retired; no recent displacement readings" in out
 
 
-@ON_SQLITE
 def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slope: Slope, monkeypatch) -> None:
     now = fill(slope.database, slope.site, 60)
     slope.register(A)

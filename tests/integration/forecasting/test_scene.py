@@ -23,7 +23,6 @@ from monitor.store.models.registry import add_model, find_model, load_gates
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
 from tests.data.site_text import head, series, station
@@ -110,7 +109,6 @@ def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_fro
     return Forecasts(tuple(rows), (), {})
 
 
-@ON_SQLITE
 def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forecast_after(
     database, curves, monkeypatch
 ):

@@ -32,6 +32,7 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.service_state import load_stamps, stamp
 from monitor.store.upkeep.proof import verify
+from tests.conftest import ON_BOTH
 from tests.data.store_rows import enter_offset
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
@@ -79,6 +80,7 @@ def slope(database):
     return WatchedSlope(database)
 
 
+@ON_BOTH
 def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
     slope.live(26, looks=4)
     slope.live(9, {"G1": 150.0, "G2": 140.0})
@@ -192,6 +194,7 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
         assert c.execute(select(t.observation.c.flags).distinct()).scalars().all() == [""]  # declared, all of them
 
 
+@ON_BOTH
 def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_the_history(slope):
     slope.live(5)
     first = find_id(slope, "G1")

@@ -22,6 +22,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import observation_flag, report, site_event
+from tests.conftest import ON_BOTH
 from tests.data.site_text import FOUR, criterion, head, series, station
 from tests.data.store_rows import enter_offset
 
@@ -129,6 +130,7 @@ def fill(db: Database, site: Site) -> None:
         )
 
 
+@ON_BOTH
 def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(database: Database, site: Site) -> None:
     fill(database, site)
     luck = Random(5)
@@ -261,6 +263,7 @@ def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -
     assert view.newest["G1.displacement"].observed_s == seconds(rows[-1].observed_at)
 
 
+@ON_BOTH
 def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(database: Database, site: Site) -> None:
     """A past earthquake explains its steps in a replay; what the service itself decided then does not change."""
     fill(database, site)

@@ -18,7 +18,7 @@ from monitor.jobs.scenes.stack_series import store_coherence
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.points import load_point_facts
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.surveys.stacks import write_stack
 
@@ -51,7 +51,6 @@ def valley(tmp_path, database_url, database, monkeypatch):
     return tmp_path / "stack", load_site(file), truth
 
 
-@ON_SQLITE
 def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys):
     stack, site, truth = valley
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
@@ -108,7 +107,6 @@ def coherence_of(database, station):
         return [tuple(r) for r in rows]
 
 
-@ON_SQLITE
 def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     stack, site, _ = valley
     file = stack.parent / "sites" / "valley.toml"
@@ -164,6 +162,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     assert alert.state == "returned_unacknowledged"
 
 
+@ON_BOTH
 def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     stack, site, _ = valley
     change_coherence(stack, len(DATES) - 1, 0.34)

@@ -14,6 +14,7 @@ from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import save_scene
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE
 from tests.data.store_rows import footprint_row, scene_row
 
@@ -61,6 +62,7 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
     return run
 
 
+@ON_BOTH
 def test_footprints_come_as_one_collection_or_one_a_line(call):
     status, (outlines,), _ = call()
     assert (status, outlines["type"], len(outlines["features"])) == (0, "FeatureCollection", 4)

@@ -19,6 +19,7 @@ from monitor.ingest.files.velocity import list_mapped_ground
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
+from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.watched_slope import SITE_TEXT, write_service
 
@@ -45,6 +46,7 @@ RAIN = site_text.series("rain", "mm")
 SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
 
 
+@ON_BOTH
 def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = str(write_service(tmp_path, database, SITE))

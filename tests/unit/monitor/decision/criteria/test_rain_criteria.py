@@ -108,6 +108,9 @@ def test_missing_intervals_may_raise_and_never_lower():
     assert (word.raise_level, word.hold_level) == (0, 2)
     assert rain(SUM, [None if i % 2 else 5.0 for i in range(31)]).raise_level == 1
     assert rain(SUM, [0.0] * 31).hold_level == 0
+    patchy = [None if i % 2 else 0.0 for i in range(101)]
+    assert rain(CURVE, [*patchy[:-1], 11.0]).raise_level == 1
+    assert (rain(CURVE, patchy).hold_level, rain(CURVE, [0.0] * 101).hold_level) == (1, 0)
 
 
 def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
