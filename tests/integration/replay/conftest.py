@@ -1,5 +1,3 @@
-"""What all tests of this folder share: one database unless a test asks for both."""
+"""Fixtures of this folder."""
 
-from tests.data.databases import database_url
-
-__all__ = ["database_url"]
+from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures
