@@ -30,33 +30,32 @@ def series(quantity: str, unit: str, interval: str = "1h", **facts: Any) -> str:
     return _spell("[[station.series]]", {"quantity": quantity, "unit": unit, "interval": interval} | facts)
 
 
+def criterion(kind: str, /, **facts: Any) -> str:
+    """`[[criterion]]`; bounds are dicts: `yellow={"over": 6.0, "window": "1d"}`."""
+    return _spell("[[criterion]]", {"kind": kind} | facts)
+
+
+def table(heading: str, /, **facts: Any) -> str:
+    """Any other table: `table("[fusion]", top_needs=1)`."""
+    return _spell(heading, facts)
+
+
 def along(name: str, interval: str, max_silence: str, **facts: Any) -> str:
     """`[[station]]` that measures its displacement along a horizontal line to the east."""
     moved = series("displacement", "mm", interval, max_silence=max_silence)
     return station(name, moved, azimuth_deg=90.0, plunge_deg=0.0, **facts)
 
 
-def criterion(kind: str, **facts: Any) -> str:
-    """`[[criterion]]`; a bound is a table: `yellow={"over": 3.0, "window": "1d"}`."""
-    return _spell("[[criterion]]", {"kind": kind} | facts)
+def _spell(heading: str, facts: dict[str, Any]) -> str:
+    return f"{heading}\n" + "".join(f"{key} = {_write(value)}\n" for key, value in facts.items())
 
 
-def recipient(name: str, *channels: str, **facts: Any) -> str:
-    """`[[recipient]]`, by the log if nothing else is said."""
-    return _spell("[[recipient]]", {"name": name, "channels": channels or ["log"]} | facts)
-
-
-def spell(value: Any) -> str:
-    """TOML of a value: JSON, but for dates and tables."""
-    if isinstance(value, date):
-        return value.isoformat()
+def _write(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {spell(one)}" for key, one in value.items()) + "}"
-    return json.dumps(value)
-
-
-def _spell(table: str, facts: dict[str, Any]) -> str:
-    return f"{table}\n" + "".join(f"{key} = {spell(value)}\n" for key, value in facts.items())
+        return "{" + ", ".join(f"{key} = {_write(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_write, value))}]"
+    return value.isoformat() if isinstance(value, date) else json.dumps(value, ensure_ascii=False)
 
 
 SIMULATED_CRITERIA = """

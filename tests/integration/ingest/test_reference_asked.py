@@ -24,13 +24,15 @@ from monitor.store.schema.tables import user_account
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
 from monitor.web.access.guard import csrf_token
-from tests.data.site_text import head, recipient, series, station
+from tests.data.site_text import head, series, station, table
 from tests.integration.web.test_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 FORGED, REAL, LATER = "2020-01-01T00:00:00Z", "2025-11-03T00:00:00Z", "2026-02-01T00:00:00Z"
 SITE = parse_site(
-    head("north") + station("G1", series("displacement", "mm")) + recipient("duty", levels=["orange", "red"]),
+    head("north")
+    + station("G1", series("displacement", "mm"))
+    + table("[[recipient]]", name="duty", channels=["log"], levels=["orange", "red"]),
     "north.toml",
 )
 

@@ -52,7 +52,7 @@ from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
 from tests.conftest import absent, free_port
 from tests.data.file_server import run_here, serve, sign
-from tests.data.site_text import head, series, spell, station
+from tests.data.site_text import head, series, station, table
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 SITE = head("north", latitude=46.2, longitude=8.9, levels={"names": ["green", "red"]}) + station(
@@ -84,10 +84,7 @@ def here(tmp_path, monkeypatch, database_url):
 
 
 def write_tables(*tables):
-    lines = []
-    for table in tables:
-        lines += ["[[source]]", *(f"{key} = {spell(value)}" for key, value in table.items()), ""]
-    Path("configs/slopeward.toml").write_text("\n".join(lines))
+    Path("configs/slopeward.toml").write_text("".join(table("[[source]]", **one) for one in tables))
     return load_service().source
 
 

@@ -20,7 +20,7 @@ from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
-from tests.data.site_text import criterion, head, recipient, series, station
+from tests.data.site_text import criterion, head, series, station, table
 from tests.integration.web.test_door import serving
 from tests.integration.web.test_rules import PASSWORD, enter
 
@@ -28,7 +28,7 @@ NOW = parse("2026-03-15T12:00:00Z")
 STEP, DAY, DAYS = timedelta(hours=3), timedelta(days=1), 40
 HEAD = (
     head("bench", "North bench", 46.2, 8.9)
-    + recipient("duty")
+    + table("[[recipient]]", name="duty", channels=["log"])
     + criterion("velocity", stations=["*"], yellow={"over": 40.0, "window": "1d"}, author="test", reason="test")
 )
 LOGGED = (
