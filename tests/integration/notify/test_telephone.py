@@ -31,6 +31,7 @@ from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.audit import load_entries
+from monitor.store.database.rows import read_record
 from monitor.store.delivery.replies import (
     ACKNOWLEDGED,
     LATE,
@@ -99,17 +100,15 @@ def provider():
         server.server_close()
 
 
+def environ_of(port, **more):
+    settings = {"GATEWAY": "http", "URL": f"http://127.0.0.1:{port}", "ACCOUNT": "AC1", "TOKEN": TOKEN} | more
+    numbers = {"DUTY_PHONE": NUMBER, "SLOPEWARD_SMS__SENDER": "+100000"}
+    return numbers | {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
+
+
 @contextmanager
 def running(db, port=0, **more):
-    settings = {
-        "GATEWAY": "http",
-        "URL": f"http://127.0.0.1:{port}",
-        "ACCOUNT": "AC1",
-        "TOKEN": TOKEN,
-        "SENDER": "+100000",
-    } | more
-    environ = {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
-    environ |= {"DUTY_PHONE": NUMBER, "SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
+    environ = environ_of(port, **more) | {"SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
     dispatcher = Dispatcher(
         db,
         {"north": NORTH},
@@ -279,24 +278,8 @@ def asked(database):
 
 
 def message(c, number):
-    n = c.execute(select(notification).where(notification.c.id == number)).one()
-    return Notification(
-        n.id,
-        n.alert_id,
-        n.event_id,
-        n.site,
-        n.ledger,
-        n.level,
-        n.level_name,
-        n.recipient,
-        n.channel,
-        n.exercise,
-        n.subject,
-        n.body,
-        n.idempotency_key,
-        1,
-        n.queued_at,
-    )
+    row = c.execute(select(notification).where(notification.c.id == number)).one()
+    return read_record(Notification, row, attempts=1)
 
 
 def send(db, text, now, sender=NUMBER, name=None):
@@ -448,11 +431,16 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
         assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
 
 
-def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, tmp_path):
-    db, alert_id, _, code, now = asked
+@pytest.fixture
+def watch(asked, tmp_path):
+    """Of a modem that nobody serves."""
     for name in FOLDERS:
         (tmp_path / name).mkdir()
-    watch = ModemWatch(db, tmp_path, lambda: now)
+    return ModemWatch(asked[0], tmp_path, lambda: asked[-1])
+
+
+def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, watch, tmp_path):
+    db, alert_id, _, code, _ = asked
     text = tmp_path / "inbox" / f"IN20260301_060000_00_{NUMBER}_00.txt"
     text.touch()
     watch.follow()
@@ -467,11 +455,8 @@ def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked,
     assert not text.exists()
 
 
-def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, tmp_path, monkeypatch):
-    db, alert_id, _, code, now = asked
-    for name in FOLDERS:
-        (tmp_path / name).mkdir()
-    watch = ModemWatch(db, tmp_path, lambda: now)
+def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, watch, tmp_path, monkeypatch):
+    db, alert_id, _, code, _ = asked
     inbox = tmp_path / "inbox"
     (inbox / f"IN20260301_050000_00_{NUMBER}_00.txt").write_bytes("a\0b".encode("utf-16"))
     (inbox / f"IN20260301_050001_00_{OTHER}_00.txt").write_text("broken")
@@ -531,15 +516,7 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
     text = format_sms(translate(said))
     assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
     with provider() as twilio, use("it"):
-        settings = {
-            "URL": f"http://127.0.0.1:{twilio.server_port}",
-            "ACCOUNT": "AC1",
-            "TOKEN": TOKEN,
-            "SENDER": "+100000",
-            "GATEWAY": "http",
-        }
-        environ = {"DUTY_PHONE": NUMBER} | {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
-        VoiceNotifier("DUTY_PHONE", environ).deliver(translate(said))
+        VoiceNotifier("DUTY_PHONE", environ_of(twilio.server_port)).deliver(translate(said))
         spoken = twilio.got[0][1]["Twiml"]
     assert "IN RITARDO" in spoken
     assert "Altre allerte: 2" in spoken
