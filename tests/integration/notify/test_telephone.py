@@ -49,6 +49,7 @@ from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules
 from tests.conftest import absent, wait_for
+from tests.data.store import ask, tell
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.web.test_door import serving
 
@@ -179,8 +180,7 @@ def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
         assert row_of(database, number).provider_said == "sent"
         done = {"MessageSid": "SM1", "MessageStatus": "delivered"}
         assert report(page, "/gateway/status", done, query=query).is_success
-        with database.read() as c:
-            (row,) = load_view(c, "deliveries")
+        (row,) = ask(database, load_view, "deliveries")
         assert (row["state"], row["provider_said"], row["kind"]) == ("delivered", "delivered", "sms")
         # forged, or for somebody else
         text = {"From": NUMBER, "To": "+100000", "Body": f"ack {code}", "MessageSid": "SMa"}
@@ -204,8 +204,7 @@ def set_level(db, alert_id, level):
 
 
 def find_now(db, alert_id):
-    with db.read() as c:
-        return find_alert(c, alert_id)
+    return ask(db, find_alert, alert_id)
 
 
 def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(database):
@@ -224,8 +223,7 @@ def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(databas
                 )
         late = {"MessageSid": "SM1", "MessageStatus": "failed"}
         report(page, "/gateway/status", late, query=f"?message={number}")
-    with database.read() as c:
-        (row,) = load_view(c, "deliveries")
+    (row,) = ask(database, load_view, "deliveries")
     assert (row["state"], row["attempts"], "code 30003" in row["why"]) == ("failed", 8, True)
 
 
@@ -283,8 +281,7 @@ def message(c, number):
 
 
 def send(db, text, now, sender=NUMBER, name=None):
-    with db.write() as c:
-        return take_reply(c, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
+    return tell(db, take_reply, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
 
 
 def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
@@ -304,8 +301,7 @@ def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
     assert send(db, f"Ok: {code}!", now + timedelta(seconds=2), name="SM9").outcome == ACKNOWLEDGED
     assert send(db, f"Ok: {code}!", now + timedelta(seconds=3), name="SM9").outcome == REPEATED  # delivered twice
     assert send(db, f"ack{code}", now + timedelta(seconds=4)).outcome == REPEATED
-    with db.read() as c:
-        refused = [e for e in load_entries(c, 50) if e.action == "reply.refused"]
+    refused = [e for e in ask(db, load_entries, 50) if e.action == "reply.refused"]
     assert len(refused) == 5
     assert not any(NUMBER in str(e) or OTHER in str(e) for e in refused)
 
@@ -331,8 +327,7 @@ def test_guessing_ends_after_a_few_and_only_for_that_number(asked):
     others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 1)]
     assert {send(db, f"ACK {one}", now).outcome for one in others} == {WRONG}
     assert send(db, f"ACK {code}", now + timedelta(minutes=1)).outcome == LIMITED
-    with db.write() as c:
-        assert take_digit(c, 999, OTHER, "CA1", now).outcome == WRONG
+    assert tell(db, take_digit, 999, OTHER, "CA1", now).outcome == WRONG
     assert find_now(db, alert_id).state == "unacknowledged"
     assert send(db, f"ACK {code}", now + timedelta(minutes=62)).outcome == ACKNOWLEDGED
 
@@ -352,8 +347,7 @@ def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
     from monitor.store.people.users import add_user
 
     db, alert_id, _, code, now = asked
-    with db.write() as c:
-        add_user(c, "ada", None, "viewer", now)
+    tell(db, add_user, "ada", None, "viewer", now)
     assert send(db, f"ACK {code}", now).outcome == REFUSED
     assert find_now(db, alert_id).state == "unacknowledged"
 
@@ -424,11 +418,9 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
         (tmp_path / "inbox" / f"IN20260301_050000_{number:02d}_Swisscom_00.txt").write_text("x")
     watch.follow()
     assert [*(tmp_path / "inbox").iterdir()] == []
-    with database.read() as c:
-        (removed,) = [e for e in load_entries(c, 50) if e.action == "reply.removed"]
+    (removed,) = [e for e in ask(database, load_entries, 50) if e.action == "reply.removed"]
     assert removed.detail["files"] == 121
-    with database.read() as c:
-        assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
+    assert [r["outcome"] for r in ask(database, load_view, "message_replies")] == [WRONG]
 
 
 @pytest.fixture
