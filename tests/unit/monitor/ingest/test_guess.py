@@ -315,26 +315,6 @@ def test_damage_ends_in_one_line(tmp_path, seed):
             read_all(path, found.mapping)
 
 
-@pytest.mark.parametrize(
-    ("header", "said"),
-    [
-        ("Piezometer P3 kPa", ("pore_pressure", "kPa", "P3")),
-        ("G1_displacement_east_mm", ("displacement_east", "mm", "G1")),
-        ("Wasserstand BL-3 [m]", ("water_level", "m", "BL-3")),
-        ("Niveau nappe (m)", ("groundwater_level", "m", "")),
-        ("Crack gauge CG-2 (in)", ("crack_opening", "in", "CG-2")),
-        ("Pression interstitielle P1 (kPa)", ("pore_pressure", "kPa", "P1")),
-        ("Piezometro PZ1 [m s.l.m.]", ("groundwater_level", "m", "PZ1")),
-        ("ATU1/mm", (None, "mm", "ATU1")),
-        ("Tilt_X_deg", ("tilt_x", "deg", "")),
-        ("Rain_mm_Tot", ("rain", "mm", "")),
-    ],
-)
-def test_names_of_columns(header, said):
-    name = read_name(header)
-    assert (name.quantity, name.unit, name.station) == said
-
-
 # unit as a logger writes it -> quantity, and what one of it is in the canonical unit
 WRITTEN = {
     "mmHg": ("pore_pressure", 0.1333224),
