@@ -93,6 +93,7 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
     database_url, mosquitto, tmp_path, monkeypatch, no_thread_left
 ):
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr("monitor.service.core.STAMP_EVERY_S", 0.3)  # as often it looks for threads that ended
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h", site=name))
     config = parse_service(
