@@ -194,6 +194,8 @@ def check_silence(slope):
         overview, site = Page(client.get("/").text), Page(client.get(f"/sites/{slope.site.id}").text)
     judged = {row[1].split(",")[0] for row in site.rows if len(row) == 6 and row[0] != "Station"}
     assert judged == {"unknown"}, "nobody shows a stage"
+    missing = {row[3] for row in site.rows if len(row) == 7 and row[0] != "Station"}
+    assert missing == {"100 %", "–"}, "all of a day, of each station that is to measure"
     for page in (overview, site):
         assert dict(page.facts)["Stage"] == f"progressive, last seen {format_minute(spoke)}"
         assert "no valid data from the stations behind this level: decide by other means" in page.words
