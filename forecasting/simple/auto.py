@@ -18,7 +18,7 @@ from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Median, fit_damped, 
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
 from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
-from forecasting.simple.regret import Rule, compute_weights, mix
+from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
 from forecasting.simple.trend import Followed, Trend, follow, group_components
 
@@ -114,15 +114,15 @@ class Auto:
             motion = follow(seen, self.steps, groups).since(self.first)
         every = _answer(self.judged, seen, rows, motion)
         least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
-        nearest: tuple[Floats, int] | None = None
+        shorter: Shorter | None = None
         for i, h in enumerate(self.steps):
             made = np.stack([one[:, :, i] for one in every])
             if motion is not None:
                 made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
             errors = np.abs(made - targets(seen, rows, h))
             surprise, scale = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
-            yield made, compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, nearest)
-            nearest = nearest or (errors[0], h)
+            weights, shorter = compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, shorter)
+            yield made, weights
 
 
 def name_shares(weights: Mapping[str, float]) -> NameList:
