@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp, Value, join, read_message
 from monitor.domain.instants import epoch_s, from_epoch_s
@@ -13,6 +13,7 @@ from monitor.language.figures import find_form
 from monitor.language.subjects import find_first
 
 Frozen = Mapping[str, Any]
+SomeWindow = TypeVar("SomeWindow", bound=Mapping[str, Any])
 _NOTHING: Final[Mapping[str, Any]] = {}
 SIGHT_WORDS: Final[Mapping[str, Message]] = {
     "full": Template("sight.full", "every series that votes reports")(),
@@ -257,7 +258,7 @@ def find_sight(frozen: Frozen, site: Site | None) -> list[Message]:
     return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), SIGHT_WORDS.get(seen, seen)])]
 
 
-def find_window(windows: Iterable[Frozen], begin: str, end: str, newest: Any) -> Frozen | None:
+def find_window(windows: Iterable[SomeWindow], begin: str, end: str, newest: Any) -> SomeWindow | None:
     """The failure window that is told: the first of those whose end no reading of the slope has passed.
 
     One that has ended without a word from the slope is told as ended: no other station's takes its place, for what

@@ -65,6 +65,6 @@ def _describe_sites(c: Connection) -> str:
     described[MOST:] = [f"{len(described) - MOST} more"] if len(described) > MOST else []
     if calm:
         described.append(
-            f"{len(calm)} of {len(rows)} sites all seen, {'/'.join(sorted({r['level_name'] for r in calm}))}"
+            f"{len(calm)} of {len(rows)} sites all seen, {'/'.join(sorted({str(r['level_name']) for r in calm}))}"
         )
     return "; ".join(described) or "no site"

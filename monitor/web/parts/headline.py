@@ -28,6 +28,7 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_evidence
 from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
+from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
 
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
@@ -42,14 +43,14 @@ CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 _sentences: Final[dict[tuple[str, int], headline.Headline | None]] = {}  # by the hash of the evidence, and level
 
 
-def list_sentences(c: Connection, alerts: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE) -> dict[int, str]:
+def list_sentences(c: Connection, alerts: Iterable[AlertRow], at_once: int = READ_AT_ONCE) -> dict[int, str]:
     """What is behind the level of each alert of hazard, by its id: one sentence."""
     hazards = [alert for alert in alerts if alert["ledger"] == AlertCategory.HAZARD]
     return {number: one.sentence for number, one in find_headlines(c, hazards, at_once).items()}
 
 
 def find_headlines(
-    c: Connection, hazards: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
+    c: Connection, hazards: Iterable[AlertRow], at_once: int = READ_AT_ONCE
 ) -> dict[int, headline.Headline]:
     """What is behind the level of each of some alerts, by its id, as messages say it.
 
@@ -71,7 +72,7 @@ def find_headlines(
     return found
 
 
-def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, Any]) -> headline.Headline | None:
+def read_headline(c: Connection, frozen: Mapping[str, Any], alert: AlertRow) -> headline.Headline | None:
     """The headline of one alert from its evidence; evidence of an odd form has none."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return headline.find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
@@ -92,15 +93,15 @@ def read_json(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def list_present_sentences(c: Connection, hazards: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def list_present_sentences(c: Connection, hazards: Mapping[str, AlertRow]) -> dict[str, str]:
     """What each site's level rests on by its newest decision, beside what stood when it was raised."""
     found = {site: find_now(c, site, int(hazard["level"])) for site, hazard in hazards.items()}
     return {site: now.sentence for site, now in found.items() if now is not None}
 
 
-def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def find_hazards(alerts: Iterable[AlertRow]) -> dict[str, AlertRow]:
     """The alert of each site that its headline is about: of open ones, the highest first, and no drill."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, AlertRow] = {}
     for alert in alerts:
         if alert["ledger"] == AlertCategory.HAZARD and not alert["exercise"]:
             found.setdefault(alert["site"], alert)
@@ -111,18 +112,18 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 class SiteMotion:
     """How the stations on a slope move; of rows of `timeline.load_newest_movement`."""
 
-    fastest: Mapping[str, Any] | None  # the row of the fastest series; None where no velocity is known
+    fastest: timeline.NewestMovement | None  # the row of the fastest series; None where no velocity is known
     beyond: int  # stations beyond creep
     stations: int  # that can be judged now
     lost: int  # that cannot
     last_stages: Sequence[str]  # that those were last seen in
     lost_text: Message
-    window: Mapping[str, Any] | None  # the next trusted one of failure
+    window: timeline.StandingWindow | None  # the next trusted one of failure
     spark: str = ""  # velocity of the fastest over a day: the path of a small picture
 
 
 def describe_motion(
-    movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
+    movement: list[timeline.NewestMovement], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
 ) -> SiteMotion | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
@@ -143,7 +144,7 @@ def describe_motion(
         return None
     unjudged = {row["station"]: NO_STAGE for row in lost} | sick
     return SiteMotion(
-        fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
+        fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0), default=None),
         beyond=len(_list_beyond(movement) & seen),
         stations=len(seen),
         lost=len(unjudged),
@@ -153,12 +154,12 @@ def describe_motion(
     )
 
 
-def _list_beyond(movement: Iterable[Mapping[str, Any]]) -> set[str]:
+def _list_beyond(movement: Iterable[timeline.NewestMovement]) -> set[str]:
     """Stations of which a series is beyond creep."""
     return {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
 
 
-def _find_failure_window(movement: Iterable[Mapping[str, Any]], now: datetime) -> Mapping[str, Any] | None:
+def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datetime) -> timeline.StandingWindow | None:
     """The trusted window of failure to show, as of the newest reading."""
     trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
