@@ -15,7 +15,8 @@ class Feature(TypedDict):
     """A geometry, where there is one, and what is known of it."""
 
     type: str
-    id: NotRequired[str]
+    id: NotRequired[str | int]
+    bbox: NotRequired[list[float]]
     geometry: Geometry | None
     properties: dict[str, Any]
 

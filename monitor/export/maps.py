@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal, NotRequired, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from sqlalchemy import Connection
 
@@ -287,7 +287,6 @@ class StacItem(Feature):
     collection: str
     links: list[dict[str, str]]
     assets: dict[str, dict[str, Any]]
-    bbox: NotRequired[list[float]]
 
 
 class StacItems(TypedDict):

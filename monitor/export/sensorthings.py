@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import Connection
@@ -63,6 +63,9 @@ _STEPS: Final[dict[str, dict[str, str]]] = {
     "ObservedProperties": {"Datastreams": "Datastreams"},
     "Observations": {"Datastream": "Datastreams"},
 }
+_OF_READING: Final[
+    tuple[Literal["sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied"], ...]
+] = ("sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied")
 _TERM: Final = re.compile(r"\s*(?:phenomenonTime|resultTime)\s+(gt|ge|lt|le|eq)\s+(\S+)\s*", re.IGNORECASE)
 _PART: Final = re.compile(r"([A-Za-z]+)(?:\('([^']{1,200})'\))?")
 
@@ -200,8 +203,10 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
         name, entities, many = _follow(shelf, name, entities[0], part, options)
     if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
-    whole = [shelf.expand(name, entity, query).to_json() for entity in (entities if many else entities[:1])]
-    return {**shelf.describe_page(len(entities), query, f"{root}/{path}"), "value": whole} if many else whole[0]
+    if not many:
+        return shelf.expand(name, entities[0], query).to_json()
+    page = shelf.describe_page(len(entities), query, f"{root}/{path}")
+    return {**page, "value": [shelf.expand(name, entity, query).to_json() for entity in entities]}
 
 
 def _follow(
@@ -410,12 +415,11 @@ class _SiteEntities:
         raise NotFoundError("no such observation; its id is written STATION:QUANTITY@TIME")
 
     def _observation(self, stream: str, epoch: ReadingRow) -> Entity:
-        names = ("sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied")
         return self._entity(
             "Observations",
             f"{stream}@{epoch['observed_at']}",
             phenomenonTime=epoch["observed_at"],
             resultTime=None,
             result=epoch["value"],
-            parameters={name: value for name, value in epoch.items() if name in names},
+            parameters={name: epoch[name] for name in _OF_READING},
         )

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.geojson import Geometry
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join
 from detection.imagery.errors import TrainingRecipeError
@@ -43,9 +44,9 @@ class Review:
 
     scene_path: str  # raster or folder that it was found on
     acquired_at: str | None  # ISO time, for a raster that does not tell
-    geometry: Mapping[str, Any]  # the footprint, GeoJSON in lon/lat
+    geometry: Geometry  # the footprint, GeoJSON in lon/lat
     verdict: str  # `accept`, `reject` or `redraw`
-    redrawn: Mapping[str, Any] | None = None  # with `redraw`: the outline as it is
+    redrawn: Geometry | None = None  # with `redraw`: the outline as it is
 
 
 def retrain(payload: dict[str, Any]) -> dict[str, Any]:
@@ -227,7 +228,7 @@ def _rasterise(outline: Any, corner: tuple[int, int], side: int) -> NDArray[np.b
     return np.asarray(shapely.contains_xy(outline, x, y))
 
 
-def _in_pixels(geometry: Mapping[str, Any], grid: Any) -> Any:
+def _in_pixels(geometry: Geometry, grid: Any) -> Any:
     from detection.imagery.raster.areas import map_outline
 
     def place(lon: NDArray[Any], lat: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

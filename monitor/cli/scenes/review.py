@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from detection.geojson import Geometry
 from monitor.cli import session
 from monitor.cli.identity import acting
 from monitor.cli.scenes.local import placing_by
@@ -95,7 +96,7 @@ def retrain(
 
 
 def _keep(
-    site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: dict[str, Any] | None = None
+    site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: Geometry | None = None
 ) -> None:
     with acting(by, site) as (c, who, now):
         session.check_site(c, site)
@@ -103,7 +104,7 @@ def _keep(
     session.show_in_order(_facts(one), f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
 
 
-def _read_outline(path: Path) -> dict[str, Any]:
+def _read_outline(path: Path) -> Geometry:
     from shapely.geometry import mapping
 
     from detection.imagery.errors import AoiError
@@ -115,7 +116,8 @@ def _read_outline(path: Path) -> dict[str, Any]:
         raise SlopewardError(str(error)) from None
     if len(found) != 1:
         raise SlopewardError(f"{path}: one outline is needed, it holds {len(found)}")
-    return dict(mapping(found[0][1]))
+    outline: Any = mapping(found[0][1])
+    return {"type": outline["type"], "coordinates": outline["coordinates"]}
 
 
 def _payload(one: store.ReviewedFootprint) -> dict[str, Any]:
