@@ -241,6 +241,24 @@ class GridFacts(TypedDict):
     read_at: dict[str, Any] | None
 
 
+class DetectionPlan(GridFacts):
+    """What a detection would do."""
+
+    scene: str
+    scene_hash: str
+    acquired_at: str
+    model: str
+    bands: list[str]
+    warped: list[str]
+    blend: str
+    tile: int
+    halo: int
+    tiles: int
+    estimated_cpu_s: float
+    estimated_memory_mib: int
+    warnings: list[str]
+
+
 class SceneDetection(DetectionFacts, GridFacts):
     """What `detect` answers: the JSON of the record."""
 
