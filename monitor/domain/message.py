@@ -5,14 +5,14 @@ The subject fits the lock screen of a telephone once it is delivered (`monitor.l
 what to do, how sure, what next, who else was notified, why.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from forecasting.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
 from monitor.domain.alert import AlertCategory, AlertChange
-from monitor.domain.headline import describe_expected, find_headline, find_sight, name_of
+from monitor.domain.headline import FrozenDecision, describe_expected, find_headline, find_sight, name_of
 from monitor.domain.site import Site
 from monitor.language.subjects import compare_essence, make_subject, mark_exercise
 
@@ -98,7 +98,7 @@ class ChangeNotice:
     name: str
     before: int
     now: datetime
-    frozen: Mapping[str, Any]
+    frozen: FrozenDecision
     recipients: Sequence[str]
     exercise: bool
     raised: LevelOnset | None = None

@@ -19,7 +19,7 @@ from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.headline import Headline
+from monitor.domain.headline import FrozenDecision, Headline
 from monitor.domain.instants import format_iso, is_silent, parse
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
@@ -413,7 +413,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor) -> d
     return covered
 
 
-def _find_findings(c: Connection, evidence: Mapping[str, Any], alert: AlertRow) -> LevelFindings | None:
+def _find_findings(c: Connection, evidence: FrozenDecision, alert: AlertRow) -> LevelFindings | None:
     """Who asked for the level; evidence of an odd form says it in its tables alone."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return list_findings(evidence, find_declaration(c, str(alert["config_version"])))

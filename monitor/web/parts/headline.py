@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection
 
@@ -72,25 +72,25 @@ def find_headlines(
     return found
 
 
-def read_headline(c: Connection, frozen: Mapping[str, Any], alert: AlertRow) -> headline.Headline | None:
+def read_headline(c: Connection, frozen: headline.FrozenDecision, alert: AlertRow) -> headline.Headline | None:
     """The headline of one alert from its evidence; evidence of an odd form has none."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return headline.find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
     return None
 
 
-def load_evidence(c: Connection, alert_id: int) -> dict[str, Any]:
+def load_evidence(c: Connection, alert_id: int) -> headline.FrozenDecision:
     """The frozen evidence of an alert with its messages; empty where there is none."""
-    found: dict[str, Any] = gather(read_json(find_evidence(c, alert_id)))
+    found: headline.FrozenDecision = gather(read_json(find_evidence(c, alert_id)))
     return found
 
 
-def read_json(text: str | None) -> dict[str, Any]:
+def read_json(text: str | None) -> headline.FrozenDecision:
     """Frozen evidence as it is kept; empty where it cannot be read any more."""
     found: Any = {}
     with suppress(ValueError, RecursionError):  # altered, perhaps: the page of the alert says so
         found = json.loads(text) if text else {}
-    return found if isinstance(found, dict) else {}
+    return cast("headline.FrozenDecision", found if isinstance(found, dict) else {})
 
 
 def list_present_sentences(c: Connection, hazards: Mapping[str, AlertRow]) -> dict[str, str]:
@@ -253,7 +253,7 @@ class LevelFindings:
     name: str  # of that level
 
 
-def read_evidence(evidence: Mapping[str, Any]) -> list[EvidenceTable]:
+def read_evidence(evidence: headline.FrozenDecision) -> list[EvidenceTable]:
     """Tables out of frozen inputs; those of a level decision are arranged, others are walked as they are."""
     outcome = evidence.get("outcome")
     if isinstance(outcome, Mapping) and isinstance(evidence.get("view"), Mapping):
@@ -262,12 +262,12 @@ def read_evidence(evidence: Mapping[str, Any]) -> list[EvidenceTable]:
     return _walk("", evidence)
 
 
-def find_sentence(evidence: Mapping[str, Any]) -> str:
+def find_sentence(evidence: headline.FrozenDecision) -> str:
     """The one sentence that says why, or nothing."""
     return evidence.get("sentence") or evidence.get("reason") or ""
 
 
-def list_findings(frozen: Mapping[str, Any], site: Site | None) -> LevelFindings | None:
+def list_findings(frozen: headline.FrozenDecision, site: Site | None) -> LevelFindings | None:
     """Who asked for more than the lowest level, in figures that make sentences; None where no criterion voted."""
     outcome = headline.read_outcome(frozen)
     if site is None or not outcome:
@@ -303,7 +303,7 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> LevelFindings
     return LevelFindings(votes, (len(agree), len(stations | agree)), headline.name_of(site, top))
 
 
-def _describe_rate(site: Site, criterion: Criterion, bound: Mapping[str, Any]) -> RateOverBound:
+def _describe_rate(site: Site, criterion: Criterion, bound: headline.MeasuredBound) -> RateOverBound:
     return RateOverBound(
         value=format_number(bound["rate"]),
         bound=format_number(bound["bound"]),
@@ -322,7 +322,7 @@ def _instant(at_s: Any) -> Any:
     return from_epoch_s(at_s) if isinstance(at_s, int | float) else "–"
 
 
-def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[EvidenceTable]:
+def _arrange(outcome: headline.DecisionEvidence, view: Mapping[str, Any]) -> list[EvidenceTable]:
     tables = list_outcome_tables(outcome)
     for name, readings in view.get("readings", {}).items():
         rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
@@ -334,7 +334,7 @@ def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[Eviden
     return [t for t in tables if t.rows]
 
 
-def list_outcome_tables(outcome: Mapping[str, Any]) -> list[EvidenceTable]:
+def list_outcome_tables(outcome: headline.DecisionEvidence) -> list[EvidenceTable]:
     """Votes, words, steps and holds of a decision's evidence as tables; empty ones are left out."""
     votes = []
     for key, v in outcome.get("votes", {}).items():
