@@ -17,7 +17,7 @@ NOT_MEASURED = "not measured"
 class ModelScores:
     """Stored scores of a model, as JSON has them, and what they say for and against it."""
 
-    scores: list[dict[str, Any]] | None = None
+    scores: list[Mapping[str, Any]] | None = None
     note: str | None = NOT_MEASURED
     reasons_for: str | None = None
     reasons_against: str | None = None
