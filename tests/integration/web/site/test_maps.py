@@ -227,7 +227,7 @@ def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
 def tiles(tmp_path):
     folder = tmp_path / "tiles"
     folder.mkdir()
-    about = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), (0, 0), zipped=False, metadata={})
+    about = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), zipped=False, metadata={})
     write_archive(folder / "land.pmtiles", [(0, bytes(range(256)) * 40)], about)
     (folder / "huge.pmtiles").touch()
     with (folder / "huge.pmtiles").open("r+b") as file:
