@@ -65,12 +65,15 @@ class StoredReason(TypedDict):
     reason_values: NotRequired[Mapping[str, Any]]
 
 
-class StoredAssessment(StoredReason):
+class _WithData(TypedDict):
+    heard: bool  # whether there was a datum
+
+
+class StoredAssessment(StoredReason, _WithData):
     """What a criterion says of a station."""
 
     criterion: str
     station: str
-    heard: bool
     fresh: bool
     raise_level: int
     hold_level: int
@@ -99,13 +102,16 @@ class StoredVote(TypedDict):
     capped: NotRequired[str]
 
 
-class DecisionEvidence(TypedDict, total=False):
+class _Requested(TypedDict, total=False):
+    asked: int  # the level that the votes ask for
+
+
+class DecisionEvidence(_Requested, total=False):
     """What a decision rests on."""
 
     sentence: str
     level: int
     level_before: int
-    asked: int
     words: Sequence[StoredAssessment]
     votes: Mapping[str, StoredVote]
     steps: Mapping[str, StoredStep]

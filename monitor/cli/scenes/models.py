@@ -65,7 +65,11 @@ class ShippedWeights:
     metrics: dict[str, Any]
 
 
-class NetworkScore(TypedDict):
+class _Compared(TypedDict):
+    beside: str  # with which network
+
+
+class NetworkScore(_Compared):
     """Scores of a network on a set, and F1 less that of the other one where the images distinguish the two."""
 
     set: str
@@ -76,7 +80,6 @@ class NetworkScore(TypedDict):
     ap50: float
     cpu_s: float
     width: float
-    beside: str
     difference: "ScoreDifference | None"
     times_its_cpu: float
     record: str

@@ -280,8 +280,8 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
     found: dict[str, list[NewestMovement]] = {}
     for r in rows:
         stage = last_stages.get(r.series_id) if r.stage == UNKNOWN else r.stage
-        beside = {"window": windows.get(r.series_id), "last_stage": stage}
-        found.setdefault(r.site, []).append(_format_row(r, "site") | beside)
+        more = {"window": windows.get(r.series_id), "last_stage": stage}
+        found.setdefault(r.site, []).append(_format_row(r, "site") | more)
     return found
 
 
