@@ -11,13 +11,11 @@ from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import SCENE_FILES
 from monitor.store.schema import tables as t
 from monitor.web.routes.site import scenes
-from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import HASHES, NOW
 from tests.integration.web.served import serving
 
 SCENE = f"/api/v1/sites/north-bench/scenes/{HASHES['scene']}"
 BOUNDS = (8.9, 46.19, 8.92, 46.21)
-pytestmark = STORY_ON_SQLITE
 
 
 @pytest.fixture
