@@ -65,15 +65,12 @@ class StoredReason(TypedDict):
     reason_values: NotRequired[Mapping[str, Any]]
 
 
-class _WithData(TypedDict):
-    heard: bool  # whether there was a datum
-
-
-class StoredAssessment(StoredReason, _WithData):
+class StoredAssessment(StoredReason):
     """What a criterion says of a station."""
 
     criterion: str
     station: str
+    heard: bool  # there was a datum
     fresh: bool
     raise_level: int
     hold_level: int
@@ -102,16 +99,13 @@ class StoredVote(TypedDict):
     capped: NotRequired[str]
 
 
-class _Requested(TypedDict, total=False):
-    asked: int  # the level that the votes ask for
-
-
-class DecisionEvidence(_Requested, total=False):
+class DecisionEvidence(TypedDict, total=False):
     """What a decision rests on."""
 
     sentence: str
     level: int
     level_before: int
+    asked: int  # level that the votes ask for
     words: Sequence[StoredAssessment]
     votes: Mapping[str, StoredVote]
     steps: Mapping[str, StoredStep]

@@ -65,11 +65,7 @@ class ShippedWeights:
     metrics: dict[str, Any]
 
 
-class _Compared(TypedDict):
-    beside: str  # with which network
-
-
-class NetworkScore(_Compared):
+class NetworkScore(TypedDict):
     """Scores of a network on a set, and F1 less that of the other one where the images distinguish the two."""
 
     set: str
@@ -80,6 +76,7 @@ class NetworkScore(_Compared):
     ap50: float
     cpu_s: float
     width: float
+    beside: str  # network that it is compared with
     difference: "ScoreDifference | None"
     times_its_cpu: float
     record: str
