@@ -29,9 +29,8 @@ def service(tmp_path: Path, sqlite_url: str) -> Iterator[Service]:
     if find_mosquitto() is None:
         absent("Mosquitto")
     sites = {"s": site_file({"G1": "A"}, "1h")}
-    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", sites, page=False)
-    text = made.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{tmp_path}/broker"')
-    made.config.write_text(text)
+    broker_url = f"mqtt://127.0.0.1:{free_port()}"
+    made = Service(tmp_path, sqlite_url, broker_url, sites, page=False, broker=tmp_path / "broker")
     with made:
         yield made
         if made.running:

@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from detection.imagery.data.splits import Parts, split_held
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.registry import SEGMENTERS
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from tests.bench.record import DATA, read_figures, record
+from tests.bench.record import DATA, keep, read_figures, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_imagery"
 CORE = (
@@ -244,17 +245,13 @@ def main() -> None:
             opened = open_set(name, given.patches) if waiting else None
             for job in waiting:
                 begun = time.perf_counter()
-                path = path_of(job, given)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 assert opened is not None
-                beside = path.with_suffix(".part")
                 try:
-                    beside.write_text(json.dumps(run(job, given, opened)))
+                    keep(path_of(job, given), partial(run, job, given, opened))
                 except (
                     TrainingRecipeError
                 ) as error:  # the place of an unfinished run is of other data, settings or code
                     raise SystemExit(f"{' '.join(map(str, job))}: {str(error).partition(', or ')[0]}") from None
-                beside.replace(path)
                 print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)
     there = sum(path_of(job, given).exists() for job in jobs)
     figures = {
