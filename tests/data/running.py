@@ -16,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import paho.mqtt.client as mqtt
+from sqlalchemy import text
 
 from monitor.cli.main import run_verb
 from monitor.errors import SlopewardError
@@ -196,6 +197,11 @@ class Service:
         return subprocess.run(  # of another environment
             [*self.program, *words], capture_output=True, text=True, timeout=120, check=False, cwd=self.folder
         )
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of its database."""
+        with self.database.read() as c:
+            return [tuple(row) for row in c.execute(text(sql))]
 
     def log(self) -> str:
         """What the service wrote."""

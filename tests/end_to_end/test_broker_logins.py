@@ -42,16 +42,7 @@ def reading(value: float) -> str:
 
 
 def count(service: Service, sql: str = "SELECT count(*) FROM observation") -> int:
-    from sqlalchemy import text
-
-    from monitor.store.database.engine import Database
-
-    db = Database(load_service(service.config).database.url)
-    try:
-        with db.read() as c:
-            return int(c.execute(text(sql)).scalar_one())
-    finally:
-        db.close()
+    return int(service.query(sql)[0][0])
 
 
 def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> None:

@@ -40,10 +40,6 @@ class ManagedService(Service):
         broker_url = f"mqtt://127.0.0.1:{free_port()}"
         super().__init__(folder, database_url, broker_url, texts, page=False, broker=folder / "broker")
 
-    def query(self, sql):
-        with self.database.read() as c:
-            return [tuple(row) for row in c.exec_driver_sql(sql)]
-
     def publish(self, first, count, site="north"):
         begin = datetime.now(UTC) - timedelta(days=10)
         broker = load_service(self.folder / "slopeward.toml").broker
