@@ -25,7 +25,6 @@ from forecasting.evaluation.distribution import crps
 from forecasting.serving.pace import see_pace
 from forecasting.serving.quantiles import conform, repeat_point, widen
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule
 from tests.bench.forecasting.bench_forecast_regret import Fold, prepare, serve
 from tests.bench.record import record
 from tests.data.records import Measured, read_records
@@ -101,7 +100,7 @@ def ask_peers(fold: Fold, steps: Ints) -> dict[str, Floats]:
 def judge(one: Measured) -> dict[str, dict[str, list[float]]]:
     """By horizon: model to MAE, CRPS and the number of targets."""
     prepared = prepare(one)
-    served = serve(prepared, Rule())
+    served = serve(prepared)
     steps = np.array([folds[0].steps for folds in prepared])
     found: list[dict[str, list[Floats]]] = [defaultdict(list) for _ in DAYS]
     for k, first in enumerate(prepared[0]):
@@ -115,7 +114,7 @@ def judge(one: Measured) -> dict[str, dict[str, list[float]]]:
         for i, h in enumerate(steps.tolist()):
             fold = prepared[i][k]
             points = {name: told[:, :, i] for name, told in said.items()}
-            points |= {"auto": served[i][k], BEFORE: fold.serve(Rule(), None)[0]}
+            points |= {"auto": served[i][k], BEFORE: fold.serve(None)[0]}
             same = np.isfinite(fold.observed) & np.all([np.isfinite(p[test]) for p in points.values()], axis=0)
             seen = np.where(same, fold.observed, np.nan)
             for name, made in points.items():
