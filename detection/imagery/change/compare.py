@@ -6,11 +6,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import shapely
 
+from detection.geojson import Geometry
 from detection.imagery.change.classification import classify_dates
 from detection.imagery.change.dates import DATES_MOST, Date
 from detection.imagery.change.guards import (
@@ -73,7 +74,7 @@ COLOURS = {
 
 
 def write_change_picture(
-    scene: Scene, grid: Grid, change: Path, words: list[tuple[str, dict[str, Any]]], path: Path, longest_px: int = 1024
+    scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path, longest_px: int = 1024
 ) -> None:
     """Write an RGBA PNG.
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from detection.geojson import Geometry
 from forecasting.message import Message
 from monitor.cli.forecast.models import By, HashArgument, Reason
 from monitor.cli.identity import prove
@@ -104,10 +105,10 @@ def export(site: SiteOption) -> None:
         print_json(one)
 
 
-def _read_outline(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _read_outline(row: Mapping[Any, Any]) -> Geometry:
     if not isinstance(row["geometry"], str):
         raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
-    geometry: dict[str, Any] = json.loads(row["geometry"])
+    geometry: Geometry = json.loads(row["geometry"])
     return geometry
 
 
