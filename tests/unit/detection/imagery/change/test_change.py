@@ -405,18 +405,6 @@ def test_no_change_is_claimed_between_images_that_lie_apart(drawn):
     assert found.outputs == {}
 
 
-def test_another_season_makes_change_advice_only(drawn):
-    folder, (before, after) = drawn
-
-    def dim(values, grid):
-        return (values * 0.6).astype(np.uint16), grid
-
-    found = compare(after, [replace(before, scene_path=str(move(folder, "dimmed", dim)))])
-    (word,) = found.changes.values()
-    assert word.change == "new"
-    assert word.caution.startswith("season or radiometry differs")
-
-
 def test_images_that_are_gone_make_change_advice_only(drawn):
     _, (before, after) = drawn
     (word,) = compare(after, [replace(before, scene_path="/nowhere/before")]).changes.values()
