@@ -364,7 +364,7 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_networks_are_trained_registered_and_used(database: Database, config: ServiceConfig, site: Site) -> None:
-    now = fill(database, site, 330)
+    now = fill(database, site, 600)
     said = train.run(database, config, site, now)
     with database.read() as c:
         kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}

@@ -412,17 +412,3 @@ def test_images_that_are_gone_make_change_advice_only(drawn):
     assert "cannot be laid on each other" in word.caution
 
 
-def test_a_new_outline_on_flat_ground_is_advice_only(drawn):
-    from pathlib import Path
-
-    folder, (before, after) = drawn
-    flat = folder / "flat"
-    import shutil
-
-    shutil.copytree(folder / "after", flat)
-    manifest = (flat / "scene.toml").read_text().split("[files]")[0]
-    (flat / "scene.toml").write_text("complete = true\n" + manifest)
-    grid = read_grid(Path(after.prob))
-    write_geotiff(flat / "dem.tif", np.full((1, grid.height, grid.width), 12.0, np.float32), grid)
-    (word,) = compare(replace(after, scene_path=str(flat)), [before]).changes.values()
-    assert (word.change, word.caution) == ("new", "flat ground (0 degrees)")
