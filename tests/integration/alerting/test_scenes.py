@@ -411,7 +411,7 @@ def told_of_catching_up(database):
     """What the view and the MQTT state of the site say of it."""
     with database.read() as c:
         (row,) = load_view(c, "site_status")
-    return bool(row["catching_up"]), bool(site_payload(row, [], 180.0)["catching_up"])
+    return bool(row["catching_up"]), bool(json.loads(site_payload(row, [], 180.0))["catching_up"])
 
 
 @ON_BOTH
