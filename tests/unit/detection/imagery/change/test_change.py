@@ -410,5 +410,3 @@ def test_images_that_are_gone_make_change_advice_only(drawn):
     (word,) = compare(after, [replace(before, scene_path="/nowhere/before")]).changes.values()
     assert word.change == "new"
     assert "cannot be laid on each other" in word.caution
-
-
