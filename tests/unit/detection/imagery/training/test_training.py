@@ -31,7 +31,6 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
-from tests.bench.imagery.weights.stability import PLAIN, list_stretches
 from tests.data.tiny_recipe import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[5]
@@ -249,14 +248,6 @@ def test_every_shipped_recipe_is_one(name):
     assert settings.network in SEGMENTERS | CLASSIFIERS
 
 
-def test_the_published_baseline_is_a_recipe():
-    """Its public training program: 5000 steps, batch 32, Adam 1e-3, weight decay 5e-4, cross-entropy, argmax."""
-    settings = read_recipe(find_recipe("l4s-baseline")).settings()
-    assert (settings.steps, settings.batch, settings.optimiser) == (5000, 32, "adam")
-    assert (settings.learning_rate, settings.weight_decay, settings.loss) == (1e-3, 5e-4, "ce")
-    assert settings.threshold == 0.5
-
-
 @pytest.mark.parametrize("spelling", [*TERMS, "ce+dice", "focal+tversky"])
 def test_a_loss_falls_when_the_map_gets_better_and_leaves_out_what_is_not_known(spelling):
     loss = make_loss(spelling, landslide_share=0.1)
@@ -337,20 +328,6 @@ def test_drawn_negatives_hold_no_landslide_and_need_drawn_bands(patches):
     assert (images.shape, int(truth.sum())) == ((4, 3, 32, 32), 0)
     with pytest.raises(TrainingRecipeError, match="no ground is drawn in slope"):
         draw_negative(0, 16, ("slope",))
-
-
-def test_every_stretch_leaves_truth_and_shape_and_the_plain_one_everything(patches):
-    few = patches.take(range(4))
-    for by_brightest in (True, False):
-        found = list_stretches(few, by_brightest=by_brightest)
-        image = few.read(0).image
-        for name, how in found.items():
-            made = how(image)
-            assert made.shape == image.shape
-            assert np.isfinite(made).all()
-            assert np.array_equal(made, image) == (name == PLAIN)
-            if by_brightest and "nothing cut off" not in name:
-                assert made.max() <= 1
 
 
 def test_temperature_mends_overconfidence_and_nothing_else():
