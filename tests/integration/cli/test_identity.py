@@ -38,7 +38,7 @@ from monitor.store.people.users import (
 )
 from monitor.store.schema import tables as t
 from tests.conftest import ON_BOTH
-from tests.data.store import tell
+from tests.data.store_rows import tell
 from tests.data.watched_slope import WatchedSlope, write_service
 
 CHIEF = {"who": "Root-1"}  # the admin, where there is one

@@ -33,8 +33,7 @@ from monitor.store.readings.sources import save_poll
 from monitor.store.report_facts import IssuedReport, add_issue
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_BOTH
-from tests.data.flags import declare_offset
-from tests.data.store import tell
+from tests.data.store_rows import enter_offset, tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 CLI = Path(rules.__file__).parent
@@ -196,7 +195,8 @@ def things(bench):
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
         keep_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        offset = declare_offset(c, series_id, bench.now, 1.0, NOW, author=Actor("Ada"), known_from=bench.now)
+        said = {"author": Actor("Ada"), "reason": "new mast", "known_from": bench.now}
+        offset = enter_offset(c, series_id, bench.now, 1.0, NOW, **said)
         period = find_before("daily", bench.now, ZoneInfo("UTC"))
         facts = gather_facts(c, "bench", period)
         span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))

@@ -11,7 +11,7 @@ import pytest
 
 from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, code_of, has_second_factor, remove_second_factor
 from monitor.store.people.users import add_user
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.integration.cli.test_identity import WORDS, accounts, bench, call, entries  # noqa: F401 - fixtures
 
 

@@ -14,7 +14,7 @@ from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
 from monitor.store.database.engine import Database
 from monitor.store.service_state import remove_stamp, stamp
-from tests.data.store import tell
+from tests.data.store_rows import tell
 
 VERBS = (
     "alerts list --site {}",

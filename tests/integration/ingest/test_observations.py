@@ -15,8 +15,7 @@ from monitor.store.readings.observations import (
 )
 from monitor.store.schema.tables import offset_entry, series_latest
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
-from tests.data.flags import add_flag
-from tests.data.store import ask, tell
+from tests.data.store_rows import add_flag, ask, tell
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 DAY = timedelta(days=1)

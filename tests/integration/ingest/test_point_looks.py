@@ -28,7 +28,7 @@ from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, draw_points
 from tests.data.site_text import head, series, station
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 START = datetime(2022, 1, 3, tzinfo=UTC)
 DATES = [START + timedelta(days=6 * k) for k in range(126)]

@@ -31,7 +31,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.site_text import criterion, head, series, station
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 DAY = timedelta(days=1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
 from monitor.web.access.guard import csrf_token
 from tests.data.site_text import head, series, station, table
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.integration.web.test_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)

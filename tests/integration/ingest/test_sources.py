@@ -53,7 +53,7 @@ from monitor.worker import compute
 from tests.conftest import absent, free_port
 from tests.data.file_server import run_here, serve, sign
 from tests.data.site_text import head, series, station, table
-from tests.data.store import ask
+from tests.data.store_rows import ask
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 SITE = head("north", latitude=46.2, longitude=8.9, levels={"names": ["green", "red"]}) + station(

@@ -20,7 +20,7 @@ from monitor.store.alerting.stories import verify_stories
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.tables import alert, notification
-from tests.data.store import tell
+from tests.data.store_rows import tell
 from tests.integration.notify.outbox import add_site
 from tests.integration.notify.test_duty import DAY, SITE, T0
 

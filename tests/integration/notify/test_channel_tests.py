@@ -25,7 +25,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
 from tests.conftest import free_port, wait_for
 from tests.contract.test_notify_channels import SITE
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import (
     add_alert,
     add_message,

@@ -35,7 +35,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.data.site_text import FOUR, head, series, station
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 T0 = datetime(2026, 3, 6, 9, tzinfo=UTC)  # a Friday, 10:00 in Zurich
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -25,7 +25,7 @@ from monitor.store.alerting.outbox import (
 from monitor.store.delivery.receipts import add_test
 from monitor.store.schema.tables import alert, notification
 from tests.conftest import free_port, wait_for
-from tests.data.store import tell
+from tests.data.store_rows import tell
 from tests.integration.notify.outbox import (
     LEVELS,
     PATIENT,

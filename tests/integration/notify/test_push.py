@@ -16,7 +16,7 @@ from monitor.store.delivery.devices import add_device, load_devices, publish_pus
 from monitor.store.people.users import disable_user
 from tests.contract.test_notify_channels import NOTE
 from tests.data.filled import ADA, BO, NOW
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.push_service import Browser, check_proof, push_service
 from tests.integration.web.test_door import Clock, log_in, serving, token
 

@@ -30,7 +30,7 @@ from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
 from tests.conftest import wait_for
 from tests.contract.test_notify_channels import NOTE, SITE
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.notify.siren_device import Siren
 

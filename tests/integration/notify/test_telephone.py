@@ -49,7 +49,7 @@ from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules
 from tests.conftest import absent, wait_for
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.web.test_door import serving
 

@@ -22,7 +22,7 @@ from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.outbox import due_channels, has_expired, load_unacknowledged
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.clock_steps import set_back
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.notify.outbox import add_alert, add_message, add_site
 from tests.unit.monitor.service.test_clock import START, STEPS, Machine

@@ -29,7 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import ON_BOTH, wait_for
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.end_to_end.test_never_lower import site_file
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -19,7 +19,7 @@ from monitor.store.database.audit import add_audit, verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.reserve import MEGABYTE, DiskReserve
 from tests.data.filled import NOW
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 LIMITS = "[limits]\nreserve_mb = 8\n"
 DISK_MB = 40

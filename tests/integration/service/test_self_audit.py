@@ -23,7 +23,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
 from tests.conftest import wait_for
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 CONFIG = parse_service("", "t")

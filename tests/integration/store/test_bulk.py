@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import MANY, insert_rows
 from monitor.store.schema import tables as t
-from tests.data.store import tell
+from tests.data.store_rows import tell
 
 
 @pytest.mark.parametrize("count", [3, MANY + 1])

@@ -29,7 +29,7 @@ from monitor.store.schema.tables import job_run, service_state
 from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

@@ -17,8 +17,7 @@ from monitor.store.readings.extremes import load_firsts, load_sound, load_stretc
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series
 from monitor.store.schema import tables as t
 from monitor.web.routes.site.panes import _count_rain
-from tests.data.flags import add_flag
-from tests.data.store import ask, tell
+from tests.data.store_rows import add_flag, ask, tell
 from tests.integration.notify.outbox import add_site
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)

@@ -17,7 +17,7 @@ from monitor.store.schema import views
 from monitor.store.schema.tables import metadata
 from monitor.store.upkeep import migrate
 from tests.data.filled import NOW, fill
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 NEXT = """
 import sqlalchemy as sa

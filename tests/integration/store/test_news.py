@@ -19,9 +19,8 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from tests.conftest import wait_for
-from tests.data.flags import add_flag, declare_offset
 from tests.data.site_text import THREE, criterion, head, series, station
-from tests.data.store import ask, tell
+from tests.data.store_rows import add_flag, ask, enter_offset, tell
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ANNA = Actor("anna")
@@ -59,7 +58,7 @@ def test_reports_and_events_of_any_process_are_news_once(database, look):
 def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(database, look):
     with database.write() as c:
         sid = find_series_id(c, "south", "G1", "displacement")
-        offset = declare_offset(c, sid, T0, 3.0, T0 + timedelta(hours=1), author=ANNA, known_from=T0)
+        offset = enter_offset(c, sid, T0, 3.0, T0 + timedelta(hours=1), author=ANNA, known_from=T0)
     assert look() == {"south"}
     for change, hour in ((confirm_offset, 2), (revoke_offset, 3)):
         tell(database, change, offset, ANNA, "seen", T0 + timedelta(hours=hour))

@@ -13,7 +13,7 @@ from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold
 from monitor.web.routes.site.charts import find_parts
 from tests.data import filled as story
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.integration.web.served import client, database, filled  # noqa: F401 - fixtures
 
 SITE = "/api/v1/sites/north-bench"

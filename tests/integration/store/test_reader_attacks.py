@@ -26,7 +26,7 @@ from monitor.store.upkeep.readers import ReaderWatch
 from tests.conftest import wait_for
 from tests.data.far.cable import Cable
 from tests.data.filled import NOW
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 pytestmark = pytest.mark.server
 SITES = ("north-bench", "lake-slope")

@@ -16,7 +16,7 @@ from monitor.store.upkeep import clock_steps
 from monitor.store.upkeep.proof import verify
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 HOUR = timedelta(hours=1)
 # Why the other tables are not sealed: a new one is decided on.

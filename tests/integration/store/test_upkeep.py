@@ -27,7 +27,7 @@ from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.proof import verify
 from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import NOW, days
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 
 def told(database):

@@ -17,7 +17,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 from tests.data.filled import NOW, days
-from tests.data.store import ask
+from tests.data.store_rows import ask
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 ALERTS = (

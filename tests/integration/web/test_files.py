@@ -17,7 +17,7 @@ from monitor.store.people import users
 from monitor.store.schema.views import load_view
 from monitor.web.access.guard import LARGEST_PART, csrf_token
 from tests.data.filled import PASSWORD
-from tests.data.store import ask
+from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
 from tests.integration.cli.test_guess import lay_nevada
 from tests.integration.web.test_door import Clock, serving

@@ -35,7 +35,7 @@ from monitor.web.parts import collect
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from monitor.web.server import PageServer, make_settings
 from tests.conftest import wait_for
-from tests.data.store import tell
+from tests.data.store_rows import tell
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.web.served import NOW, client, database, filled, serving, story
 

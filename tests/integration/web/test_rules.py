@@ -29,7 +29,7 @@ from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
 from monitor.web.app import ROUTERS, build
 from tests.data.filled import NOW, PASSWORD
-from tests.data.store import tell
+from tests.data.store_rows import tell
 from tests.integration.web.test_door import Clock, serving
 
 LOGIN_TO_READ = "[web]\nlogin_to_read = true\n"

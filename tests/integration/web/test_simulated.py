@@ -31,7 +31,7 @@ from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
 from monitor.web.parts.templating import format_minute, format_number
 from tests.data.figures import bare_figures, bare_figures_of_page
-from tests.data.store import tell
+from tests.data.store_rows import tell
 from tests.data.watched_slope import WalkedSlope
 from tests.integration.web.served import serving
 

@@ -26,7 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 TWO = (

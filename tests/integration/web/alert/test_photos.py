@@ -24,7 +24,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from monitor.web.routes import acts, photos
 from tests.data.filled import NOW
-from tests.data.store import ask
+from tests.data.store_rows import ask
 from tests.integration.web.test_door import Clock, serving, token
 from tests.integration.web.test_rules import enter, send
 

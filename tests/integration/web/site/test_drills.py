@@ -8,7 +8,7 @@ from monitor.store.alerting.drills import load_drills
 from monitor.store.people import users
 from monitor.web.routes.site import drills
 from tests.data.filled import PASSWORD
-from tests.data.store import ask
+from tests.data.store_rows import ask
 from tests.data.watched_slope import START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send

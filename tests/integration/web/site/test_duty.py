@@ -25,7 +25,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.headline import list_sentences
-from tests.data.store import ask
+from tests.data.store_rows import ask
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import Clock
 from tests.integration.web.test_door import serving as serving_at

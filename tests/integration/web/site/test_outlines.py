@@ -12,7 +12,7 @@ from monitor.store.schema.tables import scene
 from monitor.web.routes.site import outlines as uploads
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
-from tests.data.store import ask
+from tests.data.store_rows import ask
 from tests.integration.scenes.test_outlines import square
 from tests.integration.web.served import client, database, filled, log_in, token  # noqa: F401 - fixtures
 

@@ -12,7 +12,7 @@ from monitor.store.alerting.sites import find_version, load_proposal, load_propo
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from tests.data.filled import NOW, PASSWORD
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send

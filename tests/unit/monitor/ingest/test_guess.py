@@ -30,7 +30,7 @@ from monitor.ingest.guess.toml_writer import format_stations
 from monitor.language.catalogue import use
 from monitor.language.rendering import translate
 from monitor.worker.records import read_record, record_to_plain
-from tests.data.guessed import keep, lay_rows, read_all
+from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage
 
 BEGIN = datetime(2025, 2, 3)

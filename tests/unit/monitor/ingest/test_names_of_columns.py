@@ -13,7 +13,7 @@ from monitor.ingest.guess import names
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.names import is_no_measurement, is_term_of_field, may_count_downward, read_name
 from monitor.ingest.guess.raw_table import read_raw_table
-from tests.data.guessed import lay_rows, read_good
+from tests.data.payloads.guessed import lay_rows, read_good
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {

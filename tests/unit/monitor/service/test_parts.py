@@ -30,7 +30,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata
 from monitor.store.service_state import IDLE, load_runs
 from tests.conftest import wait_for
-from tests.data.store import ask, tell
+from tests.data.store_rows import ask, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
