@@ -540,10 +540,9 @@ def _name_support(key: str) -> Message:
 def _name_asking(situation: Situation) -> Message:
     """The witnesses that ask for the level, with what they say; three at most, then how many more."""
     level = situation.level_state.level
+    asking = sorted((-asked, key) for key, asked in situation.counted.items() if asked >= level)
     who = []
-    for key, requested in sorted(situation.counted.items(), key=lambda item: (-item[1], item[0])):
-        if requested < level:
-            continue
+    for _, key in asking[:3]:
         if isinstance(key, StepVote):
             step = situation.steps.get(key.step)
             name: Value = _STEP_AT(station=key.station, at=Timestamp(key.step.at_s, "minute"))
@@ -552,5 +551,5 @@ def _name_asking(situation: Situation) -> Message:
             vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
             name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station
             who.append(of_witness(name, vote.reason if vote else ""))
-    listed = join(who[:3])
-    return AND_MORE(text=listed, n=len(who) - 3) if len(who) > 3 else listed
+    listed = join(who)
+    return AND_MORE(text=listed, n=len(asking) - 3) if len(asking) > 3 else listed
