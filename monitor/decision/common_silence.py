@@ -77,14 +77,14 @@ def _is_overdue(windows: DecisionContext, place: Place) -> bool:
     if spec is None:
         return False
     least_s = min(spec.max_silence_s, max(GONE * spec.interval_s, PATIENCE_S))
-    newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, f"{place[0]}.{q}", place)]
+    newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, q, place)]
     if newest and windows.now_s - max(newest) <= least_s:
         return False  # the usual case: how often it speaks need not be known
     pauses = sorted(
         {
             seconds(r.received_at)
-            for key, readings in windows.view.readings.items()
-            if _is_of(windows, key, place)
+            for quantity, readings in windows.list_readings(place[0])
+            if _is_of(windows, quantity, place)
             for r in readings[-LOOKED_AT:]
         }
     )
@@ -94,7 +94,6 @@ def _is_overdue(windows: DecisionContext, place: Place) -> bool:
     return windows.now_s - max([*newest, *pauses], default=windows.now_s) > limit_s
 
 
-def _is_of(windows: DecisionContext, key: str, place: Place) -> bool:
-    station, _, quantity = key.partition(".")
-    spec = windows.site.series(station, quantity)
-    return station == place[0] and spec is not None and spec.quantity == place[1]
+def _is_of(windows: DecisionContext, quantity: str, place: Place) -> bool:
+    spec = windows.site.series(place[0], quantity)
+    return spec is not None and spec.quantity == place[1]

@@ -281,6 +281,8 @@ def _list_steps(
 
 def _list_offsets(windows: DecisionContext, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
     """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
+    if not windows.view.offsets:
+        return {}
     waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
     waiting |= {
         StepKey.read(k.removeprefix("health:").removesuffix(SUFFIX)) for k in before.conditions if k.endswith(SUFFIX)

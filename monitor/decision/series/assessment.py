@@ -103,6 +103,7 @@ class DecisionContext:
     kept_as: str = "~measured"
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
     _newest: dict[str, list[tuple[str, NewestEpoch]]] = field(default_factory=dict)
+    _readings: dict[str, list[tuple[str, tuple[Reading, ...]]]] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
@@ -141,6 +142,14 @@ class DecisionContext:
                 station, _, quantity = name.partition(".")
                 self._newest.setdefault(station, []).append((quantity, newest))
         return self._newest.get(station_id, ())
+
+    def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
+        """(quantity, readings) of all that a station said."""
+        if not self._readings:
+            for name, readings in self.view.readings.items():
+                station, _, quantity = name.partition(".")
+                self._readings.setdefault(station, []).append((quantity, readings))
+        return self._readings.get(station_id, ())
 
     def waits(self, station_id: str) -> bool:
         """True for a station with an offset or corrections that no second person has confirmed."""

@@ -140,11 +140,10 @@ def _assess_bound(
     needs, newest = criterion.dwell.hits, verdicts[track.times_s[-1]]
     hits = [verdicts[e].is_over for e in epochs].count(True)
     clear = False not in [verdicts[e].is_clear for e in track.times_s[-needs:]]
-    clear = clear and not is_hidden(track.digit, criterion, bound.threshold)
+    clear = clear and not (track.digits and is_hidden(track.digit, criterion, bound.threshold))
     picked = pick_way(newest.fits, bound.value, bound.sign, criterion.min_sigma)
     fact = describe_fit(bound.threshold, "rate", picked, hits, needs, clear=clear)
-    fact |= name_way(track, newest.fits, picked)
-    fact["looked"] = len(epochs)
+    fact |= name_way(track, newest.fits, picked) | {"looked": len(epochs)}
     may_hurry = criterion.fast_track is not None and track.times_s[-1] in epochs
     if may_hurry and any(_is_far(f, bound.value, bound.sign, criterion) for f in newest.fits):
         fact["fast_track"] = True
@@ -217,7 +216,7 @@ def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: flo
     """The last `of` distinct data epochs that may count: newer than a person's answer, within the dwell's time."""
     within = criterion.dwell.within_s
     chosen = times_s[-max(criterion.dwell.of, criterion.dwell.hits) :]
-    return tuple(e for e in chosen if e > answered_s and (within is None or times_s[-1] - e <= within))
+    return tuple([e for e in chosen if e > answered_s and (within is None or times_s[-1] - e <= within)])
 
 
 def _without_side(criterion: Criterion) -> Criterion:
@@ -234,7 +233,7 @@ def _without_side(criterion: Criterion) -> Criterion:
 def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
     """Whether motion the other way is a question; a rate of another quantity has a side that its author chose."""
     is_motion = criterion.kind.noise_steps or criterion.kind.velocity
-    return is_motion and track.is_directed and bound > 0.0 and criterion.quantity.startswith(BACKWARDS_OF)
+    return is_motion and bound > 0.0 and track.unit is not None and criterion.quantity.startswith(BACKWARDS_OF)
 
 
 def _compare(
@@ -339,7 +338,7 @@ def pick_way(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -
 
 def name_way(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str, str]:
     """Which way the picked fit goes, where no direction is declared."""
-    if picked is None or (track.is_directed and fits[0] is picked):
+    if picked is None or (track.unit is not None and fits[0] is picked):
         return {}
     names = (
         ("", "no_plunge")
@@ -432,15 +431,8 @@ def describe_fit(
         "recovered": clear,
     }
     if fit is not None:
-        found |= {
-            figure: fit.rate,
-            "error": fit.error,
-            "low": fit.low,
-            "high": fit.high,
-            "n": fit.n,
-            "mid_s": fit.mid_s,
-            "margin": sign * (fit.rate - bound),
-        }
+        found[figure], found["error"], found["low"], found["high"] = fit.rate, fit.error, fit.low, fit.high
+        found["n"], found["mid_s"], found["margin"] = fit.n, fit.mid_s, sign * (fit.rate - bound)
     return found
 
 
