@@ -163,7 +163,7 @@ class Message(str):
 
     def __new__(cls, english: str, template_id: str, values: "Mapping[str, Value]") -> Self:
         """From its parts; made by templates, and read from what is stored by `read_message`."""
-        self = super().__new__(cls, english)
+        self = str.__new__(cls, english)
         object.__setattr__(self, "id", template_id)
         object.__setattr__(self, "values", values)
         return self

@@ -173,10 +173,14 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= find_late(windows, situation.level_state.level)
     found |= _list_undecided(windows, assessments)
     found |= _list_advice(windows, assessments)
-    return {
-        k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
-        for k, c in sorted(found.items())
-    }
+    return {k: _keep_since(c, before.get(k)) for k, c in sorted(found.items())}
+
+
+def _keep_since(condition: Condition, known: Condition | None) -> Condition:
+    """A condition that goes on, since when it was open before."""
+    if known is None or known.level != condition.level or known.since_s == condition.since_s:
+        return condition
+    return replace(condition, since_s=known.since_s)
 
 
 def _gather_silent(situation: Situation) -> dict[str, Condition]:

@@ -124,13 +124,12 @@ class DecisionContext:
 
     def _keep_stuck(self, track: Track) -> Track:
         """What was found stuck stays so while it says one value, also when its noise has left the window."""
-        if track.stuck or not any(name.endswith(":stuck") for name in self.memory.conditions):
+        first, conditions = track.quantity.partition("+")[0], self.memory.conditions
+        names = (f"health:{track.station}.{quantity}:stuck" for quantity in (first, "displacement"))
+        if track.stuck or not conditions or not any(name in conditions for name in names):
             return track
-        spec = self.site.series(track.station, track.quantity.partition("+")[0])
-        if spec is None:
-            return track
-        known = self.memory.conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
-        if known is None:
+        spec = self.site.series(track.station, first)
+        if spec is None or (known := conditions.get(f"health:{track.station}.{spec.quantity}:stuck")) is None:
             return track
         since = {value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= known.since_s}
         return replace(track, stuck=len(since) == 1)

@@ -8,7 +8,7 @@ from math import fsum, sqrt
 from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
-from forecasting.kinematics.velocity import Velocity, fit_rates
+from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
@@ -321,6 +321,9 @@ def find_window(track: Track, end_s: float, window_s: float, least: int) -> slic
 def _fit_window(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
         return ()
+    if track.unit is not None and track.is_plunge_known and not track.digits:  # the one way of `list_ways`, as it is
+        fit = fit_velocity(track.times_s[some], track.along[some], track.along_sigma[some])
+        return () if fit is None else (fit,)
     return tuple([f for way in list_ways(track, some) if (f := way.fit_line(sureness)) is not None])
 
 
