@@ -82,7 +82,7 @@ def fit_rates(
 
 @dataclass(slots=True)
 class _Layout:
-    """What the instants and errors of a fit say before any value: weights, centred days, their spread. Fits share it."""
+    """What instants and errors of a fit say before any value: weights, centred days, their spread; fits share it."""
 
     weights: Sequence[float] | None  # None = all alike
     total: float
