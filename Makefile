@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes train-demo pictures cut release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes train-demo pictures cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -137,16 +137,11 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_sources
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_knowledge
 	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
 	$(BIN)/python -m tests.bench.forecasting.bench_stages
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_life
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 	$(BIN)/python -m tests.bench.forecasting.bench_lead_time
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
-
-bench-forecast-global: setup ## One network over all measured records, tuned to each, averaged with the simple forecasts
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_global $(BENCH_FLAGS)
 
 bench-forecast-short: setup ## The shipped network on short records that it never saw (trains what is not in build/, goes on where it was)
 	for place in japan cascadia egms houston; do test -f build/pretrained/without-$$place/pretrained-lstm.safetensors || $(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained --without $$place --out build/pretrained/without-$$place; done
@@ -158,20 +153,13 @@ bench-seeds: setup ## Published tables beside a trivial rule and an honest test 
 train-pretrained: setup ## The weights that are shipped for short records, anew (SLOPEWARD_DATA; minutes)
 	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained
 
-bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON" of an environment of its own)
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_peer $(BENCH_FLAGS)
-
 bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was), then footprints
 	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.imagery.bench_footprints
-	$(BIN)/python -m tests.bench.imagery.bench_blends
-	$(BIN)/python -m tests.bench.imagery.bench_speckle
 
-bench-recipes: setup ## Shipped recipes against their bars, triage, small landslides (SLOPEWARD_DATA; trains what is not in build/)
+bench-recipes: setup ## Shipped recipes against their bars, triage (SLOPEWARD_DATA; trains what is not in build/)
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.imagery.bench_triage
-	$(BIN)/python -m tests.bench.imagery.bench_small
-	$(BIN)/python -m tests.bench.imagery.bench_scarce
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo

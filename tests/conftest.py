@@ -331,13 +331,28 @@ def postgresql_url(postgresql: PostgresServer) -> Iterator[str]:
     postgresql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
-def database_url(request: pytest.FixtureRequest) -> str:
+DATABASES = ["sqlite", "postgresql"] if os.environ.get("SLOPEWARD_SOAK") else ["sqlite"]
+ON_SQLITE = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
+"""For a test of what is decided outside of SQL: what it asks of the store its neighbours hold on both databases.
+
+`make soak` (SLOPEWARD_SOAK) runs it on both.
+"""
+STORY_ON_SQLITE = pytest.mark.parametrize("filled_database", DATABASES, indirect=True)
+"""The same for a test over the filled story."""
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)]
+ON_BOTH = pytest.mark.parametrize("database_url", BOTH, indirect=True)
+"""For a test of SQL that differs, or of locks, in a folder whose other tests take SQLite alone."""
+STORY_ON_BOTH = pytest.mark.parametrize("filled_database", BOTH, indirect=True)
+"""The same for a test over the filled story."""
+
+
+@pytest.fixture(name="database_url", params=BOTH)
+def on_both_databases(request: pytest.FixtureRequest) -> str:
     """URL of an own database with the schema; the test runs once on SQLite and once on PostgreSQL."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+@pytest.fixture(params=BOTH)
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of an own database without any table, for tests of the migrations."""
     if request.param == "sqlite":
@@ -348,16 +363,6 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
     yield server.url(name)
     server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-DATABASES = ["sqlite", "postgresql"] if os.environ.get("SLOPEWARD_SOAK") else ["sqlite"]
-ON_SQLITE = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
-"""For a test of what is decided outside of SQL: what it asks of the store its neighbours hold on both databases.
-
-`make soak` (SLOPEWARD_SOAK) runs it on both.
-"""
-STORY_ON_SQLITE = pytest.mark.parametrize("filled_database", DATABASES, indirect=True)
-"""The same for a test over the filled story."""
 
 
 @pytest.fixture
@@ -456,7 +461,7 @@ def filled_postgresql_url(
     postgresql.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+@pytest.fixture(params=BOTH)
 def filled_database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """An open database with the story of tests/data/filled.py, on SQLite and on PostgreSQL."""
     opened = Database(str(request.getfixturevalue(f"filled_{request.param}_url")))

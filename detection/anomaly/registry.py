@@ -35,7 +35,7 @@ CHECKS: Final[Mapping[str, str]] = {
 # persistence-z: counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms
 # per sensor-month.
 # rules: those of `DRAWN_TO`, with the parts that see fast faults lowered as far as ten records that are no benchmark
-# and the measured earthquakes and slow slips let them (`bench_choosing`, ADR 67).
+# and the measured earthquakes and slow slips let them (ADR 67).
 CARRIED_OVER: Final[Mapping[str, Mapping[str, float]]] = {
     "persistence-z": {"persistence-z": 6.26},
     "rules": {"level": 4.6, "trend": 5.7, "creep": 18.23, "bend": 6.0, "noise": 2.45},

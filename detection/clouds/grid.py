@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.clouds.errors import CloudError, NoPointsError
-from detection.clouds.gridding import BANDS, METHODS, Method, make_heights, usual_spread
+from detection.clouds.gridding import BANDS, MARGIN, make_heights, usual_spread
 from detection.clouds.ground import RIM_M, Rule, choose_rule, find_ground
 from detection.clouds.spool import (
     CELLS_MOST,
@@ -26,7 +26,6 @@ from detection.imagery.raster.raster import VERTICAL_TAG, read_grid, write_cog, 
 from detection.whole_file import replacing, write_json
 
 NODATA = -9999.0
-REACH_MOST = 50.0
 # Squares that say how far points usually scatter.
 SAMPLED_SQUARES = 9
 # Cells of a square that the medians of the record are taken from.
@@ -38,9 +37,7 @@ class CloudGridRequest:
     """How clouds become a raster."""
 
     cell_m: float = 0.5  # side of a cell, metres on the ground
-    method: Method = "median"  # `median`, `tin` or `idw`
     ground: str = "auto"  # `auto`, `class`, `cloth` or `all`
-    reach: float = 3.0  # how far from a point `tin` and `idw` go, cells
     crs: str | None = None  # of files that do not say theirs
     height_unit: str | None = None  # `m`, `ft` or `us-ft`, of files that do not say theirs
     like: Path | None = None  # raster whose grid is taken in place of `cell_m`
@@ -78,10 +75,6 @@ def grid_clouds(
     Raises:
         CloudError: a file cannot be used.
     """
-    if request.method not in METHODS:
-        raise CloudError(f"method {request.method!r}: expected one of {', '.join(METHODS)}")
-    if not 0 < request.reach <= REACH_MOST:
-        raise CloudError(f"--reach: expected more than 0 and at most {REACH_MOST:g} cells, got {request.reach:g}")
     place = find_place(files, request.crs, request.height_unit)
     grid = plan_grid(files, place, request.cell_m) if request.like is None else _take_grid(request.like)
     cell_m = cell_of(grid)
@@ -95,8 +88,8 @@ def grid_clouds(
             for number, square in enumerate(squares, start=1):
                 corner = square[0] * spool.side, square[1] * spool.side
                 shape = min(spool.side, grid.height - corner[1]), min(spool.side, grid.width - corner[0])
-                ground = read_ground(spool, square, rule, cell_m, request.reach + 3)
-                bands = make_heights(ground, corner, shape, request.method, request.reach, usual_m, spool.step_m)
+                ground = read_ground(spool, square, rule, cell_m, MARGIN + 1)
+                bands = make_heights(ground, corner, shape, usual_m, spool.step_m)
                 used += int(bands[2].sum())
                 bands[2] /= cell_m**2
                 held = np.isfinite(bands[0])

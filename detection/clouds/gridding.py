@@ -1,16 +1,13 @@
 """From ground points to one height a cell, with its error from how many points there are and how far they scatter."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay, KDTree
 
 from detection.clouds.spool import Points
 
-Method = Literal["median", "tin", "idw"]
-METHODS: Final = ("median", "tin", "idw")
 BANDS: Final = ("height_m", "sigma_m", "points_per_m2", "spread_m")
 # The standard error of a median is so many times that of a mean, for normal scatter.
 MEDIAN: Final = float(np.sqrt(np.pi / 2))
@@ -19,7 +16,8 @@ PLANE_LEAST: Final = 6
 RADII: Final = (1, 2, 3)
 # Standard deviation of what is spread evenly, of its width.
 WITHIN: Final = float(np.sqrt(1 / 12))
-NEIGHBOURS: Final = 8
+# Ground around a window that planes are fitted to, cells.
+MARGIN: Final = 5
 FLAT: Final = 1e-6
 Field = NDArray[np.float64]
 
@@ -37,45 +35,30 @@ class Planes:
 
 
 def make_heights(
-    points: Points,
-    corner: tuple[int, int],
-    shape: tuple[int, int],
-    method: Method,
-    reach: float,
-    usual_m: float,
-    step_m: float = 0.001,
+    points: Points, corner: tuple[int, int], shape: tuple[int, int], usual_m: float, step_m: float = 0.001
 ) -> NDArray[np.float32]:
     """Return height, its error, points of the cell and spread of a window; NaN where there is no height.
 
-    * `median`: of the points of a cell, each brought to its middle along the plane of the 3 x 3 cells around. The error
-      is 1.2533 s / √n (s / √n up to two points). s is the spread about that plane. Cells without a point stay empty.
-    * `tin`: the triangles between the points, at the middle of the cell. The error is s √Σw².
-    * `idw`: the mean of the eight nearest points by the inverse square of their distance, along the plane. The error is
-      s √Σw².
-
-    The last two fill empty cells up to `reach` cells from a point; there s counts once more for each cell of distance.
+    A height is the median of the points of a cell, each brought to its middle along the plane of the 3 x 3 cells
+    around. The error is 1.2533 s / √n (s / √n up to two points). s is the spread about that plane. Cells without a
+    point stay empty.
 
     Args:
-        points: ground, in columns and rows of the grid, of the window and `reach` + 2 cells around it.
+        points: ground, in columns and rows of the grid, of the window and `MARGIN` cells around it.
         corner: column and row of the window.
-        reach: how far from a point, cells.
         usual_m: spread where nothing else says it.
         step_m: in which heights are stored: no spread is smaller than that of rounding.
     """
-    margin = int(np.ceil(reach)) + 2
-    x, y = points[:, 0] - corner[0] + margin, points[:, 1] - corner[1] + margin
-    height, width = shape[0] + 2 * margin, shape[1] + 2 * margin
+    x, y = points[:, 0] - corner[0] + MARGIN, points[:, 1] - corner[1] + MARGIN
+    height, width = shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
     x, y, z = x[inside], y[inside], points[inside, 2]
     base = float(z.mean()) if len(z) else 0.0
     planes = _fit_planes(x, y, z - base, height, width)
     spread = np.where(planes.lacking, np.hypot(usual_m, WITHIN * planes.tilt), planes.spread)
     spread = np.maximum(spread, WITHIN * step_m)
-    if method == "median":
-        heights, sigma = _medians(x, y, z - base, planes, spread)
-    else:
-        heights, sigma = _between(x, y, z - base, planes, spread, method, reach)
-    inner = np.s_[margin : margin + shape[0], margin : margin + shape[1]]
+    heights, sigma = _medians(x, y, z - base, planes, spread)
+    inner = np.s_[MARGIN : MARGIN + shape[0], MARGIN : MARGIN + shape[1]]
     spread = np.where(np.isnan(heights), np.nan, spread)
     return np.stack([(heights + base)[inner], sigma[inner], planes.count[inner], spread[inner]]).astype(np.float32)
 
@@ -171,44 +154,3 @@ def _medians(x: Field, y: Field, z: Field, planes: Planes, spread: Field) -> tup
     heights[cell[begin]] = middle
     sigma[cell[begin]] = np.where(count > 2, MEDIAN, 1.0) * spread.ravel()[cell[begin]] / np.sqrt(count)
     return heights.reshape(spread.shape), sigma.reshape(spread.shape)
-
-
-def _between(
-    x: Field, y: Field, z: Field, planes: Planes, spread: Field, method: Method, reach: float
-) -> tuple[Field, Field]:
-    heights, sigma = np.full(spread.shape, np.nan), np.full(spread.shape, np.nan)
-    places = np.column_stack([x, y])
-    if len(places) < NEIGHBOURS or np.ptp(places, axis=0).min() <= 0:
-        return heights, sigma
-    rows, columns = np.indices(spread.shape)
-    targets = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
-    tree = KDTree(places)
-    away, near = tree.query(targets, k=1 if method == "tin" else NEIGHBOURS, distance_upper_bound=reach)
-    away = away.reshape(len(targets), -1)
-    held = np.isfinite(away[:, 0])
-    if method == "tin":
-        web = Delaunay(places)
-        found = web.find_simplex(targets)
-        held &= found >= 0
-        targets, found = targets[held], found[held]
-        turn = web.transform[found]
-        first = np.einsum("nij,nj->ni", turn[:, :2], targets - turn[:, 2])
-        weights = np.column_stack([first, 1 - first.sum(axis=1)])
-        values = z[web.simplices[found]]
-    else:
-        targets, near = targets[held], near[held]
-        known = np.isfinite(away[held])
-        weights = np.where(known, 1 / np.maximum(away[held], 0.05) ** 2, 0.0)
-        weights /= weights.sum(axis=1, keepdims=True)
-        near = np.where(known, near, near[:, :1])
-        column, row = targets[:, 0].astype(np.int64), targets[:, 1].astype(np.int64)
-        values = z[near]
-        values = values - planes.across[row, column][:, None] * (x[near] - targets[:, :1])
-        values = values - planes.down[row, column][:, None] * (y[near] - targets[:, 1:])
-    at = np.flatnonzero(held)
-    s, empty = spread.ravel()[at], planes.count.ravel()[at] == 0
-    heights.ravel()[at] = (weights * values).sum(axis=1)
-    beyond = np.where(empty, away[held, 0], 0.0)
-    blind = np.where(planes.lacking.ravel()[at] & (method == "idw"), planes.tilt * away[held, 0], 0.0)
-    sigma.ravel()[at] = np.hypot(s * np.sqrt((weights**2).sum(axis=1) + beyond**2), blind)
-    return heights, sigma

@@ -108,7 +108,7 @@ class Spool:
         if most > HALO_MOST:
             raise CloudError(
                 f"about {most / 1e6:,.0f} million points lie within {halo:,.0f} cells of a square, at most "
-                f"{HALO_MOST / 1e6:,.0f} are worked on at once: take smaller radii, depth or reach, or thin the cloud"
+                f"{HALO_MOST / 1e6:,.0f} are worked on at once: take smaller radii or depth, or thin the cloud"
             )
         parts, kinds = [], []
         for down in range(row - reach, row + reach + 1):

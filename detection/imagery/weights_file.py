@@ -106,8 +106,6 @@ class WeightsGate(TypedDict, total=False):
     blocks: int
     blocks_with_landslides: int
     tiles: int
-    held: dict[str, Any]  # a `ScoreDifference`, and the scores
-    reviews: dict[str, Any]
 
 
 class ModelCard(TypedDict, total=False):
@@ -142,8 +140,6 @@ class ModelCard(TypedDict, total=False):
     index: str  # where there is no network: the formula
     gate: WeightsGate
     learnt: dict[str, Any]  # from outlines of one's own
-    reviews: dict[str, int]
-    from_model_hash: str
     weights_sha256: str
 
 

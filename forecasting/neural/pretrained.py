@@ -35,7 +35,7 @@ ANEW: Final = Template("training.anew", "anew: {text}")
 LEAST_SEEN = 8
 """Rows that an issue time of a training sees; the rest of its window may lie before the record."""
 TUNING = Settings(epochs=6, learning_rate=5e-4, patience=2)
-"""Steps of a network that begins with the weights of another, as measured in `docs/benchmarks/forecast-global.json`."""
+"""Steps of a network that begins with the weights of another."""
 
 
 def learn(

@@ -36,40 +36,25 @@ def found(
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that can be wrong with the service.
+    """One thing that can be wrong with the service."""
 
-    Attributes:
-        id: dotted; its first part is what `doctor` calls it, `*` stands for the subject.
-        looks_at: the class of what `find` takes; whoever has one of these asks all checks that look at it.
-        level: WARN, or BAD: `doctor` and `check` end with exit 1. What is found to be milder than this is no alarm.
-        message: what is wrong, one sentence with braces for values. This and the next three become templates of the
-            check; one that is a message already is said as it is.
-        todo: what to do.
-        fine: what is said while all is well; empty: nothing.
-        find: what it finds of its one subject, or of each.
-        alarm: of health: 0 none, 1 notice, 2 urgent.
-        key: of the alarm, behind `health:`; empty: the id, with colons. All that is found under one key is one alarm.
-        reason: of the alarm, with braces for `subject` and `text`; empty: the message.
-        after_s: it is an alarm when it is wrong for so long ...
-        hold_s: ... until it was not for so long.
-        degrades: `status`, the page and `/health` say it, at once.
-        blinds: `status` says it, and that nobody looks at the slope while it is so.
-    """
-
-    id: str
-    looks_at: type
-    level: str
+    id: str  # dotted; its first part is what `doctor` calls it, `*` stands for the subject
+    looks_at: type  # the class of what `find` takes; whoever has one of these asks all checks that look at it
+    level: str  # WARN, or BAD: `doctor` and `check` end with exit 1. What is found to be milder than this is no alarm.
+    # what is wrong, one sentence with braces for values. This and the next three become templates of the check;
+    # one that is a message already is said as it is.
     message: str
-    find: Callable[[Any], SubjectState | Iterable[SubjectState]]
-    todo: str = ""
-    fine: str = ""
-    alarm: int = 0
+    find: Callable[[Any], SubjectState | Iterable[SubjectState]]  # what it finds of its one subject, or of each
+    todo: str = ""  # what to do
+    fine: str = ""  # what is said while all is well; empty: nothing
+    alarm: int = 0  # of health: 0 none, 1 notice, 2 urgent
+    # of the alarm, behind `health:`; empty: the id, with colons. All that is found under one key is one alarm.
     key: str = ""
-    reason: str = ""
-    after_s: float = 0.0
-    hold_s: float = 0.0
-    degrades: bool = False
-    blinds: bool = False
+    reason: str = ""  # of the alarm, with braces for `subject` and `text`; empty: the message
+    after_s: float = 0.0  # it is an alarm when it is wrong for so long ...
+    hold_s: float = 0.0  # ... until it was not for so long
+    degrades: bool = False  # `status`, the page and `/health` say it, at once
+    blinds: bool = False  # `status` says it, and that nobody looks at the slope while it is so
     _templates: dict[str, Template] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

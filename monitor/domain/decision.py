@@ -342,51 +342,37 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What must survive a restart. Levels are numbers of the site's ladder; times are epoch seconds.
+    """What must survive a restart. Levels are numbers of the site's ladder; times are epoch seconds."""
 
-    Attributes:
-        started_s: First evaluation ever.
-        level: The hazard level that stands.
-        level_source: auto or person.
-        since_s: Since when it stands.
-        floor: A level set by a person that data may not lower.
-        votes: By `criterion|station`.
-        supporters: Votes the standing level rests on, with the highest level each has asked for since it was raised.
-        answered: By vote, or its share in a rule: data up to this instant were answered by a person and raise no more.
-        steps: By `station@instant`.
-        answers: What a person said of a step, a common motion or another question: movement, or what it was instead.
-        common: By reference: since when its rovers move as one.
-        conditions: Open conditions of health and advice by alert key.
-        asked: By question about a station that moves alone: since when it is asked.
-        heights: By question about a motion: the level its votes ask for, or asked for when it was answered; by step:
-            what it asked for when one person alone said that it was none.
-        signed: By question or step: the first word of two.
-        unheard: By supporter of the level that the site file hears no more: since when.
-        reported: By criterion: the largest rate that people were notified of since the level stands.
-        newest_s: Newest datum ever used.
-        seen_s: Instant of the last evaluation.
-    """
-
-    started_s: float | None = None
-    level: int = 0
-    level_source: str = "auto"
-    since_s: float = 0.0
-    floor: int = 0
-    votes: Mapping[VoteKey, Vote] = field(default_factory=dict)
+    started_s: float | None = None  # first evaluation ever
+    level: int = 0  # the hazard level that stands
+    level_source: str = "auto"  # auto or person
+    since_s: float = 0.0  # since when it stands
+    floor: int = 0  # a level set by a person that data may not lower
+    votes: Mapping[VoteKey, Vote] = field(default_factory=dict)  # by `criterion|station`
+    # votes the standing level rests on, with the highest level each has asked for since it was raised
     supporters: Mapping[Support, int] = field(default_factory=dict)
+    # by vote, or its share in a rule: data up to this instant were answered by a person and raise no more
     answered: Mapping[Support, float] = field(default_factory=dict)
-    steps: Mapping[StepKey, Step] = field(default_factory=dict)
+    steps: Mapping[StepKey, Step] = field(default_factory=dict)  # by `station@instant`
+    # what a person said of a step, a common motion or another question: movement, or what it was instead
     answers: Mapping[str, str] = field(default_factory=dict)
-    common: Mapping[str, float] = field(default_factory=dict)
+    common: Mapping[str, float] = field(default_factory=dict)  # by reference: since when its rovers move as one
+    # open conditions of health and advice by alert key
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     observability: str = "full"
     reachable_level: int | None = None
-    newest_s: float | None = None
-    seen_s: float | None = None
+    newest_s: float | None = None  # newest datum ever used
+    seen_s: float | None = None  # instant of the last evaluation
+    # by question about a station that moves alone: since when it is asked
     asked: Mapping[str, float] = field(default_factory=dict)
+    # by question about a motion: the level its votes ask for, or asked for when it was answered; by step: what it
+    # asked for when one person alone said that it was none
     heights: Mapping[str, int] = field(default_factory=dict)
-    signed: Mapping[str, Signature] = field(default_factory=dict)
+    signed: Mapping[str, Signature] = field(default_factory=dict)  # by question or step: the first word of two
+    # by supporter of the level that the site file hears no more: since when
     unheard: Mapping[Support, float] = field(default_factory=dict)
+    # by criterion: the largest rate that people were notified of since the level stands
     reported: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -56,28 +56,22 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class StationRate:
-    """How fast a station moves, or changes, by a criterion: against the bound of the level that it asks for.
-
-    Attributes:
-        level: that its vote asks for; at 0 the bound is the lowest one.
-        counted: its vote counts.
-        least: the rate, whichever single reading is left out.
-        next_level: the lowest one above that it does not ask for, with its bound and the rate in the window of that.
-    """
+    """How fast a station moves, or changes, by a criterion: against the bound of the level that it asks for."""
 
     criterion: str
     station: str
     quantity: str
     unit: str
-    level: int
-    counted: bool
+    level: int  # that its vote asks for; at 0 the bound is the lowest one
+    counted: bool  # its vote counts
     newest_at: datetime
     rate: float
     error: float
-    least: float
+    least: float  # the rate, whichever single reading is left out
     window_s: float
     bound: float
     bound_level: int
+    # the lowest one above that it does not ask for, with its bound and the rate in the window of that
     next_level: int | None = None
     next_bound: float | None = None
     next_rate: float | None = None

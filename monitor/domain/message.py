@@ -78,30 +78,20 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeNotice:
-    """A change of an alert, and what its message is made of.
-
-    Attributes:
-        site: the declaration; None for an alert of the service itself.
-        level: after the change, and its `name`.
-        before: the level before it.
-        frozen: inputs and outcome of the decision; empty where there are none.
-        recipients: who is notified of it.
-        exercise: of a drill.
-        raised: what stood when the level was raised, for a reminder of it.
-    """
+    """A change of an alert, and what its message is made of."""
 
     site_id: str
-    site: Site | None
+    site: Site | None  # the declaration; None for an alert of the service itself
     alert_id: int
     change: AlertChange
-    level: int
+    level: int  # after the change, and its `name`
     name: str
-    before: int
+    before: int  # the level before it
     now: datetime
-    frozen: Mapping[str, Any]
-    recipients: Sequence[str]
-    exercise: bool
-    raised: LevelOnset | None = None
+    frozen: Mapping[str, Any]  # inputs and outcome of the decision; empty where there are none
+    recipients: Sequence[str]  # who is notified of it
+    exercise: bool  # of a drill
+    raised: LevelOnset | None = None  # what stood when the level was raised, for a reminder of it
 
     @property
     def is_hazard(self) -> bool:

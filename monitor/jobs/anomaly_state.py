@@ -69,19 +69,15 @@ class GroupState:
 
 @dataclass(frozen=True, slots=True)
 class DetectionRequest:
-    """What is asked of a group.
+    """What is asked of a group."""
 
-    Attributes:
-        group: Its series are neighbours.
-        detectors: Those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look.
-        shown_above: Of each detector, how many thresholds a score must have before people are told; None: nothing is
-            held back as an echo.
-        since: Says after which readings are new where nothing is kept, from what each of the detectors has scored.
-    """
-
-    group: Group
+    group: Group  # its series are neighbours
+    # those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look
     detectors: Mapping[str, Thresholds]
+    # of each detector, how many thresholds a score must have before people are told; None: nothing is held back
+    # as an echo
     shown_above: Mapping[str, float | None]
+    # says after which readings are new where nothing is kept, from what each of the detectors has scored
     since: "Callable[[Sequence[Scored]], datetime]"
 
 

@@ -86,23 +86,15 @@ class MovementSeries:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Displacement along the movement in mm, cleaned, oldest first.
+    """Displacement along the movement in mm, cleaned, oldest first."""
 
-    Attributes:
-        times_s: Usable epochs, epoch seconds, shape (n,).
-        values: Signed downslope (or the only component), or the length where no direction is declared, shape (n,).
-        sigmas: One standard deviation each, 0 = unknown, shape (n,).
-        steps: Unexplained jumps that were taken out.
-        stuck: The instrument repeats one value.
-        ahead_s: By how much the newest epoch lies after its reception: its clock is a little ahead.
-    """
-
-    times_s: tuple[float, ...]
+    times_s: tuple[float, ...]  # usable epochs, epoch seconds, shape (n,)
+    # signed downslope (or the only component), or the length where no direction is declared, shape (n,)
     values: tuple[float, ...]
-    sigmas: tuple[float, ...]
-    steps: int
-    stuck: bool
-    ahead_s: float = 0.0
+    sigmas: tuple[float, ...]  # one standard deviation each, 0 = unknown, shape (n,)
+    steps: int  # unexplained jumps that were taken out
+    stuck: bool  # the instrument repeats one value
+    ahead_s: float = 0.0  # by how much the newest epoch lies after its reception: its clock is a little ahead
 
     def is_fresh(self, now_s: float, silence_s: float) -> bool:
         """Whether its newest epoch came within the silence that is allowed."""

@@ -41,12 +41,9 @@ class Dispatcher(Delivery):
     2. Each channel with due messages gets a worker thread of its own, which stays.
     3. Leases that ran out are given back; a worker that hangs beyond two leases is replaced.
     4. Alerts that nobody acknowledged are escalated; a message whose own recipient has answered is confirmed.
-
-    Args:
-        poll_s: how often to look.
     """
 
-    poll_s: float = POLL_S
+    poll_s: float = POLL_S  # how often to look
 
     def __post_init__(self) -> None:
         self._workers: dict[str, ChannelWorker] = {}

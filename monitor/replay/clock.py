@@ -21,16 +21,12 @@ SHORTEST_S: Final = 0.25  # between two looks, as in the service
 
 @dataclass(frozen=True, slots=True)
 class ReplaySchedule:
-    """When the replay decides.
+    """When the replay decides."""
 
-    Attributes:
-        coalesce_s: arrivals within this time after the first are one look, at the last of them.
-        tick_s: longest time between two looks; silence is seen by it, besides the instants that decisions name.
-        instants: look at exactly these (epoch seconds) and at no others: the stored instants of a live run.
-    """
-
-    coalesce_s: float = 60.0
+    coalesce_s: float = 60.0  # arrivals within this time after the first are one look, at the last of them
+    # longest time between two looks; silence is seen by it, besides the instants that decisions name
     tick_s: float = 86400.0
+    # look at exactly these (epoch seconds) and at no others: the stored instants of a live run
     instants: tuple[float, ...] | None = None
 
 

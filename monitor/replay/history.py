@@ -31,18 +31,13 @@ SHORTEST_BOUND_S: Final = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class VisibilityRule:
-    """The rule by which a stored row gets the instant from which the replay may see it.
+    """The rule by which a stored row gets the instant from which the replay may see it."""
 
-    Attributes:
-        mode: `received`, the stored instant of reception; `observed`, its epoch plus `latency_s`; `auto`, received
-            unless that lies more than the bound after the epoch: then the row was imported later, and its epoch counts.
-        latency_s: what a live reading needs to arrive, used where the epoch counts.
-        bound_s: the bound of `auto`; None takes the silence that the series allows, at least a day.
-    """
-
+    # `received`, the stored instant of reception; `observed`, its epoch plus `latency_s`; `auto`, received unless
+    # that lies more than the bound after the epoch: then the row was imported later, and its epoch counts
     mode: str = "auto"
-    latency_s: float = 0.0
-    bound_s: float | None = None
+    latency_s: float = 0.0  # what a live reading needs to arrive, used where the epoch counts
+    bound_s: float | None = None  # the bound of `auto`; None takes the silence that the series allows, at least a day
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

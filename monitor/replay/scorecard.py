@@ -253,23 +253,15 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class ForecastGain:
-    """Velocity and one forecast criterion together beside velocity alone.
+    """Velocity and one forecast criterion together beside velocity alone."""
 
-    Attributes:
-        criterion: The forecast criterion.
-        data_share: Of looks at which a forecast was there.
-        false_days: Of velocity alone with its own bounds, and of both together.
-        factor: On the bounds of velocity, so that it alone has no more false days than both; None where none is found.
-        alone: How the events were met by velocity with that factor.
-        together: How they were met by both.
-    """
-
-    criterion: str
-    data_share: float
-    false_days: tuple[int, int]
+    criterion: str  # the forecast criterion
+    data_share: float  # of looks at which a forecast was there
+    false_days: tuple[int, int]  # of velocity alone with its own bounds, and of both together
+    # on the bounds of velocity, so that it alone has no more false days than both; None where none is found
     factor: float | None
-    alone: tuple[EventScore, ...]
-    together: tuple[EventScore, ...]
+    alone: tuple[EventScore, ...]  # how the events were met by velocity with that factor
+    together: tuple[EventScore, ...]  # how they were met by both
 
     @property
     def gained_s(self) -> tuple[float | None, ...]:

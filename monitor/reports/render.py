@@ -125,19 +125,13 @@ def render(name: str, values: Mapping[str, Any], language: str, zone: str, at: d
 
 
 class EndState(NamedTuple):
-    """What is said of the end of a period.
+    """What is said of the end of a period."""
 
-    Attributes:
-        level: None where nobody decided.
-        label: for the box.
-        line: for a mail.
-    """
-
-    level: int | None
+    level: int | None  # none where nobody decided
     is_known: bool
     since: str
-    label: str
-    line: str
+    label: str  # for the box
+    line: str  # for a mail
     action: str
 
 

@@ -43,7 +43,6 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.hourly_summary import HourlySummary, count_sent
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
 from monitor.service.one_core import hold_alone, refuse_second
@@ -92,7 +91,6 @@ READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
 ROTAS_EVERY_S: Final = 30.0
-SUMMARY_EVERY_S: Final = 3600.0
 FIRST_RUNS_EVERY_S: Final = 2.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
@@ -490,7 +488,6 @@ class Core:
     # ---- what the others see -------------------------------------------------------------------------------------
     def _run_stamps(self) -> None:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
-        summary = HourlySummary(self.db)
         duties = (
             PeriodicTask(self.reserve.follow, 1.0),
             PeriodicTask(self.readers.follow, READERS_EVERY_S),
@@ -509,9 +506,6 @@ class Core:
             PeriodicTask(self.clock_watch.follow, CLOCK_EVERY_S),
             PeriodicTask(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
             PeriodicTask(self._end_dead_drills, UNSHELVE_EVERY_S),
-            PeriodicTask(
-                lambda: summary.write(self.ingest.status(), count_sent(self.dispatcher.status())), SUMMARY_EVERY_S
-            ),
         )
         due = dict.fromkeys(duties, 0.0)
         while not self._parts_end.wait(0.25):

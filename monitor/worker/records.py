@@ -24,16 +24,11 @@ FIGURE: Final = re.compile(r"[+]?,?(\.\d{1,2})?[defg%]?")  # how a number of a m
 
 @dataclass(frozen=True, slots=True)
 class WorkerTask(Generic[Request, Answered]):
-    """A function that runs in a worker, with the records that cross.
+    """A function that runs in a worker, with the records that cross."""
 
-    Attributes:
-        function: ``"module:function"``; only the worker imports it.
-        asks: what it takes, a frozen dataclass; arrays may be in it.
-        answers: what it gives back, a frozen dataclass of numbers, texts, tuples, dicts and other such records.
-    """
-
-    function: str
-    asks: type[Request]
+    function: str  # `"module:function"`; only the worker imports it
+    asks: type[Request]  # what it takes, a frozen dataclass; arrays may be in it
+    # what it gives back, a frozen dataclass of numbers, texts, tuples, dicts and other such records
     answers: type[Answered]
 
 

@@ -98,27 +98,17 @@ _cut_short: list[bool] = []  # a write of this process met the bound
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What a worker may take.
+    """What a worker may take."""
 
-    Attributes:
-        memory_bytes: address space; 0: not bounded.
-        file_bytes: of one file that it writes.
-        cpu_s: processor time; 0: not bounded.
-        reads: files and folders it may read beside Python and its libraries; None: all.
-        writes: folders it may read and write, beside its own.
-        walls: which ones are asked for; for tests, and to find out which one is in the way of something.
-        network: it may reach the network, and nothing else: the one kind of worker that fetches files.
-        gives_way: other workers come first.
-    """
-
-    memory_bytes: int = 8 * GIB
-    file_bytes: int = 16 * GIB
-    cpu_s: int = 0
-    reads: tuple[str, ...] | None = None
-    writes: tuple[str, ...] = ()
+    memory_bytes: int = 8 * GIB  # address space; 0: not bounded
+    file_bytes: int = 16 * GIB  # of one file that it writes
+    cpu_s: int = 0  # processor time; 0: not bounded
+    reads: tuple[str, ...] | None = None  # files and folders it may read beside Python and its libraries; None: all
+    writes: tuple[str, ...] = ()  # folders it may read and write, beside its own
+    # which ones are asked for; for tests, and to find out which one is in the way of something
     walls: tuple[str, ...] = ("network", "calls", "files")
-    network: bool = False
-    gives_way: bool = False
+    network: bool = False  # it may reach the network, and nothing else: the one kind of worker that fetches files
+    gives_way: bool = False  # other workers come first
 
     @classmethod
     def bound(

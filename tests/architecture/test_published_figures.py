@@ -151,8 +151,6 @@ def test_drawn_surveys_and_landscapes_are_told_as_stored():
     )
     for label, name, few in (
         ("median, cells of 0.5 m", "heights, median", 3),
-        ("tin", "heights, tin", 3),
-        ("idw", "heights, idw", 3),
         ("M3C2, radius 0.75 m", "M3C2", 5),
     ):
         cells = []

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("SLOPEWARD_DATA", ROOT.parent / "shared" / "data"))
+FOLDER = ROOT / "docs" / "benchmarks"
 
 
 def record(name: str, command: str, figures: Any, added: str = "") -> Path:

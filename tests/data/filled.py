@@ -42,6 +42,7 @@ from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import instruments, messages, observations, photos, points
 from monitor.store.scenes.outlines import UncertainTile, save_unsure
 from monitor.store.schema import tables as t
+from tests.data.rows import insert_rows
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -127,8 +128,14 @@ def fill_connection(c: Connection) -> dict[str, Any]:
         add_audit(c, ADA, "user.add", f"user:{name}", {"role": role}, START)
     users.disable_user(c, "dee", NOW - days(10))
     # as sealed with a key that is lost
-    c.execute(insert(t.second_factor).values(user_name="dee", secret="v1:lost", created_at=START, last_step=0))
-    c.execute(insert(t.recovery_code).values(code_sha256="7" * 64, user_name="dee", created_at=START))
+    insert_rows(
+        c,
+        START,
+        """
+second_factor user_name=dee secret=v1:lost created_at=+0s last_step=0
+recovery_code user_name=dee code_sha256=7777777777777777777777777777777777777777777777777777777777777777 created_at=+0s
+""",
+    )
     api_tokens.add_api_token(c, "bo", "board in the office", "read", None, 90 * 86400.0, START)
     measured = _fill_observations(c)
     ids = {f"{s.site}/{s.station}/{s.quantity}": s.id for k in (north, lake) for s in observations.load_series(c, k.id)}
@@ -263,45 +270,14 @@ def _deliver(c: Connection) -> None:
         t.notification.select().where(n.site == "north-bench", n.channel.like("email%")).order_by(n.id)
     ).all()
     c.execute(update(t.notification).where(n.id == mails[1].id).values(state="superseded", superseded_by=mails[2].id))
-    at = mails[2].queued_at
-    c.execute(
-        insert(t.siren_order).values(
-            topic="valley/horn",
-            sequence=1_772_172_180_000,
-            notification_id=mails[2].id,
-            site="north-bench",
-            wanted="on",
-            level=2,
-            level_name="orange",
-            exercise=False,
-            ordered_at=at,
-            sent_at=at,
-            valid_until=at + timedelta(minutes=5),
-            times=1,
-            confirmed_at=at + timedelta(seconds=1),
-            confirmed_by="horn-1",
-            said="on",
-        )
-    )
-    c.execute(
-        insert(t.reply).values(
-            at=at,
-            way="sms",
-            sender="+41790000000",
-            text="ack 1234",
-            provider_id="SM1",
-            outcome="wrong",
-        )
-    )
-    c.execute(
-        insert(t.channel_test).values(
-            channel="log",
-            target="log",
-            at=NOW - STEP,
-            good=True,
-            found="taken",
-        )
-    )
+    rows = """
+siren_order topic=valley/horn sequence=1772172180000 notification_id=$mail site=north-bench wanted=on level=2
+    level_name=orange exercise=no ordered_at=+0s sent_at=+0s valid_until=+5m times=1 confirmed_at=+1s
+    confirmed_by=horn-1 said=on
+reply at=+0s way=sms sender=+41790000000 text='ack 1234' provider_id=SM1 outcome=wrong
+"""
+    insert_rows(c, mails[2].queued_at, rows, {"mail": mails[2].id})
+    insert_rows(c, NOW, "channel_test channel=log target=log at=-6h good=yes found=taken")
 
 
 def _fill_corrections(c: Connection, ids: dict[str, int]) -> None:
@@ -408,24 +384,13 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
         NOW + days(12),
     )
     forecasts.add_withheld(c, [withheld], NOW)
-    for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
-        c.execute(
-            insert(t.failure_time).values(
-                series_id=ids["north-bench/G1/displacement_north"],
-                issued_at=NOW - days(0 if trusted else 2),
-                data_until=NOW - days(0 if trusted else 2),
-                window_from=NOW + days(3),
-                window_mid=NOW + days(6),
-                window_to=NOW + days(11),
-                n_filters=9,
-                n_agree=7 if trusted else 3,
-                r2=0.91,
-                velocity_mm_per_day=21.4,
-                trusted=trusted,
-                reasons="" if trusted else "filters disagree",
-                withdrawn_at=withdrawn,
-            )
-        )
+    rows = """
+failure_time series_id=$G1 issued_at=-2d data_until=-2d window_from=+3d window_mid=+6d window_to=+11d n_filters=9
+    n_agree=3 r2=0.91 velocity_mm_per_day=21.4 trusted=no reasons='filters disagree' withdrawn_at=-1d
+failure_time series_id=$G1 issued_at=+0d data_until=+0d window_from=+3d window_mid=+6d window_to=+11d n_filters=9
+    n_agree=7 r2=0.91 velocity_mm_per_day=21.4 trusted=yes reasons=
+"""
+    insert_rows(c, NOW, rows, {"G1": ids["north-bench/G1/displacement_north"]})
 
 
 def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
@@ -447,16 +412,8 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
                         scored_at=NOW - days(k),
                     )
                 )
-    c.execute(
-        insert(t.reading_gap).values(
-            series_id=ids["north-bench/P1/pore_pressure"],
-            from_at=NOW - days(2),
-            to_at=NOW - timedelta(hours=36),
-            missing=11,
-            found_at=NOW - days(1),
-            filled_at=None,
-        )
-    )
+    gap = "reading_gap series_id=$P1 from_at=-2d to_at=-36h missing=11 found_at=-1d"
+    insert_rows(c, NOW, gap, {"P1": ids["north-bench/P1/pore_pressure"]})
     run = next(r for r in anomaly_labels.load_runs(c, load_story_sites()[0], START, NOW) if r.station == "P1")
     anomaly_labels.add_label(c, "north-bench", run, "dismissed", "weather", BO, "snow melt", NOW)
     for measured in anomaly_budget.measure_detectors(c, load_story_sites()[0], NOW):
@@ -492,56 +449,19 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         NOW,
     )
     instruments.save_months(c, "north-bench", [instruments.InstrumentMonth("G1", "2026-02", 112, 109)])
-    for kind, task, digest, state in (
-        ("gru", "forecast", "gru", "active"),
-        ("lstm-ae", "anomaly", "ae", "active"),
-        ("unet", "scene", "unet", "active"),
-    ):
-        c.execute(
-            insert(t.model).values(
-                model_hash=HASHES[digest],
-                kind=kind,
-                task=task,
-                site=None if task == "scene" else "north-bench",
-                state=state,
-                path=f"models/{kind}.safetensors",
-                card={"kind": kind},
-                created_at=START,
-                promoted_at=START,
-            )
-        )
-    c.execute(
-        insert(t.model_gate).values(
-            model_hash=HASHES["gru"],
-            horizon_s=86400.0,
-            state="shadow",
-            since=NOW - days(3),
-            counts_from=NOW - days(3),
-            reason="in shadow: 3 scored issue times at 1 d in 3 d",
-            issues=3,
-            mae=1.25,
-            baseline_mae=1.0,
-            skill=-0.25,
-            coverage_80=0.75,
-            coverage_95=1.0,
-            judged_at=NOW,
-        )
-    )
-    c.execute(
-        insert(t.model_transition).values(
-            model_hash=HASHES["gru"],
-            kind="gru",
-            task="forecast",
-            site="north-bench",
-            horizon_s=86400.0,
-            at=NOW - days(3),
-            from_state="active",
-            to_state="shadow",
-            reason="not shown: its error is not below that of lld",
-            by="slopeward",
-            by_kind="service",
-        )
-    )
+    rows = """
+model model_hash=$gru kind=gru task=forecast site=north-bench state=active path=models/gru.safetensors
+    card='{"kind": "gru"}' created_at=-59.25d promoted_at=-59.25d
+model model_hash=$ae kind=lstm-ae task=anomaly site=north-bench state=active path=models/lstm-ae.safetensors
+    card='{"kind": "lstm-ae"}' created_at=-59.25d promoted_at=-59.25d
+model model_hash=$unet kind=unet task=scene state=active path=models/unet.safetensors
+    card='{"kind": "unet"}' created_at=-59.25d promoted_at=-59.25d
+model_gate model_hash=$gru horizon_s=86400 state=shadow since=-3d counts_from=-3d issues=3 mae=1.25 baseline_mae=1
+    reason='in shadow: 3 scored issue times at 1 d in 3 d' skill=-0.25 coverage_80=0.75 coverage_95=1 judged_at=+0s
+model_transition model_hash=$gru kind=gru task=forecast site=north-bench horizon_s=86400 at=-3d from_state=active
+    to_state=shadow reason='not shown: its error is not below that of lld' by=slopeward by_kind=service
+"""
+    insert_rows(c, NOW, rows, HASHES)
 
 
 def _fill_points(c: Connection) -> None:
@@ -631,28 +551,16 @@ def _fill_point_look(c: Connection, point_id: int) -> None:
 
 
 def _fill_scene(c: Connection) -> None:
+    rows = """
+scene scene_hash=$before site=north-bench name=2026-01-20 acquired_at=-40d role=before path=inbox/2026-01-20
+    received_at=-40d+3h state=done valid_share=0.98 crs=EPSG:32632 pixel_area_m2=100 out_dir=scenes/2026-01-20
+    run='{"tiles": 4}'
+scene scene_hash=$scene site=north-bench name=2026-02-25 acquired_at=-4d role=after path=inbox/2026-02-25
+    received_at=-4d+3h state=done valid_share=0.98 crs=EPSG:32632 pixel_area_m2=100 out_dir=scenes/2026-02-25
+    run='{"tiles": 4}'
+"""
+    insert_rows(c, NOW, rows, HASHES)
     taken = NOW - days(4)
-    for digest, name, role, at, state in (
-        ("before", "2026-01-20", "before", NOW - days(40), "done"),
-        ("scene", "2026-02-25", "after", taken, "done"),
-    ):
-        c.execute(
-            insert(t.scene).values(
-                scene_hash=HASHES[digest],
-                site="north-bench",
-                name=name,
-                acquired_at=at,
-                role=role,
-                path=f"inbox/{name}",
-                received_at=at + timedelta(hours=3),
-                state=state,
-                valid_share=0.98,
-                crs="EPSG:32632",
-                pixel_area_m2=100.0,
-                out_dir=f"scenes/{name}",
-                run={"tiles": 4},
-            )
-        )
     for k, (change, area, grown, parent) in enumerate(
         (
             ("new", 5200.0, None, None),
@@ -711,102 +619,31 @@ def _fill_scene(c: Connection) -> None:
                 caution=None,
             )
         )
-    c.execute(
-        insert(t.footprint_review).values(
-            scene_hash=HASHES["before"],
-            model_hash=HASHES["unet"],
-            polygon_id="p4",
-            at=NOW - days(1),
-            verdict="reject",
-            by="R. Mori",
-            note="a quarry road",
-            geometry=None,
-        )
-    )
     ring = [[8.905, 46.203], [8.906, 46.203], [8.906, 46.204], [8.905, 46.203]]
-    c.execute(
-        insert(t.scene_outline).values(
-            site="north-bench",
-            scene_hash=HASHES["scene"],
-            kind="landslide",
-            area_m2=4290.0,
-            note="below the road",
-            geometry={"type": "Polygon", "coordinates": [ring]},
-            from_model_hash=None,
-            from_polygon_id=None,
-            at=NOW - days(1),
-            by="R. Mori",
-            min_lon=8.905,
-            min_lat=46.203,
-            max_lon=8.906,
-            max_lat=46.204,
-        )
-    )
-    c.execute(
-        insert(t.scene_unsure).values(
-            scene_hash=HASHES["scene"],
-            tile=0,
-            site="north-bench",
-            model_hash=HASHES["unet"],
-            min_lon=8.9,
-            min_lat=46.2,
-            max_lon=8.902,
-            max_lat=46.202,
-            doubt=0.9,
-            made_at=taken + timedelta(hours=3),
-        )
-    )
+    rows = """
+footprint_review scene_hash=$before model_hash=$unet polygon_id=p4 at=-1d verdict=reject by='R. Mori'
+    note='a quarry road'
+scene_outline site=north-bench scene_hash=$scene kind=landslide area_m2=4290 note='below the road' geometry=$ring
+    at=-1d by='R. Mori' min_lon=8.905 min_lat=46.203 max_lon=8.906 max_lat=46.204
+scene_unsure scene_hash=$scene tile=0 site=north-bench model_hash=$unet min_lon=8.9 min_lat=46.2 max_lon=8.902
+    max_lat=46.202 doubt=0.9 made_at=-4d+3h
+"""
+    insert_rows(c, NOW, rows, HASHES | {"ring": {"type": "Polygon", "coordinates": [ring]}})
 
 
 def _fill_states(c: Connection, north: Site, lake: Site) -> None:
-    for site, station, low, high in ((north, "G1", 0.62, 0.62), (north, "G2", 0.0, 0.025)):
-        c.execute(
-            insert(t.forecast_chance).values(
-                site=site.id,
-                criterion="forecast-1",
-                station=station,
-                level=1,
-                evaluated_at=NOW + timedelta(minutes=2),
-                data_until=NOW,
-                window_s=86400.0,
-                over_mm_per_day=5.0,
-                chance_from=low,
-                chance_to=high,
-                probability=0.3,
-                crossed=low > 0.3,
-                model="lld",
-                config_sha256=site.version,
-            )
-        )
-    for criterion, level, rate, bound, above in (
-        (
-            "velocity-1",
-            2,
-            24.5,
-            20.0,
-            {"next_level": 3, "next_bound": 100.0, "next_rate": 31.0, "next_window_s": 21600.0},
-        ),
-        ("velocity-2", 1, 24.5, 2.0, {}),
-    ):
-        c.execute(
-            insert(t.rate_now).values(
-                site=north.id,
-                criterion=criterion,
-                station="G1",
-                quantity="displacement",
-                unit="mm/day",
-                level=level,
-                counted=True,
-                newest_at=NOW - timedelta(minutes=7),
-                rate=rate,
-                error=0.4,
-                least=rate - 1.0,
-                window_s=172800.0,
-                bound=bound,
-                bound_level=level,
-                **above,
-            )
-        )
+    rows = """
+forecast_chance site=north-bench criterion=forecast-1 station=G1 level=1 evaluated_at=+2m data_until=+0s window_s=86400
+    over_mm_per_day=5 chance_from=0.62 chance_to=0.62 probability=0.3 crossed=yes model=lld config_sha256=$north
+forecast_chance site=north-bench criterion=forecast-1 station=G2 level=1 evaluated_at=+2m data_until=+0s window_s=86400
+    over_mm_per_day=5 chance_from=0 chance_to=0.025 probability=0.3 crossed=no model=lld config_sha256=$north
+rate_now site=north-bench criterion=velocity-1 station=G1 quantity=displacement unit=mm/day level=2 counted=yes
+    newest_at=-7m rate=24.5 error=0.4 least=23.5 window_s=172800 bound=20 bound_level=2 next_level=3 next_bound=100
+    next_rate=31 next_window_s=21600
+rate_now site=north-bench criterion=velocity-2 station=G1 quantity=displacement unit=mm/day level=1 counted=yes
+    newest_at=-7m rate=24.5 error=0.4 least=23.5 window_s=172800 bound=2 bound_level=1
+"""
+    insert_rows(c, NOW, rows, {"north": north.version})
     for site, level, seen, stage in ((north, 2, "full", "progressive"), (lake, 0, "degraded", None)):
         c.execute(
             insert(t.site_state).values(
@@ -884,55 +721,26 @@ def _fill_records(c: Connection) -> None:
             idempotency_key="5" * 64,
         )
     )
-    for code, topic, payload, times in (
-        (
-            "no_zone",
-            "slopeward/v1/north-bench/G1/obs",
-            b'{"time": "2026-03-01T06:00:00", "displacement_east_mm": 1}',
-            4,
-        ),
-        ("no_unit", "slopeward/v1/lake-slope/X1/obs", b'{"time": "2026-03-01T06:00:00Z", "crack_opening": 1}', 1),
-        ("not_json", "slopeward/v1/lake-slope/X1/obs", b"\x00\xff\x10", 2),
-    ):
-        c.execute(
-            insert(t.rejected_message).values(
-                received_at=NOW,
-                topic=topic,
-                payload=payload,
-                payload_bytes=len(payload),
-                code=code,
-                reason=f"refused: {code}",
-                client="live",
-                digest=f"{code:0<64}",
-                times=times,
-            )
-        )
-    for source, rows, unkept in (("slopeward/v1/north-bench/G1", 1, 0), ("slopeward/v1/lake-slope/X1", 2, 7)):
-        c.execute(
-            insert(t.quarantine_source).values(
-                source=source,
-                kept_bytes=600 * rows,
-                kept_rows=rows,
-                unkept=unkept,
-                unkept_at=NOW if unkept else None,
-            )
-        )
-    for first, last, filled in ((101, 106, NOW - days(1)), (240, 251, None)):
-        c.execute(
-            insert(t.sequence_gap).values(
-                site="north-bench",
-                station="G1",
-                source="logger-3",
-                boot_id=12,
-                from_seq=first,
-                to_seq=last,
-                from_at=NOW - days(2),
-                to_at=NOW - days(1),
-                detected_at=NOW - days(1),
-                requested_at=NOW - days(1),
-                filled_at=filled,
-            )
-        )
+    rows = """
+rejected_message received_at=+0s topic=slopeward/v1/north-bench/G1/obs payload=$no_zone payload_bytes=58 code=no_zone
+    reason='refused: no_zone' client=live digest=$no_zone_digest times=4
+rejected_message received_at=+0s topic=slopeward/v1/lake-slope/X1/obs payload=$no_unit payload_bytes=52 code=no_unit
+    reason='refused: no_unit' client=live digest=$no_unit_digest times=1
+rejected_message received_at=+0s topic=slopeward/v1/lake-slope/X1/obs payload=$not_json payload_bytes=3 code=not_json
+    reason='refused: not_json' client=live digest=$not_json_digest times=2
+quarantine_source source=slopeward/v1/north-bench/G1 kept_bytes=600 kept_rows=1 unkept=0
+quarantine_source source=slopeward/v1/lake-slope/X1 kept_bytes=1200 kept_rows=2 unkept=7 unkept_at=+0s
+sequence_gap site=north-bench station=G1 source=logger-3 boot_id=12 from_seq=101 to_seq=106 from_at=-2d to_at=-1d
+    detected_at=-1d requested_at=-1d filled_at=-1d
+sequence_gap site=north-bench station=G1 source=logger-3 boot_id=12 from_seq=240 to_seq=251 from_at=-2d to_at=-1d
+    detected_at=-1d requested_at=-1d
+"""
+    refused = {
+        "no_zone": b'{"time": "2026-03-01T06:00:00", "displacement_east_mm": 1}',
+        "no_unit": b'{"time": "2026-03-01T06:00:00Z", "crack_opening": 1}',
+        "not_json": b"\x00\xff\x10",
+    }
+    insert_rows(c, NOW, rows, refused | {f"{code}_digest": f"{code:0<64}" for code in refused})
     crack = ObserverReport("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
     messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
     number, jpeg = messages.find_report(c, crack), b"\xff\xd8\xff"
@@ -947,193 +755,57 @@ def _fill_records(c: Connection) -> None:
     assert number is not None
     events.confirm_event(c, number, BO, "felt in the office", NOW - days(6))
     service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
+    rows = """
+observation_summary series_id=$first starts_at=-89.25d span_s=3600 made_at=+0s median=1.5 minimum=1 maximum=2.5 mean=1.6
+    count=6 flagged=1
+retention_run at=-6h what='observation tilt_x' before_at=-59.25d removed=7 summaries=1 seconds=0.01 longest_ms=8.5
+backup_run at=-6h file=backups/slopeward.db state=proven seconds=3.5 bytes=4096 rows=12 audit_head=$no_head
+    detail='12 rows'
+source_poll source=survey site=north-bench kind=http address=https://data.example.org/day.csv polled_at=+0s
+    success_at=-6h since_at=-59.25d new_at=-6h error='the server answered 503' error_since=+0s failures=1 next_at=+6h
+    rows_new=0 rows_all=7
+service_check name=disk.database state=warn since=-6h checked_at=+0s value=4.5 unit=GiB found='4.5 GiB free'
+    remedy='make room'
+outage id=1 cause=broker from_at=-18h back_at=-12h drained_at=-12h+2m counted_at=+0s counts_until=+1d
+outage_station outage_id=1 site=north-bench station=G1 expected=2 received=1 late=1 missing=1 last_late_at=-12h
+"""
     first = c.execute(t.series.select().order_by(t.series.c.id)).first()
-    c.execute(
-        insert(t.observation_summary).values(
-            series_id=first.id,
-            starts_at=START - days(30),
-            span_s=3600,
-            made_at=NOW,
-            median=1.5,
-            minimum=1.0,
-            maximum=2.5,
-            mean=1.6,
-            count=6,
-            flagged=1,
-        )
-    )
-    c.execute(
-        insert(t.retention_run).values(
-            at=NOW - STEP,
-            what="observation tilt_x",
-            before_at=START,
-            removed=7,
-            summaries=1,
-            seconds=0.01,
-            longest_ms=8.5,
-        )
-    )
-    c.execute(
-        insert(t.backup_run).values(
-            at=NOW - STEP,
-            file="backups/slopeward.db",
-            state="proven",
-            seconds=3.5,
-            bytes=4096,
-            rows=12,
-            audit_head="0" * 64,
-            detail="12 rows",
-        )
-    )
-    c.execute(
-        insert(t.source_poll).values(
-            source="survey",
-            site="north-bench",
-            kind="http",
-            address="https://data.example.org/day.csv",
-            polled_at=NOW,
-            success_at=NOW - STEP,
-            since_at=START,
-            new_at=NOW - STEP,
-            error="the server answered 503",
-            error_since=NOW,
-            failures=1,
-            next_at=NOW + STEP,
-            rows_new=0,
-            rows_all=7,
-        )
-    )
-    c.execute(
-        insert(t.service_check).values(
-            name="disk.database",
-            state="warn",
-            since=NOW - STEP,
-            checked_at=NOW,
-            value=4.5,
-            unit="GiB",
-            found="4.5 GiB free",
-            remedy="make room",
-        )
-    )
-    c.execute(
-        insert(t.outage).values(
-            id=1,
-            cause="broker",
-            from_at=NOW - 3 * STEP,
-            back_at=NOW - 2 * STEP,
-            drained_at=NOW - 2 * STEP + timedelta(minutes=2),
-            counted_at=NOW,
-            counts_until=NOW + days(1),
-        )
-    )
-    c.execute(
-        insert(t.outage_station).values(
-            outage_id=1,
-            site="north-bench",
-            station="G1",
-            expected=2,
-            received=1,
-            late=1,
-            missing=1,
-            last_late_at=NOW - 2 * STEP,
-        )
-    )
+    insert_rows(c, NOW, rows, {"first": first.id, "no_head": "0" * 64})
     run = service_state.start_run(c, "forecast", "north-bench", NOW - STEP)
     service_state.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
     # the series that bears the failure windows, as in the service
     series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
-    for k, stage in enumerate(("intermediate", "progressive")):
-        c.execute(
-            insert(t.movement).values(
-                series_id=series_id,
-                at=NOW - days(1 - k),
-                data_until=NOW - days(1 - k),
-                stage=stage,
-                trend="linear" if k == 0 else "progressive",
-                velocity_mm_per_day=4.0 + 3.0 * k,
-                velocity_error_mm_per_day=0.4,
-                acceleration_mm_per_day2=0.1 + k,
-                acceleration_error_mm_per_day2=0.2,
-                tangential_angle_deg=82.0,
-                v_eq_mm_per_day=0.6,
-                inverse_velocity_day_per_mm=1.0 / (4.0 + 3.0 * k),
-                probability=0.75,
-                reasons="three windows rise",
-                state={"up": k},
-            )
-        )
-    c.execute(
-        insert(t.maintenance).values(
-            site="north-bench",
-            station="G1",
-            from_at=NOW - days(3),
-            to_at=NOW - days(3) + STEP,
-            by="bo",
-            second_by="cy",
-            reason="new battery",
-            added_at=NOW - days(3),
-            ended_at=None,
-            ended_by=None,
-        )
-    )
-    c.execute(
-        insert(t.first_signature).values(
-            act="alert.shelve",
-            subject="alert:1",
-            terms="{}",
-            height=2,
-            by="ada",
-            reason="blasting",
-            signed_at=NOW - days(2),
-            used_at=NOW - days(2),
-            used_by="bo",
-        )
-    )
+    rows = """
+movement series_id=$series at=-1d data_until=-1d stage=intermediate trend=linear velocity_mm_per_day=4
+    velocity_error_mm_per_day=0.4 acceleration_mm_per_day2=0.1 acceleration_error_mm_per_day2=0.2
+    tangential_angle_deg=82 v_eq_mm_per_day=0.6 inverse_velocity_day_per_mm=0.25 probability=0.75
+    reasons='three windows rise' state='{"up": 0}'
+movement series_id=$series at=+0s data_until=+0s stage=progressive trend=progressive velocity_mm_per_day=7
+    velocity_error_mm_per_day=0.4 acceleration_mm_per_day2=1.1 acceleration_error_mm_per_day2=0.2
+    tangential_angle_deg=82 v_eq_mm_per_day=0.6 inverse_velocity_day_per_mm=$seventh probability=0.75
+    reasons='three windows rise' state='{"up": 1}'
+maintenance site=north-bench station=G1 from_at=-3d to_at=-3d+6h by=bo second_by=cy reason='new battery' added_at=-3d
+first_signature act=alert.shelve subject=alert:1 terms={} height=2 by=ada reason=blasting signed_at=-2d used_at=-2d
+    used_by=bo
+"""
+    insert_rows(c, NOW, rows, {"series": series_id, "seventh": 1.0 / 7.0})
     sessions.take_turn_to_prove(c, "bo", "bo", NOW)
-    c.execute(
-        insert(t.site_proposal).values(
-            site="north-bench",
-            sha256="1" * 64,
-            base_sha256="0" * 64,
-            source="[site]",
-            author="bo",
-            reason="noise is lower",
-            proposed_at=NOW - days(2),
-            state="proposed",
-            effect=None,
-            differences=[{"key": "criterion[v].red.window", "old": "8h", "new": "12h"}],
-            loosens_high=True,
-        )
-    )
+    rows = """
+site_proposal site=north-bench sha256=$one base_sha256=$zero source=[site] author=bo reason='noise is lower'
+    proposed_at=-2d state=proposed loosens_high=yes
+    differences='[{"key": "criterion[v].red.window", "old": "8h", "new": "12h"}]'
+"""
+    insert_rows(c, NOW, rows, {"one": "1" * 64, "zero": "0" * 64})
     crew = Team("north-bench", "geologists", "Europe/Zurich", tuple(Recipient(n, ("log:x",), ()) for n in ("bo", "cy")))
     duty.add_plan(c, crew, "Mon-Fri 07:00 bo, cy\nMon-Fri 19:00 cy\nSat 09:00 bo", ADA, "spring", NOW - days(3))
     duty.add_change(c, crew, NOW + STEP, NOW + 2 * STEP, "bo", "cy", BO, "family", NOW - days(1))
     outbox.note_try(c, "north-bench", "duty", "2026-03-01", "log:desk", None, NOW)
-    c.execute(
-        insert(t.duty_handover).values(
-            site="north-bench",
-            team="geologists",
-            since_at=NOW - days(1),
-            at=NOW - STEP,
-            outgoing="cy",
-            notes="new crack above bench 3",
-            open_items={"level": 2, "alerts": []},
-            signed_at=NOW - STEP + timedelta(minutes=4),
-            incoming="bo",
-            remark="seen on foot",
-        )
-    )
-    c.execute(
-        insert(t.drill).values(
-            site="north-bench",
-            started_at=NOW - days(9),
-            ended_at=NOW - days(9) + STEP,
-            by="bo",
-            scenario="collapse",
-            state="done",
-            outcome={"peak_level": 3},
-        )
-    )
+    rows = """
+duty_handover site=north-bench team=geologists since_at=-1d at=-6h outgoing=cy notes='new crack above bench 3'
+    open_items='{"level": 2, "alerts": []}' signed_at=-6h+4m incoming=bo remark='seen on foot'
+drill site=north-bench started_at=-9d ended_at=-9d+6h by=bo scenario=collapse state=done outcome='{"peak_level": 3}'
+"""
+    insert_rows(c, NOW, rows)
 
 
 DRAWN = f"/sites/north-bench/scenes/{HASHES['scene']}/outlines"

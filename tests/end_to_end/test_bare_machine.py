@@ -169,7 +169,6 @@ def without_models(service: Service, bare: Path, folder: Path) -> None:
             ("scenes", "compare", scene, scene),
             ("scenes", "train", "--recipe", "generated"),
             ("scenes", "score", "--weights", "generated", *data),
-            ("scenes", "review", "retrain", "--out", str(folder / "x.safetensors"), *mine),
         ],
     )
     read, issued, added, checked, looked, *refused = said

@@ -176,18 +176,6 @@ def hold_arrays(
     )
 
 
-def join(*sets: Patches) -> Patches:
-    """Put sets of equal bands behind each other; names get the number of their set."""
-    if len({patches.bands for patches in sets}) != 1:
-        raise DataError(f"sets of different bands: {'; '.join(', '.join(s.bands) for s in sets)}")
-    places = [(number, position) for number, patches in enumerate(sets) for position in range(len(patches))]
-    return Patches(
-        tuple(f"{number}/{sets[number].names[position]}" for number, position in places),
-        sets[0].bands,
-        lambda index: sets[places[index][0]].load(places[index][1]),
-    )
-
-
 def as_values(image: NDArray[Any]) -> NDArray[np.float32]:
     """Bring an image to float32; uint8 means value / 255."""
     values = image.astype(np.float32)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.imagery.data.metrics import Confusion, count, score
-from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arrays, resize_bands
+from detection.imagery.data.patches import IGNORED, Patches, as_values, resize_bands
 from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
 from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
@@ -81,11 +81,6 @@ class TrainedNetwork:
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation by band."""
         return np.array(self.mean, np.float32), np.array(self.std, np.float32)
-
-
-def train_network(images: NDArray[Any], masks: NDArray[np.uint8], settings: ImageryTrainingSettings) -> TrainedNetwork:
-    """Train on N x C x H x W images (float, or uint8 meaning value / 255) and N x H x W masks of 0 and 1."""
-    return train_patches(hold_arrays(images, masks), settings)
 
 
 def train_patches(

@@ -1,17 +1,13 @@
 """Map tiles in one file that a browser reads by ranges: PMTiles version 3, written."""
 
-import gzip
-import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from pmtiles.tile import Compression, Entry, HeaderDict, TileType, serialize_header
-from pmtiles.writer import optimize_directories
+from pmtiles.tile import Compression, HeaderDict, TileType
+from pmtiles.writer import Writer
 
 from detection.whole_file import replacing
 
@@ -33,66 +29,32 @@ class ArchiveFacts:
 
     kind: str  # of its tiles, of `KINDS`
     bounds: tuple[float, float, float, float]  # west, south, east, north in degrees
-    zooms: tuple[int, int]  # lowest, highest
     zipped: bool  # whether each tile is a gzip stream
     metadata: Mapping[str, Any]  # name, attribution, layers
 
 
 def write_archive(path: Path, tiles: Iterable[tuple[int, bytes]], about: ArchiveFacts) -> int:
-    """Write tiles into a file that comes into place whole; returns how many.
+    """Write tiles into a file that comes into place whole; returns how many. Without any the file is empty.
 
     `tiles`: number (`pmtiles.tile.zxy_to_tileid`) and bytes, by rising number.
-
-    Raises:
-        ValueError: the numbers do not rise.
     """
-    entries: list[Entry] = []
-    known: dict[bytes, tuple[int, int]] = {}
-    with tempfile.TemporaryFile(dir=path.parent) as data:
-        for number, tile in tiles:
-            last = entries[-1] if entries else None
-            if last is not None and number < last.tile_id + last.run_length:
-                raise ValueError(f"tile {number} comes after tile {last.tile_id + last.run_length - 1}")
-            mark = sha256(tile).digest()[:16]  # of the sea and of empty ground there are thousands
-            place = known.get(mark)
-            if place is None:
-                place = known[mark] = (data.tell(), len(tile))
-                data.write(tile)
-            if last is not None and (last.offset, last.length) == place and number == last.tile_id + last.run_length:
-                last.run_length += 1
-            else:
-                entries.append(Entry(number, *place, 1))
-        root, leaves, _ = optimize_directories(entries, FIRST_BYTES - HEAD_BYTES)
-        metadata = gzip.compress(json.dumps(about.metadata, ensure_ascii=False).encode(), mtime=0)
-        count = sum(entry.run_length for entry in entries)
-        header: Any = {
-            "addressed_tiles_count": count,
-            "tile_entries_count": len(entries),
-            "tile_contents_count": len(known),
-            "clustered": True,
-            "internal_compression": Compression.GZIP,
-            "tile_compression": Compression.GZIP if about.zipped else Compression.NONE,
-            "tile_type": KINDS[about.kind],
-            "min_zoom": about.zooms[0],
-            "max_zoom": about.zooms[1],
-        }
-        end = HEAD_BYTES
-        for name, size in (
-            ("root", len(root)),
-            ("metadata", len(metadata)),
-            ("leaf_directory", len(leaves)),
-            ("tile_data", data.tell()),
-        ):
-            header |= {f"{name}_offset": end, f"{name}_length": size}
-            end += size
-        for name, degrees in zip(("min_lon", "min_lat", "max_lon", "max_lat"), about.bounds, strict=True):
-            header[f"{name}_e7"] = round(degrees * 1e7)
-        with replacing(path) as work, work.open("wb") as file:
-            for part in (serialize_header(header), root, metadata, leaves):
-                file.write(part)
-            data.seek(0)
-            shutil.copyfileobj(data, file)
-    return count
+    west, south, east, north = (round(degrees * 1e7) for degrees in about.bounds)
+    header: Any = {
+        "tile_type": KINDS[about.kind],
+        "tile_compression": Compression.GZIP if about.zipped else Compression.NONE,
+        "min_lon_e7": west,
+        "min_lat_e7": south,
+        "max_lon_e7": east,
+        "max_lat_e7": north,
+    }
+    with replacing(path) as work, work.open("wb") as file:
+        writer = Writer(file)
+        with closing(writer.tile_f):
+            for number, tile in tiles:
+                writer.write_tile(number, tile)
+            if writer.addressed_tiles:
+                writer.finalize(header, dict(about.metadata))
+    return int(writer.addressed_tiles)
 
 
 def bounds_of(header: HeaderDict) -> tuple[float, float, float, float]:

@@ -95,7 +95,7 @@ def _pack_database(source: Path, out: Path) -> Tiles:
         zooms = (min(place[1] for place in places), max(place[1] for place in places))
         first = _read_tile(base, *places[0][1:])
         about = ArchiveFacts(
-            kind, _read_bounds(metadata.get("bounds")), zooms, first.startswith(b"\x1f\x8b"), _describe(metadata)
+            kind, _read_bounds(metadata.get("bounds")), first.startswith(b"\x1f\x8b"), _describe(metadata)
         )
         tiles = ((place[0], _read_tile(base, *place[1:])) for place in places)
         return Tiles(write_archive(out, tiles, about), "mvt" if kind == "pbf" else kind, zooms, about.bounds)

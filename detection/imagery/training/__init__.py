@@ -1,1 +1,1 @@
-"""Training and its figures: recipes, searches, scores, cards, and what people's reviews add."""
+"""Training and its figures: recipes, searches, scores and cards."""

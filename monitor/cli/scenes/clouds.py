@@ -23,8 +23,6 @@ def grid(
     out: Annotated[Path, typer.Option(help="GeoTIFF: height, its error, density, spread.")],
     cell: Annotated[float, typer.Option("--cell", min=0.01, max=1000.0, help="Side of a cell, m.")] = 0.5,
     like: Annotated[Path | None, typer.Option(help="Raster whose grid is taken, such as that of another date.")] = None,
-    method: Annotated[str, typer.Option(help="median, tin or idw; the last two fill holes.")] = "median",
-    reach: Annotated[float, typer.Option(min=0.5, max=50.0, help="How far from a point they fill, cells.")] = 3.0,
     ground: Ground = "auto",
     crs: Crs = None,
     height_unit: HeightUnit = None,
@@ -35,9 +33,7 @@ def grid(
 
     request = CloudGridRequest(
         cell_m=cell,
-        method=method,  # type: ignore[arg-type]
         ground=ground,
-        reach=reach,
         crs=crs,
         height_unit=height_unit,
         like=like,

@@ -1,8 +1,7 @@
-"""`slopeward scenes review`: people judge footprints that the network was not sure of; twenty make a candidate."""
+"""`slopeward scenes review`: people judge footprints that the network was not sure of; `scenes learn` uses it."""
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +9,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import acting
-from monitor.cli.scenes.local import placing_by
-from monitor.domain.instants import format_iso
 from monitor.errors import SlopewardError
-from monitor.store.models.registry import find_weights
 from monitor.store.scenes import reviews as store
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
@@ -64,36 +60,6 @@ for verdict, says, more in (
     app.command(verdict, help=says, epilog=example)(_verdict(verdict, outlined=verdict == "redraw"))
 
 
-@app.command(epilog="Example: slopeward scenes review retrain --site north-bench --data DIR --out new.safetensors")
-def retrain(
-    site: session.SiteOption,
-    out: Annotated[Path, typer.Option(help="The .safetensors file of the candidate.")],
-    data: Annotated[Path | None, typer.Option("--data", help="Folder below which the weights' own data lie.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Weights in use; else those of the site file.")] = None,
-) -> None:
-    """Train a candidate from at least 20 judged footprints; exit 3 when it does not pass its gate."""
-    import torch
-
-    from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.training.retraining import retrain as run_retrain
-
-    torch.set_num_threads(1)
-    _, db, owner = session.open_site(site)
-    with db.read() as c:
-        in_use = weights or find_weights(c, owner, datetime.now(UTC))
-    model_hash = load_model(in_use).model_hash
-    with db, db.read() as c:
-        judged = [one for one in store.load_reviewed(c, site, model_hash=model_hash) if one.verdict]
-    with placing_by(owner):
-        answer = run_retrain(
-            {"weights": in_use, "out": str(out), "data": data, "reviews": [_payload(one) for one in judged]}
-        )
-    head = f"{out}: {'passed' if answer['gate']['passed'] else 'did not pass'} its gate"
-    session.show_in_order(answer, "\n  ".join([head, *answer["gate"]["reasons"]]))
-    if not answer["gate"]["passed"]:
-        raise typer.Exit(3)
-
-
 def _keep(
     site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: dict[str, Any] | None = None
 ) -> None:
@@ -116,16 +82,6 @@ def _read_outline(path: Path) -> dict[str, Any]:
     if len(found) != 1:
         raise SlopewardError(f"{path}: one outline is needed, it holds {len(found)}")
     return dict(mapping(found[0][1]))
-
-
-def _payload(one: store.ReviewedFootprint) -> dict[str, Any]:
-    return {
-        "scene_path": one.path,
-        "acquired_at": None if one.acquired_at is None else format_iso(one.acquired_at),
-        "geometry": dict(one.geometry),
-        "verdict": one.verdict,
-        "redrawn": one.redrawn,
-    }
 
 
 def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:

@@ -203,7 +203,7 @@ def keep_proof(db: Database, site: Site, card: Scorecard, keeper: Actor, criteri
 def answer(card: Scorecard, html: Path | None) -> None:
     """The scorecard as asked for."""
     if html is not None:
-        from monitor.replay.page import write_page
+        from monitor.cli.site.scorecard import write_page
 
         try:
             html.write_text(write_page(card), encoding="utf-8")
@@ -215,7 +215,7 @@ def answer(card: Scorecard, html: Path | None) -> None:
     elif html is None:
         from rich.console import Console
 
-        from monitor.replay.page import print_scorecard
+        from monitor.cli.site.scorecard import print_scorecard
 
         print_scorecard(card, Console(width=None if sys.stdout.isatty() else 140))
 

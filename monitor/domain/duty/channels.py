@@ -8,35 +8,21 @@ from monitor.domain.topics import HOUSE, ROOT, is_wild, reaches_own_topics
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One kind of channel, `kind:address` in a site file.
+    """One kind of channel, `kind:address` in a site file."""
 
-    Attributes:
-        notifier: "module:class"; loaded when the first channel of the kind appears.
-        orders: it takes orders, and those of hazards; it brings people no words and confirms what it did (a siren).
-        reaches_person: a message by it comes to a person by itself.
-        rings: for alarms alone: a telephone rings.
-        digest_rank: by which a person reads a digest, the fittest first; 0 = no digest.
-        is_english: its lines are English and UTC, whoever reads them.
-        sends_document: a document of the alert in place of subject and body; of hazards alone.
-        needs_database: the notifier takes the database as its third argument.
-        is_replied: its messages bear a code by which the recipient acknowledges.
-        holds: a connection, or which devices have the message in hand: the notifier outlives a failure.
-        of_broker: its address is a topic of the broker.
-        parallel: so many messages at a time; more than one where each has a connection of its own.
-    """
-
-    notifier: str
+    notifier: str  # "module:class"; loaded when the first channel of the kind appears
+    # it takes orders, and those of hazards; it brings people no words and confirms what it did (a siren)
     orders: bool = False
-    reaches_person: bool = True
-    rings: bool = False
-    digest_rank: int = 0
-    is_english: bool = False
-    sends_document: bool = False
-    needs_database: bool = False
-    is_replied: bool = False
-    holds: bool = False
-    of_broker: bool = False
-    parallel: int = 1
+    reaches_person: bool = True  # a message by it comes to a person by itself
+    rings: bool = False  # for alarms alone: a telephone rings
+    digest_rank: int = 0  # by which a person reads a digest, the fittest first; 0 = no digest
+    is_english: bool = False  # its lines are English and UTC, whoever reads them
+    sends_document: bool = False  # a document of the alert in place of subject and body; of hazards alone
+    needs_database: bool = False  # the notifier takes the database as its third argument
+    is_replied: bool = False  # its messages bear a code by which the recipient acknowledges
+    holds: bool = False  # a connection, or which devices have the message in hand: the notifier outlives a failure
+    of_broker: bool = False  # its address is a topic of the broker
+    parallel: int = 1  # so many messages at a time; more than one where each has a connection of its own
 
 
 ROOM: Final = "monitor.notify.notifiers"

@@ -37,8 +37,8 @@ _ALL: Final = ("flatline", "replay", "unit-jump", "timing")
 _SLOW: Final = ("flatline", "unit-jump", "timing")
 MOVES: Final = QuantityCheck(_ALL, "length", PARTS, moves=True)
 NOTHING: Final = QuantityCheck()
-# A check or a part is off where it said 0.1 or more per sensor-month of measured records at `TIMES`:
-# `python -m tests.bench.anomaly.bench_quantities`. No record of tilt, strain or earth pressure is at hand.
+# A check or a part is off where it said 0.1 or more per sensor-month of measured records at `TIMES`
+# (docs/benchmarks/anomalies-quantities.json). No record of tilt, strain or earth pressure is at hand.
 WATCHED: Final[Mapping[str, QuantityCheck]] = {
     **dict.fromkeys(
         (

@@ -37,24 +37,15 @@ _TRIED: Final = Template(
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """Something that is not there yet.
+    """Something that is not there yet."""
 
-    Attributes:
-        what: `forecast`, or the id of a network or of a detector.
-        task: `forecast` or `anomaly`.
-        every_s: interval of the series that it is for.
-        step_s: of the grid that it is made from.
-        rows: of that grid that the longest of these series has, at most.
-        needed: rows that it needs at least; 0 where only a try tells.
-        at: when it has them if readings go on coming; None where they do not come, or it has them already.
-    """
-
-    what: str
-    task: str
-    every_s: float
-    step_s: float
-    rows: int
-    needed: int
+    what: str  # `forecast`, or the id of a network or of a detector
+    task: str  # `forecast` or `anomaly`
+    every_s: float  # interval of the series that it is for
+    step_s: float  # of the grid that it is made from
+    rows: int  # of that grid that the longest of these series has, at most
+    needed: int  # rows that it needs at least; 0 where only a try tells
+    # when it has them if readings go on coming; None where they do not come, or it has them already
     at: datetime | None = None
 
     @property

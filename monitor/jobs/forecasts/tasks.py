@@ -18,29 +18,20 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class SiteRecord:
-    """Series of a site as they were read; the worker lays them on one grid.
+    """Series of a site as they were read; the worker lays them on one grid."""
 
-    Attributes:
-        samples: Label to times and values.
-        step_s: Of the grid.
-        end_s: The moment of issue.
-        xy_m: Label to metres east and north; None where a place is not known.
-        drivers: `station.quantity` to times and values of what may drive the slope.
-        expected: Issues of expected rain.
-        season: Whether the time of the year is read.
-        facts: Label to what of its station does not change; empty where nobody asks for it.
-        limits: Label to what the values of a series cannot pass.
-    """
-
-    samples: Mapping[str, Timed]
-    step_s: float
-    end_s: float
+    samples: Mapping[str, Timed]  # label to times and values
+    step_s: float  # of the grid
+    end_s: float  # the moment of issue
+    # label to metres east and north; None where a place is not known
     xy_m: Mapping[str, tuple[float, float]] | None = None
+    # `station.quantity` to times and values of what may drive the slope
     drivers: Mapping[str, Timed] = field(default_factory=dict)
-    expected: tuple[Outlook, ...] = ()
-    season: bool = False
+    expected: tuple[Outlook, ...] = ()  # issues of expected rain
+    season: bool = False  # whether the time of the year is read
+    # label to what of its station does not change; empty where nobody asks for it
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    limits: Mapping[str, Limits] = field(default_factory=dict)
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # label to what the values of a series cannot pass
 
     @property
     def begin_s(self) -> float:

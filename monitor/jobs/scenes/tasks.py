@@ -41,49 +41,30 @@ class KnownVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneRequest:
-    """One scene against the other dates of its site.
+    """One scene against the other dates of its site."""
 
-    Attributes:
-        scene_path: raster, or folder with `scene.toml`.
-        weights: name or path; `auto`: those that fit the scene.
-        own: weights made for this ground, which `auto` tries first.
-        out_dir: where its files are written.
-        minimum_area_m2: of footprints; None: as the weights say.
-        owner: the site.
-        triage: weights that tell which tiles are worth a look; None: all are.
-        known: boxes of all that was found on this ground before.
-        dates: scenes of the site that are done.
-        versions: scenes of the same name.
-        stations: id -> longitude, latitude.
-        near_m: how far places look.
-        local: places files in a local system.
-        relief: where the ground of the site's map is drawn from the scene's elevation model; None: it is drawn.
-        prior: susceptibility map that lies below the footprints; None: the scene's own, if it brings one.
-        prior_picture: where its picture for the page is drawn.
-        dem: elevation model of the site, a file or a folder of tiles, for scenes that bring none.
-        strip_px: a scene of several strips of so many pixels is left to several workers; None: one reads it.
-        drawn: digests of the strips that these drew.
-    """
-
-    scene_path: str
-    weights: str
-    out_dir: Path
-    minimum_area_m2: float | None
-    owner: str
-    triage: str | None
-    known: tuple[Box, ...]
-    dates: tuple[KnownDate, ...]
-    versions: tuple[KnownVersion, ...]
-    stations: Mapping[str, Place]
-    near_m: float
-    local: LocalGrid | None
+    scene_path: str  # raster, or folder with `scene.toml`
+    weights: str  # name or path; `auto`: those that fit the scene
+    out_dir: Path  # where its files are written
+    minimum_area_m2: float | None  # of footprints; None: as the weights say
+    owner: str  # the site
+    triage: str | None  # weights that tell which tiles are worth a look; None: all are
+    known: tuple[Box, ...]  # boxes of all that was found on this ground before
+    dates: tuple[KnownDate, ...]  # scenes of the site that are done
+    versions: tuple[KnownVersion, ...]  # scenes of the same name
+    stations: Mapping[str, Place]  # id -> longitude, latitude
+    near_m: float  # how far places look
+    local: LocalGrid | None  # places files in a local system
+    # where the ground of the site's map is drawn from the scene's elevation model; None: it is drawn
     relief: Path | None = None
+    # susceptibility map that lies below the footprints; None: the scene's own, if it brings one
     prior: Path | None = None
-    prior_picture: Path | None = None
-    own: tuple[str, ...] = ()
-    dem: Path | None = None
+    prior_picture: Path | None = None  # where its picture for the page is drawn
+    own: tuple[str, ...] = ()  # weights made for this ground, which `auto` tries first
+    dem: Path | None = None  # elevation model of the site, a file or a folder of tiles, for scenes that bring none
+    # a scene of several strips of so many pixels is left to several workers; None: one reads it
     strip_px: int | None = None
-    drawn: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()  # digests of the strips that these drew
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +85,13 @@ class StripResult:
 
 @dataclass(frozen=True, slots=True)
 class DateAssessment:
-    """What was judged of one date.
+    """What was judged of one date."""
 
-    Attributes:
-        scene_hash: the date.
-        changes: polygon_id of each of its footprints, and of those that vanished, to what became of it.
-        vanished: footprints of before that are gone.
-        described: what was measured between it and the dates before, as it is kept (JSON).
-    """
-
-    scene_hash: str
+    scene_hash: str  # the date
+    # polygon_id of each of its footprints, and of those that vanished, to what became of it
     changes: dict[str, FootprintChange]
-    vanished: tuple[PlacedOutline, ...]
-    described: dict[str, Any]
+    vanished: tuple[PlacedOutline, ...]  # footprints of before that are gone
+    described: dict[str, Any]  # what was measured between it and the dates before, as it is kept (JSON)
 
 
 @dataclass(frozen=True, slots=True)

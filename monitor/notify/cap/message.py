@@ -78,25 +78,16 @@ class FailureWindow:
 
 @dataclass(frozen=True, slots=True)
 class DecisionBasis:
-    """What a decision rested on, as it was known then: more than its level and its reason.
+    """What a decision rested on, as it was known then: more than its level and its reason."""
 
-    Attributes:
-        stations: places of the stations on the slope.
-        voting: places of the stations whose votes counted.
-        votes: station and sentence of each vote that counted.
-        votes_required: how many votes there were.
-        exposed: what is in danger at the level, each with its name and corners.
-        window: the next trusted failure window.
-        evidence_sha256: hash of the frozen inputs.
-    """
-
-    stations: tuple[Place, ...] = ()
-    voting: tuple[Place, ...] = ()
-    votes: tuple[tuple[str, str], ...] = ()
-    votes_required: int = 0
+    stations: tuple[Place, ...] = ()  # places of the stations on the slope
+    voting: tuple[Place, ...] = ()  # places of the stations whose votes counted
+    votes: tuple[tuple[str, str], ...] = ()  # station and sentence of each vote that counted
+    votes_required: int = 0  # how many votes there were
+    # what is in danger at the level, each with its name and corners
     exposed: tuple[tuple[str, tuple[Place, ...]], ...] = ()
-    window: FailureWindow | None = None
-    evidence_sha256: str = ""
+    window: FailureWindow | None = None  # the next trusted failure window
+    evidence_sha256: str = ""  # hash of the frozen inputs
 
 
 BARE: Final = DecisionBasis()

@@ -13,62 +13,38 @@ from monitor.ingest.pipeline import LastReading
 
 @dataclass(frozen=True, slots=True)
 class StartOrders:
-    """What a process of ingest begins with. It reads no file of the service and knows no other secret.
+    """What a process of ingest begins with. It reads no file of the service and knows no other secret."""
 
-    Args:
-        database_url: the one of the core.
-        session: what PostgreSQL calls the sessions of the core: who ends those of a core that hangs, ends these too.
-        fence: number of the core's turn; a process whose core has lost it writes nothing. 0: there is no turn.
-        sites: all that are in force, by id.
-        share: what this process takes.
-    """
-
-    database_url: str
-    session: str
-    fence: int
+    database_url: str  # the one of the core
+    session: str  # what PostgreSQL calls the sessions of the core: who ends those of a core that hangs, ends these too
+    fence: int  # number of the core's turn; a process whose core has lost it writes nothing. 0: there is no turn.
     broker: BrokerSection
     limits: LimitsSection
-    sites: Mapping[str, Site]
-    share: Share
+    sites: Mapping[str, Site]  # all that are in force, by id
+    share: Share  # what this process takes
     log_level: str
 
 
 @dataclass(frozen=True, slots=True)
 class CoreHeartbeat:
-    """What core says twice a second.
+    """What core says twice a second."""
 
-    Args:
-        now: the present by the clock of the core, which all readings are received by.
-        at_s: when that was, by CLOCK_BOOTTIME.
-        renewed_s: when the turn was renewed last, by the same clock; None: there is no turn.
-        hold: why no readings may be stored now.
-        expect_s: so long, what does not come may only not have reached us again.
-        forget_last_readings: our clock was set; what was heard by the old one says nothing.
-    """
-
-    now: datetime
-    at_s: float
-    renewed_s: float | None
-    hold: str = ""
-    expect_s: float = 0.0
-    forget_last_readings: bool = False
+    now: datetime  # the present by the clock of the core, which all readings are received by
+    at_s: float  # when that was, by CLOCK_BOOTTIME
+    renewed_s: float | None  # when the turn was renewed last, by the same clock; None: there is no turn
+    hold: str = ""  # why no readings may be stored now
+    expect_s: float = 0.0  # so long, what does not come may only not have reached us again
+    forget_last_readings: bool = False  # our clock was set; what was heard by the old one says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class IngestHeartbeat:
-    """What a process of ingest says of itself twice a second.
+    """What a process of ingest says of itself twice a second."""
 
-    Args:
-        status: of its `Ingest`.
-        progress: of its threads.
-        cpu_s: processor time since it began to listen.
-        last_readings: stations that were heard since the report before.
-    """
-
-    status: Mapping[str, Any]
-    progress: Mapping[str, datetime]
-    cpu_s: float
-    last_readings: Mapping[tuple[str, str], LastReading]
+    status: Mapping[str, Any]  # of its `Ingest`
+    progress: Mapping[str, datetime]  # of its threads
+    cpu_s: float  # processor time since it began to listen
+    last_readings: Mapping[tuple[str, str], LastReading]  # stations that were heard since the report before
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,25 +106,16 @@ class Outcome:
 # ---- changes ordered by decisions ------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class ChangeContext:
-    """What the changes of one occasion share.
+    """What the changes of one occasion share."""
 
-    Attributes:
-        site_id: site, or `status` for the service itself.
-        site: declaration, for level names and actions; None for `status`.
-        recipients: who may be told; of a team whoever is on duty now.
-        rule_version: code and configuration that decided.
-        decision_id: frozen inputs; None stores each change's own evidence as one.
-        exercise: True marks a drill.
-    """
-
-    site_id: str
-    site: Site | None
-    recipients: Sequence[Recipient]
+    site_id: str  # site, or `status` for the service itself
+    site: Site | None  # declaration, for level names and actions; None for `status`
+    recipients: Sequence[Recipient]  # who may be told; of a team whoever is on duty now
     actor: Actor
     now: datetime
-    rule_version: str
-    decision_id: int | None = None
-    exercise: bool = False
+    rule_version: str  # code and configuration that decided
+    decision_id: int | None = None  # frozen inputs; None stores each change's own evidence as one
+    exercise: bool = False  # true marks a drill
 
 
 def apply_changes(c: Connection, changes: Sequence[AlertChange], context: ChangeContext) -> list[int]:

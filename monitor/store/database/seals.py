@@ -34,18 +34,13 @@ Rows = dict[Key, str]
 
 @dataclass(frozen=True, slots=True)
 class SealedTable:
-    """A table whose rows are sealed.
+    """A table whose rows are sealed."""
 
-    Attributes:
-        table: the table.
-        left_out: columns that change without an act: progress of a delivery, what the next evaluation makes anew,
-            and long texts whose own hash stands beside them.
-        only_added: rows never change; a second seal that differs is the work of somebody else.
-    """
-
-    table: Table
+    table: Table  # the table
+    # columns that change without an act: progress of a delivery, what the next evaluation makes anew, and long
+    # texts whose own hash stands beside them
     left_out: frozenset[str] = frozenset()
-    only_added: bool = False
+    only_added: bool = False  # rows never change; a second seal that differs is the work of somebody else
 
     @property
     def columns(self) -> list[Any]:

@@ -35,29 +35,18 @@ PERSON: Final = "person"
 
 @dataclass(frozen=True, slots=True)
 class BudgetMeasurement:
-    """What one detector did in a time.
+    """What one detector did in a time."""
 
-    Attributes:
-        detector: its id.
-        from_at: begin of the time.
-        to_at: its end.
-        sensor_months: scored readings of instruments that were well, as time.
-        alarms: what it scored above its counted threshold, without those that health explains.
-        places: series and first epoch of each of them.
-        known_cause: how many that were shown are explained by the state of the instrument.
-        budget: false alarms per sensor-month that it may spend.
-        factor: on its counted threshold now.
-    """
-
-    detector: str
-    from_at: datetime
-    to_at: datetime
-    sensor_months: float
+    detector: str  # its id
+    from_at: datetime  # begin of the time
+    to_at: datetime  # its end
+    sensor_months: float  # scored readings of instruments that were well, as time
+    # what it scored above its counted threshold, without those that health explains
     alarms: tuple[correction.Alarm, ...]
-    places: tuple[tuple[int, str], ...]
-    known_cause: int
-    budget: float
-    factor: float
+    places: tuple[tuple[int, str], ...]  # series and first epoch of each of them
+    known_cause: int  # how many that were shown are explained by the state of the instrument
+    budget: float  # false alarms per sensor-month that it may spend
+    factor: float  # on its counted threshold now
 
     @property
     def rate(self) -> correction.FalseAlarmRate | None:

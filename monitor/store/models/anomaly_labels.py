@@ -32,35 +32,21 @@ STUCK: Final = "flatline"  # the check whose finding lasts as long as the readin
 
 @dataclass(frozen=True, slots=True)
 class AnomalyRun:
-    """Epochs of one series that detectors reported one after the other: one happening, labelled as one.
+    """Epochs of one series that detectors reported one after the other: one happening, labelled as one."""
 
-    Attributes:
-        series_id: the series.
-        station: of it.
-        quantity: of it.
-        from_at: first epoch.
-        to_at: last epoch.
-        kind: what a check found it to be, else what the highest score said it was.
-        detectors: those that reported it.
-        score: the highest, in units of its threshold.
-        compared_with: what each of them compared its highest score with, in words, each once.
-        label: the newest word of a person, None = nobody said anything.
-        beyond: number of the word that it goes beyond; none up to there speaks of it.
-        newest: epoch of each detector.
-    """
-
-    series_id: int
-    station: str
-    quantity: str
-    from_at: datetime
-    to_at: datetime
-    kind: str
-    detectors: tuple[str, ...]
-    score: float
-    compared_with: tuple[str, ...] = ()
-    label: Any = field(default=None, compare=False)
+    series_id: int  # the series
+    station: str  # of it
+    quantity: str  # of it
+    from_at: datetime  # first epoch
+    to_at: datetime  # last epoch
+    kind: str  # what a check found it to be, else what the highest score said it was
+    detectors: tuple[str, ...]  # those that reported it
+    score: float  # the highest, in units of its threshold
+    compared_with: tuple[str, ...] = ()  # what each of them compared its highest score with, in words, each once
+    label: Any = field(default=None, compare=False)  # the newest word of a person, None = nobody said anything
+    # number of the word that it goes beyond; none up to there speaks of it
     beyond: int = field(default=0, compare=False)
-    newest: Mapping[str, datetime] = field(default_factory=dict, compare=False)
+    newest: Mapping[str, datetime] = field(default_factory=dict, compare=False)  # epoch of each detector
 
 
 def find_pauses(site: Site) -> Callable[[Any], timedelta]:

@@ -20,39 +20,22 @@ def cut(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PollState:
-    """What the last looks at a source came to.
+    """What the last looks at a source came to."""
 
-    Args:
-        source: its name.
-        site: where its files belong.
-        kind: what it is.
-        polled_at: the last look.
-        success_at: the last look without an error; None: never.
-        since_at: the first look.
-        error: what is wrong, None: nothing.
-        error_since: since when.
-        failures: looks in a row that failed.
-        next_at: when the next one is due.
-        rows_new: values that the last look stored.
-        rows_all: values that all looks stored.
-        address: where it is looked at, without any secret.
-        new_at: the last look that brought a value or a scene; None: none did.
-    """
-
-    source: str
-    site: str
-    kind: str
-    polled_at: datetime
-    success_at: datetime | None
-    since_at: datetime
-    error: str | None
-    error_since: datetime | None
-    failures: int
-    next_at: datetime
-    rows_new: int
-    rows_all: int
-    address: str | None = None
-    new_at: datetime | None = None
+    source: str  # its name
+    site: str  # where its files belong
+    kind: str  # what it is
+    polled_at: datetime  # the last look
+    success_at: datetime | None  # the last look without an error; None: never
+    since_at: datetime  # the first look
+    error: str | None  # what is wrong, None: nothing
+    error_since: datetime | None  # since when
+    failures: int  # looks in a row that failed
+    next_at: datetime  # when the next one is due
+    rows_new: int  # values that the last look stored
+    rows_all: int  # values that all looks stored
+    address: str | None = None  # where it is looked at, without any secret
+    new_at: datetime | None = None  # the last look that brought a value or a scene; None: none did
 
 
 @dataclass(frozen=True, slots=True)

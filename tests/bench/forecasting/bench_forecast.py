@@ -13,7 +13,6 @@ with the day on which it was measured, until as many seeds of it have been run a
 import argparse
 import json
 import math
-import os
 import statistics
 import time
 from collections import defaultdict
@@ -27,9 +26,8 @@ from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import format_horizon, score_all
 from forecasting.registry import NETWORKS
-from tests.bench.record import FOLDER, record
+from tests.bench.record import DATA, FOLDER, record
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
 CORE = ("gru", "lstm", "graph-gru")
 SIMPLE = ("auto", "trend", "ewa", "arima", "ets", "ridge")

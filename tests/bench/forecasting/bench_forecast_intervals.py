@@ -11,7 +11,6 @@ build/, so that a killed run goes on where it was.
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,8 @@ from forecasting.metrics import winkler
 from forecasting.serving.quantiles import bounds
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import Baseline, fit_lld
-from tests.bench.record import record
+from tests.bench.record import DATA, record
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast_intervals"
 HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
 STRIDE = {"G": 2, "K": 2}

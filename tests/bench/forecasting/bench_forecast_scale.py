@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, Panel, read_long_csv
-from tests.bench.record import FOLDER, record
+from tests.bench.record import DATA, FOLDER, record
 
 ROOT = Path(__file__).resolve().parents[3]
-DATA = Path(os.environ.get("SLOPEWARD_DATA", ROOT.parent / "shared" / "data"))
 POINTS, WINDOW = 100_000, 60
 MIB = 2**20
 

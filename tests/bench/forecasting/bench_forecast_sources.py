@@ -32,10 +32,9 @@ from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.learner import Settings
 from forecasting.neural.training import train_network
-from tests.bench.record import FOLDER, record
+from tests.bench.record import DATA, FOLDER, record
 from tests.data.slopes import rain_to_come
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 NETWORKS = ("gru", "lstm", "graph-gru")
 RECIPES = Path(__file__).resolve().parents[3] / "configs" / "forecasting"
 

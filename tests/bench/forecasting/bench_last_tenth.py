@@ -19,7 +19,6 @@ each moment's targets as a line, and another run goes on from there.
 import argparse
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -44,10 +43,9 @@ from forecasting.serving.records import Forecast, Withheld
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.forecast.failure_bench import INTERVALS, OUTANG, find
 from tests.bench.forecasting.motion_scenes import SCENES
-from tests.bench.record import record
+from tests.bench.record import DATA, record
 from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present
 
-DATA: Final = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 DAILY: Final = (DAY_S, 7 * DAY_S)
 OFTEN: Final = (DAY_S / 4, *DAILY)
 SERVED: Final = (

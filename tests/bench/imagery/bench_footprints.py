@@ -6,7 +6,6 @@ The reference of the run is a fixed index threshold (R - G over its 99th percent
 """
 
 import argparse
-import os
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -18,9 +17,7 @@ import rasterio
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
 from detection.imagery.raster.components import NODATA
-from tests.bench.record import record
-
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+from tests.bench.record import DATA, record
 
 
 def on_drawn(weights: str, count: int, folder: Path) -> dict[str, Any]:

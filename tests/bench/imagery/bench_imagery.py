@@ -13,7 +13,6 @@ images carries it, the seeds of a network taken together.
 import argparse
 import itertools
 import json
-import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -28,9 +27,8 @@ from detection.imagery.data.splits import Parts, split_held
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.registry import SEGMENTERS
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from tests.bench.record import read_figures, record
+from tests.bench.record import DATA, read_figures, record
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_imagery"
 CORE = (
     "unet",

@@ -8,7 +8,6 @@ the paired bootstrap over the test images. Nothing is ranked that its interval d
 """
 
 import argparse
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,8 @@ from detection.imagery.training.evaluation import map_patches, score_weights
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from tests.bench.record import record
+from tests.bench.record import DATA, record
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_recipes"
 
 

@@ -21,7 +21,6 @@ with a gamma and with negatives.
 
 import argparse
 import itertools
-import os
 import statistics
 import tempfile
 from dataclasses import replace
@@ -48,10 +47,9 @@ from detection.imagery.training.simple_maps import fit_logistic, score_simple
 from detection.imagery.training.steadiness import degrade_patches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from tests.bench.imagery.weights.stability import PLAIN, change_patches, score_stretched
-from tests.bench.record import digest, read_figures, record
+from tests.bench.record import DATA, digest, read_figures, record
 from tests.data.surveys.radar_pictures import write_picture
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_stretches"
 PAIRS = {
     "landslide4sense": "landslide4sense-standard",

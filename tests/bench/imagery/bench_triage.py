@@ -8,9 +8,7 @@ are other weights than the shipped ones: they tell what the recipe is worth. Int
 """
 
 import argparse
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +20,7 @@ from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.footprints.triage import SceneTriage, load_triage
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
-from tests.bench.record import record
-
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+from tests.bench.record import DATA, record
 
 
 class Crop:

@@ -121,10 +121,10 @@ class Sender:
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def draw(self, count, seed):
-        self._publish_request(f"{count} {seed}", "drawn")
+        self._ask(f"{count} {seed}", "drawn")
 
     def send(self):
-        self._publish_request("go", "sent")
+        self._ask("go", "sent")
 
     def close(self):
         self._process.stdin.close()

@@ -7,15 +7,13 @@ question about a step answered "instrument" by the next look. Counted are questi
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from tests.bench.record import record
+from tests.bench.record import DATA, record
 from tests.data.readers.gnss import read_positions
 from tests.measured.test_steps_measured import asked, day, make_site, play, top
 
-DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 NEWEST = 9_000  # rows of a station: eight years of three components
 
 

@@ -35,6 +35,7 @@ from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
 from tests.bench.record import read_figures, record
 from tests.conftest import PostgresServer
+from tests.data.rows import insert_rows
 
 LIMIT_MS, MAP_LIMIT_MS = 200.0, 2000.0
 PER_SITE = 10
@@ -142,209 +143,57 @@ def fill_forecasts(c: Connection) -> None:
 
 def fill_rest(c: Connection) -> None:
     """Thousands of alerts, messages and records."""
-    levels = [
-        {"number": k, "name": name, "action": "", "auto_lower": False}
-        for k, name in enumerate(("green", "yellow", "red"))
-    ]
-    c.execute(
-        insert(t.site).values(
-            id=SITE,
-            name="Bench",
-            latitude=46.0,
-            longitude=8.0,
-            timezone="UTC",
-            levels=levels,
-            config_sha256="a" * 64,
-            active=True,
-        )
-    )
-    c.execute(
-        insert(t.site_state).values(
-            site=SITE,
-            level=1,
-            level_source="auto",
-            since=NOW,
-            evaluated_at=NOW,
-            observability="full",
-            reachable_level=2,
-            witnesses_available=9,
-            health="ok",
-            newest_at=NOW,
-            config_sha256="a" * 64,
-            state=Memory().to_json(),
-        )
-    )
-    for s in range(STATIONS):
-        c.execute(insert(t.station).values(site=SITE, id=f"S{s:03d}", on_slope=True, declared=True))
-        c.execute(
-            insert(t.station_state).values(
-                site=SITE, station=f"S{s:03d}", state="ok", since=NOW, reason="", newest_at=NOW, votes=True
-            )
-        )
-    ago = [NOW - timedelta(hours=k) for k in range(20000)]
-    evidence = json.dumps({"inputs": [[k, 0.5] for k in range(500)]})
-    c.execute(
-        insert(t.decision),
-        [
-            {
-                "site": SITE,
-                "at": at,
-                "code_version": "0",
-                "config_sha256": "a" * 64,
-                "evidence": evidence,
-                "evidence_sha256": "b" * 64,
-            }
-            for at in ago[:1000]
+    numbers = range(20000)
+    names = {
+        "levels": [
+            {"number": k, "name": n, "action": "", "auto_lower": False}
+            for k, n in enumerate(("green", "yellow", "red"))
         ],
-    )
-    c.execute(
-        insert(t.alert),
-        [
-            {
-                "site": SITE,
-                "ledger": "hazard",
-                "key": f"k{k}",
-                "level": 1,
-                "peak_level": 1,
-                "state": "closed" if k > 20 else "unacknowledged",
-                "exercise": False,
-                "raised_at": ago[k],
-                "reason": "r",
-                "decision_id": k + 1,
-                "rule_version": "0",
-                "closed_at": NOW if k > 20 else None,
-            }
-            for k in range(1000)
-        ],
-    )
-    c.execute(
-        insert(t.alert_event),
-        [
-            {
-                "alert_id": k // 4 + 1,
-                "sequence": k % 4 + 1,
-                "at": ago[k],
-                "to_state": "closed",
-                "to_level": 1,
-                "actor": "a",
-                "actor_kind": "person",
-                "reason": "r",
-            }
-            for k in range(4000)
-        ],
-    )
-    c.execute(
-        insert(t.alert_outcome),
-        [{"alert_id": k + 1, "class": "true", "by": "ada", "note": "n", "at": NOW} for k in range(1000)],
-    )
-    c.execute(
-        insert(t.notification),
-        [
-            {
-                "alert_id": k // 8 + 1,
-                "event_id": k // 2 + 1,
-                "site": SITE,
-                "ledger": "hazard",
-                "level": 1,
-                "level_name": "yellow",
-                "recipient": "d",
-                "channel": "log",
-                "exercise": False,
-                "subject": "s",
-                "body": "b",
-                "state": "delivered",
-                "queued_at": ago[k],
-                "idempotency_key": f"{k:064d}",
-            }
-            for k in range(8000)
-        ],
-    )
-    c.execute(
-        insert(t.rejected_message),
-        [
-            {
-                "received_at": at,
-                "topic": "t",
-                "payload": b"x" * 200,
-                "payload_bytes": 200,
-                "code": "no_unit",
-                "reason": "r",
-                "client": "live",
-                "digest": "d",
-            }
-            for at in ago[:5000]
-        ],
-    )
-    c.execute(
-        insert(t.sequence_gap),
-        [
-            {
-                "site": SITE,
-                "station": f"S{k % STATIONS:03d}",
-                "source": "l",
-                "boot_id": 1,
-                "from_seq": k,
-                "to_seq": k,
-                "detected_at": at,
-            }
-            for k, at in enumerate(ago[:5000])
-        ],
-    )
-    for k in range(300):
-        c.execute(
-            insert(t.scene).values(
-                scene_hash=f"{k:064d}",
-                site=SITE,
-                name=f"s{k}",
-                acquired_at=ago[k],
-                role="after",
-                path="p",
-                received_at=NOW,
-                state="done",
-            )
-        )
-    c.execute(
-        insert(t.scene_footprint),
-        [
-            {
-                "scene_hash": f"{k % 300:064d}",
-                "model_hash": "m",
-                "polygon_id": f"p{k}",
-                "model": "unet",
-                "change": "single",
-                "area_m2": 1.0,
-                "mean_probability": 0.5,
-                "geometry": {"type": "Polygon"},
-                "min_lon": 1.0,
-                "min_lat": 1.0,
-                "max_lon": 1.0,
-                "max_lat": 1.0,
-                "nearest_station": f"S{k % STATIONS:03d}",
-                "detected_at": NOW,
-            }
-            for k in range(6000)
-        ],
-    )
+        "memory": Memory().to_json(),
+        "a": "a" * 64,
+        "long": "x" * 5000,
+        "evidence": json.dumps({"inputs": [[k, 0.5] for k in range(500)]}),
+        "area": {"type": "Polygon"},
+        "ago": [NOW - timedelta(hours=k) for k in numbers],
+        "station": [f"S{k % STATIONS:03d}" for k in numbers],
+        "number": [k + 1 for k in numbers],
+        "state": ["closed" if k > 20 else "unacknowledged" for k in numbers],
+        "closed": [NOW if k > 20 else None for k in numbers],
+        "half": [k // 2 + 1 for k in numbers],
+        "quarter": [k // 4 + 1 for k in numbers],
+        "of_four": [k % 4 + 1 for k in numbers],
+        "eighth": [k // 8 + 1 for k in numbers],
+        "scene": [f"{k % 300:064d}" for k in numbers],
+    }
+    rows = f"""
+site id=bench name=Bench latitude=46 longitude=8 timezone=UTC levels=$levels config_sha256=$a active=yes
+site_state site=bench level=1 level_source=auto since=+0s evaluated_at=+0s observability=full reachable_level=2
+    witnesses_available=9 health=ok newest_at=+0s config_sha256=$a state=$memory
+{STATIONS} station site=bench id=$station on_slope=yes declared=yes
+{STATIONS} station_state site=bench station=$station state=ok since=+0s reason= newest_at=+0s votes=yes
+1000 decision site=bench at=$ago code_version=0 config_sha256=$a evidence=$evidence evidence_sha256=$a
+1000 alert site=bench ledger=hazard key=k{{k}} level=1 peak_level=1 state=$state exercise=no raised_at=$ago reason=r
+    decision_id=$number rule_version=0 closed_at=$closed
+4000 alert_event alert_id=$quarter sequence=$of_four at=$ago to_state=closed to_level=1 actor=a actor_kind=person
+    reason=r
+1000 alert_outcome alert_id=$number class=true by=ada note=n at=+0s
+8000 notification alert_id=$eighth event_id=$half site=bench ledger=hazard level=1 level_name=yellow recipient=d
+    channel=log exercise=no subject=s body=b state=delivered queued_at=$ago idempotency_key={{k:064d}}
+5000 rejected_message received_at=$ago topic=t payload={{k:0200d}} payload_bytes=200 code=no_unit reason=r client=live
+    digest=d
+5000 sequence_gap site=bench station=$station source=l boot_id=1 from_seq={{k}} to_seq={{k}} detected_at=$ago
+300 scene scene_hash={{k:064d}} site=bench name=s{{k}} acquired_at=$ago role=after path=p received_at=+0s state=done
+6000 scene_footprint scene_hash=$scene model_hash=m polygon_id=p{{k}} model=unet change=single area_m2=1 min_lon=1
+    min_lat=1 max_lon=1 max_lat=1 mean_probability=0.5 geometry=$area nearest_station=$station detected_at=+0s
+2000 report site=bench kind=crack text=t by=a digest={{k:064d}} received_at=+0s at=$ago
+2000 site_event site=bench kind=crack text=t by=a digest={{k:064d}} received_at=+0s from_at=$ago to_at=$ago via=mqtt
+200 config_version site=bench sha256={{k:064d}} source=$long loaded_at=$ago author=a reason=r code_version=0
+"""
+    insert_rows(c, NOW, rows, names)
     for k in range(2000):
-        audit.add_audit(c, Actor("ada"), "alert.acknowledge", f"alert:{k}", {"reason": "r"}, ago[2000 - k])
-        row = {"site": SITE, "kind": "crack", "text": "t", "by": "a", "digest": f"{k:064d}", "received_at": NOW}
-        c.execute(insert(t.report).values(at=ago[k], **row))
-        c.execute(insert(t.site_event).values(from_at=ago[k], to_at=ago[k], via="mqtt", **row))
-    c.execute(
-        insert(t.config_version),
-        [
-            {
-                "site": SITE,
-                "sha256": f"{k:064d}",
-                "source": "x" * 5000,
-                "loaded_at": ago[k],
-                "author": "a",
-                "reason": "r",
-                "code_version": "0",
-            }
-            for k in range(200)
-        ],
-    )
+        audit.add_audit(
+            c, Actor("ada"), "alert.acknowledge", f"alert:{k}", {"reason": "r"}, NOW - timedelta(hours=2000 - k)
+        )
 
 
 def fill_network(c: Connection, stations: int, days: int = 365) -> None:

@@ -33,7 +33,6 @@ def call(database, tmp_path, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_plan_a_swap_and_the_calendar_of_one_person(call, tmp_path):
     who = ("--by", "ada", "--reason", "spring")
     assert "no plan: messages go to all of the team" in call("show", "bench")[1]
@@ -99,7 +98,6 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
     assert call("hand-over", "withdraw", "bench", "2", "--by", "bo", "--reason", "not yet")[0] == 0
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -40,7 +40,6 @@ def test_a_table_comes_whole_into_its_place(export, tmp_path):
     assert icalendar.Calendar.from_ical((tmp_path / "work.ics").read_bytes()).walk("VEVENT")
 
 
-@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_what_cannot_be_written_is_one_line_and_leaves_no_file(export, tmp_path):
     before = [*tmp_path.glob("[!f]*")]  # filled.db comes and goes with its log
     for words, status, word in (

@@ -37,7 +37,7 @@ from monitor.store.people.users import (
     set_sites,
 )
 from monitor.store.schema import tables as t
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.watched_slope import WatchedSlope, write_service
 
 CHIEF = {"who": "Root-1"}  # the admin, where there is one
@@ -104,7 +104,6 @@ LOWER = ("level", "set", "bench", "green", "--reason", "nothing moves", "--yes")
 
 
 # ---- the attack ------------------------------------------------------------------------------------------------
-@ON_SQLITE
 def test_a_local_person_who_writes_the_name_of_another_lowers_nothing(accounts, call):
     status, _, said = call(*LOWER, "--by", "Ada")
     assert level_of(accounts) == 3
@@ -132,6 +131,7 @@ with Database(sys.argv[1]) as db, db.write() as c:
 """
 
 
+@ON_BOTH
 def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
     """Side by side they are no faster than one after another; who is patient waits for half a minute at most."""
 
@@ -153,7 +153,6 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
     assert turn(NOW + timedelta(hours=1)) == 3600.0  # long forgotten
 
 
-@ON_SQLITE
 def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(accounts, call, monkeypatch):
     waits = []
     monkeypatch.setattr("monitor.cli.identity.time", SimpleNamespace(sleep=waits.append))  # of this module alone
@@ -171,7 +170,6 @@ def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(ac
         assert c.execute(select(t.password_guess)).all() == []
 
 
-@ON_SQLITE
 def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
     """LOGNAME and USER are what anybody may write."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
@@ -181,7 +179,6 @@ def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
     assert "--by" in said
 
 
-@ON_SQLITE
 def test_typing_a_second_name_is_no_second_person(accounts, call):
     status, _, said = call(*LOWER, who="Ada")
     assert (status, level_of(accounts)) == (3, 3)
@@ -204,7 +201,6 @@ def test_typing_a_second_name_is_no_second_person(accounts, call):
         assert list(find_unsealed(c)) == []
 
 
-@ON_SQLITE
 def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, call):
     """What it made stricter, or asked for, would end; to take back a confirmation lowers nothing."""
     quake = ("events", "add", "--site", "bench", "--kind", "earthquake", "--value", "0.3", "--text", "M 5.1")
@@ -233,7 +229,6 @@ def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, ca
         assert list(find_unsealed(c)) == []
 
 
-@ON_SQLITE
 def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts, call):
     at_s = epoch_s(NOW)
     step = Step(at_s, at_s, 310.0, 3, "pending", join(["jump of 310 mm"]))
@@ -258,7 +253,6 @@ def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts,
         assert list(find_unsealed(c)) == []
 
 
-@ON_SQLITE
 def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accounts, call):
     orange = ("level", "set", "bench", "orange", "--reason", "less", "--yes")
     assert call(*LOWER, who="Ada")[0] == 3
@@ -277,7 +271,6 @@ def test_a_first_signature_holds_for_its_act_its_height_and_its_time_only(accoun
     assert level_of(accounts) == 0
 
 
-@ON_SQLITE
 def test_raising_takes_one_person_and_so_does_the_lower_half_of_the_ladder(accounts, call):
     assert call(*LOWER, who="Ada")[0] == 3
     assert call(*LOWER, who="Bo")[0] == 0
@@ -290,7 +283,6 @@ def test_raising_takes_one_person_and_so_does_the_lower_half_of_the_ladder(accou
     assert level_of(accounts) == 0
 
 
-@ON_SQLITE
 def test_a_signature_counts_once(accounts, call):
     assert call(*LOWER, who="Ada")[0] == 3
     assert call(*LOWER, who="Bo")[0] == 0
@@ -299,7 +291,6 @@ def test_a_signature_counts_once(accounts, call):
     assert level_of(accounts) == 3
 
 
-@ON_SQLITE
 def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call):
     assert call(*LOWER, who="Ada")[0] == 3
     with accounts.database.write() as c:
@@ -310,7 +301,6 @@ def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call
 
 
 # ---- before the first account ----------------------------------------------------------------------------------
-@ON_SQLITE
 def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_beside_it(bench, call):
     status, _, said = call(*LOWER, "--by", "Ada")
     assert (status, level_of(bench)) == (0, 0)
@@ -321,7 +311,6 @@ def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_bes
 
 
 # ---- accounts --------------------------------------------------------------------------------------------------
-@ON_SQLITE
 def test_accounts_are_changed_by_an_admin_who_proves_it(accounts, call):
     add = ("users", "add", "eve", "--role", "operator")
     with accounts.database.write() as c:
@@ -339,7 +328,6 @@ def test_accounts_are_changed_by_an_admin_who_proves_it(accounts, call):
     assert "root" in said
 
 
-@ON_SQLITE
 def test_without_an_admin_an_operator_keeps_the_accounts(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     assert call("users", "add", "eve", "--role", "operator")[0] == 1
@@ -348,7 +336,6 @@ def test_without_an_admin_an_operator_keeps_the_accounts(accounts, call, monkeyp
     assert call("users", "disable", "Bo", who="Ada")[0] == 1  # an admin is there now
 
 
-@ON_SQLITE
 def test_everybody_changes_the_own_password(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     with accounts.database.write() as c:
@@ -358,7 +345,6 @@ def test_everybody_changes_the_own_password(accounts, call, monkeypatch):
     assert call("users", "passwd", "Cy", who="Cy")[0] == 1  # by the old one
 
 
-@ON_SQLITE
 def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
     reader, writer = os.pipe()
     os.write(writer, WORDS["Ada"].encode() + b"\n")
@@ -371,7 +357,6 @@ def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
     assert "SLOPEWARD_BY_PASSWORD_FD" in said
 
 
-@ON_SQLITE
 def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(accounts, call, monkeypatch):
     database = accounts.database
 
@@ -406,51 +391,45 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about users of the system
-def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_url, tmp_path):
+def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database, tmp_path):
     """Real processes of two users of the system on one database."""
-    from monitor.store.database.engine import Database
 
-    with Database(database_url) as db:
-        slope = WatchedSlope(db)
-        with db.write() as c:
-            for name, role in ROLES.items():
-                add_user(c, name, WORDS[name], role, NOW)
-            add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
-        service = write_service(tmp_path, db)
+    slope = WatchedSlope(database)
+    with database.write() as c:
+        for name, role in ROLES.items():
+            add_user(c, name, WORDS[name], role, NOW)
+        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    service = write_service(tmp_path, database)
 
-        def call(*words, user=None, **more):
-            """A process whose real user is another one; the effective one stays, to read the interpreter's files."""
-            become = "" if user is None else f"import os; os.setresuid({pwd.getpwnam(user).pw_uid}, 0, 0); "
-            return subprocess.run(
-                [sys.executable, "-c", f"{become}from monitor.cli.main import main; main()", *words],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                env={"PATH": os.environ["PATH"], "SLOPEWARD_CONFIG": str(service), **more},
-            )
-
-        raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
-        assert call(*raise_it, user="nobody").returncode == 1
-        bound = call(
-            "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]
+    def call(*words, user=None, **more):
+        """A process whose real user is another one; the effective one stays, to read the interpreter's files."""
+        become = "" if user is None else f"import os; os.setresuid({pwd.getpwnam(user).pw_uid}, 0, 0); "
+        return subprocess.run(
+            [sys.executable, "-c", f"{become}from monitor.cli.main import main; main()", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "SLOPEWARD_CONFIG": str(service), **more},
         )
-        assert bound.returncode == 0, bound.stderr
-        assert call(*raise_it, "--by", "Ada").returncode == 1  # root
-        assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
-        done = call(*raise_it, user="nobody", LOGNAME="root")
-        assert done.returncode == 0, done.stderr
-        assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
-        with db.write() as c:
-            set_sites(c, "Ada", ["bench"])
-            keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
-        assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
-        assert call("users", "unbind", "Ada", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0
-        assert call(*raise_it, user="nobody").returncode == 1
+
+    raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
+    assert call(*raise_it, user="nobody").returncode == 1
+    bound = call("users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"])
+    assert bound.returncode == 0, bound.stderr
+    assert call(*raise_it, "--by", "Ada").returncode == 1  # root
+    assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
+    done = call(*raise_it, user="nobody", LOGNAME="root")
+    assert done.returncode == 0, done.stderr
+    assert [(n, d["os_user"], d["proof"]) for n, d in entries(slope, "level.set")] == [("Ada", "nobody", "os_user")]
+    with database.write() as c:
+        set_sites(c, "Ada", ["bench"])
+        keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
+    assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
+    assert call("users", "unbind", "Ada", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0
+    assert call(*raise_it, user="nobody").returncode == 1
 
 
-@ON_SQLITE
 def test_work_by_two_is_in_force_with_the_command_of_the_second(accounts, call):
     add = ("maintenance", "add", "bench", "G1", "--for", "2h", "--reason", "new mast")
     status, _, said = call(*add, "--second", "Bo", who="Ada")
@@ -463,7 +442,6 @@ def test_work_by_two_is_in_force_with_the_command_of_the_second(accounts, call):
     assert (facts["by"], facts["second_by"]) == ("Bo", "Ada")
 
 
-@ON_SQLITE
 def test_a_grave_alert_is_shelved_by_two_commands(accounts, call):
     shelve = ("alerts", "shelve", "1", "--for", "1h", "--reason", "blasting")
     assert call(*shelve, who="Ada")[0] == 1  # the highest level goes on no shelf
@@ -501,7 +479,6 @@ TAKEN = {
 }
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("how", TAKEN)
 def test_an_admin_alone_is_no_two_persons(settled, call, how):
     """Whom an admin made or changed within a day does not sign beside that admin; a third person does."""
@@ -521,7 +498,6 @@ def test_an_admin_alone_is_no_two_persons(settled, call, how):
     assert level_of(settled) == 0
 
 
-@ON_SQLITE
 def test_hands_are_followed_over_several_accounts_and_let_go_after_a_day(settled, call):
     for maker, name, role in (("Root-1", "Dan", "admin"), ("Dan", "Eve", "operator"), ("Root-1", "Fay", "operator")):
         made = call("users", "add", name, "--role", role, "--by", maker, password=WORDS.get(maker, WORDS["Bo"]))
@@ -536,7 +512,6 @@ def test_hands_are_followed_over_several_accounts_and_let_go_after_a_day(settled
         require_independent(c, "Eve", "Fay", now + COOLING + timedelta(seconds=1))
 
 
-@ON_SQLITE
 def test_on_the_first_day_of_an_installation_two_people_sign_at_once(bench, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
     with bench.database.write() as c:

@@ -1,15 +1,21 @@
 """Lines of the command line for people name states in words, and no word twice; JSON keeps the names of programs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
+from forecasting.message import Timestamp
 from monitor.cli.main import run_verb
+from monitor.decision.conditions import NOTHING_NEWER
 from monitor.domain.alert import AlertState
+from monitor.domain.instants import parse
+from monitor.language.local_time import format_instant, format_local, use_zone
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import alert
-from tests.integration.cli.test_local_times import SITE, write_service
+from monitor.web.parts.templating import format_minute, render_text
+from tests.data.watched_slope import write_service
 from tests.property.test_plain_words import find_faults
 
 INTERNAL = [state for state in AlertState if "_" in state]
@@ -41,3 +47,61 @@ def test_alerts_are_listed_and_shown_in_words(service, capsys):
     for state in INTERNAL:
         assert state.replace("_", " ") in listed
         assert any(f", {state.replace('_', ' ')}" in text.splitlines()[0] for text in shown)
+
+
+# ---- people read the zone of the site at the command line too; programs, and who asks for it, read UTC ----
+SITE = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
+
+
+@pytest.fixture
+def service_times(filled_sqlite_url, tmp_path):
+    with Database(filled_sqlite_url) as db:
+        yield str(write_service(tmp_path, db, SITE.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["status"],
+        ["alerts", "list", "--all"],
+        ["alerts", "show", "2"],
+        ["instruments", "list"],
+        ["instruments", "show", "north-bench", "G1"],
+        ["evaluate", "--site", "north-bench", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_times_are_those_of_the_site_unless_utc_is_wanted(service_times, capsys, verb):
+    run_verb([*verb, "--config", service_times])
+    local = capsys.readouterr().out
+    run_verb([*verb, "--utc", "--config", service_times])
+    utc = capsys.readouterr().out
+    assert " CET" in local
+    assert " CET" not in utc
+    assert " UTC" in utc
+
+
+def test_json_is_utc_in_any_case(service_times, capsys):
+    found = []
+    for more in ([], ["--utc"]):
+        run_verb(["alerts", "list", "--all", "--json", *more, "--config", service_times])
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert all(json.loads(line)["raised_at"].endswith("Z") for line in found[0].splitlines())
+
+
+def test_the_hour_that_comes_twice_is_told_apart_everywhere():
+    first, second = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
+    with use_zone("Europe/Zurich"):
+        assert format_minute(first) == "2026-10-25 02:30 +02:00"
+        assert format_minute(second) == "2026-10-25 02:30 +01:00"
+        assert format_instant(parse(second)) == "2026-10-25 02:30 +01:00"
+        assert ">2026-10-25 02:30 +01:00</time>" in render_text(NOTHING_NEWER(at=Timestamp.of(parse(second))))
+        assert format_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
+    assert format_instant(parse(first)) == "2026-10-25T00:30Z", "without a zone, as for programs"
+    with use_zone("America/St_Johns"):
+        assert format_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
+
+
+def test_no_zone_of_a_site_file_breaks_a_page():
+    assert format_local(parse("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")

@@ -26,14 +26,14 @@ from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.period import find_before
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.alerting.offsets import add_offset
 from monitor.store.people.countersign import TwoPersonAct, keep_first
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
 from monitor.store.report_facts import IssuedReport, add_issue
 from monitor.store.schema.tables import metadata, user_account
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data.flags import declare_offset
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 CLI = Path(rules.__file__).parent
@@ -67,18 +67,7 @@ CALLS = {
     "duty hand-over sign": ("bench", "1"),
     "duty hand-over withdraw": ("bench", "1", *WHY),
     "offsets add": (
-        "--site",
-        "bench",
-        "--station",
-        "G1",
-        "--quantity",
-        "crack_opening",
-        "--at",
-        "2026-03-01T06:00:00Z",
-        "--size",
-        "1",
-        "--unit",
-        "mm",
+        *"--site bench --station G1 --quantity crack_opening --at 2026-03-01T06:00:00Z --size 1 --unit mm".split(),
         *WHY,
     ),
     "offsets confirm": ("1", *WHY),
@@ -162,6 +151,7 @@ def bench(database, tmp_path, monkeypatch):
     return slope
 
 
+@ON_BOTH
 def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
     for command in ("status", "alerts list", "a new one"):
         with rules.running(command), open_database(None) as db:
@@ -205,18 +195,7 @@ def things(bench):
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
         keep_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        offset = add_offset(
-            c,
-            series_id,
-            at=bench.now,
-            known_from=bench.now,
-            size=1.0,
-            unit="mm",
-            kind="antenna",
-            author=Actor("Ada"),
-            reason="new mast",
-            now=NOW,
-        )
+        offset = declare_offset(c, series_id, bench.now, 1.0, NOW, author=Actor("Ada"), known_from=bench.now)
         period = find_before("daily", bench.now, ZoneInfo("UTC"))
         facts = gather_facts(c, "bench", period)
         span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))
@@ -228,54 +207,29 @@ def things(bench):
 
 # what commands that only read show of a site: lists, and one thing by its number
 SHOWN = {
-    "alerts list": (),
-    "events list": (),
-    "maintenance list": (),
-    "offsets list": (),
-    "signatures list": (),
+    **{
+        f"{what} list": ()
+        for what in ("alerts", "events", "instruments", "maintenance", "offsets", "signatures", "sources")
+    },
     "sites proposals": (),
-    "alerts show": ("1",),
-    "alerts explain": ("1",),
-    "alerts export": ("1",),
-    "alerts cap": ("1",),
-    "instruments list": (),
+    **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap")},
     "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
     **{f"report {kind}": ("bench", "--out", "-") for kind in ("daily", "weekly", "shift", "card")},
     "report list": ("bench",),
     "report prove": ("1",),
     "offsets propose": ("--site", "bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
-    "sources list": (),
-    "duty show": ("bench",),
-    "duty export": ("bench",),
-    "duty hand-over show": ("bench",),
+    **{f"duty {verb}": ("bench",) for verb in ("show", "export", "hand-over show")},
 }
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {
-    "cap key",
-    "cap verify",
-    "backtest",
-    "broker keys",
-    "broker list",
-    "channels list",
-    "check",
-    "db backup",
-    "db current",
-    "db prove",
-    "db publish",
-    "db verify",
-    "doctor",
-    "sites init",
-    "sites list",
-    "sites show",
-    "status",
-    "tokens list",
-    "map relief",
-    "map susceptibility",
-    "map tiles",
-    "push devices",
-    "push keys",
-    "users list",
+    *("backtest", "check", "doctor", "status", "channels list", "tokens list", "users list"),
+    *(f"broker {verb}" for verb in ("keys", "list")),
+    *(f"cap {verb}" for verb in ("key", "verify")),
+    *(f"db {verb}" for verb in ("backup", "current", "prove", "publish", "verify")),
+    *(f"map {verb}" for verb in ("relief", "susceptibility", "tiles")),
+    *(f"push {verb}" for verb in ("devices", "keys")),
+    *(f"sites {verb}" for verb in ("init", "list", "show")),
 }
 
 
@@ -311,7 +265,6 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
             assert call(command, "--site", "bench")[0] == 1, command
 
 
-@ON_SQLITE
 @pytest.mark.usefixtures("things")
 def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, monkeypatch, capsys):
     """The walk: by nobody, by a name that is only written, by who may only look, and by who is for other sites."""

@@ -13,6 +13,7 @@ from monitor.cli.main import run_verb
 from monitor.store.database import engine
 from monitor.store.database.engine import Database
 from monitor.store.service_state import stamp
+from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 

@@ -13,7 +13,9 @@ from monitor.store.readings.observations import (
     load_readings,
     load_series,
 )
-from monitor.store.schema.tables import observation_flag, offset_entry, series_latest
+from monitor.store.schema.tables import offset_entry, series_latest
+from tests.conftest import on_both_databases  # noqa: F401 - a fixture
+from tests.data.flags import add_flag
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -86,31 +88,11 @@ def test_readings_are_as_they_were_known(database):
     add(database, *(reading(10.0, at=T0 + i * DAY) for i in range(4)))
     sid = series_id(database)
     with database.write() as c:
-        c.execute(
-            offset_entry.insert().values(
-                series_id=sid,
-                at=T0 + 2 * DAY,
-                known_from=T0 + 5 * DAY,
-                size=0.4,
-                unit="cm",
-                kind="antenna",
-                author="a",
-                reason="r",
-                revoked_at=T0 + 8 * DAY,
-            )
-        )
+        known = {"at": T0 + 2 * DAY, "known_from": T0 + 5 * DAY, "revoked_at": T0 + 8 * DAY}
+        said = {"size": 0.4, "unit": "cm", "kind": "antenna", "author": "a", "reason": "r"}
+        c.execute(offset_entry.insert().values(series_id=sid, **known, **said))
         for flag, known in (("spike", 5), ("-spike", 7)):
-            c.execute(
-                observation_flag.insert().values(
-                    series_id=sid,
-                    observed_at=T0,
-                    revision=0,
-                    flag=flag,
-                    known_from=T0 + known * DAY,
-                    by="a",
-                    reason="r",
-                )
-            )
+            add_flag(c, sid, T0, flag, T0 + known * DAY)
     seen = {}
     for day in (4, 6, 9):
         with database.read() as c:
@@ -153,17 +135,7 @@ def test_of_many_revisions_one_speaks_and_flags_change_as_known(database):
     changes = (("-late", 0, 1), ("spike", 0, 1), ("spike", 0, 2), ("-undeclared", 0, 3), ("spike", 1, 1))
     with database.write() as c:
         for flag, day, known in changes:
-            c.execute(
-                observation_flag.insert().values(
-                    series_id=sid,
-                    observed_at=T0 + day * DAY,
-                    revision=0,
-                    flag=flag,
-                    known_from=T0 + known * DAY,
-                    by="x",
-                    reason="x",
-                )
-            )
+            add_flag(c, sid, T0 + day * DAY, flag, T0 + known * DAY)
 
     def load(known):
         with database.read() as c:

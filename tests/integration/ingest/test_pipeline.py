@@ -26,7 +26,7 @@ from monitor.store.readings.messages import (
     note_sequences,
 )
 from monitor.store.readings.observations import add_observations
-from tests.conftest import ON_SQLITE
+from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -240,7 +240,6 @@ def note_counts(database, *batches):
         return {seq for first, last in told for seq in range(first, last + 1)}
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("full", [2**16, 2**32])
 @pytest.mark.parametrize(
     ("sent", "missing"),
@@ -257,7 +256,6 @@ def test_a_full_count_goes_on_at_nothing(database, full, sent, missing):
     assert note_counts(database, *batches) == {seq % full for seq in missing}
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_missing_is_what_did_not_come(database, seed):
     chance = random.Random(seed)
@@ -271,7 +269,6 @@ def test_what_is_missing_is_what_did_not_come(database, seed):
     }
 
 
-@ON_SQLITE
 def test_a_mutant_that_knows_no_full_count_is_caught(database, monkeypatch):
     monkeypatch.setattr(stored_messages, "_FULL", ())
     assert note_counts(database, [65_534, 65_535], [0, 3], [4]) != {1, 2}

@@ -29,6 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.site_text import head, series, station
 
 DAY = timedelta(days=1)

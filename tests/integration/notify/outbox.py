@@ -16,7 +16,7 @@ from monitor.notify.verdict import DeliveryLimits
 from monitor.store.schema.tables import alert, alert_event, notification, site
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
-# that nobody confirmed is in tests/integration/web/site/test_duty.py, that nobody was reached in test_undelivered.py
+# that nobody confirmed is in tests/integration/web/site/test_duty.py, that nobody was reached in test_order.py
 PATIENT = DeliveryLimits(unconfirmed_after_s=1e9, unreached_after_s=1e9)
 LEVELS = [
     {"number": n, "name": name, "action": "", "auto_lower": False}
@@ -29,77 +29,44 @@ def clock():
 
 
 def add_site(c, name="north"):
-    c.execute(
-        insert(site).values(
-            id=name,
-            name=name,
-            latitude=46.0,
-            longitude=8.0,
-            timezone="UTC",
-            levels=LEVELS,
-            config_sha256="x",
-            active=True,
-        )
-    )
+    place = {"latitude": 46.0, "longitude": 8.0, "timezone": "UTC"}
+    c.execute(insert(site).values(id=name, name=name, levels=LEVELS, config_sha256="x", active=True, **place))
 
 
 def add_alert(c, key="hazard", ledger="hazard", level=3, state="unacknowledged", at=T0):
-    return c.execute(
-        insert(alert)
-        .values(
-            site="north",
-            ledger=ledger,
-            key=key,
-            level=level,
-            peak_level=level,
-            state=state,
-            exercise=False,
-            raised_at=at,
-            reason="moves",
-            rule_version="1",
-        )
-        .returning(alert.c.id)
-    ).scalar_one()
+    facts = {"site": "north", "ledger": ledger, "key": key, "level": level, "peak_level": level, "state": state}
+    facts |= {"exercise": False, "raised_at": at, "reason": "moves", "rule_version": "1"}
+    return c.execute(insert(alert).values(**facts).returning(alert.c.id)).scalar_one()
 
 
-def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=T0, ledger="hazard", **more):
+def add_event(c, alert_id, level, sequence=1, at=T0):
+    """The number of that event of an alert, made where it is not there."""
     event_id = c.execute(
         select(alert_event.c.id).where(alert_event.c.alert_id == alert_id, alert_event.c.sequence == sequence)
     ).scalar()
-    if event_id is None:
-        event_id = c.execute(
-            insert(alert_event)
-            .values(
-                alert_id=alert_id,
-                sequence=sequence,
-                at=at,
-                to_state="unacknowledged",
-                to_level=level,
-                actor="slopeward",
-                actor_kind="service",
-                reason="moves",
-            )
-            .returning(alert_event.c.id)
-        ).scalar_one()
+    if event_id is not None:
+        return event_id
+    facts = {"alert_id": alert_id, "sequence": sequence, "at": at, "to_state": "unacknowledged", "to_level": level}
+    facts |= {"actor": "slopeward", "actor_kind": "service", "reason": "moves"}
+    return c.execute(insert(alert_event).values(**facts).returning(alert_event.c.id)).scalar_one()
+
+
+def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=T0, ledger="hazard", **more):
+    event_id = add_event(c, alert_id, level, sequence, at)
     key = hashlib.sha256(f"{event_id}|{recipient}|{channel}".encode()).hexdigest()
     name = LEVELS[level]["name"]
-    values = {
-        "alert_id": alert_id,
-        "event_id": event_id,
-        "site": "north",
-        "ledger": ledger,
-        "level": level,
-        "level_name": name,
-        "recipient": recipient,
-        "channel": channel,
-        "exercise": False,
-        "subject": f"north: {name}",
-        "body": f"Level {name}.",
-        "state": "queued",
-        "queued_at": at,
-        "idempotency_key": key,
-    }
-    return c.execute(insert(notification).values(**{**values, **more}).returning(notification.c.id)).scalar_one()
+    facts = {"alert_id": alert_id, "event_id": event_id, "site": "north", "ledger": ledger, "level": level}
+    facts |= {"level_name": name, "recipient": recipient, "channel": channel, "exercise": False}
+    facts |= {"subject": f"north: {name}", "body": f"Level {name}.", "state": "queued", "queued_at": at}
+    facts |= {"idempotency_key": key} | more
+    return c.execute(insert(notification).values(**facts).returning(notification.c.id)).scalar_one()
+
+
+def queue_message(db, channel, **more):
+    """A site, an alert and its message in one channel; the number of the message."""
+    with db.write() as c:
+        add_site(c)
+        return add_message(c, add_alert(c), channel, **more)
 
 
 def rows(db):
@@ -124,7 +91,7 @@ def hooks():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             got.append((self.path, dict(self.headers), body))
             if self.path == "/slow":
-                release.wait(25.0)
+                self.server.answering.wait(25.0)
             if self.path == "/hang":
                 release.wait(30)
                 return
@@ -149,9 +116,10 @@ def hooks():
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     server.got, server.base = got, f"http://127.0.0.1:{server.server_port}"
-    server.back = threading.Event()
+    server.back, server.answering = threading.Event(), threading.Event()
     yield server
     release.set()
+    server.answering.set()
     server.shutdown()
     server.server_close()
     thread.join(5)

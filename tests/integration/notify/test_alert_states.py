@@ -3,20 +3,24 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, health_alarm
 from monitor.domain.alert_states import OPEN, TRANSITIONS, AlertStep
+from monitor.domain.site import Recipient
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext
 from monitor.store.alerting import alerts as store
+from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes
 from monitor.store.alerting.answers import load_put_aside
 from monitor.store.alerting.maintenance import add_maintenance, end_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.alerting.stories import verify_stories
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
+from monitor.store.schema.tables import alert, notification
+from tests.integration.notify.outbox import add_site
 from tests.integration.notify.test_duty import DAY, SITE, T0
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -81,7 +85,6 @@ class TriedError(Exception):
     """All was tried: nothing of it is kept."""
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the table is the same for both
 def test_every_step_from_every_state_is_made_and_is_a_row_or_changes_nothing(desk):
     with pytest.raises(TriedError), desk.write() as c:
         for before, way in REACH.items():
@@ -170,7 +173,6 @@ def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
         assert store.find_alert(c, worse).state == "unacknowledged"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_how_long_and_by_how_many_an_alert_is_shelved(desk):
     with desk.write() as c:
         hazard = change(c, 1, "hazard")
@@ -191,3 +193,87 @@ def test_how_long_and_by_how_many_an_alert_is_shelved(desk):
         urgent = change(c, 2, "health:site:cannot_see")
         with pytest.raises(NeedsSecondError):
             store.take_out(c, urgent, ADA, "known", T0)
+
+
+# ---- an alarm of health that comes and goes: its first turns are reported, then what has stood for an hour ----
+KEY_CHATTERING = "health:G3.displacement:stale"
+DUTY = (Recipient("duty", ("log:desk",), ("yellow", "orange", "red")),)
+MINUTE = timedelta(minutes=1)
+
+
+class Loose:
+    """A plug that moves; `sent` holds what went out: minutes after the begin, and whether it is silent."""
+
+    def __init__(self, database, level=1):
+        self.database, self.level, self.sent, self.minute = database, level, [], 0
+        with database.write() as c:
+            add_site(c)
+
+    def wait(self, minutes, *, step=10):
+        for _ in range(0, minutes, step):
+            self.minute += step
+            with self.database.write() as c:
+                for message in run_stages(c, "log:desk", DeliveryContext(T0 + self.minute * MINUTE, 0)):
+                    self.sent.append((self.minute, message.level > 0))
+                    c.execute(
+                        update(notification)
+                        .where(notification.c.id == message.id)
+                        .values(state="delivered", sent_at=T0 + self.minute * MINUTE)
+                    )
+
+    def turn(self, *, silent):
+        now, change = (
+            T0 + self.minute * MINUTE,
+            health_alarm(KEY_CHATTERING, self.level if silent else 0, "G3", is_open=silent),
+        )
+        with self.database.write() as c:
+            apply_changes(c, [change], ChangeContext("north", None, DUTY, SERVICE, now, "v"))
+
+    def flap(self, times, *, seen=False, half=10):
+        for _ in range(times):
+            self.turn(silent=True)
+            self.wait(half, step=half)
+            with self.database.write() as c:
+                for number in (
+                    c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars() if seen else ()
+                ):
+                    acknowledge(c, number, Actor("ada"), "seen", T0 + self.minute * MINUTE)
+            self.turn(silent=False)
+            self.wait(half, step=half)
+
+
+def test_who_falls_silent_again_and_again_is_reported_three_times_and_when_it_has_stood_for_an_hour(database):
+    plug = Loose(database)
+    plug.flap(12)
+    assert len(plug.sent) == 6, "three turns, there and back"
+    plug.turn(silent=True)
+    begun = plug.minute
+    plug.wait(70)
+    assert plug.sent[6:] == [(begun + 60, True)], "for good"
+    plug.turn(silent=False)
+    plug.wait(70)
+    assert plug.sent[7:] == [(begun + 130, False)]
+    plug.wait(24 * 60, step=720)
+    plug.flap(1)
+    assert [is_silent for _, is_silent in plug.sent[8:]] == [True, False], "after a calm day as at first"
+
+
+def test_who_never_comes_to_rest_is_told_of_again_each_day(database):
+    plug = Loose(database)
+    plug.flap(36, half=40)
+    days = [minute // (24 * 60) for minute, _ in plug.sent]
+    assert (days.count(0), days.count(1)) == (6, 6)
+
+
+def test_who_acknowledges_each_turn_hears_no_more_of_them(database):
+    plug = Loose(database)
+    plug.flap(12, seen=True)
+    assert len(plug.sent) == 6
+    plug.wait(60)
+    assert [is_silent for _, is_silent in plug.sent[6:]] == [False], "nine turns are one message, of how it stands"
+
+
+def test_what_is_urgent_never_waits_however_often_it_comes(database):
+    plug = Loose(database, level=2)
+    plug.flap(6)
+    assert [is_silent for _, is_silent in plug.sent] == [True, False] * 6

@@ -21,11 +21,9 @@ from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
-from tests.integration.notify.outbox import hooks as _hooks
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
 
-hooks = _hooks
 NS = {"c": NAMESPACE, "a": "http://www.w3.org/2005/Atom"}
 ADA = Actor("ada")
 PLAIN = parse_service("", "x")
@@ -58,20 +56,29 @@ def short_keys(monkeypatch):
     monkeypatch.setattr(signature, "RSA_BITS", 2048)  # made in a third of the time
 
 
-@pytest.fixture
-def slope(database):
-    slope = WatchedSlope(database, TEXT)
+def fail(database, text=TEXT):
+    """A slope that turned yellow, then red."""
+    slope = WatchedSlope(database, text)
     slope.live(26, looks=1)
     assert slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3).level == 1
     assert slope.live(10, {"G1": 150.0, "G2": 140.0}, looks=3).level == 3
     return slope
 
 
+@pytest.fixture
+def slope(open_copy):
+    database, made = open_copy("sqlite", fail)
+    return made.in_copy(database)
+
+
+@pytest.fixture
+def failed(slope):
+    """Its database."""
+    return slope.database
+
+
 def test_a_message_names_what_is_in_danger_at_its_level(database):
-    slope = WatchedSlope(database, TEXT + EXPOSED)
-    slope.live(26, looks=1)
-    slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3)
-    slope.live(10, {"G1": 150.0, "G2": 140.0}, looks=3)
+    fail(database, TEXT + EXPOSED)
     with database.read() as c:
         (alert,) = (a for a in alerts.load_alerts(c, None) if a.ledger == AlertCategory.HAZARD)
         steps = list_steps(alert, alerts.load_alert_events(c, alert.id), None)
@@ -111,8 +118,8 @@ def test_what_cannot_be_exposed_is_refused(change, said):
 
 
 @pytest.fixture
-def hazard(database, slope):
-    with database.read() as c:
+def hazard(failed):
+    with failed.read() as c:
         return c.execute(select(t.alert.c.id).where(t.alert.c.ledger == AlertCategory.HAZARD)).scalar_one()
 
 
@@ -138,8 +145,8 @@ def add_window(slope, *, trusted=True, ahead=HOUR):
         c.execute(t.failure_time.insert().values(**{n: getattr(row, n) for n in row.__slots__}))
 
 
-def test_a_message_says_what_was_known_when_it_was_sent(database, slope, hazard):
-    with database.read() as c:
+def test_a_message_says_what_was_known_when_it_was_sent(failed, slope, hazard):
+    with failed.read() as c:
         chain = [e for e in alerts.load_alert_events(c, hazard) if e.from_level != e.to_level]
         before = {e.sequence: compose(c, PLAIN, hazard, str(e.sequence)) for e in chain}
         newest = compose(c, PLAIN, hazard)
@@ -160,20 +167,20 @@ def test_a_message_says_what_was_known_when_it_was_sent(database, slope, hazard)
     # what comes later changes no message that was sent: a window, another site file, the end, an outcome
     add_window(slope)
     slope.take(type(slope.site)(**{**{n: getattr(slope.site, n) for n in slope.site.__slots__}, "name": "Other"}))
-    with database.write() as c:
+    with failed.write() as c:
         c.execute(update(t.alert).where(t.alert.c.id == hazard).values(level=0))
         changed = {"from_state": "x", "from_level": 3, "to_level": 0}
         alerts._add_event(c, hazard, slope.now + HOUR, ADA, "all quiet", "closed", **changed)
         alerts.set_outcome(c, hazard, "false_instrument", ADA, "a fox", slope.now + 2 * HOUR)
-    with database.read() as c:
+    with failed.read() as c:
         assert {number: compose(c, PLAIN, hazard, str(number)) for number in before} == before
         end, cancel = compose(c, PLAIN, hazard, str(chain[-1].sequence + 1)), compose(c, PLAIN, hazard)
     slope.now += 3 * HOUR
     slope.take(parse_site(TEXT.replace("North bench", "Elsewhere").replace("green", "calm"), "bench.toml"))
-    with database.write() as c:  # a later file, and then nobody watches any more
+    with failed.write() as c:  # a later file, and then nobody watches any more
         assert compose(c, PLAIN, hazard) == cancel
         c.execute(update(t.site).values(active=False))
-    with database.read() as c:
+    with failed.read() as c:
         assert compose(c, PLAIN, hazard) == cancel
         assert compose(c, PLAIN, hazard, str(chain[-1].sequence + 1)) == end
         with pytest.raises(RefusedError, match="watched no more"):
@@ -196,13 +203,12 @@ def test_a_trusted_window_known_at_the_message_stands_in_it(database):
     assert find(root, "info/certainty").text == "Likely"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(database, slope, hazard, tmp_path):
+def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, slope, hazard, tmp_path):
     key, certificate = make_key("Slope office", slope.now)
     (tmp_path / "key.pem").write_text(key)
     (tmp_path / "cap.pem").write_text(certificate)
     signed = f'[cap]\nkey_file = "{tmp_path}/key.pem"\ncertificate_file = "{tmp_path}/cap.pem"\nexpires = "12h"\n'
-    with serving(database, slope.now, parse_service(signed, "x")) as client:
+    with serving(failed, slope.now, parse_service(signed, "x")) as client:
         answer = client.get("/cap/feed.atom")
         assert answer.headers["content-type"].startswith("application/atom+xml")
         feed = ET.fromstring(answer.content)
@@ -226,7 +232,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(database
         assert client.get("/sites/other/cap/feed.atom").status_code == 404
         for odd in ("/alerts/99/cap/1.xml", f"/alerts/{hazard}/cap/cancel.xml", f"/alerts/{hazard}/cap/x.xml"):
             assert client.get(odd).status_code == 404, odd
-        with database.write() as c:
+        with failed.write() as c:
             c.execute(update(t.alert).values(exercise=True))
         assert b"<entry>" not in client.get("/cap/feed.atom").content
         drills = client.get("/cap/feed.atom?exercises=true").content
@@ -236,22 +242,20 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(database
         parse_service(f'[cap]\nkey_file = "{tmp_path}/key.pem"\n', "x")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_channel_posts_the_message_of_each_change(database, slope, hazard, hooks):
+def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hooks):
     def write(notification):
-        with database.read() as c:
+        with failed.read() as c:
             return compose_event(c, PLAIN, notification.event_id)
 
-    with running(database, {"HOOK": f"{hooks.base}/cap"}, {"bench": slope.site}, write_document=write):
+    with running(failed, {"HOOK": f"{hooks.base}/cap"}, {"bench": slope.site}, write_document=write):
         wait_for(lambda: any(b"<severity>Extreme" in body for _, _, body in hooks.got), 20, "the message")
     sent = [body for _, headers, body in hooks.got if headers["Content-Type"] == "application/cap+xml"]
     assert all(not find_faults(body) for body in sent)
     assert {headers["Content-Type"] for _, headers, _ in hooks.got} == {"application/cap+xml", "application/json"}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_verbs_write_and_prove(database, slope, hazard, tmp_path, capsys):
-    service = write_service(tmp_path, database, TEXT)
+def test_the_verbs_write_and_prove(failed, hazard, tmp_path, capsys):
+    service = write_service(tmp_path, failed, TEXT)
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cap.pem")
     assert run_verb(["cap", "key", key, certificate, "--name", "Slope office"]) == 0
     assert run_verb(["cap", "key", key, certificate]) == 1

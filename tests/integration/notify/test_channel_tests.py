@@ -25,12 +25,11 @@ from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
 from tests.conftest import free_port, wait_for
 from tests.contract.test_notify_channels import SITE
-from tests.integration.notify.outbox import (  # noqa: F401 - a fixture
+from tests.integration.notify.outbox import (
     add_alert,
     add_message,
     add_site,
     clock,
-    hooks,
     rows,
     running,
     states,
@@ -43,7 +42,7 @@ TWO = 'channels = ["webhook:GOOD", "webhook:BAD"]'
 
 
 @pytest.fixture
-def config(database, hooks, monkeypatch):  # noqa: F811
+def config(database, hooks, monkeypatch):
     north = parse_site(SITE.replace('channels = ["log:desk", "webhook:GONE"]', TWO), "north")
     with database.write() as c:
         save_site(c, north, "ada", "first", NOW)
@@ -54,7 +53,7 @@ def config(database, hooks, monkeypatch):  # noqa: F811
     return parse_service(f'{settings}[channels.test_to]\n"webhook:GOOD" = "webhook:ELSEWHERE"\n', "x")
 
 
-def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(database, config, hooks):  # noqa: F811
+def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(database, config, hooks):
     assert trial.run(database, config, None, NOW) == "2 of 2 channels tested, 1 failed"
     assert [path for path, *_ in hooks.got] == ["/test-target", "/500"]
     assert b"EXERCISE" in hooks.got[0][2]
@@ -121,10 +120,9 @@ class Mailbox:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_mail_hooks_mqtt_and_push_go_their_own_ways_and_after_an_outage_the_newest_level_is_first(
     database,
-    hooks,  # noqa: F811
+    hooks,
     mosquitto,
 ):
     box, port = Mailbox(), free_port()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -14,7 +15,8 @@ from sqlalchemy import update
 
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.dispatcher import MOST_ABANDONED, Dispatcher
-from monitor.notify.worker import ChannelWorker, Delivery
+from monitor.notify.notifiers.webhook import ANSWER_S, CONNECT_S
+from monitor.notify.worker import LEASE_S, ChannelWorker, Delivery
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
     LONGEST_LEASE,
@@ -30,7 +32,10 @@ from monitor.store.alerting.outbox import (
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import notification
 from monitor.store.upkeep.clock_steps import set_back
-from tests.conftest import ON_SQLITE, wait_for
+from tests.conftest import (
+    on_both_databases,  # noqa: F401 - a fixture
+    wait_for,
+)
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -38,19 +43,15 @@ from tests.integration.notify.outbox import (
     add_message,
     add_site,
     clock,
-    hooks,
+    queue_message,
     rows,
     running,
     states,
 )
 
-__all__ = ["hooks"]  # fixtures
-
 
 def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "log:desk")
+    queue_message(database, "log:desk")
     with database.write() as c:
         (mine,) = claim_due(c, T0, "a", 30.0, 5, "log:desk")
     with database.write() as c:
@@ -81,9 +82,7 @@ time.sleep(60)
 
 
 def test_killed_between_claim_and_send_is_delivered_after_the_lease(database, database_url, hooks):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:OK")
+    queue_message(database, "webhook:OK")
     victim = subprocess.Popen([sys.executable, "-c", CLAIM_AND_HANG, database_url], stdout=subprocess.PIPE, text=True)
     key = victim.stdout.readline().strip()
     os.kill(victim.pid, signal.SIGKILL)
@@ -110,9 +109,7 @@ NEVER = {
 @pytest.mark.parametrize("name", NEVER)
 def test_a_row_that_somebody_altered_delays_no_message(database, hooks, name):
     """What an unsent row says of its next attempt is not sealed: it is held to what the service itself could say."""
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:OK", at=clock(), **NEVER[name])
+    queue_message(database, "webhook:OK", at=clock(), **NEVER[name])
     with running(database, {"OK": f"{hooks.base}/ok"}):
         wait_for(lambda: states(database) == {"webhook:OK": "delivered"})
     assert len(hooks.got) == 1
@@ -135,22 +132,17 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
 
 def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database):
     worker = ChannelWorker("log:desk", Delivery(database, {}, lambda: T0, {}))
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "log:desk")
+    queue_message(database, "log:desk")
     database.holds = lambda: False
     assert worker.work_once()
     assert states(database) == {"log:desk": "claimed"}, "whoever took over sends it when the lease is out"
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
 def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
     now = [T0]
     worker = ChannelWorker(channel, Delivery(database, {}, lambda: now[0], {}, jitter=lambda: 0.5))
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), channel)
+    queue_message(database, channel)
     looks = []
     for minute in (1, 20, 39, 60, 61, 62, 63, 64):
         now[0] = T0 + timedelta(minutes=minute)
@@ -201,9 +193,7 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
                 release.wait(90)
 
     monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda channel, environ, _db: Stuck(channel, environ))
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "apprise:X")
+    queue_message(database, "apprise:X")
     with running(database, lease_s=0.3):
         wait_for(lambda: set(states(database).values()) == {"delivered"})
         release.set()
@@ -211,7 +201,6 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_alarm(database, monkeypatch):
     releases = []
 
@@ -222,9 +211,7 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
             raise DeliveryError("late")
 
     monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: Stuck())
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "log:x")
+    queue_message(database, "log:x")
     later = [0.0]
     monkeypatch.setattr("monitor.notify.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
     now = [clock()]
@@ -250,7 +237,6 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
     dispatcher.stop(3.0)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
 def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
     opened = []
@@ -261,9 +247,7 @@ def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_an
 
     monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: opened.append(1) or Refusing())
     now = [T0]
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:HOOK")
+    queue_message(database, "webhook:HOOK")
     worker = ChannelWorker("webhook:HOOK", Delivery(database, {}, lambda: now[0], {}, PATIENT, lambda: 0.0))
     assert worker.work_once()
     (row,) = rows(database).values()
@@ -275,9 +259,7 @@ def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_an
 
 def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
     db = Database(sqlite_url)
-    with db.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:OK")
+    queue_message(db, "webhook:OK")
     other = Database(sqlite_url)
     # the lock comes first: else the message may be on its way before it
     with other.write(), running(db, {"OK": f"{hooks.base}/ok"}) as dispatcher:
@@ -290,3 +272,60 @@ def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
         wait_for(lambda: states(db) == {"webhook:OK": "delivered"})
     db.close()
     other.close()
+
+
+# ---- receivers that are slow to answer get each message once, and hold up no other urgent one ----
+def put(database, count, channel="webhook:HOOK"):
+    with database.write() as c:
+        add_site(c)
+        return [add_message(c, add_alert(c, key=f"k{n}"), channel, at=clock()) for n in range(count)]
+
+
+def test_six_reds_reach_a_receiver_that_answers_late_each_once(database, hooks):
+    assert 25.0 < ANSWER_S + CONNECT_S < LEASE_S, "25 s are waited for, by one that still holds the message"
+    put(database, 6)
+    began = clock()
+    with running(database, {"HOOK": f"{hooks.base}/slow"}, lease_s=LEASE_S):
+        wait_for(lambda: len({headers["Idempotency-Key"] for _, headers, _ in hooks.got}) == 6)
+        assert clock() - began < timedelta(seconds=20), "no message waits for the answer to another one"
+        hooks.answering.set()
+        wait_for(lambda: set(states(database).values()) == {"delivered"})
+    assert set(Counter(headers["Idempotency-Key"] for _, headers, _ in hooks.got).values()) == {1}
+
+
+def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_proves_the_channel(
+    database, hooks, monkeypatch
+):
+    monkeypatch.setattr("monitor.notify.notifiers.webhook.ANSWER_S", 0.5)
+    (number,) = put(database, 1)
+    environ = {"HOOK": f"{hooks.base}/hang"}
+    with running(database, environ) as dispatcher:
+        wait_for(lambda: rows(database)[number].state == "failed_retry")
+        again_at = rows(database)[number].next_attempt_at
+        assert again_at - clock() > timedelta(seconds=50)
+        environ["HOOK"] = f"{hooks.base}/ok"
+        with database.write() as c:
+            other = add_message(c, add_alert(c, key="other"), "webhook:HOOK", at=clock())
+        dispatcher.wake()
+        wait_for(lambda: rows(database)[other].state == "delivered")
+    assert rows(database)[number].next_attempt_at == again_at
+    assert [path for path, *_ in hooks.got] == ["/hang", "/ok"]
+
+
+@pytest.mark.parametrize("tried", [0, 1])
+def test_an_urgent_message_that_was_not_tried_goes_before_one_that_failed(database, tried):
+    numbers = put(database, 2, "log:desk")
+    other = numbers[1 - tried]
+    with database.write() as c:
+        (sent,) = claim_due(c, clock(), "w", 30.0, 1, "log:desk", first={other})
+        assert sent.id == other
+
+
+def test_a_message_waits_while_a_newer_one_of_its_alert_is_being_sent(database):
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c)
+        add_message(c, alert_id, "log:desk")
+        newer = add_message(c, alert_id, "log:desk", sequence=2)
+        assert [m.id for m in claim_due(c, T0, "w", 30.0, 5, "log:desk")] == [newer]
+        assert claim_due(c, T0, "w", 30.0, 5, "log:desk") == []

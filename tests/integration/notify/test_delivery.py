@@ -28,16 +28,24 @@ from monitor.store.alerting.outbox import (
     claim_due,
     mark_failed,
 )
-from tests.conftest import ON_SQLITE, free_port, wait_for
-from tests.integration.notify.outbox import T0, add_alert, add_message, add_site, clock, hooks, rows, running, states
+from tests.conftest import free_port, wait_for
+from tests.integration.notify.outbox import (
+    T0,
+    add_alert,
+    add_message,
+    add_site,
+    clock,
+    queue_message,
+    rows,
+    running,
+    states,
+)
 
-__all__ = ["hooks"]  # fixtures
 CALM = Template("level.nothing", "nothing asks for more")
 SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
 
 
 # Apprise loads all its plug-ins, one of which imports a deprecated module
-@ON_SQLITE
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(database, hooks):
     mails = []
@@ -99,11 +107,8 @@ def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(datab
     assert f"<{found['email:duty@example.org'].idempotency_key}@slopeward>".encode() in mails[0].content
 
 
-@ON_SQLITE
 def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, hooks):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:FLAKY")
+    queue_message(database, "webhook:FLAKY")
     with running(database, {"FLAKY": f"{hooks.base}/flaky"}):
         wait_for(lambda: states(database) == {"webhook:FLAKY": "delivered"})
     (row,) = rows(database).values()
@@ -112,15 +117,12 @@ def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, h
     assert {h["Idempotency-Key"] for _, h, _ in hooks.got} == {row.idempotency_key}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("path", "state"),
     [("/400", "failed_final"), ("/302", "failed_retry"), ("/401", "failed_retry"), ("/404", "failed_retry")],
 )
 def test_a_refusal_is_final_but_for_what_a_person_sets_right(database, hooks, path, state):
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "webhook:HOOK")
+    queue_message(database, "webhook:HOOK")
     with running(database, {"HOOK": hooks.base + path}):
         wait_for(lambda: states(database) == {"webhook:HOOK": state})
     assert len(hooks.got) == 1
@@ -140,9 +142,7 @@ def test_a_refused_recipient_is_final_and_a_busy_server_is_not(database):
         "SLOPEWARD_SMTP__SECURITY": "none",
         "SLOPEWARD_SMTP__PORT": str(smtp.server.sockets[0].getsockname()[1]),
     }
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "email:duty@example.org")
+    queue_message(database, "email:duty@example.org")
     try:
         with running(database, environ):
             wait_for(lambda: set(states(database).values()) == {"failed_final"})
@@ -173,9 +173,7 @@ def test_mqtt_channel_publishes_to_a_real_broker(database, mosquitto):
     client.subscribe("control/room", qos=1)
     client.loop_start()
     assert subscribed.wait(60)
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "mqtt:control/room")
+    queue_message(database, "mqtt:control/room")
     with running(database, {"SLOPEWARD_BROKER__URL": mosquitto.url}):
         wait_for(lambda: states(database) == {"mqtt:control/room": DeliveryState.DELIVERED.value})
         wait_for(lambda: len(got) == 1)
@@ -207,7 +205,6 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
     assert "hunter2" not in caplog.text
 
 
-@ON_SQLITE
 def test_each_recipient_reads_his_own_language(database, hooks):
     sites = {
         "north": SimpleNamespace(
@@ -249,7 +246,6 @@ class LampNotifier:
         LIT.append((self.address, notification.level))
 
 
-@ON_SQLITE
 def test_a_channel_is_known_to_site_files_check_and_dispatcher_by_its_line_alone(database, tmp_path, monkeypatch):
     file = tmp_path / "sites" / "a.toml"
     file.parent.mkdir()
@@ -260,9 +256,7 @@ def test_a_channel_is_known_to_site_files_check_and_dispatcher_by_its_line_alone
     monkeypatch.setitem(NOTIFIERS, "lamp", Channel(f"{__name__}:LampNotifier"))
     checked = CliRunner().invoke(app, check)
     assert checked.exit_code == 0, checked.stdout
-    with database.write() as c:
-        add_site(c)
-        add_message(c, add_alert(c), "lamp:roof")
+    queue_message(database, "lamp:roof")
     with running(database, {}):
         wait_for(lambda: states(database) == {"lamp:roof": "delivered"})
     assert LIT == [("roof", next(iter(rows(database).values())).level)]

@@ -1,5 +1,6 @@
 """Teams: a message goes to who is on duty at that instant, escalation down the team; plans and changes are rows."""
 
+import logging
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -9,11 +10,13 @@ from sqlalchemy import update
 
 from monitor.checks.live import EscalationStatus, RotaStatus
 from monitor.checks.table import run_checks
+from monitor.config.service import parse_service
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, health_alarm
 from monitor.domain.duty.rota import Roster, Rota, read_plan
 from monitor.domain.site import gather_recipients
-from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.errors import ConfigError, DeliveryError, NotFoundError, RefusedError
+from monitor.notify.digest import run
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, shelve, unshelve_due
@@ -31,7 +34,6 @@ from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
 from tests.data.site_text import FOUR, head, series, station
 
 T0 = datetime(2026, 3, 6, 9, tzinfo=UTC)  # a Friday, 10:00 in Zurich
@@ -114,7 +116,6 @@ def test_at_escalation_the_one_on_duty_by_then_comes_first(watched):
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "L. Frei"]
 
 
-@ON_SQLITE
 def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watched):
     crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     with watched.write() as c:
@@ -126,7 +127,6 @@ def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watch
     assert [name for name, _ in told(watched)][5:] == crew
 
 
-@ON_SQLITE
 def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):
     people = {**PEOPLE, "R. Mori": PEOPLE["R. Mori"] + '\nlevels = ["orange"]'}
     site = parse_site(text_of(people), "bench")
@@ -136,7 +136,6 @@ def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_c
     assert [name for name, _ in told(watched)].count("R. Mori") == 2
 
 
-@ON_SQLITE
 def test_alarms_of_the_service_go_to_who_is_on_duty_at_each_site(watched):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
@@ -219,7 +218,6 @@ def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
         (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE, "ill", T0), "a person with a name"),
     ],
 )
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_is_wrong_is_refused_in_one_line(watched, act, said):
     with watched.write() as c, pytest.raises(RefusedError, match=said):
         act(c)
@@ -255,7 +253,6 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
     assert wrong(T0 + 47 * HOUR) == []
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
 def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog, monkeypatch):
     monkeypatch.setattr("monitor.store.alerting.duty._logged", {})
@@ -271,7 +268,6 @@ def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, ca
     assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, "it is read every few seconds"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, monkeypatch):
     other = parse_site(text_of().replace('"bench"', '"apron"'), "apron")
     watch = Dispatcher(
@@ -330,7 +326,6 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
     assert watch.escalate_once(now[0]) == 0, "somebody answered: it begins below again"
 
 
-@ON_SQLITE
 def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched):
     now = [T0]
     silent = replace(SITE, recipients=tuple(replace(r, escalate_after_s=None) for r in SITE.recipients))
@@ -348,3 +343,105 @@ def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched)
     assert watch.escalate_once(now[0]) == 1
     assert told(watched)[-1] == ("L. Frei", "log:frei")
     assert watch.escalate_once(now[0] + timedelta(seconds=5)) == 0, "once"
+
+
+# ---- the daily digest: once a local day, also when all is well, by the next channel where one refuses ----
+SEVEN = datetime(2026, 3, 6, 6, tzinfo=UTC)  # 07:00 in Zurich
+CONFIG = parse_service('[web]\npublic_url = "https://slopes.example.org"\n', "test")
+
+
+def site_of(more, channels='["log:room"]'):
+    room = f'channels = {channels}\nlevels = ["red"]\n{more}'
+    return parse_site(text_of({**PEOPLE, "control room": room}), "bench")
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.INFO)
+    return lambda: [r.getMessage() for r in caplog.records if "digest" in r.getMessage()]
+
+
+def save(database, site):
+    with database.write() as c:
+        save_site(c, site, "ada", "test", SEVEN - DAY)
+        add_plan(c, site.teams[0], PLAN, ADA, "spring", SEVEN - DAY)
+
+
+def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(database, said):
+    site = site_of('digest = "07:00"')
+    save(database, site)
+    assert run(database, CONFIG, site, SEVEN - timedelta(minutes=1)) == "none due"
+    assert run(database, CONFIG, site, SEVEN) == "1 sent"
+    assert run(database, CONFIG, site, SEVEN + timedelta(minutes=1)) == "0 sent"
+    (line,) = said()
+    assert "daily digest, open alerts: 0" in line
+    assert "on duty, geologists: R. Mori, A. Rossi" in line
+    assert run(database, CONFIG, site, SEVEN + timedelta(hours=7)) == "none due"  # too late for this day
+    with database.write() as c:
+        raise_alert(c, 2, SEVEN + DAY - timedelta(hours=1), site=site)
+        raise_alert(c, 1, SEVEN + DAY - timedelta(hours=1), "strange", AlertCategory.ADVICE, site=site)
+    assert run(database, CONFIG, site, SEVEN + DAY) == "1 sent"
+    text = said()[-1]
+    assert "suggestions: 1" in text
+    assert "Suggestion 2: moves" in text
+    for part in (
+        "daily digest, open alerts: 1",
+        "Alert 1: moves",
+        "on duty, geologists: nobody",
+        "https://slopes.example.org/sites/bench",
+        "This message comes every day at 07:00",
+    ):
+        assert part in text, part
+    with database.read() as c:
+        rows = load_view(c, "digests", order_by=("day",))
+    assert [(r["day"], r["recipient"], r["state"], r["attempts"]) for r in rows] == [
+        ("2026-03-06", "control room", "sent", 1),
+        ("2026-03-07", "control room", "sent", 1),
+    ]
+    # summer time begins on the 29th of March
+    assert run(database, CONFIG, site, datetime(2026, 3, 29, 5, tzinfo=UTC)) == "1 sent"
+
+
+def test_a_channel_that_refuses_is_followed_by_the_next_one(database, said):
+    site = site_of('digest = "07:00"', '["email:room@example.org", "voice:NUMBER", "log:room"]')
+    save(database, site)
+    with pytest.raises(DeliveryError, match="control room by email"):
+        run(database, CONFIG, site, SEVEN)
+    assert run(database, CONFIG, site, SEVEN + timedelta(minutes=1)) == "1 sent"
+    assert len(said()) == 1
+
+
+def test_a_digest_goes_by_a_modem(database, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBER", "+41791234567")
+    (tmp_path / "outbox").mkdir()
+    site = site_of('digest = "07:00"', '["sms:NUMBER"]')
+    save(database, site)
+    config = parse_service(f'[sms]\ngateway = "modem"\nmodem = "{tmp_path}"\n', "test")
+    assert run(database, config, site, SEVEN) == "1 sent"
+    (text,) = (tmp_path / "outbox").iterdir()
+    assert "daily digest" in text.read_text("utf-16")
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ('digest = "25:00"', "no time of the day"),
+        ('quiet = "22:00"', "two times of the day"),
+        ('quiet = "22:00-22:00"', "two different times"),
+    ],
+)
+def test_hours_that_are_none_are_refused(more, fault):
+    with pytest.raises(ConfigError, match=fault):
+        site_of(more)
+
+
+def test_a_digest_of_the_evening_comes_after_midnight_too(database, said):
+    site = site_of('digest = "23:30"')
+    save(database, site)
+    late = SEVEN.replace(hour=22, minute=30)  # 23:30 in Zurich
+    assert run(database, CONFIG, site, late + timedelta(hours=2)) == "1 sent", "the mail server was away over midnight"
+    assert run(database, CONFIG, site, late + timedelta(hours=3)) == "0 sent"
+    assert run(database, CONFIG, site, late + timedelta(days=1)) == "1 sent"
+    with database.read() as c:
+        assert [r["day"] for r in load_view(c, "digests", order_by=("day",))] == ["2026-03-06", "2026-03-07"]
+    assert len(said()) == 2

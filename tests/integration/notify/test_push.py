@@ -60,7 +60,6 @@ def test_each_device_gets_a_message_that_it_alone_can_read(filled_database, serv
     assert (headers["Content-Encoding"], headers["Urgency"], int(headers["TTL"]) > 0) == ("aes128gcm", "high", True)
 
 
-@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_a_device_that_is_gone_is_ended_and_said_and_the_others_go_on(filled_database, service, channel):
     phone, desk = Browser(), Browser()
     number = subscribe(filled_database, service, phone, "/phone")
@@ -81,7 +80,6 @@ def test_a_device_that_is_gone_is_ended_and_said_and_the_others_go_on(filled_dat
         channel.deliver(NOTE)
 
 
-@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_a_device_that_cannot_be_reached_is_tried_again_and_the_other_gets_no_second(filled_database, service, channel):
     phone, desk = Browser(), Browser()
     subscribe(filled_database, service, phone, "/phone")
@@ -95,7 +93,6 @@ def test_a_device_that_cannot_be_reached_is_tried_again_and_the_other_gets_no_se
     assert [path for path, *_ in service.got] == ["/phone", "/desk", "/phone"]
 
 
-@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, service, channel):
     subscribe(filled_database, service, Browser(), "/phone")
     with filled_database.write() as c:
@@ -109,7 +106,6 @@ def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, servic
         open_notifier("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, filled_database)
 
 
-@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database: Database, service):
     settings = f'[push]\nservices = ["{service.url}"]\n'
     with filled_database.write() as c:

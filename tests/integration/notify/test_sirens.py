@@ -123,7 +123,6 @@ def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database,
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
     siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
     with database.write() as c:
@@ -182,7 +181,6 @@ def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
         assert [[w.level for w in run_stages(c, one, view)] for one in (f"siren:{TOPIC}", "log:desk")] == [[0], []]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("first", [("horn", "valley"), ("valley", "horn")])
 def test_of_two_who_share_a_siren_the_lower_level_decides(database, first):
     both = (HORN, Recipient("valley", HORN.channels, (2,), ("hazard",)))

@@ -5,12 +5,12 @@ import json
 import threading
 import time
 import tracemalloc
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from monitor.broker.access import open_access
 from monitor.broker.signing import is_signed, make_key
@@ -20,14 +20,10 @@ from monitor.domain.instants import parse
 from monitor.notify.state import StatePublisher
 from monitor.store.database.audit import add_audit, find_head
 from monitor.store.pages import load_history, load_open_alerts
-from monitor.store.schema.tables import alert, alert_event, decision, site, site_state
-from tests.conftest import ON_SQLITE, wait_for
+from monitor.store.schema.tables import alert, decision, site_state
+from tests.conftest import wait_for
 from tests.data.mqtt_client import calling
-
-T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
-LEVELS = [
-    {"number": n, "name": name, "action": "", "auto_lower": False} for n, name in enumerate(["green", "yellow", "red"])
-]
+from tests.integration.notify.outbox import T0, add_alert, add_event, add_site
 
 
 class Ear:
@@ -60,67 +56,17 @@ class Ear:
 
 def fill(database):
     with database.write() as c:
-        c.execute(
-            insert(site).values(
-                id="north",
-                name="n",
-                latitude=46,
-                longitude=8,
-                timezone="UTC",
-                levels=LEVELS,
-                config_sha256="x",
-                active=True,
-            )
-        )
-        c.execute(
-            insert(site_state).values(
-                site="north",
-                level=1,
-                level_source="auto",
-                since=T0,
-                evaluated_at=T0,
-                observability="degraded",
-                reachable_level=1,
-                witnesses_available=1,
-                health="ok",
-                newest_at=T0,
-                config_sha256="x",
-                state=Memory().to_json(),
-                catching_up=True,
-            )
-        )
+        add_site(c)
+        facts = {"site": "north", "level": 1, "level_source": "auto", "since": T0, "evaluated_at": T0, "newest_at": T0}
+        facts |= {"observability": "degraded", "reachable_level": 1, "witnesses_available": 1, "health": "ok"}
+        facts |= {"config_sha256": "x", "state": Memory().to_json(), "catching_up": True}
+        c.execute(insert(site_state).values(**facts))
 
 
 def add_change(database, sequence=1):
     with database.write() as c:
-        alert_id = c.execute(
-            insert(alert)
-            .values(
-                site="north",
-                ledger="hazard",
-                key=f"k{sequence}",
-                level=1,
-                peak_level=1,
-                state="unacknowledged",
-                exercise=False,
-                raised_at=T0,
-                reason="moves",
-                rule_version="1",
-            )
-            .returning(alert.c.id)
-        ).scalar_one()
-        c.execute(
-            insert(alert_event).values(
-                alert_id=alert_id,
-                sequence=1,
-                at=T0,
-                to_state="unacknowledged",
-                to_level=1,
-                actor="s",
-                actor_kind="service",
-                reason="moves",
-            )
-        )
+        alert_id = add_alert(c, f"k{sequence}", level=1)
+        add_event(c, alert_id, 1)
     return alert_id
 
 
@@ -174,21 +120,8 @@ def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_
                 )
                 .returning(decision.c.id)
             ).scalar_one()
-            c.execute(
-                insert(alert).values(
-                    site="north",
-                    ledger="advice",
-                    key=f"k{number}",
-                    level=1,
-                    peak_level=1,
-                    state="unacknowledged",
-                    exercise=False,
-                    raised_at=T0,
-                    reason="moves",
-                    rule_version="1",
-                    decision_id=frozen,
-                )
-            )
+            number = add_alert(c, f"k{number}", "advice", 1)
+            c.execute(update(alert).where(alert.c.id == number).values(decision_id=frozen))
     publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
     publisher.publish_once()  # what is loaded once
     tracemalloc.start()
@@ -204,7 +137,6 @@ def test_the_frozen_inputs_of_open_alerts_are_not_read_by_those_who_do_not_show_
     assert peak < 10 * len(evidence), f"{peak / 1e6:.1f} MB to tell of alerts, of which one has 1 MB of inputs"
 
 
-@ON_SQLITE
 def test_a_broken_connection_leaves_the_last_will(database, mosquitto):
     fill(database)
     publisher = StatePublisher(database, open_access(mosquitto.url), lambda: T0, version="1")
@@ -255,7 +187,6 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
     publisher.stop(5)
 
 
-@ON_SQLITE
 def test_keys_that_cannot_be_read_stop_no_message(database, mosquitto):
     fill(database)
 

@@ -47,7 +47,7 @@ from monitor.store.delivery.replies import (
 from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules
-from tests.conftest import ON_SQLITE, absent, wait_for
+from tests.conftest import absent, wait_for
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.web.test_door import serving
 
@@ -209,7 +209,6 @@ def find_now(db, alert_id):
         return find_alert(c, alert_id)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(database):
     _, number = queue(database, "sms:DUTY_PHONE")
     with database.write() as c:  # the provider was away for a while: that is no word on the telephone
@@ -231,7 +230,6 @@ def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(databas
     assert (row["state"], row["attempts"], "code 30003" in row["why"]) == ("failed", 8, True)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_call_says_the_message_and_one_digit_acknowledges(database):
     alert_id, number = queue(database, "voice:DUTY_PHONE")
     with provider() as twilio, page_of(database) as page:
@@ -258,7 +256,6 @@ def test_a_call_says_the_message_and_one_digit_acknowledges(database):
     assert find_now(database, alert_id).acknowledged_by == "Ada"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_account_or_number_that_is_wrong_is_told_apart(database):
     _, number = queue(database, "sms:DUTY_PHONE")
     with provider() as twilio:
@@ -307,7 +304,6 @@ def send(db, text, now, sender=NUMBER, name=None):
         return take_reply(c, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
 
 
-@ON_SQLITE
 def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
     db, alert_id, number, code, now = asked
     wrong = f"{(int(code) + 1) % 10_000:04d}"
@@ -347,7 +343,6 @@ def test_a_reply_to_the_alarm_that_nobody_confirmed_does_not_acknowledge_what_ha
     assert {find_now(database, one).acknowledged_by for one in (root, alarm)} == {"Ada"}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_guessing_ends_after_a_few_and_only_for_that_number(asked):
     db, alert_id, _, code, now = asked
     others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 1)]
@@ -370,7 +365,6 @@ def test_numbers_of_people_are_kept_for_a_month(asked):
         assert [*c.execute(select(reply_code.c.notification_id)).scalars()] == [number + 1]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
     from monitor.store.people.users import add_user
 
@@ -404,7 +398,6 @@ def modem(tmp_path):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
     alert_id, number = queue(database, "sms:DUTY_PHONE")
     watch = ModemWatch(database, modem, clock)
@@ -430,7 +423,6 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
     assert f"Rispondere ACK {code}" in log or "Transmitted OUTA" in log
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
     from monitor.errors import DeliveryError
 
@@ -456,7 +448,6 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
         assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
 
 
-@ON_SQLITE
 def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, tmp_path):
     db, alert_id, _, code, now = asked
     for name in FOLDERS:
@@ -476,7 +467,6 @@ def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked,
     assert not text.exists()
 
 
-@ON_SQLITE
 def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, tmp_path, monkeypatch):
     db, alert_id, _, code, now = asked
     for name in FOLDERS:
@@ -499,7 +489,6 @@ def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, tmp_p
     assert len([*(tmp_path / "outbox").iterdir()]) == 2  # who never had a message gets no answer
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_wrong_codes_are_answered_and_the_end_of_that_once(asked):
     db, _, _, code, now = asked
     wrong = f"ACK {(int(code) + 1) % 10_000:04d}"
@@ -520,7 +509,6 @@ def test_a_used_code_does_not_acknowledge_what_was_raised_after_it(asked):
     assert find_now(db, alert_id).state == "unacknowledged"
 
 
-@ON_SQLITE
 def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(database):
     with database.write() as c:
         add_site(c)

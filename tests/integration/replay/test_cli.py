@@ -80,7 +80,7 @@ def assert_self_contained(text: str) -> None:
             self.drawn, self.links = 0, list[str]()
 
         def handle_starttag(self, tag: str, attrs: Any) -> None:
-            self.drawn += tag in {"rect", "polyline"}
+            self.drawn += tag in {"rect", "path"}
             self.links += [v for k, v in attrs if k in {"src", "href", "xlink:href"}]
 
     look = Look()

@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 
 from monitor.cli.main import run_verb
 from monitor.cli.site.backtest import keep_proof, pick_criterion
+from monitor.cli.site.scorecard import describe_gain, write_page
 from monitor.decision.proof import find_unproven
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
@@ -18,7 +19,6 @@ from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
 from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import VisibilityRule
-from monitor.replay.page import describe_gain, write_page
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts

@@ -6,20 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
-from shapely.geometry import box, mapping
 from sqlalchemy import select
 
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.neural.checkpoint import load_model
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import Actor
 from monitor.errors import ConfigError
 from monitor.jobs.scenes import inbox
-from monitor.store.scenes.arrivals import FootprintRow, SceneRow, load_scenes, save_scene
-from monitor.store.scenes.reviews import add_review
+from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.schema import tables as t
-from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
 from tests.data.surveys.rasters import COLOURS, write_raster
 
@@ -151,74 +146,3 @@ def test_every_verb_that_takes_rasters_places_them(tmp_path, capsys, drawn):
     assert "(--site)" in capsys.readouterr().err
     assert run_verb([*words, "--site", str(site)]) == 0
     assert json.loads(capsys.readouterr().out)["loss"]["area_m2"] == pytest.approx(400 * 99.99, rel=0.1)
-
-
-@ON_SQLITE
-def test_reviews_of_a_scene_in_the_mines_grid_are_cut_where_it_lies(tmp_path, database, database_url, capsys, drawn):
-    make_config(tmp_path, database_url)
-    add_site(database, SITE + CRS)
-    (tmp_path / "sites").mkdir()
-    (tmp_path / "sites" / "bench.toml").write_text(SITE + CRS)
-    path, weights = write(tmp_path / "a.tif", drawn), load_model("landslide4sense")
-    found = []
-    for number in range(20):
-        lon, lat = 141.955 + number * 1e-4, 42.712
-        square = mapping(box(lon, lat, lon + 5e-4, lat + 5e-4))
-        found.append(
-            FootprintRow(
-                "a" * 64,
-                weights.model_hash,
-                f"{number:016x}",
-                "landslide4sense",
-                "single",
-                2000.0,
-                0.5,
-                square,
-                lon,
-                lat,
-                lon + 5e-4,
-                lat + 5e-4,
-                None,
-                None,
-            )
-        )
-    row = SceneRow(
-        "a" * 64,
-        "bench",
-        "a.tif",
-        may(6),
-        "single",
-        str(path),
-        may(7),
-        "done",
-        None,
-        1.0,
-        "EPSG:32654",
-        99.99,
-        None,
-        {"threshold": 0.4},
-    )
-    with database.write() as c:
-        save_scene(c, row, found, may(7))
-        for one in found:
-            add_review(c, "bench", one.polygon_id, "accept", Actor("R. Mori", "person"), may(8))
-    code = run_verb(
-        [
-            "scenes",
-            "review",
-            "retrain",
-            "--site",
-            "bench",
-            "--weights",
-            "landslide4sense",
-            "--data",
-            str(tmp_path),
-            "--out",
-            str(tmp_path / "new.safetensors"),
-            "--config",
-            str(tmp_path / "slopeward.toml"),
-        ]
-    )
-    said = capsys.readouterr().err
-    assert (code, "local system" in said) == (1, False)
-    assert "landslide4sense-rgb" in said, "the patches were cut; what is not there is the weights' own data"

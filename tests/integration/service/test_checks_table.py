@@ -20,7 +20,7 @@ from monitor.service.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
 from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE, wait_for
+from tests.conftest import wait_for
 from tests.integration.web.served import NOW, serving
 
 FLOOD = "the cellar of the service stands {cm} cm under water"
@@ -48,7 +48,6 @@ def doctor(capsys, verb="doctor"):
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-@ON_SQLITE
 def test_what_the_service_stands_on_is_said_by_alarm_doctor_status_page_and_view(
     database, service, monkeypatch, capsys
 ):
@@ -82,7 +81,6 @@ class Clock(datetime):
         return NOW
 
 
-@ON_SQLITE
 def test_what_is_wrong_with_site_files_is_said_by_check_and_doctor(service, monkeypatch, capsys):
     assert doctor(capsys, "check")[0] == 0
     add(monkeypatch, SiteFolder)
@@ -92,7 +90,6 @@ def test_what_is_wrong_with_site_files_is_said_by_check_and_doctor(service, monk
     assert (status, [one["remedy"] for one in said if one["found"] == SAID]) == (1, ["pump it out"])
 
 
-@ON_SQLITE
 def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the_banner(
     database, service, monkeypatch, tmp_path
 ):

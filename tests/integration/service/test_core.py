@@ -28,7 +28,7 @@ from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
-from tests.conftest import wait_for
+from tests.conftest import ON_BOTH, wait_for
 from tests.end_to_end.test_never_lower import site_file
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -86,6 +86,7 @@ def alarms_of_threads(core):
     return {one["key"].removeprefix("health:thread:"): one["reason"] for one in found if "thread:" in one["key"]}
 
 
+@ON_BOTH
 @pytest.mark.server
 @pytest.mark.timeout(600)
 def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_replaced(

@@ -15,12 +15,10 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.integration.forecasting import test_cadences
 from tests.integration.forecasting.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill, spell_site
 
-pytestmark = ON_SQLITE
 NOW = END + timedelta(minutes=5)
 
 

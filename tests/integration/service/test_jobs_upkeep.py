@@ -1,5 +1,6 @@
 """What jobs do when things go wrong around them: a stop in the middle, a broken audit chain."""
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,11 +12,13 @@ from monitor.domain.alert import Actor
 from monitor.errors import JobError
 from monitor.jobs import housekeeping
 from monitor.jobs.scenes import inbox
+from monitor.service.schedule import Schedule
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import alert, audit_entry, notification, scene
 from monitor.worker import compute
+from tests.data.watched_slope import WatchedSlope
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SITE_FILE = Path(__file__).parents[3] / "configs" / "sites" / "north-bench.toml"
@@ -72,3 +75,23 @@ def test_a_broken_audit_chain_is_told_to_everybody_and_only_while_it_is_broken(d
     assert tuple(found) == ("status", "health", "health:audit:chain", 2)
     assert told == {r.name for r in load_site(SITE_FILE).recipients if "health" in r.ledgers}
     assert told
+
+
+# ---- the log says once an hour what was done, and a job that says what it said before is no news ----
+INGEST = {"messages": 40, "stored": 90, "rejected": 2, "connected": {}}
+
+
+def test_a_job_that_says_what_it_said_is_no_news(database, caplog, monkeypatch):
+    slope = WatchedSlope(database)
+    schedule = Schedule(database, ServiceConfig(), [slope.site], lambda: datetime.now(UTC), lambda *_: None)
+    told = iter(["no team", "no team", "Ada, until 20:00"])
+    monkeypatch.setattr(schedule, "_call", lambda _: ("done", next(told), True))
+    key = next(key for key in schedule._entries if key.startswith("duty"))
+    caplog.set_level(logging.DEBUG, "monitor.service.schedule")
+    for _ in range(3):
+        schedule._run(key)
+    assert [r.levelno for r in caplog.records if "job duty" in r.getMessage()] == [
+        logging.INFO,
+        logging.DEBUG,
+        logging.INFO,
+    ]

@@ -105,55 +105,49 @@ def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(datab
     assert outages.run(database, CONFIG, None, NOW + timedelta(days=4)) == "0 outages counted"  # all that comes is in
 
 
-def test_a_time_in_which_the_service_did_not_run_is_an_outage_and_a_restart_is_none(sqlite_url):
-    from monitor.store.database.engine import Database
+def test_a_time_in_which_the_service_did_not_run_is_an_outage_and_a_restart_is_none(database):
 
-    with Database(sqlite_url) as database:
-        clock = Hours()
-        OutageWatch(database, clock).follow(status())
-        clock.minutes = 0.3
-        OutageWatch(database, clock).follow(status())
-        clock.minutes = 40
-        again = OutageWatch(database, clock)
-        again.follow(status(drained=False))
-        clock.minutes = 41
-        again.follow(status())
-        with database.read() as c:
-            (one,) = load_view(c, "outages")
-        assert (one["cause"], one["back_at"][11:16], one["drained_at"][11:16]) == ("service", "06:40", "06:41")
+    clock = Hours()
+    OutageWatch(database, clock).follow(status())
+    clock.minutes = 0.3
+    OutageWatch(database, clock).follow(status())
+    clock.minutes = 40
+    again = OutageWatch(database, clock)
+    again.follow(status(drained=False))
+    clock.minutes = 41
+    again.follow(status())
+    with database.read() as c:
+        (one,) = load_view(c, "outages")
+    assert (one["cause"], one["back_at"][11:16], one["drained_at"][11:16]) == ("service", "06:40", "06:41")
 
 
-def test_a_burst_of_readings_while_the_broker_is_there_is_no_outage_and_a_suspended_machine_is_one(sqlite_url):
-    from monitor.store.database.engine import Database
+def test_a_burst_of_readings_while_the_broker_is_there_is_no_outage_and_a_suspended_machine_is_one(database):
 
-    with Database(sqlite_url) as database:
-        clock = Hours()
-        watch = OutageWatch(database, clock)
-        watch.follow(status())
-        for minutes in (0.4, 0.8, 1.2):
-            clock.minutes = minutes
-            watch.follow(status(drained=False))
-        clock.minutes = 1.5
-        watch.follow(status())
-        with database.read() as c:
-            assert load_view(c, "outages") == []
-        clock.minutes = 90  # nobody looked
-        watch.follow(status())
-        with database.read() as c:
-            (one,) = load_view(c, "outages")
-        assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16]) == ("service", "06:01", "07:30")
+    clock = Hours()
+    watch = OutageWatch(database, clock)
+    watch.follow(status())
+    for minutes in (0.4, 0.8, 1.2):
+        clock.minutes = minutes
+        watch.follow(status(drained=False))
+    clock.minutes = 1.5
+    watch.follow(status())
+    with database.read() as c:
+        assert load_view(c, "outages") == []
+    clock.minutes = 90  # nobody looked
+    watch.follow(status())
+    with database.read() as c:
+        (one,) = load_view(c, "outages")
+    assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16]) == ("service", "06:01", "07:30")
 
 
-def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(sqlite_url):
-    from monitor.store.database.engine import Database
+def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(database):
 
-    with Database(sqlite_url) as database:
-        with database.write() as c:
-            save_checks(c, [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW)
-        with database.write() as c:
-            gone = save_checks(c, [CheckRow("clock", OK, "found")], NOW, lambda name: not name.startswith("broker."))
-        with database.read() as c:
-            assert (gone, set(load_checks(c))) == (["disk.broker"], {"broker.queue", "clock"})
+    with database.write() as c:
+        save_checks(c, [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW)
+    with database.write() as c:
+        gone = save_checks(c, [CheckRow("clock", OK, "found")], NOW, lambda name: not name.startswith("broker."))
+    with database.read() as c:
+        assert (gone, set(load_checks(c))) == (["disk.broker"], {"broker.queue", "clock"})
 
 
 def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():

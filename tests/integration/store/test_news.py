@@ -13,13 +13,13 @@ from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.events import add_event, confirm_event
-from monitor.store.alerting.offsets import KINDS, add_offset, confirm_offset, revoke_offset
+from monitor.store.alerting.offsets import confirm_offset, revoke_offset
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.tables import observation_flag
 from tests.conftest import wait_for
+from tests.data.flags import add_flag, declare_offset
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ANNA = Actor("anna")
@@ -60,29 +60,14 @@ def test_reports_and_events_of_any_process_are_news_once(database, look):
 def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(database, look):
     with database.write() as c:
         sid = find_series_id(c, "south", "G1", "displacement")
-        offset = add_offset(
-            c,
-            sid,
-            at=T0,
-            known_from=T0,
-            size=3.0,
-            unit="mm",
-            kind=KINDS[0],
-            author=ANNA,
-            reason="new antenna",
-            now=T0 + timedelta(hours=1),
-        )
+        offset = declare_offset(c, sid, T0, 3.0, T0 + timedelta(hours=1), author=ANNA, known_from=T0)
     assert look() == {"south"}
     for change, hour in ((confirm_offset, 2), (revoke_offset, 3)):
         with database.write() as c:
             change(c, offset, ANNA, "seen", T0 + timedelta(hours=hour))
         assert look() == {"south"}
     with database.write() as c:
-        c.execute(
-            observation_flag.insert().values(
-                series_id=sid, observed_at=T0, revision=0, flag="spike", known_from=T0, by="x", reason="x"
-            )
-        )
+        add_flag(c, sid, T0, "spike", T0)
     assert look() == {"south"}
     assert look() == frozenset()
 

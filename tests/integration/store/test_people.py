@@ -16,6 +16,7 @@ from monitor.store.readings.observations import find_series_id, load_offsets
 from monitor.store.schema import tables as t
 from tests.conftest import SHIPPED_HASHER
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
+from tests.data.flags import declare_offset
 
 HOUR = timedelta(hours=1)
 
@@ -166,30 +167,11 @@ def test_bad_accounts_are_refused_in_one_line_and_leave_the_transaction_usable(d
 def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_database):
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
-        first = offsets.add_offset(
-            c,
-            series_id,
-            at=NOW - days(3),
-            known_from=NOW - days(1),
-            size=0.5,
-            unit="cm",
-            kind="rezero",
-            author=ADA,
-            reason="r",
-            now=NOW,
+        at = NOW - days(3)
+        first = declare_offset(
+            c, series_id, at, 0.5, NOW, author=ADA, known_from=NOW - days(1), unit="cm", kind="rezero"
         )
-        again = offsets.add_offset(
-            c,
-            series_id,
-            at=NOW - days(3),
-            known_from=NOW,
-            size=5.0,
-            unit="mm",
-            kind="rezero",
-            author=BO,
-            reason="r",
-            now=NOW,
-        )
+        again = declare_offset(c, series_id, at, 5.0, NOW, author=BO, kind="rezero")
         assert again == first
         assert [size for _, size in load_offsets(c, series_id, NOW)] == [5.0]  # in the unit of the series
         assert load_offsets(c, series_id, NOW - days(2)) == []
@@ -219,16 +201,8 @@ NONSENSE = (
 
 
 def test_an_offset_that_makes_no_sense_is_refused(filled_database):
-    sound = {
-        "at": NOW,
-        "known_from": NOW,
-        "size": 1.0,
-        "unit": "mm",
-        "kind": "other",
-        "author": ADA,
-        "reason": "r",
-        "now": NOW,
-    }
+    sound = {"at": NOW, "known_from": NOW, "size": 1.0, "unit": "mm", "kind": "other"}
+    sound |= {"author": ADA, "reason": "r", "now": NOW}
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
         for change, said in NONSENSE:

@@ -22,16 +22,7 @@ HOUR = timedelta(hours=1)
 NOT_SEALED = {
     "audit_entry": "the chain itself",
     **dict.fromkeys(
-        (
-            "site",
-            "station",
-            "station_state",
-            "forecast_chance",
-            "rate_now",
-            "instrument_finding",
-            "instrument",
-            "instrument_month",
-        ),
+        ("site station station_state forecast_chance rate_now instrument_finding instrument instrument_month").split(),
         "made anew from the site file and the readings",
     ),
     "digest": "whether a daily message was sent; it bears no alarm",
@@ -39,58 +30,25 @@ NOT_SEALED = {
     "evaluation": "one row a look; what changed a level is a frozen decision",
     **dict.fromkeys(
         (
-            "series",
-            "observation",
-            "observation_flag",
-            "series_latest",
-            "point_set",
-            "point",
-            "point_observation",
-            "point_delivery",
-            "observation_summary",
-        ),
+            "series observation observation_flag series_latest point_set point point_observation "
+            "point_delivery observation_summary"
+        ).split(),
         "readings come by the million; those that a decision used are frozen in its evidence",
     ),
     **dict.fromkeys(
         (
-            "rejected_message",
-            "quarantine_source",
-            "sequence_state",
-            "sequence_gap",
-            "source_poll",
-            "source_file",
-            "outage",
-            "outage_station",
-        ),
+            "rejected_message quarantine_source sequence_state sequence_gap source_poll source_file outage "
+            "outage_station"
+        ).split(),
         "reception, not decision",
     ),
     **dict.fromkeys(
         (
-            "forecast",
-            "forecast_withheld",
-            "forecast_score",
-            "model",
-            "model_gate",
-            "conformal_state",
-            "failure_time",
-            "movement",
-            "season",
-            "anomaly",
-            "reading_gap",
-            "point_look",
-            "point_happening",
-            "point_anomaly",
-            "point_issue",
-            "point_issue_horizon",
-            "point_forecast",
-            "point_rate",
-            "point_map",
-            "point_square",
-            "scene",
-            "scene_footprint",
-            "scene_change",
-            "scene_unsure",
-        ),
+            "forecast forecast_withheld forecast_score model model_gate conformal_state failure_time "
+            "movement season anomaly reading_gap point_look point_happening point_anomaly point_issue "
+            "point_issue_horizon point_forecast point_rate point_map point_square scene scene_footprint "
+            "scene_change scene_unsure"
+        ).split(),
         "computed from readings and files; those that a decision used are frozen in its evidence",
     ),
     **dict.fromkeys(

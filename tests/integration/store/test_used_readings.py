@@ -1,21 +1,19 @@
 """A reading that a decision used is named where its row is edited or deleted; what may come later is no fault."""
 
 import json
-from datetime import timedelta
 
 import pytest
-from sqlalchemy import String, and_, delete, insert, select, text, type_coerce, update
+from sqlalchemy import String, and_, delete, select, text, type_coerce, update
 
 from monitor.domain.alert import Actor
-from monitor.store.alerting.offsets import add_offset
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
+from tests.data.flags import add_flag, declare_offset
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 
-SECOND = timedelta(seconds=1)
 EDITS = {
     "value": {"value_raw": 12345.5},
     "error": {"sigma": 9.0},
@@ -83,30 +81,9 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
     slope.publish("G1", 1.0, middle + HOUR / 2)  # a late reading
     slope.publish("G1", 99.0, middle, solution="corrected")  # a revision
     with slope.database.write() as c:
-        add_offset(
-            c,
-            series_id,
-            at=middle,
-            known_from=slope.now,
-            size=5.0,
-            unit="mm",
-            kind="antenna",
-            author=Actor("Ada"),
-            reason="moved",
-            now=slope.now,
-        )
+        declare_offset(c, series_id, middle, 5.0, slope.now, author=Actor("Ada"))
         for flag in ("doubtful", "-doubtful", "snow"):
-            c.execute(
-                insert(t.observation_flag).values(
-                    series_id=series_id,
-                    observed_at=middle,
-                    revision=0,
-                    flag=flag,
-                    known_from=slope.now,
-                    by="Ada",
-                    reason="snow",
-                )
-            )
+            add_flag(c, series_id, middle, flag, slope.now)
     slope.live(4)
     limits = prune.RetentionLimits.of(60.0, 60.0, 60.0, slope.now + 400 * HOUR)
     prune.RetentionRun(slope.database, limits, slope.now + 400 * HOUR, pause=lambda _: None).run()
@@ -126,17 +103,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
 def test_a_flag_that_a_decision_saw_is_missed(slope):
     with slope.database.write() as c:
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        c.execute(
-            insert(t.observation_flag).values(
-                series_id=series_id,
-                observed_at=slope.now - 2 * HOUR,
-                revision=0,
-                flag="doubtful",
-                known_from=slope.now,
-                by="Ada",
-                reason="snow",
-            )
-        )
+        add_flag(c, series_id, slope.now - 2 * HOUR, "doubtful", slope.now)
     for _ in range(20):  # until a decision is frozen that saw it
         slope.live(1)
     with slope.database.write() as c:

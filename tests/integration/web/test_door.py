@@ -24,7 +24,7 @@ from monitor.web.access import connection_limits, proof_of_work
 from monitor.web.app import build
 from monitor.web.routes.people import login
 from monitor.web.server import make_settings
-from tests.conftest import STORY_ON_SQLITE, wait_for
+from tests.conftest import wait_for
 from tests.data.filled import NOW, PASSWORD
 
 NAME = "slopeward_session"
@@ -33,8 +33,8 @@ NAME = "slopeward_session"
 class Clock:
     """The present of the page, moved by hand."""
 
-    def __init__(self):
-        self.now = NOW
+    def __init__(self, now=NOW):
+        self.now = now
 
     def __call__(self):
         return self.now
@@ -162,7 +162,6 @@ def test_a_session_ends_after_its_time_however_busy_it_is(browsers, clock):
     assert not seen
 
 
-@STORY_ON_SQLITE
 def test_logging_out_is_in_the_audit_log(browsers, filled_database):
     person = browsers()
     log_in(person)
@@ -172,7 +171,6 @@ def test_logging_out_is_in_the_audit_log(browsers, filled_database):
 
 
 # ---- the cookie ------------------------------------------------------------------------------------------------
-@STORY_ON_SQLITE
 def test_behind_https_the_cookie_can_be_set_by_this_host_alone(filled_database, clock):
     with serving(filled_database, clock, '[web]\npublic_url = "https://127.0.0.1"\n') as address:
         answer = httpx.post(
@@ -188,7 +186,6 @@ def test_behind_https_the_cookie_can_be_set_by_this_host_alone(filled_database, 
         assert ("Log out" in planted.text, "Log out" in own.text) == (False, True)
 
 
-@STORY_ON_SQLITE
 def test_on_all_addresses_the_page_answers_for_its_own_names_alone(filled_database, clock):
     """A name that somebody else lets point here is refused in one line; addresses and the names of the file are not."""
     short = socket.gethostname().partition(".")[0]
@@ -223,7 +220,6 @@ def test_on_all_addresses_the_page_answers_for_its_own_names_alone(filled_databa
         )
 
 
-@STORY_ON_SQLITE
 def test_without_https_the_cookie_keeps_its_plain_name(browsers):
     person = browsers()
     cookie = log_in(person).headers["set-cookie"]
@@ -252,7 +248,6 @@ def solve(challenge):
     return str(next(n for n in itertools.count() if proof_of_work.is_solved(challenge, str(n), bits)))
 
 
-@STORY_ON_SQLITE
 def test_guesses_from_elsewhere_do_not_keep_the_duty_officer_out(browsers, address):
     officer = browsers()
     assert log_in(officer).status_code == 303
@@ -264,7 +259,6 @@ def test_guesses_from_elsewhere_do_not_keep_the_duty_officer_out(browsers, addre
     assert guess(address, password=PASSWORD).status_code == 429  # a stranger at that address still waits
 
 
-@STORY_ON_SQLITE
 def test_on_a_new_device_the_duty_officer_works_for_it_and_comes_in(filled_database, clock):
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(40):
@@ -282,7 +276,6 @@ def test_on_a_new_device_the_duty_officer_works_for_it_and_comes_in(filled_datab
         assert guess(address, "ada", of="203.0.113.9", password=PASSWORD).status_code == 303  # who is not attacked
 
 
-@STORY_ON_SQLITE
 def test_an_address_that_guesses_waits_however_much_it_works(filled_database, clock):
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(login.TRIES):
@@ -296,7 +289,6 @@ def test_an_address_that_guesses_waits_however_much_it_works(filled_database, cl
         assert guess(address, of="2001:db8:1:3::1", password=PASSWORD).status_code == 303
 
 
-@STORY_ON_SQLITE
 def test_who_knows_one_password_may_not_guess_others_by_logging_in_between(filled_database, clock):
     with serving(filled_database, clock) as address:
         codes = []
@@ -306,7 +298,6 @@ def test_who_knows_one_password_may_not_guess_others_by_logging_in_between(fille
     assert codes[-1] == 429
 
 
-@STORY_ON_SQLITE
 def test_guessing_from_everywhere_at_everybody_costs_work(filled_database, clock, monkeypatch):
     monkeypatch.setattr(login, "TRIES_OF_ALL", 8)
     with serving(filled_database, clock, BEHIND_PROXY) as address:
@@ -323,7 +314,6 @@ def test_the_audit_log_does_not_grow_with_refused_guesses(browsers, address, fil
     assert refused == [{"from": "host:127.0.0.1", "known_device": False}] * login.TRIES
 
 
-@STORY_ON_SQLITE
 def test_a_forged_header_is_believed_from_nobody_but_the_proxies_named(address, filled_database):
     codes = [guess(address, f"name{n}", of=f"198.51.100.{n}").status_code for n in range(8)]
     assert codes == [401] * login.TRIES + [429] * 3
@@ -354,7 +344,6 @@ def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(
         assert c.execute(select(t.known_device)).all() == []
 
 
-@STORY_ON_SQLITE
 def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):
     stolen = browsers()
     log_in(stolen)
@@ -363,7 +352,6 @@ def test_a_known_device_that_guesses_is_a_stranger_again(browsers, address):
     assert codes.count(401) <= 2 * login.TRIES
 
 
-@STORY_ON_SQLITE
 def test_pages_come_and_known_devices_come_in_while_strangers_queue(browsers, address):
     officer = browsers()
     log_in(officer)
@@ -407,7 +395,6 @@ def is_ended(connection):
         return True
 
 
-@STORY_ON_SQLITE
 def test_connections_that_never_finish_a_request_keep_nobody_out(address, monkeypatch):
     attackers = []
     try:
@@ -422,7 +409,6 @@ def test_connections_that_never_finish_a_request_keep_nobody_out(address, monkey
             one.close()
 
 
-@STORY_ON_SQLITE
 def test_trickling_headers_or_body_buys_no_time(filled_database, clock, monkeypatch):
     monkeypatch.setattr(connection_limits, "REQUEST_S", 1.0)
     with serving(filled_database, clock) as address:
@@ -457,7 +443,6 @@ def count_alive(connections):
     return sum(not is_ended(one) for one in connections)
 
 
-@STORY_ON_SQLITE
 def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, clock):
     for settings, expected in (
         ("", connection_limits.OF_ONE_ADDRESS),
@@ -472,7 +457,6 @@ def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, c
                 one.close()
 
 
-@STORY_ON_SQLITE
 def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeypatch, tmp_path):
     for name in ("static", "vendor"):
         (tmp_path / name).mkdir()

@@ -22,12 +22,12 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import stream_view
 from monitor.web.routes import exports
 from monitor.worker import compute
+from tests.conftest import STORY_ON_BOTH
 from tests.data.filled import NOW
 from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 THINGS = f"{SITE}/sensorthings/v1.1"
-ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def read_parquet(content):
     return pq.read_table(io.BytesIO(content)).to_pylist()
 
 
+@STORY_ON_BOTH
 def test_every_table_leaves_as_csv_and_as_typed_parquet_with_all_its_rows(client, filled_database):
     seen = 0
     for name in tables.TABLES:
@@ -75,7 +76,6 @@ def test_columns_have_the_types_that_postgresql_gives_them(filled_database):
     assert wrong == []
 
 
-@ONCE
 def test_a_range_takes_what_lies_after_its_begin_and_up_to_its_end(client, filled_database):
     whole = rows_of(filled_database, "observations")
     first, last = "2026-02-01T00:00:00.000000Z", "2026-02-10T00:00:00.000000Z"
@@ -84,7 +84,6 @@ def test_a_range_takes_what_lies_after_its_begin_and_up_to_its_end(client, fille
     assert len(list(csv.DictReader(io.StringIO(found.text)))) == len(expected) > 30
 
 
-@ONCE
 def test_wrong_questions_are_one_line(client, monkeypatch):
     monkeypatch.setattr(exports, "MOST_ROWS", 10)
     for path, status, word in (
@@ -106,7 +105,6 @@ def test_wrong_questions_are_one_line(client, monkeypatch):
     assert client.get("/api/v1/sites/nowhere/export/alerts.csv").status_code == 404
 
 
-@ONCE
 def test_what_people_wrote_cannot_become_a_formula(client, filled_database):
     with filled_database.write() as c:
         c.exec_driver_sql("UPDATE site_event SET text = '=cmd|calc' WHERE site = 'north-bench'")
@@ -115,7 +113,6 @@ def test_what_people_wrote_cannot_become_a_formula(client, filled_database):
     assert {row["text"] for row in found} == {"'=cmd|calc"}
 
 
-@ONCE
 def test_maps_open_in_a_gis(client, tmp_path):
     kinds = {"stations": "Point", "footprints": "MultiPolygon", "insar-points": "Point", "point-forecasts": "Point"}
     for name, kind in kinds.items():
@@ -143,7 +140,6 @@ def test_maps_open_in_a_gis(client, tmp_path):
     assert [f["id"] for f in sites] == ["north-bench", "lake-slope"]
 
 
-@ONCE
 def test_scenes_are_a_catalogue_that_pystac_accepts(client):
     found = pystac.Collection.from_dict(client.get(f"{SITE}/stac").json())
     found.validate()
@@ -157,7 +153,6 @@ def test_scenes_are_a_catalogue_that_pystac_accepts(client):
         assert client.get(f"{SITE}/stac/items/{item['id']}").json() == item
 
 
-@ONCE
 def test_maintenance_is_a_calendar(client, filled_database):
     answer = client.get(f"{SITE}/maintenance.ics")
     assert answer.headers["content-type"].startswith("text/calendar")
@@ -211,7 +206,6 @@ def test_the_revision_that_speaks_is_the_result(client, filled_database):
         assert newest["value"][0]["result"] == {1.0: 1.0, 2.0: 1.0, 3.0: 3.0}[value]
 
 
-@ONCE
 def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(client):
     thing = client.get(f"{THINGS}/Things('G1')?$expand=Locations,Datastreams").json()
     assert thing["Locations"][0]["location"]["type"] == "Point"
@@ -256,7 +250,6 @@ def test_a_filter_of_two_ends_is_the_span_between_them():
         read_query({"$skip": "1; DROP TABLE site"})
 
 
-@ONCE
 def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
@@ -276,7 +269,6 @@ def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_p
     assert busy.headers["retry-after"]
 
 
-@ONCE
 def test_the_list_of_exports_names_addresses_that_answer(client):
     listed = client.get(f"{SITE}/export").json()
     assert set(listed["tables"]) == set(tables.TABLES)

@@ -17,7 +17,6 @@ from monitor.store.schema.tables import (
     station_state,
 )
 from monitor.store.schema.views import load_view
-from tests.conftest import STORY_ON_SQLITE
 from tests.data.figures import bare_figures_of_page
 from tests.integration.web.served import NOW, client, database, filled, log_in, story
 
@@ -230,7 +229,6 @@ def test_forecasts_are_held_to_account(client):
     assert client.get("/sites/nowhere/forecasts").status_code == 404
 
 
-@STORY_ON_SQLITE
 def test_openapi_names_every_api_route(client):
     paths = client.get("/api/v1/openapi.json").json()["paths"]
     assert "/api/v1/sites/{site}/series/{station}/{quantity}" in paths
@@ -238,7 +236,6 @@ def test_openapi_names_every_api_route(client):
     assert {method for p in paths.values() for method in p} == {"get"}  # nothing can be written by the API
 
 
-@STORY_ON_SQLITE
 def test_velocity_over_the_window_of_each_bound(client):
     found = client.get("/api/v1/sites/north-bench/movement/G1?span=20d").json()["rates"]
     assert [r["window_s"] for r in found] == [21600.0, 172800.0, 604800.0]
@@ -253,7 +250,6 @@ def test_velocity_over_the_window_of_each_bound(client):
     assert week["rate"][-1] == pytest.approx(slope, rel=0.1)
 
 
-@STORY_ON_SQLITE
 def test_no_number_of_a_page_lacks_its_unit(client):
     log_in(client, "ada")
     found = {}

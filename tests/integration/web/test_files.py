@@ -18,12 +18,11 @@ from monitor.store.schema.views import load_view
 from monitor.web.access.guard import LARGEST_PART, csrf_token
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
-from tests.integration.cli.test_guess_known import lay_nevada
+from tests.integration.cli.test_guess import lay_nevada
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 
 BEGIN = datetime(2025, 2, 3)
-ONCE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the database does not matter
 
 
 def german_table(count=120, scale=1.0):
@@ -103,7 +102,6 @@ def ada(page):
         yield Person(browser)
 
 
-@ONCE
 def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readings(bench, page, ada, tmp_path):
     upload, text = ada.look("../../Hang Süd.csv", german_table())
     for words in (
@@ -142,7 +140,6 @@ def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readi
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
 
 
-@ONCE
 def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_for_a_word(bench, page, ada, tmp_path):
     with enter(page, "bo") as browser:
         bo = Person(browser)
@@ -168,7 +165,6 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
         assert (entry.actor, entry.detail["file"]) == ("bo", "risse.csv")
 
 
-@ONCE
 def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, ada):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
     table = "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode()
@@ -192,7 +188,6 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
     assert "Not judged" not in text, "an example judges cracks"
 
 
-@ONCE
 def test_bounds_that_are_given_with_a_table_stand_in_the_site_file_and_raise_its_levels(page, ada, tmp_path):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k / 10};{k}.1" for k in range(60)]
     upload, _ = ada.look("tilt.csv", "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode())
@@ -210,7 +205,6 @@ def test_bounds_that_are_given_with_a_table_stand_in_the_site_file_and_raise_its
     assert "green yellow orange red Hazard alerts Days with an alarm 1.50 d 1.25 d 2.50 d 2.12 d" in text
 
 
-@ONCE
 def test_who_may_send_where(page, ada):
     for name, site, status in (("cy", "bench", 403), ("dee", "bench", 403), ("bo", "bench", 201), ("bo", "", 409)):
         with enter(page, name) as browser:
@@ -222,7 +216,6 @@ def test_who_may_send_where(page, ada):
         assert Person(browser).part(upload, 0, b"x").status_code == 404
 
 
-@ONCE
 def test_a_torn_huge_or_foreign_upload_is_one_line(page, ada, tmp_path):
     assert "larger than 1 MiB" in ada.begin("big.csv", (1 << 20) + 1).text
     assert ada.begin("none.csv", 0).status_code == 409
@@ -252,7 +245,6 @@ HOSTILE = {
 }
 
 
-@ONCE
 def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(page, ada, tmp_path):
     for name, content in HOSTILE.items():
         answer = ada.post(f"/files/{ada.send(name, content)}/answers")
@@ -265,7 +257,6 @@ def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(page, ada, tmp_path)
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
 
 
-@ONCE
 def test_a_workbook_and_columns_without_names_are_understood_behind_walls(page, ada, tmp_path):
     pd = pytest.importorskip("pandas")
     pytest.importorskip("openpyxl")
@@ -285,7 +276,6 @@ def test_a_workbook_and_columns_without_names_are_understood_behind_walls(page, 
     assert "The first rows as they are read" in ada.show(f"/files/{upload}")
 
 
-@ONCE
 def test_positions_of_a_network_and_solutions_of_a_receiver_make_a_site_by_the_page(page, ada, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     upload, text = ada.look("CHAN.tenv3", Path(lay_nevada()).read_bytes())
@@ -314,7 +304,6 @@ def test_positions_of_a_network_and_solutions_of_a_receiver_make_a_site_by_the_p
     assert "origin = {latitude = 46.000000000" in (tmp_path / "sites/rover.toml").read_text()
 
 
-@ONCE
 def test_satellite_points_are_read_into_a_site_that_exists(bench, page, ada):
     table = (
         b"pid,mp_type,easting,northing,20240101,20240113,20240125\n"
@@ -343,7 +332,6 @@ def test_satellite_points_are_read_into_a_site_that_exists(bench, page, ada):
     assert "mine" in ada.wait(upload)
 
 
-@ONCE
 def test_files_of_loggers_and_the_neutral_form_are_recognised(page, ada):
     rows = [f"2024-02-{1 + k // 24:02}T{k % 24:02}:00Z,E1,crack_opening_mm,{k / 50:.2f}" for k in range(90)]
     _, text = ada.look("long.csv", "\n".join(["time,station,quantity,value", *rows, ""]).encode())

@@ -41,7 +41,6 @@ duty = ["lake-slope", "retired-long-ago"]
 chiefs = ["*"]
 """
 SUBJECT = "248289761001"
-ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
 
 
 @contextmanager
@@ -241,7 +240,6 @@ def test_who_has_a_second_factor_here_gives_it_after_a_login_elsewhere_too(
     assert entries(filled_database, "login")[0].detail["second_factor"] == "provider"
 
 
-@ONCE
 def test_codes_after_a_login_elsewhere_are_not_guessed(page, browse, clock, telephone):
     browser = browse()
     come(browser)
@@ -259,7 +257,6 @@ def test_codes_after_a_login_elsewhere_are_not_guessed(page, browse, clock, tele
     )
 
 
-@ONCE
 def test_a_login_that_waits_for_its_code_ends_with_the_account(browse, clock, telephone, filled_database):
     browser = browse()
     come(browser)
@@ -269,7 +266,6 @@ def test_a_login_that_waits_for_its_code_ends_with_the_account(browse, clock, te
     assert (answer.status_code, who(browser)) == (401, None)
 
 
-@ONCE
 def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_database, clock, telephone):
     found = {}
     for mode in ("either", "provider", "ours"):
@@ -288,7 +284,6 @@ def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_dat
     assert "No second factor is set up for p77 here; an admin does that: slopeward users totp p77." in why
 
 
-@ONCE
 def test_a_thief_without_the_second_factor_throws_nobody_out(provider, filled_database, clock):
     with page_with(provider, filled_database, clock, 'second_factor = "provider"') as page:
         provider.person["amr"] = ["pwd", "otp"]
@@ -322,7 +317,6 @@ ATTACKS = {
 }
 
 
-@ONCE
 def test_a_token_that_proves_nothing_lets_nobody_in(browse, provider, page, filled_database):
     wrong = []
     for name, attack in ATTACKS.items():
@@ -354,7 +348,6 @@ def come_twice(browse):
 
 
 @pytest.mark.usefixtures("filled_database")
-@ONCE
 def test_an_answer_counts_once(browse, provider):
     assert come_twice(browse)[1] == 401, "the provider knows that the code was used"
     provider.forgets_codes = True
@@ -363,7 +356,6 @@ def test_an_answer_counts_once(browse, provider):
 
 
 @pytest.mark.usefixtures("filled_database")
-@ONCE
 def test_what_another_browser_began_lets_nobody_in(browse):
     thief, victim = browse(), browse()
     back = leave(thief)
@@ -380,7 +372,6 @@ def test_what_another_browser_began_lets_nobody_in(browse):
 
 
 @pytest.mark.usefixtures("filled_database")
-@ONCE
 def test_login_leads_to_this_page_alone(browse):
     for to in ("//evil.example.org", "https://evil.example.org/", "/\\evil.example.org", "javascript:alert(1)"):
         assert 'content="0;url=/"' in come(browse(), to).text, to
@@ -391,7 +382,6 @@ def test_login_leads_to_this_page_alone(browse):
 
 
 @pytest.mark.usefixtures("filled_database")
-@ONCE
 def test_failures_are_slowed_down_and_what_the_provider_says_is_no_text_of_ours(browse, provider):
     provider.bend = bent(aud="another-client")
     codes = [come(browse()).status_code for _ in range(6)]
@@ -405,7 +395,6 @@ def test_failures_are_slowed_down_and_what_the_provider_says_is_no_text_of_ours(
 
 # ---- keys, clocks, outages -------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("filled_database")
-@ONCE
 def test_a_new_key_counts_at_once_and_one_taken_back_no_more(browse, provider):
     assert come(browse()).status_code == 200
     provider.key, provider.published = KEYS["second"], [KEYS["first"], KEYS["second"]]
@@ -415,7 +404,6 @@ def test_a_new_key_counts_at_once_and_one_taken_back_no_more(browse, provider):
 
 
 @pytest.mark.usefixtures("filled_database")
-@ONCE
 @pytest.mark.parametrize("off_s", [-LEEWAY_S + 5, LEEWAY_S - 5])
 def test_the_clock_of_the_provider_may_be_a_minute_off(browse, provider, clock, off_s):
     provider.now = lambda: (clock() + timedelta(seconds=off_s)).timestamp()
@@ -423,7 +411,6 @@ def test_the_clock_of_the_provider_may_be_a_minute_off(browse, provider, clock, 
     assert come(browse()).status_code == 200
 
 
-@ONCE
 def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider, filled_database, clock):
     def ask(address):
         answer = httpx.get(f"{address}/login/oidc", trust_env=False, verify=False, timeout=60)
@@ -446,7 +433,6 @@ def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider,
         assert answer.status_code == 303
 
 
-@ONCE
 def test_passwords_can_be_switched_off_but_for_an_emergency(provider, filled_database, clock):
     with page_with(provider, filled_database, clock, 'only = true\nemergency = ["ada"]') as address:
         codes = [
@@ -460,7 +446,6 @@ def test_passwords_can_be_switched_off_but_for_an_emergency(provider, filled_dat
     assert form.index("Log in with Canton") < form.index("In an emergency: by password")
 
 
-@ONCE
 def test_without_a_provider_nothing_is_offered(filled_database, clock):
     with serving(filled_database, clock) as address:
         assert httpx.get(f"{address}/login/oidc", trust_env=False, verify=False, timeout=60).status_code == 404
@@ -483,7 +468,6 @@ def test_a_setting_that_cannot_work_is_refused(text, line):
         parse_service(f"[oidc]\n{text}\n", "test")
 
 
-@ONCE
 def test_the_database_holds_no_secret_of_the_provider(browse, filled_database):
     assert come(browse()).status_code == 200
     with filled_database.read() as c:

@@ -1,6 +1,9 @@
 """What the page shows of the filled database, on both databases."""
 
+import logging
 import re
+import socket
+import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,11 +13,13 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from detection.imagery.footprints.records import MAKING, NOT_MADE
+from monitor.config.service import load_service
 from monitor.config.site import parse_site
 from monitor.domain.decision import Condition, Memory, Vote
 from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
+from monitor.store import pages
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -25,8 +30,13 @@ from monitor.store.schema.tables import (
     site_state,
 )
 from monitor.store.service_state import stamp
+from monitor.web.app import build
+from monitor.web.change_notices import ChangeNotifier
 from monitor.web.parts import collect
-from tests.conftest import STORY_ON_SQLITE
+from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
+from monitor.web.server import PageServer, make_settings
+from tests.conftest import wait_for
+from tests.data.watched_slope import WatchedSlope
 from tests.integration.web.served import NOW, client, database, filled, serving, story
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -78,7 +88,6 @@ def test_overview_draws_the_velocity_of_the_last_day_and_lists_quiet_sites(datab
     assert re.search(r"1 quiet site.*Lake slope", text, re.DOTALL)
 
 
-@STORY_ON_SQLITE
 def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     def vote(level, valid_s=3600.0):
         return Vote(level, epoch_s(NOW), epoch_s(NOW) + valid_s, "moves")
@@ -99,7 +108,6 @@ def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     assert asked == {"G1": "orange", "G2": "yellow"}
 
 
-@STORY_ON_SQLITE
 @pytest.mark.parametrize(
     ("at", "state", "words"),
     [
@@ -116,7 +124,6 @@ def test_every_page_says_when_nobody_evaluates(client, database, at, state, word
     assert words in client.get("/live/overview").json()["parts"]["banner"]
 
 
-@STORY_ON_SQLITE
 def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path):
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
@@ -131,7 +138,6 @@ def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path
         assert (f'<image href="{address}"' in client.get("/sites/north-bench").text) == (status == 200)
 
 
-@STORY_ON_SQLITE
 def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     digest, out = story.HASHES["scene"], tmp_path / "out"
     out.mkdir()
@@ -164,7 +170,6 @@ def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     assert look() == (True, True, bounds, True)
 
 
-@STORY_ON_SQLITE
 def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = Path("scenes", "north-bench", "one")
@@ -182,7 +187,6 @@ def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, mon
         assert (answer.status_code, answer.content) == (200, name.encode())
 
 
-@STORY_ON_SQLITE
 def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_path):
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
@@ -211,7 +215,6 @@ def test_empty_database_is_no_error(database_url):
             assert c.get(path).status_code == 200
 
 
-@STORY_ON_SQLITE
 def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(client, database):
     site = story.load_story_sites()[0]
     assert "by the site file, not proven here" not in client.get(f"/sites/{site.id}").text
@@ -237,3 +240,58 @@ def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
     assert 'value="F-' not in instruments
     assert landslides.count('value="F-') == 12
     assert ", F-0" not in text  # nor the list of stations without a place
+
+
+# ---- the headline of a level says what is measured now, beside what was measured when it was raised ----
+def look(own):
+    with own.read() as c:
+        hazards = find_hazards(pages.load_open_alerts(c))
+        raised = find_headlines(c, hazards.values())
+        return str(raised[hazards["bench"]["alert_id"]].sentence), str(list_present_sentences(c, hazards)["bench"])
+
+
+def rate_of(text):
+    return float(re.search(r"(-?[\d.]+) (?:±|mm/day)", text).group(1))
+
+
+def test_a_slope_that_runs_faster_than_when_red_was_raised_is_told_as_it_runs(database):
+    slope = WatchedSlope(database)
+    slope.fail()
+    before, _ = look(database)
+    slope.live(9, {"G1": 700.0, "G2": 500.0})
+    raised, now = look(database)
+    assert raised == before, "what red was raised on stays as it was"
+    assert rate_of(now) > 2.0 * rate_of(raised)
+    assert now.endswith(" over 8 h at 2 of 2 stations, red from 80 mm/day")
+
+
+def test_a_program_reads_both_and_the_page_shows_them(client):
+    found = client.get("/api/v1/sites/north-bench").json()
+    assert found["level"] > 0
+    assert isinstance(found["when_raised"], str | None)
+    assert found["level_name"] in found["now"]
+    assert "when raised" in client.get("/sites/north-bench").text
+
+
+# ---- the process behind the page: what its log says of the port ----
+def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp_path, caplog):
+    database = Database(f"sqlite:///{tmp_path}/page.db")
+    caplog.set_level(logging.INFO, "slopeward.web")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config = load_service(None, {"SLOPEWARD_WEB__PORT": str(port)})
+        with pytest.raises(SystemExit):
+            PageServer(
+                make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database)
+            ).run()
+        assert "the page is at" not in caplog.text
+    server = PageServer(make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_for(lambda: server.started)
+        wait_for(lambda: f"the page is at http://127.0.0.1:{port}" in caplog.text)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        database.close()

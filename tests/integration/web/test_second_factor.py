@@ -28,8 +28,6 @@ from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, serving, solve
 
-ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
-
 
 @pytest.fixture
 def settings(tmp_path):
@@ -188,7 +186,6 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
         assert not [code for code in spare if code in rows or code.replace("-", "") in rows]
 
 
-@ONCE
 def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(filled_database, secret, tmp_path):
     assert secret
     (tmp_path / KEY_FILE).unlink()

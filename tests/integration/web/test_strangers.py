@@ -11,7 +11,6 @@ from sqlalchemy import update
 from monitor.store.schema.tables import (
     alert,
 )
-from tests.conftest import STORY_ON_SQLITE
 from tests.integration.web.served import client, database, filled, log_in, story, token
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -38,7 +37,6 @@ def test_head_answers_as_get_does_without_the_body(client, path):
     assert told.headers.get("content-type") == asked.headers.get("content-type")
 
 
-@STORY_ON_SQLITE
 @pytest.mark.parametrize(
     ("path", "status"),
     [
@@ -57,7 +55,6 @@ def test_errors_are_json_lines(client, path, status):
     assert "Traceback" not in answer.text
 
 
-@STORY_ON_SQLITE
 def test_login_is_slow_to_guess_and_its_cookie_is_closed(client):
     assert client.post("/login", data={"name": "dee", "password": story.PASSWORD}).status_code == 401  # disabled
     cookie = log_in(client).headers["set-cookie"].lower()
@@ -68,14 +65,12 @@ def test_login_is_slow_to_guess_and_its_cookie_is_closed(client):
     assert client.post("/login", data={"name": "ada", "password": story.PASSWORD}).status_code == 429
 
 
-@STORY_ON_SQLITE
 @pytest.mark.parametrize("to", ["https://evil.example/", "//evil.example", "/\\evil.example"])
 def test_login_leads_nowhere_else(client, to):
     answer = client.post("/login", data={"name": "bo", "password": story.PASSWORD, "to": to})
     assert answer.headers["location"] == "/"
 
 
-@STORY_ON_SQLITE
 def test_a_logged_out_session_is_dead(client):
     log_in(client)
     stolen = client.cookies["slopeward_session"]
@@ -84,7 +79,6 @@ def test_a_logged_out_session_is_dead(client):
     assert "Log in" in client.get("/", headers=headers).text
 
 
-@STORY_ON_SQLITE
 def test_text_of_others_is_shown_as_text(client, database, filled):
     evil = "<script>alert(1)</script>"
     with database.write() as c:
@@ -96,7 +90,6 @@ def test_text_of_others_is_shown_as_text(client, database, filled):
     assert evil not in json.dumps(client.get("/live/overview").json()["parts"])
 
 
-@STORY_ON_SQLITE
 def test_doors_are_closed(client):
     answer = client.get("/")
     policy = answer.headers["content-security-policy"]
@@ -111,7 +104,6 @@ def test_doors_are_closed(client):
         assert client.get(path).status_code == 404, path
 
 
-@STORY_ON_SQLITE
 def test_a_body_without_length_is_cut(client):
     def drip():
         for _ in range(80):

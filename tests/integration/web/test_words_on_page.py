@@ -10,12 +10,13 @@ from forecasting.message import join
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, format_iso
-from monitor.store.alerting.offsets import add_offset, load_offset_facts
+from monitor.store.alerting.offsets import load_offset_facts
 from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, find_first, find_site, keep_first, load_waiting
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, site_state
 from tests.data.filled import NOW, PASSWORD, START
+from tests.data.flags import declare_offset
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.alerting.test_corrections import correct
 from tests.integration.web.test_door import Clock, serving
@@ -113,18 +114,7 @@ def test_that_earlier_values_were_wrong_is_said_by_two_on_the_page(database):
 def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_east")
-        number = add_offset(
-            c,
-            series_id,
-            at=AT,
-            known_from=AT,
-            size=40.0,
-            unit="mm",
-            kind="antenna",
-            author=Actor("bo"),
-            reason="new mast",
-            now=AT,
-        )
+        number = declare_offset(c, series_id, AT, 40.0, AT, author=Actor("bo"))
     form = f"/sites/north-bench/offsets/{number}/confirm"
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "ada") as ada:
         assert "+40 mm from" in bo.get("/signatures").text

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from detection.imagery.data.metrics import count, score
+from detection.imagery.data.patches import hold_arrays
 from detection.imagery.insar.moving_zones import run_network
 from detection.imagery.neural.checkpoint import save_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
-from detection.imagery.neural.training import train_network
+from detection.imagery.neural.training import train_patches
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from tests.data.surveys.phases import draw_phase_patches
 
@@ -38,7 +39,7 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
     settings = ImageryTrainingSettings(
         network="drs-unet", width=0.125, epochs=epochs, seed=seed, brightness=(1.0, 1.0), shift=0.0, warmup_steps=30
     )
-    trained = train_network(images, masks, settings)
+    trained = train_patches(hold_arrays(images, masks), settings)
     test_images, test_masks = draw_phase_patches(seed + 1_000_003, TEST_PATCHES, SIZE_PX)
     normalisation = {"mean": trained.mean, "std": trained.std, "value_range": trained.value_range}
     probability = run_network(trained.network, test_images, normalisation, trained.calibration.temperature)

@@ -1,7 +1,6 @@
 """The page of an alert says why in sentences, tells its story in one line of time, and decides again on demand."""
 
 import re
-import shutil
 from html import unescape
 
 import pytest
@@ -28,33 +27,25 @@ def read_text(page):
     return " ".join(unescape(re.sub("<[^>]*>", "", page)).split())
 
 
-@pytest.fixture(scope="module")
-def failed(sqlite_template, tmp_path_factory):
-    """A slope that failed, once for all tests: its database, and when it stands at red."""
-    path = tmp_path_factory.mktemp("red") / "red.db"
-    shutil.copy(sqlite_template, path)
-    with Database(f"sqlite:///{path}") as db:
-        slope = WatchedSlope(db, ZONED)
-        slope.fail()
-        with db.write() as c:
-            users.add_user(c, "bo", PASSWORD, "operator", slope.now)
-    return path, slope.now
+def fail(database):
+    """A slope that failed, and an operator; when it stands at red."""
+    slope = WatchedSlope(database, ZONED)
+    slope.fail()
+    with database.write() as c:
+        users.add_user(c, "bo", PASSWORD, "operator", slope.now)
+    return slope.now
 
 
 @pytest.fixture
-def red(failed, tmp_path):
+def red(open_copy):
     """A copy of it; one kind of database is enough, for pages are made of views, which are tried on both elsewhere."""
-    path, now = failed
-    shutil.copy(path, tmp_path / "red.db")
-    with Database(f"sqlite:///{tmp_path / 'red.db'}") as db:
-        yield db, now
+    return open_copy("sqlite", fail)
 
 
 def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
     database, now = red
     headline._sentences.clear()
-    clock = Clock()
-    clock.now = now
+    clock = Clock(now)
     with database.write() as c:
         [first, *_] = claim_due(c, now, "w", 30.0, 9, "log")
         mark_delivered(c, first.id, "w", now)
@@ -148,8 +139,7 @@ def test_an_alert_that_is_over_reads_alike_on_every_page(red):
     with database.write() as c:
         over = {"ledger": "health", "state": "returned_unacknowledged"}
         c.execute(update(alert).where(alert.c.id == 1).values(**over))
-    clock = Clock()
-    clock.now = now
+    clock = Clock(now)
     with serving(database, clock) as address, enter(address, "bo") as bo:
         for path in ("/", "/alerts", "/alerts/1"):
             page = read_text(bo.get(path).text)

@@ -26,7 +26,6 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
-from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 TWO = (
@@ -42,6 +41,20 @@ escalate_after = "20m"
 """,
 )
 NOW = re.compile(r"Now \((.+?)\): Rate of crack opening is ([\d.,]+) mm/day .*")
+
+
+def fail(database):
+    """A slope that stands at red."""
+    slope = WatchedSlope(database)
+    slope.fail()
+    return slope
+
+
+@pytest.fixture
+def slope(open_copy):
+    """The same, in a copy of its database."""
+    database, made = open_copy("sqlite", fail)
+    return made.in_copy(database)
 
 
 def hazard_of(own):
@@ -78,42 +91,36 @@ def run_away(slope, hours, rate=150.0, growth=1.3, *, looks=True):
         yield slope.now
 
 
-def test_each_doubling_after_red_is_sent_once_with_both_values(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own)
-        slope.fail()
-        raised = hazard_of(own)
-        with own.read() as c:
-            sentence = find_headlines(c, [raised])[raised["alert_id"]].sentence
-        seen = len(list_reminders(own))
-        for _ in run_away(slope, 12):
-            pass
-        found = list_reminders(own)
-        assert len(found) - seen >= 2
-        rates = [rate_in(sentence), *(float(NOW.match(r.body).group(2).replace(",", "")) for r in found)]
-        assert all(after >= 2.0 * before for before, after in pairwise(rates)), rates
-        for one in found:
-            assert one.body.splitlines()[1] == f"When raised: {sentence}"
-            assert "when raised" in one.subject
-        # page and alert still say what the level was raised on
-        after = hazard_of(own)
-        assert (after["evidence_sha256"], after["raised_at"]) == (raised["evidence_sha256"], raised["raised_at"])
+def test_each_doubling_after_red_is_sent_once_with_both_values(slope):
+    raised = hazard_of(slope.database)
+    with slope.database.read() as c:
+        sentence = find_headlines(c, [raised])[raised["alert_id"]].sentence
+    seen = len(list_reminders(slope.database))
+    for _ in run_away(slope, 12):
+        pass
+    found = list_reminders(slope.database)
+    assert len(found) - seen >= 2
+    rates = [rate_in(sentence), *(float(NOW.match(r.body).group(2).replace(",", "")) for r in found)]
+    assert all(after >= 2.0 * before for before, after in pairwise(rates)), rates
+    for one in found:
+        assert one.body.splitlines()[1] == f"When raised: {sentence}"
+        assert "when raised" in one.subject
+    # page and alert still say what the level was raised on
+    after = hazard_of(slope.database)
+    assert (after["evidence_sha256"], after["raised_at"]) == (raised["evidence_sha256"], raised["raised_at"])
 
 
-def test_a_restart_and_the_same_readings_send_nothing_again_and_an_acknowledged_alert_stays_so(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own)
-        slope.fail()
-        with own.write() as c:
-            acknowledge(c, hazard_of(own)["alert_id"], Actor("Eva"), "on my way", slope.now)
-        for _ in run_away(slope, 8):
-            with Database(database_url) as again:
-                before = len(list_messages(again))
-                evaluate_site(again, slope.site, slope.now, "start")
-                evaluate_site(again, slope.site, slope.now + HOUR / 60, "tick")
-                assert len(list_messages(again)) == before
-        assert list_reminders(own)
-        assert hazard_of(own)["state"] == "acknowledged"
+def test_a_restart_and_the_same_readings_send_nothing_again_and_an_acknowledged_alert_stays_so(slope):
+    with slope.database.write() as c:
+        acknowledge(c, hazard_of(slope.database)["alert_id"], Actor("Eva"), "on my way", slope.now)
+    for _ in run_away(slope, 8):
+        with Database(str(slope.database.url)) as again:
+            before = len(list_messages(again))
+            evaluate_site(again, slope.site, slope.now, "start")
+            evaluate_site(again, slope.site, slope.now + HOUR / 60, "tick")
+            assert len(list_messages(again)) == before
+    assert list_reminders(slope.database)
+    assert hazard_of(slope.database)["state"] == "acknowledged"
 
 
 @pytest.mark.parametrize("step", ["save_state", "apply_changes", "seal_decision"])
@@ -141,86 +148,73 @@ def test_a_kill_between_two_steps_sends_it_neither_twice_nor_never(database_url,
         assert sent == len({r.event_id for r in list_reminders(own)}) >= 1
 
 
-@ON_SQLITE
-def test_what_was_sent_is_decided_again_from_what_was_frozen(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own)
-        slope.fail()
-        for _ in run_away(slope, 8):
-            pass
-        number = hazard_of(own)["alert_id"]
-        with own.read() as c:
-            events = load_alert_events(c, number)
-            asked = gather_decisions(c, find_alert(c, number))
-        repeats = [e for e in events if e.from_level == e.to_level]
-        assert repeats
-        assert all(e.decision_id is not None and "times the" in e.reason for e in repeats)
-        assert len(asked.decisions) > len(repeats)
-        assert recompute_all(asked).differences == ()
+def test_what_was_sent_is_decided_again_from_what_was_frozen(slope):
+    for _ in run_away(slope, 8):
+        pass
+    number = hazard_of(slope.database)["alert_id"]
+    with slope.database.read() as c:
+        events = load_alert_events(c, number)
+        asked = gather_decisions(c, find_alert(c, number))
+    repeats = [e for e in events if e.from_level == e.to_level]
+    assert repeats
+    assert all(e.decision_id is not None and "times the" in e.reason for e in repeats)
+    assert len(asked.decisions) > len(repeats)
+    assert recompute_all(asked).differences == ()
 
 
-def test_the_number_is_one_in_message_page_api_and_view(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own)
-        slope.fail()
-        compared = 0
-        for _ in run_away(slope, 12):
-            with own.read() as c:
-                hazards = find_hazards(pages.load_open_alerts(c))
-                page = list_present_sentences(c, hazards)["bench"]
-                found = find_now(c, "bench", hazards["bench"]["level"])
-                rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
-            rate = page.values["rate"]
-            assert str(page) == str(found.sentence)
-            assert {r["station"] for r in rows} == {"G1", "G2"}
-            assert rows[0]["velocity_mm_per_day"] == rate.value == rows[0]["rate"]
-            assert (rows[0]["unit"], rows[0]["bound"], rows[0]["level_name"]) == ("mm/day", 80.0, "red")
-            assert rows[0]["bound_ratio"] == pytest.approx(rate.value / 80.0, abs=1e-6)
-            assert rows[0]["age_s"] == (slope.now - parse(rows[0]["newest_at"])).total_seconds()
-            assert rows[0]["next_level"] is None
-            last = list_reminders(own)[-1:]
-            if last and last[0].queued_at == slope.now:
-                compared += 1
-                assert last[0].body.splitlines()[0].endswith(str(page))
-                first = last[0].body_values["parts"]["items"][0]["values"]["text"]
-                assert first["values"]["rate"]["figure"] == rate.value
-        assert compared >= 2
+def test_the_number_is_one_in_message_page_api_and_view(slope):
+    compared = 0
+    for _ in run_away(slope, 12):
+        with slope.database.read() as c:
+            hazards = find_hazards(pages.load_open_alerts(c))
+            page = list_present_sentences(c, hazards)["bench"]
+            found = find_now(c, "bench", hazards["bench"]["level"])
+            rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
+        rate = page.values["rate"]
+        assert str(page) == str(found.sentence)
+        assert {r["station"] for r in rows} == {"G1", "G2"}
+        assert rows[0]["velocity_mm_per_day"] == rate.value == rows[0]["rate"]
+        assert (rows[0]["unit"], rows[0]["bound"], rows[0]["level_name"]) == ("mm/day", 80.0, "red")
+        assert rows[0]["bound_ratio"] == pytest.approx(rate.value / 80.0, abs=1e-6)
+        assert rows[0]["age_s"] == (slope.now - parse(rows[0]["newest_at"])).total_seconds()
+        assert rows[0]["next_level"] is None
+        last = list_reminders(slope.database)[-1:]
+        if last and last[0].queued_at == slope.now:
+            compared += 1
+            assert last[0].body.splitlines()[0].endswith(str(page))
+            first = last[0].body_values["parts"]["items"][0]["values"]["text"]
+            assert first["values"]["rate"]["figure"] == rate.value
+    assert compared >= 2
 
 
-def test_a_message_that_repeats_an_alert_has_both_values(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own, SITE_TEXT.replace(*TWO))
-        slope.fail()
-        slope.live(3, {"G1": 180.0, "G2": 150.0})
-        with own.read() as c:
-            now = find_now(c, "bench", 3)
-        own_number = hazard_of(own)["alert_id"]
-        raised = list_messages(own)[0].body.splitlines()[0]
-        dispatcher = Dispatcher(own, {"bench": slope.site}, lambda: slope.now)
-        dispatcher.escalate_once(slope.now)
-        last = list_messages(own)[-1]
-        assert last.recipient == "director"
-        assert last.alert_id == own_number
-        lines = last.body.splitlines()
-        assert lines[0].endswith(str(now.sentence))
-        assert lines[1] == f"When raised: {raised}"
-        assert raised not in lines[2:]
-        assert last.subject.startswith("open for ")
-        assert "when raised" in last.subject
+def test_a_message_that_repeats_an_alert_has_both_values(database):
+    slope = WatchedSlope(database, SITE_TEXT.replace(*TWO))
+    slope.fail()
+    slope.live(3, {"G1": 180.0, "G2": 150.0})
+    with database.read() as c:
+        now = find_now(c, "bench", 3)
+    own_number = hazard_of(database)["alert_id"]
+    raised = list_messages(database)[0].body.splitlines()[0]
+    dispatcher = Dispatcher(database, {"bench": slope.site}, lambda: slope.now)
+    dispatcher.escalate_once(slope.now)
+    last = list_messages(database)[-1]
+    assert last.recipient == "director"
+    assert last.alert_id == own_number
+    lines = last.body.splitlines()
+    assert lines[0].endswith(str(now.sentence))
+    assert lines[1] == f"When raised: {raised}"
+    assert raised not in lines[2:]
+    assert last.subject.startswith("open for ")
+    assert "when raised" in last.subject
 
 
-@ON_SQLITE
-def test_noise_and_what_falls_and_comes_back_remind_nobody(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own)
-        slope.fail()
-        before = len(list_messages(own))
-        for rate in (150.0, 100.0, 40.0, 90.0, 140.0, 150.0):
-            slope.live(8, {"G1": rate, "G2": rate})
-        assert len(list_messages(own)) == before
+def test_noise_and_what_falls_and_comes_back_remind_nobody(slope):
+    before = len(list_messages(slope.database))
+    for rate in (150.0, 100.0, 40.0, 90.0, 140.0, 150.0):
+        slope.live(8, {"G1": rate, "G2": rate})
+    assert len(list_messages(slope.database)) == before
 
 
-@ON_SQLITE
 def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_order(database_url):
     channels = [f"{kind}:x" for kind in NOTIFIERS if kind != "siren"]
     listed = ", ".join(f'"{one}"' for one in (*channels, "siren:pit/horn"))
@@ -248,29 +242,25 @@ def test_every_channel_gets_it_in_the_language_of_its_reader_and_no_siren_a_new_
         assert len({lines[1] for lines in first.values()}) == 4
 
 
-@ON_SQLITE
-def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(database_url):
-    with Database(database_url) as own:
-        slope = WatchedSlope(own)
-        slope.fail()
-        now = [slope.now + HOUR]
-        dispatcher = Dispatcher(own, {"bench": slope.site}, lambda: now[0])
-        dispatcher.escalate_once(now[0])
-        n = t.notification.c
+def test_the_alarm_that_nobody_confirmed_red_has_both_values_of_now_each_time(slope):
+    now = [slope.now + HOUR]
+    dispatcher = Dispatcher(slope.database, {"bench": slope.site}, lambda: now[0])
+    dispatcher.escalate_once(now[0])
+    n = t.notification.c
 
-        def read_alarm():
-            with own.read() as c:
-                row = c.execute(select(t.notification).where(n.ledger == "health").order_by(n.id.desc())).first()
-                return row.body.splitlines(), find_now(c, "bench", 3)
+    def read_alarm():
+        with slope.database.read() as c:
+            row = c.execute(select(t.notification).where(n.ledger == "health").order_by(n.id.desc())).first()
+            return row.body.splitlines(), find_now(c, "bench", 3)
 
-        first, _ = read_alarm()
-        assert first[1].startswith("Now (")
-        assert first[2].startswith("When raised: ")
-        slope.live(4, {"G1": 260.0, "G2": 200.0})
-        now[0] = slope.now + HOUR
-        dispatcher.escalate_once(now[0])
-        again, found = read_alarm()
-        assert again[0] == first[0]
-        assert again[1].endswith(str(found.sentence))
-        assert again[1] != first[1]
-        assert sum(line.startswith("Now (") for line in again) == 1
+    first, _ = read_alarm()
+    assert first[1].startswith("Now (")
+    assert first[2].startswith("When raised: ")
+    slope.live(4, {"G1": 260.0, "G2": 200.0})
+    now[0] = slope.now + HOUR
+    dispatcher.escalate_once(now[0])
+    again, found = read_alarm()
+    assert again[0] == first[0]
+    assert again[1].endswith(str(found.sentence))
+    assert again[1] != first[1]
+    assert sum(line.startswith("Now (") for line in again) == 1

@@ -26,8 +26,7 @@ def bench(database):
 
 
 def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
-    clock = Clock()
-    clock.now = bench.now
+    clock = Clock(bench.now)
     with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
         assert "No drill was held" in viewer.get(PLACE).text
         assert send(viewer, PLACE, minutes="1").status_code == 403

@@ -26,18 +26,11 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.headline import list_sentences
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
+from tests.integration.web.test_door import Clock
 from tests.integration.web.test_door import serving as serving_at
 
 WORDS = {"ada": "tin lantern quarry 41", "bo": "wool cedar anchor 93", "cy": "slate piano ember 26"}
 MINUTE = timedelta(minutes=1)
-
-
-class Clock:
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 @contextmanager
@@ -123,7 +116,6 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
     assert acts == ["duty.handover.sign", "duty.handover"]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_is_named(watched):
     clock = Clock(T0)
     with serving(watched, clock) as client:
@@ -214,7 +206,6 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
     assert len(of_alarm()) == count
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answer_and_says_how_it_ends(watched):
     now = [T0]
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
@@ -243,7 +234,6 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
     assert alarm() == ("closed", "alert 1 is put aside; nobody confirmed it")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert_unless_it_rose(watched):
     watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=DeliveryLimits(unconfirmed_after_s=60.0))
 
@@ -317,7 +307,6 @@ def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(wa
     assert say() == (["R. Mori", "control room"], [], T0 + 60 * MINUTE)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
     now = [T0]
     watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=DeliveryLimits(unconfirmed_after_s=60.0))
@@ -331,7 +320,6 @@ def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
         assert load_alerts(c, "bench", ledger="health") == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brought_back(watched):
     with watched.write() as c:
         raise_alert(c, 1, T0)

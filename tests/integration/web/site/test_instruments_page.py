@@ -84,7 +84,6 @@ def test_of_many_instruments_the_gravest_come_first_and_one_is_found(address):
     assert after.count("Withdraw</button>") == 1
 
 
-@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_where_satellite_points_will_be_is_said_with_what_such_forecasts_did(filled_database):
     with serving(filled_database, lambda: NOW) as address, enter(address, None) as browser:
         page = browser.get("/sites/north-bench/instruments")

@@ -31,11 +31,11 @@ from monitor.store.schema import tables as t
 from monitor.web.parts.zones import draw_zones
 from monitor.web.routes import maps
 from monitor.web.routes.maps import LARGEST
+from tests.conftest import STORY_ON_BOTH
 from tests.data.filled import NOW, load_story_sites
 from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
-ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -106,6 +106,7 @@ def test_the_past_is_as_it_was_stored(client, filled_database):
     assert client.get(f"{SITE}/stations.geojson?at=yesterday").status_code == 409
 
 
+@STORY_ON_BOTH
 def test_points_have_the_rate_of_their_newest_revisions(client, filled_database, monkeypatch):
     with filled_database.write() as c:
         set_id = points.open_point_set(c, "north-bench", "a-set", "los-towards", "mm")
@@ -227,7 +228,7 @@ def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
 def tiles(tmp_path):
     folder = tmp_path / "tiles"
     folder.mkdir()
-    about = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), (0, 0), zipped=False, metadata={})
+    about = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), zipped=False, metadata={})
     write_archive(folder / "land.pmtiles", [(0, bytes(range(256)) * 40)], about)
     (folder / "huge.pmtiles").touch()
     with (folder / "huge.pmtiles").open("r+b") as file:
@@ -240,7 +241,6 @@ def tiles(tmp_path):
     return folder
 
 
-@ONCE
 def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, tmp_path):
     environment = {"SLOPEWARD_MAP__TILES": str(tiles), "SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox")}
     (tmp_path / "scenes" / "north-bench").mkdir(parents=True)
@@ -320,7 +320,6 @@ def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(t
     assert Path(facts["file"]).is_file()
 
 
-@ONCE
 def test_the_page_has_the_picture_of_the_susceptibility_map_with_its_key(filled_database, tmp_path):
     config = load_service(None, {"SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox")})
     with serving(filled_database, NOW + timedelta(minutes=5), config) as client:

@@ -62,7 +62,6 @@ def test_a_form_without_script_draws_brings_judges_and_withdraws(page, database)
     assert everything[1]["properties"]["kind"] == "landslide"
 
 
-ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
 SCENE = HASHES["scene"]
 REFUSED = [
     (b"{", "the file is no GeoJSON"),
@@ -80,7 +79,6 @@ REFUSED = [
 ]
 
 
-@ONCE
 def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
     csrf = token(page, ADDRESS)
     for content, said in REFUSED:
@@ -92,7 +90,6 @@ def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
         assert len(load_outlines(c, "north-bench")) == 1
 
 
-@ONCE
 def test_rings_are_read_before_the_database_is_held(page, database, monkeypatch):  # noqa: F811
     def look(_):
         with database.write():  # as the core does meanwhile
@@ -111,7 +108,6 @@ def test_many_corners_are_refused_before_they_are_tried(monkeypatch):
         uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}).encode(), "landslide")
 
 
-@ONCE
 def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(page, database):  # noqa: F811
     assert "tile 1 of 2026-02-25" in page.get(f"{SITE}/outlines").text
     first = page.get(f"{SITE}/outlines/next").headers["location"]
@@ -128,7 +124,6 @@ def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(pag
         assert [one.is_seen for one in load_unsure(c, "north-bench")] == [True, False]
 
 
-@ONCE
 def test_a_version_that_was_replaced_leads_to_the_one_that_counts_with_its_outlines(page, database):  # noqa: F811
     with database.write() as c:
         old = dict(c.execute(scene.select().where(scene.c.scene_hash == SCENE)).one()._mapping)
@@ -144,7 +139,6 @@ def test_a_version_that_was_replaced_leads_to_the_one_that_counts_with_its_outli
     assert page.post(f"{SITE}/scenes/{'n' * 64}/outlines", data=given).status_code == 303
 
 
-@ONCE
 def test_only_who_may_act_on_the_site_is_shown_forms(client, database, tmp_path):  # noqa: F811
     make_drawable(database, tmp_path)
     text = client.get(ADDRESS).text

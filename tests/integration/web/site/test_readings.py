@@ -37,8 +37,7 @@ def stored(bench):
 
 
 def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
-    clock = Clock()
-    clock.now = bench.now + HOUR
+    clock = Clock(bench.now + HOUR)
     ask = {"series": "G1.crack_opening", "at": "2026-03-01T07:30", "turn": ""}
     with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
         assert viewer.get(PLACE).status_code == 403
@@ -87,8 +86,7 @@ def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_u
             for at in (START + n * HOUR for n in range(8))
         ]
         add_observations(c, rows, START)
-    clock = Clock()
-    clock.now = START + 9 * HOUR
+    clock = Clock(START + 9 * HOUR)
     typed = {"series": "G1.crack_opening", "at": "2026-03-01T09:30", "turn": "", "value": "1203"}
     with serving(database, clock) as address, enter(address, "bo") as bo:
         asked = send(bo, PLACE, **typed)
@@ -101,8 +99,7 @@ def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_u
 
 
 def test_the_hour_that_comes_twice_is_asked_about(bench):
-    clock = Clock()
-    clock.now = parse("2026-10-25T08:00:00Z")
+    clock = Clock(parse("2026-10-25T08:00:00Z"))
     ask = {"series": "G1.crack_opening", "value": "0.5", "at": "2026-10-25T02:30"}
     with serving(bench.database, clock) as address, enter(address, "bo") as bo:
         asked = send(bo, PLACE, **ask)

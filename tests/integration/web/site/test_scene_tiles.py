@@ -11,13 +11,11 @@ from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from detection.imagery.tiles.records import SCENE_FILES
 from monitor.store.schema import tables as t
 from monitor.web.routes.site import scenes
-from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import HASHES, NOW
 from tests.integration.web.served import serving
 
 SCENE = f"/api/v1/sites/north-bench/scenes/{HASHES['scene']}"
 BOUNDS = (8.9, 46.19, 8.92, 46.21)
-pytestmark = STORY_ON_SQLITE
 
 
 @pytest.fixture
@@ -26,9 +24,7 @@ def folder(filled_database, tmp_path):
     with filled_database.write() as c:
         c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(out_dir=str(tmp_path)))
     content = [(zxy_to_tileid(0, 0, 0), b"all"), (zxy_to_tileid(1, 1, 0), b"north-east")]
-    write_archive(
-        tmp_path / SCENE_FILES["scene"], content, ArchiveFacts("webp", BOUNDS, (0, 1), zipped=False, metadata={})
-    )
+    write_archive(tmp_path / SCENE_FILES["scene"], content, ArchiveFacts("webp", BOUNDS, zipped=False, metadata={}))
     return tmp_path
 
 

@@ -1,6 +1,7 @@
 """What the service's own client of the broker makes of paho's: the same messages, of a large one fewer copies."""
 
 import hashlib
+import socket
 import tracemalloc
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
-from monitor.broker.access import Access, PayloadLimits
+from monitor.broker.access import Access, PayloadLimits, open_access
 from monitor.domain.observation import PayloadSize
 from tests.data.payloads.packets import publish
 
@@ -151,3 +152,20 @@ def test_what_nobody_reads_takes_no_memory():
         client._sock = None
     assert heard == [size]
     assert peak < 1 << 20
+
+
+# ---- a broker that is not there: each attempt ends without a trace ----
+def test_an_attempt_at_a_socket_where_nobody_listens_leaves_none_open(tmp_path, monkeypatch):
+    """Else the collector closes it, in some later test, with a warning there."""
+    made = []
+
+    class Noted(socket.socket):
+        def __init__(self, *words):
+            super().__init__(*words)
+            made.append(self)
+
+    monkeypatch.setattr(socket, "socket", Noted)
+    access = open_access(f"unix://{tmp_path}/service.sock")
+    with pytest.raises(FileNotFoundError):
+        access.open_client("x", mqtt5=True).connect(*access.target)
+    assert [one.fileno() for one in made] == [-1]

@@ -2,13 +2,15 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from detection.anomaly.registry import list_served
+from detection.anomaly.registry import CHECKS, COMPOSITES, list_served
 from forecasting.decomposition.components import METHODS
 from forecasting.registry import NETWORKS, READS_DRIVERS, SERVED, model_ids
+from monitor.cli import benchmarks
 from monitor.cli.forecast import catalogue
 from monitor.cli.main import run_verb
 
@@ -117,3 +119,32 @@ def test_the_list_needs_no_database(capsys, monkeypatch, tmp_path, listed):
     assert run_verb(["forecast", "models"]) == 1
     assert run_verb(["forecast", "models", "--all"]) == 0
     assert re.search(r"^gru +network +4,143 weights  reads drivers", capsys.readouterr().out, re.MULTILINE)
+
+
+# ---- the detectors of the list of models: each with its paper and its figure on each record, beside `rules` ----
+def test_every_detector_is_listed_with_paper_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb(["forecast", "models", "--all", "--json"]) == 0
+    every = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    rows = [row for row in every if row["id"] in list_served()]
+    assert sorted(row["id"] for row in rows) == sorted(list_served())
+    for row in rows:
+        if row["id"] in CHECKS:
+            continue
+        assert row["scores"], row["id"]
+        assert {score["set"] for score in row["scores"]} == {"G", "K", "S", "SK"}, row["id"]
+        assert row["paper"] or row["id"] in {*COMPOSITES, "slope-change", "variance"}, row["id"]
+
+
+# ---- stored figures are found in the sources and in the wheel ----
+def test_figures_are_found_and_none_are_made_up():
+    kept = benchmarks.read_benchmark("imagery")
+    assert kept["command"] == "make bench-imagery"
+    assert kept["figures"]["bijie"]["maps"]
+    assert benchmarks.read_benchmark("nothing") is None
+
+
+def test_the_wheel_carries_the_folder_that_is_looked_into():
+    pyproject = tomllib.loads((Path(benchmarks.__file__).parents[2] / "pyproject.toml").read_text())
+    carried = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert carried["docs/benchmarks"] == "monitor/_benchmarks"
+    assert benchmarks.PLACES[1].parts[-2:] == ("monitor", "_benchmarks")

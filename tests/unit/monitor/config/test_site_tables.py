@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from monitor.config.first_site import write_first_site
-from monitor.config.site import parse_site
+from monitor.config.service import parse_site
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
 from monitor.domain.terms import Key, derive_table, find_tables, make_record
 from monitor.errors import ConfigError
@@ -73,3 +73,52 @@ def test_the_first_site_file_explains_a_key_where_it_stands_first():
     lines = write_first_site("s1").splitlines()
     assert sum("# expected sampling interval" in line for line in lines) == 1
     assert next(line for line in lines if line.startswith("timezone")).endswith("all that is stored is UTC")
+
+
+# ---- `[forecast]` says where networks begin and what they learn beside; what nothing would use is refused ----
+TEXT = """
+[site]
+id = "bench"
+name = "Bench"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"
+[levels]
+names = ["green", "red"]
+[forecast]
+horizons = ["1d"]
+{forecast}
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "{quantity}"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+
+
+def read(forecast, quantity="displacement_downslope"):
+    return parse_site(TEXT.format(forecast=forecast, quantity=quantity), "bench.toml").forecast
+
+
+def test_what_is_asked_reaches_the_plan():
+    plan = read('models = ["lstm", "pretrained-lstm"]\nstart_from = "old-bench"\nreplay = ["old-bench"]')
+    assert (plan.start_from, plan.replay) == ("old-bench", ("old-bench",))
+    assert read('models = ["pretrained-lstm"]\nreplay = ["old-bench"]').replay == ("old-bench",)
+
+
+@pytest.mark.parametrize(
+    ("forecast", "said"),
+    [
+        ('start_from = "old"', "forecast.start_from: no network is chosen"),
+        ('models = ["pretrained-lstm"]\nstart_from = "old"', "begins with shipped weights"),
+        ('models = ["gru", "graph-gru"]\nstart_from = "old"', "graph-gru reads the stations of one site together"),
+        ('models = ["gru"]\nreplay = ["old"]', "nothing to forget"),
+        ('models = ["gru"]\nstart_from = "old"\nreplay = ["bench"]', "the record of bench itself"),
+    ],
+)
+def test_what_nothing_would_use_is_refused_in_one_line(forecast, said):
+    with pytest.raises(ConfigError, match=said) as refused:
+        read(forecast)
+    assert len(refused.value.faults) == 1

@@ -1,10 +1,12 @@
 """What a demonstration counts of its forecasters and detectors, beside figures by hand."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
 
+from monitor.simulate.demo import DemoInstallation, _print_summary
 from monitor.simulate.worth import assess_detectors, assess_forecasters, print_worth
 from monitor.store.schema import tables as t
 
@@ -135,3 +137,19 @@ def test_a_demonstration_without_networks_and_scores_says_what_there_is(database
     said = []
     print_worth({}, {}, said.append)
     assert said == []
+
+
+# ---- what a demonstration says when it is done ----
+def test_the_reason_of_a_forecast_that_is_not_shown_stands_once():
+    said = []
+    none = {"forecasts": 34, "shown": 0, "not_shown_because": "not shown: no forecast of it has been scored yet"}
+    counted = {
+        "seconds": 9.0,
+        "top_level": 3,
+        "notifications": {"delivered": 8},
+        "forecasters": {"gru": none},
+        "anomalies": {},
+        "degraded": False,
+    }
+    _print_summary(DemoInstallation(Path(), "", "", "", None), counted, said.append, keeps=False)
+    assert "  gru: 0 of 34 forecasts shown, because: no forecast of it has been scored yet" in said

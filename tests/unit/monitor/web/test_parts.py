@@ -1,28 +1,34 @@
 """The pure parts of the page: sampling, sketch, evidence tables, spelling."""
 
+import random
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.message import Term, Timestamp, join
+from monitor.decision.criteria.rain_gauge import Gauge
+from monitor.decision.criteria.table import KINDS
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
-from monitor.errors import NotAllowedError
+from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
+from monitor.errors import NotAllowedError, NotFoundError
 from monitor.language.local_time import use_zone
-from monitor.store.pages import StationCard
+from monitor.store.pages import SiteCard, StationCard
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
 from monitor.web.access.redaction import WITHHELD, ResponseRedactor
-from monitor.web.context import RequestedRange
+from monitor.web.context import Context, RequestedRange
 from monitor.web.parts import templating
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
-from monitor.web.parts.headline import EvidenceTable, find_sentence, read_evidence
-from monitor.web.parts.templating import format_number, level_class, render_part, render_text
+from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
+from monitor.web.parts.templating import describe_sight, format_number, level_class, render_part, render_text
 from monitor.web.parts.zones import HEIGHT, WIDTH, draw
+from monitor.web.routes.site import movement
 from monitor.web.routes.site.charts import read_range
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -283,3 +289,160 @@ def test_a_text_that_names_a_place_of_others_is_withheld(text, hidden):
     ]
     page = EvidenceTable("Votes", (), [[{"site": "status", "reason": text}]])
     assert redactor.cover_service(page).rows == [[{"site": "status", "reason": covered}]], "also within a record"
+
+
+# ---- what is said of the sight of a site ----
+LEVELS = [{"number": 0, "name": "green"}, {"number": 3, "name": "red"}]
+
+
+def test_a_site_that_catches_up_says_so_whatever_is_seen_of_it() -> None:
+    for seen in ("full", "degraded", "blind"):
+        cards = [SiteCard("s", "S", 46.0, 9.0, LEVELS, {"catching_up": late}, {"ok": 2}) for late in (True, False)]
+        assert ["catching up: readings that waited" in describe_sight(card, seen) for card in cards] == [True, False]
+        assert ("decide by other means" in describe_sight(cards[0], seen)) == (seen == "blind")
+
+
+# ---- the picture of rain beside its curve: a gauge that never reported shows its curve and hides no other one ----
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+CURVE = Criterion(
+    "c",
+    KINDS["rain_intensity_duration"],
+    ("R1",),
+    "rain",
+    (Threshold(1),),
+    params=(("a", 14.82), ("b", 0.39), ("c", 0.0), ("duration_from_s", 3600.0), ("duration_to_s", 86400.0)),
+)
+
+
+def test_a_gauge_that_never_reported_shows_its_curve_alone(monkeypatch):
+    def unknown(*_):
+        raise NotFoundError("there is no series s/R1/rain")
+
+    monkeypatch.setattr(movement, "find_series", unknown)
+    gauge = SeriesSpec("R1", "rain", "mm", 3600.0, 21600.0)
+    place = Station("R1", None, None, None, None, None, None, None, None, on_slope=False, series=(gauge,))
+    levels = (Level(0, "green", auto_lower=True), Level(1, "yellow", auto_lower=True))
+    site = Site("s", "S", 46.0, 8.0, "UTC", levels, (place,), (CURVE,), version="v")
+    found = movement._describe(None, site, CURVE, "R1", (NOW - timedelta(days=1), NOW), NOW)
+    assert found is not None
+    assert len(found["curve"]) > 5
+    assert (found["now"], found["most"], found["newest_at"]) == ([], [], None)
+
+
+@pytest.mark.parametrize("stamp", ["interval_end", "counter", "event"])
+def test_the_most_of_a_range_is_measured_with_the_edge_of_the_criterion(stamp):
+    dice = random.Random(3)
+    times = tuple(k * 3600.0 for k in range(200) if dice.random() < 0.8)
+    gauge = Gauge(times, tuple(dice.choice((0.0, 0.2, 7.4)) for _ in times), 3600.0, stamp, 0.0)
+    for hours in (1, 3, 24, 500):
+        assert movement.most_rain(gauge, hours * 3600.0) == max(
+            gauge.total_at(at_s, hours * 3600.0)[0] for at_s in times
+        )
+
+
+# ---- what the movement page asks of the decision: once in some seconds, however many look ----
+def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):
+    clock = [datetime(2026, 3, 1, tzinfo=UTC)]
+    asked = []
+
+    def evaluate(_db, site, now, *_, **__):
+        asked.append((site.version, now))
+        return SimpleNamespace(decision=SimpleNamespace(evidence={"sentence": "green", "words": []}))
+
+    monkeypatch.setattr(movement, "evaluate_site", evaluate)
+    levels = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
+    sites = [Site("s", "S", 46.0, 8.0, "UTC", levels, (), (), version=v) for v in ("one", "two")]
+    context = Context(None, None, lambda: clock[0], "1")
+    for seconds, count in ((0, 1), (4, 1), (5, 2)):
+        clock[0] = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+        assert movement.evaluate_now(context, sites[0]).sentence == "green"
+        assert len(asked) == count
+    movement.evaluate_now(context, sites[1])
+    assert [version for version, _ in asked] == ["one", "one", "two"], "each version of the file is asked for itself"
+
+
+# ---- what a site's headline is about ----
+NOW_HEADLINE = datetime(2026, 3, 1, tzinfo=UTC)
+SLOPE = {"G1", "G2", "G3"}
+
+
+def row(station, velocity, stage="creep", window=None, quantity="displacement", last=None, heard=None):
+    return {
+        "station": station,
+        "quantity": quantity,
+        "velocity_mm_per_day": velocity,
+        "stage": stage,
+        "window": window,
+        "last_stage": last or (None if stage == "unknown" else stage),
+        "data_until": heard,
+    }
+
+
+def window(begin, end, *, trusted=True):
+    spelled = [f"2026-03-{day:02}T00:00:00.000000Z" for day in (begin, end)]
+    return {"window_from": spelled[0], "window_to": spelled[1], "trusted": trusted}
+
+
+def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
+    def alert(number, site, ledger="hazard", *, exercise=False):
+        return {"alert_id": number, "site": site, "ledger": ledger, "exercise": exercise}
+
+    alerts = [
+        alert(1, "a", "health"),
+        alert(2, "a"),
+        alert(3, "b", exercise=True),
+        alert(4, "a"),
+        alert(5, "c", "advice"),
+    ]
+    assert {site: one["alert_id"] for site, one in find_hazards(alerts).items()} == {"a": 2}
+
+
+def test_the_fastest_counts_in_either_direction_and_stations_count_once():
+    rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
+    found = describe_motion(rows, NOW_HEADLINE, SLOPE, {})
+    assert (found.fastest["velocity_mm_per_day"], found.beyond, found.stations) == (-8.0, 1, 1)
+    assert (found.lost, found.last_stages) == (1, [])
+    assert describe_motion([row("G2", None, "unknown")], NOW_HEADLINE, SLOPE, {}) is None
+
+
+def test_a_station_that_fell_silent_is_told_with_its_last_stage_and_not_counted_as_calm():
+    silent = [row("G2", None, "unknown", last="progressive"), row("G3", None, "unknown", last="creep")]
+    found = describe_motion([row("G1", 0.1), *silent], NOW_HEADLINE, SLOPE, {})
+    assert (found.beyond, found.stations, found.lost) == (0, 1, 2)
+    assert found.last_stages == ["progressive", "creep"]
+    alone = describe_motion(silent, NOW_HEADLINE, SLOPE, {})
+    assert (alone.fastest, alone.stations, alone.lost) == (None, 0, 2)
+
+
+def test_every_station_that_cannot_be_judged_is_counted_with_the_reason():
+    """Also one whose stage of an hour ago still stands, and one whose motion was never judged."""
+    watched = {f"G{n}" for n in range(1, 14)}
+    rows = [row(f"G{n}", 0.1) for n in range(1, 9)] + [row("G9", None, "unknown")]
+    states = {
+        "G1": "silent",
+        "G2": "silent",
+        "G10": "silent",
+        "G13": "silent",
+        "G3": "stuck",
+        "G4": "verify",
+        "P": "silent",
+    }
+    found = describe_motion(rows, NOW_HEADLINE, watched, states)
+    said = "6 of 13 stations on the slope cannot be judged now: 4 silent, 1 stuck, 1 without a stage"
+    assert (found.lost, found.stations, found.lost_text) == (6, 5, said)
+
+
+def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_after_it():
+    late, soon = window(20, 25), window(4, 12)
+    until = window(2, 13)
+    rows = [
+        row("G1", 1.0, window=late, heard=until["window_from"]),
+        row("G2", 1.0, window=soon),
+        row("G3", 1.0, window=window(2, 3, trusted=False)),
+    ]
+    assert describe_motion(rows, NOW_HEADLINE, SLOPE, {}).window == soon
+    after = datetime(2026, 3, 14, tzinfo=UTC)
+    assert describe_motion(rows, after, SLOPE, {}).window == soon, "nothing was heard since: it may have come true"
+    rows[0]["data_until"] = until["window_to"]
+    assert describe_motion(rows, after, SLOPE, {}).window == late
+    assert describe_motion(rows[2:], NOW_HEADLINE, SLOPE, {}).window is None

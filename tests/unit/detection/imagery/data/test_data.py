@@ -8,7 +8,7 @@ import pytest
 
 from detection.imagery.data import bijie, cas, folder, hr_gldd, landslide4sense
 from detection.imagery.data.catalogue import SOURCES, open_data
-from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join, resize_bands, resize_mask
+from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, resize_bands, resize_mask
 from detection.imagery.data.splits import find_twins, group_twins, split, split_blocks
 from detection.imagery.errors import DataError, ImageryError, TrainingRecipeError
 from detection.imagery.raster.grid import grid_around
@@ -249,7 +249,7 @@ def test_a_patch_on_both_sides_is_found_even_turned_and_a_little_changed():
     assert find_twins(patches_of(images), patches_of(other)) == []
     other[1] = np.rot90(images[4], 3, (1, 2))[:, :, ::-1] * 0.8 + 0.02 + 0.01 * RNG.random((3, 32, 32))
     assert [pair[:2] for pair in find_twins(patches_of(images), patches_of(other))] == [("4", "1")]
-    both = join(patches_of(images), patches_of(other))
+    both = patches_of([*images, *other])
     groups = group_twins(both)
     assert groups[4] == groups[7]
     assert len(np.unique(groups)) == 9

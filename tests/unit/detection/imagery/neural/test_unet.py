@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.patches import hold_arrays
 from detection.imagery.data.splits import split_held
 from detection.imagery.errors import ModelError
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks.blocks import fold_norms
-from detection.imagery.neural.training import train_network
+from detection.imagery.neural.training import train_patches
 from detection.imagery.registry import build
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -80,11 +81,12 @@ def test_twenty_steps_halve_the_loss(name):
 def test_the_same_seed_trains_the_same_network_to_the_last_bit():
     images, masks = draw_patches(3, 20, 32, ("B4", "B3", "B2"))
     settings = ImageryTrainingSettings(seed=5, width=0.0625, epochs=2, batch=4, warmup_steps=2, blank_share=0.2)
-    first, again = (train_network(images, masks, settings) for _ in range(2))
+    first, again = (train_patches(hold_arrays(images, masks), settings) for _ in range(2))
     assert first.history == again.history
     assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), again.network.parameters(), strict=True))
-    other = train_network(
-        images, masks, ImageryTrainingSettings(seed=6, width=0.0625, epochs=2, batch=4, warmup_steps=2)
+    other = train_patches(
+        hold_arrays(images, masks),
+        ImageryTrainingSettings(seed=6, width=0.0625, epochs=2, batch=4, warmup_steps=2),
     )
     assert other.history != first.history
 

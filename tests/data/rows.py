@@ -1,0 +1,53 @@
+"""Rows of tables as lines of text: `table column=value ...`, so that a story reads as a table."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Boolean, Column, Connection, Double, LargeBinary, insert
+from sqlalchemy.types import Integer
+
+from monitor.store.schema.tables import Instant, Json, metadata
+
+_STEP: Final = re.compile(r"([+-][\d.]+)([dhms])")
+_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def insert_rows(c: Connection, origin: datetime, text: str, names: Mapping[str, Any] | None = None) -> None:
+    """Insert one row for each line; a line that is indented goes on with the one before.
+
+    Values are read by the type of their column: instants count from `origin` (`-2d+6h`, `+0s`), booleans are `yes` and
+    `no`, JSON and texts with spaces stand in quotes, `$name` is taken from `names`. What is left out is the default.
+    A line that begins with a number is so many rows: `{k}` in a value is the row's, and of a list each takes its own.
+    """
+    for line in re.sub(r"\n +", " ", text.strip()).splitlines():
+        *count, name = line.split()[: 1 + line[0].isdigit()]
+        cells = [cell.split("=", 1) for cell in shlex.split(line)[len(count) + 1 :]]
+        columns = metadata.tables[name].c
+        rows = [
+            {key: _read(columns[key], value, origin, names or {}, k if count else None) for key, value in cells}
+            for k in range(int(*count or "1"))
+        ]
+        c.execute(insert(metadata.tables[name]), rows)
+
+
+def _read(column: Column[Any], text: str, origin: datetime, names: Mapping[str, Any], k: int | None) -> Any:
+    kind = column.type
+    if text.startswith("$"):
+        found = names[text[1:]]
+        return found if k is None or not isinstance(found, list) else found[k]
+    if k is not None:
+        text = text.format(k=k)
+    if isinstance(kind, Instant):
+        return origin + sum((timedelta(**{_UNITS[u]: float(n)}) for n, u in _STEP.findall(text)), timedelta())
+    if isinstance(kind, Boolean):
+        return text == "yes"
+    if isinstance(kind, Integer):
+        return int(text)
+    for matching, read in ((Double, float), (Json, json.loads), (LargeBinary, str.encode)):
+        if isinstance(kind, matching):
+            return read(text)
+    return text
