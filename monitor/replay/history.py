@@ -338,7 +338,8 @@ class History:
             self.news.pop(0)
             self._bare.clear()
         for window in self._windows:
-            window.turn(now_s)
+            if window.turns:
+                window.turn(now_s)
         if now_s - self._cut_s >= KEEP_S:
             self._cut_s = now_s
             for window, span_s in zip(self._windows, self._reaches_s, strict=True):

@@ -367,7 +367,7 @@ def _find_standing(
     old: Track, times_s: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector], errors: Sequence[float]
 ) -> dict[tuple[Any, ...], dict[float, Any]]:
     """Fits of an older track whose windows hold the very same epochs in a newer one."""
-    if not old.fits:
+    if not old.times_s:
         return {}
     i, k = len(old.times_s), bisect_right(times_s, old.times_s[-1])
     while (
