@@ -50,7 +50,8 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
     stated = _stated_error(layout, sigmas)
     rate, error, residual = _fit_line(layout, values, stated)
     changes = _leave_out(layout, residual, rate)
-    low, high = rate - max(0.0, *changes), rate - min(0.0, *changes)
+    most, least = max(changes), min(changes)
+    low, high = rate - max(0.0, most), rate - min(0.0, least)
     middle_s = (times_s[0] + times_s[-1]) / 2.0
     return Velocity(rate, error, low, high, len(times_s), middle_s, times_s[-1], stated)
 

@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import chain, count
 from math import inf
 from typing import Any, Final
@@ -255,7 +256,6 @@ class History:
     ) -> Iterator[tuple[float, int, int, StoredRevision]]:
         """(epoch, series, revision, row) with the instant from which each was known."""
         spec = self._site.series(row.station, row.quantity)
-        read = datetime.fromisoformat
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
@@ -263,8 +263,7 @@ class History:
         first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
         stored = False
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
-            observed_at, received_at = read(observed), read(received)
-            observed_s, received_s = seconds(observed_at), seconds(received_at)
+            (observed_at, observed_s), (received_at, received_s) = _read_instant(observed), _read_instant(received)
             if first[0] != observed_s:
                 known_s, stored = self._known.instant_s(observed_s, received_s, spec)
                 first = (observed_s, received_s, known_s)
@@ -408,6 +407,13 @@ class History:
             if window.readings:
                 found[window.row.station, window.row.quantity] = window.readings[-1].value
         return found
+
+
+@lru_cache(maxsize=1024)
+def _read_instant(text: str) -> tuple[datetime, float]:
+    """An instant as it is stored, and its epoch seconds; all series of a site have nearly the same ones."""
+    at = datetime.fromisoformat(text)
+    return at, seconds(at)
 
 
 def _weight(stored: StoredRevision) -> tuple[float, int, int]:

@@ -306,14 +306,17 @@ def _missing_share(windows: DecisionContext, station: Station) -> float | None:
     from_s = windows.now_s - 86400.0
     from_at, to_at = instant(from_s), instant(windows.now_s)
     for spec in station.series:
+        expected = max(1, round(86400.0 / spec.interval_s))
         for quantity, readings in windows.list_readings(station.id):
             if not readings or spec.interval_s > 86400.0 or not _is_of(station, quantity, spec):
                 continue
             if readings[0].observed_at <= from_at or seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
                 end = len(readings) if past else bisect_right(readings, to_at, key=_observed)
-                count = end - bisect_right(readings, from_at, key=_observed)
-                shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
+                first = end - expected  # where nothing is missing
+                if not (first > 0 and readings[first - 1].observed_at <= from_at < readings[first].observed_at):
+                    first = bisect_right(readings, from_at, key=_observed)
+                shares.append(1.0 - min(1.0, (end - first) / expected))
     return round(max(shares), 6) if shares else None
 
 
