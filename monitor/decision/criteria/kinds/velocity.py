@@ -363,6 +363,11 @@ def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     return False
 
 
+def _is_held_back(track: Track, end_s: float, bound: BoundInForce, verdict: WindowVerdict) -> bool:
+    """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
+    return not verdict.is_over and is_over(_fit(track, end_s, bound.window_s, 0.0), bound.value, bound.sign, 0.0)
+
+
 def _is_undecided(
     track: Track,
     epochs: Sequence[float],
@@ -370,17 +375,15 @@ def _is_undecided(
     criterion: Criterion,
     verdicts: Mapping[float, WindowVerdict],
 ) -> bool:
-    """Held back by its own error alone in every epoch that the dwell needs, and over the bound half a window before.
+    """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
 
-    It is over the bound whichever single epoch is left out, and it is no passing noise. An instrument that states a
-    large error, or whose scatter has grown, must not hide a motion in silence.
+    An instrument that states a large error, or whose scatter has grown, must not hide a motion in silence.
     """
     latest = epochs[-criterion.dwell.hits :]
     if len(latest) < criterion.dwell.hits or bound.sign * bound.value <= 0:
         return False
     for epoch in reversed(latest):
-        loose = _fit(track, epoch, bound.window_s, 0.0)
-        if verdicts[epoch].is_over or not is_over(loose, bound.value, bound.sign, 0.0):
+        if not _is_held_back(track, epoch, bound, verdicts[epoch]):
             return False
     return is_over(_fit_before(track, epochs, bound, criterion), bound.value, bound.sign, 0.0)
 
