@@ -124,10 +124,8 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.service.bench_questions
 	$(BIN)/python -m tests.bench.anomaly.bench_anomaly_scale
 	$(BIN)/python -m tests.bench.imagery.bench_scenes
-	$(BIN)/python -m tests.bench.imagery.bench_drops
 	$(BIN)/python -m tests.bench.imagery.bench_surveys
 	$(BIN)/python -m tests.bench.imagery.bench_susceptibility
-	$(BIN)/python -m tests.bench.imagery.bench_tiles
 	$(BIN)/python -m tests.bench.service.bench_views --postgresql --rows 100000 --network 10000
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
@@ -136,7 +134,6 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_regret
 	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_sources
 	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
 	$(BIN)/python -m tests.bench.forecasting.bench_stages
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
@@ -153,9 +150,8 @@ bench-seeds: setup ## Published tables beside a trivial rule and an honest test 
 train-pretrained: setup ## The weights that are shipped for short records, anew (SLOPEWARD_DATA; minutes)
 	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained
 
-bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was), then footprints
+bench-imagery: setup ## Scene networks beside each other and beside simple maps (SLOPEWARD_DATA; hours, goes on where it was)
 	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
-	$(BIN)/python -m tests.bench.imagery.bench_footprints
 
 bench-recipes: setup ## Shipped recipes against their bars, triage (SLOPEWARD_DATA; trains what is not in build/)
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)

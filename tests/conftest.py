@@ -28,7 +28,9 @@ from monitor.store.database import engine as engines
 from monitor.store.database.engine import Database
 from monitor.store.people import users
 from monitor.store.schema.tables import metadata
+from monitor.worker import compute
 from monitor.worker.compute import LIBRARIES
+from tests.data.file_server import run_here
 
 # a busy machine is slow and still right: no example has a time limit
 settings.register_profile("untimed", deadline=None)
@@ -164,6 +166,12 @@ def wait_for(
             return value
         time.sleep(pause_s)
     return pytest.fail(f"waited {timeout_s:g} s in vain for {what}")
+
+
+@pytest.fixture
+def without_walls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of workers are done in this process, in tests of what comes of them."""
+    monkeypatch.setattr(compute, "run", run_here)
 
 
 @pytest.fixture(autouse=True)

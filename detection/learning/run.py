@@ -423,6 +423,5 @@ def _keep(
     save_model(out, model.network, card)
     with replacing(out.with_suffix(".md")) as partial:
         partial.write_text(render_card(card), encoding="utf-8")
-    for kind in (".curve.csv", ".curve.png", SUFFIX):
-        shutil.copyfile(work / f"network{kind}", out.with_suffix(kind))
+    shutil.copyfile(work / f"network{SUFFIX}", out.with_suffix(SUFFIX))
     return out

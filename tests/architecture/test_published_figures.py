@@ -4,8 +4,6 @@ import json
 import re
 from pathlib import Path
 
-from tests.bench.imagery.bench_imagery import add_sets
-
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/explanation/published-figures.md").read_text()
 SEEDS = json.loads((ROOT / "docs/benchmarks/seeds.json").read_text())["figures"]
@@ -183,13 +181,3 @@ def test_drawn_surveys_and_landscapes_are_told_as_stored():
                     one["said_to_observed"],
                 )
             ], name
-
-
-def test_a_record_that_grows_set_by_set_names_what_ran():
-    stored = json.loads((ROOT / "docs/benchmarks/imagery-added.json").read_text())
-    told, figures = stored["command"], stored["figures"]
-    again, kept = add_sets(
-        figures, {"unit": figures["unit"], "width": figures["width"], "seeds": "7"}, {}, "imagery-added"
-    )
-    assert (again, kept) == (told, figures), "asked with another seed, it made nothing"
-    assert f"--sets l4s --seeds 20 --only {','.join(figures['l4s']['maps'])} --record imagery-added" in told

@@ -9,11 +9,11 @@ anew and keeps the others as stored; --report prints what is stored.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from forecasting.neural.training import train_network
 from forecasting.serving.quantiles import bounds, conform, simple_fans, widen
 from forecasting.simple.auto import fit_auto
 from tests.bench.forecasting.bench_forecast import DATA, HORIZONS_S
-from tests.bench.record import digest, read_figures, record
+from tests.bench.record import digest, keep, read_figures, record
 from tests.data.records import RECIPES
 
 SEVEN = ("mlp", "lstm", "gru", "cnn", "lstm2", "bilstm", "conv-lstm")
@@ -182,12 +182,8 @@ def drawn_intervals(seeds: Sequence[int]) -> dict[str, Any]:
         for name, seed in (("auto", 0), *(("vae-gru", seed) for seed in seeds)):
             asked = asdict(_fan_settings(seed)), HORIZONS_S, cut.test.first, cut.test.end, panel.values.tobytes().hex()
             path = KEPT / f"{name}-{seed}-{fold}-{digest(*asked)}.json"
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                beside = path.with_suffix(".part")
-                beside.write_text(json.dumps(_measure_fans(panel.head(cut.test.end), cut, name, seed)))
-                beside.replace(path)
-            for label, by_horizon in json.loads(path.read_text()).items():
+            made = keep(path, partial(_measure_fans, panel.head(cut.test.end), cut, name, seed))
+            for label, by_horizon in made.items():
                 for horizon, held in by_horizon.items():
                     found.setdefault((label, horizon), {}).setdefault(seed, []).append(held)
     out: dict[str, Any] = {}

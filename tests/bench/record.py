@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import platform
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,13 @@ def record(name: str, command: str, figures: Any, added: str = "") -> Path:
     return path
 
 
+def spend(act: Callable[[], object]) -> float:
+    """Processor seconds of an act."""
+    begun = time.process_time()
+    act()
+    return time.process_time() - begun
+
+
 def digest(*settings: Any) -> str:
     """Twelve digits of what something was made under: in the name of what is kept, so that other settings make it anew.
 
@@ -43,6 +52,16 @@ def digest(*settings: Any) -> str:
     True
     """
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def keep(path: Path, make: Callable[[], Any], *, fresh: bool = False) -> Any:
+    """What a job left in `path`, made where it is not there, or anew: a run that was killed goes on where it was."""
+    if fresh or not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".part")
+        beside.write_text(json.dumps(make()))
+        beside.replace(path)
+    return json.loads(path.read_text())
 
 
 def read_figures(name: str) -> Any:

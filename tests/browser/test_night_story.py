@@ -4,12 +4,10 @@ import email.policy
 import io
 import re
 import socket
-import threading
 from datetime import timedelta
 from email import message_from_bytes
 
 import pytest
-import uvicorn
 from aiosmtpd.controller import Controller
 from PIL import Image
 
@@ -23,6 +21,7 @@ from monitor.web.app import build
 from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
 from tests.conftest import wait_for
 from tests.data.filled import PASSWORD
+from tests.data.page_server import PageServer
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -64,20 +63,17 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
     slope.live(26, looks=1)
     evening = slope.now
     present = [evening]
-    door = socket.socket(proto=socket.IPPROTO_TCP)
-    door.bind(("127.0.0.1", 0))
-    base = f"http://127.0.0.1:{door.getsockname()[1]}"
-    config = parse_service(f'[web]\npublic_url = "{base}"\n', "test")
-    server = uvicorn.Server(uvicorn.Config(build(config, db, lambda: present[0]), log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
-    thread.start()
+    page_server = PageServer(
+        lambda url: build(parse_service(f'[web]\npublic_url = "{url}"\n', "test"), db, lambda: present[0])
+    )
+    base = page_server.url
     dispatcher = Dispatcher(
         db, {"bench": slope.site}, lambda: present[0], environ=inbox.environ, page_url=base, zone=slope.site.timezone
     )
     telephone = Watch(chromium, width=390, height=844)
     page = telephone.page
     try:
-        wait_for(lambda: server.started)
+        page_server.__enter__()
         # the shift begins: signs in once
         page.goto(f"{base}/login")
         page.get_by_label("Name").fill("bo")
@@ -135,7 +131,5 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
     finally:
         dispatcher.stop(2.0)
         telephone.close()
-        server.should_exit = True
-        thread.join(10)
-        door.close()
+        page_server.__exit__()
         db.close()

@@ -41,7 +41,7 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
           await pages.put('/sites/north-bench', new Response(await known.text(), { headers }));
         }"""
     )
-    server.should_exit = True
+    server.stop()
     wait_for(lambda: not is_up(page, base), 10)
     page.goto(base + "/sites/north-bench")
     assert page.locator("#kept").is_visible()

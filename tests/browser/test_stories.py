@@ -2,16 +2,13 @@
 
 import re
 import shutil
-import socket
 import subprocess
-import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.config.service import parse_service, parse_site
@@ -26,6 +23,7 @@ from monitor.web.app import build
 from tests.browser.test_night_story import inbox
 from tests.browser.test_web_browser import Watch, chromium, story
 from tests.conftest import absent, wait_for
+from tests.data.page_server import PageServer
 from tests.integration.notify.outbox import hooks, running
 
 __all__ = ("chromium", "hooks", "inbox")  # fixtures
@@ -88,15 +86,13 @@ class Place:
             c.execute(
                 site_state.update().where(site_state.c.site == "lake-slope").values(config_sha256=self.site.version)
             )
-        self._door = socket.socket(proto=socket.IPPROTO_TCP)
-        self._door.bind(("127.0.0.1", 0))
-        self.base = f"http://127.0.0.1:{self._door.getsockname()[1]}"
-        config = parse_service(f'[web]\npublic_url = "{self.base}"\n[paths]\nsites = "{self.sites}"\n', "test")
-        self._server = uvicorn.Server(uvicorn.Config(build(config, self.db, self.clock), log_config=None))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._door]})
-        self._thread.start()
+        self._server = PageServer(self._build).__enter__()
+        self.base = self._server.url
         self._opened = []
-        wait_for(lambda: self._server.started)
+
+    def _build(self, url):
+        config = parse_service(f'[web]\npublic_url = "{url}"\n[paths]\nsites = "{self.sites}"\n', "test")
+        return build(config, self.db, self.clock)
 
     def enter(self, name, **look):
         """Somebody signs in, on a device of their own."""
@@ -124,9 +120,7 @@ class Place:
     def stop(self):
         for watch in self._opened:
             watch.close()
-        self._server.should_exit = True
-        self._thread.join(10)
-        self._door.close()
+        self._server.__exit__()
         self.db.close()
 
 

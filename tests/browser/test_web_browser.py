@@ -1,18 +1,14 @@
 """The page in a real Chromium: it draws, acts, refreshes, says when it is stale, and talks to nobody else."""
 
-import importlib.util
 import re
 import shutil
 import socket
-import threading
 import time
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import uvicorn
 from sqlalchemy import select
 
 from monitor.config.service import load_service
@@ -28,21 +24,12 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from tests.conftest import wait_for
+from tests.data import filled as story
 from tests.data.figures import bare_figures
+from tests.data.page_server import PageServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def load_story():
-    path = Path(__file__).resolve().parents[1] / "data" / "filled.py"
-    spec = importlib.util.spec_from_file_location("filled_for_browser", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-story = load_story()
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +56,8 @@ def served(filled_sqlite_url, filled_template):
     now = lambda: story.NOW + timedelta(minutes=5, seconds=time.monotonic() - began)  # noqa: E731
     with db.write() as c:
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, now() + timedelta(minutes=10))
-    door = socket.socket(proto=socket.IPPROTO_TCP)  # else no TCP_NODELAY: 40 ms an answer
-    door.bind(("127.0.0.1", 0))
-    app = build(load_service(None, {}), db, now)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{door.getsockname()[1]}", db, ids, server
-    server.should_exit = True
-    thread.join(10)
-    door.close()
+    with PageServer(lambda _: build(load_service(None, {}), db, now)) as server:
+        yield server.url, db, ids, server
     db.close()
 
 
@@ -523,7 +500,7 @@ def test_a_page_that_lost_its_server_says_so(served, watch):
     w.page.clock.install()
     w.page.goto(base)
     assert not w.page.locator("#stale").is_visible()
-    server.should_exit = True
+    server.stop()
     wait_for(lambda: not answers(base), what="the server's end")
     w.page.clock.run_for(45_000)
     w.page.locator("#stale").wait_for(state="visible", timeout=60_000)

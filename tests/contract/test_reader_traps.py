@@ -3,21 +3,19 @@
 A new reader is walked without being asked; one without its traps fails by name.
 """
 
-import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
-import h5py
 import pytest
-from scipy.io import netcdf_file
 
 from monitor.cli.main import run_verb
 from monitor.ingest.files.readers import READERS, Content
 from monitor.worker import compute
-from tests.contract.test_readers import MAPPING, ORIGIN, stored
+from tests.contract.test_readers import here, spell_grid, spell_mintpy, stored
 from tests.data.file_server import run_here
 
+__all__ = ["here"]
 PAST = datetime(2024, 3, 1, 6, tzinfo=UTC)
 AHEAD = datetime.now(UTC).replace(month=1, day=5, hour=6, minute=0, second=0, microsecond=0) + timedelta(days=800)
 EARLY = datetime(1940, 3, 1, 6, tzinfo=UTC)
@@ -50,29 +48,11 @@ def lay_wide_points(days):
 
 
 def lay_grid(days):
-    out = io.BytesIO()
-    with netcdf_file(out, "w") as file:
-        for name, given, said in (
-            ("time", [(at - PAST) / timedelta(hours=1) for at in days], f"hours since {PAST:%Y-%m-%d %H:%M:%S}"),
-            ("lat", [-60.0, 0.0, 60.0], "degrees_north"),
-            ("lon", [-120.0, -60.0, 0.0, 60.0, 120.0], "degrees_east"),
-        ):
-            file.createDimension(name, len(given))
-            file.createVariable(name, "d", (name,))[:] = given
-            file.variables[name].units = said
-        file.createVariable("tp", "f", ("time", "lat", "lon"))[:] = 1.0
-        file.variables["tp"].units = "mm"
-        file.flush()
-        return out.getvalue()
+    return spell_grid([(at - PAST) / timedelta(hours=1) for at in days], f"{PAST:%Y-%m-%d %H:%M:%S}")
 
 
 def lay_mintpy(days):
-    out = io.BytesIO()
-    with h5py.File(out, "w") as file:
-        file["timeseries"] = [[[0.001 * k]] for k in range(COUNT)]
-        file["date"] = [f"{at:%Y%m%d}".encode() for at in days]
-        file.attrs.update({"X_FIRST": "8.9", "Y_FIRST": "46.2", "X_STEP": "0.001", "Y_STEP": "-0.001", "UNIT": "m"})
-    return out.getvalue()
+    return spell_mintpy([f"{at:%Y%m%d}" for at in days], 0.0)
 
 
 def spell_rows(head, line):
@@ -127,16 +107,9 @@ ALL = pytest.mark.parametrize("name", READERS)
 OF_LINES = pytest.mark.parametrize("name", [n for n in READERS if n not in TRAPS or TRAPS[n][2] is not None])
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
     monkeypatch.setattr(compute, "run", run_here)
-    assert run_verb(["sites", "init", "bench"]) == 0
-    assert run_verb(["db", "upgrade"]) == 0
-    Path("m.toml").write_text(MAPPING)
-    with next(Path().rglob("bench.toml")).open("a") as site:
-        site.write(ORIGIN)
-    return tmp_path
 
 
 def list_days(begin):

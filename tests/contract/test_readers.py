@@ -45,12 +45,12 @@ origin = {latitude = 46.2, longitude = 8.9, height_m = 1410.0, since = 2025-01-0
 """
 
 
-def spell_grid(unit):
-    """Cells of 60 degrees around the earth, one hour, in the classic form of netCDF."""
+def spell_grid(hours=(0.0,), since="2025-03-01"):
+    """Cells of 60 degrees around the earth, millimetres at some hours, in the classic form of netCDF."""
     out = io.BytesIO()
     with netcdf_file(out, "w") as file:
         for name, given, said in (
-            ("time", [0.0], "hours since 2025-03-01"),
+            ("time", hours, f"hours since {since}"),
             ("lat", [-60.0, 0.0, 60.0], "degrees_north"),
             ("lon", [-120.0, -60.0, 0.0, 60.0, 120.0], "degrees_east"),
         ):
@@ -58,15 +58,16 @@ def spell_grid(unit):
             file.createVariable(name, "d", (name,))[:] = given
             file.variables[name].units = said
         file.createVariable("tp", "f", ("time", "lat", "lon"))[:] = 1.0
-        file.variables["tp"].units = unit
+        file.variables["tp"].units = "mm"
         file.flush()
         return out.getvalue()
 
 
-def spell_mintpy():
+def spell_mintpy(days=("20250101", "20250113"), first_mm=1.0):
     out = io.BytesIO()
     with h5py.File(out, "w") as file:
-        file["timeseries"], file["date"] = [[[0.001]], [[0.002]]], [b"20250101", b"20250113"]
+        file["timeseries"] = [[[0.001 * (k + first_mm)]] for k in range(len(days))]
+        file["date"] = [day.encode() for day in days]
         file.attrs.update({"X_FIRST": "8.9", "Y_FIRST": "46.2", "X_STEP": "0.001", "Y_STEP": "-0.001", "UNIT": "m"})
     return out.getvalue()
 
@@ -89,8 +90,8 @@ EXAMPLES = MappingProxyType(
             ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
             1,
         ),
-        "grid": (spell_grid("mm"), ("--quantity", "rain"), 3),
-        "insar-grid": (spell_grid("mm"), ("--set", "desc", "--direction", "los-towards"), 15),
+        "grid": (spell_grid(), ("--quantity", "rain"), 3),
+        "insar-grid": (spell_grid(), ("--set", "desc", "--direction", "los-towards"), 15),
         "mintpy": (spell_mintpy(), (), 2),
     }
 )
@@ -182,7 +183,7 @@ def test_two_grids_of_a_folder_that_claim_one_instant_stop_the_import(here, monk
 def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compute, "run", run_here)
-    (tmp_path / "a.nc").write_bytes(spell_grid("mm").replace(b"hours since 2025-03-01", b"hours after 2025-03-01"))
+    (tmp_path / "a.nc").write_bytes(spell_grid().replace(b"hours since 2025-03-01", b"hours after 2025-03-01"))
     assert run_verb(["ingest", "a.nc", "--site", "bench", "--quantity", "rain", "--dry-run"]) == 1
     assert "a time has units such as 'hours since 2026-01-01'" in capsys.readouterr().err
 
@@ -190,7 +191,7 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.nc", spell_grid("mm"), "this is a grid: --quantity"),
+        ("a.nc", spell_grid(), "this is a grid: --quantity"),
         ("a.csv", b"time,point,latitude,longitude,value\n", "these are InSAR points: --set"),
         ("a.csv", b"Date;G1/mm\n2025-03-01;1\n", "--guess looks what it is"),
         ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "--guess looks what it is"),

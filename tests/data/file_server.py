@@ -5,15 +5,24 @@ import hashlib
 import json
 import pickle
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from monitor.errors import JobError
 from monitor.worker import compute
 from monitor.worker.records import Answered, Request, WorkerTask, read_record, record_to_plain
+
+
+def sign(cert: Path, key: Path, subject: str, names: str) -> None:
+    """A certificate that speaks for itself, with its key; of two days."""
+    ask = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj".split()
+    into = [subject, "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(ask + into, check=True, capture_output=True)
 
 
 class FileServer:
@@ -99,10 +108,12 @@ def serve(certificate: str = "") -> Iterator[FileServer]:
         server.close()
 
 
-def run_here(task: WorkerTask[Request, Answered], asked: Request, limit_s: float, terms: Any = None) -> Answered:
+def run_here(
+    task: WorkerTask[Request, Answered], asked: Request, limit_s: float, on_progress: Any = None, **_: Any
+) -> Answered:
     """In place of `compute.run`, where walls are not what is tested: the job in this process, its records as ever."""
     try:
-        answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), lambda _: None)
+        answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), on_progress or (lambda _: None))
     except Exception as error:
         raise JobError(f"{task.function}: {type(error).__name__}: {error}") from None
     return read_record(task.answers, json.loads(json.dumps(answer, default=record_to_plain)))

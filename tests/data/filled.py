@@ -560,65 +560,45 @@ scene scene_hash=$scene site=north-bench name=2026-02-25 acquired_at=-4d role=af
     run='{"tiles": 4}'
 """
     insert_rows(c, NOW, rows, HASHES)
-    taken = NOW - days(4)
-    for k, (change, area, grown, parent) in enumerate(
-        (
-            ("new", 5200.0, None, None),
-            ("grown", 9100.0, 1300.0, "b1"),
-            ("known", 2400.0, None, "b2"),
-            ("single", 1800.0, None, None),
-        )
-    ):
-        west, south = 8.901 + 0.002 * k, 46.2 + 0.001 * k
-        ring = [
-            [west, south],
-            [west + 0.001, south],
-            [west + 0.001, south + 0.001],
-            [west, south + 0.001],
-            [west, south],
-        ]
-        c.execute(
-            insert(t.scene_footprint).values(
-                scene_hash=HASHES["before" if change == "single" else "scene"],
-                model_hash=HASHES["unet"],
-                polygon_id=f"p{k + 1}",
-                model="unet",
-                parent_id=parent,
-                **{"class": "crack" if change == "single" else "landslide"},
-                change=change,
-                area_m2=area,
-                grown_m2=grown,
-                mean_probability=0.8 - 0.1 * k,
-                geometry={"type": "Polygon", "coordinates": [ring]},
-                min_lon=west,
-                min_lat=south,
-                max_lon=west + 0.001,
-                max_lat=south + 0.001,
-                nearest_station="G1",
-                distance_m=120.0 + 90.0 * k,
-                near_stations=[["G1", 120.0 + 90.0 * k], ["G2", 310.5]],
-                detected_at=taken + timedelta(hours=3),
-                since_at=NOW - days(40),
-                first_seen_at=NOW - days(40) if parent else taken,
-                root_id=parent or f"p{k + 1}",
-                anchor_scene=HASHES["scene"],
-                caution="flat ground (3 degrees)" if change == "known" else None,
-            )
-        )
-        c.execute(
-            insert(t.scene_change).values(
-                scene_hash=HASHES["before" if change == "single" else "scene"],
-                model_hash=HASHES["unet"],
-                polygon_id=f"p{k + 1}",
-                judged_at=taken + timedelta(hours=3),
-                change=change,
-                parent_id=parent,
-                grown_m2=grown,
-                since_at=NOW - days(40),
-                first_seen_at=taken,
-                caution=None,
-            )
-        )
+    parents, numbers = (None, "b1", "b2", None), range(4)
+    west, south = [8.901 + 0.002 * k for k in numbers], [46.2 + 0.001 * k for k in numbers]
+    each = {
+        "scene": [HASHES["scene"]] * 3 + [HASHES["before"]],
+        "anchor": HASHES["scene"],
+        "unet": HASHES["unet"],
+        "id": [f"p{k + 1}" for k in numbers],
+        "parent": [*parents],
+        "root": [parent or f"p{k + 1}" for k, parent in enumerate(parents)],
+        "kind": ["landslide"] * 3 + ["crack"],
+        "change": ["new", "grown", "known", "single"],
+        "area": [5200.0, 9100.0, 2400.0, 1800.0],
+        "grown": [None, 1300.0, None, None],
+        "mean": [0.8 - 0.1 * k for k in numbers],
+        "away": [120.0 + 90.0 * k for k in numbers],
+        "near": [[["G1", 120.0 + 90.0 * k], ["G2", 310.5]] for k in numbers],
+        "ground": [
+            {
+                "type": "Polygon",
+                "coordinates": [[[w, s], [w + 0.001, s], [w + 0.001, s + 0.001], [w, s + 0.001], [w, s]]],
+            }
+            for w, s in zip(west, south, strict=True)
+        ],
+        "west": west,
+        "south": south,
+        "east": [w + 0.001 for w in west],
+        "north": [s + 0.001 for s in south],
+        "first": [NOW - days(40 if parent else 4) for parent in parents],
+        "caution": [None, None, "flat ground (3 degrees)", None],
+    }
+    rows = """
+4 scene_footprint scene_hash=$scene model_hash=$unet polygon_id=$id model=unet parent_id=$parent class=$kind
+    change=$change area_m2=$area grown_m2=$grown mean_probability=$mean geometry=$ground min_lon=$west min_lat=$south
+    max_lon=$east max_lat=$north nearest_station=G1 distance_m=$away near_stations=$near detected_at=-4d+3h since_at=-40d
+    first_seen_at=$first root_id=$root anchor_scene=$anchor caution=$caution
+4 scene_change scene_hash=$scene model_hash=$unet polygon_id=$id judged_at=-4d+3h change=$change parent_id=$parent
+    grown_m2=$grown since_at=-40d first_seen_at=-4d
+"""
+    insert_rows(c, NOW, rows, each)
     ring = [[8.905, 46.203], [8.906, 46.203], [8.906, 46.204], [8.905, 46.203]]
     rows = """
 footprint_review scene_hash=$before model_hash=$unet polygon_id=p4 at=-1d verdict=reject by='R. Mori'
@@ -643,84 +623,42 @@ rate_now site=north-bench criterion=velocity-1 station=G1 quantity=displacement 
 rate_now site=north-bench criterion=velocity-2 station=G1 quantity=displacement unit=mm/day level=1 counted=yes
     newest_at=-7m rate=24.5 error=0.4 least=23.5 window_s=172800 bound=2 bound_level=1
 """
-    insert_rows(c, NOW, rows, {"north": north.version})
-    for site, level, seen, stage in ((north, 2, "full", "progressive"), (lake, 0, "degraded", None)):
-        c.execute(
-            insert(t.site_state).values(
-                site=site.id,
-                level=level,
-                level_source="auto",
-                since=NOW - days(2),
-                evaluated_at=NOW + timedelta(minutes=2),
-                observability=seen,
-                reachable_level=site.top_level if level else 1,
-                witnesses_available=3 if level else 1,
-                health="ok" if level else "not ok: W1",
-                movement_stage=stage,
-                trend="progressive" if level else None,
-                newest_at=NOW,
-                config_sha256=site.version,
-                state=Memory(level=level).to_json(),
-                catching_up=level == 0,
-            )
-        )
-        c.execute(
-            insert(t.evaluation).values(
-                site=site.id,
-                at=NOW + timedelta(minutes=2),
-                trigger="data",
-                level=level,
-                observability=seen,
-                reachable_level=site.top_level,
-                known_until=NOW + timedelta(minutes=2),
-                config_sha256=site.version,
-                digest="0" * 64,
-            )
-        )
+    versions = {"north": north.version, "lake": lake.version, "zeros": "0" * 64}
+    insert_rows(c, NOW, rows, versions)
+    rows = f"""
+site_state site=north-bench level=2 level_source=auto since=-2d evaluated_at=+2m observability=full
+    reachable_level={north.top_level} witnesses_available=3 health=ok movement_stage=progressive trend=progressive
+    newest_at=+0s config_sha256=$north state=$orange catching_up=no
+site_state site=lake-slope level=0 level_source=auto since=-2d evaluated_at=+2m observability=degraded reachable_level=1
+    witnesses_available=1 health='not ok: W1' newest_at=+0s config_sha256=$lake state=$green catching_up=yes
+evaluation site=north-bench at=+2m trigger=data level=2 observability=full reachable_level={north.top_level}
+    known_until=+2m config_sha256=$north digest=$zeros
+evaluation site=lake-slope at=+2m trigger=data level=0 observability=degraded reachable_level={lake.top_level}
+    known_until=+2m config_sha256=$lake digest=$zeros
+"""
+    insert_rows(c, NOW, rows, versions | {"orange": Memory(level=2).to_json(), "green": Memory().to_json()})
+    for site in (north, lake):
         for station in site.stations:
-            silent = station.id == "W1"
-            c.execute(
-                insert(t.station_state).values(
-                    site=site.id,
-                    station=station.id,
-                    state="stale" if silent else "ok",
-                    since=NOW - days(5) if silent else START,
-                    reason="silent for longer than 1 d" if silent else "",
-                    newest_at=NOW - days(6) - STEP if silent else NOW,
-                    expected_interval_s=21600.0,
-                    missing_share_24h=1.0 if silent else 0.0,
-                    votes=station.on_slope and not silent,
-                )
-            )
+            shown = "state=ok since=-59.25d reason= newest_at=+0s missing_share_24h=0"
+            if station.id == "W1":
+                shown = "state=stale since=-5d reason='silent for longer than 1 d' newest_at=-6d-6h missing_share_24h=1"
+            votes = "yes" if station.on_slope and station.id != "W1" else "no"
+            facts = f"site={site.id} station={station.id} expected_interval_s=21600 votes={votes}"
+            insert_rows(c, NOW, f"station_state {facts} {shown}")
 
 
 def _fill_records(c: Connection) -> None:
     facts = gather_facts(c, "lake-slope", Period("daily", NOW - days(2), NOW - days(1)))
-    done = c.execute(
-        insert(t.issued_report).values(
-            site="lake-slope",
-            kind="daily",
-            from_at=NOW - days(2),
-            to_at=NOW - days(1),
-            made_at=NOW - days(1),
-            language="en",
-            facts=canonical_json(facts),
-            facts_sha256=digest_of(facts),
-            code_version="0.2.0",
-        )
-    )
-    c.execute(
-        insert(t.report_mail).values(
-            report_id=done.inserted_primary_key[0],
-            channel="email:office@example.org",
-            form="pdf",
-            state="delivered",
-            attempts=1,
-            queued_at=NOW - days(1),
-            sent_at=NOW - days(1),
-            idempotency_key="5" * 64,
-        )
-    )
+    report = """
+issued_report site=lake-slope kind=daily from_at=-2d to_at=-1d made_at=-1d language=en facts=$facts facts_sha256=$digest
+    code_version=0.2.0
+"""
+    insert_rows(c, NOW, report, {"facts": canonical_json(facts), "digest": digest_of(facts)})
+    mail = """
+report_mail report_id=$report channel=email:office@example.org form=pdf state=delivered attempts=1 queued_at=-1d
+    sent_at=-1d idempotency_key=$fives
+"""
+    insert_rows(c, NOW, mail, {"report": c.execute(t.issued_report.select()).one().id, "fives": "5" * 64})
     rows = """
 rejected_message received_at=+0s topic=slopeward/v1/north-bench/G1/obs payload=$no_zone payload_bytes=58 code=no_zone
     reason='refused: no_zone' client=live digest=$no_zone_digest times=4

@@ -16,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import paho.mqtt.client as mqtt
+from sqlalchemy import text
 
 from monitor.cli.main import run_verb
 from monitor.errors import SlopewardError
@@ -62,6 +63,7 @@ class Service:
     """`slopeward run` on an external broker; `kill` ends the whole process group at once.
 
     `page=False` leaves the page out, which takes as long to start as all the rest: for tests that do not ask it.
+    With `broker` the service has a managed one, whose data lie in that folder.
     """
 
     program = (sys.executable, "-m", "monitor.cli.main")
@@ -75,20 +77,22 @@ class Service:
         tick: str = "1s",
         *,
         page: bool = True,
+        broker: Path | None = None,
     ) -> None:
-        self.folder, self.port, self._page = folder, free_port(), page
+        self.folder, self.port, self.page = folder, free_port(), page
         self.database = Database(database_url)  # to look on
         self._launched_at = datetime.now(UTC)
         (folder / "sites").mkdir(parents=True, exist_ok=True)
         for name, source in sites.items():
             (folder / "sites" / f"{name}.toml").write_text(source)
         self.config = folder / "slopeward.toml"
+        mode = 'mode = "external"' if broker is None else f'mode = "managed"\ndata = "{broker}"'
         self.config.write_text(
-            f'[database]\nurl = "{database_url}"\n[broker]\nmode = "external"\nurl = "{broker_url}"\n'
+            f'[database]\nurl = "{database_url}"\n[broker]\n{mode}\nurl = "{broker_url}"\n'
             f'[paths]\nsites = "{folder}/sites"\ninbox = "{folder}/inbox"\nmodels = "{folder}/models"\n'
             f'[web]\nport = {self.port}\n[schedule]\nevaluate_tick = "{tick}"\n'
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._log = (folder / "service.log").open("ab")
 
     def start(self, timeout_s: float = 120.0) -> float:
@@ -98,12 +102,12 @@ class Service:
         """
         begun = time.monotonic()
         process = self.launch()
-        while not (self.healthy() if self._page else self._is_stamped()):
+        while not (self.healthy() if self.page else self._is_stamped()):
             if time.monotonic() - begun > timeout_s or process.poll() is not None:
                 raise TimeoutError(f"the service did not come up:\n{self.log()[-3000:]}")
             time.sleep(0.05)
         took = time.monotonic() - begun
-        while self._page and not self.listening():
+        while self.page and not self.listening():
             if time.monotonic() - begun > timeout_s:
                 raise TimeoutError(f"the service does not listen:\n{self.log()[-3000:]}")
             time.sleep(0.05)
@@ -112,32 +116,37 @@ class Service:
     def launch(self) -> subprocess.Popen[bytes]:
         """Start without waiting for anything; returns the supervisor."""
         self._launched_at = datetime.now(UTC)
-        self._process = subprocess.Popen(
-            [*self.program, "run", "--config", str(self.config), *([] if self._page else ["--no-web"])],
+        self.process = subprocess.Popen(
+            [*self.program, "run", "--config", str(self.config), *([] if self.page else ["--no-web"])],
             stdout=self._log,
             stderr=self._log,
             cwd=self.folder,
             start_new_session=True,
             env=dict(os.environ),
         )
-        return self._process
+        return self.process
 
     def kill_supervisor(self) -> None:
         """SIGKILL to the supervisor alone; its children end when they notice."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(60)
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(60)
 
     @property
     def group(self) -> int:
         """The process group: the supervisor with all its children."""
-        assert self._process is not None
-        return self._process.pid
+        assert self.process is not None
+        return self.process.pid
+
+    def find_child(self, module: str) -> int | None:
+        """The child of the supervisor that runs a module."""
+        told = subprocess.run(["pgrep", "-P", str(self.group), "-f", module], capture_output=True, text=True)
+        return int(told.stdout.split()[0]) if told.stdout else None
 
     @property
     def running(self) -> bool:
         """Whether it was started and not ended since."""
-        return self._process is not None
+        return self.process is not None
 
     def healthy(self) -> bool:
         """Whether /health answers 200."""
@@ -167,18 +176,18 @@ class Service:
 
     def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM and wait; returns the exit status."""
-        assert self._process is not None
-        self._process.terminate()
-        status = self._process.wait(timeout_s)
-        self._process = None
+        assert self.process is not None
+        self.process.terminate()
+        status = self.process.wait(timeout_s)
+        self.process = None
         return status
 
     def kill(self) -> None:
         """SIGKILL to every process of the service."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(60)
-            self._process = None
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(60)
+            self.process = None
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a verb of the command with this configuration."""
@@ -188,6 +197,11 @@ class Service:
         return subprocess.run(  # of another environment
             [*self.program, *words], capture_output=True, text=True, timeout=120, check=False, cwd=self.folder
         )
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of its database."""
+        with self.database.read() as c:
+            return [tuple(row) for row in c.execute(text(sql))]
 
     def log(self) -> str:
         """What the service wrote."""

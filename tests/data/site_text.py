@@ -1,7 +1,7 @@
 """Pieces of site files: head, stations and series, for tests that add the criteria they are about."""
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from monitor.simulate.slope import SlopeModel
@@ -30,14 +30,32 @@ def series(quantity: str, unit: str, interval: str = "1h", **facts: Any) -> str:
     return _spell("[[station.series]]", {"quantity": quantity, "unit": unit, "interval": interval} | facts)
 
 
+def criterion(kind: str, /, **facts: Any) -> str:
+    """`[[criterion]]`; bounds are dicts: `yellow={"over": 6.0, "window": "1d"}`."""
+    return _spell("[[criterion]]", {"kind": kind} | facts)
+
+
+def table(heading: str, /, **facts: Any) -> str:
+    """Any other table: `table("[fusion]", top_needs=1)`."""
+    return _spell(heading, facts)
+
+
 def along(name: str, interval: str, max_silence: str, **facts: Any) -> str:
     """`[[station]]` that measures its displacement along a horizontal line to the east."""
     moved = series("displacement", "mm", interval, max_silence=max_silence)
     return station(name, moved, azimuth_deg=90.0, plunge_deg=0.0, **facts)
 
 
-def _spell(table: str, facts: dict[str, Any]) -> str:
-    return f"{table}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
+def _spell(heading: str, facts: dict[str, Any]) -> str:
+    return f"{heading}\n" + "".join(f"{key} = {_write(value)}\n" for key, value in facts.items())
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_write(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_write, value))}]"
+    return value.isoformat() if isinstance(value, date) else json.dumps(value, ensure_ascii=False)
 
 
 SIMULATED_CRITERIA = """

@@ -104,7 +104,7 @@ class WatchedSlope:
         self, station: str, value: float, at: datetime, *, solution: str | None = None, flags: tuple[str, ...] = ()
     ) -> None:
         """One reading, received now."""
-        row = Observation("bench", station, "crack_opening", "mm", at, self.now, value, None, solution, flags)
+        row = Observation("bench", station, "crack_opening", "mm", at, self.now, value, solution=solution, flags=flags)
         with self.database.write() as c:
             add_observations(c, [row], self.now)
 

@@ -24,14 +24,7 @@ def make_site(site_id):
             s,
             46.0,
             9.0,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            True,
-            (SeriesSpec(s, "displacement", "mm", 60.0, 600.0), SeriesSpec(s, "rain", "mm", 60.0, 600.0)),
+            series=(SeriesSpec(s, "displacement", "mm", 60.0, 600.0), SeriesSpec(s, "rain", "mm", 60.0, 600.0)),
         )
         for s in STATIONS
     )

@@ -118,10 +118,8 @@ def link_packages(target: Path, asked: Sequence[str]) -> None:
 
 def test_one_reading_becomes_one_alert_without_extras_and_without_mosquitto(bare: Path, tmp_path: Path) -> None:
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
-    with Service(tmp_path, f"sqlite:///{tmp_path}/slopeward.db", broker_url, {"s": SITE}) as service:
-        service.config.write_text(
-            service.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{tmp_path}/broker"')
-        )
+    url = f"sqlite:///{tmp_path}/slopeward.db"
+    with Service(tmp_path, url, broker_url, {"s": SITE}, broker=tmp_path / "broker") as service:
         service.program = (*hide_mosquitto(), str(bare))
         service.start()
         health = ask(service)

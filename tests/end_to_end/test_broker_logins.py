@@ -29,9 +29,8 @@ def service(tmp_path: Path, sqlite_url: str) -> Iterator[Service]:
     if find_mosquitto() is None:
         absent("Mosquitto")
     sites = {"s": site_file({"G1": "A"}, "1h")}
-    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", sites, page=False)
-    text = made.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{tmp_path}/broker"')
-    made.config.write_text(text)
+    broker_url = f"mqtt://127.0.0.1:{free_port()}"
+    made = Service(tmp_path, sqlite_url, broker_url, sites, page=False, broker=tmp_path / "broker")
     with made:
         yield made
         if made.running:
@@ -43,16 +42,7 @@ def reading(value: float) -> str:
 
 
 def count(service: Service, sql: str = "SELECT count(*) FROM observation") -> int:
-    from sqlalchemy import text
-
-    from monitor.store.database.engine import Database
-
-    db = Database(load_service(service.config).database.url)
-    try:
-        with db.read() as c:
-            return int(c.execute(text(sql)).scalar_one())
-    finally:
-        db.close()
+    return int(service.query(sql)[0][0])
 
 
 def test_an_instrument_gets_a_login_speaks_and_is_shut_out(service: Service) -> None:

@@ -361,7 +361,7 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
 
 def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
     watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
-    holds = ProofFact("strange", "rules", 0.0, 4e9, True, "", "w", "s", "w", "s")
+    holds = ProofFact("strange", "rules", 0.0, 4e9, True, weights="w", settings="s", weights_now="w", settings_now="s")
     for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
         turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
         keys = {change.key for turn in turns for change in turn.changes}

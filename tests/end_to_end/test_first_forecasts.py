@@ -12,7 +12,7 @@ from monitor.broker.logins import lend_login
 from monitor.config.service import load_service
 from monitor.simulate.publish import Publisher
 from tests.conftest import wait_for
-from tests.end_to_end.test_service_run import Service, clean_environment, service  # noqa: F401
+from tests.end_to_end.test_service_run import ManagedService, clean_environment, service  # noqa: F401
 from tests.integration.forecasting.test_cadences import spell_site
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -21,7 +21,7 @@ SITE = spell_site("north", GNSS, '["1d", "7d"]', '["auto", "gru"]') + '[anomaly]
 FIRST_S, NETWORKS_S = 60.0, 600.0  # what is promised, on a machine that has a core to itself; see `wait_for`
 
 
-def publish(one: Service, days: int) -> None:
+def publish(one: ManagedService, days: int) -> None:
     """Stations that creep and breathe with the day, up to now."""
     broker, noise = load_service(one.folder / "slopeward.toml").broker, random.Random(3)
     end, count = datetime.now(UTC), days * 4
@@ -35,7 +35,7 @@ def publish(one: Service, days: int) -> None:
         publisher.wait(60)
 
 
-def test_what_readings_allow_begins_when_they_arrive(service: Service) -> None:  # noqa: F811
+def test_what_readings_allow_begins_when_they_arrive(service: ManagedService) -> None:  # noqa: F811
     (service.folder / "sites/north.toml").write_text(SITE)
     service.start()
     wait_for(lambda: service.query("SELECT 1 FROM job_run WHERE job = 'forecast' AND finished_at IS NOT NULL"))

@@ -1,6 +1,7 @@
-"""Measured slopes end to end: real Mosquitto, ingest, decision, delivery and scenes, on SQLite and PostgreSQL.
+"""A measured slope end to end: real Mosquitto, ingest, decision, delivery and scenes.
 
-The clock is moved by the test, so that each day of the record is judged as it would have been judged then.
+The clock is moved by the test, so that each day of the record is judged as it would have been judged then. What
+the other records lead to is in tests/measured/test_alerting_measured.py.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ from monitor.store.schema.tables import (
     series,
 )
 from tests.conftest import ON_SQLITE
-from tests.data.measured import SITES, read_baijiabao, read_cascadia, read_outang
+from tests.data.measured import SITES, read_outang
 from tests.data.playing import Clock, Listener, Player, deliver_all
 
 pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -120,37 +121,6 @@ def test_outang_climbs_in_autumn_2017(
     assert max(first) >= 2, "orange at least"
     assert all(at >= datetime(2017, 8, 15, tzinfo=UTC) for level, at in first.items() if level >= 2)
     assert any(body["level"] >= 2 for body in listener.bodies)
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # Outang goes through both
-def test_baijiabao_alerts_by_10_june_2018_and_is_quiet_before(
-    database: Database, mosquitto: Any, listener: Listener, measured: Callable[[str], Path]
-) -> None:
-    record = read_baijiabao(measured("bazimen-baijiabao/source_sample.xlsx"))
-    player = play(database, mosquitto.url, "baijiabao", record, DAY, listener)
-    raised = [at for at, _, level in player.levels if level > 0]
-    print([(f"{at:%Y-%m-%d}", level) for at, _, level in player.levels])
-    assert raised
-    assert datetime(2018, 6, 1, tzinfo=UTC) <= raised[0] <= datetime(2018, 6, 10, 23, 59, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_cascadia_never_raises_a_hazard_level(
-    database: Database, mosquitto: Any, listener: Listener, measured: Callable[[str], Path]
-) -> None:
-    folder = measured("gnss-cascadia-pbo-csv")
-    # The winter with large outliers (591 mm at BLYN); the two years around it are decided in
-    # tests/measured/test_alerting_measured.py. In other years BLYN is off by decimetres for weeks: there a person must
-    # answer "instrument" within the clock, else rule 5 lets the step count.
-    record = read_cascadia(folder, datetime(2016, 10, 1, tzinfo=UTC), datetime(2017, 4, 1, tzinfo=UTC))
-    assert max(abs(o.value) for o in record if o.station == "BLYN") > 300.0
-    assert {"BLYN", "KTBW", "P426"} <= {o.station for o in record}
-    player = play(database, mosquitto.url, "cascadia", record, timedelta(days=4), listener)
-    assert {level for *_, level in player.levels} == {0}
-    with database.read() as c:
-        ledgers = dict(c.execute(select(alert.c.ledger, func.count()).group_by(alert.c.ledger)).all())
-    print(ledgers)
-    assert "hazard" not in ledgers
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about pixels

@@ -46,10 +46,8 @@ def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broke
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     sites = {"s": site_file({"G1": "A", "G2": "B"}, "1h")}
-    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", sites)
     folder = tmp_path / "b"
-    text = made.config.read_text().replace('mode = "external"', f'mode = "managed"\ndata = "{folder}"')
-    made.config.write_text(text)
+    made = Service(tmp_path, sqlite_url, f"mqtt://127.0.0.1:{free_port()}", sites, broker=folder)
     with made as service:
         process = service.launch()
         wait_for(service.healthy, 200, "the service", pause_s=0.5)

@@ -3,13 +3,10 @@
 import json
 import os
 import re
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,10 +21,9 @@ from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
 from monitor.ingest.broker import find_mosquitto
 from monitor.simulate.publish import Publisher
-from monitor.store.database.engine import Database
 from tests import conftest
-from tests.conftest import free_port
-from tests.data.running import call_verb
+from tests.conftest import absent, free_port
+from tests.data.running import Service
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -36,59 +32,13 @@ def wait_for(condition, what="condition"):
     return conftest.wait_for(condition, what=what, pause_s=0.05)
 
 
-class Service:
-    """`slopeward run` in a folder of its own."""
+class ManagedService(Service):
+    """`slopeward run` with a broker of its own."""
 
-    def __init__(self, folder, sites=("north",), database=None):
-        self.database = database or f"sqlite:///{folder}/s.db"
-        self.folder, self.broker_port, self.web_port = folder, free_port(), free_port()
-        (folder / "sites").mkdir()
-        for site in sites:
-            (folder / f"sites/{site}.toml").write_text(write_first_site(site))
-        (folder / "slopeward.toml").write_text(
-            f'[database]\nurl = "{self.database}"\n[broker]\nurl = "mqtt://127.0.0.1:{self.broker_port}"\n'
-            f'data = "{folder}/broker"\n[paths]\nsites = "{folder}/sites"\ninbox = "{folder}/inbox"\n'
-            f'models = "{folder}/models"\n[web]\nport = {self.web_port}\n[schedule]\nevaluate_tick = "1s"\n'
-        )
-        self.process = None
-
-    def start(self, *, wait=True, page=False):
-        """The page takes as long to start as all the rest: it is there for who asks it."""
-        self.log = (self.folder / "log").open("ab")
-        words = [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(self.folder / "slopeward.toml")]
-        words += [] if page else ["--no-web"]
-        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log, cwd=self.folder)
-        if wait:
-            wait_for(lambda: "ready after" in self.text() or self.process.poll() is not None, what="ready")
-            assert self.process.poll() is None, self.text()
-
-    def call(self, *words):
-        return call_verb(self.folder, *words, "--config", str(self.folder / "slopeward.toml"))
-
-    def text(self):
-        return (self.folder / "log").read_text()
-
-    def query(self, sql):
-        if self.database.startswith("postgresql"):
-            import psycopg
-
-            with psycopg.connect(self.database.replace("+psycopg", "")) as c:
-                return c.execute(sql).fetchall()
-        with closing(sqlite3.connect(self.folder / "s.db", timeout=60)) as c:
-            return c.execute(sql).fetchall()
-
-    def child(self, module):
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                parent = int((entry / "stat").read_text().rsplit(") ", 1)[1].split()[1])
-            except OSError:
-                continue
-            if parent == self.process.pid and module.encode() in words:
-                return int(entry.name)
-        return None
+    def __init__(self, folder, database_url, sites=("north",)):
+        texts = {site: write_first_site(site) for site in sites}
+        broker_url = f"mqtt://127.0.0.1:{free_port()}"
+        super().__init__(folder, database_url, broker_url, texts, page=False, broker=folder / "broker")
 
     def publish(self, first, count, site="north"):
         begin = datetime.now(UTC) - timedelta(days=10)
@@ -104,17 +54,6 @@ class Service:
     def count(self):
         return self.query("SELECT count(*) FROM observation")[0][0]
 
-    def stop(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        if self.process is not None:
-            self.log.close()
-
 
 @pytest.fixture
 def clean_environment(monkeypatch):
@@ -123,20 +62,21 @@ def clean_environment(monkeypatch):
 
 
 @pytest.fixture
-def service(tmp_path, request, clean_environment, sqlite_template):
+def service(tmp_path, request, clean_environment, sqlite_url):
     if find_mosquitto() is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("mosquitto is not installed")
-    shutil.copy(sqlite_template, tmp_path / "s.db")  # that a service makes its database: test_first_steps.py
-    one = Service(tmp_path, getattr(request, "param", ("north",)))
-    yield one
-    one.stop()
+        absent("Mosquitto")
+    with ManagedService(tmp_path, sqlite_url, getattr(request, "param", ("north",))) as one:
+        yield one
+        if one.running:
+            one.stop()  # the managed broker with it, which a killed service leaves behind
 
 
 @pytest.fixture
 def postgresql_service(postgresql_url, tmp_path, clean_environment):
-    one = Service(tmp_path, database=postgresql_url)
-    yield one
-    one.stop()
+    with ManagedService(tmp_path, postgresql_url) as one:
+        yield one
+        if one.running:
+            one.stop()
 
 
 # a service that is killed on PostgreSQL: test_ingest_ledger.py, and this one in `make soak`
@@ -157,42 +97,31 @@ def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, re
     assert "Traceback" not in second.stderr
     service.publish(0, 300)
     wait_for(lambda: service.count() == 300, what="300 rows")
-    core = service.child("monitor.service.core")
+    core = service.find_child("monitor.service.core")
     os.kill(core, signal.SIGKILL)
     service.publish(300, 300)  # the broker holds them
     wait_for(lambda: service.count() == 600, what="600 rows")
-    assert service.child("monitor.service.core") not in (None, core)
-    assert "core ended by signal 9" in service.text()
+    assert service.find_child("monitor.service.core") not in (None, core)
+    assert "core ended by signal 9" in service.log()
     assert service.query("SELECT count(DISTINCT observed_at) FROM observation") == [(600,)]
 
 
 def test_status_and_page_answer_and_sigterm_ends_everything_in_order(service):
-    service.start(page=True)
+    service.page = True
+    service.start()
     service.publish(0, 5)
     wait_for(lambda: service.call("status").returncode in (0, 5, 6) and service.query("SELECT 1 FROM site_state"))
     wait_for(lambda: "core" in json.loads(service.call("status", "--json").stdout)["processes"], what="its stamp")
     answer = json.loads(service.call("status", "--json").stdout)
     assert {"core", "supervisor", "broker"} >= set(answer["processes"])
     assert answer["processes"]["core"]["ingest"]["connected"] == {"live": True, "backfill": True}
-    wait_for(lambda: b"200" in _ask(service.web_port), what="the page")
+    assert service.healthy(), "the page"
     started = time.monotonic()
-    service.process.terminate()
-    assert service.process.wait(15) == 0
+    assert service.stop() == 0
     assert time.monotonic() - started < 10
-    order = [line.rsplit(" ", 2)[-2] for line in service.text().splitlines() if line.endswith(" stopped")]
+    order = [line.rsplit(" ", 2)[-2] for line in service.log().splitlines() if line.endswith(" stopped")]
     assert order == ["web", "core", "broker"]
     assert service.call("status").returncode == 6 or "silent" not in service.call("status").stdout
-
-
-def _ask(port):
-    import socket
-
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as page:
-            page.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            return page.recv(20)
-    except OSError:
-        return b""
 
 
 @pytest.mark.parametrize("service", [("north", "south")], indirect=True)
@@ -205,7 +134,7 @@ def test_a_broken_site_file_stops_no_other_and_one_that_is_gone_is_watched_until
     wait_for(lambda: service.query("SELECT count(*) FROM site_state") == [(3,)], what="three sites")
     sql = "SELECT level, site FROM alert WHERE key = 'health:config:south.toml' AND closed_at IS NULL"
     wait_for(lambda: service.query(sql) == [(2, "status")], what="the alarm")
-    assert "watching 3 site(s)" in service.text()
+    assert "watching 3 site(s)" in service.log()
     (service.folder / "sites/south.toml").write_text(write_first_site("south"))
     service.process.send_signal(signal.SIGHUP)
     over = "SELECT state FROM alert WHERE key = 'health:config:south.toml'"
@@ -215,17 +144,15 @@ def test_a_broken_site_file_stops_no_other_and_one_that_is_gone_is_watched_until
     wait_for(lambda: service.query("SELECT 1 FROM alert WHERE key = 'health:config:north'"), what="the alarm")
     assert service.call("sites", "retire", "north", "--reason", "closed", "--by", "me").returncode == 0
     service.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "watching 2 site(s)" in service.text(), what="one site less")
+    wait_for(lambda: "watching 2 site(s)" in service.log(), what="one site less")
 
 
 def test_when_the_supervisor_is_killed_its_children_end_and_a_new_one_can_start(service):
-    service.start(page=True)
-    pids = [service.child(m) for m in ("monitor.service.core", "monitor.web.server")]
-    service.process.kill()
-    service.process.wait()
+    service.page = True
+    service.start()
+    pids = [service.find_child(m) for m in ("monitor.service.core", "monitor.web.server")]
+    service.kill_supervisor()
     wait_for(lambda: not any(p and Path(f"/proc/{p}").exists() for p in pids), what="children to end")
-    service.log.close()
-    (service.folder / "log").write_text("")
     service.start()
     service.publish(0, 10)
     wait_for(lambda: service.count() == 10, what="rows")
@@ -234,10 +161,9 @@ def test_when_the_supervisor_is_killed_its_children_end_and_a_new_one_can_start(
 def test_a_service_that_cannot_start_ends_with_one_line(service):
     text = (service.folder / "slopeward.toml").read_text().replace("sqlite:///", "mysql://")
     (service.folder / "slopeward.toml").write_text(text)
-    service.start(wait=False)
-    assert service.process.wait(90) == 1
-    assert "database.url" in service.text()
-    assert "Traceback" not in service.text()
+    assert service.launch().wait(90) == 1
+    assert "database.url" in service.log()
+    assert "Traceback" not in service.log()
 
 
 def test_a_broker_that_dies_is_started_again_and_a_lost_session_is_told(service):
@@ -247,10 +173,10 @@ def test_a_broker_that_dies_is_started_again_and_a_lost_session_is_told(service)
     pid = int((service.folder / "broker/broker.pid").read_text())
     os.kill(pid, signal.SIGKILL)  # within its autosave interval: it may forget the session
     wait_for(lambda: int((service.folder / "broker/broker.pid").read_text()) != pid, what="a new broker")
-    wait_for(lambda: service.text().count("live: connected") == 2, what="the service to come back")
+    wait_for(lambda: service.log().count("live: connected") == 2, what="the service to come back")
     service.publish(50, 50)
     wait_for(lambda: service.count() == 100, what="rows after the broker's death")
-    if "live: connected, session new" in service.text().split("broker ended")[1]:
+    if "live: connected, session new" in service.log().split("broker ended")[1]:
         sql = "SELECT 1 FROM alert WHERE key = 'health:mqtt:session_lost'"
         wait_for(lambda: service.query(sql), what="the alarm")
 
@@ -261,10 +187,10 @@ def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_leve
     wait_for(lambda: service.query("SELECT 1 FROM site_state"))
     file, now = service.folder / "sites/north.toml", datetime.now(UTC)
     loose = file.read_text().replace("red = {over = 100.0", "red = {over = 120.0")
-    with Database(service.database) as db:
-        set_level(db, parse_site(file.read_text(), "north"), 3, Actor("Ada"), "crack seen", now)
-        found = propose(db, loose, "north.toml", Actor("Ada"), "noise", now, lambda old, new: {"old": old.id})
-        approve(db, file.parent, found.id, Actor("Bo"), "seen", now)
+    db = service.database
+    set_level(db, parse_site(file.read_text(), "north"), 3, Actor("Ada"), "crack seen", now)
+    found = propose(db, loose, "north.toml", Actor("Ada"), "noise", now, lambda old, new: {"old": old.id})
+    approve(db, file.parent, found.id, Actor("Bo"), "seen", now)
     assert file.read_text() == loose
     seen = f"SELECT level FROM evaluation WHERE config_sha256 = '{found.sha256}'"
     wait_for(lambda: len(service.query(seen)) > 1, what="evaluations by the approved file")
@@ -277,7 +203,7 @@ def test_files_that_two_people_or_a_verb_put_in_force_are_decided_by_and_no_leve
     shas = [sha for (sha,) in service.query(used)]
     assert set(shas[shas.index(new) :]) == {new}
     assert service.query("SELECT key FROM alert WHERE site = 'status' AND level > 0") == []
-    assert service.text().count("core ended to start anew") == 2
+    assert service.log().count("core ended to start anew") == 2
 
 
 def find_worker(core):
@@ -302,7 +228,7 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     config = service.folder / "slopeward.toml"
     config.write_text(f"{config.read_text()}[compute]\njob_file_gib = 0.000001\n")
     service.start()
-    core = service.child("monitor.service.core")
+    core = service.find_child("monitor.service.core")
     write_scene(service.folder / "inbox" / "north" / "large", 5, acquired_at=datetime.now(UTC) - timedelta(hours=2))
     environment, status, limits = wait_for(lambda: find_worker(core), "a worker behind its walls")
     assert secret not in environment
@@ -317,4 +243,4 @@ def test_a_scene_is_read_without_secrets_and_one_beyond_its_bound_fails_alone(se
     assert "writes a file larger than its bound" in error
     service.publish(0, 5)
     wait_for(lambda: service.count() == 5, what="readings after that")
-    assert service.child("monitor.service.core") == core
+    assert service.find_child("monitor.service.core") == core

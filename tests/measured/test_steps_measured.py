@@ -32,15 +32,9 @@ def make_site(names: Sequence[str], reference: str | None = None) -> Site:
         tuple(
             Station(
                 n,
-                None,
-                None,
-                None,
-                90.0,
-                0.0,
-                reference,
-                None,
-                None,
-                on_slope=True,
+                azimuth_deg=90.0,
+                plunge_deg=0.0,
+                reference=reference,
                 series=(SeriesSpec(n, "displacement", "mm", DAY_S, SILENCE_S, 1.5, 20.0),),
             )
             for n in names

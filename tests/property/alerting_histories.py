@@ -46,7 +46,9 @@ def station(name: str, reference: str | None = None, *, on_slope: bool = True) -
     specs = [SeriesSpec(name, "displacement", "mm", STEP_S, MAX_SILENCE_S, 1.0, 30.0)]
     if name in AUXILIARY:
         specs.append(SeriesSpec(name, *AUXILIARY[name], STEP_S, MAX_SILENCE_S, 0.0, None))
-    return Station(name, 46.0, 8.0, None, 90.0, 0.0, reference, None, None, on_slope, tuple(specs))
+    return Station(
+        name, 46.0, 8.0, azimuth_deg=90.0, plunge_deg=0.0, reference=reference, on_slope=on_slope, series=tuple(specs)
+    )
 
 
 SITE = Site(
@@ -70,7 +72,7 @@ SITE = Site(
         ),
         Criterion("p", KINDS["level"], ("B",), "pore_pressure", (Threshold(1, over=1000.0),), valid_for_s=VALID_S),
     ),
-    fusion=Fusion(top_needs=2, hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S),
+    fusion=Fusion(hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S),
     version="v1",
 )
 GROUP = {"A": "A", "B": "B", "C": "REF", "D": "REF"}

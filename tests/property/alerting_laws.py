@@ -57,19 +57,7 @@ FIRST_LOOK = 5  # epochs: before that no window holds enough for a fit
 ADVICE = 2  # epochs of advice alone before anything else is changed
 STRICTER_S = 3 * DAY_S  # after an earthquake
 RAIN_WINDOW_S, RAIN_BOUND_MM, RAIN_RECOVER = 2 * DAY_S, 60.0, 0.7
-GAUGE = Station(
-    "R",
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    None,
-    on_slope=True,
-    series=(SeriesSpec("R", "rain", "mm", STEP_S, MAX_SILENCE_S, 0.0, None),),
-)
+GAUGE = Station("R", series=(SeriesSpec("R", "rain", "mm", STEP_S, MAX_SILENCE_S),))
 VELOCITY = replace(SITE.criteria[0], fast_track=3.0)
 RAIN = Criterion(
     "r",
@@ -96,8 +84,8 @@ WET = FusionRule(
     Clause(
         "all",
         (
-            Clause("votes", criterion="v", level=1, witnesses=MOVERS),
-            Clause("votes", criterion="r", level=1, witnesses=("R",)),
+            Clause("votes", criterion="v", witnesses=MOVERS),
+            Clause("votes", criterion="r", witnesses=("R",)),
         ),
     ),
 )

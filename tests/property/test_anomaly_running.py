@@ -78,7 +78,7 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
         take_in()
     # what a cell was scored on while a neighbour's reading was still missing may differ: the last word is compared
     for detector in thresholds:
-        whole = score(ScoringRequest(detector, samples, step_s, None, from_s)).scores
+        whole = score(ScoringRequest(detector, samples, step_s, since_s=from_s)).scores
         assert whole
         for one in whole:
             mine = found[detector].get((one.station, one.at_s))

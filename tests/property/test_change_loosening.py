@@ -39,7 +39,7 @@ ADDED = Criterion(
 HARMLESS = {
     "lower bounds": bounds(2.5, 10.0, 40.0),
     "a lower bound of red": bounds(4.0, 16.0, 40.0),
-    "fewer hits of more within longer": rule(dwell=Dwell(1, 4, 4 * DAY_S)),
+    "fewer hits of more within longer": rule(dwell=Dwell(of=4, within_s=4 * DAY_S)),
     "later recovered, fewer sigmas, longer valid": rule(recover=0.3, min_sigma=1.0, valid_for_s=5 * DAY_S),
     "a fast track": rule(fast_track=1.5),
     "one witness is enough": fusion(top_needs=1),

@@ -118,7 +118,7 @@ def test_words_of_an_observer_begin_no_line_of_a_message():
 def test_observers_are_named_as_people(database):
     with database.write() as c:
         for n, by in enumerate(["R. Mori", "r.  mori", "A. Rossi"]):
-            item = ObserverReport("north", NOW + timedelta(minutes=n), "crack", "seen", by, None)
+            item = ObserverReport("north", NOW + timedelta(minutes=n), "crack", "seen", by)
             add_report(c, item, NOW, actor=Actor(by), credential="user duty of this machine")
     with database.read() as c:
         facts = load_report_facts(c, "north", NOW - timedelta(hours=1), NOW + timedelta(hours=1))

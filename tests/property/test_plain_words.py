@@ -145,7 +145,7 @@ def test_a_rate_the_other_way_is_not_called_unsure(value, bound, error, side, lo
         "error": error,
         "margin": side * (side * value - side * bound),
     }
-    text = describe_dwell(said, Figure(side * bound, "g", "mm/day"), "over" if side > 0 else "under")
+    text = describe_dwell(said, Figure(side * bound, unit="mm/day"), "over" if side > 0 else "under")
     unsure = {"dwell.unsure_newest", "dwell.unsure_last"}
     if value > bound:
         assert text.id in unsure

@@ -26,7 +26,7 @@ BOUNDS = {1: 8.0, 2: 8.5, 3: 9.0}
 def place(auto_lower=True):
     levels = tuple(Level(i, n, auto_lower) for i, n in enumerate(("green", "yellow", "orange", "red")))
     series = SeriesSpec("R1", "rain", "mm", H, 4 * H)
-    gauge = Station("R1", None, None, None, None, None, None, None, None, on_slope=True, series=(series,))
+    gauge = Station("R1", series=(series,))
     bounds = tuple(Threshold(k, over=BOUNDS[k], window_s=WINDOWS[k] * H) for k in WINDOWS)
     rule = Criterion(
         "sum", KINDS["rain_sum"], ("R1",), "rain", bounds, valid_for_s=8 * H, params=(("min_coverage", 0.8),)

@@ -25,7 +25,7 @@ from tests.property.alerting_histories import SOAK, START
 COUNT = 10_000 if SOAK else 1_000
 HOUR = timedelta(hours=1)
 RANK = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
-ADA = Actor("ada", "person")
+ADA = Actor("ada")
 
 
 # ---- what speaks of an epoch -----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.schema.tables import audit_entry
 from tests.property.alerting_histories import SITE, SOAK, START
 
-ADA, BOB, SAME = Actor("ada", "person"), Actor("bob", "person"), Actor(" \uff21d\u200ba\u00a0 ", "person")
+ADA, BOB, SAME = Actor("ada"), Actor("bob"), Actor(" \uff21d\u200ba\u00a0 ")
 ROBOT = Actor("job", "service")
 TOP = SITE.top_level
 HIDDEN = {AlertState.SHELVED, AlertState.CLOSED}
@@ -73,7 +73,7 @@ class Desk:
             elif name == "outcome":
                 set_outcome(self.c, self.id, "true", ADA, "it fell", self.now)
             elif name == "nameless":
-                shelve(self.c, self.id, Actor(" ", "person"), " ", self.now + timedelta(hours=1), self.now, second=BOB)
+                shelve(self.c, self.id, Actor(" "), " ", self.now + timedelta(hours=1), self.now, second=BOB)
             elif self.level < (TOP if self.ledger == AlertCategory.HAZARD else 2) and state != AlertState.CLOSED:
                 self.change(self.level + 1)
                 assert find_alert(self.c, self.id).state not in HIDDEN, "it grew worse and is still hidden"

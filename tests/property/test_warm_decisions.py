@@ -24,7 +24,7 @@ from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.tables import observation, observation_flag
 from tests.property.alerting_histories import SITE, SOAK, START, STEP_S, run, seeded
 
-ADA = Actor("ada", "person")
+ADA = Actor("ada")
 LENGTH = 60  # epochs
 
 

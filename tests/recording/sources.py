@@ -319,7 +319,7 @@ def demo() -> Iterator[Row]:
                 for s in model.samples(START - 4 * DAY, START + MINUTE)
             ]
         )
-        yield from played(db, site, ReplaySchedule(60.0, 3600.0))
+        yield from played(db, site, ReplaySchedule(tick_s=3600.0))
 
 
 def drill() -> Iterator[Row]:

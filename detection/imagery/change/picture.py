@@ -1,10 +1,10 @@
 """A picture of what changed: the newer date, its outlines coloured by their change, grey where nothing can be said."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from detection.geojson import Geometry
 from detection.imagery.footprints.preview import draw_outline, paint_scene
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
@@ -23,7 +23,7 @@ COLOURS = {
 
 
 def write_change_picture(
-    scene: Scene, grid: Grid, change: Path, words: list[tuple[str, dict[str, Any]]], path: Path, longest_px: int = 1024
+    scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path, longest_px: int = 1024
 ) -> None:
     """Write an RGBA PNG.
 

@@ -17,7 +17,6 @@ from detection.imagery.training.recipe_file import show_by
 from detection.imagery.training.scoring import ScoringResult, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.simple_maps import SimpleMap, fit_index, fit_logistic, fit_over, score_simple
-from detection.imagery.training.worst_cases import draw_sheet
 from detection.imagery.weights_file import ModelCard
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,6 @@ def score_weights(
     data: DataTable | None = None,
     threshold: float | None = None,
     simple: bool = False,
-    sheet: Path | None = None,
     objects: bool = True,
 ) -> dict[str, Any]:
     """Score weights on the test part of a set.
@@ -44,7 +42,6 @@ def score_weights(
         threshold: replaces the card's, which was chosen on the held part of train.
         simple: also score an index threshold and logistic regression, fitted on the train part of the same set, and
             compare them with the weights, image by image.
-        sheet: PNG of the worst cases to write.
 
     Returns the report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
     index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
@@ -89,9 +86,6 @@ def score_weights(
         fitted = 0 if in_turn else _count_again(train, test)
         answer |= _find_fitted(test, card, max(fitted, facts["trained_on"] or 0))
         answer |= {"blocks": len(np.unique(_list_blocks(scored.names))), "tries": card.get("learnt", {}).get("tries")}
-    if sheet:
-        _draw_worst(scored, model, test, at, resize_px, sheet)
-        answer["sheet"] = str(sheet)
     return answer
 
 
@@ -203,15 +197,3 @@ def _find_fitted(test: Patches, card: ModelCard, fitted_on: int) -> dict[str, An
 def _count_again(train: Patches, test: Patches) -> int:
     """How many pictures of the test part are in the train part."""
     return int(np.isin(digest_pictures(test), digest_pictures(train)).sum())
-
-
-def _draw_worst(
-    scored: ScoringResult, model: Any, test: Patches, threshold: float, resize_px: int | None, sheet: Path
-) -> None:
-    worst = test.take([test.names.index(name) for name in scored.worst])
-    miou = dict(zip(scored.names, scored.image_miou, strict=True))
-    cases = [
-        (name, patch.image, mask, probabilities >= threshold, miou[name])
-        for patch, (name, probabilities, mask) in zip(worst, map_patches(model, worst, resize_px), strict=True)
-    ]
-    draw_sheet(cases, sheet)

@@ -42,7 +42,6 @@ def run_recipe(
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.registry import find_doubts
     from detection.imagery.training.domain import describe
-    from detection.imagery.training.pictures import write_curve
     from detection.imagery.training.steadiness import measure_steadiness
 
     settings, begun = recipe.settings(), None
@@ -104,7 +103,6 @@ def run_recipe(
     if recipe.text:  # what the card names must be there, wherever the weights go
         kept.write_text(recipe.text, encoding="utf-8")
     out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")
-    write_curve(trained.history, out)
     place.unlink(missing_ok=True)
     return card
 

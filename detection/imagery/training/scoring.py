@@ -32,11 +32,6 @@ class ScoringResult:
     confusions: NDArray[np.int64]
     image_miou: tuple[float | None, ...]
 
-    @property
-    def worst(self) -> tuple[str, ...]:
-        """Names of the images with the least mean IoU, the worst first."""
-        return tuple(self.report["image_miou"]["worst"])
-
 
 def score_maps(
     maps: Iterable[tuple[str, NDArray[np.floating], NDArray[np.uint8]]],

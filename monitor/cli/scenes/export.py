@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from detection.geojson import Geometry
 from monitor.cli.session import SiteOption, check_site, open_database, options, print_json, require_any
 from monitor.errors import SlopewardError
 
@@ -29,8 +30,8 @@ def export(site: SiteOption) -> None:
         print_json(one)
 
 
-def _read_outline(row: "Mapping[Any, Any]") -> dict[str, Any]:
+def _read_outline(row: "Mapping[Any, Any]") -> Geometry:
     if not isinstance(row["geometry"], str):
         raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
-    geometry: dict[str, Any] = json.loads(row["geometry"])
+    geometry: Geometry = json.loads(row["geometry"])
     return geometry

@@ -135,7 +135,6 @@ def score(
     ] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None,
     compare: Annotated[str | None, typer.Option("--with", help="`simple`: compare an index and 25 features.")] = None,
-    sheet: Annotated[Path | None, typer.Option(help="PNG of the worst cases to write.")] = None,
     site: Annotated[
         str | None,
         typer.Option("--site", help="The patches show its ground: keep the score as proof for its criteria."),
@@ -168,7 +167,7 @@ def score(
     table: DataTable | None = None
     if layout is not None:
         table = {"source": layout, "folder": folder or "", "test_part": part, **named}
-    answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None, sheet=sheet)
+    answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None)
     proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return

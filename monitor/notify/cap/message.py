@@ -18,7 +18,7 @@ from monitor.language.subjects import cut_message
 from monitor.notify.cap.area import draw_polygon, find_radius_km
 from monitor.notify.cap.rules import NAMESPACE
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
-from monitor.store.pages import SiteCard
+from monitor.store.pages import PlacedSite
 
 HEADLINE: Final = 160  # characters, which is what a telephone shows
 VOTES: Final = 8  # that a message lists; the evidence holds all
@@ -109,7 +109,7 @@ class ChainMessage:
 def write_cap(
     alert: Alert,
     events: Sequence[AlertEvent],
-    card: SiteCard,
+    card: PlacedSite,
     source: CapSender,
     languages: Sequence[str],
     *,
@@ -204,7 +204,7 @@ def _add_info(
     root: ET.Element,
     language: str,
     now: ChainMessage,
-    card: SiteCard,
+    card: PlacedSite,
     url: str,
     holds: timedelta | None,
     ground: DecisionBasis,
@@ -247,7 +247,7 @@ def _add_info(
     _add_area(info, card, ground)
 
 
-def _add_area(info: ET.Element, card: SiteCard, ground: DecisionBasis) -> None:
+def _add_area(info: ET.Element, card: PlacedSite, ground: DecisionBasis) -> None:
     """The ground around the stations that vote, else a circle around the site; then each place that is in danger."""
     area = ET.SubElement(info, "area")
     add_text(area, "areaDesc", card.name)

@@ -15,7 +15,7 @@ from forecasting.message import Duration, Message, Template, Timestamp, gather, 
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
 from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.headline import find_headline
+from monitor.domain.headline import FrozenDecision, find_headline
 from monitor.domain.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
@@ -243,7 +243,7 @@ def _queue(c: Connection, change: AlertChange, before: int, event_id: int, conte
     if not notified:
         return
     basis = context.decision_id if is_hazard and change.open else None
-    frozen = {} if basis is None else gather(json.loads(load_decision(c, basis).evidence))
+    frozen: FrozenDecision = {} if basis is None else gather(json.loads(load_decision(c, basis).evidence))
     raised = find_raised(c, alert_id, site) if change.repeats else None
     subject, body = write_message(
         ChangeNotice(

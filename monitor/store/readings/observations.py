@@ -26,6 +26,7 @@ from monitor.errors import StoreError
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import insert_rows
 from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, series_latest, station
+from monitor.store.schema.view_rows import ReadingRow
 from monitor.store.schema.views import ColumnSpan, stream_view
 
 SeriesKey = tuple[str, str, str]
@@ -537,7 +538,7 @@ def load_epochs(
     newest_first: bool = False,
     skip: int = 0,
     limit: int = 100,
-) -> list[dict[str, Any]]:
+) -> list[ReadingRow]:
     """Rows of `observation_history`, one for each epoch in [after, until): the revision that speaks.
 
     Args:
@@ -557,7 +558,7 @@ def load_epochs(
     )
     if not epochs:
         return []
-    rows = stream_view(
+    rows: Iterator[Any] = stream_view(
         c,
         "observation_history",
         order_by=["observed_at", "revision"],
@@ -566,7 +567,7 @@ def load_epochs(
         station=station,
         quantity=quantity,
     )
-    found = [
+    found: list[ReadingRow] = [
         max(revisions, key=lambda row: (rank(row["solution"]), row["revision"]))
         for _, revisions in groupby(rows, key=lambda row: row["observed_at"])
     ]

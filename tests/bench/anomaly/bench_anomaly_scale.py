@@ -39,7 +39,7 @@ from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker.memory import spare_what_stays
-from tests.bench.record import read_figures, record
+from tests.bench.record import read_figures, record, spend
 from tests.bench.service.bench_views import Filler, open_address
 
 SERIES, CYCLES, HISTORY = 10_000, 5, 900
@@ -47,13 +47,6 @@ SITES, DAYS, INSTRUMENTS, STRANGE_DAYS = 10, 150, 1000, 60
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 CONFIG = ServiceConfig.model_validate({})
-
-
-def spend(work: Callable[[], Any]) -> float:
-    """Processor seconds of one call."""
-    begun = time.process_time()
-    work()
-    return time.process_time() - begun
 
 
 class Waiting(threading.Thread):
@@ -136,13 +129,8 @@ def make_site(name: str, stations: int, step_s: float, *more: SeriesSpec) -> Sit
                 f"S{k:04}",
                 46.0,
                 8.0,
-                None,
-                90.0,
-                20.0,
-                None,
-                None,
-                None,
-                on_slope=True,
+                azimuth_deg=90.0,
+                plunge_deg=20.0,
                 series=(SeriesSpec(f"S{k:04}", "displacement", "mm", step_s, 5 * step_s), *more),
             )
             for k in range(stations)

@@ -17,6 +17,7 @@ import statistics
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import format_horizon, score_all
 from forecasting.registry import NETWORKS
-from tests.bench.record import DATA, FOLDER, record
+from tests.bench.record import DATA, FOLDER, keep, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
 CORE = ("gru", "lstm", "graph-gru")
@@ -141,14 +142,10 @@ def main() -> None:
     core, rest = ([s for s in names.split(",") if s] for names in (given.core, given.rest))
     wanted = set(given.only.split(",")) if given.only else {"simple", "more", *NETWORKS}
     jobs = [job for job in plan(core, seeds, rest, given.rest_seeds) if job[1] in wanted]
-    KEPT.mkdir(parents=True, exist_ok=True)
     for job in [] if given.report else jobs:
         if not path_of(job).exists():
             begun = time.perf_counter()
-            found = json.dumps(run(job))
-            beside = path_of(job).with_suffix(".part")
-            beside.write_text(found)
-            beside.replace(path_of(job))
+            keep(path_of(job), partial(run, job))
             print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)
     path = FOLDER / "forecast.json"
     recorded = json.loads(path.read_text()) if path.exists() else {}

@@ -11,6 +11,7 @@ build/, so that a killed run goes on where it was.
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from forecasting.metrics import winkler
 from forecasting.serving.quantiles import bounds
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import Baseline, fit_lld
-from tests.bench.record import DATA, record
+from tests.bench.record import DATA, keep, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast_intervals"
 HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
@@ -140,16 +141,12 @@ def main() -> None:
     options.add_argument("--fresh", action="store_true", help="Measure anew what is kept.")
     given = options.parse_args()
     torch.set_num_threads(1)
-    KEPT.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Any] = {"unit": "shares of three tests; Winkler mm", "bars": BARS}
     for name in given.sets.split(","):
         for model in ("auto", *([given.network] if given.network else [])):
             kept = KEPT / f"{name}-{model}-{given.seed}.json"
-            if given.fresh or not kept.exists():
-                beside = kept.with_suffix(".part")
-                beside.write_text(json.dumps(run(name, model, given.seed)))
-                beside.replace(kept)
-            for label, by_horizon in json.loads(kept.read_text()).items():
+            made = keep(kept, partial(run, name, model, given.seed), fresh=given.fresh)
+            for label, by_horizon in made.items():
                 for horizon, folds in by_horizon.items():
                     row = tabulate(folds, horizon)
                     figures.setdefault(name, {})[f"{label} {horizon}"] = row

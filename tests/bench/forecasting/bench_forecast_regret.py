@@ -1,19 +1,17 @@
 """What the average of simple forecasts costs beside the best of four, on every measured record left out in turn.
 
-    python -m tests.bench.forecasting.bench_forecast_regret [--only NAMES] [--chance]
+    python -m tests.bench.forecasting.bench_forecast_regret [--only NAMES]
 
 A cell is a station at a horizon over three rolling tests; its ratio is the MAE served / the lowest MAE of persistence,
-drift, `lld` and `ewa`, known only afterwards. `nested`: the rule for the weights is chosen on all other families of
-records (a family shares its place), then scored on the one left out. `served`: the rule as it is shipped, on one path
-over the horizons as every forecast is given out. `without the path`: before it is laid there. `median5`: never anything
-else. Coverage is that of the 80 % interval of the average, inside experience and outside it alike: the kinematic
-forecast does not step in here.
+drift, `lld` and `ewa`, known only afterwards. `served`: the rule as it is shipped, on one path over the horizons as
+every forecast is given out. `without the path`: before it is laid there. `median5`: never anything else. Coverage is
+that of the 80 % interval of the average, inside experience and outside it alike: the kinematic forecast does not step
+in here.
 
 By chance: issue times are drawn anew in blocks as long as the horizon, twice. The best of four on the first draw is
 scored on the second beside the best of four there: what a choice that knows its cell as well as one record can tell
 still loses to the best afterwards. The chance that a bar can be met at all is told twice: were all cells independent,
 and were those of a record one. The truth lies between, nearer to the second where one event moves all stations.
-`--chance` counts targets without fitting anything, and adds to the figures kept what chance the bars leave: a minute.
 """
 
 import argparse
@@ -29,7 +27,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Split, rolling_folds
-from forecasting.data.windows import last_value, targets
+from forecasting.data.windows import targets
 from forecasting.serving.pace import see_pace
 from forecasting.serving.path import Reach, find_reach, lay
 from forecasting.serving.quantiles import NORMAL, bounds, conform, repeat_point, widen
@@ -37,14 +35,10 @@ from forecasting.simple.auto import fit_auto, least_scored
 from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.regret import Rule, compute_weights, mix
 from forecasting.simple.trend import Trend, follow
-from tests.bench.record import read_figures, record
+from tests.bench.record import record
 from tests.data.records import Measured, read_records
 
 RIVALS = ("persistence", "drift", "lld", "ewa")
-GRID = tuple(
-    Rule(prior=prior, sharpness=sharpness, discount=discount)
-    for prior, sharpness, discount in itertools.product((2.0, 6.0), (0.5, 1.0, 2.0), (0.98, 0.99, 0.995))
-)
 LEAST_TARGETS = 10
 NEAR, FAR = 1.10, 1.25
 DRAWS = 499
@@ -154,7 +148,7 @@ class Cell:
     unlaid: float
     median5: float
     best: float
-    errors: Floats = field(compare=False, repr=False)  # (targets, rivals and served), of the shipped rule alone
+    errors: Floats = field(compare=False, repr=False)  # (targets, rivals and served)
 
     @property
     def ratio(self) -> float:
@@ -189,9 +183,9 @@ def prepare(one: Measured) -> list[list[Fold]]:
     return out
 
 
-def score(one: Measured, prepared: Sequence[Sequence[Fold]], paths: Sequence[Paths], rule: Rule) -> list[Cell]:
+def score(one: Measured, prepared: Sequence[Sequence[Fold]], paths: Sequence[Paths]) -> list[Cell]:
     """One cell per station and horizon, on the targets that everybody forecast."""
-    unlaid = [[fold.serve(rule)[fold.cut.test.origins - fold.first] for fold in folds] for folds in prepared]
+    unlaid = [[fold.serve(Rule())[fold.cut.test.origins - fold.first] for fold in folds] for folds in prepared]
     laid = [path.lay(np.stack(points, axis=2)) for path, points in zip(paths, zip(*unlaid, strict=True), strict=True)]
     cells = []
     for i, folds in enumerate(prepared):
@@ -219,9 +213,7 @@ def score(one: Measured, prepared: Sequence[Sequence[Fold]], paths: Sequence[Pat
                         means["unlaid"],
                         means["median5"],
                         min(means[name] for name in RIVALS),
-                        np.stack([own[name] for name in (*RIVALS, "served")], axis=1)
-                        if rule == Rule()
-                        else np.empty((0, 0)),
+                        np.stack([own[name] for name in (*RIVALS, "served")], axis=1),
                     )
                 )
     return cells
@@ -284,14 +276,6 @@ def tell_cell(cell: Cell) -> dict[str, Any]:
         "ratio_95": [round(float(q), 2) for q in np.quantile(served, (0.025, 0.975))],
         "constant choice, mean and 95 %": [round(float(chosen.mean()), 2), round(float(np.quantile(chosen, 0.95)), 2)],
     }
-
-
-def loss(cells: Iterable[Cell]) -> float:
-    """What a rule is chosen by: mean log ratio and five times what lies beyond 1.10, every family alike."""
-    by_family: dict[str, list[float]] = defaultdict(list)
-    for cell in cells:
-        by_family[cell.family].append(float(np.log(cell.ratio)) + 5.0 * max(0.0, cell.ratio - NEAR))
-    return float(np.mean([np.mean(values) for values in by_family.values()]))
 
 
 def tabulate(cells: Sequence[Cell], own: Callable[[Cell], float]) -> dict[str, Any]:
@@ -400,47 +384,13 @@ def tell_held(held: Mapping[int, Held]) -> dict[str, Any]:
     return out
 
 
-def count_targets() -> dict[int, list[tuple[float, int, int, tuple[str, str]]]]:
-    """By horizon the stations as `Held` has them, with no share: what the newest reading can be compared with."""
-    out: dict[int, list[tuple[float, int, int, tuple[str, str]]]] = defaultdict(list)
-    for one in read_records():
-        for i, horizon_s in enumerate(one.horizons_s):
-            steps, count = one.panel.steps(horizon_s), np.zeros(len(one.panel.stations))
-            for cut in rolling_folds(one.panel.values.shape[0]):
-                known, origins = one.panel.head(cut.test.end).values, cut.test.origins
-                answered = np.isfinite(last_value(known, origins)[0])
-                count += (np.isfinite(cut.test.targets(known, origins, steps)) & answered).sum(axis=0)
-            pairs = zip(count, one.panel.stations, strict=True)
-            out[i] += [(math.nan, int(n), steps, (one.name, name)) for n, name in pairs if n >= LEAST_TARGETS]
-    return out
-
-
-def add_chances() -> None:
-    """Add to the figures kept what chance each bar leaves to exact intervals and to the best constant choice."""
-    figures = read_figures("forecast-regret")
-    for h, stations in sorted(count_targets().items()):
-        chance = draw_worst(stations)[WORST_HOLDS]
-        figures["coverage_80"][("first", "second", "third")[h]]["of exact intervals, worst and below .70"][
-            WORST_HOLDS
-        ] = chance
-        print(h, len(stations), chance, flush=True)
-    expected = sum(row[BEYOND] for row in figures["by chance"].values() if BEYOND in row)
-    figures["by chance"][NONE_BEYOND] = {"each alone, at most": float(f"{math.exp(-expected):.2g}")}
-    print(figures["by chance"][NONE_BEYOND])
-    print(record("forecast-regret", f"{COMMAND}; then --chance", figures, "--chance"))
-
-
 def main() -> None:
     """Measure and keep."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", default="", help="names of records; nothing is kept then")
-    options.add_argument("--chance", action="store_true", help="what chance the bars leave, beside the figures kept")
     given = options.parse_args()
     only = [name for name in given.only.split(",") if name]
-    if given.chance:
-        add_chances()
-        return
-    every: dict[Rule, list[Cell]] = defaultdict(list)
+    served: list[Cell] = []
     held: dict[int, Held] = {}
     joint = np.zeros(2)
     shares = {}
@@ -450,10 +400,9 @@ def main() -> None:
         prepared = prepare(one)
         steps = [folds[0].steps for folds in prepared]
         paths = [find_paths(fold.known, fold.cut.test.origins, steps) for fold in prepared[0]]
-        for rule in {*GRID, Rule()}:
-            every[rule] += score(one, prepared, paths, rule)
+        own = score(one, prepared, paths)
+        served += own
         joint += cover(one, prepared, Rule(), held)
-        own = [c for c in every[Rule()] if c.record == one.name]
         shares[one.name] = {
             "stations": len(one.panel.stations),
             "horizons_d": [round(h / 86400.0, 3) for h in one.horizons_s],
@@ -461,20 +410,10 @@ def main() -> None:
             "worst": [round(max(c.ratio for c in own if c.horizon == i), 3) for i in range(len(prepared))],
         }
         print(one.name, shares[one.name], flush=True)
-    families = sorted({c.family for c in every[Rule()]})
-    nested: list[Cell] = []
-    picked = {}
-    for family in families if len(families) > 1 else ():
-        rule = min(GRID, key=lambda r: loss(c for c in every[r] if c.family != family))
-        picked[family] = f"prior {rule.prior:g}, sharpness {rule.sharpness:g}, discount {rule.discount:g}"
-        nested += [c for c in every[rule] if c.family == family]
-    served = every[Rule()]
     worst = sorted(served, key=lambda c: -max(c.ratio, c.unlaid / max(c.best, 1e-9)))[:25]
     figures = {
         "unit": "MAE served / lowest MAE of persistence, drift, lld, ewa afterwards; three rolling tests",
         "bars": "<= 1.10 in 95 % of cells, none > 1.25, not above median5",
-        "nested": tabulate(nested, lambda c: c.served) if nested else {},
-        "rule without the family": picked,
         "served": tabulate(served, lambda c: c.served),
         "without the path": tabulate(served, lambda c: c.unlaid),
         "median5": tabulate(served, lambda c: c.median5),
@@ -484,7 +423,7 @@ def main() -> None:
         "records": shares,
         "worst cells": [tell_cell(c) for c in worst],
     }
-    print({k: figures[k] for k in ("nested", "served", "without the path", "median5", "by chance", "coverage_80")})
+    print({k: figures[k] for k in ("served", "without the path", "median5", "by chance", "coverage_80")})
     if not only:
         print(record("forecast-regret", COMMAND, figures))
 

@@ -1,7 +1,7 @@
 """The networks beside each other and beside the simple maps, on the same patches, split and number of steps.
 
     python -m tests.bench.imagery.bench_imagery [--sets l4s,bijie] [--seeds 20,21,22] [--epochs 0] [--width 0.125]
-        [--only NAMES] [--report] [--record imagery]
+        [--only NAMES] [--report]
 
 The core networks with every seed, all others with the first; trials for small landslides on the plain U-Net. Fit and
 held part are the same for every job; epoch, temperature and threshold come from the held part, the test part is scored
@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from detection.imagery.data.splits import Parts, split_held
 from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.registry import SEGMENTERS
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from tests.bench.record import DATA, read_figures, record
+from tests.bench.record import DATA, keep, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_imagery"
 CORE = (
@@ -230,7 +231,6 @@ def main() -> None:
     options.add_argument("--width", type=float, default=0.125)
     options.add_argument("--patches", type=int, default=0, help="so many patches only, to try it")
     options.add_argument("--report", action="store_true")
-    options.add_argument("--record", default="imagery", help="file of docs/benchmarks that is written")
     given = options.parse_args()
     jobs = plan([s for s in given.sets.split(",") if s], [int(s) for s in given.seeds.split(",")])
     if given.only:
@@ -244,17 +244,13 @@ def main() -> None:
             opened = open_set(name, given.patches) if waiting else None
             for job in waiting:
                 begun = time.perf_counter()
-                path = path_of(job, given)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 assert opened is not None
-                beside = path.with_suffix(".part")
                 try:
-                    beside.write_text(json.dumps(run(job, given, opened)))
+                    keep(path_of(job, given), partial(run, job, given, opened))
                 except (
                     TrainingRecipeError
                 ) as error:  # the place of an unfinished run is of other data, settings or code
                     raise SystemExit(f"{' '.join(map(str, job))}: {str(error).partition(', or ')[0]}") from None
-                beside.replace(path)
                 print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)
     there = sum(path_of(job, given).exists() for job in jobs)
     figures = {
@@ -266,26 +262,7 @@ def main() -> None:
     if given.patches:
         print(json.dumps(figures | collect(jobs, given), indent=1))
     else:
-        command = "make bench-imagery"
-        if given.record != "imagery":
-            command, figures = add_sets(read_figures(given.record) or {}, figures, collect(jobs, given), given.record)
-            print(record(given.record, command, figures))
-        else:
-            print(record(given.record, command, figures | collect(jobs, given)))
-
-
-def add_sets(
-    stored: dict[str, Any], figures: dict[str, Any], made: dict[str, Any], name: str
-) -> tuple[str, dict[str, Any]]:
-    """What made each set that is there, and the figures: a set of which nothing was made now stays as stored."""
-    sets = {key: {"seeds": stored.get("seeds"), **one} for key, one in stored.items() if isinstance(one, dict)}
-    sets |= {key: {"seeds": figures["seeds"], **one} for key, one in made.items()}
-    commands = [
-        f"python -m tests.bench.imagery.bench_imagery --sets {key} --seeds {one['seeds']} "
-        f"--only {','.join(one['maps'])} --record {name}"
-        for key, one in sets.items()
-    ]
-    return "; ".join(commands), {"unit": figures["unit"], "width": figures["width"], **sets}
+        print(record("imagery", "make bench-imagery", figures | collect(jobs, given)))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def distances(folder: Path, seed: int, per_m2: int) -> Facts:
     rng = np.random.default_rng(seed)
     older = write_cloud(folder / "a.laz", draw(rng, per_m2=per_m2)[0])
     newer = write_cloud(folder / "b.laz", draw(rng, per_m2=per_m2, noise_m=0.05)[0])
-    asked = CloudDistanceRequest(ground="all", radius_m=0.75, registration_m=0.0, out_dir=folder)
+    asked = CloudDistanceRequest(ground="all", registration_m=0.0, out_dir=folder)
     compare_clouds([older], [newer], asked)
     with rasterio.open(folder / "m3c2.tif") as source:
         distance, limit, _ = source.read(masked=True).filled(np.nan)

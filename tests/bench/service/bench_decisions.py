@@ -1,6 +1,6 @@
 """What a decision costs: a year replayed, a new sample after long and after short history, a thousand series a minute.
 
-    python -m tests.bench.service.bench_decisions [--quick] [--only new_sample|many_series|backtest|barriers]
+    python -m tests.bench.service.bench_decisions [--quick] [--only new_sample|many_series|backtest]
 
 Hourly GNSS with east, north and up on SQLite. Figures are processor time of this process; the ratio is made in one run,
 one sample here, one there. `warm` holds what the service holds between evaluations, `cold` begins anew each time.
@@ -15,10 +15,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from unittest.mock import patch
 
 from monitor.alerting.evaluate import Evaluator, evaluate_site
-from monitor.decision import decide
 from monitor.decision.criteria.table import KINDS
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
@@ -27,7 +25,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.upkeep.migrate import upgrade
-from tests.bench.record import read_figures, record
+from tests.bench.record import read_figures, record, spend
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR, DAY_S = timedelta(hours=1), 86400.0
@@ -49,13 +47,8 @@ def make_site(name: str, stations: int) -> Site:
                 n,
                 46.0,
                 8.0,
-                None,
-                90.0,
-                20.0,
-                None,
-                None,
-                None,
-                on_slope=True,
+                azimuth_deg=90.0,
+                plunge_deg=20.0,
                 series=(SeriesSpec(n, "displacement", "mm", 3600.0, 6 * 3600.0, 0.5, 20.0),),
             )
             for n in names
@@ -105,13 +98,6 @@ def fill(db: Database, site: Site, hours: int, *, moves: bool = True) -> None:
         ]
         with db.write() as c:
             add_observations(c, rows, NOW, known)
-
-
-def spend(act: Callable[[], object]) -> float:
-    """Processor seconds of an act."""
-    begun = time.process_time()
-    act()
-    return time.process_time() - begun
 
 
 def measure_year(folder: Path, days: int) -> dict[str, float]:
@@ -193,32 +179,6 @@ def measure_many(folder: Path, sites: int, minutes: int) -> dict[str, float]:
     return {"series": series, "cpu_s_per_1000_series": round(seconds, 2), "share_of_a_core": round(seconds / 60.0, 3)}
 
 
-def measure_barriers(folder: Path, samples: int) -> dict[str, float]:
-    """A new sample of ten stations evaluated, with the check that each level can still be reached and without."""
-    db, site = open_new(folder, "barriers"), make_site("slope", 10)
-    fill(db, site, 10 * 24, moves=False)
-    arms: dict[str, tuple[Evaluator, list[float]]] = {name: (Evaluator(), []) for name in ("with", "without")}
-    for k in range(1, samples + 1):
-        at = NOW + k * HOUR
-        with db.write() as c:
-            add_observations(c, sample(site, at, random.Random(k), moves=False), at)
-        for name in ("with", "without") if k % 2 else ("without", "with"):
-            evaluator, used = arms[name]
-            check = decide.find_barred if name == "with" else lambda _windows: ({}, {})
-            with patch.object(decide, "find_barred", check):
-                now = at + timedelta(seconds=61 + len(used) % 2)
-                spent = spend(lambda evaluator=evaluator, now=now: evaluator(db, site, now, "data"))
-            if k > 3:
-                used.append(spent * 1e3)
-    db.close()
-    middle = {name: statistics.median(used) for name, (_, used) in arms.items()}
-    return {
-        "samples": samples,
-        **{f"{name}_ms": round(value, 3) for name, value in middle.items()},
-        "ratio": round(statistics.median(a / b for a, b in zip(arms["with"][1], arms["without"][1], strict=True)), 3),
-    }
-
-
 def open_new(folder: Path, name: str) -> Database:
     """A new SQLite database."""
     db = Database(f"sqlite:///{folder}/{name}.db")
@@ -231,7 +191,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="small sizes, nothing is recorded")
     options.add_argument(
-        "--only", choices=["new_sample", "many_series", "backtest", "barriers"], help="the others stay as recorded"
+        "--only", choices=["new_sample", "many_series", "backtest"], help="the others stay as recorded"
     )
     asked = options.parse_args()
     quick = asked.quick
@@ -239,7 +199,6 @@ def main() -> None:
         "new_sample": lambda folder: measure_history(folder, 60 if quick else 3 * 365, 12 if quick else 60),
         "many_series": lambda folder: measure_many(folder, 4 if quick else 34, 2 if quick else 5),
         "backtest": lambda folder: measure_year(folder, 14 if quick else 365),
-        "barriers": lambda folder: measure_barriers(folder, 12 if quick else 120),
     }
     figures = dict(read_figures("decisions") or {}) if asked.only else {}
     with tempfile.TemporaryDirectory() as name:

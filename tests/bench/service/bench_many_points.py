@@ -130,7 +130,7 @@ def fill(config: Path, count: int) -> str:
     with few.open("w", encoding="utf-8") as out, config.with_name(FILE).open(encoding="utf-8") as file:
         out.writelines(line for _, line in zip(range(min(count, AT_ONCE) + 1), file, strict=False))
     with Database(service.database.url) as db:
-        opened = open_egms(few, ImportOptions(None, "track"), now)
+        opened = open_egms(few, ImportOptions(point_set="track"), now)
         read_points(PointsFile(few, site, lambda: now, db, lambda _: None), opened)
         with db.read() as c:
             set_id, first, last = c.execute(text("SELECT point_set_id, min(id), max(id) FROM point")).one()

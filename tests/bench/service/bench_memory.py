@@ -22,7 +22,7 @@ from sqlalchemy import text
 
 from monitor.store.database.engine import Database
 from tests.bench.record import read_figures, record
-from tests.bench.service.bench_service import find_child, resident_mib
+from tests.bench.service.bench_service import resident_mib
 from tests.conftest import wait_for
 from tests.data.running import Service
 
@@ -141,8 +141,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
     samples: list[tuple[float, float]] = []
     with Service(tmp_path, sqlite_url, mosquitto.url, sites, tick="60s") as service:
         service.start()
-        assert service._process is not None
-        core = find_child(service._process.pid, "monitor.service.core")
+        core = service.find_child("monitor.service.core")
         wait_for(lambda: count_evaluated(sqlite_url) == len(sites), what="each site: none is no load")
         stream = Stream(mosquitto.url, rate)
         stream.start()
@@ -156,7 +155,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
         stream.join()
         stored = count_readings(sqlite_url)
         seen = json.loads(service.call("status", "--json").stdout)
-        assert find_child(service._process.pid, "monitor.service.core") == core, "the core was replaced"
+        assert service.find_child("monitor.service.core") == core, "the core was replaced"
     late = [s for s in samples if s[0] >= samples[-1][0] / 2.0]
     soon = [s for s in samples if 60.0 * SOON_MIN[0] <= s[0] <= 60.0 * SOON_MIN[1]]
     figures = {

@@ -193,8 +193,7 @@ def test_page_figures(
         base = f"http://127.0.0.1:{service.port}"
         alone: dict[str, float] = {}
         worked: dict[str, float] = {}  # by the web process: the same on a busy machine
-        assert service._process is not None
-        web = psutil.Process(bench_service.find_child(service._process.pid, "monitor.web.server"))
+        web = psutil.Process(service.find_child("monitor.web.server"))
         with httpx.Client(base_url=base, timeout=60, trust_env=False) as client:
             for name, path in (QUESTIONS | RARE).items():
                 times, before = list[float](), sum(web.cpu_times()[:2])

@@ -85,12 +85,6 @@ def resident_mib(pid: int) -> float:
     raise AssertionError
 
 
-def find_child(parent: int, module: str) -> int:
-    """The child of the supervisor that runs a module."""
-    found = subprocess.run(["pgrep", "-P", str(parent), "-f", module], capture_output=True, text=True, check=True)
-    return int(found.stdout.split()[0])
-
-
 class Load(threading.Thread):
     """Publishes temperatures at a steady rate, so that latency is measured under traffic."""
 
@@ -150,11 +144,10 @@ def test_service_figures(kind: str, request: pytest.FixtureRequest, mosquitto: A
     sites = {f"b{i}": site_file(i) for i in range(SITES)}
     with Service(tmp_path, url, mosquitto.url, sites, tick="60s") as service:
         start_s = service.start()
-        assert service._process is not None
-        parent = service._process.pid
+        parent = service.group
         processes = {
-            "core": find_child(parent, "monitor.service.core"),
-            "web": find_child(parent, "monitor.web.server"),
+            "core": service.find_child("monitor.service.core"),
+            "web": service.find_child("monitor.web.server"),
         }
         processes["supervisor"] = parent
         load = Load(mosquitto.url)

@@ -215,87 +215,46 @@ PUBLISHED = (
     Published(
         "senml",
         "senml/up",
-        _json(
-            [
-                {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
-                {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2},
-            ]
+        (
+            b'[{"bn": "urn:dev:ow:G1:", "bt": 1772000000.0, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1}, '
+            b'{"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2}]'
         ),
     ),
     Published(
         "ecowitt",
         "weather/W1",
-        _json(
-            {
-                "dateutc": "2022-05-18 18:17:37",
-                "baromabsin": "28.476",
-                "tempf": "74.5",
-                "yrain_piezo": "1.000",
-            }
-        ),
+        b'{"dateutc": "2022-05-18 18:17:37", "baromabsin": "28.476", "tempf": "74.5", "yrain_piezo": "1.000"}',
     ),
     Published(
         "ecowitt-metric",
         "weather-metric/W1",
-        _json(
-            {
-                "dateutc": "2022-05-18 18:17:37",
-                "baromabsin": "837.793",
-                "tempf": "-4.4",
-                "yrain_piezo": "1.000",
-            }
-        ),
+        b'{"dateutc": "2022-05-18 18:17:37", "baromabsin": "837.793", "tempf": "-4.4", "yrain_piezo": "1.000"}',
     ),
     Published(
         "native",
         "slopeward/v1/north/G1/obs",
-        _json(
-            {
-                "time": "2026-03-01T06:00:00Z",
-                "source": "logger-3",
-                "boot_id": 12,
-                "seq": 1842,
-                "displacement_east_mm": 12.4,
-                "sigma": {"displacement_east_mm": 0.9},
-            }
+        (
+            b'{"time": "2026-03-01T06:00:00Z", "source": "logger-3", "boot_id": 12, "seq": 1842, '
+            b'"displacement_east_mm": 12.4, "sigma": {"displacement_east_mm": 0.9}}'
         ),
     ),
     Published(
         "report",
         "slopeward/v1/north/report",
-        _json(
-            {
-                "time": "2026-03-01T06:00:00Z",
-                "kind": "crack",
-                "text": "3 cm, 20 m long",
-                "by": "Ada",
-                "station": "G1",
-            }
-        ),
+        (b'{"time": "2026-03-01T06:00:00Z", "kind": "crack", "text": "3 cm, 20 m long", "by": "Ada", "station": "G1"}'),
     ),
     Published(
         "event",
         "slopeward/v1/north/event",
-        _json(
-            {
-                "from": "2026-03-01T06:00:00Z",
-                "to": "2026-03-01T06:30:00Z",
-                "kind": "blasting",
-                "value": 120,
-                "text": "4",
-            }
+        (
+            b'{"from": "2026-03-01T06:00:00Z", "to": "2026-03-01T06:30:00Z", "kind": "blasting", "value": 120, '
+            b'"text": "4"}'
         ),
     ),
     Published(
         "rows",
         "file/north",
-        _json(
-            {
-                "rows": [
-                    {"time": "2026-03-01T06:00:00Z", "station": "G1", "quantity": "displacement_mm", "value": 1.5},
-                ]
-            }
-        ),
+        (b'{"rows": [{"time": "2026-03-01T06:00:00Z", "station": "G1", "quantity": "displacement_mm", "value": 1.5}]}'),
     ),
 )
 

@@ -35,7 +35,7 @@ def decide_messages(site, messages, *, every_s=600.0, series=()):
                 proofs=None,
             )
             decisions = [
-                look.decision for look in play(history, [(0.0, site)], from_s, to_s, ReplaySchedule(60.0, every_s))
+                look.decision for look in play(history, [(0.0, site)], from_s, to_s, ReplaySchedule(tick_s=every_s))
             ]
             stored = {one: load_readings(c, find_series_id(c, site.id, *one), None, now[0], now[0]) for one in series}
     return decisions, stored

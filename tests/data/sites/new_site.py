@@ -89,4 +89,4 @@ def draw(
             if name in MOVERS and silent_from is not None and epoch >= silent_from:
                 continue
             for axis, value in (("east", east + moved), ("north", north), ("up", up)):
-                yield Observation("new", name, f"displacement_{axis}", "mm", at, at, value, None)
+                yield Observation("new", name, f"displacement_{axis}", "mm", at, at, value)

@@ -21,7 +21,6 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
 from tests.bench.record import read_figures, record
 from tests.conftest import MosquittoServer, PostgresServer, wait_for
@@ -204,8 +203,7 @@ def move(broker: str, rate_mm_per_h: float, hours: float, end: datetime, site: s
 
 
 def evaluated_at(service: Service) -> str | None:
-    with service.database.read() as c:
-        return c.exec_driver_sql("SELECT evaluated_at FROM site_status WHERE site = 's'").scalar()
+    return next((at for (at,) in service.query("SELECT evaluated_at FROM site_status WHERE site = 's'")), None)
 
 
 def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
@@ -250,7 +248,8 @@ def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
         assert (cut.returncode, "is no longer in the chain" in cut.stdout) == (1, True)
         assert all(said.startswith("audit entry ") for said in receiver.heads if said), receiver.heads
         stop()
-        wait_for(lambda: ledger_says(database_url, "reported past the outbox by 1 of 1 channels"), 40, "its row")
+        row = "SELECT 1 FROM alert_history WHERE reason LIKE '%reported past the outbox by 1 of 1 channels%'"
+        wait_for(lambda: service.query(row), 40, "its row")
 
 
 def test_a_server_that_turned_read_only_is_told_as_one_that_takes_no_writes(
@@ -280,15 +279,6 @@ def test_a_server_that_turned_read_only_is_told_as_one_that_takes_no_writes(
             postgresql.execute("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
         wait_for(lambda: receiver.find("over: decides again"), 60, "the end to be told")
         wait_for(receiver.find_red, 60, "the level to be told")
-
-
-def ledger_says(database_url: str, words: str) -> bool:
-    db = Database(database_url)
-    try:
-        with db.read() as c:
-            return any(words in r for r in c.exec_driver_sql("SELECT reason FROM alert_history").scalars())
-    finally:
-        db.close()
 
 
 def test_a_supervisor_killed_in_an_outage_repeats_nothing_and_says_when_it_is_over(
@@ -325,13 +315,13 @@ def test_a_core_that_hangs_is_replaced_and_the_gap_is_told(
     with running(tmp_path, sqlite_url, mosquitto.url, receiver) as service:
         move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
         wait_for(lambda: evaluated_at(service), 30, "the first evaluation")
-        wait_for(lambda: core_pid(sqlite_url), 20, "the stamp of core")
-        first = core_pid(sqlite_url)
+        wait_for(lambda: core_pid(service), 20, "the stamp of core")
+        first = core_pid(service)
         assert first
         os.kill(first, signal.SIGSTOP)
         began = time.monotonic()
         move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
-        wait_for(lambda: core_pid(sqlite_url) != first, 80, "a fresh core")
+        wait_for(lambda: core_pid(service) != first, 80, "a fresh core")
         replaced_s = time.monotonic() - began
         wait_for(receiver.find_red, 40, "the level to be told")
         wait_for(lambda: receiver.find("nobody watched from"), 40, "the gap to be told")
@@ -372,11 +362,7 @@ def test_a_lock_that_ends_pages_nothing_that_waiting_readings_cure(
             reporter.join()
 
 
-def core_pid(database_url: str) -> int | None:
-    db = Database(database_url)
-    try:
-        with db.read() as c:
-            found = load_stamps(c).get("core")
-    finally:
-        db.close()
+def core_pid(service: Service) -> int | None:
+    with service.database.read() as c:
+        found = load_stamps(c).get("core")
     return None if found is None or found[1]["state"] != "running" else int(found[1]["pid"])

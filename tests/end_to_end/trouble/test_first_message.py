@@ -106,8 +106,7 @@ def test_a_failure_that_came_as_a_backlog(
 
 
 def stored(service: Service) -> int:
-    with service.database.read() as c:
-        return int(c.exec_driver_sql("SELECT count(*) FROM observation").scalar_one())
+    return int(service.query("SELECT count(*) FROM observation")[0][0])
 
 
 @pytest.fixture

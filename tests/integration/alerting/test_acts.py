@@ -22,6 +22,7 @@ from monitor.store.alerting.alerts import (
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
+from tests.conftest import ON_BOTH
 from tests.integration.alerting.test_scenes import T0, make_site
 
 SITE = make_site(G1="BASE-1", G2="BASE-2")
@@ -108,6 +109,7 @@ def console(desk, tmp_path, monkeypatch):
     return lambda *words: run_verb([str(w) for w in words])
 
 
+@ON_BOTH
 def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk, console, monkeypatch, capsys):
     with desk.write() as c:
         number = change(c, 1)

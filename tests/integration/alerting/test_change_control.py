@@ -27,7 +27,8 @@ from monitor.store.alerting.sites import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data.site_text import criterion, table
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -203,18 +204,11 @@ def test_a_file_that_was_altered_in_the_database_is_not_put_in_force(bench, tmp_
 
 TWO_LEVELS = change(
     "[fusion]",
-    """[[criterion]]
-kind = "level"
-series = "G1.crack_opening"
-yellow = {over = 4.0}
-valid_for = "2d"
-[[criterion]]
-kind = "level"
-series = "G1.crack_opening"
-yellow = {over = 900.0}
-valid_for = "2d"
-
-[fusion]""",
+    (
+        criterion("level", series="G1.crack_opening", yellow={"over": 4.0}, valid_for="2d")
+        + criterion("level", series="G1.crack_opening", yellow={"over": 900.0}, valid_for="2d")
+        + table("[fusion]")
+    ),
 )
 ONE_LEVEL = TWO_LEVELS.replace(
     TWO_LEVELS[TWO_LEVELS.index('[[criterion]]\nkind = "level"') : TWO_LEVELS.rindex('[[criterion]]\nkind = "level"')],
@@ -222,7 +216,6 @@ ONE_LEVEL = TWO_LEVELS.replace(
 )
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("by", ["file", "proposal"])
 def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(database, tmp_path, by):
     bench = WatchedSlope(database, TWO_LEVELS)
@@ -358,6 +351,7 @@ def test_a_change_never_touches_the_ladder(bench, tmp_path):
         assert evaluate_site(bench.database, bench.site, before + hours * HOUR, "tick").level == 3
 
 
+@ON_BOTH
 def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     bench.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 70 * HOUR
     bench.fail()

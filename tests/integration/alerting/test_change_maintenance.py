@@ -16,6 +16,7 @@ from monitor.store.alerting.maintenance import (
 )
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user, disable_user
+from tests.conftest import ON_BOTH
 from tests.data.watched_slope import HOUR, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -112,6 +113,7 @@ def test_a_window_and_its_end_are_news_for_the_running_service(bench):
         assert news.find_changed(c) == {"bench"}
 
 
+@ON_BOTH
 def test_the_commands_add_list_and_end(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
 

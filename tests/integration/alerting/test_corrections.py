@@ -17,7 +17,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.tables import audit_entry, decision
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 FALL = {"G1": 150.0, "G2": 140.0}
@@ -55,7 +55,6 @@ def quiet(database):
     return slope
 
 
-@ON_SQLITE
 def test_values_of_each_hour_that_are_corrected_to_no_movement_keep_no_falling_slope_green(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -74,7 +73,6 @@ def test_values_of_each_hour_that_are_corrected_to_no_movement_keep_no_falling_s
             assert recompute(row, load_site_source(c, row.config_sha256)).differences == (), number
 
 
-@ON_SQLITE
 def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_people_say_that_it_is_right(quiet):
     assert quiet.live(12, FALL).level == RED
     held = correct(quiet, 12, quiet.flat)
@@ -91,7 +89,6 @@ def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_p
     assert len(find_questions(correct(quiet, 2, quiet.flat))) == 2
 
 
-@ON_SQLITE
 def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_more_counts_at_once(quiet):
     silent = correct(quiet, 20, quiet.flat, solution="final")
     assert (find_questions(silent), silent.level) == ({}, 0)
@@ -99,6 +96,7 @@ def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_mor
     assert shown.level == RED
 
 
+@ON_BOTH
 def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
     """It says of itself no more than the station, to which its login is bound."""
     pipeline = Pipeline(quiet.database, {"bench": quiet.site}, lambda: quiet.now)
@@ -124,7 +122,6 @@ def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
     assert json.loads(logged[0].detail)["quantities"] == ["crack_opening"]
 
 
-@ON_SQLITE
 def test_an_instrument_that_seems_stuck_by_corrections_goes_on_counting(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -132,7 +129,6 @@ def test_an_instrument_that_seems_stuck_by_corrections_goes_on_counting(quiet):
     assert seen.level == RED
 
 
-@ON_SQLITE
 def test_a_step_of_rapid_values_that_is_corrected_away_raises_nothing(quiet):
     """A wrong scale for three hours: the question stays, the level does not."""
     quiet.position["G1"] += 60.0
@@ -158,7 +154,6 @@ def test_a_step_of_rapid_values_that_is_corrected_away_raises_nothing(quiet):
     assert (seen.level, seen.decision.memory.steps, find_questions(seen)) == (0, {}, {})
 
 
-@ON_SQLITE
 def test_steps_of_two_groups_that_are_corrected_away_count_for_a_high_level(quiet):
     levels = []
     for _ in range(8):
@@ -169,7 +164,6 @@ def test_steps_of_two_groups_that_are_corrected_away_count_for_a_high_level(quie
     assert levels[-1] >= RED - 1, levels
 
 
-@ON_SQLITE
 def test_a_larger_error_hides_no_movement(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -177,7 +171,6 @@ def test_a_larger_error_hides_no_movement(quiet):
     assert seen.level == RED
 
 
-@ON_SQLITE
 def test_below_the_two_highest_levels_a_correction_counts(database):
     slope = WatchedSlope(database, SITE_TEXT)
     slope.live(26, looks=1)
@@ -208,7 +201,6 @@ def invent(slope, count, value):
     return look(slope)
 
 
-@ON_SQLITE
 def test_epochs_that_a_file_invents_between_those_of_the_instrument_keep_no_falling_slope_green(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -226,7 +218,6 @@ def test_epochs_that_a_file_invents_between_those_of_the_instrument_keep_no_fall
     assert find_questions(look(quiet)) == {}
 
 
-@ON_SQLITE
 def test_a_gap_that_is_filled_from_the_memory_of_the_instrument_says_nothing(quiet):
     quiet.now += 6 * HOUR
     quiet.live(3, looks=1)

@@ -21,7 +21,7 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.proof import verify
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR, Slope, make_site
 
 JUMP = {"G1": 200.0, "G2": 180.0}
@@ -53,7 +53,6 @@ def test_an_event_by_mqtt_keeps_no_falling_slope_green(slope):
     assert fall(slope) == 3
 
 
-@ON_SQLITE
 def test_the_same_slope_without_any_event(slope):
     assert fall(slope) == 3
 
@@ -70,7 +69,6 @@ def log_of(slope, action):
     return [(r.actor, r.actor_kind, json.loads(r.detail)) for r in rows]
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(("people", "level"), [((ADA,), 3), ((ADA, BO), 0)])
 def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
     publish_event(slope, slope.now + HOUR / 2)
@@ -102,14 +100,12 @@ def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
     assert {s.state for s in memory.steps.values()} == ({"movement"} if level else {"event"})
 
 
-@ON_SQLITE
 def test_one_person_explains_a_step_that_no_other_group_shares(slope):
     publish_event(slope, slope.now + HOUR / 2)
     stand_behind(slope, ADA)
     assert {slope.live(1, jump={"G1": 200.0} if hour == 0 else None).level for hour in range(8)} == {0}
 
 
-@ON_SQLITE
 def test_a_confirmation_that_comes_late_takes_back_nothing(slope):
     publish_event(slope, slope.now + HOUR / 2)
     assert fall(slope) == 3
@@ -117,7 +113,6 @@ def test_a_confirmation_that_comes_late_takes_back_nothing(slope):
     assert slope.live(2).level == 3
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("whole", [False, True])
 def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(slope, whole):
     """One of two words is enough where stations share the step; alone it becomes a question with a new clock."""
@@ -149,6 +144,7 @@ def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(s
         withdraw_confirmation(c, 1, "Bo", ADA, "again", slope.now)
 
 
+@ON_BOTH
 def test_who_may_stand_behind_an_event(slope):
     publish_event(slope, slope.now, kind="blasting")
     publish_event(slope, slope.now, by="USGS")
@@ -176,7 +172,6 @@ def test_who_may_stand_behind_an_event(slope):
         stand_behind(slope, BO, event=2)
 
 
-@ON_SQLITE
 def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path, monkeypatch, capsys):
     publish_event(slope, slope.now + HOUR / 2, by="USGS")
     stand_behind(slope, ADA, BO)
@@ -193,6 +188,7 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
     assert "earthquake by USGS (mqtt), confirmed by 2: M 5.1" in capsys.readouterr().out
 
 
+@ON_BOTH
 def test_a_flood_of_messages_pushes_out_nothing_that_makes_stricter_or_that_people_stand_behind(slope, monkeypatch):
     from monitor.store.alerting.events import load_event_facts
 

@@ -29,7 +29,7 @@ from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alerts, set_outcome
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.offsets import KINDS, add_offset
+from monitor.store.alerting.offsets import KINDS
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import verify_chain
@@ -39,8 +39,9 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
-from tests.conftest import DATABASES
+from tests.conftest import BOTH, DATABASES, ON_BOTH
 from tests.data.seized import without_keys
+from tests.data.store_rows import enter_offset
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -53,10 +54,10 @@ def fail(database):
 
 
 # rows that somebody altered in SQL are found on both databases by tests/integration/store/test_seals.py
-ON_SQLITE = pytest.mark.parametrize("bench", DATABASES, indirect=True)
+COPIED_ON_BOTH = pytest.mark.parametrize("bench", BOTH, indirect=True)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+@pytest.fixture(params=DATABASES)
 def bench(request, open_copy):
     """A slope that has failed: once, and copied for each test."""
     database, failed = open_copy(request.param, fail)
@@ -87,20 +88,10 @@ def flag(bench, station, at, name):
 def shift(bench, station, at):
     with bench.database.write() as c:
         key = find_series_id(c, "bench", station, "crack_opening")
-        add_offset(
-            c,
-            key,
-            at=at,
-            known_from=bench.now,
-            size=25.0,
-            unit="mm",
-            kind=KINDS[0],
-            author=ADA,
-            reason="new anchor",
-            now=bench.now,
-        )
+        enter_offset(c, key, at, 25.0, bench.now, kind=KINDS[0], reason="new anchor")
 
 
+@COPIED_ON_BOTH
 def test_what_comes_later_changes_nothing_and_is_listed(bench):
     row = hazard(bench)[1]
     decided = row.at
@@ -129,6 +120,7 @@ def test_what_comes_later_changes_nothing_and_is_listed(bench):
         assert load_decision(c, row.id) == row
 
 
+@COPIED_ON_BOTH
 def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
@@ -171,7 +163,6 @@ def alter(bench, table, **values):
         c.execute(update(table).values(**values))
 
 
-@ON_SQLITE
 def test_an_altered_byte_of_the_inputs_is_found(bench, capsys, tmp_path):
     alert, row = hazard(bench)
     words = [
@@ -216,7 +207,6 @@ def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
     assert said not in again(row.evidence.replace("over 80 mm/day in", "over 81 mm/day in"))
 
 
-@ON_SQLITE
 def test_an_altered_threshold_or_event_is_found(bench, tmp_path, capsys):
     alert, row = hazard(bench)
     words = [
@@ -273,7 +263,6 @@ def start_explain(bench, tmp_path, alert, *more, **environment):
 KERNELS = {"Prescott": "pni", "Sandybridge": "avx", "Haswell": "avx2", "Zen": "avx2", "SkylakeX": "avx512f"}
 
 
-@ON_SQLITE
 def test_every_kernel_of_arithmetic_decides_the_same_to_the_last_bit(bench, tmp_path):
     has = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text()))
     settings = [{"OPENBLAS_CORETYPE": name} for name, needs in KERNELS.items() if needs in has]
@@ -304,7 +293,6 @@ def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
         assert re.search(line, said), line
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     ("table", "column", "value", "named"),
     [
@@ -339,7 +327,6 @@ def pack(bench):
         return alert, build_pack(load_material(c, alert.id))
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
@@ -405,7 +392,6 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
 )
 
 
-@ON_SQLITE
 def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
     """Who acknowledged, when it rose, what decided, who was told: no edit in plain SQL passes any of the three."""
     pack(bench)
@@ -427,6 +413,7 @@ def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
     assert silent == []
 
 
+@COPIED_ON_BOTH
 def test_a_whole_alert_that_is_gone_and_a_cut_audit_log_are_named(bench):
     pack(bench)
     with bench.database.read() as c:
@@ -521,6 +508,7 @@ def test_the_command_packs_and_checks(bench, tmp_path, capsys):
         assert c.execute(select(t.alert.c.id)).scalar() == 1
 
 
+@ON_BOTH
 def test_what_came_late_besides_readings_is_listed_and_decided_on(database):
     text = SITE_TEXT.replace(
         "[fusion]", '[[criterion]]\nkind = "report"\nkinds = ["crack"]\nlevel = "orange"\nvalid_for = "3d"\n\n[fusion]'

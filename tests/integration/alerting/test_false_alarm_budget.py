@@ -27,32 +27,23 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.watched_slope import write_service
 
 NOW = parse("2026-06-30T12:00:00Z")
 DAY, ADA = timedelta(days=1), Actor("Ada")
-STATION = """
-[[station]]
-id = "{0}"
-[[station.series]]
-quantity = "displacement_east"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
-TEXT = """
-[site]
-id = "bench"
-name = "North bench"
-latitude = 46.2
-longitude = 8.9
-[anomaly]
-detectors = ["rules", "flatline"]
-budget_per_sensor_month = 0.1
-[[criterion]]
-kind = "anomaly"
-level = "yellow"
-""" + "".join(STATION.format(f"G{n}") for n in range(10))
+STATION = site_text.station("{0}", site_text.series("displacement_east", "mm", "1d", max_silence="3d"))
+TEXT = (
+    site_text.head(
+        "bench",
+        "North bench",
+        latitude=46.2,
+        longitude=8.9,
+        anomaly={"detectors": ["rules", "flatline"], "budget_per_sensor_month": 0.1},
+    )
+    + site_text.criterion("anomaly", level="yellow")
+) + "".join(STATION.format(f"G{n}") for n in range(10))
 SITE = parse_site(TEXT, "bench.toml")
 
 
@@ -115,6 +106,7 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
         assert load_factors(c, site) == {"rules": 1.0}
 
 
+@ON_BOTH
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)
     before = look(watched)

@@ -10,9 +10,11 @@ from monitor.domain.observation import Observation
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import load_decision, load_forecast_facts
 from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.models.forecasts import ForecastRow, add_forecasts
+from monitor.store.models.forecasts import add_forecasts
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_BOTH
+from tests.data.store_rows import forecast_row
 from tests.unit.monitor.replay.test_forecast_gain import DAY, SITE, START
 
 HOUR = timedelta(hours=1)
@@ -21,29 +23,11 @@ HOUR = timedelta(hours=1)
 def issue(database, series_id, at, middle, half):
     rates = [middle + half * z for z in (-1.959964, -1.281552, 0.0, 1.281552, 1.959964)]
     with database.write() as c:
-        add_forecasts(
-            c,
-            [
-                ForecastRow(
-                    series_id,
-                    at,
-                    START,
-                    START,
-                    START + timedelta(days=1),
-                    DAY,
-                    *(5.0 + rate for rate in rates),
-                    "auto",
-                    "",
-                    "persistence",
-                    5.0,
-                    5.0,
-                    shown=True,
-                    reason="",
-                )
-            ],
-        )
+        known = {"data_until": START, "as_of_received_at": START, "target_at": START + timedelta(days=1)}
+        add_forecasts(c, [forecast_row(series_id, at, [5.0 + rate for rate in rates], DAY, **known)])
 
 
+@ON_BOTH
 def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
     with database.write() as c:
         save_site(c, SITE, "test", "test", START)
@@ -84,32 +68,13 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
     assert look(25) == []
 
 
+@ON_BOTH
 def test_forecasts_that_nobody_asks_for_crowd_no_criterion_out(database):
     with database.write() as c:
         save_site(c, SITE, "test", "test", START)
         add_observations(c, [Observation("slope", "G1", "displacement", "mm", START, START, 5.0)], START)
         series_id = find_series_id(c, "slope", "G1", "displacement")
-        add_forecasts(
-            c,
-            [
-                ForecastRow(
-                    series_id,
-                    START,
-                    START,
-                    START,
-                    START + timedelta(seconds=horizon_s),
-                    horizon_s,
-                    *[5.0] * 5,
-                    "auto",
-                    "",
-                    "persistence",
-                    5.0,
-                    5.0,
-                    shown=True,
-                    reason="",
-                )
-                for horizon_s in [*(60.0 * k for k in range(1, 601)), DAY]
-            ],
-        )
+        horizons_s = [*(60.0 * k for k in range(1, 601)), DAY]
+        add_forecasts(c, [forecast_row(series_id, START, [5.0] * 5, horizon_s) for horizon_s in horizons_s])
     with database.read() as c:
         assert [x.horizon_s for x in load_forecast_facts(c, "slope", START, {"G1"}, {DAY})] == [DAY]

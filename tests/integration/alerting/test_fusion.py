@@ -14,20 +14,17 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import load_alert_events, load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
 from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.alerting.offsets import add_offset, confirm_offset, load_offset_facts, revoke_offset
+from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, revoke_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, decision, notification
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data.site_text import table
+from tests.data.store_rows import enter_offset
 from tests.integration.alerting.test_scenes import HOUR, Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")
-RULE = """
-[[fusion.rule]]
-id = "both"
-level = "orange"
-when = {criterion = "velocity-1", level = "yellow", k = 2}
-"""
+RULE = table("[[fusion.rule]]", id="both", level="orange", when={"criterion": "velocity-1", "level": "yellow", "k": 2})
 NEAR = """
 [fusion.neighbours]
 above = "yellow"
@@ -50,6 +47,7 @@ def frozen(slope):
         return row, load_site_source(c, row.config_sha256)
 
 
+@ON_BOTH
 def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     slope = Slope(database, place(RULE))
     slope.live(24, look=False)
@@ -62,7 +60,6 @@ def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     assert "orange: rule both, G1: velocity" in lines
 
 
-@ON_SQLITE
 def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
@@ -114,7 +111,6 @@ def test_an_unanswered_lone_vote_counts_when_its_clock_is_over_without_new_data(
     assert slope.wait(2).level == 2
 
 
-@ON_SQLITE
 def test_work_on_a_station_by_the_record_of_it(database):
     slope = Slope(database, place())
     slope.live(24, look=False)
@@ -128,7 +124,6 @@ def test_work_on_a_station_by_the_record_of_it(database):
     assert recompute(row, source).differences == ()
 
 
-@ON_SQLITE
 def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
@@ -141,21 +136,10 @@ def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(datab
     assert (after.level, after.decision.memory.answers["alone:G1"]) == (2, "movement"), "movement needs no second word"
 
 
-def enter_offset(slope, size=80.0):
+def move_antenna(slope, size=80.0):
     with slope.database.write() as c:
         series_id = find_series_id(c, "bench", "G1", "displacement_east")
-        return add_offset(
-            c,
-            series_id,
-            at=slope.stepped,
-            known_from=slope.now,
-            size=size,
-            unit="mm",
-            kind="antenna",
-            author=ADA,
-            reason="antenna changed",
-            now=slope.now,
-        )
+        return enter_offset(c, series_id, slope.stepped, size, slope.now)
 
 
 @pytest.fixture
@@ -174,10 +158,9 @@ def offset_notice(result):
     return found[0].reason if found else ""
 
 
-@ON_SQLITE
 def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_level(stepped):
     assert verify(stepped.database, stepped.site, "G1", "movement", BO, "cracks on foot", stepped.now).level == 2
-    number = enter_offset(stepped)
+    number = move_antenna(stepped)
     held = stepped.look("person")
     (step,) = held.decision.evidence["steps"].values()
     assert (step["state"], step["level"]) == ("movement", 3)
@@ -189,7 +172,6 @@ def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_
         assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(("second", "level"), [(None, 3), (BO, 0)], ids=["one person", "two"])
 def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, second, level):
     """Each offset is as large as the movement of its hour, so that no rate crosses its bound where it counts."""
@@ -200,18 +182,8 @@ def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, s
         with database.write() as c:
             for name, rate in (("G1", 150.0), ("G2", 140.0)):
                 series_id = find_series_id(c, "bench", name, "displacement_east")
-                number = add_offset(
-                    c,
-                    series_id,
-                    at=slope.now,
-                    known_from=slope.now,
-                    size=rate / 24.0,
-                    unit="mm",
-                    kind="other",
-                    author=ADA,
-                    reason="the mast settles",
-                    now=slope.now,
-                )
+                facts = {"kind": "other", "reason": "the mast settles"}
+                number = enter_offset(c, series_id, slope.now, rate / 24.0, slope.now, **facts)
                 if second:
                     confirm_offset(c, number, second, "measured by hand", slope.now)
         look = slope.look()
@@ -229,18 +201,17 @@ def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, s
         assert "as measured, without offset" in "\n".join(explain(json.loads(row.evidence)))
 
 
-@ON_SQLITE
 def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
-    number = enter_offset(stepped)
+    number = move_antenna(stepped)
     with stepped.database.write() as c:
         confirm_offset(c, number, BO, "field book", stepped.now)
         with pytest.raises(RefusedError, match=r"declare the opposite one .*--size -80.0 --unit mm"):
             revoke_offset(c, number, ADA, "wrong station", stepped.now)
-    opposite = enter_offset(stepped, -80.0)
+    opposite = move_antenna(stepped, -80.0)
     assert opposite != number
     assert [(o.by, o.second_by, o.alone) for o in facts_of(stepped)] == [("Ada", "Bo", 0.0), ("Ada", None, -80.0)]
-    assert enter_offset(stepped, -80.0) == opposite, "the same one again is found"
-    assert enter_offset(stepped) not in {number, opposite}, "what was taken back is declared anew"
+    assert move_antenna(stepped, -80.0) == opposite, "the same one again is found"
+    assert move_antenna(stepped) not in {number, opposite}, "what was taken back is declared anew"
 
 
 def facts_of(slope):
@@ -248,10 +219,9 @@ def facts_of(slope):
         return load_offset_facts(c, "bench", slope.now)
 
 
-@ON_SQLITE
 def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped):
     assert stepped.live(4).level == 1
-    number = enter_offset(stepped)
+    number = move_antenna(stepped)
     done = stepped.look("person")
     assert [s.state for s in done.decision.memory.steps.values()] == ["offset"]
     assert "it counts no more; somebody else ought to confirm" in offset_notice(done)

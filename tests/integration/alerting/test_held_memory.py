@@ -28,7 +28,7 @@ from monitor.store.readings.observations import (
     load_readings,
     stream_readings,
 )
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")
@@ -99,7 +99,6 @@ class Stream:
             self.evaluator(self.database, SITE, self.now, "data")
 
 
-@ON_SQLITE
 def test_memory_stands_still_once_the_windows_are_full(database):
     """Blocks of the interpreter, counted where the windows stand at the same place of their grid."""
     evaluator = Evaluator()
@@ -137,6 +136,7 @@ def reading(second, value):
     return Observation("north", "A", "displacement", "mm", at, at, value, flags=flags)
 
 
+@ON_BOTH
 def test_a_job_reads_a_long_history_piece_by_piece(database):
     """Two hours of one-second readings: what a job holds of them is two numbers each, and a forecast's less."""
     with database.write() as c:

@@ -6,7 +6,7 @@ import math
 import random
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,8 @@ from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.filled import NOW as STORY_NOW
 from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import Clock, serving
@@ -39,44 +40,25 @@ from tests.integration.web.test_rules import enter, send
 
 NOW = parse("2026-03-15T12:00:00Z")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-HEAD = """
-[site]
-id = "bench"
-name = "North bench"
-latitude = 46.2
-longitude = 8.9
-[[recipient]]
-name = "duty"
-channels = ["log"]
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 6.0, window = "1d"}
-author = "test"
-reason = "test"
-"""
-STATION = """
-[[station]]
-id = "{0}"
-azimuth_deg = 90.0
-plunge_deg = 0.0
-reference = "BASE"
-logger = "L1"
-gateway = "W1"
-calibrated_on = 2025-01-10
-calibrate_every = "365d"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "6h"
-max_silence = "1d"
-[[station.series]]
-quantity = "battery_voltage"
-unit = "V"
-interval = "6h"
-max_silence = "2d"
-empty = 11.4
-"""
+HEAD = (
+    site_text.head("bench", "North bench", latitude=46.2, longitude=8.9)
+    + site_text.table("[[recipient]]", name="duty", channels=["log"])
+    + site_text.criterion(
+        "velocity", stations=["G*"], yellow={"over": 6.0, "window": "1d"}, author="test", reason="test"
+    )
+)
+STATION = site_text.station(
+    "{0}",
+    site_text.series("displacement", "mm", "6h", max_silence="1d"),
+    site_text.series("battery_voltage", "V", "6h", max_silence="2d", empty=11.4),
+    azimuth_deg=90.0,
+    plunge_deg=0.0,
+    reference="BASE",
+    logger="L1",
+    gateway="W1",
+    calibrated_on=date(2025, 1, 10),
+    calibrate_every="365d",
+)
 SITE = parse_site(HEAD + "".join(STATION.format(name) for name in ("G1", "G2", "G3")), "bench.toml")
 GOOD = {"fix": "fixed", "satellites": 14}
 
@@ -151,7 +133,6 @@ def test_imported_readings_do_not_set_a_clock_against_live_ones(database):
     assert [hours for hours in looks if find_clock(database, rows, NOW + hours * HOUR)] == []
 
 
-@ON_SQLITE
 def test_a_clock_that_is_wrong_since_an_outage_stays_found(database):
     """A reading a minute; the link is gone for twelve hours, its backlog comes at once, the clock is two hours late."""
     minute, rows = timedelta(minutes=1), []
@@ -169,6 +150,7 @@ def test_a_clock_that_is_wrong_since_an_outage_stays_found(database):
     assert [hours for hours in range(9, 34, 2) if not find_clock(database, rows, NOW + hours * HOUR)] == []
 
 
+@ON_BOTH
 def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     evaluate_site(bench, SITE, NOW, "start")
     run(bench, ServiceConfig(), SITE, NOW)
@@ -199,7 +181,6 @@ def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     assert findings(bench)["G3", "fix"]["since"] == format_iso(NOW), "it goes on since it was found first"
 
 
-@ON_SQLITE
 def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
     run(bench, ServiceConfig(), SITE, NOW)
     run(bench, ServiceConfig(), SITE, NOW + HOUR / 4)  # a clock waits for those of its logger
@@ -253,7 +234,6 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
     assert len(told("G1")) == 1, "nobody was told of the silence, and of its end nobody is"
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("days_left", [2.0, 4.0, 8.0])
 def test_a_swapped_battery_leaves_nothing_of_the_old_one(database, days_left):
     """One without a panel, cold by night: its end is known within a factor of 1.5, and gone six hours after a swap."""
@@ -288,6 +268,7 @@ def test_a_swapped_battery_leaves_nothing_of_the_old_one(database, days_left):
     assert notice["state"] == "returned_unacknowledged", "a new battery ends the notice"
 
 
+@ON_BOTH
 def test_shares_of_months_count_what_never_came(bench):
     run(bench, ServiceConfig(), SITE, NOW + 10 * DAY)
     with bench.read() as c:
@@ -297,7 +278,6 @@ def test_shares_of_months_count_what_never_came(bench):
     assert rows[1]["availability"] == pytest.approx(14.5 / 24.5, abs=0.02)
 
 
-@ON_SQLITE
 def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epoch_on(bench):
     more = '\n[[station.series]]\nquantity = "temperature"\nunit = "degC"\ninterval = "6h"\n'
     site = parse_site(HEAD + STATION.format("G1") + more, "bench.toml")
@@ -314,7 +294,6 @@ def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epo
     assert (march["month"], march["availability"]) == ("2026-03", 1.0)
 
 
-@ON_SQLITE
 def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     def decide():
         found = evaluate_site(bench, SITE, NOW, "test", dry_run=True).decision
@@ -331,7 +310,6 @@ def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     assert board(bench)["G2"]["votes"], "drift may be movement: a detector takes no vote away"
 
 
-@ON_SQLITE
 def test_what_three_stations_do_together_counts_against_no_instrument(bench):
     def suspected():
         run(bench, ServiceConfig(), SITE, NOW)
@@ -353,7 +331,6 @@ def test_what_three_stations_do_together_counts_against_no_instrument(bench):
     assert suspected() == ["G3"], "a drift of one station stays its own"
 
 
-@ON_SQLITE
 def test_two_reasons_for_one_state_are_one_finding(bench):
     with bench.write() as c:
         for quantity, kind in (("displacement_downslope", "timing"), ("battery_voltage", "stuck")):
@@ -387,6 +364,7 @@ def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
     assert rows["G3"]["reason"].endswith("by Ada: new mast"), "the work that lasts longest"
 
 
+@ON_BOTH
 def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
     ada, bo = Actor("Ada"), Actor("Bo")
     with bench.write() as c:
@@ -493,7 +471,6 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     assert (shown["state"], shown["months"][0]["availability"]) == ("battery", pytest.approx(109 / 112, abs=1e-6))
 
 
-@ON_SQLITE
 def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(bench):
     site = replace(SITE, decoders=(Binding("homie/{station}/$state", "plain"),))
     pipeline = Pipeline(bench, {"bench": site}, lambda: NOW)
@@ -516,7 +493,6 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
     assert tell(b"ready", gone + 3 * HOUR) == []
 
 
-@ON_SQLITE
 def test_a_level_of_the_battery_counts_without_being_declared(bench):
     def tell(station, percent, *flags):
         with bench.write() as c:
@@ -537,7 +513,6 @@ def test_a_level_of_the_battery_counts_without_being_declared(bench):
     assert ("G3", "battery") not in findings(bench)
 
 
-@ON_SQLITE
 def test_the_end_of_a_battery_is_expected_from_its_levels(bench):
     """G1 also has voltages that end sooner; G2's do not fall; G3's radio says a share, as whole numbers, once a day."""
     falls = {"G1": lambda day: 60.0 + day, "G2": lambda day: 20.0 + 2.0 * day, "G3": lambda _: 0.0}

@@ -19,7 +19,7 @@ from monitor.service.schedule import JOBS, Job, Schedule
 from monitor.store.alerting.decisions import save_memory
 from monitor.store.models.movement import save_stage
 from monitor.store.service_state import load_runs
-from tests.conftest import wait_for
+from tests.conftest import ON_BOTH, wait_for
 
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
 STAGES = (
@@ -116,6 +116,7 @@ def wait(db, config, site, now):
     return "done"
 
 
+@ON_BOTH
 def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, monkeypatch):
     jobs = [j for j in JOBS if j.name == "movement"]
     told = []

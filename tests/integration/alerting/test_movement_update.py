@@ -1,12 +1,13 @@
 """The movement of a slope that accelerates, stops, falls silent and is corrected late: rows, windows and stage."""
 
+import json
 import random
 from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.evaluate import evaluate_site
@@ -23,63 +24,38 @@ from monitor.simulate.slope import voight_displacement
 from monitor.store.alerting.offsets import add_offset, confirm_offset, load_waiting_offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.models.forecasts import add_forecasts
 from monitor.store.models.movement import find_stage, load_failure_facts
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data import site_text
+from tests.data.store_rows import forecast_row
 
 T0 = parse("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
 FAILS, STOPS, SIGMA = 120, 116, 0.5
-SITE = """
-[site]
-id = "s"
-name = "S"
-latitude = 46.0
-longitude = 8.0
-[movement]
-failure_velocity_mm_per_day = 50.0
-[[station]]
-id = "A"
-v_eq_mm_per_day = 0.5
-v_eq_reviewed = "A. Rossi 2026-01, on 2023-2025"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-noise_floor_mm = 0.5
-[[station]]
-id = "B"
-azimuth_deg = 180.0
-plunge_deg = 30.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-noise_floor_mm = 0.5
-[[station]]
-id = "C"
-on_slope = false
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-[[criterion]]
-kind = "inverse_velocity"
-stations = ["A"]
-yellow = {within = "10d"}
-"""
+SITE = (
+    site_text.head("s", movement={"failure_velocity_mm_per_day": 50.0})
+    + site_text.station(
+        "A",
+        site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5),
+        v_eq_mm_per_day=0.5,
+        v_eq_reviewed="A. Rossi 2026-01, on 2023-2025",
+    )
+    + site_text.station(
+        "B",
+        site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5),
+        azimuth_deg=180.0,
+        plunge_deg=30.0,
+    )
+    + site_text.station("C", site_text.series("displacement", "mm", "1d"), on_slope=False)
+    + site_text.criterion("inverse_velocity", stations=["A"], yellow={"within": "10d"})
+)
 PLACE = parse_site(SITE, "s.toml")
 # a criterion that reads the values: what was changed of them is asked
-READ_BY = """
-[[criterion]]
-kind = "velocity"
-stations = ["A"]
-yellow = {over = 100.0, window = "20d"}
-"""
+READ_BY = site_text.criterion("velocity", stations=["A"], yellow={"over": 100.0, "window": "20d"})
 
 
 def path_mm():
@@ -126,6 +102,7 @@ def rows(db, view, **where):
     return [dict(r) for r in found if all(r[k] == v for k, v in where.items())]
 
 
+@ON_BOTH
 def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_stops(database):
     begin(database, 95)
     first = step(database, 95)
@@ -146,7 +123,7 @@ def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_st
         view, _ = look(c, PLACE, at(STOPS) + DAY / 12, draining=False)
         advice = [a for a in load_view(c, "active_alerts") if a["ledger"] == "advice"]
     assert (status["movement_stage"], status["trend"]) == ("progressive", "progressive")
-    assert site_payload(status, [], 60.0)["stage"] == "progressive"
+    assert json.loads(site_payload(status, [], 60.0))["stage"] == "progressive"
     assert [f.station for f in view.failures] == ["A"]
     assert len(advice) == 1
     assert "if the acceleration goes on" in advice[0]["reason"]
@@ -178,7 +155,6 @@ def spell_day(day):
     return at(day).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-@ON_SQLITE
 def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sqlite_template):
     """The same rows after a stop of nine days and a fresh process as in a service that never stopped."""
     import shutil
@@ -207,6 +183,7 @@ def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sq
     steady.close()
 
 
+@ON_BOTH
 def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(database, monkeypatch):
     begin(database, 100)
     down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
@@ -246,7 +223,6 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     assert update_movement(database, PLACE, at(100) + DAY / 24).updated == ("A.displacement",)
 
 
-@ON_SQLITE
 def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     begin(database, 100)
     down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
@@ -260,7 +236,6 @@ def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     assert (second.updated, second.waiting) == (("B.displacement",), ("A.displacement",))
 
 
-@ON_SQLITE
 def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spent(database, monkeypatch):
     begin(database, 100)
     down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
@@ -279,7 +254,6 @@ def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spen
     assert len(wait(at(114))) == 2
 
 
-@ON_SQLITE
 def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     begin(database, 110)
     evaluate_site(database, PLACE, at(109), "tick")
@@ -357,7 +331,6 @@ def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_e
     assert read_epochs() == [400, 5, 5, 5], "three seconds each, as long as silence is allowed"
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable reading since"])
 def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before_its_next_look(database, why):
     with database.write() as c:
@@ -370,7 +343,6 @@ def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before
     assert why in rows(database, "movement_history")[-1]["reasons"]
 
 
-@ON_SQLITE
 def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database, monkeypatch):
     begin(database, 100)
     store(database, *(reading(d, 0.1 * (d % 7), "B") for d in range(100)))
@@ -413,7 +385,6 @@ def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing
     assert after[-1]["velocity_mm_per_day"] > before[-1]["velocity_mm_per_day"] + 0.3
 
 
-@ON_SQLITE
 def test_a_window_that_contains_the_present_stands_until_its_late_edge(database, monkeypatch):
     # towards a failure on day 120, but from day 117 on the slope keeps its velocity: no look sees a failure any more
     days = np.arange(0.0, 200.0)
@@ -438,7 +409,6 @@ def test_a_window_that_contains_the_present_stands_until_its_late_edge(database,
     assert list(told.values())[-1] == "its late edge has passed"
 
 
-@ON_SQLITE
 def test_an_offset_of_two_people_takes_the_window_back_before_the_next_datum(database):
     begin(database, 114)
     step(database, 114)
@@ -480,32 +450,15 @@ def issue(db, day, gains_mm):
     """A shown forecast whose median gains so much in 1, 7 and 30 days."""
     with db.write() as c:
         series_id = c.execute(select(t.series.c.id).where(t.series.c.station == "A")).scalar()
+        known = {"data_until": at(day), "as_of_received_at": at(day), "model": "lld", "baseline": "lld"}
+        rows = []
         for days, gain in zip((1, 7, 30), gains_mm, strict=True):
-            c.execute(
-                insert(t.forecast).values(
-                    series_id=series_id,
-                    issued_at=at(day) + DAY / 25,
-                    data_until=at(day),
-                    as_of_received_at=at(day),
-                    target_at=at(day + days),
-                    horizon_s=days * 86400.0,
-                    q025=PATH[day] + 0.8 * gain,
-                    q10=PATH[day] + 0.9 * gain,
-                    q50=PATH[day] + gain,
-                    q90=PATH[day] + 1.1 * gain,
-                    q975=PATH[day] + 1.2 * gain,
-                    model="lld",
-                    model_hash="",
-                    baseline="lld",
-                    baseline_q50=PATH[day] + gain,
-                    data_value=PATH[day],
-                    shown=True,
-                    reason="",
-                )
-            )
+            fan = [PATH[day] + share * gain for share in (0.8, 0.9, 1.0, 1.1, 1.2)]
+            known |= {"target_at": at(day + days), "baseline_q50": PATH[day] + gain, "data_value": PATH[day]}
+            rows.append(forecast_row(series_id, at(day) + DAY / 25, fan, days * 86400.0, **known))
+        add_forecasts(c, rows)
 
 
-@ON_SQLITE
 def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database):
     declared = '[[station.series]]\nquantity = "displacement"\nunit = "mm"\ninterval = "1d"\nmax_silence = "3d"\n'
     site = parse_site(SITE.replace("[[criterion]]", f'[[station]]\nid = "D"\n{declared}[[criterion]]', 1), "s.toml")
@@ -520,7 +473,6 @@ def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database)
     assert "joined" not in said["A"]
 
 
-@ON_SQLITE
 def test_corrections_that_no_two_people_confirmed_take_no_window_back(database):
     site = parse_site(SITE + READ_BY, "s.toml")
     with database.write() as c:

@@ -18,38 +18,27 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.events import add_event, confirm_event, load_event_facts
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
-from tests.conftest import ON_SQLITE
-from tests.data.site_text import head, series, station
+from tests.conftest import ON_BOTH
+from tests.data.site_text import criterion, head, series, station, table
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 SITE = parse_site(
     head("slope")
     + station("R1", series("rain", "mm", max_silence="6h"), series("rain_next_12h", "mm", "6h", max_silence="24h"))
-    + """
-[[quantity]]
-name = "rain_next_12h"
-unit = "mm"
-[[criterion]]
-id = "fell"
-kind = "rain_sum"
-series = "R1.rain"
-yellow = {over = 30.0, window = "24h"}
-[[criterion]]
-id = "expected"
-kind = "rain_sum"
-series = "R1.rain"
-yellow = {over = 30.0, window = "24h"}
-forecast = {"12h" = "R1.rain_next_12h"}
-[[criterion]]
-id = "quake"
-kind = "earthquake"
-yellow = {over = 0.05}
-lower_to = 0.5
-lower_for = "10d"
-[fusion]
-top_needs = 1
-""",
+    + (
+        table("[[quantity]]", name="rain_next_12h", unit="mm")
+        + criterion("rain_sum", id="fell", series="R1.rain", yellow={"over": 30.0, "window": "24h"})
+        + criterion(
+            "rain_sum",
+            id="expected",
+            series="R1.rain",
+            yellow={"over": 30.0, "window": "24h"},
+            forecast={"12h": "R1.rain_next_12h"},
+        )
+        + criterion("earthquake", id="quake", yellow={"over": 0.05}, lower_to=0.5, lower_for="10d")
+        + table("[fusion]", top_needs=1)
+    ),
     "slope.toml",
 )
 
@@ -128,7 +117,6 @@ def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
     assert again.decision.evidence["words"][2]["heard"] is False, "what was answered as harmless says no more"
 
 
-@ON_SQLITE
 def test_shaking_of_unknown_strength_asks_and_changes_no_bound(slope):
     for hour in range(24):
         tell(slope, T0 + hour * HOUR, 0.75)
@@ -158,6 +146,7 @@ def test_the_service_that_holds_a_site_decides_as_a_fresh_look(slope):
     assert after.level == 1
 
 
+@ON_BOTH
 def test_events_are_loaded_as_they_were_known(slope):
     shake(slope, T0, 0.1, T0 + 2 * HOUR)
     shake(slope, T0 + 5 * HOUR, 0.2, T0 + 5 * HOUR)
@@ -167,6 +156,7 @@ def test_events_are_loaded_as_they_were_known(slope):
         assert load_event_facts(c, "slope", T0 + HOUR, T0 + 3 * HOUR) == (), "it was over before"
 
 
+@ON_BOTH
 def test_a_flood_of_other_events_pushes_no_earthquake_out(slope, monkeypatch):
     monkeypatch.setattr("monitor.store.alerting.events.READ_AT_MOST", 3)
     shake(slope, T0, 0.1, T0)
@@ -184,20 +174,18 @@ LONG = (
     head("slope", levels={"names": ["green", "yellow", "orange", "red"]})
     + station("E1", CRACK, reference="A")
     + station("E2", CRACK, reference="B")
-    + """
-[[criterion]]
-kind = "rate"
-stations = ["E*"]
-quantity = "crack_opening"
-yellow = {over = 0.5, window = "60d"}
-orange = {over = 2.0, window = "30d"}
-red = {over = 10.0, window = "10d"}
-valid_for = "12d"
-"""
+    + criterion(
+        "rate",
+        stations=["E*"],
+        quantity="crack_opening",
+        yellow={"over": 0.5, "window": "60d"},
+        orange={"over": 2.0, "window": "30d"},
+        red={"over": 10.0, "window": "10d"},
+        valid_for="12d",
+    )
 )
 
 
-@ON_SQLITE
 def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
     """Events reach as far back as readings: a step of 789 mm that was explained does not become movement later."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
@@ -220,7 +208,6 @@ def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
     assert set(levels) == {0}, levels
 
 
-@ON_SQLITE
 def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(slope):
     """A new site is not red at its first look for what happened 51 days before anybody watched."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR

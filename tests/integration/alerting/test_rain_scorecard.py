@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from monitor.cli.main import run_verb
-from tests.data.site_text import head, series, station
+from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 YEARS = 3
@@ -15,42 +15,38 @@ HEAD = (
     + station("R1", series("rain", "mm", "1d"))
     + station("G1", series("displacement", "mm", "1d", noise_floor_mm=0.5))
 )
-RULES = """
-[[criterion]]
-id = "published"
-kind = "rain_intensity_duration"
-role = "advice"
-series = "R1.rain"
-a = 14.82
-b = 0.39
-duration = ["1d", "10d"]
-dry_gap = "2d"
-level = "yellow"
-
-[[criterion]]
-id = "physical"
-kind = "factor_of_safety"
-role = "advice"
-series = "R1.rain"
-method = "infiltration"
-slope_deg = 32.0
-depth_m = 1.5
-cohesion_kpa = 3.0
-cohesion_sd_kpa = 1.0
-friction_deg = 32.0
-friction_sd_deg = 1.5
-unit_weight_kn_m3 = 19.0
-conductivity_m_per_s = 1e-6
-diffusivity_m2_per_s = 1e-4
-water_table_m = 1.5
-yellow = {under = 1.1}
-
-[[criterion]]
-id = "movement"
-kind = "velocity"
-stations = ["G1"]
-yellow = {over = 2.0, window = "7d"}
-"""
+RULES = (
+    criterion(
+        "rain_intensity_duration",
+        id="published",
+        role="advice",
+        series="R1.rain",
+        a=14.82,
+        b=0.39,
+        duration=["1d", "10d"],
+        dry_gap="2d",
+        level="yellow",
+    )
+    + criterion(
+        "factor_of_safety",
+        id="physical",
+        role="advice",
+        series="R1.rain",
+        method="infiltration",
+        slope_deg=32.0,
+        depth_m=1.5,
+        cohesion_kpa=3.0,
+        cohesion_sd_kpa=1.0,
+        friction_deg=32.0,
+        friction_sd_deg=1.5,
+        unit_weight_kn_m3=19.0,
+        conductivity_m_per_s=1e-06,
+        diffusivity_m2_per_s=0.0001,
+        water_table_m=1.5,
+        yellow={"under": 1.1},
+    )
+    + criterion("velocity", id="movement", stations=["G1"], yellow={"over": 2.0, "window": "7d"})
+)
 
 
 def make_slope(seed=4):

@@ -13,47 +13,38 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_BOTH
+from tests.data.site_text import criterion, head, series, station
 
 START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
-MARKER = """
-[[station]]
-id = "{0}"
-[[station.series]]
-quantity = "crack_opening"
-unit = "cm"
-interval = "1d"
-max_silence = "2d"
-verify_step_mm = 30.0
-noise_floor_mm = 1.0
-by_hand = {1}
-"""
-HEAD = """
-[site]
-id = "msl"
-name = "Markers"
-latitude = 16.0
-longitude = 121.0
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[[criterion]]
-kind = "rate"
-stations = ["*"]
-quantity = "crack_opening"
-yellow = {over = 10.0, window = "3d"}
-orange = {over = 50.0, window = "2d"}
-red = {over = 200.0, window = "2d"}
-author = "test"
-reason = "test"
-"""
+HEAD = head(
+    "msl", "Markers", latitude=16.0, longitude=121.0, levels={"names": ["green", "yellow", "orange", "red"]}
+) + criterion(
+    "rate",
+    stations=["*"],
+    quantity="crack_opening",
+    yellow={"over": 10.0, "window": "3d"},
+    orange={"over": 50.0, "window": "2d"},
+    red={"over": 200.0, "window": "2d"},
+    author="test",
+    reason="test",
+)
+
+
+def marker(name, *, by_hand):
+    typed = {"max_silence": "2d", "verify_step_mm": 30.0, "noise_floor_mm": 1.0, "by_hand": by_hand}
+    return station(name, series("crack_opening", "cm", "1d", **typed))
+
+
 STOOD = {"A": 97.4, "B": 308.2, "C": 144.7}  # cm
 
 
 class Markers:
     """Three crack markers that stand still, read each morning for twelve days."""
 
-    def __init__(self, database, by_hand="true"):
+    def __init__(self, database, by_hand=True):
         self.database, self.now = database, START
-        self.site = parse_site(HEAD + "".join(MARKER.format(name, by_hand) for name in STOOD), "msl.toml")
+        self.site = parse_site(HEAD + "".join(marker(name, by_hand=by_hand) for name in STOOD), "msl.toml")
         with database.write() as c:
             save_site(c, self.site, "test", "test", START)
         self.pipeline = Pipeline(database, {"msl": self.site}, lambda: self.now)
@@ -93,6 +84,7 @@ class Markers:
         ]
 
 
+@ON_BOTH
 def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_follows(database):
     markers = Markers(database)
     markers.read(12, A=974.0, B=308.2, C=144.7)
@@ -109,7 +101,7 @@ def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_f
 
 
 def test_without_being_told_that_people_read_it_silence_after_the_jump_is_movement(database):
-    markers = Markers(database, by_hand="false")
+    markers = Markers(database, by_hand=False)
     markers.read(12, A=974.0, B=308.2, C=144.7)
     for day in range(13, 18):
         markers.read(day, B=308.2, C=144.7)

@@ -22,7 +22,7 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people.users import add_user, set_sites
 from monitor.store.schema.tables import audit_entry, decision
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.integration.alerting.test_fusion import NEAR, place
 from tests.integration.alerting.test_scenes import HOUR, Slope
 
@@ -69,6 +69,7 @@ def stepped(database):
     return slope
 
 
+@ON_BOTH
 def test_a_first_word_taken_back_counts_with_nobody(asked):
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)
     with asked.database.read() as c:
@@ -102,7 +103,6 @@ def test_an_admin_of_the_site_takes_back_the_first_word_of_another_and_one_of_an
     assert withdraw(asked, "alone:G1", BO)[0] == "first answer of Ada"
 
 
-@ON_SQLITE
 def test_of_two_first_words_on_steps_of_one_station_each_is_taken_back_by_who_said_it(stepped):
     stepped.live(4, look=False)
     stepped.live(1, jump={"G1": 80.0})
@@ -118,7 +118,6 @@ def test_of_two_first_words_on_steps_of_one_station_each_is_taken_back_by_who_sa
     assert (said, look.decision.memory.signed) == ("first answer of Ada", {})
 
 
-@ON_SQLITE
 def test_two_people_answer_a_new_step_beside_one_that_was_movement(stepped):
     """An answer that counts is taken back before it is another one; a step that came later is answered by itself."""
     (old,) = load_memory_of(stepped).steps
@@ -133,7 +132,6 @@ def test_two_people_answer_a_new_step_beside_one_that_was_movement(stepped):
     assert load_memory_of(stepped).answers == {old: "movement", new: "instrument"}
 
 
-@ON_SQLITE
 def test_a_cause_of_a_step_taken_back_is_asked_again_with_a_new_clock(stepped):
     answered = verify(stepped.database, stepped.site, "G1", "instrument", ADA, "bumped", stepped.now)
     answered = verify(stepped.database, stepped.site, "G1", "instrument", BO, "bumped", stepped.now)
@@ -167,7 +165,6 @@ def test_what_was_taken_back_recomputes_and_a_replay_does_the_same(stepped):
     assert recompute(replace(row, evidence=json.dumps(frozen)), source).differences != ()
 
 
-@ON_SQLITE
 def test_to_take_movement_back_takes_two_while_a_high_level_is_at_stake(stepped):
     with stepped.database.write() as c:
         for name in ("Ada", "Bo"):
@@ -184,7 +181,6 @@ def test_to_take_movement_back_takes_two_while_a_high_level_is_at_stake(stepped)
     assert [s.state for s in look.decision.memory.steps.values()] == ["pending"]
 
 
-@ON_SQLITE
 def test_the_answer_to_a_motion_taken_back_is_asked_again(asked):
     for who in (ADA, BO):
         verify(asked.database, asked.site, "alone:G1", "weather", who, "ice on the mast", asked.now)

@@ -24,11 +24,12 @@ from monitor.store.readings.points import (
     open_point_set,
     place_points,
 )
-from monitor.store.schema import tables as t
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import prove_outlines
-from tests.data.site_text import head, series, station
+from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import footprint_row, scene_row
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)
@@ -36,33 +37,12 @@ TEXT = (
     head("bench")
     + station("G1", series("displacement", "mm", "1d"), latitude=46.0, longitude=8.0)
     + station("G2", series("displacement", "mm", "1d"), latitude=46.01, longitude=8.0)
-    + """
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 5.0, window = "7d"}
-[[criterion]]
-kind = "insar_rate"
-id = "radar"
-role = "witness"
-window = "90d"
-yellow = {over = 0.2}
-orange = {over = 2.0}
-[[criterion]]
-kind = "report"
-id = "seen"
-kinds = ["crack"]
-needs = 2
-level = "yellow"
-valid_for = "2d"
-[[criterion]]
-kind = "scene"
-id = "image"
-role = "witness"
-stations = ["*"]
-level = "yellow"
-valid_for = "10d"
-"""
+    + (
+        criterion("velocity", stations=["G*"], yellow={"over": 5.0, "window": "7d"})
+        + criterion("insar_rate", id="radar", role="witness", window="90d", yellow={"over": 0.2}, orange={"over": 2.0})
+        + criterion("report", id="seen", kinds=["crack"], needs=2, level="yellow", valid_for="2d")
+        + criterion("scene", id="image", role="witness", stations=["*"], level="yellow", valid_for="10d")
+    )
 )
 SITE = parse_site(TEXT, "bench.toml")
 
@@ -125,6 +105,7 @@ def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
     assert before.newest_s == (newest - 12 * DAY).timestamp()
 
 
+@ON_BOTH
 def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
     newest = fly(slope, 0.5)
     then = fact(slope, newest + 3 * DAY)
@@ -137,7 +118,6 @@ def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
     assert fact(slope, newest + 6 * DAY) != then
 
 
-@ON_SQLITE
 def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all_zones_are_one_witness(slope):
     newest = fly(slope, 0.5)
     now = newest + 3 * DAY
@@ -158,7 +138,6 @@ def load(database, now):
         return load_view(c, SITE, now, draining=False)[0]
 
 
-@ON_SQLITE
 def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
     newest = fly(slope, 0.0, seed=3)
     assert evaluate_site(slope, SITE, newest + 3 * DAY, "tick").level == 0
@@ -168,7 +147,6 @@ def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
     assert evaluate_site(slope, SITE, newest + 15 * DAY, "tick").level == 0
 
 
-@ON_SQLITE
 def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
     def say(by, at):
         with slope.write() as c:
@@ -184,7 +162,6 @@ def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_
     assert evaluate_site(slope, SITE, T0 + 3.5 * DAY, "tick").level == 1
 
 
-@ON_SQLITE
 def test_two_names_over_one_way_are_one_observer(slope):
     """Whoever may publish invents as many names as a rule asks for; the broker's way is one credential."""
     pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
@@ -235,40 +212,15 @@ def test_a_single_image_is_no_part_of_a_rule_either():
         assert word.raise_level == level, role
 
 
+def near_g1(scene_hash, **facts):
+    return footprint_row(scene_hash, scene_hash, (8.0, 46.0, 8.0, 46.0), nearest_station="G1", distance_m=40.0, **facts)
+
+
+@ON_BOTH
 def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(slope):
     def see(name, model, at, change="new"):
         with slope.write() as c:
-            c.execute(
-                t.scene.insert().values(
-                    scene_hash=name,
-                    site="bench",
-                    name=name,
-                    acquired_at=at,
-                    role="post",
-                    path="x",
-                    received_at=at,
-                    state="done",
-                )
-            )
-            c.execute(
-                t.scene_footprint.insert().values(
-                    scene_hash=name,
-                    model_hash=model,
-                    polygon_id=name,
-                    model=model,
-                    change=change,
-                    area_m2=4000.0,
-                    mean_probability=0.9,
-                    geometry={},
-                    min_lon=8.0,
-                    min_lat=46.0,
-                    max_lon=8.0,
-                    max_lat=46.0,
-                    nearest_station="G1",
-                    distance_m=40.0,
-                    detected_at=at,
-                )
-            )
+            save_scene(c, scene_row(name, at), [near_g1(name, model=model, model_hash=model, change=change)], at)
 
     see("old", "tested", T0 - 2 * DAY, "single")
     prove_outlines(slope, SITE, T0 - DAY)
@@ -285,42 +237,12 @@ def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(sl
     assert "and 1 more" not in result.decision.evidence["words"][-1]["reason"]
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(("change", "level"), [("new", 1), ("grown", 1), ("single", 0), ("gone", 0)])
 def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slope, change, level):
     with slope.write() as c:
-        c.execute(
-            t.scene.insert().values(
-                scene_hash="s",
-                site="bench",
-                name="post",
-                acquired_at=T0,
-                role="post",
-                path="x",
-                received_at=T0 + DAY,
-                state="done",
-            )
-        )
-        c.execute(
-            t.scene_footprint.insert().values(
-                scene_hash="s",
-                model_hash="m",
-                polygon_id="p1",
-                model="unet",
-                change=change,
-                area_m2=4000.0,
-                grown_m2=900.0 if change == "grown" else None,
-                mean_probability=0.9,
-                geometry={},
-                min_lon=8.0,
-                min_lat=46.0,
-                max_lon=8.0,
-                max_lat=46.0,
-                nearest_station="G1",
-                distance_m=40.0,
-                detected_at=T0 + 2 * DAY,
-            )
-        )
+        grown_m2 = 900.0 if change == "grown" else None
+        scene = scene_row("s", T0, received_at=T0 + DAY)
+        save_scene(c, scene, [near_g1("s", change=change, grown_m2=grown_m2)], T0 + 2 * DAY)
     prove_outlines(slope, SITE, T0)
     assert evaluate_site(slope, SITE, T0 + DAY, "tick").level == 0, "not known yet"
     result = evaluate_site(slope, SITE, T0 + 2 * DAY, "tick")

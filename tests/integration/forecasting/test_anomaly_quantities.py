@@ -27,19 +27,14 @@ from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FAULT = 24 * 40  # hour from which on something is wrong
 CONFIG = ServiceConfig.model_validate({})
-HEAD = """
-[site]
-id = "kinds"
-name = "Kinds"
-latitude = 46.2
-longitude = 8.9
-"""
+HEAD = site_text.head("kinds", latitude=46.2, longitude=8.9)
 UNITS = {
     "tilt_x": "mrad",
     "pore_pressure": "kPa",
@@ -166,7 +161,6 @@ def test_what_is_wrong_with_any_quantity_is_found_and_named_on_the_board(databas
     }
 
 
-@ON_SQLITE
 def test_a_stuck_instrument_stays_on_the_board_as_long_as_it_stands_still(database: Database) -> None:
     """It is found once; three days later the board called it well, and it still stood."""
     stations = {"P1": ("pore_pressure",), "P2": ("pore_pressure",)}
@@ -199,7 +193,6 @@ def list_findings(database: Database) -> list[tuple[str, str, str, str]]:
         ]
 
 
-@ON_SQLITE
 def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: Database) -> None:
     """It was forgotten after three days; then alarms of the changed noise called it now a step, now movement."""
     stations, ends = {"T1": ("tilt_x",), "T2": ("tilt_x",)}, FAULT + 24 * 8
@@ -227,7 +220,6 @@ def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: 
     assert [one for one in list_findings(database) if "unit" in one[3]] == [], "it speaks as before"
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("word", ["dismissed", "work", "other cause", "unit"])
 def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
     """Who confirms that it is the unit leaves it on the board."""
@@ -254,7 +246,6 @@ def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: D
     assert any(state == "unusable" for _, state, *_ in list_findings(database)) == (word == "unit")
 
 
-@ON_SQLITE
 def test_what_lasts_is_found_in_a_batch_that_comes_twenty_days_late(database: Database) -> None:
     """The first look went 60 intervals back; what began before was never found."""
     stations = {"T1": ("tilt_x",), "T2": ("tilt_x",), "P1": ("pore_pressure",), "P2": ("pore_pressure",)}
@@ -281,7 +272,6 @@ def test_what_lasts_is_found_in_a_batch_that_comes_twenty_days_late(database: Da
     assert "not scored: " not in anomaly.run(database, CONFIG, site, START + (ends + 24 * 5) * HOUR)
 
 
-@ON_SQLITE
 def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database: Database, site: Site) -> None:
     serve(database, site, STATIONS, range(FAULT), spoil)
     with database.write() as c:
@@ -294,7 +284,6 @@ def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database
     assert factors == {(True, 1.4), (False, 1.0)}
 
 
-@ON_SQLITE
 def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: Database, site: Site) -> None:
     """To the last bit, threshold and words with them."""
     a = t.anomaly.c
@@ -326,6 +315,7 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
     assert list_rows() == with_others
 
 
+@ON_BOTH
 def test_a_run_asks_as_many_questions_whatever_the_number_of_quantities(database: Database) -> None:
     asked: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, sql, *_: asked.append(sql))
@@ -346,7 +336,6 @@ def test_a_run_asks_as_many_questions_whatever_the_number_of_quantities(database
     assert counts[0] == counts[1] < 30
 
 
-@ON_SQLITE
 def test_a_site_of_tiltmeters_alone_is_looked_at(database: Database) -> None:
     stations = dict.fromkeys(("T1", "T2"), ("tilt_x",))
     site = declare(stations)
@@ -358,7 +347,6 @@ def test_a_site_of_tiltmeters_alone_is_looked_at(database: Database) -> None:
     assert list_alarms(database) == {("T1", "tilt_x"): {"spike"}}
 
 
-@ON_SQLITE
 def test_a_pressure_sensor_under_a_glacier_that_dies_is_found_run_by_run(
     database: Database, measured: Callable[[str], Path]
 ) -> None:

@@ -11,20 +11,13 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.schema.views import load_view
+from tests.data.site_text import criterion
 from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
 PLAN = 'detectors = ["persistence-z", "flatline"]\nbudget_per_sensor_month = 2.0'
-TEXT = (
-    SITE.replace('detectors = ["persistence-z", "ae"]', PLAN)
-    + """
-[[criterion]]
-id = "strange"
-kind = "anomaly"
-stations = ["G*"]
-role = "witness"
-level = "yellow"
-"""
+TEXT = SITE.replace('detectors = ["persistence-z", "ae"]', PLAN) + criterion(
+    "anomaly", id="strange", stations=["G*"], role="witness", level="yellow"
 )
 
 

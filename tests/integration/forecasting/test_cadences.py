@@ -20,44 +20,25 @@ from monitor.store.models.registry import load_models
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE, create_schema
+from tests.conftest import create_schema
+from tests.data import site_text
 from tests.data.crossing import cross
 
-pytestmark = ON_SQLITE
 END = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR, DAY = 3600.0, 86400.0
 GNSS = {"G1": HOUR, "G2": HOUR}
 SLOW = {"R1": 6 * DAY, "C1": 7 * DAY}
 
 
-def spell_site(name: str, intervals_s: dict[str, float], horizons='["1d", "7d", "30d"]', models='["auto"]') -> str:
-    text = f"""
-[site]
-id = "{name}"
-name = "Drawn"
-latitude = 46.0
-longitude = 8.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[forecast]
-models = {models}
-horizons = {horizons}
-"""
+def spell_site(name: str, intervals_s: dict[str, float], horizons=("1d", "7d", "30d"), models=("auto",)) -> str:
+    text = site_text.head(
+        name, "Drawn", timezone="UTC", levels=site_text.FOUR, forecast={"models": models, "horizons": horizons}
+    )
     for i, (station, interval_s) in enumerate(intervals_s.items()):
         quantity = {"G": "displacement_downslope", "R": "displacement_los", "C": "crack_opening"}[station[0]]
-        by_hand = "by_hand = true\n" if station[0] == "C" else ""
-        text += f"""
-[[station]]
-id = "{station}"
-latitude = {46.0 + i * 0.0005}
-longitude = 8.0
-[[station.series]]
-quantity = "{quantity}"
-unit = "mm"
-interval = "{round(interval_s)}s"
-max_silence = "{round(4 * interval_s)}s"
-{by_hand}"""
+        facts = {"max_silence": f"{round(4 * interval_s)}s"} | ({"by_hand": True} if station[0] == "C" else {})
+        measured = site_text.series(quantity, "mm", f"{round(interval_s)}s", **facts)
+        text += site_text.station(station, measured, latitude=46.0 + i * 0.0005, longitude=8.0)
     return text
 
 
@@ -115,7 +96,7 @@ def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(
     rows = {HOUR: 24 * 90, 6 * DAY: 60, 7 * DAY: 60}
     now = END + timedelta(minutes=5)
     alone, mixed = (
-        declare(name, series, models='["auto", "gru"]') for name, series in (("alone", GNSS), ("mixed", GNSS | SLOW))
+        declare(name, series, models=("auto", "gru")) for name, series in (("alone", GNSS), ("mixed", GNSS | SLOW))
     )
     hashes, both = [], []
     for db, site in ((apart, alone), (database, mixed)):
@@ -144,7 +125,7 @@ def test_every_series_is_forecast_and_a_slow_one_changes_no_bit_of_a_fast_one(
 def test_a_panel_reads_the_same_beside_any_slower_series(database: Database, config: ServiceConfig, seed: int) -> None:
     draw = random.Random(seed)
     fast_s = draw.choice([600.0, HOUR, 6 * HOUR, DAY])
-    horizons, longest = draw.choice([('["6h", "1d"]', DAY), ('["1d", "7d", "30d"]', 30 * DAY), ('["1d"]', DAY)])
+    horizons, longest = draw.choice([(("6h", "1d"), DAY), (("1d", "7d", "30d"), 30 * DAY), (("1d",), DAY)])
     slower = [s for s in (4 * fast_s, 12 * HOUR, DAY, 6 * DAY, 12 * DAY, 35 * DAY) if s > 3 * fast_s]
     slow = dict(zip(("R1", "C1", "R2"), draw.sample(slower, min(3, len(slower))), strict=False))
     fast = {"G1": fast_s, "G2": fast_s}
@@ -180,7 +161,7 @@ def test_a_slow_series_is_stale_by_its_own_interval(database: Database, config: 
 
 
 def test_a_slow_series_drives_a_fast_one_where_the_site_names_it(database: Database) -> None:
-    text = spell_site("mixed", GNSS | SLOW, models='["auto", "gru"]')
+    text = spell_site("mixed", GNSS | SLOW, models=("auto", "gru"))
     named = text.replace("models =", 'covariates = ["C1.crack_opening"]\nmodels =')
     fill(database, parse_site(text, "mixed.toml"), {HOUR: 24 * 60, 6 * DAY: 60, 7 * DAY: 60})
     read = []

@@ -20,24 +20,12 @@ from monitor.config.service import load_service, parse_site
 from monitor.store.alerting.sites import save_site
 from monitor.store.models.registry import add_model
 from monitor.web.app import build
+from tests.data.site_text import head, series, station
 from tests.data.slopes import rain_driven
 
-SITE = """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow"]
-[[station]]
-id = "A"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-"""
+SITE = head(
+    "slope", latitude=46.2, longitude=8.9, timezone="Europe/Zurich", levels={"names": ["green", "yellow"]}
+) + station("A", series("displacement", "mm", "1d"))
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 

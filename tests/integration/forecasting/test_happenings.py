@@ -18,7 +18,7 @@ from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_dismissed, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.integration.alerting.test_instruments import NOW, SITE
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -79,6 +79,7 @@ def test_a_long_happening_keeps_its_begin_its_kind_and_its_label(watched: Databa
     ] * 4
 
 
+@ON_BOTH
 def test_the_board_says_since_when_a_long_happening_lasts(watched: Database) -> None:
     drift(watched)
     for day in (10, 30, 50, 59):
@@ -88,14 +89,12 @@ def test_the_board_says_since_when_a_long_happening_lasts(watched: Database) -> 
         assert [(r["state"], r["since"]) for r in rows if r["state"] != "calibration"] == [("drift", format_iso(BEGUN))]
 
 
-@ON_SQLITE
 def test_it_begins_where_the_pause_before_it_was_long(watched: Database) -> None:
     report(watched, [0.0, 0.25, 1.0, 1.5, 2.0, 2.5], [9.0, 9.0, 2.0, 2.0, 2.0, 2.0], ["spike"] * 2 + ["step"] * 4)
     (seen,) = look(watched, 3.0, 1.2 * DAY)
     assert (seen.from_at, seen.kind, seen.score) == (BEGUN + 1.0 * DAY, "step", 2.0)
 
 
-@ON_SQLITE
 def test_a_well_that_is_read_once_a_month_joins_no_happenings_of_a_rover(watched: Database) -> None:
     first, *others = SITE.stations
     well = SeriesSpec("G2", "groundwater_level", "m", 30 * 86400.0, 90 * 86400.0, by_hand=True)
@@ -106,7 +105,6 @@ def test_a_well_that_is_read_once_a_month_joins_no_happenings_of_a_rover(watched
     assert [run.from_at - BEGUN for run in found] == [timedelta(0), 10 * DAY]
 
 
-@ON_SQLITE
 def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched: Database) -> None:
     """Snow was said of it; what is beyond twice as strong was seen by nobody."""
     report(watched, [0.0, 0.25, 0.5], [1.5, 2.0, 1.8], ["step"] * 3)
@@ -128,6 +126,7 @@ def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched
     assert [r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed", "confirmed"]
 
 
+@ON_BOTH
 def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Database) -> None:
     """Two taps are one word; of two people the second sees the first one's word before it counts no more."""
     report(watched, [0.0, 0.25, 0.5], [1.5, 2.0, 1.8], ["step"] * 3)
@@ -156,7 +155,6 @@ def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Dat
     assert [(k["verdict"], k["by"]) for k in kept] == [("dismissed", "Ada"), ("withdrawn", "Bo"), ("dismissed", "Bo")]
 
 
-@ON_SQLITE
 def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> None:
     report(watched, [0.0, 0.25], [2.0, 2.0], ["spike"] * 2)
     (seen,) = look(watched, 0.5, DAY)
@@ -167,7 +165,6 @@ def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> No
     assert (before.label.verdict, after.kind, after.label) == ("dismissed", "stuck", None)
 
 
-@ON_SQLITE
 def test_what_was_scored_after_a_dismissal_is_not_what_the_person_saw(watched: Database) -> None:
     """A late reading within a dismissed happening; the next ones are four times as strong as what was dismissed."""
     report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
@@ -225,7 +222,6 @@ def test_a_word_that_is_withdrawn_takes_no_word_on_the_happening_before_with_it(
     assert [r.label for r in look(watched, 2.0, 3 * DAY)] == [None]
 
 
-@ON_SQLITE
 def test_a_dismissed_happening_forgives_no_other_one_before_it(watched: Database) -> None:
     report(watched, [0.0, 0.25, 20.0, 25.0], [3.0, 2.0, 2.0, 2.0], ["step", "step", "spike", "spike"])
     report(watched, [0.5], [2.0], ["spike"], "persistence-z")

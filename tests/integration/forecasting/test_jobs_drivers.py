@@ -19,42 +19,37 @@ from monitor.jobs.forecasts.tasks import (
 )
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.crossing import cross
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 330
 
 
-def _series(quantity, unit, more=""):
-    return f'[[station.series]]\nquantity = "{quantity}"\nunit = "{unit}"\ninterval = "1d"\n{more}'
-
-
 SITE = (
-    """
-[site]
-id = "wet"
-name = "Wet"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow"]
-[forecast]
-models = ["auto", "graph-gru"]
-horizons = ["1d"]
-"""
+    site_text.head(
+        "wet",
+        latitude=46.2,
+        longitude=8.9,
+        timezone="Europe/Zurich",
+        levels={"names": ["green", "yellow"]},
+        forecast={"models": ["auto", "graph-gru"], "horizons": ["1d"]},
+    )
     + "".join(
-        f'[[station]]\nid = "G{i}"\nlatitude = {46.2 + i * 0.0005}\nlongitude = 8.9\nazimuth_deg = 200.0\n'
-        f"plunge_deg = 20.0\n{_series('displacement', 'mm')}"
+        site_text.station(
+            f"G{i}",
+            site_text.series("displacement", "mm", "1d"),
+            latitude=46.2 + i * 0.0005,
+            longitude=8.9,
+            azimuth_deg=200.0,
+            plunge_deg=20.0,
+        )
         for i in range(2)
     )
-    + "[[station]]\nid = 'R1'\n"
-    + _series("rain", "mm")
-    + _series("groundwater_level", "m")
-    + "[[station]]\nid = 'R2'\n"
-    + _series("rain", "mm", "stamp = 'counter'\nhigh = 1e6\n")
-    + "[[station]]\nid = 'R3'\n"
-    + _series("rain", "mm", "stamp = 'event'\n")
+    + site_text.station("R1", site_text.series("rain", "mm", "1d"), site_text.series("groundwater_level", "m", "1d"))
+    + site_text.station("R2", site_text.series("rain", "mm", "1d", stamp="counter", high=1e6))
+    + site_text.station("R3", site_text.series("rain", "mm", "1d", stamp="event"))
 )
 
 
@@ -77,6 +72,7 @@ def _rows():
     return rows
 
 
+@ON_BOTH
 def test_drivers_are_read_as_they_were_known(database):
     site, now = parse_site(SITE, "wet.toml"), START + timedelta(days=DAYS)
     with database.write() as c:

@@ -52,43 +52,32 @@ from monitor.store.schema.tables import forecast as forecast_table
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-SITE = """
-[site]
-id = "jobs"
-name = "Jobs"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[forecast]
-models = ["auto", "gru"]
-horizons = ["1d", "7d"]
-[anomaly]
-detectors = ["persistence-z", "ae"]
-[scenes]
-weights = "generated"
-""" + "".join(
-    f"""
-[[station]]
-id = "G{i}"
-latitude = {46.2 + i * 0.0005}
-longitude = 8.9
-azimuth_deg = 200.0
-plunge_deg = 20.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
+SITE = site_text.head(
+    "jobs",
+    latitude=46.2,
+    longitude=8.9,
+    timezone="Europe/Zurich",
+    levels={"names": ["green", "yellow", "orange", "red"]},
+    forecast={"models": ["auto", "gru"], "horizons": ["1d", "7d"]},
+    anomaly={"detectors": ["persistence-z", "ae"]},
+    scenes={"weights": "generated"},
+) + "".join(
+    site_text.station(
+        f"G{i}",
+        site_text.series("displacement", "mm", "1d", max_silence="3d"),
+        latitude=46.2 + i * 0.0005,
+        longitude=8.9,
+        azimuth_deg=200.0,
+        plunge_deg=20.0,
+    )
     for i in range(3)
 )
 
@@ -175,6 +164,7 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
         assert c.execute(select(func.count()).select_from(anomaly_table)).scalar() == 0
 
 
+@ON_BOTH
 def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: ServiceConfig, site: Site) -> None:
     now = fill(database, site, 500)
     move(database, "G1", now - timedelta(hours=2), "creep")
@@ -268,7 +258,6 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
         assert train._why_train(c, site, "pretrained-lstm", panels[0], panels, now) == "first training"
 
 
-@ON_SQLITE
 def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:
@@ -283,6 +272,7 @@ def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
         assert c.execute(select(func.count()).select_from(forecast_table)).scalar() > 0
 
 
+@ON_BOTH
 def test_a_record_with_gaps_is_forecast_and_a_silent_one_says_what_it_lacks(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:

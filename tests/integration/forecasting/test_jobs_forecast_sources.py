@@ -24,75 +24,44 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, load_ids
 from monitor.worker.records import WorkerTask
+from tests.data import site_text
 from tests.data.crossing import cross, hurry
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 DAYS = 300
-HEAD = """
-[site]
-id = "hill"
-name = "Hill"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "red"]
-[[quantity]]
-name = "rain_next_24h"
-unit = "mm"
-[[quantity]]
-name = "greenness"
-unit = "index"
-[[quantity]]
-name = "other"
-unit = "index"
-[forecast]
-covariates = ["R1.rain", "R1.greenness", "season", "station"]
-models = ["gru", "graph-gru"]
-horizons = ["1d"]
-expected_rain = {"24h" = "R1.rain_next_24h"}
-"""
-STATION = """
-[[station]]
-id = "G{i}"
-latitude = {latitude}
-longitude = 9.0
-height_m = {height}
-azimuth_deg = {azimuth}
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
-GAUGE = """
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-[[station.series]]
-quantity = "rain_next_24h"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-[[station.series]]
-quantity = "greenness"
-unit = "index"
-interval = "1d"
-[[station.series]]
-quantity = "other"
-unit = "index"
-interval = "1d"
-"""
+HEAD = (
+    site_text.head("hill", longitude=9.0, timezone="UTC", levels={"names": ["green", "yellow", "red"]})
+    + site_text.table("[[quantity]]", name="rain_next_24h", unit="mm")
+    + site_text.table("[[quantity]]", name="greenness", unit="index")
+    + site_text.table("[[quantity]]", name="other", unit="index")
+    + site_text.table(
+        "[forecast]",
+        covariates=["R1.rain", "R1.greenness", "season", "station"],
+        models=["gru", "graph-gru"],
+        horizons=["1d"],
+        expected_rain={"24h": "R1.rain_next_24h"},
+    )
+)
+GAUGE = site_text.station(
+    "R1",
+    site_text.series("rain", "mm", "1d", max_silence="3d"),
+    site_text.series("rain_next_24h", "mm", "1d", max_silence="3d"),
+    site_text.series("greenness", "index", "1d"),
+    site_text.series("other", "index", "1d"),
+)
 TEXT = (
     HEAD
     + GAUGE
     + "".join(
-        STATION.format(i=i, latitude=46.0 - 0.0004 * i, height=500.0 - 20.0 * i, azimuth=(175.0, 180.0, 185.0)[i])
+        site_text.station(
+            f"G{i}",
+            site_text.series("displacement", "mm", "1d", max_silence="3d"),
+            latitude=46.0 - 0.0004 * i,
+            longitude=9.0,
+            height_m=500.0 - 20.0 * i,
+            azimuth_deg=(175.0, 180.0, 185.0)[i],
+        )
         for i in range(3)
     )
 )
@@ -247,7 +216,7 @@ def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
         ('{"24h" = "R1.rain_next_24h", "48h" = "R1.rain_next_24h"}', "R1.rain_next_24h"),
     ):
         with pytest.raises(ConfigError, match=said):
-            parse_site(TEXT.replace('{"24h" = "R1.rain_next_24h"}', wrong), "hill.toml")
+            parse_site(TEXT.replace('{24h = "R1.rain_next_24h"}', wrong), "hill.toml")
     with pytest.raises(ConfigError, match="declares no series 'snow'"):
         parse_site(TEXT.replace('"R1.greenness", "season"', '"R1.snow", "season"'), "hill.toml")
     with pytest.raises(ConfigError, match=r"'STATION\.quantity', 'season' or 'station', got 'sesaon'"):

@@ -14,7 +14,6 @@ from sqlalchemy import func, insert, select
 
 from forecasting.registry import find_network
 from forecasting.serving import jobs
-from forecasting.serving.records import Forecast
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
@@ -27,14 +26,16 @@ from monitor.store.alerting.decisions import load_forecast_facts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import ForecastRow, ForecastScore, add_forecasts, add_scores, load_conformal
+from monitor.store.models.forecasts import ForecastScore, add_forecasts, add_scores, load_conformal
 from monitor.store.models.registry import add_model, find_model, load_gates, load_models, load_transitions
 from monitor.store.pages import load_rolled
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
+from tests.data.forecast_rows import row
+from tests.data.store_rows import forecast_row
 from tests.integration.forecasting.test_jobs_forecast import SITE, fill
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -42,6 +43,9 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 A, B = "a" * 64, "b" * 64
 ADA, BO = Actor("Ada"), Actor("Bo")
+FAN = (-2.0, -1.0, 0.0, 1.0, 2.0)
+LLD = {"baseline": "lld", "baseline_q50": 0.1, "data_value": 0.0, "reason": "test", "latency_ms": 5.0}
+LLD |= {"margin_80": 0.1, "margin_95": 0.2}
 OPEN = {"shown": True, "reason": "shown: beats lld", "skill": 0.1, "weight": 1.0}
 CLOSED = {"shown": False, "reason": "beats lld at 1 d on 1 of 3 calibration blocks only", "skill": -0.1, "weight": 0.5}
 
@@ -85,29 +89,16 @@ class Slope:
         issued = START + day * DAY
         target = issued + timedelta(seconds=horizon_s)
         rows = [
-            ForecastRow(
+            forecast_row(
                 series_id,
                 issued,
-                issued,
-                issued,
-                target,
+                FAN,
                 horizon_s,
-                -2.0,
-                -1.0,
-                0.0,
-                1.0,
-                2.0,
-                kind,
-                model_hash,
-                "lld",
-                0.1,
-                0.0,
-                shown,
-                "test",
-                5.0,
-                0.1,
-                0.2,
+                model=kind,
+                model_hash=model_hash,
+                shown=shown,
                 stage="creep" if day % 2 else None,
+                **LLD,
             )
             for series_id in self.series
         ]
@@ -163,6 +154,7 @@ def make_active(slope: Slope, model_hash: str = A, days: int = 20) -> None:
     assert slope.state(model_hash)[:2] == ("active", "active")
 
 
+@ON_BOTH
 def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_told(slope: Slope) -> None:
     slope.register(A)
     assert slope.judge(0) == []
@@ -225,7 +217,6 @@ def test_what_does_not_earn_it_stays_in_the_shadow(slope: Slope, verdict, record
     assert why in reason
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     ("record", "why"), [({"error": 1.5}, "is not below"), ({"error": 0.5, "inside": False}, "held")]
 )
@@ -413,7 +404,6 @@ def register(slope: Slope, model_hash: str, now: datetime) -> None:
         )
 
 
-@ON_SQLITE
 def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     register(slope, A, now)
@@ -474,6 +464,7 @@ scoring.score_targets(Database(sys.argv[1]), site, datetime.fromisoformat(sys.ar
 """
 
 
+@ON_BOTH
 def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     run.run(slope.database, slope.config, slope.site, now)
@@ -510,6 +501,7 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
 
 
 # ---- at the keyboard --------------------------------------------------------------------------------------------
+@ON_BOTH
 def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: Path, capsys) -> None:
     """Issued every six hours, ninety days hold more than the 250 that a verdict looks back on."""
     sites = tmp_path / "sites"
@@ -519,29 +511,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     url = slope.database.url.render_as_string(hide_password=False)
     config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n')
     rows = [
-        ForecastRow(
-            series_id,
-            at,
-            at,
-            at,
-            at + DAY,
-            86400.0,
-            -2.0,
-            -1.0,
-            0.0,
-            1.0,
-            2.0,
-            "auto",
-            "",
-            "lld",
-            0.1,
-            0.0,
-            True,
-            "test",
-            5.0,
-            0.1,
-            0.2,
-        )
+        forecast_row(series_id, at, FAN, **LLD)
         for at in (START + k * DAY / 4 for k in range(260))
         for series_id in slope.series[:1]
     ]
@@ -561,6 +531,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     assert (facts["lowest_30"], facts["newest_30"], facts["crps"], facts["mae_95"]) == (1.0, 1.0, None, [1.0, 1.0])
 
 
+@ON_BOTH
 def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:
     sites = tmp_path / "sites"
     sites.mkdir()
@@ -627,7 +598,6 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert "is retired; no recent displacement readings" in out
 
 
-@ON_SQLITE
 def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slope: Slope, monkeypatch) -> None:
     now = fill(slope.database, slope.site, 60)
     slope.register(A)
@@ -635,27 +605,9 @@ def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slo
 
     def answer(_compute, _task, pieces, **_more):
         name = next(one.name for one in pieces[0].models if one.checkpoint)
-        at = now.timestamp()
-        made = Forecast(
-            station=next(iter(pieces[0].record.samples)),
-            model="gru",
-            model_hash=A,
-            horizon_s=86400.0,
-            issued_s=at,
-            target_s=at + 86400.0,
-            data_until_s=at,
-            data_value=0.0,
-            q025=-2.0,
-            q10=-1.0,
-            q50=0.0,
-            q90=1.0,
-            q975=2.0,
-            margins={},
-            baseline="lld",
-            baseline_q50=0.1,
-            shown=False,
-            reason="in shadow",
-        )
+        at, station = now.timestamp(), next(iter(pieces[0].record.samples))
+        made = replace(row("gru", station, shown=False, reason="in shadow"), model_hash=A)
+        made = replace(made, issued_s=at, target_s=at + 86400.0, data_until_s=at)
         failed = {name: why["it"]} if why else {}
         return [tasks.SiteForecast((made,), (), {}, {}), tasks.SiteForecast((), (), {}, failed)]
 

@@ -23,6 +23,7 @@ from monitor.store.readings.gaps import GapCandidate, load_gaps
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_BOTH
 from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_anomaly_quantities import HEAD, declare, draw
 
@@ -109,6 +110,7 @@ def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(
     assert findings(database) == []
 
 
+@ON_BOTH
 def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none(
     database: Database, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.integration.forecasting.test_jobs_forecast import SITE, START
 
 DAY = timedelta(days=1)
@@ -69,7 +69,6 @@ def site(database: Database) -> Site:
     return replace(parsed, anomaly=replace(parsed.anomaly, detectors=detectors))
 
 
-@ON_SQLITE
 def test_run_after_run_finds_what_one_look_finds(
     database: Database, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +98,7 @@ def test_run_after_run_finds_what_one_look_finds(
         assert (kind, alerted) == at_once[key][1:]
 
 
+@ON_BOTH
 def test_what_is_entered_later_makes_the_state_anew(database: Database, site: Site) -> None:
     add(database, draw(range(160)))
     look(database, site, 159)
@@ -203,7 +203,6 @@ def test_what_nobody_was_told_of_holds_nothing_back(
     assert not list_over(database, alerted=False)
 
 
-@ON_SQLITE
 def test_where_anomalies_count_for_the_level_nothing_is_held_back(database: Database, stepped: Site) -> None:
     votes = next(one for one in stepped.criteria if one.kind.facts == "anomalies")
     others = tuple(one for one in stepped.criteria if one is not votes)

@@ -1,6 +1,7 @@
 """Acceptance scene: rolling-origin forecasts on measured curves, their worth by month, the fallback that is shown."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,7 +14,7 @@ from forecasting.evaluation.scoring import score_months
 from forecasting.metrics import mae
 from forecasting.registry import find_network
 from forecasting.serving import jobs
-from forecasting.serving.records import Forecast, Forecasts
+from forecasting.serving.records import Forecasts
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.jobs.forecasts import run
@@ -22,35 +23,21 @@ from monitor.store.models.registry import add_model, find_model, load_gates
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
-from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
+from tests.data.forecast_rows import row
+from tests.data.site_text import head, series, station
 
 pytestmark = pytest.mark.data
 STATIONS = ("ATU1", "MJ1", "MJ9")
-SITE = """
-[site]
-id = "outang"
-name = "Outang"
-latitude = 31.0
-longitude = 110.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[forecast]
-models = ["auto", "gru"]
-horizons = ["1d"]
-""" + "".join(
-    f"""
-[[station]]
-id = "{name}"
-latitude = 31.0
-longitude = 110.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
+SITE = head(
+    "outang",
+    latitude=31.0,
+    longitude=110.0,
+    timezone="UTC",
+    levels={"names": ["green", "yellow", "orange", "red"]},
+    forecast={"models": ["auto", "gru"], "horizons": ["1d"]},
+) + "".join(
+    station(name, series("displacement", "mm", "1d", max_silence="3d"), latitude=31.0, longitude=110.0)
     for name in STATIONS
 )
 NETWORK = "c" * 64
@@ -103,11 +90,9 @@ def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_fro
             past = np.array([known[k] - known[k - 5 : k].mean() for k in range(len(known) - 100, len(known))])
             half_80, half_95 = np.quantile(np.abs(past if find_network(model) else steps), [0.8, 0.97])
             rows.append(
-                Forecast(
-                    station=name,
-                    model=model,
+                replace(
+                    row(model, name, horizon_s, baseline="persistence", reason="by hand"),
                     model_hash=checkpoint,
-                    horizon_s=horizon_s,
                     issued_s=end_s,
                     target_s=end_s + horizon_s,
                     data_until_s=end_s,
@@ -118,17 +103,12 @@ def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_fro
                     q90=made + half_80,
                     q975=made + half_95,
                     margins={"0.8": half_80, "0.95": half_95},
-                    baseline="persistence",
                     baseline_q50=simple,
-                    shown=True,
-                    reason="by hand",
-                    latency_ms=1.0,
                 )
             )
     return Forecasts(tuple(rows), (), {})
 
 
-@ON_SQLITE
 def test_the_service_shows_the_network_while_it_is_worth_it_and_the_simple_forecast_after(
     database, curves, monkeypatch
 ):

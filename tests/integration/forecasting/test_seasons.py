@@ -14,6 +14,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.models.seasons import load_season, save_seasons
 from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_BOTH
 from tests.integration.alerting.test_instruments import HEAD, STATION
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
@@ -43,6 +44,7 @@ def split(database, monkeypatch):
     return database
 
 
+@ON_BOTH
 def test_views_hold_the_split_with_its_evidence_and_the_reason_where_there_is_none(split):
     with split.read() as c:
         heads = {r["station"]: r for r in load_view(c, "series_seasons", site="bench")}

@@ -11,6 +11,7 @@ from detection.imagery.footprints.index_map import IndexModel
 from detection.imagery.footprints.probabilities import Classifier
 from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.weights_file import WEIGHTS_FOLDER
+from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures
 
 LOAD, MAKE = detect._load, detect._make_segmenter
 

@@ -111,7 +111,7 @@ def test_no_place_on_the_ground(folder, tmp_path, capsys, kind):
             rewrite(folder / f"{name}.tif", crs=None, transform=Affine.identity())
         else:
             rewrite(folder / f"{name}.tif", transform=Affine(1, 0, 5398.5, 0, -1, -4658.5))
-    words = "no coordinate reference system" if kind == "none" else "impossible in EPSG:32654"
+    words = "no coordinate reference system" if kind == "none" else "these look like pixels"
     refused(folder, tmp_path / "out", capsys, 1, words)
     code, _, answer = run_detect(folder, tmp_path / "pixels", capsys, "--allow-ungeoreferenced")
     assert (code, answer["crs"], answer["pixel_area_m2"]) == (0, "pixels", None)
@@ -198,20 +198,6 @@ def test_a_rotated_grid_is_taken_with_its_areas(tmp_path, capsys, drawn):
     assert [p["area_m2"] for p in answer["polygons"]] == pytest.approx([p["area_m2"] for p in same["polygons"]])
 
 
-def test_a_south_up_grid_gives_the_same_as_the_flipped_file(tmp_path, capsys, drawn):
-    """The same ground and the same areas; the network itself is not blind to up and down, so the map is flipped too."""
-    a = PLACE.transform
-    up = Grid(Affine(10, 0, a.c, 0, 10, a.f - 10 * SIZE), PLACE.crs_wkt, SIZE, SIZE)
-    flipped = {name: np.ascontiguousarray(drawn.bands[name][::-1]) for name in NAMES}
-    scene = write_folder(tmp_path / "up", drawn, up, **flipped)
-    code, _, answer = run_detect(scene, tmp_path / "out", capsys)
-    assert code == 0
-    _, _, same = run_detect(write_folder(tmp_path / "down", drawn, PLACE), tmp_path / "other", capsys)
-    assert len(answer["polygons"]) == len(same["polygons"]) > 0
-    first, second = (sorted(p["centroid"] for p in result["polygons"]) for result in (answer, same))
-    assert np.abs(np.array(first) - np.array(second)).max() < 0.0005
-
-
 @pytest.mark.parametrize("share", [0.999, 0.9, 0.5])
 def test_a_truncated_file(tmp_path, capsys, share):
     """The header opens without complaint; only a later block is missing."""
@@ -240,6 +226,7 @@ def test_a_truncated_file(tmp_path, capsys, share):
     [
         (b"", "0 bytes"),
         (b"<!DOCTYPE html><p>404", "an HTML page"),
+        (b"  <html>", "an HTML page"),
         (b"\x89PNG\r\n\x1a\n", "a PNG"),
         (b"PK\3\4", "a ZIP archive"),
         (b"II*\0junk", "not a raster"),
@@ -266,19 +253,7 @@ def test_a_png_by_the_name_of_a_tiff(folder, tmp_path, capsys):
     refused(folder, tmp_path / "out", capsys, 1, "B4.tif: not a raster in GeoTIFF, VRT or JPEG 2000 (a PNG)")
 
 
-def test_not_a_number_and_infinite_are_nodata(tmp_path, capsys, drawn):
-    spoiled = drawn.bands["B4"].astype(np.float32)
-    spoiled[10:20, 10:20] = np.nan
-    spoiled[30, 30], spoiled[31, 31] = np.inf, -np.inf
-    scene = write_folder(tmp_path / "scene", drawn, PLACE, B4=spoiled)
-    code, _, answer = run_detect(scene, tmp_path / "out", capsys)
-    assert code == 0
-    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
-        assert np.count_nonzero(source.read(1) == 255) == 102
-    assert answer["valid_share"] == pytest.approx(1 - 102 / SIZE**2, abs=1e-6)
-
-
-@pytest.mark.parametrize("factor", [1e-4, 255 / 1e4, -1.0])
+@pytest.mark.parametrize("factor", [1e-4, 255 / 1e4, 50.0, -1.0])
 def test_values_of_another_unit(tmp_path, capsys, drawn, factor):
     """Reflectance as 0 to 1, bytes, and negative values where the model wants counts of 1/10 000."""
     spoiled = {name: (drawn.bands[name] * factor).astype(np.float32) for name in NAMES}
@@ -310,14 +285,6 @@ def test_a_place_that_is_no_folder(folder, tmp_path, capsys):
     code, line, _ = run_detect(folder, tmp_path / "file" / "out", capsys)
     assert (code, "\n" in line) == (1, False)
     assert "cannot write the results (Not a directory)" in line
-
-
-def test_pixels_of_another_size_than_the_trained_ones(tmp_path, capsys, drawn):
-    fine = grid_around(141.95, 42.73, SIZE, 3.0)
-    code, _, answer = run_detect(write_folder(tmp_path / "scene", drawn, fine), tmp_path / "out", capsys)
-    assert code == 0
-    told = "pixels of 3 m, the model was trained at 10 m; --resample-to 10 brings the scene to them"
-    assert told in answer["warnings"]
 
 
 def test_more_than_the_limits(folder, tmp_path, capsys):
@@ -363,20 +330,6 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(folder, tmp_path, capsys, mo
     assert plan["estimated_cpu_s"] > 0
     assert plan["estimated_memory_mib"] > 100
     assert not (tmp_path / "out").exists()
-
-
-def test_several_scenes_go_on_after_a_bad_one(folder, tmp_path, capsys):
-    bad = tmp_path / "bad"
-    shutil.copytree(folder, bad)
-    (bad / "B4.tif").write_bytes(b"")
-    code = run_verb(
-        ["scenes", "detect", "--model", "generated", str(bad), str(folder), "--out", str(tmp_path / "out"), "--json"]
-    )
-    said = capsys.readouterr()
-    assert code == 1
-    assert "0 bytes" in said.err
-    assert json.loads(said.out)["width"] == SIZE
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scene"]
 
 
 VRT = """<VRTDataset rasterXSize="96" rasterYSize="96"><SRS>EPSG:32654</SRS>

@@ -18,7 +18,6 @@ from shapely.geometry import shape
 
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.data.metrics import Confusion, count, score
-from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
 from detection.imagery.footprints.detect import detect
@@ -120,21 +119,6 @@ def test_other_options_are_another_run(tmp_path):
     assert detect(payload)["polygons"]
     assert detect({**payload, "minimum_area_m2": 1e9})["polygons"] == []
     assert detect({**payload, "threshold": 0.9})["threshold"] == 0.9
-
-
-def test_a_failure_half_way_leaves_what_was_there(tmp_path, monkeypatch):
-    write_scene(tmp_path / "scene", 5, size_px=96)
-    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
-    detect(payload)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
-
-    def fail(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(outputs, "write_preview", fail)
-    with pytest.raises(OutputError, match=r"out: cannot write the results \(No space left"):
-        detect({**payload, "threshold": 0.9})
-    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
 
 
 PLACES = {
@@ -369,15 +353,6 @@ def test_files_that_cannot_be_made_leave_what_is_there(tmp_path, monkeypatch):
     left = {file.name: file.read_bytes() for file in out.iterdir()}
     assert {**left, "prob.tif": before["prob.tif"]} == before
     assert np.array_equal(read_mask(out / "prob.tif"), drawn)
-
-
-def test_a_place_that_cannot_be_written(tmp_path):
-    write_scene(tmp_path / "scene", 5, size_px=96)
-    (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OutputError, match="cannot write the results"):
-        detect(
-            {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "file" / "out")}
-        )
 
 
 def test_the_files_say_what_the_result_says(tmp_path):

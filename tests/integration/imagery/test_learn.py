@@ -27,7 +27,6 @@ from monitor.store.models.registry import load_models, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site
 from tests.data.watched_slope import write_service
 from tests.integration.scenes.test_outlines import add_outline
@@ -68,7 +67,6 @@ def place(grid, shape) -> dict:
     return json.loads(json.dumps(shapely.geometry.mapping(placed)))
 
 
-@ON_SQLITE
 @pytest.mark.usefixtures("one_torch_thread")
 def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, monkeypatch, capsys, database_url):
     write_pictures(tmp_path / "scenes", LABELLED + OTHERS)

@@ -17,13 +17,11 @@ from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.model_acts import retire
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, find_model, load_own_weights, load_transitions
-from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, work_here
 
 WHY = ["--site", "bench", "--reason", "better here"]
 
 
-@ON_SQLITE
 def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch, capsys, database_url):
     work_here(monkeypatch)
     monkeypatch.setattr(inbox, "SETTLED_S", 0.0)

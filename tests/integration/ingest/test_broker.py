@@ -23,6 +23,7 @@ from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hol
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 from tests.conftest import free_port, wait_for
+from tests.data.file_server import sign
 
 pytestmark = pytest.mark.server
 
@@ -209,28 +210,7 @@ def guarded(tmp_path):
         )
     port = free_port()
     cert, key, passwords = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "passwords"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            "-keyout",
-            key,
-            "-out",
-            cert,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    sign(cert, key, "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
     subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "slopeward", "right"], check=True, capture_output=True)
     config = tmp_path / "m.conf"
     config.write_text(

@@ -19,26 +19,12 @@ from monitor.cli.main import run_verb
 from monitor.store.database.engine import Database
 from monitor.store.people.users import add_user
 from monitor.store.schema.tables import user_account
+from tests.data.site_text import criterion, head, series, station
 
-SITE = """
-[site]
-id = "north"
-name = "North"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[levels]
-names = ["green", "red"]
-[[station]]
-id = "G1"
-latitude = 46.2
-longitude = 8.9
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
+PLACE = {"latitude": 46.2, "longitude": 8.9}
+SITE = head("north", timezone="UTC", **PLACE, levels={"names": ["green", "red"]}) + station(
+    "G1", series("displacement", "mm", "1d", max_silence="3d"), **PLACE
+)
 LONG = """time,station,quantity,value,sigma,solution
 2026-03-01T00:00:00Z,G1,displacement_mm,1.0,0.5,rapid
 2026-03-02T00:00:00+01:00,G1,displacement_mm,2.0,,
@@ -239,28 +225,8 @@ def test_a_wide_table_by_mapping(place, run):
     assert "column 'absent' of the mapping is not there" in err
 
 
-RUSHING = (
-    SITE
-    + """
-[[criterion]]
-kind = "rate"
-quantity = "displacement"
-stations = ["G*"]
-red = {over = 20.0, window = "1d"}
-"""
-)
-STATION = """
-[[station]]
-id = "G9"
-latitude = 46.2
-longitude = 8.9
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-max_silence = "3d"
-high = 5000.0
-"""
+RUSHING = SITE + criterion("rate", quantity="displacement", stations=["G*"], red={"over": 20.0, "window": "1d"})
+STATION = station("G9", series("displacement", "mm", max_silence="3d", high=5000.0), **PLACE)
 
 
 def test_a_station_that_is_declared_later_counts_from_then_on_and_not_before(place, run):

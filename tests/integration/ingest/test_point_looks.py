@@ -121,6 +121,7 @@ def test_points_that_came_in_are_looked_at_once_and_what_happened_is_one_line_ea
         assert points.repeats(bench, CONFIG.compute, SITE, kept.id), "the same rows come again from the database"
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_what_came_in_later_changes_no_look_and_another_threshold_shows(bench, tmp_path):
     values = draw()
     first_at = DATES[116] + timedelta(days=3)
@@ -137,6 +138,7 @@ def test_what_came_in_later_changes_no_look_and_another_threshold_shows(bench, t
     assert not points.repeats(bench, CONFIG.compute, SITE, kept.id)
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_a_record_that_is_too_short_is_said_and_not_taken_for_quiet(bench, tmp_path):
     at = DATES[30]
     take(bench, write(tmp_path / "a.csv", draw(), 30), at)
@@ -148,6 +150,7 @@ def test_a_record_that_is_too_short_is_said_and_not_taken_for_quiet(bench, tmp_p
     assert "300 points looked at in 39 new acquisitions" in look(bench, DATES[116]), "as if it were the first one"
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(points, "STORED", 5)
     monkeypatch.setattr(points, "AT_ONCE", 110)
@@ -162,6 +165,7 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
     assert replace(kept.found.happenings[0], members=()).points == 12
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path, monkeypatch):
     at, right = DATES[116], points.detect_alarms
     for name in ("a", "b"):
@@ -228,6 +232,7 @@ def test_points_that_came_in_are_forecast_once_and_each_again_bit_for_bit(bench,
     assert not point_forecasts.repeats(bench, CONFIG.compute, issues[0]["issue_id"])
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 120), AT)
     issue(bench, AT)
@@ -238,6 +243,7 @@ def test_pieces_give_what_the_whole_gives_to_the_last_bit(bench, tmp_path, monke
     assert point_forecasts.repeats(bench, CONFIG.compute, issue_id)
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_what_is_too_short_stale_or_noisy_is_withheld_with_the_reason(bench, tmp_path):
     values = draw()
     values[7, 110:] = np.nan
@@ -254,6 +260,7 @@ def test_what_is_too_short_stale_or_noisy_is_withheld_with_the_reason(bench, tmp
     assert set(reasons) == {"p007", "p008", "p009"}
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_a_set_that_is_too_short_says_so_and_takes_earlier_forecasts_away(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 40), DATES[40])
     assert issue(bench, DATES[40]) == "sentinel: not forecast: 40 acquisitions: at least 42 are needed"
@@ -273,6 +280,7 @@ def test_a_set_that_is_too_short_says_so_and_takes_earlier_forecasts_away(bench,
     assert newest["reason"] == "nothing holds"
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch):
     take(bench, write(tmp_path / "a.csv", draw(), 120), AT)
     monkeypatch.setattr(point_forecasts, "AT_ONCE", 100)
@@ -294,6 +302,7 @@ def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch
         assert len(load_view(c, "point_forecast_issues")) == 3
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_the_command_forecasts_lists_and_makes_again(bench, tmp_path, monkeypatch, database_url, capsys):
     (tmp_path / "configs" / "sites").mkdir(parents=True)
     (tmp_path / "configs" / "sites" / "bench.toml").write_text(TEXT)
@@ -349,6 +358,7 @@ def look_map(db, box=ALL):
 
 
 @ON_BOTH
+@pytest.mark.usefixtures("without_walls")
 def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
     values = np.round(draw(), 1)
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
@@ -382,6 +392,7 @@ def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
 
 
 @ON_BOTH
+@pytest.mark.usefixtures("without_walls")
 def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(point_map, "POINTS_MOST", 50)
     monkeypatch.setattr(point_maps, "POINTS_MOST", 50)
@@ -418,6 +429,7 @@ def test_squares_hold_each_point_once_and_tell_median_and_both_ends(bench, tmp_p
     assert left == [look_map(bench)[0].delivery_id], "squares of the delivery before are gone"
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_a_run_that_broke_off_leaves_the_map_that_stood(bench, tmp_path, monkeypatch):
     monkeypatch.setattr(point_map, "POINTS_MOST", 50)
     monkeypatch.setattr(point_maps, "POINTS_MOST", 50)

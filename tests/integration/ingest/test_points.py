@@ -30,24 +30,15 @@ from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
-from tests.data.site_text import head, series, station
+from tests.data.site_text import criterion, head, series, station
 
 DAY = timedelta(days=1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
+RADAR = {"window": "120d", "near_m": 150, "valid_for": "24d", "yellow": {"over": 0.3}}
 TEXT = (
     head("bench", timezone="UTC")
     + station("G1", series("displacement", "mm", "1d", max_silence="3d"), latitude=46.0, longitude=8.0)
-    + """
-[[criterion]]
-kind = "insar_rate"
-id = "radar"
-role = "witness"
-stations = ["G1"]
-window = "120d"
-near_m = 150
-valid_for = "24d"
-yellow = {over = 0.3}
-"""
+    + criterion("insar_rate", id="radar", role="witness", stations=["G1"], **RADAR)
 )
 SITE = parse_site(TEXT, "bench.toml")
 DESC = ImportOptions(None, "desc", "los-towards", "mm")

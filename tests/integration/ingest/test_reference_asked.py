@@ -24,28 +24,15 @@ from monitor.store.schema.tables import user_account
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
 from monitor.web.access.guard import csrf_token
+from tests.data.site_text import head, series, station, table
 from tests.integration.web.test_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 FORGED, REAL, LATER = "2020-01-01T00:00:00Z", "2025-11-03T00:00:00Z", "2026-02-01T00:00:00Z"
 SITE = parse_site(
-    """
-[site]
-id = "north"
-name = "North"
-latitude = 46.0
-longitude = 9.0
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-[[recipient]]
-name = "duty"
-channels = ["log"]
-levels = ["orange", "red"]
-""",
+    head("north")
+    + station("G1", series("displacement", "mm"))
+    + table("[[recipient]]", name="duty", channels=["log"], levels=["orange", "red"]),
     "north.toml",
 )
 

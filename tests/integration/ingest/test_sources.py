@@ -51,8 +51,8 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
 from tests.conftest import absent, free_port
-from tests.data.file_server import run_here, serve
-from tests.data.site_text import head, series, station
+from tests.data.file_server import run_here, serve, sign
+from tests.data.site_text import head, series, station, table
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 SITE = head("north", latitude=46.2, longitude=8.9, levels={"names": ["green", "red"]}) + station(
@@ -70,23 +70,9 @@ def server():
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, database_url):
-    """On both databases; workers are this process, but where a test says `RUN`."""
+def here(tmp_path, monkeypatch, database_url):
+    """Workers are this process, but where a test says `RUN`."""
     monkeypatch.setattr(compute, "run", run_here)
-    with settle(tmp_path, monkeypatch, database_url) as found:
-        yield found
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """The same on SQLite alone."""
-    monkeypatch.setattr(compute, "run", run_here)
-    with settle(tmp_path, monkeypatch, f"sqlite:///{tmp_path}/a.db") as found:
-        yield found
-
-
-@contextlib.contextmanager
-def settle(tmp_path, monkeypatch, database_url):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs" / "sites").mkdir(parents=True)
     (tmp_path / "configs" / "sites" / "north.toml").write_text(SITE)
@@ -97,24 +83,18 @@ def settle(tmp_path, monkeypatch, database_url):
         yield SourceTarget(database, load_service(), load_site("configs/sites/north.toml"), lambda: NOW, "source test")
 
 
-def spell(value):
-    """TOML of a value: JSON, but for tables."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k} = {spell(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value)
-
-
 def write_tables(*tables):
-    lines = []
-    for table in tables:
-        lines += ["[[source]]", *(f"{key} = {spell(value)}" for key, value in table.items()), ""]
-    Path("configs/slopeward.toml").write_text("\n".join(lines))
+    Path("configs/slopeward.toml").write_text("".join(table("[[source]]", **one) for one in tables))
     return load_service().source
 
 
 def source_of(server, **more):
     base = {"name": "logger", "kind": "http", "site": "north", "url": f"{server.url}/day.csv", "private": True}
     return write_tables({**base, **more})[0]
+
+
+def look(here):
+    return poll.run(here.db, here.config, here.site, NOW, here.clock)
 
 
 def values(database):
@@ -130,8 +110,8 @@ def asked(server, tmp_path, *names, **more):
 
 
 # ---- one file, again and again -----------------------------------------------------------------------------------
-def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, server, monkeypatch):
-    source, db = source_of(server), place.db
+def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(here, server, monkeypatch):
+    source, db = source_of(server), here.db
     left = Path("var/sources/logger")  # by a process that was killed
     left.mkdir(parents=True)
     (left / "day.csv.part").write_text("half a file")
@@ -139,16 +119,16 @@ def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, s
     with monkeypatch.context() as patch:
         if db.is_sqlite:
             patch.setattr(compute, "run", RUN)  # behind the walls
-        first = poll.poll_source(source, place, {})
+        first = poll.poll_source(source, here, {})
     assert (first.new, first.rows, first.errors) == (1, 2, [])
-    again = poll.poll_source(source, place, {})
+    again = poll.poll_source(source, here, {})
     assert (again.new, again.same, server.asked[-1][2]) == (0, 1, 304)
     server.files["/day.csv"] = (HEAD + ROWS[0] + ROWS[1].replace("2.0", "2.5") + ROWS[2]).encode()
-    grown = poll.poll_source(source, place, {})
+    grown = poll.poll_source(source, here, {})
     assert (grown.rows, grown.revisions) == (2, 1)
     for k in (1, 2):  # what is wrong in a file waits once, however often it is read again
         server.files["/day.csv"] += f"2026-03-0{k},G1,displacement_mm,1\n".encode()
-        assert poll.poll_source(source, place, {}).rejected == k
+        assert poll.poll_source(source, here, {}).rejected == k
     with db.read() as c:
         waiting = c.execute(select(t.rejected_message.c.code, t.rejected_message.c.times)).all()
         kept = c.execute(select(t.quarantine_source.c.kept_rows)).scalar_one()
@@ -220,14 +200,11 @@ def test_a_last_line_without_an_end_waits_because_half_a_number_is_another_one(h
     assert server.asked[-1][2] == 304
 
 
-def test_a_last_line_without_an_end_waits_in_the_watched_folder_too(here, monkeypatch):
-    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
-    folder = Path("inbox/series/north")
-    folder.mkdir(parents=True)
-    (folder / "day.csv").write_text(HEAD + ROWS[0] + ROWS[1].rstrip("\n"))
+def test_a_last_line_without_an_end_waits_in_the_watched_folder_too(here, watched):
+    (watched / "day.csv").write_text(HEAD + ROWS[0] + ROWS[1].rstrip("\n"))
     counts = []
     for _ in range(3):
-        poll.run(here.db, here.config, here.site, NOW, here.clock)
+        look(here)
         counts.append(len(values(here.db)))
     assert counts == [1, 2, 2]
     with here.db.read() as c:
@@ -303,29 +280,8 @@ def test_an_address_that_takes_no_connection_is_passed_over(server, tmp_path, mo
 
 
 def test_by_https_the_name_of_the_server_is_proven_though_its_address_is_connected_to(tmp_path):
-    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     for name, host in (("right", "localhost"), ("wrong", "elsewhere.example")):
-        subprocess.run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                *ec,
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                f"/CN={host}",
-                "-addext",
-                f"subjectAltName=DNS:{host}",
-                "-keyout",
-                tmp_path / f"{name}.key",
-                "-out",
-                tmp_path / f"{name}.crt",
-            ],
-            check=True,
-            capture_output=True,
-        )
+        sign(tmp_path / f"{name}.crt", tmp_path / f"{name}.key", f"/CN={host}", f"DNS:{host}")
         pair = (tmp_path / f"{name}.key").read_text() + (tmp_path / f"{name}.crt").read_text()
         (tmp_path / f"{name}.pem").write_text(pair)
     for name, trusted, said in (
@@ -426,21 +382,21 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
     assert lost.is_wrong
 
 
-def test_the_job_looks_at_what_is_due_and_forgets_what_no_table_names(place, server, monkeypatch):
+def test_the_job_looks_at_what_is_due_and_forgets_what_no_table_names(here, server, monkeypatch):
     source_of(server)
     server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
     config = load_service()
-    assert "1 values stored" in poll.run(place.db, config, place.site, NOW, place.clock)
-    assert poll.run(place.db, config, place.site, NOW, place.clock) == "nothing is due"
-    poll.run(place.db, config, place.site, NOW + timedelta(hours=2), place.clock)
+    assert "1 values stored" in poll.run(here.db, config, here.site, NOW, here.clock)
+    assert poll.run(here.db, config, here.site, NOW, here.clock) == "nothing is due"
+    poll.run(here.db, config, here.site, NOW + timedelta(hours=2), here.clock)
     assert [status for _, _, status in server.asked] == [200, 304]
-    with place.db.read() as c:
+    with here.db.read() as c:
         (row,) = load_view(c, "sources")
     assert (row["address"], row["outcome"], row["silent_since"]) == (f"{server.url}/day.csv", "ok", None)
     assert (row["new_at"], row["values_all"], row["values_new"]) == (row["polled_at"], 1, 0)
     write_tables()
-    poll.run(place.db, load_service(), place.site, NOW, place.clock)
-    with place.db.read() as c:
+    poll.run(here.db, load_service(), here.site, NOW, here.clock)
+    with here.db.read() as c:
         assert load_polls(c) == []
 
 
@@ -450,7 +406,7 @@ def test_of_a_look_that_was_ended_what_is_whole_is_kept_and_the_next_begins_with
 
     def be_ended(task, asked, *_, terms=None):
         if task is not FETCH:
-            return run_here(task, asked, 1.0, terms)
+            return run_here(task, asked, 1.0, terms=terms)
         orders.append([one.name for one in asked.wanted])
         first = asked.wanted[0].name
         (Path(asked.folder) / first).write_text(HEAD + ROWS[ord(first[0]) - ord("a")])
@@ -517,6 +473,15 @@ def test_nevada_and_egms_by_their_names_alone(here, server, measured, monkeypatc
 
 
 # ---- the watched folder ------------------------------------------------------------------------------------------
+@pytest.fixture
+def watched(here, monkeypatch):
+    """The folder of the site; what lies there does not grow."""
+    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    folder = Path("inbox/series/north")
+    folder.mkdir(parents=True)
+    return folder
+
+
 def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks(here, monkeypatch):
     folder = Path("inbox/series/north")
     folder.mkdir(parents=True)
@@ -529,26 +494,22 @@ def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks
     (folder / "grid.nc").write_text("what is it?")
     (folder / "half.csv.part").write_text(HEAD)
     (folder / "G1.txt").write_text("G001 26MAR01 2026.1629 61100 2408 0 0.001 0.002 -0.004 0 .0007 .0009 .003 0 0 0\n")
-    look = lambda: poll.run(here.db, here.config, here.site, NOW, here.clock)  # noqa: E731
-    assert look() == "nothing is due"  # they may still grow
+    assert look(here) == "nothing is due"  # they may still grow
     monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
-    assert "3 new" in look()
-    look()
+    assert "3 new" in look(here)
+    look(here)
     with here.db.read() as c:
         state = find_poll(c, "inbox/north")
     assert "put grid.mapping.toml beside it" in state.error
     assert {(1, 0, 1.0), (2, 0, 2.0), (1, 0, -4.0)} < set(values(here.db)), "-4 mm is up, of positions in a .txt"
     (folder / "grid.nc").unlink()
-    look()
+    look(here)
     with here.db.read() as c:
         assert find_poll(c, "inbox/north").error is None
         assert sorted(load_files(c, "inbox/north")) == ["G1.txt", "logger_march.csv", "plain.csv"]
 
 
-def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch):
-    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
-    folder = Path("inbox/series/north")
-    folder.mkdir(parents=True)
+def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch, watched):
     mappings = {
         "deep": "x = " + "[" * 5000,
         "digits": "x = " + "1" * 5000,
@@ -557,16 +518,16 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch):
         "packed": '[table]\nencoding = "zlib"',
     }
     for name in (*mappings, "pipe", "bad\xff", "line\nall clear", "sparse"):
-        (folder / name.replace("\xff", "\udcff")).with_suffix(".csv").write_text(HEAD + ROWS[1])
+        (watched / name.replace("\xff", "\udcff")).with_suffix(".csv").write_text(HEAD + ROWS[1])
     for name, text in mappings.items():
-        (folder / f"{name}.mapping.toml").write_text(text)
-    os.mkfifo(folder / "pipe.mapping.toml")
-    os.truncate(folder / "sparse.csv", 1 << 42)
+        (watched / f"{name}.mapping.toml").write_text(text)
+    os.mkfifo(watched / "pipe.mapping.toml")
+    os.truncate(watched / "sparse.csv", 1 << 42)
     fail = lambda path, *_, **__: 1 / (path.name != "odd.csv")  # noqa: E731
     monkeypatch.setattr("monitor.ingest.sources.folder.check_content", fail)
     for name in ("odd", "zz"):
-        (folder / f"{name}.csv").write_text(HEAD + ROWS[0])
-    assert "1 new" in poll.run(here.db, here.config, here.site, NOW, here.clock)
+        (watched / f"{name}.csv").write_text(HEAD + ROWS[0])
+    assert "1 new" in look(here)
     assert values(here.db) == [(1, 0, 1.0)]
     with here.db.read() as c:
         known = load_files(c, "inbox/north")
@@ -576,21 +537,18 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch):
     assert "ZeroDivisionError" in known["odd.csv"].reason
 
 
-def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(here, monkeypatch):
-    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
-    folder = Path("inbox/series/north")
-    folder.mkdir(parents=True)
-    (folder / "logger.mapping.toml").write_text(
+def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(here, watched):
+    (watched / "logger.mapping.toml").write_text(
         '[table]\ndelimiter = ";"\nskip_rows = 2\n[time]\ncolumn = "Date"\nzone = "UTC"\n[[column]]\nname = "mm"\n'
         'station = "G1"\nquantity = "displacement"\nunit = "mm"\n'
     )
     head, row = "of north\n2026-02-01T00:00:00;5;9\nDate;mm;battery\n", "2026-0{}-02T00:00:00;{};{}\n"
     turned = head + row.format(2, 1, 12) + "Date;battery;mm\n" + row.format(1, 12, 2)
-    (folder / "logger_a.csv").write_text(turned)
-    (folder / "logger_b.csv").write_text(head + row.format(2, 1, 12) + "Date;cm;battery\n" + row.format(3, 2, 12))
+    (watched / "logger_a.csv").write_text(turned)
+    (watched / "logger_b.csv").write_text(head + row.format(2, 1, 12) + "Date;cm;battery\n" + row.format(3, 2, 12))
     ahead = head.replace("2026-02-01T00:00:00;5;9", "") + row.format(2, 1, 12).replace("2026", "2094")
-    (folder / "logger_c.csv").write_text(ahead)
-    poll.run(here.db, here.config, here.site, NOW, here.clock)
+    (watched / "logger_c.csv").write_text(ahead)
+    look(here)
     with here.db.read() as c:
         reasons = {name: file.reason for name, file in load_files(c, "inbox/north").items()}
         waiting = [row.code for row in c.execute(select(t.rejected_message.c.code))]
@@ -602,11 +560,8 @@ def test_heads_and_instants_of_the_watched_folder_meet_the_rules_of_all_files(he
 
 
 # ---- SFTP, by the server of OpenSSH ------------------------------------------------------------------------------
-def test_a_refused_file_is_read_again_after_the_site_file_was_mended(here, monkeypatch):
-    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
-    folder = Path("inbox/series/north")
-    folder.mkdir(parents=True)
-    (folder / "day.csv").write_text(HEAD + ROWS[0].replace("G1", "bad name"))
+def test_a_refused_file_is_read_again_after_the_site_file_was_mended(here, monkeypatch, watched):
+    (watched / "day.csv").write_text(HEAD + ROWS[0].replace("G1", "bad name"))
     read = []
     refuse = lambda path, *_: read.append(path.name) or (_ for _ in ()).throw(RefusedError("no origin"))  # noqa: E731
     monkeypatch.setattr("monitor.ingest.sources.folder.take_file", refuse)
@@ -632,18 +587,18 @@ def test_files_of_one_name_in_two_folders_keep_their_own_rows_and_doubt_drops_no
         assert {row.client for row in c.execute(waiting)} == files
 
 
-def test_odd_texts_of_a_server_do_not_keep_other_sources_out(place, server, monkeypatch):
+def test_odd_texts_of_a_server_do_not_keep_other_sources_out(here, server, monkeypatch):
     base = {"kind": "stac", "site": "north", "url": f"{server.url}/catalog.json", "private": True, "assets": {"g": "g"}}
     write_tables({"name": "one", **base}, {"name": "two", **base})
     files = (FetchedFile("http://h/\ud800\0", OLD, modified="\ud800\0"), FetchedFile("b", FAILED, "\ud800\0"))
     monkeypatch.setattr(compute, "run", lambda *_, **__: PollResult(files))
-    poll.run(place.db, load_service(), place.site, NOW, place.clock)
-    with place.db.read() as c:
+    poll.run(here.db, load_service(), here.site, NOW, here.clock)
+    with here.db.read() as c:
         assert [(state.source, state.error) for state in load_polls(c)] == [("one", "??"), ("two", "??")]
     monkeypatch.setattr(compute, "run", lambda *_, **__: (_ for _ in ()).throw(ValueError("odd\0")))
     later = NOW + timedelta(days=9)
-    poll.run(place.db, load_service(), place.site, later, place.clock)
-    with place.db.read() as c:
+    poll.run(here.db, load_service(), here.site, later, here.clock)
+    with here.db.read() as c:
         assert [state.error for state in load_polls(c)] == ["ValueError: odd?"] * 2
 
 
@@ -689,17 +644,9 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path,
     data.mkdir()
     (data / "day.csv").write_text(HEAD + ROWS[0])
     key = {name: " ".join((tmp_path / f"{name}.pub").read_text().split()[:2]) for name in ("host", "other")}
-    table = {
-        "name": "logger",
-        "kind": "sftp",
-        "site": "north",
-        "url": f"sftp://127.0.0.1:{sshd}/{data}",
-        "private": True,
-        "files": ["day.csv"],
-        "username": "root",
-        "key_file": str(tmp_path / "me"),
-        "host_key": key["host"],
-    }
+    table = {"name": "logger", "kind": "sftp", "site": "north", "private": True}
+    table |= {"url": f"sftp://127.0.0.1:{sshd}/{data}"}
+    table |= {"files": ["day.csv"], "username": "root", "key_file": str(tmp_path / "me"), "host_key": key["host"]}
     source = write_tables(table)[0]
     with monkeypatch.context() as patch:
         patch.setattr(compute, "run", RUN)  # behind the walls
@@ -754,6 +701,9 @@ def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_
 
 
 # ---- SensorThings ------------------------------------------------------------------------------------------------
+WELLS = {"name": "wells", "kind": "sensorthings", "series": {"1": "G1.groundwater_level_m"}}
+
+
 class SensorThings:
     """A Datastream of groundwater levels as it was measured, or an empty one."""
 
@@ -781,15 +731,7 @@ class SensorThings:
 
 def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(here, server, measured):
     things = SensorThings(server, measured("sensorthings-groundwater"))
-    table = {
-        "name": "wells",
-        "kind": "sensorthings",
-        "site": "north",
-        "url": f"{server.url}/v1.1/",
-        "private": True,
-        "series": {"1": "G1.groundwater_level_m"},
-    }
-    (source,) = write_tables(table)
+    source = source_of(server, **WELLS, url=f"{server.url}/v1.1/")
     # the record itself says of its levels that they are degrees
     doubted = poll.poll_source(source, here, {})
     assert (doubted.rows, len(doubted.errors)) == (0, 1)
@@ -813,15 +755,7 @@ def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(her
 
 def test_neither_a_time_of_the_future_nor_a_page_of_nothing_silences_a_datastream(here, server, monkeypatch):
     things = SensorThings(server)
-    table = {
-        "name": "wells",
-        "kind": "sensorthings",
-        "site": "north",
-        "url": f"{server.url}/v1.1/",
-        "private": True,
-        "series": {"1": "G1.groundwater_level_m"},
-    }
-    (source,) = write_tables(table)
+    source = source_of(server, **WELLS, url=f"{server.url}/v1.1/")
 
     def at(day, result):
         return {"phenomenonTime": f"{day}T00:00:00Z", "result": result}
@@ -876,16 +810,8 @@ def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monk
     for item in year.get_items():
         for asset in item.assets.values():
             server.files[asset.get_absolute_href().removeprefix(server.url)] = b"raster of " + asset.href.encode()
-    table = {
-        "name": "scenes",
-        "kind": "stac",
-        "site": "north",
-        "url": f"{server.url}/stac/catalog.json",
-        "private": True,
-        "assets": {"B4": "red", "B8": "nir"},
-        "since": "2026-01-01",
-    }
-    (source,) = write_tables(table)
+    scenes = {"name": "scenes", "kind": "stac", "assets": {"B4": "red", "B8": "nir"}, "since": "2026-01-01"}
+    source = source_of(server, **scenes, url=f"{server.url}/stac/catalog.json")
     monkeypatch.setattr(compute, "run", RUN)  # behind the walls
     found = poll.poll_source(source, here, {})
     assert found.scenes == ["S2-x"], found.errors

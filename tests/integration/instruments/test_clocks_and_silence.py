@@ -14,7 +14,6 @@ from monitor.movement.movement_state import Path
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
-from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import SITE_TEXT, START
 
 READINGS = 8
@@ -76,7 +75,6 @@ def draw(luck):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@ON_SQLITE
 def test_a_shifted_clock_never_delays_the_word_of_silence(database, seed):
     luck = Random(seed)
     story = draw(luck)

@@ -22,6 +22,7 @@ from monitor.ingest.sources.plan import add_places
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.service_state import find_stamp
+from tests.conftest import ON_BOTH
 from tests.data.watched_slope import SITE_TEXT
 
 DAY = timedelta(days=1)
@@ -198,6 +199,7 @@ def test_two_forms_of_one_network_count_from_different_places(desk):
         desk.read("gnss", head + write(long, range(20, 25), 0.850890), "P156.NA.tenv3")
 
 
+@ON_BOTH
 def test_drawn_changes_of_a_frame_are_never_motion(desk):
     """Whatever changes, whenever: what is stored of a station at rest stays where it was."""
     draw, day = random.Random(8), 0

@@ -13,6 +13,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.readings.messages import RejectedMessage, add_rejected
 from monitor.store.readings.observations import add_observations
 from monitor.store.service_state import stamp
+from tests.conftest import ON_BOTH
 from tests.data.site_text import along
 from tests.integration.alerting.test_instruments import HEAD, HOUR
 
@@ -52,6 +53,7 @@ def refuse(station, minutes_ago, text, code="not_json"):
     )
 
 
+@ON_BOTH
 def test_messages_that_are_refused_are_counted_with_their_reason(database):
     refused = [refuse("G1", 5 * k, f"{{{k}") for k in range(12)] + [refuse("G10", 1, "{", "no_unit")]
     row = read_row(database, [], refused)

@@ -15,7 +15,6 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import InstrumentAssessment
 from monitor.store.readings.observations import add_observations
-from tests.conftest import ON_SQLITE
 from tests.data.site_text import along
 from tests.integration.alerting.test_instruments import HEAD, HOUR
 
@@ -31,7 +30,6 @@ SITE = parse_site(
 )
 
 
-@ON_SQLITE
 def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
     ended = NOW - 6 * HOUR
     rows = [

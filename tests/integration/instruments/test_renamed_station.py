@@ -25,7 +25,6 @@ from monitor.replay.backtest import run_backtest
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, load_decision
 from monitor.store.alerting.maintenance import add_maintenance
-from monitor.store.alerting.offsets import add_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
@@ -33,6 +32,8 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.service_state import load_stamps, stamp
 from monitor.store.upkeep.proof import verify
+from tests.conftest import ON_BOTH
+from tests.data.store_rows import enter_offset
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 ADA = Actor("Ada")
@@ -79,23 +80,14 @@ def slope(database):
     return WatchedSlope(database)
 
 
+@ON_BOTH
 def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
     slope.live(26, looks=4)
     slope.live(9, {"G1": 150.0, "G2": 140.0})
     with slope.database.write() as c:
         add_maintenance(c, "bench", "G1", slope.now, slope.now + HOUR, ADA, "new mast", slope.now)
-        add_offset(
-            c,
-            find_series_id(c, "bench", "G1", "crack_opening"),
-            at=slope.now,
-            known_from=slope.now,
-            size=0.5,
-            unit="mm",
-            kind="rezero",
-            author=ADA,
-            reason="re-zeroed",
-            now=slope.now,
-        )
+        series_id = find_series_id(c, "bench", "G1", "crack_opening")
+        enter_offset(c, series_id, slope.now, 0.5, slope.now, kind="rezero", reason="re-zeroed")
         report = ObserverReport("bench", slope.now, "crack", "a new crack", "Ada", "G1")
         add_report(c, report, slope.now, actor=ADA, credential="Ada")
         stamp(c, "epoch0:bench/G1", {"frame": "IGS20", "epoch0": format_iso(slope.now)}, slope.now)
@@ -202,6 +194,7 @@ def test_what_still_comes_under_the_old_id_is_stored_under_the_new_one(slope, tm
         assert c.execute(select(t.observation.c.flags).distinct()).scalars().all() == [""]  # declared, all of them
 
 
+@ON_BOTH
 def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_the_history(slope):
     slope.live(5)
     first = find_id(slope, "G1")

@@ -18,7 +18,6 @@ from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import load_open_pages
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
-from tests.conftest import ON_SQLITE
 from tests.data.site_text import along
 from tests.integration.alerting.test_instruments import DAY, HEAD, HOUR, keys
 
@@ -67,7 +66,6 @@ def list_told(database):
         return sorted(set(rows.scalars()))
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("wrong_by", [HOUR, -timedelta(weeks=1024), 365 * DAY])
 def test_one_wrong_clock_is_one_notice_with_one_act(database, wrong_by):
     play(database, list_readings(wrong_by, NOW), NOW - LOOK, NOW + 4 * HOUR)
@@ -78,7 +76,6 @@ def test_one_wrong_clock_is_one_notice_with_one_act(database, wrong_by):
     assert acts["G1"] == ("stale", "set the clock of the logger")
 
 
-@ON_SQLITE
 def test_who_is_under_work_or_silent_divides_no_cause(database):
     def declare(at):
         if at == NOW - HOUR:
@@ -92,14 +89,12 @@ def test_who_is_under_work_or_silent_divides_no_cause(database):
     assert {k for k in keys(database) if k.endswith("clock")} == {"health:instrument:logger:L1:clock"}
 
 
-@ON_SQLITE
 def test_a_clock_of_one_instrument_is_that_of_its_own(database):
     rows = list_readings(timedelta(0), NOW, names=("G2", "G3", "G4")) + list_readings(HOUR, NOW, names=("G1",))
     play(database, rows, NOW - HOUR, NOW + HOUR)
     assert {k for k in keys(database) if k.endswith("clock")} == {"health:instrument:G1:clock"}
 
 
-@ON_SQLITE
 def test_a_clock_that_was_set_is_well_after_a_few_readings(database):
     rows = list_readings(timedelta(0), NOW, names=("G2", "G3", "G4")) + list_readings(HOUR, NOW, names=("G1",))
     mended = [o for o in list_readings(timedelta(0), NOW, names=("G1",)) if o.observed_at > NOW + 3 * HOUR]
@@ -110,7 +105,6 @@ def test_a_clock_that_was_set_is_well_after_a_few_readings(database):
     assert "health:instrument:G1:clock" in list_told(database)
 
 
-@ON_SQLITE
 def test_the_backlog_of_a_gateway_is_no_late_clock(database):
     """Three days, the oldest first, within three hours, and live readings behind them."""
     gone, back, found = NOW - 4 * DAY, NOW - DAY, set()

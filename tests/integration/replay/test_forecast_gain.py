@@ -21,12 +21,13 @@ from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import ForecastRow, add_forecasts
+from monitor.store.models.forecasts import add_forecasts
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.models.registry import GateRow, add_model, change_gate, find_model
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.data.store_rows import forecast_row
 from tests.data.watched_slope import write_service
 from tests.unit.monitor.replay.test_forecast_gain import DAY, EVENT, SITE, START
 
@@ -51,31 +52,8 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
         for day in range(20, 52):
             at = START + timedelta(days=day)
             middle = path[day + 1]
-            add_forecasts(
-                c,
-                [
-                    ForecastRow(
-                        series_id,
-                        at,
-                        at,
-                        at,
-                        at + timedelta(days=1),
-                        DAY,
-                        middle - 1.0,
-                        middle - 0.6,
-                        middle,
-                        middle + 0.6,
-                        middle + 1.0,
-                        "auto",
-                        "",
-                        "persistence",
-                        path[day],
-                        path[day],
-                        shown=True,
-                        reason="",
-                    )
-                ],
-            )
+            fan = [middle + spread for spread in (-1.0, -0.6, 0.0, 0.6, 1.0)]
+            add_forecasts(c, [forecast_row(series_id, at, fan, DAY, baseline_q50=path[day], data_value=path[day])])
         (votes,) = [replace(x, role="witness") for x in SITE.criteria if x.id == "f"]
         voting = replace(SITE, criteria=(SITE.criteria[0], votes))
     terms = BacktestOptions(VisibilityRule("received"))

@@ -17,12 +17,14 @@ from monitor.replay import backtest
 from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import History, VisibilityRule
 from monitor.store.alerting.events import add_event, confirm_event
-from monitor.store.alerting.offsets import add_offset, confirm_offset, revoke_offset
+from monitor.store.alerting.offsets import confirm_offset, revoke_offset
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import observation_flag, report, site_event
-from tests.data.site_text import FOUR, head, series, station
+from tests.conftest import ON_BOTH
+from tests.data.site_text import FOUR, criterion, head, series, station
+from tests.data.store_rows import enter_offset
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -32,17 +34,12 @@ SITE = (
     head("slope", longitude=9.0, timezone="Europe/Zurich", levels=FOUR)
     + station("G1", series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0), reference="A")
     + station("P1", series("pore_pressure", "kPa", max_silence="6h"))
-    + """
-[[criterion]]
-kind = "velocity"
-stations = ["G1"]
-yellow = {over = 4.0, window = "1d"}
-orange = {over = 12.0, window = "12h"}
-[[criterion]]
-kind = "report"
-kinds = ["crack"]
-level = "yellow"
-"""
+    + (
+        criterion(
+            "velocity", stations=["G1"], yellow={"over": 4.0, "window": "1d"}, orange={"over": 12.0, "window": "12h"}
+        )
+        + criterion("report", kinds=["crack"], level="yellow")
+    )
 )
 
 
@@ -91,31 +88,9 @@ def fill(db: Database, site: Site) -> None:
         series_id = find_series_id(c, site.id, "G1", "displacement_east")
         assert series_id is not None
         ada = Actor("Ada")
-        offset = add_offset(
-            c,
-            series_id,
-            at=START + 70 * HOUR,
-            known_from=START + 90 * HOUR,
-            size=5.0,
-            unit="mm",
-            kind="antenna",
-            author=ada,
-            reason="moved",
-            now=START + 90 * HOUR,
-        )
+        offset = enter_offset(c, series_id, START + 70 * HOUR, 5.0, START + 90 * HOUR)
         revoke_offset(c, offset, ada, "was wrong", START + 200 * HOUR)
-        other = add_offset(
-            c,
-            series_id,
-            at=START + 120 * HOUR,
-            known_from=START + 125 * HOUR,
-            size=-4.0,
-            unit="mm",
-            kind="antenna",
-            author=ada,
-            reason="moved",
-            now=START + 125 * HOUR,
-        )
+        other = enter_offset(c, series_id, START + 120 * HOUR, -4.0, START + 125 * HOUR)
         confirm_offset(c, other, Actor("Bo"), "field book", START + 170 * HOUR)
         for hours, flag in ((60, "doubtful"), (150, "-doubtful")):
             c.execute(
@@ -155,6 +130,7 @@ def fill(db: Database, site: Site) -> None:
         )
 
 
+@ON_BOTH
 def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(database: Database, site: Site) -> None:
     fill(database, site)
     luck = Random(5)
@@ -287,6 +263,7 @@ def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -
     assert view.newest["G1.displacement"].observed_s == seconds(rows[-1].observed_at)
 
 
+@ON_BOTH
 def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(database: Database, site: Site) -> None:
     """A past earthquake explains its steps in a replay; what the service itself decided then does not change."""
     fill(database, site)

@@ -25,25 +25,14 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import ChangeAssessment, FootprintRow, SceneRow, save_changes, save_scene
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.drawn_scenes import make_config, of_drawings, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
-SITE = """
-[site]
-id = "{id}"
-name = "Bench"
-latitude = 42.73
-longitude = 141.95
-timezone = "Asia/Tokyo"
-[[station]]
-id = "{station}"
-latitude = 42.7285
-longitude = 141.9525
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-"""
+SITE = site_text.head("{id}", "Bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + site_text.station(
+    "{station}", site_text.series("displacement", "mm"), latitude=42.7285, longitude=141.9525
+)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +115,7 @@ def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(datab
     assert relief.read_bytes() == b"of a person"
 
 
+@ON_BOTH
 def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(database, config, drawn, tmp_path):
     prior = tmp_path / "prior.tif"
     values = np.linspace(0.1, 0.9, 300, dtype=np.float32)[None, None].repeat(300, axis=1)
@@ -215,6 +205,7 @@ def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, m
     assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == IDLE
 
 
+@ON_BOTH
 def test_a_decision_reads_the_nearest_outlines_by_the_newest_judgement_known_then(database, monkeypatch):
     """Order, limit and the newest of several judgements are SQL: the same on both databases."""
     site = make_site(database, "bench")

@@ -13,6 +13,7 @@ from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of
 from monitor.jobs.scenes.tasks import DateAssessment, ReadScene, SceneResult
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import save_scene
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, of_drawings
 
 TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
@@ -52,6 +53,7 @@ def answer():
     )
 
 
+@ON_BOTH
 def test_rows_hold_the_class_of_the_model(database, answer):
     site = parse_site(of_drawings(SITE), "bench.toml")
     with database.write() as c:

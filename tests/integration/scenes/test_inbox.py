@@ -19,7 +19,7 @@ from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
@@ -50,6 +50,7 @@ def alerts(database):
         return {r.key: r.state for r in c.execute(select(a.key, a.state).where(a.closed_at.is_(None)))}
 
 
+@ON_BOTH
 def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox):
     for day, boxes in ((7, []), (12, [SCAR]), (17, [LARGER])):
         write_date(inbox / "latest", may(day), boxes)
@@ -69,7 +70,6 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
         assert [(one.scene, one.tile) for one in load_unsure(c, site.id)] == [("latest", 0)]
 
 
-@ON_SQLITE
 def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
     def fail(plan, *_):
         raise AwayError("the scheduler does not answer")
@@ -83,7 +83,6 @@ def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, con
     assert "footprints" in scene_inbox.run(database, config, site, may(7) + 2 * HOUR)
 
 
-@ON_SQLITE
 def test_the_image_of_another_date_is_no_guard(database, config, site, inbox, monkeypatch):
     """By one name the older image is overwritten: it must not be taken for the image of its date."""
     asked = []
@@ -117,7 +116,6 @@ def test_a_name_that_is_no_text_or_very_long_keeps_nothing_from_being_read(datab
     assert scene_inbox.run(database, config, site, may(18) + HOUR) == IDLE
 
 
-@ON_SQLITE
 def test_what_one_entry_does_wrong_is_told_after_the_others_were_read(database, config, site, inbox, monkeypatch):
     for name, day in (("a", 7), ("b", 12)):
         write_date(inbox / name, may(day), [SCAR])
@@ -148,7 +146,6 @@ def test_another_process_at_the_same_scenes_is_waited_for(database, config, site
     assert said == "was read by the service"
 
 
-@ON_SQLITE
 def test_an_inbox_that_is_away_for_a_moment_ends_no_alarm(database, config, site, inbox, monkeypatch):
     write_date(inbox / "b", may(30), [SCAR])
     assert "in the future" in scene_inbox.run(database, config, site, may(13))
@@ -166,7 +163,6 @@ def test_an_inbox_that_is_away_for_a_moment_ends_no_alarm(database, config, site
     assert alerts(database) == {"scene:b": "unacknowledged"}
 
 
-@ON_SQLITE
 def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, monkeypatch):
     """A scar on both dates, on the first in a tile that nobody looked at: it is not new, and no figure is made up."""
     from monitor.jobs.scenes import worker
@@ -196,7 +192,6 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
     assert ("G1", 7) not in {(r.station, r.observed_at.day) for r in rows}
 
 
-@ON_SQLITE
 def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, config, site, inbox, monkeypatch):
     """The rest of the scene keeps its votes; what is compared with the doubtful ground has none; judged anew alike."""
     from monitor.jobs.scenes import worker
@@ -286,7 +281,6 @@ def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
     assert set(kept.parent.iterdir()) == {new}
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     "more",
     [
@@ -313,7 +307,6 @@ def test_an_answer_that_names_what_is_no_part_of_the_question_is_refused(
         assert c.execute(select(func.count()).select_from(t.observation)).scalar() == 0
 
 
-@ON_SQLITE
 def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
     database, database_url, tmp_path, monkeypatch
 ):

@@ -30,30 +30,17 @@ from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
-from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE as DRAWN_SITE
 from tests.data.drawn_scenes import add_site, draw, make_config, may, of_drawings
 from tests.data.forked import run_forked
+from tests.data.site_text import head, series, station
 
 LATER = may(20)
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
-SITE = """
-[site]
-id = "bench"
-name = "Bench"
-latitude = 42.73
-longitude = 141.95
-timezone = "Asia/Tokyo"
-[[station]]
-id = "G1"
-latitude = 42.7305
-longitude = 141.951
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-"""
+SITE = head("bench", latitude=42.73, longitude=141.95, timezone="Asia/Tokyo") + station(
+    "G1", series("displacement", "mm"), latitude=42.7305, longitude=141.951
+)
 # Where the process dies: the probabilities are there and no row is; all rows are written but not for good; all is for
 # good and the other files are not there.
 PLACES = {"no row yet": "add_model", "rows not kept": "clear", "rows kept": "notify_waiting"}
@@ -189,7 +176,6 @@ def read(database, tmp_path, monkeypatch):
     return make, folder, cut
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("place", ["pack_cog", "is_cog", "_write_others", "_place"])
 def test_kills_while_the_other_files_are_made_cost_no_probability(read, tmp_path, place):
     """Twice at the same place: in the middle of the packing, before it, after it, and when all but the end is done."""
@@ -222,7 +208,6 @@ def die_in_the_middle(function, *arguments, **named):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@ON_SQLITE
 def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
     make, folder, _ = read
     assert is_making(folder)
@@ -251,7 +236,6 @@ def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
     assert not (folder / MAKING).exists()
 
 
-@ON_SQLITE
 def test_a_scene_that_was_replaced_since_gets_no_picture_of_another(read, tmp_path):
     make, folder, _ = read
     shutil.rmtree(tmp_path / "inbox" / "bench" / "a")
@@ -262,7 +246,6 @@ def test_a_scene_that_was_replaced_since_gets_no_picture_of_another(read, tmp_pa
     assert "preview.png" not in left
 
 
-@ON_SQLITE
 def test_an_image_that_cannot_be_read_is_waited_for_and_then_gone_without(read, tmp_path):
     make, folder, _ = read
     inbox, away = tmp_path / "inbox", tmp_path / "away"
@@ -291,7 +274,6 @@ def pass_an_hour(folder):
     os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.AGAIN_S - 1))
 
 
-@ON_SQLITE
 def test_a_full_disk_at_one_scene_costs_no_other_its_files_and_holds_for_an_hour(read, tmp_path, monkeypatch):
     make, folder, cut = read
     config, site, (row,), _ = make.args
@@ -327,7 +309,6 @@ def test_a_full_disk_at_one_scene_costs_no_other_its_files_and_holds_for_an_hour
     assert not is_making(folder)
 
 
-@ON_SQLITE
 def test_a_scene_that_was_delivered_again_before_its_files_gets_them(read):
     make, folder, _ = read
     config, site, (row,), _ = make.args
@@ -335,7 +316,6 @@ def test_a_scene_that_was_delivered_again_before_its_files_gets_them(read):
     assert {"run.json", "preview.png"} <= {path.name for path in folder.iterdir()}
 
 
-@ON_SQLITE
 def test_the_worker_that_cuts_tiles_says_why_files_lack(read):
     _, folder, cut = read
     (folder / MAKING).write_text("[")
@@ -343,7 +323,6 @@ def test_the_worker_that_cuts_tiles_says_why_files_lack(read):
     assert "making.json: cannot be read" in (folder / NOT_MADE).read_text()
 
 
-@ON_SQLITE
 def test_the_worker_that_cuts_tiles_makes_the_files(read, tmp_path, monkeypatch):
     _, folder, cut = read
     asked = []

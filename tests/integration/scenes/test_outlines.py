@@ -18,7 +18,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.models.registry import add_model
 from monitor.store.scenes import outlines
-from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.outlines import (
     UncertainTile,
     add_outlines,
@@ -32,7 +32,8 @@ from monitor.store.scenes.outlines import (
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import model_proof
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data.store_rows import footprint_row, scene_row
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -53,30 +54,13 @@ def add_outline(c, site, scene_hash, kind, geometry, actor, now, *, note="", **m
 
 def scene(scene_hash, bounds=BOX, **other):
     run = {"outputs": {"bounds": None if bounds is None else list(bounds)}, "threshold": 0.5}
-    row = SceneRow(
-        scene_hash, "bench", f"{scene_hash}.tif", NOW, "single", f"/in/{scene_hash}.tif", NOW, "done", run=run
-    )
-    return replace(row, **other)
+    return scene_row(scene_hash, NOW, run=run, **other)
 
 
 def footprint(scene_hash, polygon_id, west, south):
-    g = square(west, south)
-    return FootprintRow(
-        scene_hash,
-        "m" * 64,
-        polygon_id,
-        "unet",
-        "single",
-        8000.0,
-        0.6,
-        g,
-        west,
-        south,
-        west + 0.001,
-        south + 0.001,
-        None,
-        None,
-    )
+    bbox = (west, south, west + 0.001, south + 0.001)
+    facts = {"area_m2": 8000.0, "mean_probability": 0.6, "geometry": square(west, south)}
+    return footprint_row(scene_hash, polygon_id, bbox, **facts)
 
 
 @pytest.fixture
@@ -86,6 +70,7 @@ def site(database):
     return database
 
 
+@ON_BOTH
 def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
     with site.write() as c:
         first = add_outline(c, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
@@ -156,7 +141,6 @@ def test_a_star_of_the_most_corners_is_tried_without_comparing_all_its_edges(mon
     assert len(count) < 4 * outlines.MOST_CORNERS
 
 
-@ON_SQLITE
 def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
     tries = [
         ("one", "landslide", Actor("core", "service"), {}, "a person"),
@@ -181,6 +165,7 @@ def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
             add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
 
 
+@ON_BOTH
 def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(site):
     with site.write() as c:
         add_review(c, "bench", "p0", "accept", ADA, NOW)
@@ -250,7 +235,6 @@ def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(s
         assert list(find_unsealed(c)) == []
 
 
-@ON_SQLITE
 def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, database_url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
     monkeypatch.chdir(tmp_path)
@@ -268,7 +252,6 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
     assert (told["method"], told["mean_probability"], told["unsure"]) == ("index", None, True)
 
 
-@ON_SQLITE
 def test_what_an_unproven_network_found_is_marked_where_another_one_is_proven(site):
     found = [{"method": "network", "model_hash": name} for name in "ab"] + [{"method": "sar", "model_hash": "s"}]
     proof = {

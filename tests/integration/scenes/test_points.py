@@ -18,35 +18,21 @@ from monitor.jobs.scenes.stack_series import store_coherence
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.points import load_point_facts
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.surveys.stacks import write_stack
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)
 DATES = [LAST - timedelta(days=12 * k) for k in reversed(range(9))]
-SITE = """
-[site]
-id = "valley"
-name = "Valley"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "red"]
-[[station]]
-id = "B1"
-latitude = {lat}
-longitude = {lon}
-[[criterion]]
-id = "radar"
-kind = "insar_rate"
-window = "120d"
-near_m = 200.0
-yellow = {{over = 0.1}}
-valid_for = "30d"
-author = "test"
-reason = "test"
-"""
+
+
+def spell_site(lat, lon):
+    levels = {"names": ["green", "yellow", "red"]}
+    head = site_text.head("valley", latitude=46.2, longitude=8.9, timezone="Europe/Zurich", levels=levels)
+    rate = {"window": "120d", "near_m": 200.0, "yellow": {"over": 0.1}, "valid_for": "30d"}
+    station = site_text.station("B1", latitude=float(lat), longitude=float(lon))
+    return head + station + site_text.criterion("insar_rate", id="radar", **rate)
 
 
 @pytest.fixture
@@ -58,14 +44,13 @@ def valley(tmp_path, database_url, database, monkeypatch):
     lon, lat = grid.to_lonlat(*grid.to_crs(np.array([column + 0.5]), np.array([row + 0.5])))
     (tmp_path / "sites").mkdir()
     file = tmp_path / "sites" / "valley.toml"
-    file.write_text(SITE.format(lat=round(float(lat[0]), 6), lon=round(float(lon[0]), 6)))
+    file.write_text(spell_site(lat=round(float(lat[0]), 6), lon=round(float(lon[0]), 6)))
     config = tmp_path / "slopeward.toml"
     config.write_text(f'[database]\nurl = "{database_url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(config))
     return tmp_path / "stack", load_site(file), truth
 
 
-@ON_SQLITE
 def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys):
     stack, site, truth = valley
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
@@ -87,22 +72,17 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     assert json.loads(capsys.readouterr().out)["stored"] == 0, "the same stack again adds nothing"
 
 
-COHERENT = """
-[[station.series]]
-quantity = "coherence"
-unit = "1"
-interval = "12d"
-[[criterion]]
-id = "ground-cover"
-kind = "level"
-quantity = "coherence"
-stations = ["B1"]
-yellow = {under = 0.45}
-role = "advice"
-valid_for = "30d"
-author = "test"
-reason = "test"
-"""
+COHERENT = site_text.series("coherence", "1", "12d") + site_text.criterion(
+    "level",
+    id="ground-cover",
+    quantity="coherence",
+    stations=["B1"],
+    yellow={"under": 0.45},
+    role="advice",
+    valid_for="30d",
+    author="test",
+    reason="test",
+)
 
 
 def change_coherence(stack, number, level):
@@ -127,7 +107,6 @@ def coherence_of(database, station):
         return [tuple(r) for r in rows]
 
 
-@ON_SQLITE
 def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     stack, site, _ = valley
     file = stack.parent / "sites" / "valley.toml"
@@ -183,6 +162,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     assert alert.state == "returned_unacknowledged"
 
 
+@ON_BOTH
 def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     stack, site, _ = valley
     change_coherence(stack, len(DATES) - 1, 0.34)

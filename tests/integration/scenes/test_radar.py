@@ -14,6 +14,7 @@ from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
 from monitor.jobs.scenes.tasks import KnownDate, SceneRequest
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
+from tests.data.store_rows import scene_row
 from tests.data.surveys.radar import Ground
 
 SLIDE = (80.0, 70.0, 14.0, 6.0)
@@ -131,22 +132,9 @@ def site(database, monkeypatch):
 def test_change_since_the_last_image_of_the_orbit_is_advice(database, database_url, tmp_path, site):
     config = make_config(tmp_path, database_url)
     ground = Ground(180)
-    cloudy = SceneRow(
-        "c" * 64,
-        "bench",
-        "optical",
-        may(14),
-        "single",
-        "optical",
-        may(14),
-        "done",
-        None,
-        0.2,
-        "EPSG:32632",
-        100.0,
-        str(tmp_path),
-        {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0},
-    )
+    run = {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0}
+    facts = {"valid_share": 0.2, "crs": "EPSG:32632", "pixel_area_m2": 100.0, "out_dir": str(tmp_path), "run": run}
+    cloudy = scene_row("c" * 64, may(14), name="optical", path="optical", **facts)
     with database.write() as c:
         save_scene(c, cloudy, [], may(14))
     first = put(config, ground, 1, ())

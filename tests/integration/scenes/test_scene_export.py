@@ -13,8 +13,10 @@ from detection.imagery.raster.grid import Grid
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.store.alerting.sites import save_site
-from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
+from monitor.store.scenes.arrivals import save_scene
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE
+from tests.data.store_rows import footprint_row, scene_row
 
 TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
 GRID = Grid(Affine(10, 0, 5.4e5, 0, -10, 4.7e6), pyproj.CRS.from_epsg(32654).to_wkt(), 60, 40)
@@ -38,24 +40,19 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
     with database.write() as c:
         save_site(c, parse_site(SITE, "bench.toml"), "test", "test", TAKEN)
         for name in ("one", "two"):
-            row = SceneRow(name * 12, "bench", name, TAKEN, "post", f"inbox/{name}", TAKEN, "done")
             rows = [
-                FootprintRow(
+                footprint_row(
                     name * 12,
-                    "m" * 64,
                     one.polygon_id,
-                    "bijie",
-                    "single",
-                    one.area_m2,
-                    one.mean_probability,
-                    one.geometry,
-                    *one.bbox,
-                    None,
-                    None,
+                    one.bbox,
+                    model="bijie",
+                    area_m2=one.area_m2,
+                    mean_probability=one.mean_probability,
+                    geometry=one.geometry,
                 )
                 for one in found
             ]
-            save_scene(c, row, rows, TAKEN)
+            save_scene(c, scene_row(name * 12, TAKEN, name=name, role="post", path=f"inbox/{name}"), rows, TAKEN)
 
     def run(*options):
         status = run_verb(["scenes", "export", "--site", "bench", *options])
@@ -65,6 +62,7 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
     return run
 
 
+@ON_BOTH
 def test_footprints_come_as_one_collection_or_one_a_line(call):
     status, (outlines,), _ = call()
     assert (status, outlines["type"], len(outlines["features"])) == (0, "FeatureCollection", 4)

@@ -13,6 +13,7 @@ from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import add_site, may, prove_outlines
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
@@ -52,6 +53,7 @@ def judged(database):
                 g.since_at,
                 g.caution,
                 g.area_m2,
+                g.mean_probability,
             )
             .join(t.scene, t.scene.c.scene_hash == g.scene_hash)
             .order_by(t.scene.c.acquired_at, g.min_lon)
@@ -85,6 +87,7 @@ def test_one_line_from_its_first_footprint_on(database, config, site):
     ]
     assert {r.first_seen_at for r in line} == {may(3)}
     new, grown, quiet, gone, back, last = line
+    assert gone.mean_probability < 0.1 < 0.5 < quiet.mean_probability
     assert (grown.parent_id, quiet.parent_id, gone.parent_id) == (new.polygon_id, grown.polygon_id, quiet.polygon_id)
     assert (back.parent_id, last.parent_id) == (quiet.polygon_id, back.polygon_id), "it continues what was seen last"
     assert "not on 2026-05-09" in back.caution
@@ -107,6 +110,7 @@ def facts(database, now):
         ]
 
 
+@ON_BOTH
 def test_a_date_between_two_others_changes_what_is_known_and_not_what_was_known(database, config, site):
     deliver(database, config, site, 3)
     deliver(database, config, site, 5, SMALL)

@@ -15,11 +15,12 @@ from monitor.errors import JobError
 from monitor.jobs.scenes import files, rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import name_of
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
-from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may
+from tests.data.store_rows import scene_row
 
 NOW = may(20)
 PLACE = {"crs": "EPSG:32654", "transform": Affine(10, 0, 414_000, 0, -10, 4_731_000), "height": 64, "width": 64}
@@ -56,24 +57,11 @@ def told(database, tmp_path, monkeypatch):
             image, results = draw(tmp_path, day)
             folders[day] = results
             run = {"fingerprint": fingerprint(image), "outputs": {"prob": "prob.tif"}, "model_hash": "m" * 64}
-            c.execute(
-                t.scene.insert().values(
-                    scene_hash=str(day) * 64,
-                    site="bench",
-                    name=image.name,
-                    acquired_at=may(day),
-                    role="single",
-                    path=str(image),
-                    received_at=may(day),
-                    state="done",
-                    out_dir=str(results),
-                    run=run,
-                )
-            )
+            facts = {"name": image.name, "path": str(image), "out_dir": str(results), "run": run}
+            save_scene(c, scene_row(str(day) * 64, may(day), **facts), [], may(day))
     return lambda at=NOW: tiles.run(database, config, site, at), folders
 
 
-@ON_SQLITE
 def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(told, database, tmp_path, monkeypatch):
     run, folders = told
     with monkeypatch.context() as full:
@@ -114,7 +102,6 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     assert (folders[2] / SCENE_FILES["scene"]).exists()
 
 
-@ON_SQLITE
 def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, database, tmp_path, monkeypatch):
     run, folders = told
     (tmp_path / "20260503.tif").write_bytes(b"another file")
@@ -142,7 +129,6 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, datab
     assert run().startswith("20260503.tif")
 
 
-@ON_SQLITE
 def test_tiles_wait_for_a_scene_that_is_to_be_read_at_any_site_but_not_for_ever(told, database, tmp_path):
     run, _ = told
     add_site(database, SITE.replace('id = "bench"', 'id = "other"'))
@@ -162,7 +148,6 @@ def test_tiles_wait_for_a_scene_that_is_to_be_read_at_any_site_but_not_for_ever(
     assert run(at).startswith("20260501.tif"), "what cannot be read holds nothing up"
 
 
-@ON_SQLITE
 def test_a_scene_that_lies_unread_for_long_holds_no_tiles_up(told, tmp_path):
     run, _ = told
     came = tmp_path / "inbox" / "bench" / "20260601.tif"

@@ -12,7 +12,7 @@ from monitor.config.service import scan_sites
 from monitor.ingest.files.vectors import StationDisplacement, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still
 from tests.data.watched_slope import SITE_TEXT, write_service
 
@@ -63,6 +63,7 @@ def read_rows(database):
     return sorted(rows, key=lambda row: (row[1].observed_at, row[0]))
 
 
+@ON_BOTH
 def test_stations_get_series_with_errors_and_chains_add_up(database, track, images, tmp_path):
     first, second, third = images
     stations = ["--site", "bench", "--at", "stations", "--stable", str(Path(first).with_name("still.tif"))]
@@ -90,7 +91,6 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
     assert all(r.sigma > np.sqrt(1.1) * one for (_, r), one in zip(rows, single, strict=True))
 
 
-@ON_SQLITE
 def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch):
     first, second, third = images
     stations = ["--site", "bench", "--at", "stations"]

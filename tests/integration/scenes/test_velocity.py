@@ -19,53 +19,34 @@ from monitor.ingest.files.velocity import list_mapped_ground
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
+from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.watched_slope import SITE_TEXT, write_service
 
-STATION = """
-[[station]]
-id = "V1"
-latitude = 46.0
-longitude = 11.0
-[[station.series]]
-quantity = "velocity"
-unit = "mm/day"
-interval = "30d"
-source = "velocity map"
-
-[[criterion]]"""
-ZONE = """
-[[station]]
-id = "Z1"
-outline = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]
-[[station.series]]
-quantity = "moving_share"
-unit = "%"
-interval = "30d"
-source = "velocity map"
-over_mm_per_day = 0.1
-[[station.series]]
-quantity = "velocity_p95"
-unit = "mm/day"
-interval = "30d"
-source = "velocity map"
-
-[[criterion]]
-id = "flank"
-kind = "level"
-series = "Z1.moving_share"
-valid_for = "60d"
-yellow = {over = 20.0}
-
-[[criterion]]"""
-RAIN = """
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1h"
-"""
+STATION = (
+    site_text.station(
+        "V1",
+        site_text.series("velocity", "mm/day", "30d", source="velocity map"),
+        latitude=46.0,
+        longitude=11.0,
+    )
+    + "[[criterion]]"
+)
+ZONE = (
+    site_text.station(
+        "Z1",
+        site_text.series("moving_share", "%", "30d", source="velocity map", over_mm_per_day=0.1),
+        site_text.series("velocity_p95", "mm/day", "30d", source="velocity map"),
+        outline=[[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]],
+    )
+    + site_text.criterion("level", id="flank", series="Z1.moving_share", valid_for="60d", yellow={"over": 20.0})
+    + "[[criterion]]"
+)
+RAIN = site_text.series("rain", "mm")
 SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
 
 
+@ON_BOTH
 def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = str(write_service(tmp_path, database, SITE))

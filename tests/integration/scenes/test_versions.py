@@ -15,6 +15,7 @@ from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, prove_outlines, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
@@ -62,6 +63,7 @@ def values(database, station, quantity, at, known_at):
         return [(r.value, r.revision, r.flags) for r in found]
 
 
+@ON_BOTH
 def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(
     database, tmp_path, database_url, monkeypatch
 ):

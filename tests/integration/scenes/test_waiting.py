@@ -21,7 +21,7 @@ from monitor.store.models.registry import add_model, change_state, find_broken_w
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp
-from tests.conftest import ON_SQLITE
+from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, of_drawings, polygons, work_here
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -115,7 +115,6 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     assert json.loads(capsys.readouterr().out)["waiting_scenes"] == []
 
 
-@ON_SQLITE
 def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, config, drawn, calls):
     weights = Path(config.paths.inbox).parent / "own.safetensors"
     site = add_site(database, SITE + f'[scenes]\nweights = "{weights}"\n')
@@ -139,7 +138,6 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
     assert len(polygons(database)) == 1
 
 
-@ON_SQLITE
 def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     site, at = add_site(database), may(12) + HOUR
     for name in ("b", "broken"):
@@ -163,7 +161,6 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
         assert load_waiting(c) == []
 
 
-@ON_SQLITE
 def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     site = add_site(database)
     entry = arrive(config, drawn / "b", "b")
@@ -181,7 +178,6 @@ def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
 
 
-@ON_SQLITE
 def test_a_manifest_that_arrives_during_a_look_does_not_leave_its_scene_waiting(database, config, drawn, monkeypatch):
     """The look found that it lacks; the mark of the files was taken a moment later, with it."""
     site, now = add_site(database), may(12) + HOUR
@@ -201,7 +197,6 @@ def test_a_manifest_that_arrives_during_a_look_does_not_leave_its_scene_waiting(
     assert "1 footprints" in scene_inbox.run(database, config, site, now + MINUTE + timedelta(seconds=10))
 
 
-@ON_SQLITE
 def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
     site = add_site(database)
     cloud = Path(config.paths.inbox) / site.id / "flight.laz"
@@ -233,6 +228,7 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
     )
 
 
+@ON_BOTH
 def test_without_a_service_the_files_of_a_scene_wait_with_a_word_and_are_made_when_asked_for(
     database, config, drawn, tmp_path, capsys
 ):
@@ -348,7 +344,6 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     assert scene_inbox.run(database, config, site, now) == "nothing is due"
 
 
-@ON_SQLITE
 def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, raster, monkeypatch):
     """It waits for weights meanwhile; what is written over it is said to be written after long alone."""
     lacking = Path(config.paths.inbox).parent / "own.safetensors"
@@ -379,7 +374,6 @@ def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, 
     assert said[-2:] == ["nothing is due", "20260512T100000.tif: waiting: is still being written"]
 
 
-@ON_SQLITE
 def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_core_is_known(
     config, tmp_path, monkeypatch, capsys
 ):
@@ -398,7 +392,6 @@ def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_co
         assert said in capsys.readouterr().out
 
 
-@ON_SQLITE
 def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):
     own, at = tmp_path / "run-1" / "mine.safetensors", may(12) + HOUR
     site = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n')

@@ -225,25 +225,11 @@ def test_a_broker_that_does_not_answer_is_one_line():
 
 @pytest.mark.server
 def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosquitto, tmp_path):
+    asked = "--days 2 --step 2h --live 4h --speed 100000".split()
+
     def simulate(*words):
         return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "monitor.cli.main",
-                "simulate",
-                "--broker",
-                mosquitto.url,
-                "--days",
-                "2",
-                "--step",
-                "2h",
-                "--live",
-                "4h",
-                "--speed",
-                "100000",
-                *words,
-            ],
+            [sys.executable, "-m", "monitor.cli.main", "simulate", "--broker", mosquitto.url, *asked, *words],
             capture_output=True,
             text=True,
             cwd=tmp_path,

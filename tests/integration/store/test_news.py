@@ -20,6 +20,7 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from tests.conftest import wait_for
 from tests.data.flags import add_flag, declare_offset
+from tests.data.site_text import THREE, criterion, head, series, station
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ANNA = Actor("anna")
@@ -79,31 +80,11 @@ def test_readings_are_no_news_they_bring_their_own_evaluation(database, look):
     assert look() == frozenset()
 
 
-SITE = """
-[site]
-id = "north"
-name = "North"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "red"]
-[fusion]
-top_needs = 1
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-[[criterion]]
-kind = "report"
-level = "yellow"
-kinds = ["crack"]
-role = "witness"
-author = "x"
-reason = "x"
-"""
+SITE = (
+    head("north", timezone="UTC", levels=THREE, fusion={"top_needs": 1})
+    + station("G1", series("displacement", "mm"))
+    + criterion("report", level="yellow", kinds=["crack"], role="witness", author="x", reason="x")
+)
 
 
 def test_a_report_of_another_process_counts_within_five_seconds(database_url):

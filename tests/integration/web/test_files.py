@@ -140,6 +140,7 @@ def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readi
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_for_a_word(bench, page, ada, tmp_path):
     with enter(page, "bo") as browser:
         bo = Person(browser)
@@ -165,6 +166,7 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
         assert (entry.actor, entry.detail["file"]) == ("bo", "risse.csv")
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, ada):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
     table = "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode()
@@ -188,6 +190,7 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
     assert "Not judged" not in text, "an example judges cracks"
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_bounds_that_are_given_with_a_table_stand_in_the_site_file_and_raise_its_levels(page, ada, tmp_path):
     rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k / 10};{k}.1" for k in range(60)]
     upload, _ = ada.look("tilt.csv", "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode())
@@ -276,6 +279,7 @@ def test_a_workbook_and_columns_without_names_are_understood_behind_walls(page, 
     assert "The first rows as they are read" in ada.show(f"/files/{upload}")
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_positions_of_a_network_and_solutions_of_a_receiver_make_a_site_by_the_page(page, ada, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     upload, text = ada.look("CHAN.tenv3", Path(lay_nevada()).read_bytes())
@@ -304,6 +308,7 @@ def test_positions_of_a_network_and_solutions_of_a_receiver_make_a_site_by_the_p
     assert "origin = {latitude = 46.000000000" in (tmp_path / "sites/rover.toml").read_text()
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_satellite_points_are_read_into_a_site_that_exists(bench, page, ada):
     table = (
         b"pid,mp_type,easting,northing,20240101,20240113,20240125\n"
@@ -332,6 +337,7 @@ def test_satellite_points_are_read_into_a_site_that_exists(bench, page, ada):
     assert "mine" in ada.wait(upload)
 
 
+@pytest.mark.usefixtures("without_walls")
 def test_files_of_loggers_and_the_neutral_form_are_recognised(page, ada):
     rows = [f"2024-02-{1 + k // 24:02}T{k % 24:02}:00Z,E1,crack_opening_mm,{k / 50:.2f}" for k in range(90)]
     _, text = ada.look("long.csv", "\n".join(["time,station,quantity,value", *rows, ""]).encode())

@@ -49,20 +49,7 @@ class Drawn:
     @property
     def site(self) -> Site:
         """With one bound, on yellow."""
-        point = Station(
-            "P",
-            None,
-            None,
-            None,
-            90.0,
-            0.0,
-            None,
-            None,
-            None,
-            on_slope=True,
-            series=(self.series,),
-            v_eq_mm_per_day=1.0,
-        )
+        point = Station("P", azimuth_deg=90.0, plunge_deg=0.0, series=(self.series,), v_eq_mm_per_day=1.0)
         within_s = None if self.within is None else self.within * self.interval_s
         over = degrees(atan(self.bound)) if self.kind == "tangential_angle" else self.bound
         criterion = Criterion(

@@ -70,21 +70,14 @@ def draw_site(rng: random.Random) -> tuple[Site, float]:
     stations = tuple(
         Station(
             name,
-            None,
-            None,
-            None,
-            90.0,
-            0.0,
-            None,
-            None,
-            None,
-            on_slope=True,
+            azimuth_deg=90.0,
+            plunge_deg=0.0,
             series=(SeriesSpec(name, "displacement", "mm", step_s, 6 * step_s, floor, verify, low=-1e7, high=1e7),),
         )
         for name in names
     )
     is_auto = rng.random() < 0.5
-    dwell = rng.choice((Dwell(1, 1), Dwell(2, 3), Dwell(3, 4)))
+    dwell = rng.choice((Dwell(), Dwell(2, 3), Dwell(3, 4)))
     criterion = Criterion(
         "v",
         KINDS["velocity"],
@@ -98,7 +91,7 @@ def draw_site(rng: random.Random) -> tuple[Site, float]:
     levels = tuple(
         Level(i, word, auto_lower=i < 2 or is_auto) for i, word in enumerate(("green", "yellow", "orange", "red"))
     )
-    fusion = Fusion(top_needs=2, hold_when_missing_s=1e9, verify_within_s=rng.choice((12, 100)) * step_s)
+    fusion = Fusion(hold_when_missing_s=1e9, verify_within_s=rng.choice((12, 100)) * step_s)
     return Site("s", "S", 46.0, 8.0, "UTC", levels, stations, (criterion,), fusion=fusion, version="v"), noise
 
 

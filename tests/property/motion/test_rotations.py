@@ -66,9 +66,7 @@ CRITERIA = {
 
 def make_site(azimuth_deg: float | None, criterion: Criterion, plunge_deg: float | None = 30.0) -> Site:
     plunge = None if azimuth_deg is None else plunge_deg
-    point = Station(
-        "P", None, None, None, azimuth_deg, plunge, None, None, None, on_slope=True, series=(SPEC,), v_eq_mm_per_day=2.0
-    )
+    point = Station("P", azimuth_deg=azimuth_deg, plunge_deg=plunge, series=(SPEC,), v_eq_mm_per_day=2.0)
     levels = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
     return Site("s", "S", 46.0, 8.0, "UTC", levels, (point,), (criterion,), version="v")
 
@@ -236,7 +234,7 @@ def count_levels(seed: int, n: int, stated: float, up: float, min_sigma: float, 
         "displacement",
         (Threshold(1, over=bound / spread, window_s=(n - 1) * STEP_S + 1.0),),
         min_sigma=min_sigma,
-        dwell=Dwell(1, 1),
+        dwell=Dwell(),
     )
     windows = DecisionContext(make_site(0.0, criterion), DecisionInputs(), Memory(), times[-1])
     for _ in range(150):

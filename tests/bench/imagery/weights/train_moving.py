@@ -37,7 +37,7 @@ def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, see
     """
     images, masks = draw_phase_patches(seed, patches, SIZE_PX)
     settings = ImageryTrainingSettings(
-        network="drs-unet", width=0.125, epochs=epochs, seed=seed, brightness=(1.0, 1.0), shift=0.0, warmup_steps=30
+        network="drs-unet", epochs=epochs, seed=seed, brightness=(1.0, 1.0), shift=0.0, warmup_steps=30
     )
     trained = train_patches(hold_arrays(images, masks), settings)
     test_images, test_masks = draw_phase_patches(seed + 1_000_003, TEST_PATCHES, SIZE_PX)

@@ -4,7 +4,7 @@ import json
 import random
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
@@ -20,73 +20,25 @@ from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
+from tests.data.site_text import criterion, head, series, station, table
 from tests.integration.web.test_door import serving
 from tests.integration.web.test_rules import PASSWORD, enter
 
 NOW = parse("2026-03-15T12:00:00Z")
 STEP, DAY, DAYS = timedelta(hours=3), timedelta(days=1), 40
-HEAD = """
-[site]
-id = "bench"
-name = "North bench"
-latitude = 46.2
-longitude = 8.9
-[[recipient]]
-name = "duty"
-channels = ["log"]
-[[criterion]]
-kind = "velocity"
-stations = ["*"]
-yellow = {over = 40.0, window = "1d"}
-author = "test"
-reason = "test"
-"""
-STATION = """
-[[station]]
-id = "{0}"
-azimuth_deg = 90.0
-plunge_deg = 0.0
-{1}
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "3h"
-max_silence = "1d"
-low = -500.0
-high = 500.0
-[[station.series]]
-quantity = "battery_voltage"
-unit = "V"
-interval = "3h"
-max_silence = "2d"
-empty = 11.4
-[[station.series]]
-quantity = "signal_strength"
-unit = "dBm"
-interval = "3h"
-max_silence = "2d"
-"""
-MARKER = """
-[[station]]
-id = "mistyped"
-[[station.series]]
-quantity = "crack_opening"
-unit = "cm"
-interval = "1d"
-max_silence = "2d"
-verify_step_mm = 30.0
-noise_floor_mm = 1.0
-by_hand = true
-"""
-SNOW = """
-[[station]]
-id = "weather"
-[[station.series]]
-quantity = "snow_depth"
-unit = "m"
-interval = "3h"
-max_silence = "2d"
-"""
+HEAD = (
+    head("bench", "North bench", 46.2, 8.9)
+    + table("[[recipient]]", name="duty", channels=["log"])
+    + criterion("velocity", stations=["*"], yellow={"over": 40.0, "window": "1d"}, author="test", reason="test")
+)
+LOGGED = (
+    series("displacement", "mm", "3h", max_silence="1d", low=-500.0, high=500.0)
+    + series("battery_voltage", "V", "3h", max_silence="2d", empty=11.4)
+    + series("signal_strength", "dBm", "3h", max_silence="2d")
+)
+BY_HAND = {"verify_step_mm": 30.0, "noise_floor_mm": 1.0, "by_hand": True}
+MARKER = station("mistyped", series("crack_opening", "cm", "1d", max_silence="2d", **BY_HAND))
+SNOW = station("weather", series("snow_depth", "m", "3h", max_silence="2d"))
 TYPED = {"mistyped", "weather"}
 # without snow the panel of `snow_ice` would be `solar`; what detectors suspect is tried in `test_instruments`
 SENT = [*sorted(RANKS.keys() - TYPED - {"solar", "drift", "suspected"}), "well"]
@@ -95,14 +47,7 @@ SENT = [*sorted(RANKS.keys() - TYPED - {"solar", "drift", "suspected"}), "well"]
 def find_faults(kind, back):
     """What a station says so many days before the end."""
     volts = 13.2 if back % 1.0 == 0.0 else 12.4
-    said = {
-        "mm": 0.0,
-        "volts": volts,
-        "dbm": -70.0,
-        "fix": "fixed",
-        "satellites": 14,
-        "s": 30,
-    }
+    said = {"mm": 0.0, "volts": volts, "dbm": -70.0, "fix": "fixed", "satellites": 14, "s": 30}
     match kind:
         case "battery":
             said["volts"] = 11.8 + 0.1 * back
@@ -164,8 +109,9 @@ def speak(pipeline):
 
 
 def test_each_state_comes_of_real_messages_and_stands_on_the_page(database):
-    more = {"calibration": 'calibrated_on = 2025-01-10\ncalibrate_every = "365d"'}
-    text = HEAD + "".join(STATION.format(name, more.get(name, "")) for name in SENT) + MARKER + SNOW
+    more = {"calibration": {"calibrated_on": date(2025, 1, 10), "calibrate_every": "365d"}}
+    along = {"azimuth_deg": 90.0, "plunge_deg": 0.0}
+    text = HEAD + "".join(station(name, LOGGED, **along, **more.get(name, {})) for name in SENT) + MARKER + SNOW
     site, end = parse_site(text, "bench.toml"), NOW + timedelta(hours=2)
     site = replace(site, decoders=(Binding("homie/{station}/$state", "plain"),))
     with database.write() as c:

@@ -10,6 +10,7 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from tests.data.measured import replay
+from tests.data.site_text import criterion, head, series, station
 
 BEGIN = parse("2026-03-01T00:00:00Z")
 KEY = "health:site:silent_slope"
@@ -19,41 +20,20 @@ CRACKS = ("E1", "E2", "E3")
 
 def declare(max_silence="1d", interval="30m", valid_for="12h"):
     stations = "".join(
-        f"""
-[[station]]
-id = "{name}"
-on_slope = {str(name != "C1").lower()}
-[[station.series]]
-quantity = "{quantity}"
-unit = "mm"
-interval = "{interval}"
-max_silence = "{max_silence}"
-"""
+        station(name, series(quantity, "mm", interval, max_silence=max_silence), on_slope=name != "C1")
         for name, quantity in (*((n, "crack_opening") for n in (*CRACKS, "C1")), ("R1", "rain"))
     )
-    return parse_site(
-        f"""
-[site]
-id = "s"
-name = "S"
-latitude = 46.2
-longitude = 8.9
-[levels]
-names = ["green", "yellow", "orange", "red"]
-{stations}
-[[criterion]]
-kind = "rate"
-stations = ["E*"]
-quantity = "crack_opening"
-yellow = {{over = 20.0, window = "3h"}}
-red = {{over = 200.0, window = "3h"}}
-dwell = {{hits = 2, of = 3}}
-valid_for = "{valid_for}"
-author = "a"
-reason = "r"
-""",
-        "s.toml",
+    cracks = criterion(
+        "rate",
+        stations=["E*"],
+        quantity="crack_opening",
+        yellow={"over": 20.0, "window": "3h"},
+        red={"over": 200.0, "window": "3h"},
+        dwell={"hits": 2, "of": 3},
+        valid_for=valid_for,
     )
+    levels = {"names": ["green", "yellow", "orange", "red"]}
+    return parse_site(head("s", latitude=46.2, longitude=8.9, levels=levels) + stations + cracks, "s.toml")
 
 
 def readings(mm_per_day=400.0, moves=10, ends=20, until=40, *, mute=CRACKS, late=timedelta(), by=1):

@@ -16,47 +16,23 @@ from monitor.domain.witnesses import (
     name_zone,
 )
 from monitor.errors import ConfigError
+from tests.data import site_text
 
 VALUES = (True, False, None)
-HEAD = """
-[site]
-id = "bench"
-name = "Bench"
-latitude = 46.2
-longitude = 8.9
-[levels]
-names = ["green", "yellow", "orange", "red"]
-"""
-SERIES = """
-[[station.series]]
-quantity = "{quantity}"
-unit = "{unit}"
-interval = "1h"
-"""
-VELOCITY = """
-[[criterion]]
-kind = "velocity"
-id = "v"
-stations = ["G*"]
-yellow = {over = 6.0, window = "1d"}
-orange = {over = 24.0, window = "12h"}
-"""
-RAIN = """
-[[criterion]]
-kind = "rain_sum"
-id = "rain"
-role = "part"
-series = "R1.rain"
-yellow = {over = 60.0, window = "3d"}
-"""
-RULE = """
-[[fusion.rule]]
-id = "wet"
-level = "red"
-when = {all = [{criterion = "v", level = "orange", k = 2}, {criterion = "rain"}]}
-author = "test"
-reason = "test"
-"""
+HEAD = site_text.head("bench", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow", "orange", "red"]})
+SERIES = site_text.series("{quantity}", "{unit}")
+VELOCITY = site_text.criterion(
+    "velocity", id="v", stations=["G*"], yellow={"over": 6.0, "window": "1d"}, orange={"over": 24.0, "window": "12h"}
+)
+RAIN = site_text.criterion("rain_sum", id="rain", role="part", series="R1.rain", yellow={"over": 60.0, "window": "3d"})
+RULE = site_text.table(
+    "[[fusion.rule]]",
+    id="wet",
+    level="red",
+    when={"all": [{"criterion": "v", "level": "orange", "k": 2}, {"criterion": "rain"}]},
+    author="test",
+    reason="test",
+)
 
 
 def station(name, quantity="displacement", unit="mm", **more):

@@ -12,6 +12,7 @@ from monitor.decision.decide import decide
 from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.keys import RuleKey, StepKey, StepVote, VoteKey, read_support
 from monitor.domain.observation import Reading
+from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEYS = (
@@ -34,24 +35,9 @@ def test_a_key_is_the_text_that_is_stored_and_comes_back_as_itself(key):
 @pytest.mark.parametrize("name", ["step", "rule", "level-1"])
 def test_a_criterion_may_be_called_step_or_rule_and_its_silence_lowers_nothing(name):
     """`step|P1` is the vote of a criterion called step: it was taken for a step that is gone, and the level fell."""
-    site = parse_site(
-        f"""
-[site]
-id = "bench"
-name = "Bench"
-latitude = 46.0
-longitude = 8.0
-[[station]]
-id = "P1"
-series = [{{quantity = "pore_pressure", unit = "kPa", interval = "1h"}}]
-[[criterion]]
-kind = "level"
-id = "{name}"
-series = "P1.pore_pressure"
-yellow = {{over = 15.0}}
-""",
-        "bench.toml",
-    )
+    pore = station("P1", series("pore_pressure", "kPa"))
+    level = criterion("level", id=name, series="P1.pore_pressure", yellow={"over": 15.0})
+    site = parse_site(head("bench") + pore + level, "bench.toml")
     times = [START + timedelta(hours=h) for h in range(12)]
     view = DecisionInputs({"P1.pore_pressure": tuple(Reading(at, at, 0, 20.0, 0.0, 20.0, None, ()) for at in times)})
     memory = decide(site, Memory(), view, times[-1]).memory

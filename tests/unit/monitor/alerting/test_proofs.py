@@ -20,32 +20,16 @@ from monitor.domain.decision import AnomalyFact, DecisionInputs, Memory, NewestE
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import ForecastPlan
 from monitor.language.rendering import translate
+from tests.data import site_text
 
 DAY = 86400.0
 NOW = 1_790_000_000.0
 SITE = parse_site(
-    """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[anomaly]
-detectors = ["rules", "flatline"]
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-[[criterion]]
-id = "strange"
-kind = "anomaly"
-role = "witness"
-level = "yellow"
-""",
+    (
+        site_text.head("slope", longitude=9.0, timezone="UTC", anomaly={"detectors": ["rules", "flatline"]})
+        + site_text.station("G1", site_text.series("displacement", "mm", "1d", max_silence="3d"))
+        + site_text.criterion("anomaly", id="strange", role="witness", level="yellow")
+    ),
     "slope.toml",
 )
 GOOD = ProofFact("strange", "rules", NOW - DAY, NOW + LASTS_S, True, "", "w1", "s1", "w1", "s1")

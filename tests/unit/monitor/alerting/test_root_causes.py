@@ -7,6 +7,7 @@ from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, Parent, find_silence_causes
 from monitor.domain.observation import Observation
 from tests.data.measured import replay
+from tests.data.site_text import criterion, head, series, station
 
 BASE, LOGGER = Parent("base", "B"), Parent("logger", "L")
 ROVERS = frozenset((f"G{n}", "displacement") for n in range(20))
@@ -52,36 +53,16 @@ def test_who_has_a_page_of_its_own_keeps_it():
     assert roots(ROVERS, paged={"health:G5.displacement:stale"}).pages == {BASE: ROVERS - LONE}
 
 
-SITE = """\
-[site]
-id = "new"
-name = "New site"
-latitude = 46.2
-longitude = 8.9
-
-[levels]
-names = ["green", "yellow"]
-
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 10.0, window = "10m"}
-""" + "".join(
-    f"""
-[[station]]
-id = "{name}"
-logger = "{logger}"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "5s"
-noise_floor_mm = 3.0
-[[station.series]]
-quantity = "battery_voltage"
-unit = "V"
-interval = "5s"
-max_silence = "6h"
-"""
+SITE = (
+    head("new", "New site", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow"]})
+    + criterion("velocity", stations=["G*"], yellow={"over": 10.0, "window": "10m"})
+) + "".join(
+    station(
+        name,
+        series("displacement", "mm", "5s", noise_floor_mm=3.0),
+        series("battery_voltage", "V", "5s", max_silence="6h"),
+        logger=logger,
+    )
     for name, logger in (("G1", "L1"), ("G2", "L1"), ("G3", "L2"))
 )
 

@@ -16,6 +16,7 @@ from monitor.cli.scenes.detect import _progress
 from monitor.cli.site.proposing import _make_progress_printer
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
+from tests.data.site_text import criterion, head, series, station, table
 
 MODELS = '["auto", "gru", "lstm", "graph-gru"]'  # of the first site file
 
@@ -312,35 +313,15 @@ def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
 
 
 def test_check_warns_of_a_dear_site_and_refuses_one_beyond_the_bound(capsys, tmp_path):
+    signed = {"author": "x", "reason": "x"}
+
     def text(interval):
-        return f"""
-[site]
-id = "a"
-name = "A"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[levels]
-names = ["green", "red"]
-[fusion]
-top_needs = 1
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "{interval}"
-[[criterion]]
-id = "storm"
-kind = "rain_sum"
-series = "G1.rain"
-author = "x"
-reason = "x"
-red = {{over = 50, window = "7d"}}
-[[recipient]]
-name = "duty"
-channels = ["log", "webhook:DUTY_URL"]
-"""
+        return (
+            head("a", timezone="UTC", levels={"names": ["green", "red"]}, fusion={"top_needs": 1})
+            + station("G1", series("rain", "mm", interval))
+            + criterion("rain_sum", id="storm", series="G1.rain", **signed, red={"over": 50, "window": "7d"})
+            + table("[[recipient]]", name="duty", channels=["log", "webhook:DUTY_URL"])
+        )
 
     assert check_a(capsys, tmp_path, text("1m")) == (0, [("ok", "stations: 1, criteria: 1, recipients: 1")])
     status, found = check_a(capsys, tmp_path, text("10s"))

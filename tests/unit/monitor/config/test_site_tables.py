@@ -11,6 +11,7 @@ from monitor.config.service import parse_site
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
 from monitor.domain.terms import Key, derive_table, find_tables, make_record
 from monitor.errors import ConfigError
+from tests.data.site_text import head, series, station
 
 TABLES = [*find_tables(SiteFile), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]
 BEYOND = {"ge": -1.0, "gt": 0.0, "le": 1.0, "lt": 0.0}  # added to a bound: what it refuses
@@ -76,30 +77,10 @@ def test_the_first_site_file_explains_a_key_where_it_stands_first():
 
 
 # ---- `[forecast]` says where networks begin and what they learn beside; what nothing would use is refused ----
-TEXT = """
-[site]
-id = "bench"
-name = "Bench"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[levels]
-names = ["green", "red"]
-[forecast]
-horizons = ["1d"]
-{forecast}
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "{quantity}"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
-
-
 def read(forecast, quantity="displacement_downslope"):
-    return parse_site(TEXT.format(forecast=forecast, quantity=quantity), "bench.toml").forecast
+    site = head("bench", timezone="UTC", levels={"names": ["green", "red"]}, forecast={"horizons": ["1d"]})
+    text = f"{site}{forecast}\n" + station("G1", series(quantity, "mm", "1d", max_silence="3d"))
+    return parse_site(text, "bench.toml").forecast
 
 
 def test_what_is_asked_reaches_the_plan():

@@ -11,6 +11,7 @@ from monitor.domain.site import Site
 from monitor.domain.topics import ROOT, reaches_own_topics
 from monitor.errors import ConfigError
 from monitor.ingest.message import matches
+from tests.data.site_text import head, series, station
 
 LEVELS = st.sampled_from(["slopeward", "v1", "v2", "north", "state", "obs", "app", "+", "", "Slopeward"])
 FILTERS = st.builds(
@@ -34,23 +35,9 @@ OWN = [
         ("north", "north", "state", "obs"),
     )
 ]
-SITE = """
-[site]
-id = "south"
-name = "South"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow"]
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-max_silence = "6h"
-"""
+SITE = head("south", timezone="UTC", levels={"names": ["green", "yellow"]}) + station(
+    "G1", series("displacement", "mm", max_silence="6h")
+)
 
 
 @given(FILTERS)
@@ -97,23 +84,12 @@ def test_a_shared_subscription_reaches_what_its_filter_reaches(shared):
 
 
 # ---- which motion detectors look at together, and how often ----
-SERIES = """
-[[station.series]]
-quantity = "{quantity}"
-unit = "mm"
-interval = "{interval}"
-max_silence = "60d"
-{more}
-"""
-TYPED = "by_hand = true"
-
-
-def declare(*series: tuple[str, str, str, str]) -> Site:
-    """A site of stations with one series each: station, quantity, interval, more."""
-    text = '[site]\nid = "bench"\nname = "North bench"\nlatitude = 46.2\nlongitude = 8.9\n'
-    for station, quantity, interval, more in series:
-        text += f'[[station]]\nid = "{station}"\nazimuth_deg = 90.0\nplunge_deg = 0.0\n'
-        text += SERIES.format(quantity=quantity, interval=interval, more=more)
+def declare(*motions: tuple[str, str, str]) -> Site:
+    """A site of stations with one series each: station, quantity, interval; the pin is read by hand."""
+    text = head("bench")
+    for name, quantity, interval in motions:
+        one = series(quantity, "mm", interval, max_silence="60d", by_hand=name == "pin")
+        text += station(name, one, azimuth_deg=90.0, plunge_deg=0.0)
     return parse_site(text, "bench.toml")
 
 
@@ -123,9 +99,9 @@ def group(site: Site) -> dict[str, tuple[float, list[str]]]:
     return {g.name: (g.step_s, [one.station.id for one in g.series]) for g in list_groups(site, ids)}
 
 
-ROVER = ("rover", "displacement_distance", "3h", "")
-PIN = ("pin", "crack_opening", "1d", TYPED)
-SATELLITE = ("satellite", "displacement_los", "12d", "")
+ROVER = ("rover", "displacement_distance", "3h")
+PIN = ("pin", "crack_opening", "1d")
+SATELLITE = ("satellite", "displacement_los", "12d")
 
 
 def test_a_marker_that_a_person_types_does_not_slow_the_instruments() -> None:
@@ -136,14 +112,14 @@ def test_a_marker_that_a_person_types_does_not_slow_the_instruments() -> None:
 
 
 def test_a_satellite_does_not_slow_what_measures_each_day() -> None:
-    assert group(declare(ROVER, ("tape", "displacement_distance", "1d", ""), SATELLITE)) == {
+    assert group(declare(ROVER, ("tape", "displacement_distance", "1d"), SATELLITE)) == {
         MOTION: (86400.0, ["rover", "tape"]),
         "displacement_los every 1.0368e+06 s": (12 * 86400.0, ["satellite"]),
     }
 
 
 @pytest.mark.parametrize(("alone", "step_s"), [(PIN, 86400.0), (SATELLITE, 12 * 86400.0)])
-def test_alone_they_are_the_motion_of_the_site(alone: tuple[str, str, str, str], step_s: float) -> None:
+def test_alone_they_are_the_motion_of_the_site(alone: tuple[str, str, str], step_s: float) -> None:
     assert group(declare(alone)) == {MOTION: (step_s, [alone[0]])}
 
 

@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
-from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.preview import PreviewRequest
 from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.raw_table import read_raw_table
-from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.text import clocks
 from monitor.ingest.text.clocks import doubt_span, find_count, read_persian, tidy_time, write_common
+from tests.data.guessed import keep, lay_rows, read_good
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2025, 2, 13, 5)
@@ -35,18 +33,14 @@ HALVES = MappingProxyType(
 
 
 def lay(path, head, spell, more=""):
-    path.write_text(head + "\n" + "".join(f"{spell(at)};{k}.5{more}\n" for k, at in enumerate(HOURS)), encoding="utf-8")
-    return read_raw_table(path)
+    return read_raw_table(lay_rows(path, head, (f"{spell(at)};{k}.5{more}" for k, at in enumerate(HOURS))))
 
 
 def read_times(look, answers, now=NOW):
     """The instants as a mapping that was written and read again has them."""
     found = guess(look, {"zone": "UTC"} | answers, now)
     assert not found.questions, found.questions
-    written = look.path.with_suffix(".toml")
-    written.write_text(format_mapping(found.mapping, look.path.name), encoding="utf-8")
-    with open_wide(look.path, ImportOptions(load_mapping(written))) as lines:
-        return [row["time"].astimezone(UTC) for line in lines for row, error in line.rows if error is None]
+    return [row["time"].astimezone(UTC) for row in read_good(look.path, keep(found.mapping, look.path))]
 
 
 # ---- spelling --------------------------------------------------------------------------------------------------------
@@ -188,16 +182,20 @@ DIGITS = ("%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%j%H%M", "%Y%j%H%M%S", "%
 def test_digits_that_are_days_count_nothing(tmp_path_factory, form, begin):
     """In every width: a file of ten figures is no seconds since 1970, which end beyond all measured years."""
     hours = [begin.replace(minute=0, second=0, microsecond=0) + timedelta(hours=k) for k in range(60)]
-    path = tmp_path_factory.mktemp("digits") / "f.csv"
-    path.write_text("Time;Crack 1 (mm)\n" + "".join(f"{at.strftime(form)};{k}.5\n" for k, at in enumerate(hours)))
+    path = lay_rows(
+        tmp_path_factory.mktemp("digits") / "f.csv",
+        "Time;Crack 1 (mm)",
+        (f"{at.strftime(form)};{k}.5" for k, at in enumerate(hours)),
+    )
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in hours]
 
 
 @pytest.mark.parametrize("form", ["%Y-%m", "%Y/%m", "%m/%Y"])
 def test_months_of_one_year_are_no_days_of_it(tmp_path, form):
     months = [datetime(2025, k, 1) for k in range(1, 13)]
-    path = tmp_path / "f.csv"
-    path.write_text("Month;Crack 1 (mm)\n" + "".join(f"{at.strftime(form)};{k}.5\n" for k, at in enumerate(months)))
+    path = lay_rows(
+        tmp_path / "f.csv", "Month;Crack 1 (mm)", (f"{at.strftime(form)};{k}.5" for k, at in enumerate(months))
+    )
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in months]
 
 
@@ -290,8 +288,7 @@ def test_seconds_that_end_ahead_of_now_are_asked_about(tmp_path):
 
 @pytest.mark.parametrize("text", ["Rain since 2020 (mm)", "GPS antenna rise [mm]", "Pegel H 2000 [m]", "Crack (mm)"])
 def test_words_of_other_columns_are_no_beginning(tmp_path, text):
-    path = tmp_path / "f.csv"
-    path.write_text(f"Time;{text}\n" + "".join(f"{at:%Y-%m-%d %H:%M};{k}\n" for k, at in enumerate(HOURS)))
+    path = lay_rows(tmp_path / "f.csv", f"Time;{text}", (f"{at:%Y-%m-%d %H:%M};{k}" for k, at in enumerate(HOURS)))
     found = guess(
         read_raw_table(path), {"zone": "UTC", "quantity": "rain", "unit": "mm", "quantity:m": "water_level"}, NOW
     )
@@ -312,8 +309,7 @@ def test_a_workbook_that_counts_from_1904_is_believed(tmp_path):
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in days]
     mapping = '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "Crack 1 [mm]"\n'
     (tmp_path / "m.toml").write_text(f'{mapping}station = "C1"\nquantity = "crack_opening"\nunit = "mm"\n')
-    with open_wide(path, ImportOptions(load_mapping(tmp_path / "m.toml"))) as lines:
-        assert next(lines).rows[0][0]["time"] == days[0].replace(tzinfo=UTC)
+    assert read_good(path, load_mapping(tmp_path / "m.toml"))[0]["time"] == days[0].replace(tzinfo=UTC)
 
 
 # ---- what cannot be --------------------------------------------------------------------------------------------------
@@ -376,9 +372,8 @@ def test_times_with_signs_of_any_kind_end_in_one_line(tmp_path):
     rng = random.Random(5)
     signs = [*"0123456789/:. -TzZapm", *BLANKS, "พ", "下", "٣", "\u202e"]
     for k in range(60):
-        path = tmp_path / f"{k}.csv"
         cells = ["".join(rng.choices(signs, k=rng.randint(1, 24))) for _ in range(20)]
-        path.write_text("Time;Crack 1 (mm)\n" + "".join(f"{c};{n}.5\n" for n, c in enumerate(cells)), encoding="utf-8")
+        path = lay_rows(tmp_path / f"{k}.csv", "Time;Crack 1 (mm)", (f"{c};{n}.5" for n, c in enumerate(cells)))
         with suppress(ConfigError):  # nothing else may come
             guess(read_raw_table(path), {"zone": "UTC", "dates": "day first"}, NOW)
 

@@ -26,10 +26,11 @@ from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT
 from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.guess.site_file import write_site
-from monitor.ingest.guess.toml_writer import format_mapping, format_stations
+from monitor.ingest.guess.toml_writer import format_stations
 from monitor.language.catalogue import use
 from monitor.language.rendering import translate
 from monitor.worker.records import read_record, record_to_plain
+from tests.data.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage
 
 BEGIN = datetime(2025, 2, 3)
@@ -190,11 +191,6 @@ def understand(path, answers):
     return found
 
 
-def read_all(path, mapping):
-    with open_wide(path, ImportOptions(mapping)) as lines:
-        return [judged for line in lines for judged in line.rows]
-
-
 @pytest.mark.parametrize("habit", HABITS)
 def test_a_table_of_each_habit_is_read_as_it_was_meant(habit, tmp_path):
     name, text, encoding, answers, series, zone = HABITS[habit]
@@ -203,9 +199,7 @@ def test_a_table_of_each_habit_is_read_as_it_was_meant(habit, tmp_path):
     found = understand(path, answers)
     assert {f"{s.station}.{s.quantity}": s.unit for s in found.sensors} == series
     assert (found.mapping.time.zone and found.mapping.time.zone.key) == zone
-    written = tmp_path / "m.toml"
-    written.write_text(format_mapping(found.mapping, name), encoding="utf-8")
-    assert load_mapping(written) == found.mapping
+    assert keep(found.mapping, path) == found.mapping
     rows = read_all(path, found.mapping)
     assert not [error for _, error in rows if error is not None]
     first = next(row for row, _ in rows)
@@ -264,15 +258,15 @@ def test_what_a_file_does_not_say_is_asked_and_never_chosen(tmp_path, text, key)
 
 
 def test_day_or_month_first_is_told_by_the_record_where_it_can_be(tmp_path):
-    path = tmp_path / "f.csv"
     days = [datetime(2025, 1, 1) + timedelta(days=k) for k in range(12)]
-    path.write_text("Date;Crack [mm]\n" + "".join(f"{d:%d/%m/%Y};1,5\n" for d in [*days, datetime(2025, 1, 13)]))
+    path = lay_rows(
+        tmp_path / "f.csv", "Date;Crack [mm]", (f"{d:%d/%m/%Y};1,5" for d in [*days, datetime(2025, 1, 13)])
+    )
     assert understand(path, {"zone": "UTC"}).mapping.time.format == "%d/%m/%Y"
 
 
 def test_a_decimal_comma_among_commas_and_a_neutral_table_are_named(tmp_path):
-    path = tmp_path / "f.csv"
-    path.write_text("Date,Crack [mm]\n" + "".join(f"{d:02d}.01.2025,{d},5\n" for d in range(1, 29)))
+    path = lay_rows(tmp_path / "f.csv", "Date,Crack [mm]", (f"{d:02d}.01.2025,{d},5" for d in range(1, 29)))
     with pytest.raises(ConfigError, match="semicolons"):
         guess(read_raw_table(path), {})
     path.write_text("time,station,quantity,value\n2025-01-01T00:00Z,A,rain_mm,1\n2025-01-02T00:00Z,A,rain_mm,1\n")
@@ -287,10 +281,10 @@ def test_a_number_of_another_convention_is_refused_and_not_read_otherwise(tmp_pa
         'format = "%d.%m.%Y %H:%M"\n'
         'zone = "UTC"\n[[column]]\nname = "v"\nstation = "A"\nquantity = "rain"\nunit = "mm"\n'
     )
-    path = tmp_path / "f.csv"
-    path.write_text(
-        "day;clock;v;v\n"
-        + "".join(f"01.02.2025;0{k}:00;{v};9\n" for k, v in enumerate(("1.234,5", "12.5", "7", "-,5")))
+    path = lay_rows(
+        tmp_path / "f.csv",
+        "day;clock;v;v",
+        (f"01.02.2025;0{k}:00;{v};9" for k, v in enumerate(("1.234,5", "12.5", "7", "-,5"))),
     )
     rows = read_all(path, load_mapping(mapping))
     assert [row["value"] for row, _ in rows] == ["1234.5", "12.5", "7", "-.5"]
@@ -589,9 +583,8 @@ MONTHS = MappingProxyType(
 @pytest.mark.parametrize("language", MONTHS)
 @pytest.mark.parametrize("form", ["{d:02d}-{m}-{y:02d}", "{d}. {m} 20{y}", "{d:02d} {m} 20{y} 06:00"])
 def test_months_are_read_by_name_as_spreadsheets_of_many_countries_write_them(tmp_path, language, form):
-    path = tmp_path / "f.csv"
     cells = (form.format(d=at.day, m=MONTHS[language][at.month - 1], y=at.year % 100) for at in DAYS)
-    path.write_text("Date;Crack 1 (mm)\n" + "".join(f"{c};{v}\n" for c, v in zip(cells, MOVES, strict=True)))
+    path = lay_rows(tmp_path / "f.csv", "Date;Crack 1 (mm)", (f"{c};{v}" for c, v in zip(cells, MOVES, strict=True)))
     answers = {"zone": "UTC"} | ({"times": "as they are"} if "y:02d" in form else {})
     rows = read_all(path, understand(path, answers).mapping)
     hours = 6 if "06" in form else 0
@@ -599,9 +592,8 @@ def test_months_are_read_by_name_as_spreadsheets_of_many_countries_write_them(tm
 
 
 def test_midnight_may_be_the_end_of_a_day(tmp_path):
-    path = tmp_path / "f.csv"
     cells = [(at - timedelta(hours=1), at.hour or 24) for at in TIMES]
-    path.write_text("Tag;Zeit;Riss 1 (mm)\n" + "".join(f"{at:%d.%m.%Y};{h:02d}:00;{h}\n" for at, h in cells))
+    path = lay_rows(tmp_path / "f.csv", "Tag;Zeit;Riss 1 (mm)", (f"{at:%d.%m.%Y};{h:02d}:00;{h}" for at, h in cells))
     rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
     assert [row["time"].replace(tzinfo=None) for row, _ in rows] == list(TIMES)
 
@@ -688,8 +680,7 @@ def test_names_and_units_are_found_where_they_stand(tmp_path, place):
     path = write(tmp_path / "f.csv", head, *columns)
     found = understand(path, {"zone": "UTC"})
     assert {f"{c.station}.{c.quantity}": c.name for c in found.mapping.columns} == series
-    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
-    rows = read_all(path, load_mapping(tmp_path / "m.toml"))
+    rows = read_all(path, keep(found.mapping, path))
     assert len(rows) == len(series) * len(DAYS)
     assert not [error for _, error in rows if error is not None]
     assert [float(row["value"]) for row, _ in rows[:: len(series)]] == list(columns[0])
@@ -704,8 +695,7 @@ def test_units_behind_the_numbers_are_taken_off_and_others_refused(tmp_path):
         + "01.03.2024;0,5%;1,2 cm\n"
     )
     found = understand(path, {"zone": "UTC"})
-    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
-    mapping = load_mapping(tmp_path / "m.toml")
+    mapping = keep(found.mapping, path)
     assert [(c.quantity, c.unit, c.tail) for c in mapping.columns] == [
         ("soil_moisture", "%", "%"),
         ("crack_opening", "mm", "mm"),
@@ -742,8 +732,7 @@ def test_values_of_several_kinds_in_one_column_are_told_apart(tmp_path):
         "P2.crack_opening": 1,
         "P1.temperature": 7,
     }
-    (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
-    mapping = load_mapping(tmp_path / "m.toml")
+    mapping = keep(found.mapping, path)
     assert mapping == found.mapping
     rows = read_all(path, mapping)
     warm = [float(row["value"]) for row, _ in rows if row["quantity"] == "temperature"]
@@ -763,13 +752,10 @@ def test_kinds_without_words_are_asked_and_kinds_in_two_units_refused(tmp_path):
 
 
 def test_names_of_sensors_in_a_column_say_what_each_measures(tmp_path):
-    path = tmp_path / "f.csv"
-    path.write_text(
-        "Date,Sensor,Value\n"
-        + "".join(
-            f"{at:%Y-%m-%d},Crack 1,{a}\n{at:%Y-%m-%d},Temp 1,{b}\n"
-            for at, a, b in zip(DAYS, MOVES, SMALL, strict=True)
-        )
+    path = lay_rows(
+        tmp_path / "f.csv",
+        "Date,Sensor,Value",
+        (f"{at:%Y-%m-%d},Crack 1,{a}\n{at:%Y-%m-%d},Temp 1,{b}" for at, a, b in zip(DAYS, MOVES, SMALL, strict=True)),
     )
     found = understand(path, {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
     rows = read_all(path, found.mapping)
@@ -788,11 +774,11 @@ def test_encodings_with_and_without_a_mark(tmp_path, encoding):
 
 
 def test_a_remark_now_and_then_at_the_end_of_a_line_loses_no_row(tmp_path):
-    path = tmp_path / "f.csv"
     rows = zip(DAYS, MOVES, strict=True)
-    path.write_text(
-        "Date,Crack 1 (mm),Remark\n"
-        + "".join(f"{at:%Y-%m-%d},{v}{',checked' if k % 9 == 0 else ''}\n" for k, (at, v) in enumerate(rows))
+    path = lay_rows(
+        tmp_path / "f.csv",
+        "Date,Crack 1 (mm),Remark",
+        (f"{at:%Y-%m-%d},{v}{',checked' if k % 9 == 0 else ''}" for k, (at, v) in enumerate(rows)),
     )
     assert [float(row["value"]) for row, _ in read_all(path, understand(path, {"zone": "UTC"}).mapping)] == list(MOVES)
 
@@ -807,8 +793,7 @@ def test_hours_beside_the_day_of_the_year_are_no_minutes(tmp_path):
         lines = [f"{at:%Y},{at:%-j},{c},{k}.5" for k, (at, c) in enumerate(zip(TIMES, cells, strict=True))]
         path.write_text(f"Year,DOY,{head},Crack 1 (mm)\n" + "\n".join(lines) + "\n")
         found = understand(path, {"zone": "UTC"})
-        (tmp_path / "m.toml").write_text(format_mapping(found.mapping, "f.csv"), encoding="utf-8")
-        times = [row["time"].replace(tzinfo=None) for row, _ in read_all(path, load_mapping(tmp_path / "m.toml"))]
+        times = [row["time"].replace(tzinfo=None) for row, _ in read_all(path, keep(found.mapping, path))]
         assert {b - a for a, b in pairwise(times)} == {step}
         assert times[0] - BEGIN == (timedelta(minutes=30) if "Minute" in head else timedelta())
 
@@ -824,11 +809,10 @@ def test_the_zone_of_one_column_of_times_is_not_that_of_another(tmp_path):
 
 
 def test_clocks_with_an_h_and_signs_of_typographers_are_read(tmp_path):
-    path = tmp_path / "f.csv"
-    path.write_text(
-        "Date;Heure;Fissure 1 (mm)\n"
-        + "".join(f"{at:%d/%m/%Y};{at:%Hh%M};\u2212{k},5\n" for k, at in enumerate(TIMES)),
-        encoding="utf-8",
+    path = lay_rows(
+        tmp_path / "f.csv",
+        "Date;Heure;Fissure 1 (mm)",
+        (f"{at:%d/%m/%Y};{at:%Hh%M};\u2212{k},5" for k, at in enumerate(TIMES)),
     )
     rows = read_all(path, understand(path, {"zone": "UTC", "dates": "day first"}).mapping)
     assert [row["time"].replace(tzinfo=None) for row, _ in rows] == list(TIMES)
@@ -843,8 +827,7 @@ def test_least_and_largest_values_are_no_sensors_of_their_own(tmp_path):
 
 
 def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
-    path = tmp_path / "f.csv"
-    path.write_text("Datum;Pegel [mm]\n" + "".join(f"{at:%d.%m.%Y};1.{200 + k}\n" for k, at in enumerate(DAYS)))
+    path = lay_rows(tmp_path / "f.csv", "Datum;Pegel [mm]", (f"{at:%d.%m.%Y};1.{200 + k}" for k, at in enumerate(DAYS)))
     look = read_raw_table(path)
     (question,) = guess(look, {"zone": "UTC"}).questions
     assert (question.key, question.default) == ("decimal", "point")
@@ -854,10 +837,10 @@ def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
 
 
 def test_times_with_and_without_an_offset_in_one_column_are_asked_about(tmp_path):
-    path = tmp_path / "f.csv"
-    path.write_text(
-        "Time,Crack 1 (mm)\n"
-        + "".join(f"{at:%Y-%m-%dT%H:%M:%S}{'+01:00' if k % 7 == 0 else ''},{k}.5\n" for k, at in enumerate(TIMES))
+    path = lay_rows(
+        tmp_path / "f.csv",
+        "Time,Crack 1 (mm)",
+        (f"{at:%Y-%m-%dT%H:%M:%S}{'+01:00' if k % 7 == 0 else ''},{k}.5" for k, at in enumerate(TIMES)),
     )
     assert [q.key for q in guess(read_raw_table(path), {}).questions] == ["zone"]
     rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)

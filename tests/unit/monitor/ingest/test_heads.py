@@ -7,13 +7,12 @@ import pytest
 
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.errors import ConfigError
-from monitor.ingest.files.lines import open_long, open_wide
-from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.raw_table import read_raw_table
-from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.text import heads
+from tests.data.guessed import keep, read_all
 
 BEGIN = datetime(2025, 4, 1)
 NAMES = ("Time (UTC)", "Crack C1 (mm)", "Piezo P1 (kPa)", "Rain R1 (mm)")
@@ -38,18 +37,10 @@ def draw(seed):
     return "\n".join([*lines, ""]), rows
 
 
-def read_all(path, mapping):
-    with open_wide(path, ImportOptions(mapping)) as lines:
-        return [judged for line in lines for judged in line.rows]
-
-
 def tell(path):
     found = guess(read_raw_table(path), {})
     assert not found.questions, found.questions
-    written = path.with_suffix(".toml")
-    written.write_text(format_mapping(found.mapping, path.name), encoding="utf-8")
-    mapping = load_mapping(written)
-    rows = read_all(path, mapping)
+    rows = read_all(path, keep(found.mapping, path))
     assert not [error for _, error in rows if error is not None]
     by_time = {}
     for row, _ in rows:

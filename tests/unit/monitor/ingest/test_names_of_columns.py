@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
-from monitor.ingest.files.lines import open_long, open_wide
+from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
 from monitor.ingest.guess import names
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.names import is_no_measurement, is_term_of_field, may_count_downward, read_name
 from monitor.ingest.guess.raw_table import read_raw_table
+from tests.data.guessed import lay_rows, read_good
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {
@@ -33,8 +34,7 @@ def lay(path, head, *columns, rows=40, mark=","):
         mark.join([f"{BEGIN + timedelta(hours=k):%Y-%m-%d %H:%M}", *(str(column(k)) for column in columns)])
         for k in range(rows)
     ]
-    path.write_text("\n".join([head, *lines, ""]), encoding="utf-8")
-    return read_raw_table(path)
+    return read_raw_table(lay_rows(path, head, lines))
 
 
 def rise(k):
@@ -268,8 +268,7 @@ def test_with_the_old_keys_columns_would_be_dropped_or_taken_for_others(tmp_path
 def test_numbers_of_old_programs_are_read(tmp_path, spell, mark):
     look = lay(tmp_path / "f.csv", f"Time (UTC){mark}Crack 1 (mm)", lambda k: spell(1500.25 + k), mark=mark)
     sign = -1 if set(spell(1.0)) & {"-", "\u2212"} else 1
-    with open_wide(look.path, ImportOptions(guess(look, {}).mapping)) as lines:
-        rows = [row for line in lines for row, error in line.rows if error is None]
+    rows = read_good(look.path, guess(look, {}).mapping)
     assert [abs(float(row["value"])) for row in rows] == [1500.25 + k for k in range(40)]
     assert all((float(row["value"]) < 0) == (sign < 0) for row in rows)
     path = tmp_path / "long.csv"

@@ -9,39 +9,16 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.replay.matrix import EventLabel, Span
 from monitor.replay.scorecard import AS_DECLARED, FACTORS, Strength, find_gains
+from tests.data.site_text import criterion, head, series, station
 
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)
 S = epoch_s(START)
 SITE = parse_site(
-    """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[forecast]
-horizons = ["1d"]
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-[[criterion]]
-id = "v"
-kind = "velocity"
-stations = ["G1"]
-yellow = {over = 2.0, window = "5d"}
-dwell = {hits = 2, of = 3}
-[[criterion]]
-id = "f"
-kind = "forecast"
-stations = ["G1"]
-yellow = {over = 2.0, window = "1d", probability = 0.3}
-""",
+    head("slope", timezone="UTC", forecast={"horizons": ["1d"]})
+    + station("G1", series("displacement", "mm", "1d", max_silence="3d"))
+    + criterion("velocity", id="v", stations=["G1"], yellow={"over": 2.0, "window": "5d"}, dwell={"hits": 2, "of": 3})
+    + criterion("forecast", id="f", stations=["G1"], yellow={"over": 2.0, "window": "1d", "probability": 0.3}),
     "slope.toml",
 )
 EVENT = EventLabel(START + timedelta(days=50), START + timedelta(days=52), 1, 1)

@@ -21,31 +21,16 @@ from monitor.replay.matrix import (
     score_event,
 )
 from monitor.store.alerting.history import AlertWithOutcome
+from tests.data.site_text import criterion, head, series, station
 
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)
 S = epoch_s(START)
-SITE = """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-[[criterion]]
-kind = "velocity"
-stations = ["G1"]
-yellow = {over = 2.0, window = "7d"}
-"""
+SITE = (
+    head("slope", timezone="UTC", levels={"names": ["green", "yellow", "orange", "red"]})
+    + station("G1", series("displacement", "mm", "1d", max_silence="3d"))
+    + criterion("velocity", stations=["G1"], yellow={"over": 2.0, "window": "7d"})
+)
 
 
 def span(from_day: float, to_day: float, level: int) -> Span:

@@ -50,26 +50,6 @@ BANDS = '[bands]\nB2 = "B2.tif"\nB3 = "B3.tif"\nB4 = "B4.tif"\n'
 COMPLETE = "acquired_at = 2024-05-06T07:08:09Z\ncomplete = true\n" + BANDS
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", ("B4.tif", "0 bytes")),
-        (b"<!DOCTYPE html><html>404</html>", ("B4.tif", "HTML")),
-        (b"  <html>", ("HTML",)),
-        (b"II*\0 no tiff at all", ("not a raster",)),
-    ],
-)
-def test_what_is_no_raster(folder, tmp_path, content, words):
-    (folder / "B4.tif").write_bytes(content)
-    write_manifest(folder, COMPLETE)
-    refused(folder, tmp_path / "out", errors.NotARasterError, *words)
-
-
-def test_a_missing_band_names_those_found(folder, tmp_path):
-    write_manifest(folder, COMPLETE.replace('B3 = "B3.tif"\n', ""))
-    refused(folder, tmp_path / "out", errors.BandMissingError, "B3 missing", "found: B2, B4")
-
-
 def test_a_band_number_beyond_the_file(folder, tmp_path):
     write_manifest(folder, COMPLETE.replace('"B3.tif"', '{ file = "B3.tif", index = 4 }'))
     refused(folder, tmp_path / "out", errors.BandMissingError, "number 4", "has 1")
@@ -84,67 +64,11 @@ def rewrite(path: Path, **changes) -> None:
         target.write(data)
 
 
-def test_no_crs(folder, tmp_path):
-    write_manifest(folder, COMPLETE)
-    rewrite(folder / "B4.tif", crs=None)
-    refused(folder, tmp_path / "out", errors.NoCrsError, "B4.tif", "no coordinate reference system")
-
-
-@pytest.mark.parametrize(("east", "north"), [(5398.5, -4658.5), (2_600_000, 4_700_000), (-1_600_000, 4_700_000)])
-def test_coordinates_that_the_utm_zone_cannot_have(folder, tmp_path, east, north):
-    """Easting 5398 and northing -4658 in UTM 54N lie inside of the globe: a lon/lat check would pass them."""
-    write_manifest(folder, COMPLETE)
-    for name in ("B2", "B3", "B4"):
-        rewrite(folder / f"{name}.tif", transform=Affine(1, 0, east, 0, -1, north))
-    refused(folder, tmp_path / "out", errors.ImpossibleCrsError, "impossible in EPSG:32654")
-
-
 def test_degrees_that_are_not_on_the_globe(folder, tmp_path):
     write_manifest(folder, COMPLETE)
     for name in ("B2", "B3", "B4"):
         rewrite(folder / f"{name}.tif", crs="EPSG:4326", transform=Affine(10, 0, 500_000, 0, -10, 4_700_000))
     refused(folder, tmp_path / "out", errors.ImpossibleCrsError, "not on the globe")
-
-
-def test_a_truncated_file_whose_header_still_opens(tmp_path):
-    folder = tmp_path / "scene"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    grid = grid_around(141.95, 42.73, 1024, 10.0)
-    for name in ("B2", "B3", "B4"):
-        write_geotiff(folder / f"{name}.tif", rng.integers(300, 900, (1, 1024, 1024), np.uint16), grid, nodata=0)
-    write_manifest(folder, COMPLETE)
-    content = (folder / "B3.tif").read_bytes()
-    # The directory lies at the front, so the header opens; the last block is cut.
-    (folder / "B3.tif").write_bytes(content[: int(len(content) * 0.9)])
-    refused(folder, tmp_path / "out", errors.TruncatedRasterError, "B3.tif", "truncated")
-
-
-def test_nothing_but_nodata(folder, tmp_path):
-    write_manifest(folder, COMPLETE)
-    for name in ("B2", "B3", "B4"):
-        with rasterio.open(folder / f"{name}.tif", "r+") as target:
-            target.write(np.zeros((1, 96, 96), np.uint16))
-    refused(folder, tmp_path / "out", errors.NoValidPixelsError, "all pixels", "nodata")
-
-
-def test_bands_of_other_ground(folder, tmp_path):
-    write_manifest(folder, COMPLETE)
-    grid = grid_around(142.2, 42.73, 96, 10.0)
-    write_geotiff(folder / "B2.tif", np.full((1, 96, 96), 500, np.uint16), grid, nodata=0)
-    refused(folder, tmp_path / "out", errors.MismatchedBandsError, "B2", "px apart")
-
-
-@pytest.mark.parametrize("factor", [1e-4, 50.0])
-def test_values_of_another_unit(folder, tmp_path, factor):
-    write_manifest(folder, COMPLETE)
-    for name in ("B2", "B3", "B4"):
-        with rasterio.open(folder / f"{name}.tif") as source:
-            data, profile = source.read(), source.profile
-        with rasterio.open(folder / f"{name}.tif", "w", **{**profile, "dtype": "float32", "predictor": 3}) as target:
-            target.write((data * factor).astype(np.float32))
-    refused(folder, tmp_path / "out", errors.RadiometryError, "median", "give `scale`")
-    assert detect({"weights": "generated", "scene_path": str(folder), "scale": 1e-4 / factor})["valid_share"] == 1.0
 
 
 def test_weights_that_are_not_there(folder, tmp_path):

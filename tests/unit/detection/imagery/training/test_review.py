@@ -17,9 +17,10 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.scenes.arrivals import FootprintRow, SceneRow, save_scene
+from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from tests.conftest import ON_SQLITE
+from tests.data.store_rows import footprint_row, scene_row
 from tests.data.tiny_recipe import tiny
 
 NOW = datetime(2026, 5, 2, 9, tzinfo=UTC)
@@ -52,35 +53,17 @@ def found(weights, tmp_path_factory):
 
 def keep(c, site, found):
     for folder, answer, _ in found:
-        row = SceneRow(
-            answer["scene_hash"],
-            site,
-            folder.name,
-            datetime.fromisoformat(answer["acquired_at"]),
-            "single",
-            str(folder),
-            NOW,
-            "done",
-            None,
-            1.0,
-            answer["crs"],
-            answer["pixel_area_m2"],
-            None,
-            {"threshold": answer["threshold"]},
-        )
+        facts = {"site": site, "name": folder.name, "path": str(folder), "received_at": NOW, "valid_share": 1.0}
+        facts |= {key: answer[key] for key in ("crs", "pixel_area_m2")} | {"run": {"threshold": answer["threshold"]}}
+        row = scene_row(answer["scene_hash"], datetime.fromisoformat(answer["acquired_at"]), **facts)
         footprints = [
-            FootprintRow(
+            footprint_row(
                 answer["scene_hash"],
-                answer["model_hash"],
                 one["polygon_id"],
-                answer["model"],
-                "single",
-                one["area_m2"],
-                one["mean_probability"],
-                one["geometry"],
-                *one["bbox"],
-                None,
-                None,
+                one["bbox"],
+                model_hash=answer["model_hash"],
+                model=answer["model"],
+                **{key: one[key] for key in ("area_m2", "mean_probability", "geometry")},
             )
             for one in answer["polygons"]
         ]

@@ -12,7 +12,6 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.config.service import parse_site
 from monitor.decision.criteria.kinds import anomaly
 from monitor.decision.criteria.kinds.scene import assess_scenes
-from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext
@@ -37,6 +36,7 @@ from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.domain.witnesses import find_groups
 from monitor.language.rendering import translate
+from tests.data import site_text
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0
@@ -153,31 +153,6 @@ def test_rain_is_held_against_the_curve_at_every_duration():
     long = rain([0.0] * 24 + [4.4] * 24)
     assert long.raise_level == 1
     assert long.facts["worst"]["duration_s"] > 12 * H
-
-
-def check_thin_coverage_raises_but_does_not_lower():
-    heavy = rain([15.0 if i % 2 else None for i in range(49)] + [15.0])
-    assert heavy.raise_level == 1
-    thin = rain([0.0 if i % 2 else None for i in range(49)] + [0.0])
-    assert (thin.raise_level, thin.hold_level) == (0, 1)
-    assert rain([0.0] * 50).hold_level == 0
-
-
-def test_thin_coverage_raises_but_does_not_lower():
-    check_thin_coverage_raises_but_does_not_lower()
-
-
-def test_a_variant_that_ignores_coverage_is_caught(monkeypatch):
-    monkeypatch.setattr(Gauge, "coverage", lambda *_: 1.0)
-    with pytest.raises(AssertionError):
-        check_thin_coverage_raises_but_does_not_lower()
-
-
-def test_counters_count_differences_and_survive_a_reset():
-    values = [100.0 + 1.0 * i for i in range(40)] + [2.0 + 1.0 * i for i in range(10)]
-    word = rain(values, "counter")
-    assert word.facts["worst"]["sum_mm"] <= 60.0
-    assert rain([100.0] * 49 + [116.0], "counter").raise_level == 1
 
 
 def test_more_rain_than_was_ever_measured_is_a_fault():
@@ -507,20 +482,9 @@ def test_near_m_of_the_scenes_table_reaches_the_criterion():
         assert any(key.startswith("advice:scene") for key in outcome.memory.conditions) == found, (own, near_m)
 
 
-PLAIN_SITE = """
-[site]
-id = "near"
-name = "Near"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[[station]]
-id = "P1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-"""
+PLAIN_SITE = site_text.head("near", latitude=46.2, longitude=8.9, timezone="UTC") + site_text.station(
+    "P1", site_text.series("displacement", "mm")
+)
 
 
 def test_evidence_of_a_footprint_reads_back_as_it_was():

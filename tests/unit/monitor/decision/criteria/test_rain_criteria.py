@@ -19,6 +19,7 @@ from monitor.domain.decision import DecisionInputs, EventFact, Memory, NewestEpo
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
+from tests.data import site_text
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
 
@@ -107,6 +108,9 @@ def test_missing_intervals_may_raise_and_never_lower():
     assert (word.raise_level, word.hold_level) == (0, 2)
     assert rain(SUM, [None if i % 2 else 5.0 for i in range(31)]).raise_level == 1
     assert rain(SUM, [0.0] * 31).hold_level == 0
+    patchy = [None if i % 2 else 0.0 for i in range(101)]
+    assert rain(CURVE, [*patchy[:-1], 11.0]).raise_level == 1
+    assert (rain(CURVE, patchy).hold_level, rain(CURVE, [0.0] * 101).hold_level) == (1, 0)
 
 
 def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
@@ -685,16 +689,17 @@ def test_a_rule_may_ask_for_rain_after_shaking():
     text = (
         SUM.replace("orange", "# orange")
         + SHAKE.replace("\nkind", '\n[[criterion]]\nid = "quake"\nrole = "part"\nkind', 1)
-        + """
-[fusion]
-top_needs = 1
-[[fusion.rule]]
-id = "wet-and-shaken"
-level = "orange"
-when = {all = [{criterion = "c"}, {criterion = "quake"}]}
-author = "test"
-reason = "test"
-"""
+        + (
+            site_text.table("[fusion]", top_needs=1)
+            + site_text.table(
+                "[[fusion.rule]]",
+                id="wet-and-shaken",
+                level="orange",
+                when={"all": [{"criterion": "c"}, {"criterion": "quake"}]},
+                author="test",
+                reason="test",
+            )
+        )
     )
     place = site(text)
     wet = rows([2.0] * 30)

@@ -63,7 +63,7 @@ def daily(value: Callable[[int], float], sigma: float, days: int, seed: int = 1)
 DAILY = make_site(DAY, 14 * DAY)
 
 
-def check_a_stated_error_hides_no_steady_motion() -> None:
+def test_a_stated_error_hides_no_steady_motion() -> None:
     looks = play(DAILY, daily(lambda i: 15.0 * i, 60.0, 40))
     assert {d.level for d in looks} == {0}, "it is not shown to be real"
     assert {YELLOW, ORANGE} <= set(looks[-1].memory.conditions)
@@ -73,14 +73,10 @@ def check_a_stated_error_hides_no_steady_motion() -> None:
     assert "is over 10" in opened.reason
 
 
-def test_a_stated_error_hides_no_steady_motion() -> None:
-    check_a_stated_error_hides_no_steady_motion()
-
-
 def test_a_rule_that_asks_nobody_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(velocity, "_is_held_back", lambda *_: False)
     with pytest.raises(AssertionError):
-        check_a_stated_error_hides_no_steady_motion()
+        test_a_stated_error_hides_no_steady_motion()
 
 
 @pytest.mark.parametrize("sigma", [1.0, 60.0])
@@ -89,15 +85,11 @@ def test_what_stands_still_asks_nobody_whatever_error_it_states(sigma: float) ->
     assert not any(k.startswith("health:v|") for d in noise for k in d.memory.conditions)
 
 
-def check_wild_noise_asks_nobody() -> None:
+def test_wild_noise_asks_nobody() -> None:
     """Scatter as large as what is stated: its rate lies over the bound for some days, though nothing moves."""
     noise = random.Random(3)
     rows = [(T0 + i * DAY, noise.gauss(0.0, 60.0), 60.0) for i in range(150)]
     assert not any("undecided" in k for d in play(DAILY, rows) for k in d.memory.conditions)
-
-
-def test_wild_noise_asks_nobody() -> None:
-    check_wild_noise_asks_nobody()
 
 
 def test_a_rule_that_forgets_what_was_before_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +108,7 @@ def test_a_rule_that_forgets_what_was_before_is_caught(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(velocity, "_is_undecided", forget)
     with pytest.raises(AssertionError):
-        check_wild_noise_asks_nobody()
+        test_wild_noise_asks_nobody()
 
 
 def test_what_is_shown_to_be_real_counts_and_is_no_question() -> None:
