@@ -23,7 +23,7 @@ Row = tuple[float, float, float]  # instant, value, stated error
 
 def make_site(interval_s: float, window_s: float) -> Site:
     series = SeriesSpec("P1", "displacement", "mm", interval_s, 6 * interval_s, 0.5, 20.0)
-    point = Station("P1", None, None, None, None, None, None, None, None, on_slope=True, series=(series,))
+    point = Station("P1", series=(series,))
     criterion = Criterion(
         "v",
         KINDS["velocity"],
