@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import shapely
@@ -21,6 +21,7 @@ from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.grid import NODATA, list_warnings, read_ground
 from detection.clouds.ground import choose_rule
 from detection.clouds.spool import Points, Progress, Spool, cell_of, find_place, plan_grid, spooling
+from detection.geojson import Geometry
 from detection.imagery.change.surface import DOUBTED, warn_of_heights
 from detection.imagery.errors import AoiError
 from detection.imagery.footprints.geopackage import write_geopackage
@@ -97,7 +98,7 @@ class DistanceZone:
     mean_error_m: float  # one sigma; the error of the registration is not averaged away
     most_m: float  # the distance farthest from 0
     caution: str  # one sentence where gain may be loss; empty else
-    geometry: dict[str, Any]  # geoJSON, longitude and latitude
+    geometry: Geometry  # geoJSON, longitude and latitude
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -444,7 +445,7 @@ def _describe(
         mean_error_m=round(float(error), 4),
         most_m=round(float(distance[np.argmax(np.abs(distance))]), 4),
         caution=f"at {overlaid.mean():.0%} of its places {OVERLAID}" if overlaid.any() else "",
-        geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
+        geometry=cast("Geometry", mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7)))),
     )
 
 

@@ -1,6 +1,5 @@
 """From log-odds of a sample to the share of ground that lies in landslides, learned on blocks that were left out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,17 +27,13 @@ class Calibrator:
         chance = _sigmoid(self.x[0] * score + self.y[0]) if is_line else np.interp(score, self.x, self.y)
         return np.clip(chance, LEAST_CHANCE, 1 - LEAST_CHANCE)
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"kind": self.kind, "x": self.x.tolist(), "y": self.y.tolist()}
 
-
-def read_calibrator(content: Mapping[str, Any]) -> Calibrator:
-    """Read back what `to_json` gave."""
-    x, y = (np.asarray(content[name], np.float64) for name in ("x", "y"))
-    if content["kind"] not in {"platt", "isotonic"} or x.shape != y.shape or not len(x):
+def read_calibrator(kind: str, x: Any, y: Any) -> Calibrator:
+    """Read back its fields as a file has them."""
+    found = Calibrator(kind, np.asarray(x, np.float64), np.asarray(y, np.float64))
+    if kind not in {"platt", "isotonic"} or found.x.shape != found.y.shape or not len(found.x):
         raise ValueError("no calibration")
-    return Calibrator(str(content["kind"]), x, y)
+    return found
 
 
 def _sigmoid(value: Numbers) -> Numbers:

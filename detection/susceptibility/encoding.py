@@ -1,14 +1,14 @@
 """From factors to columns of numbers: directions as cosine and sine, classes one by one, the unseen as unknown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.susceptibility.errors import FactorError
-from detection.susceptibility.study import MOST_FACTORS, Factor
+from detection.susceptibility.study import Factor
 
 RAREST: Final = 20  # a class with fewer sampled cells teaches nothing of its own
 MOST_CLASSES: Final = 60
@@ -82,38 +82,12 @@ class Encoder:
         parts = [one.is_outside(own) for one, own in zip(self.factors, values, strict=True)]
         return np.asarray(np.sum(parts, axis=0, dtype=np.uint8))
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """As JSON has it."""
-        return [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "group": one.group,
-                "low": one.low,
-                "high": one.high,
-                "classes": list(one.classes),
-            }
-            for one in self.factors
-        ]
 
-
-def read_encoder(content: Sequence[Mapping[str, Any]]) -> Encoder:
-    """Read back what `to_json` gave; ValueError where no training would have written it."""
-    if len(content) > MOST_FACTORS or any(len(one["classes"]) > MOST_CLASSES for one in content):
+def read_factor(name: str, kind: str, group: str, low: float, high: float, classes: Sequence[int]) -> EncodedFactor:
+    """Read back its fields as a file has them; ValueError where no training would have written it."""
+    if len(classes) > MOST_CLASSES:
         raise ValueError("more columns than a model has")
-    return Encoder(
-        tuple(
-            EncodedFactor(
-                str(one["name"]),
-                str(one["kind"]),
-                str(one["group"]),
-                float(one["low"]),
-                float(one["high"]),
-                tuple(int(kind) for kind in one["classes"]),
-            )
-            for one in content
-        )
-    )
+    return EncodedFactor(str(name), str(kind), str(group), float(low), float(high), tuple(map(int, classes)))
 
 
 def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encoder:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from detection.imagery.errors import ModelError
 from detection.susceptibility.calibration import Calibrator, read_calibrator
-from detection.susceptibility.encoding import Encoder, read_encoder
-from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read
+from detection.susceptibility.encoding import Encoder, read_factor
+from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read, write_numbers
 from detection.susceptibility.records import SusceptibilityCard
+from detection.susceptibility.study import MOST_FACTORS
 from detection.whole_file import replacing
 
 FORMAT: Final = 1
@@ -61,11 +62,11 @@ def save_model(path: Path, model: SusceptibilityModel) -> str:
         "format": FORMAT,
         "card": model.card,
         "learner": model.learner,
-        "factors": model.encoder.to_json(),
-        "calibration": model.calibrator.to_json(),
+        "factors": [write_numbers(one) for one in model.encoder.factors],
+        "calibration": write_numbers(model.calibrator),
         "class_bounds": list(model.bounds),
-        "fitted": model.fitted.to_json(),
-        "folds": [one.to_json() for one in model.folds],
+        "fitted": write_numbers(model.fitted),
+        "folds": [write_numbers(one) for one in model.folds],
     }
     content = (json.dumps(saved, ensure_ascii=False, allow_nan=False) + "\n").encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,16 +103,18 @@ def _refuse(constant: str) -> float:
 
 
 def _open(document: Mapping[str, Any], model_hash: str) -> SusceptibilityModel:
-    encoder = read_encoder(document["factors"])
     bounds = tuple(float(one) for one in document["class_bounds"])
     if document["learner"] not in LEARNERS or len(bounds) != len(CLASSES) - 1 or list(bounds) != sorted(bounds):
         raise ValueError("no model")
+    if len(document["factors"]) > MOST_FACTORS:
+        raise ValueError("more columns than a model has")
+    encoder = Encoder(tuple(read_factor(**one) for one in document["factors"]))
     model = SusceptibilityModel(
         document["learner"],
         encoder,
-        read(document["learner"], document["fitted"]),
-        tuple(read(document["learner"], one) for one in document["folds"]),
-        read_calibrator(document["calibration"]),
+        read(document["learner"], **document["fitted"]),
+        tuple(read(document["learner"], **one) for one in document["folds"]),
+        read_calibrator(**document["calibration"]),
         bounds,
         cast("SusceptibilityCard", dict(document["card"])),
         model_hash,

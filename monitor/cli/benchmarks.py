@@ -1,7 +1,7 @@
 """The stored figures of the benchmarks, wherever the program stands: in its sources or installed."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -17,7 +17,7 @@ NOT_MEASURED = "not measured"
 class ModelScores:
     """Stored scores of a model, as JSON has them, and what they say for and against it."""
 
-    scores: list[dict[str, Any]] | None = None
+    scores: list[Mapping[str, Any]] | None = None
     note: str | None = NOT_MEASURED
     reasons_for: str | None = None
     reasons_against: str | None = None
@@ -26,7 +26,7 @@ class ModelScores:
 class Argument(NamedTuple):
     """A score, whether it speaks for the model, and in which words; score and words may be missing."""
 
-    score: dict[str, Any] | None
+    score: Mapping[str, Any] | None
     is_for: bool
     words: str | None
 

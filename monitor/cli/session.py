@@ -266,12 +266,12 @@ def record_to_json(record: "DataclassInstance", *left_out: str) -> dict[str, Any
     return {k: format_instants(v) for k, v in asdict(record).items() if k not in left_out}
 
 
-def show(facts: dict[str, Any], line: str) -> None:
+def show(facts: Mapping[str, Any], line: str) -> None:
     """One result on stdout."""
     print(canonical_json(facts) if options().as_json else line)
 
 
-def show_in_order(facts: dict[str, Any], line: str) -> None:
+def show_in_order(facts: Mapping[str, Any], line: str) -> None:
     """One result on stdout, its keys in the order that they have."""
     if not print_if_json(facts):
         print(line)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp, Value, join, read_message
 from monitor.domain.instants import epoch_s, from_epoch_s
@@ -12,7 +12,7 @@ from monitor.domain.site import Site
 from monitor.language.figures import find_form
 from monitor.language.subjects import find_first
 
-Frozen = Mapping[str, Any]
+SomeWindow = TypeVar("SomeWindow", bound=Mapping[str, Any])
 _NOTHING: Final[Mapping[str, Any]] = {}
 SIGHT_WORDS: Final[Mapping[str, Message]] = {
     "full": Template("sight.full", "every series that votes reports")(),
@@ -43,6 +43,103 @@ _ENDED: Final = Template(
     "outlook.ended",
     "the failure window {at} to {at2} is over, and no reading of the slope came since: nothing says that it held",
 )
+
+
+class MeasuredBound(TypedDict, total=False):
+    """What an assessment measured against the bound of a level."""
+
+    level: int
+    bound: float
+    rate: float | None
+    error: float
+    low: float  # whichever single reading is left out
+    high: float
+    window_s: float | None
+
+
+class StoredReason(TypedDict):
+    """A reason, with id and values beside it where it was not gathered yet."""
+
+    reason: str
+    reason_id: NotRequired[str]
+    reason_values: NotRequired[Mapping[str, Any]]
+
+
+class StoredAssessment(StoredReason):
+    """What a criterion says of a station."""
+
+    criterion: str
+    station: str
+    heard: bool  # there was a datum
+    fresh: bool
+    raise_level: int
+    hold_level: int
+    newest_s: float
+    facts: Mapping[str, Any]
+
+
+class StoredStep(StoredReason):
+    """A sudden step of a reading."""
+
+    level: int
+    state: str
+    pended: NotRequired[str]
+
+
+class StoredVote(TypedDict):
+    """A vote by its key, and what became of it."""
+
+    level: int
+    counted: bool
+    pended: str | None
+    newest_s: float | None
+    valid_until_s: float | None
+    reason: str
+    part: NotRequired[str]
+    capped: NotRequired[str]
+
+
+class DecisionEvidence(TypedDict, total=False):
+    """What a decision rests on."""
+
+    sentence: str
+    level: int
+    level_before: int
+    asked: int  # level that the votes ask for
+    words: Sequence[StoredAssessment]
+    votes: Mapping[str, StoredVote]
+    steps: Mapping[str, StoredStep]
+    rules: Mapping[str, Any]
+    bounds: str
+    events: Sequence[Any]
+    common: Mapping[str, str]
+    held_by: Sequence[str]
+
+
+class StoredOutcome(TypedDict, total=False):
+    """What was decided."""
+
+    evidence: DecisionEvidence
+    changes: Sequence[Any]
+    health: Sequence[Any]
+    witnesses_available: int
+    observability: str
+
+
+class FrozenDecision(TypedDict, total=False):
+    """Frozen inputs and outcome of a decision, or an act of a person, or an alarm of the service."""
+
+    format: int
+    config_sha256: str
+    now: str
+    actor: str
+    act: str
+    sentence: str
+    reason: str
+    memory: Mapping[str, Any]
+    after: Mapping[str, Any]
+    view: Mapping[str, Any]
+    outcome: StoredOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +180,10 @@ class StationRate:
         return abs(self.rate / self.bound) if self.bound else 0.0
 
 
-def read_outcome(frozen: Frozen) -> Mapping[str, Any]:
+def read_outcome(frozen: FrozenDecision) -> DecisionEvidence:
     """The evidence of a decision out of its frozen inputs; empty where a person or a program decided."""
-    found = (frozen.get("outcome") or _NOTHING).get("evidence")
-    return found if isinstance(found, Mapping) else _NOTHING
+    found = (frozen.get("outcome") or {}).get("evidence")
+    return found if isinstance(found, dict) else {}
 
 
 def name_of(site: Site, level: int) -> str:
@@ -94,7 +191,7 @@ def name_of(site: Site, level: int) -> str:
     return site.levels[level].name if level < len(site.levels) else str(level)
 
 
-def find_own_bound(assessment: Frozen, level: int) -> Frozen | None:
+def find_own_bound(assessment: StoredAssessment, level: int) -> MeasuredBound | None:
     """What an assessment measured against the bound of its vote; None where it measured no rate against it.
 
     `assessment`: of one station by one criterion, as it is stored; `level`: of its vote: it may ask for more than what
@@ -104,12 +201,12 @@ def find_own_bound(assessment: Frozen, level: int) -> Frozen | None:
     return next((b for b in bounds if b["level"] == level), None)
 
 
-def window_of(bound: Frozen) -> float:
+def window_of(bound: MeasuredBound) -> float:
     """The seconds that the rate of a bound is measured over; a day where the site file names none."""
     return bound["window_s"] or 86400.0
 
 
-def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | None:
+def find_headline(frozen: FrozenDecision, site: Site | None, level: int) -> Headline | None:
     """The headline of a level; None where the evidence says no more than its sentence.
 
     Args:
@@ -140,7 +237,7 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
     return None
 
 
-def _read_reason(evidence: Mapping[str, Any]) -> str:
+def _read_reason(evidence: StoredReason) -> str:
     return read_message(evidence["reason"], evidence.get("reason_id"), evidence.get("reason_values"))
 
 
@@ -149,7 +246,7 @@ def _find_step(reason: str) -> str:
     return cast("str", reason.values["name"]) if isinstance(reason, Message) and reason.id == TEXT_OF.id else reason
 
 
-def _list_asking(evidence: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
+def _list_asking(evidence: DecisionEvidence, level: int) -> dict[VoteKey, int]:
     """Every vote that counts for the level, and what it asks for itself."""
     votes = evidence.get("votes", _NOTHING).items()
     return {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
@@ -158,6 +255,7 @@ def _list_asking(evidence: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
 def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
     """What every vote on a rate measured, out of the evidence of a decision."""
     criteria = {c.id: c for c in site.criteria if c.kind.rate}
+    units = {name: find_unit(site, name) for name in criteria}
     votes, found = evidence.get("votes", _NOTHING), []
     for assessment in evidence.get("words", ()):
         criterion, vote = (
@@ -169,13 +267,14 @@ def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
             continue
         level = int(vote["level"])
         own = next((b for b in known if b["level"] == level), known[0])
-        above = min((b for b in known if b["level"] > level), key=lambda b: b["level"], default=_NOTHING)
+        higher = (b for b in known if b["level"] > level)
+        above = min(higher, key=lambda b: b["level"], default=MeasuredBound())
         found.append(
             StationRate(
                 criterion.id,
                 assessment["station"],
                 criterion.quantity,
-                find_unit(site, criterion.id),
+                units[criterion.id],
                 level,
                 bool(vote["counted"]),
                 from_epoch_s(assessment["newest_s"]),
@@ -241,7 +340,7 @@ def find_unit(site: Site, criterion_id: str) -> str:
     return ""
 
 
-def find_sight(frozen: Frozen, site: Site | None) -> list[Message]:
+def find_sight(frozen: FrozenDecision, site: Site | None) -> list[Message]:
     """How sure a decision is: who can vote, how many are needed, what could not be seen; nothing where no data did."""
     outcome = frozen.get("outcome") or _NOTHING
     if site is None or "witnesses_available" not in outcome:
@@ -251,7 +350,7 @@ def find_sight(frozen: Frozen, site: Site | None) -> list[Message]:
     return [join([_ONE_CAN(n=needs) if count == 1 else _CAN(n=count, n2=needs), SIGHT_WORDS.get(seen, seen)])]
 
 
-def find_window(windows: Iterable[Frozen], begin: str, end: str, newest: Any) -> Frozen | None:
+def find_window(windows: Iterable[SomeWindow], begin: str, end: str, newest: Any) -> SomeWindow | None:
     """The failure window that is told: the first of those whose end no reading of the slope has passed.
 
     One that has ended without a word from the slope is told as ended: no other station's takes its place, for what
@@ -263,7 +362,7 @@ def find_window(windows: Iterable[Frozen], begin: str, end: str, newest: Any) ->
     return min((w for w in windows if w[end] > newest), key=lambda w: (w[begin], w[end]), default=None)
 
 
-def describe_expected(frozen: Frozen, now: datetime) -> list[str]:
+def describe_expected(frozen: FrozenDecision, now: datetime) -> list[str]:
     """What comes next, as far as it was known: the next trusted failure window, and what the forecast says."""
     now_s = epoch_s(now)
     words = read_outcome(frozen).get("words", ())

@@ -5,14 +5,14 @@ The subject fits the lock screen of a telephone once it is delivered (`monitor.l
 what to do, how sure, what next, who else was notified, why.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from forecasting.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
 from monitor.domain.alert import AlertCategory, AlertChange
-from monitor.domain.headline import describe_expected, find_headline, find_sight, name_of
+from monitor.domain.headline import FrozenDecision, describe_expected, find_headline, find_sight, name_of
 from monitor.domain.site import Site
 from monitor.language.subjects import compare_essence, make_subject, mark_exercise
 
@@ -88,7 +88,7 @@ class ChangeNotice:
     name: str
     before: int  # the level before it
     now: datetime
-    frozen: Mapping[str, Any]  # inputs and outcome of the decision; empty where there are none
+    frozen: FrozenDecision  # inputs and outcome of the decision; empty where there are none
     recipients: Sequence[str]  # who is notified of it
     exercise: bool  # of a drill
     raised: LevelOnset | None = None  # what stood when the level was raised, for a reminder of it

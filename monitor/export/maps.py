@@ -5,17 +5,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 
 from sqlalchemy import Connection
 
+from detection.geojson import Feature, Geometry
 from forecasting.message import gather
 from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import kind_of, read_rows
 from monitor.store import pages
 from monitor.store.alerting.decisions import find_asks, find_asks_at
-from monitor.store.alerting.timeline import load_newest_movement, load_ribbon
+from monitor.store.alerting.timeline import NewestMovement, load_newest_movement, load_ribbon
 from monitor.store.schema.views import stream_view
 
 _STATION: Final = (
@@ -49,9 +50,11 @@ OUTLINES: Final = "outlines"
 POINTS: Final = ("insar-points", "point-forecasts")  # tables whose rows lie somewhere
 LAYERS: Final = (STATIONS, "footprints", OUTLINES, *POINTS)
 FORMATS: Final = ("geojson", "gpkg")
+_HEALTH: Final[tuple[Literal["state", "reason", "newest_at"], ...]] = ("state", "reason", "newest_at")
+_MOVED: Final = ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")
 
 
-def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[dict[str, Any]]:
+def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[Feature]:
     """Sites as points with the row of `site_status`, the most dangerous first."""
     return [
         _feature(
@@ -63,7 +66,7 @@ def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[dict[s
     ]
 
 
-def list_stations(c: Connection, site: str, now: datetime, at: datetime | None = None) -> list[dict[str, Any]]:
+def list_stations(c: Connection, site: str, now: datetime, at: datetime | None = None) -> list[Feature]:
     """Declared stations as points: health, the fastest series as last judged, and the level that each asks for.
 
     `at`: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
@@ -83,17 +86,19 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     for one in pages.load_stations(c, site):
         if not one.declared:
             continue
-        health = (one.health or {}) if at is None else {}
-        move = moves.get(one.id, {})
+        health = one.health if at is None else None
+        move = moves.get(one.id)
+        heading_deg, heading_from = _find_heading(one, move, headings)
         requested_level = asks.get(one.id, 0)
-        facts = {
+        facts: dict[str, Any] = {
             **{name: getattr(one, name, None) for name in _STATION},
             "site": site,
             "station": one.id,
-            **{k: health.get(k) for k in ("state", "reason", "newest_at")},
-            **{k: move.get(k) for k in ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")},
-            "moved_at": move.get("at"),
-            **_find_heading(one, move, headings),
+            **{k: None if health is None else health[k] for k in _HEALTH},
+            **({} if move is None else {k: v for k, v in move.items() if k in _MOVED}),
+            "moved_at": None if move is None else move["at"],
+            "heading_deg": heading_deg,
+            "heading_from": heading_from,
             "asks": requested_level,
             "asks_name": levels.get(requested_level) if requested_level else None,
             "level": level,
@@ -104,35 +109,32 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     return found
 
 
-def _find_fastest(movement: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The row of the fastest series of each station."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for row in movement:
-        before = found.get(row["station"], {})
-        if abs(row["velocity_mm_per_day"] or 0.0) >= abs(before.get("velocity_mm_per_day") or 0.0):
-            found[row["station"]] = row
-    return found
+def _find_fastest(movement: Iterable[NewestMovement]) -> dict[str, NewestMovement]:
+    """The row of the fastest series of each station; of equal ones the last."""
+    return {row["station"]: row for row in sorted(movement, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))}
 
 
-def _is_seen(move: Mapping[str, Any]) -> bool:
+def _is_seen(move: NewestMovement) -> bool:
     """Whether a movement stands out of its own noise, so that it has a direction."""
-    speed, error = move.get("velocity_mm_per_day"), move.get("velocity_error_mm_per_day")
-    return speed is not None and error is not None and bool(abs(speed) > SEEN * error)
+    speed, error = move["velocity_mm_per_day"], move["velocity_error_mm_per_day"]
+    return speed is not None and error is not None and abs(speed) > SEEN * error
 
 
-def _find_heading(station: pages.StationCard, move: Mapping[str, Any], measured: Mapping[str, float]) -> dict[str, Any]:
-    """Where a station moves, degrees clockwise from north: as east and north tell, else along its declared azimuth."""
+def _find_heading(
+    station: pages.StationCard, move: NewestMovement | None, measured: Mapping[str, float]
+) -> tuple[float | None, str | None]:
+    """Degrees clockwise from north as east and north tell, else along the declared azimuth; and which of them."""
     if station.id in measured:
-        return {"heading_deg": measured[station.id], "heading_from": "readings"}
-    if station.azimuth_deg is None or not _is_seen(move):
-        return {"heading_deg": None, "heading_from": None}
-    back = 180.0 if move["velocity_mm_per_day"] < 0.0 else 0.0
-    return {"heading_deg": (station.azimuth_deg + back) % 360.0, "heading_from": "site file"}
+        return measured[station.id], "readings"
+    if station.azimuth_deg is None or move is None or not _is_seen(move):
+        return None, None
+    back = 180.0 if (move["velocity_mm_per_day"] or 0.0) < 0.0 else 0.0
+    return (station.azimuth_deg + back) % 360.0, "site file"
 
 
 def list_footprints(
     c: Connection, site: str, *, from_at: datetime | None = None, to_at: datetime | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Feature]:
     """Footprints of all scenes as polygons in WGS 84, by the time of the image."""
     for row in read_rows(c, "footprints", site, from_at=from_at, to_at=to_at):
         rest = {k: v for k, v in row.items() if k != "geometry"}
@@ -146,7 +148,7 @@ def list_outlines(
     *,
     from_at: datetime | None = None,
     to_at: datetime | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Feature]:
     """Outlines that people drew on the scenes of a site, or on one, and that stand, as polygons in WGS 84."""
     rows = read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at)
     if scene_hash is not None:
@@ -160,7 +162,7 @@ def list_outlines(
 
 def list_points(
     c: Connection, name: str, site: str, *, from_at: datetime | None = None, to_at: datetime | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Feature]:
     """Rows of a table of `POINTS`, each where its satellite point lies."""
     for row in read_rows(c, name, site, from_at=from_at, to_at=to_at):
         place = _point(row.pop("longitude"), row.pop("latitude"), row.get("height_m"))
@@ -198,7 +200,7 @@ def write_map(
         raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(LAYERS)} come as {', '.join(FORMATS)}")
     if name == STATIONS and (from_at or to_at):
         raise RefusedError("stations are as of now: they take no --from and no --to")
-    found: Iterable[dict[str, Any]]
+    found: Iterable[Feature]
     if name == STATIONS:
         found = list_stations(c, site, now)
     elif name == OUTLINES:
@@ -209,7 +211,7 @@ def write_map(
         found = list_footprints(c, site, from_at=from_at, to_at=to_at)
     written = 0
 
-    def place() -> Iterator[dict[str, Any]]:
+    def place() -> Iterator[Feature]:
         nonlocal written
         for one in found:
             if one["geometry"] is None:
@@ -230,7 +232,7 @@ def write_map(
     return written
 
 
-def _write_collection(features: Iterable[dict[str, Any]], path: Path) -> None:
+def _write_collection(features: Iterable[Feature], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for number, one in enumerate(features):
@@ -239,9 +241,7 @@ def _write_collection(features: Iterable[dict[str, Any]], path: Path) -> None:
         file.write("]}\n")
 
 
-def _write_layer(
-    first: dict[str, Any], others: Iterable[dict[str, Any]], path: Path, layer: str, now: datetime
-) -> None:
+def _write_layer(first: Feature, others: Iterable[Feature], path: Path, layer: str, now: datetime) -> None:
     from detection.imagery.footprints.geopackage import write_geopackage
 
     columns = {name: _SQL[kind_of(name)] for name in first["properties"]}
@@ -264,13 +264,13 @@ def _write_layer(
         write_geopackage(path, rows, columns, table=layer, changed_at=now)
 
 
-def _point(longitude: float | None, latitude: float | None, height_m: float | None = None) -> dict[str, Any] | None:
+def _point(longitude: float | None, latitude: float | None, height_m: float | None = None) -> Geometry | None:
     if longitude is None or latitude is None:
         return None
     return {"type": "Point", "coordinates": [longitude, latitude, *([] if height_m is None else [height_m])]}
 
 
-def _feature(name: str, geometry: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _feature(name: str, geometry: Geometry | None, facts: Mapping[str, Any]) -> Feature:
     properties = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
     return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
 
@@ -280,7 +280,36 @@ MOST: Final = 1000  # scenes of a list; older ones are found by their hash
 _GEOJSON: Final = "application/geo+json"
 
 
-def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[str, Any]:
+class StacItem(Feature):
+    """A scene of the catalogue."""
+
+    stac_version: str
+    collection: str
+    links: list[dict[str, str]]
+    assets: dict[str, dict[str, Any]]
+
+
+class StacItems(TypedDict):
+    """Scenes as one object."""
+
+    type: str
+    features: list[StacItem]
+
+
+class StacCollection(TypedDict):
+    """All scenes of a site."""
+
+    type: str
+    stac_version: str
+    id: str
+    title: str
+    description: str
+    license: str
+    extent: dict[str, dict[str, Any]]
+    links: list[dict[str, str]]
+
+
+def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> StacCollection:
     """The collection of a site.
 
     `card`: the site; `root`: address of the collection.
@@ -309,19 +338,19 @@ def describe_collection(c: Connection, card: pages.SiteCard, root: str) -> dict[
     }
 
 
-def list_items(c: Connection, card: pages.SiteCard, root: str) -> dict[str, Any]:
+def list_items(c: Connection, card: pages.SiteCard, root: str) -> StacItems:
     """Items as one FeatureCollection, the newest arrivals first: at most `MOST`."""
     scenes = pages.load_read_scenes(c, card.id, MOST)
     return {"type": "FeatureCollection", "features": [describe_item(scene, card, root) for scene in scenes]}
 
 
-def find_item(c: Connection, card: pages.SiteCard, scene_hash: str, root: str) -> dict[str, Any] | None:
+def find_item(c: Connection, card: pages.SiteCard, scene_hash: str, root: str) -> StacItem | None:
     """The item of one scene that was read, or None."""
     scenes = pages.load_read_scenes(c, card.id, 1, scene_hash)
     return next((describe_item(scene, card, root) for scene in scenes), None)
 
 
-def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> dict[str, Any]:
+def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> StacItem:
     """One scene as an item; without a picture there is no place to state, and `geometry` is null."""
     box, run = scene.bounds, scene.run or {}
     files = f"{root.removesuffix('/stac')}/scenes/{scene.scene_hash}"
@@ -340,7 +369,7 @@ def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> di
             "title": "Picture",
             "roles": ["overview"],
         }
-    found: dict[str, Any] = {
+    found: StacItem = {
         "type": "Feature",
         "stac_version": VERSION,
         "id": scene.scene_hash,
@@ -363,10 +392,12 @@ def describe_item(scene: pages.SceneCard, card: pages.SiteCard, root: str) -> di
         ],
         "assets": assets,
     }
-    return found if box is None else {**found, "bbox": list(box)}
+    if box is not None:
+        found["bbox"] = list(box)
+    return found
 
 
-def _outline(box: tuple[float, float, float, float]) -> dict[str, Any]:
+def _outline(box: tuple[float, float, float, float]) -> Geometry:
     west, south, east, north = box
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import Connection
@@ -19,6 +19,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.pages import StationCard, load_stations
 from monitor.store.readings.observations import count_epochs, load_epochs
+from monitor.store.schema.view_rows import ReadingRow
 
 CONFORMANCE: Final = (
     "http://www.opengis.net/spec/iot_sensing/1.1/req/datamodel",
@@ -62,6 +63,9 @@ _STEPS: Final[dict[str, dict[str, str]]] = {
     "ObservedProperties": {"Datastreams": "Datastreams"},
     "Observations": {"Datastream": "Datastreams"},
 }
+_OF_READING: Final[
+    tuple[Literal["sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied"], ...]
+] = ("sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied")
 _TERM: Final = re.compile(r"\s*(?:phenomenonTime|resultTime)\s+(gt|ge|lt|le|eq)\s+(\S+)\s*", re.IGNORECASE)
 _PART: Final = re.compile(r"([A-Za-z]+)(?:\('([^']{1,200})'\))?")
 
@@ -138,7 +142,34 @@ def _read_filter(value: str, query: SensorThingsQuery) -> SensorThingsQuery:
     return query
 
 
-def describe_root(root: str) -> dict[str, Any]:
+class ServiceRoot(TypedDict):
+    """The first page."""
+
+    value: list[dict[str, str]]  # name and url of each set
+    serverSettings: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity of a set, and by step where the next ones are, or what they are."""
+
+    id: str
+    address: str
+    facts: dict[str, Any]
+    steps: tuple[str, ...]
+    expanded: dict[str, "Entity | list[Entity]"] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is answered."""
+        links = {f"{n}@iot.navigationLink": f"{self.address}/{n}" for n in self.steps if n not in self.expanded}
+        found = {
+            step: [one.to_json() for one in many] if isinstance(many, list) else many.to_json()
+            for step, many in self.expanded.items()
+        }
+        return {"@iot.id": self.id, "@iot.selfLink": self.address, **self.facts, **links, **found}
+
+
+def describe_root(root: str) -> ServiceRoot:
     """The first page: the sets of entities and what is followed of the standard."""
     return {
         "value": [{"name": name, "url": f"{root}/{name}"} for name in _SETS],
@@ -147,7 +178,7 @@ def describe_root(root: str) -> dict[str, Any]:
 
 
 def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: str) -> dict[str, Any]:
-    """The answer to a path such as `Things('G1')/Datastreams`.
+    """The answer to a path such as `Things('G1')/Datastreams`: an entity, or one page of a set.
 
     `site`: site, known to be there; `path`: below the root, without a slash at either end; `query`: the options;
     `root`: address of the first page.
@@ -159,7 +190,7 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
     shelf = _SiteEntities(c, site, root)
     parts = [part for part in path.split("/") if part]
     if not parts:
-        return describe_root(root)
+        return {**describe_root(root)}
     name, key = _split(parts[0])
     if name not in _SETS:
         raise NotFoundError(f"there is no set {name!r}; there are: {', '.join(_SETS)}")
@@ -173,23 +204,24 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
     if name != "Observations" and (left := next((o for o in ("$filter", "$orderby") if o in query.given), None)):
         raise RefusedError(f"{left} is followed where Observations are asked for, not for {name}")
     if not many:
-        return shelf.expand(name, entities[0], query)
-    return shelf.page(name, entities, query, f"{root}/{path}")
+        return shelf.expand(name, entities[0], query).to_json()
+    page = shelf.describe_page(len(entities), query, f"{root}/{path}")
+    return {**page, "value": [shelf.expand(name, entity, query).to_json() for entity in entities]}
 
 
 def _follow(
-    shelf: "_SiteEntities", name: str, parent: Mapping[str, Any], part: str, query: SensorThingsQuery
-) -> tuple[str, list[dict[str, Any]], bool]:
+    shelf: "_SiteEntities", name: str, parent: Entity, part: str, query: SensorThingsQuery
+) -> tuple[str, list[Entity], bool]:
     """The set that one step of a path leads to, what is found there, and whether it can be many."""
     step, key = _split(part)
     if step not in _STEPS[name]:
         raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
-    entities, target, many = shelf.follow(name, parent, step, key, query)
+    entities, target, many = shelf.follow(name, parent.id, step, key, query)
     if many and key is None:
         return target, entities, True
-    found = [one for one in entities if key in {None, one["@iot.id"]}]
+    found = [one for one in entities if key in {None, one.id}]
     if not found:
-        raise NotFoundError(f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}")
+        raise NotFoundError(f"{name}({parent.id!r}) has no {step} {'' if key is None else repr(key[:80])}")
     return target, found, False
 
 
@@ -209,7 +241,7 @@ class _SiteEntities:
         self._series = {f"{s.id}:{row['quantity']}": (s, row) for s in self._stations.values() for row in s.latest}
         self._total: int | None = None
 
-    def collect(self, name: str, key: str | None, query: SensorThingsQuery) -> list[dict[str, Any]]:
+    def collect(self, name: str, key: str | None, query: SensorThingsQuery) -> list[Entity]:
         """All of a set, or the one of that key."""
         if name == "Observations":
             if key is None:
@@ -217,7 +249,7 @@ class _SiteEntities:
             stream, _, epoch = key.partition("@")
             return [self._find_observation(stream, epoch)]
         series = {row["quantity"] for _, row in self._series.values()}
-        made: dict[str, tuple[Collection[str], Callable[[str], dict[str, Any]]]] = {
+        made: dict[str, tuple[Collection[str], Callable[[str], Entity]]] = {
             "Things": (self._stations, lambda k: self._thing(self._stations[k])),
             "Locations": (self._placed(), lambda k: self._location(self._stations[k])),
             "Datastreams": (self._series, lambda k: self._stream(*self._series[k])),
@@ -234,10 +266,10 @@ class _SiteEntities:
         return [make(k) for k in wanted[query.skip : query.skip + query.top]]
 
     def follow(
-        self, name: str, entity: Mapping[str, Any], step: str, key: str | None, query: SensorThingsQuery
-    ) -> tuple[list[dict[str, Any]], str, bool]:
-        """What lies one step away, the set it is of, and whether it can be many."""
-        target, own = _STEPS[name][step], str(entity["@iot.id"])
+        self, name: str, own: str, step: str, key: str | None, query: SensorThingsQuery
+    ) -> tuple[list[Entity], str, bool]:
+        """What lies one step away from an entity, the set it is of, and whether it can be many."""
+        target = _STEPS[name][step]
         if target == "Observations":
             if key is None:
                 return self._observations(own, query), target, True
@@ -270,94 +302,91 @@ class _SiteEntities:
         wanted = [key] if key is not None else keys[query.skip : query.skip + query.top]
         return [self._stream(*self._series[k]) for k in wanted], target, True
 
-    def expand(self, name: str, entity: dict[str, Any], query: SensorThingsQuery) -> dict[str, Any]:
+    def expand(self, name: str, entity: Entity, query: SensorThingsQuery) -> Entity:
         """An entity with what `$expand` asks for."""
         for step in query.expand:
             if step not in _STEPS[name]:
                 raise RefusedError(
                     f"$expand: from {name} there is {', '.join(_STEPS[name])}, without options of their own"
                 )
-            found, _, many = self.follow(name, entity, step, None, SensorThingsQuery())
-            entity = {k: v for k, v in entity.items() if k != f"{step}@iot.navigationLink"}
-            entity[step] = found if many else found[0]
+            found, _, many = self.follow(name, entity.id, step, None, SensorThingsQuery())
+            entity = replace(entity, expanded={**entity.expanded, step: found if many else found[0]})
         return entity
 
-    def page(self, name: str, entities: list[dict[str, Any]], query: SensorThingsQuery, address: str) -> dict[str, Any]:
-        """One page of a set with the link to the next."""
-        found: dict[str, Any] = {}
+    def describe_page(self, count: int, query: SensorThingsQuery, address: str) -> dict[str, int | str]:
+        """How many there are of a set in all, and the link to the next page, after one with so many."""
+        found: dict[str, int | str] = {}
         total = self._total
-        whole = [self.expand(name, entity, query) for entity in entities]
         if query.count and total is not None:
             found["@iot.count"] = total
-        if query.top > 0 and len(entities) == query.top and (total is None or query.skip + query.top < total):
+        if query.top > 0 and count == query.top and (total is None or query.skip + query.top < total):
             options = {**query.given, "$top": str(query.top), "$skip": str(query.skip + query.top)}
             found["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
-        return {**found, "value": whole}
+        return found
 
     def _placed(self) -> set[str]:
         return {k for k, s in self._stations.items() if s.place is not None}
 
-    def _frame(self, name: str, key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        own = f"{self._root}/{name}('{quote(key, safe=':@')}')"
-        links = {f"{step}@iot.navigationLink": f"{own}/{step}" for step in _STEPS[name]}
-        return {"@iot.id": key, "@iot.selfLink": own, **facts, **links}
+    def _entity(self, kind: str, key: str, /, **facts: Any) -> Entity:
+        return Entity(key, f"{self._root}/{kind}('{quote(key, safe=':@')}')", facts, tuple(_STEPS[kind]))
 
-    def _thing(self, station: StationCard) -> dict[str, Any]:
-        health = station.health or {}
+    def _thing(self, station: StationCard) -> Entity:
         names = ("azimuth_deg", "plunge_deg", "reference", "logger", "on_slope", "declared")
-        facts = {name: getattr(station, name) for name in names}
-        properties = {**facts, "health": health.get("state"), "health_reason": health.get("reason")}
-        described = f"Station {station.id} of the slope {self._site}"
-        return self._frame(
-            "Things", station.id, {"name": station.id, "description": described, "properties": properties}
+        properties = {name: getattr(station, name) for name in names}
+        return self._entity(
+            "Things",
+            station.id,
+            name=station.id,
+            description=f"Station {station.id} of the slope {self._site}",
+            properties={**properties, "health": station.state, "health_reason": station.reason},
         )
 
-    def _location(self, station: StationCard) -> dict[str, Any]:
+    def _location(self, station: StationCard) -> Entity:
         height = [] if station.height_m is None else [station.height_m]
-        place = {"type": "Point", "coordinates": [station.longitude, station.latitude, *height]}
-        facts = {
-            "name": station.id,
-            "description": f"Where {station.id} stands",
-            "encodingType": "application/geo+json",
-            "location": place,
-        }
-        return self._frame("Locations", station.id, facts)
+        return self._entity(
+            "Locations",
+            station.id,
+            name=station.id,
+            description=f"Where {station.id} stands",
+            encodingType="application/geo+json",
+            location={"type": "Point", "coordinates": [station.longitude, station.latitude, *height]},
+        )
 
-    def _stream(self, station: StationCard, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _stream(self, station: StationCard, row: ReadingRow) -> Entity:
         unit, quantity = row["unit"], row["quantity"]
-        facts = {
-            "name": f"{station.id} {quantity}",
-            "description": f"{quantity} at {station.id}, offsets taken out",
-            "observationType": MEASUREMENT,
-            "unitOfMeasurement": {
-                "name": unit,
-                "symbol": unit,
-                "definition": f"ucum:{UCUM[unit]}" if unit in UCUM else None,
-            },
-            "properties": {"newest_at": row["observed_at"]},
-        }
-        return self._frame("Datastreams", f"{station.id}:{quantity}", facts)
+        definition = f"ucum:{UCUM[unit]}" if unit in UCUM else None
+        return self._entity(
+            "Datastreams",
+            f"{station.id}:{quantity}",
+            name=f"{station.id} {quantity}",
+            description=f"{quantity} at {station.id}, offsets taken out",
+            observationType=MEASUREMENT,
+            unitOfMeasurement={"name": unit, "symbol": unit, "definition": definition},
+            properties={"newest_at": row["observed_at"]},
+        )
 
-    def _sensor(self, station: StationCard, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _sensor(self, station: StationCard, row: ReadingRow) -> Entity:
         key = f"{station.id}:{row['quantity']}"
-        facts = {
-            "name": key,
-            "description": f"What measures {row['quantity']} at {station.id}; its make is not declared",
-            "encodingType": "text/html",
-            "metadata": "",
-        }
-        return self._frame("Sensors", key, facts)
+        return self._entity(
+            "Sensors",
+            key,
+            name=key,
+            description=f"What measures {row['quantity']} at {station.id}; its make is not declared",
+            encodingType="text/html",
+            metadata="",
+        )
 
-    def _property(self, quantity: str) -> dict[str, Any]:
+    def _property(self, quantity: str) -> Entity:
         known = QUANTITIES.get(quantity)
-        facts = {
-            "name": quantity,
-            "definition": f"urn:slopeward:quantity:{quantity}",
-            "description": f"{quantity.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
-        }
-        return self._frame("ObservedProperties", quantity, facts)
+        return self._entity(
+            "ObservedProperties",
+            quantity,
+            name=quantity,
+            definition=f"urn:slopeward:quantity:{quantity}",
+            description=f"{quantity.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
+        )
 
-    def _observations(self, stream: str, query: SensorThingsQuery) -> list[dict[str, Any]]:
+    def _observations(self, stream: str, query: SensorThingsQuery) -> list[Entity]:
         station, row = self._series[stream]
         key = self._site, station.id, row["quantity"]
         self._total = count_epochs(self._c, key, after=query.after, until=query.until) if query.count else None
@@ -372,7 +401,7 @@ class _SiteEntities:
         )
         return [self._observation(stream, epoch) for epoch in epochs]
 
-    def _find_observation(self, stream: str, epoch: str) -> dict[str, Any]:
+    def _find_observation(self, stream: str, epoch: str) -> Entity:
         try:
             at = parse(epoch)
             at + INSTANT
@@ -385,13 +414,12 @@ class _SiteEntities:
                 return self._observation(stream, found)
         raise NotFoundError("no such observation; its id is written STATION:QUANTITY@TIME")
 
-    def _observation(self, stream: str, epoch: Mapping[str, Any]) -> dict[str, Any]:
-        at = epoch["observed_at"]
-        names = ("sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied")
-        facts = {
-            "phenomenonTime": at,
-            "resultTime": None,
-            "result": epoch["value"],
-            "parameters": {k: epoch[k] for k in names},
-        }
-        return self._frame("Observations", f"{stream}@{at}", facts)
+    def _observation(self, stream: str, epoch: ReadingRow) -> Entity:
+        return self._entity(
+            "Observations",
+            f"{stream}@{epoch['observed_at']}",
+            phenomenonTime=epoch["observed_at"],
+            resultTime=None,
+            result=epoch["value"],
+            parameters={name: epoch[name] for name in _OF_READING},
+        )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -30,7 +30,7 @@ from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.movement.cadence import stage_cadence
-from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, ShownForecast
+from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, MovementMemory, ShownForecast
 from monitor.store.readings.observations import find_epoch, load_readings, load_series
 
 LOOKS_MOST: Final = 120  # in one update of one series: what is left is looked at next time, and others come in between
@@ -198,7 +198,7 @@ class MovementAssessment:
     angle_deg: float | None  # tangential angle; None without a reviewed v_eq
     issues: tuple[BelievedWindow, ...]  # failure windows, oldest datum first
     withdrawn: Mapping[str, Message]  # method -> why what stood before no longer does
-    state: Mapping[str, Any]  # what the next update starts from, JSON-ready
+    state: MovementMemory  # what the next update starts from
     behind: bool  # more looks are due than one update takes
 
 
@@ -206,7 +206,7 @@ def assess_movement(
     site: Site,
     moving: MovementSeries,
     path: Path,
-    before: Mapping[str, Any] | None,
+    before: MovementMemory | None,
     forecast: ShownForecast | None,
     now_s: float,
     mark: str = "",
@@ -228,7 +228,7 @@ def assess_movement(
         mark: what people said of the series, as one word; another than before asks for that look.
         rose: the site's level rose since the last row: its newest datum is looked at now, whatever the cadence says.
     """
-    state = dict(gather(before or {}))
+    state: MovementMemory = gather(before or {})  # a copy
     newest_s = path.times_s[-1] if path.times_s else None
     if newest_s is None or path.stuck or not path.is_fresh(now_s, moving.spec.max_silence_s):
         return _assess_silent(moving, path, state, newest_s)
@@ -309,7 +309,7 @@ def inverse_of(velocity: Velocity | None) -> float | None:
 def is_due(
     site: Site,
     moving: MovementSeries,
-    before: Mapping[str, Any] | None,
+    before: MovementMemory | None,
     newest_s: float | None,
     now_s: float,
     mark: str = "",
@@ -337,21 +337,21 @@ def is_due(
     return state.get("mark", "") != mark and not state.get("silent")
 
 
-def may_be_silent(moving: MovementSeries, before: Mapping[str, Any] | None, now_s: float) -> bool:
+def may_be_silent(moving: MovementSeries, before: MovementMemory | None, now_s: float) -> bool:
     """True when silence might have to be told: so long ago lies the last look; costs nothing to ask."""
     state = before or {}
     looked_s = state.get("looked_s")
     return looked_s is not None and not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
 
 
-def _due_s(site: Site, moving: MovementSeries, state: Mapping[str, Any], *, warm: bool = False) -> float:
+def _due_s(site: Site, moving: MovementSeries, state: MovementMemory, *, warm: bool = False) -> float:
     """From when on a datum is the next to look at; half an interval of grace for an instrument that is not punctual."""
     every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
     every_s = max(every_s, WARM_S / WARM_LOOKS) if warm else every_s
     return float(state["looked_s"]) + max(0.5 * moving.spec.interval_s, every_s - 0.5 * moving.spec.interval_s)
 
 
-def _first(site: Site, moving: MovementSeries, times_s: Sequence[float], state: Mapping[str, Any]) -> int:
+def _first(site: Site, moving: MovementSeries, times_s: Sequence[float], state: MovementMemory) -> int:
     """The first datum to look at; at the very first update a month back."""
     if state.get("looked_s") is None:
         return bisect_left(times_s, times_s[-1] - WARM_S)
@@ -359,7 +359,7 @@ def _first(site: Site, moving: MovementSeries, times_s: Sequence[float], state: 
 
 
 def _next(
-    site: Site, moving: MovementSeries, times_s: Sequence[float], k: int, state: Mapping[str, Any], *, warm: bool
+    site: Site, moving: MovementSeries, times_s: Sequence[float], k: int, state: MovementMemory, *, warm: bool
 ) -> int:
     """The datum of the next look."""
     due = bisect_left(times_s, _due_s(site, moving, state, warm=warm))
@@ -399,7 +399,7 @@ def _watch(
 
 
 def _take(
-    issue: FailureIssue, state: dict[str, Any], found: list[BelievedWindow], withdrawn: dict[str, Message]
+    issue: FailureIssue, state: MovementMemory, found: list[BelievedWindow], withdrawn: dict[str, Message]
 ) -> None:
     """Keep a window; where there is none any more, say what took it back, those of this update with it.
 
@@ -408,7 +408,7 @@ def _take(
     as the motion has slowed down.
     """
     now_s = issue.data_until_s
-    held = None if state.get("window") is None else BelievedWindow(**state["window"])
+    held = None if (window := state.get("window")) is None else BelievedWindow(**window)
     if issue.from_s is None and held is not None:
         if held.from_s <= now_s < held.to_s and (held.trusted or not issue.slowed):
             found.append(_hold(held, now_s, issue))
@@ -484,7 +484,7 @@ def _remark(movement: Movement, site: Site, moving: MovementSeries, path: Path) 
 
 
 def _assess_silent(
-    moving: MovementSeries, path: Path, state: dict[str, Any], newest_s: float | None
+    moving: MovementSeries, path: Path, state: MovementMemory, newest_s: float | None
 ) -> MovementAssessment | None:
     """Silence or a stuck instrument: the stage is unknown, said once; no window is withdrawn by it."""
     if state.get("silent"):
@@ -517,7 +517,7 @@ def _cross(
     site: Site,
     moving: MovementSeries,
     forecast: ShownForecast | None,
-    state: dict[str, Any],
+    state: MovementMemory,
     velocity: Velocity | None,
     found: list[BelievedWindow],
     withdrawn: dict[str, Message],

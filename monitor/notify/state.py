@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from monitor.notify.own_topics import OwnTopics
 from monitor.store.alerting.outbox import last_event_id, load_alert_events
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
+from monitor.store.schema.view_rows import AlertRow, SiteStatusRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, stamp
 
@@ -110,7 +111,7 @@ class StatePublisher:
                 with self._lock:
                     if trouble := self._find_trouble():
                         blind = {"status": "offline", "version": self._version, "reason": f"cannot decide: {trouble}"}
-                        self._publish_changed(f"{ROOT}/status", blind, self._clock())
+                        self._publish_changed(f"{ROOT}/status", canonical_json(blind), self._clock())
             except DeliveryError as error:
                 _LOG.warning("status is not published: %s", error)
             except Exception:  # loop edge
@@ -148,7 +149,7 @@ class StatePublisher:
         }
         with self._lock:
             if not self._find_trouble():
-                self._publish_changed(f"{ROOT}/status", status, now)
+                self._publish_changed(f"{ROOT}/status", canonical_json(status), now)
 
     def status(self) -> dict[str, Any]:
         """What it sees of others on its topics, and why it cannot sign; as plain values."""
@@ -171,8 +172,7 @@ class StatePublisher:
         self.own.note(topic, signed)
         self._publisher.publish(topic, signed, retain=retain, timeout_s=timeout_s)
 
-    def _publish_changed(self, topic: str, payload: Mapping[str, Any], now: datetime) -> None:
-        content = canonical_json(payload)
+    def _publish_changed(self, topic: str, content: str, now: datetime) -> None:
         last = self._sent.get(topic)
         if last is not None and last[0] == content and now - last[1] < timedelta(seconds=self._valid_s / 3):
             return
@@ -189,17 +189,15 @@ class StatePublisher:
         if cursor is not None and not events:
             return
         for event in events:
-            self._publish(f"{ROOT}/{event.site}/alert", canonical_json(event_payload(event, self._page_url)))
+            self._publish(f"{ROOT}/{event.site}/alert", event_payload(event, self._page_url))
             done.add(event.id)
         floor = max(floor, max(done, default=floor) - BEHIND)
         with self._db.write() as c:
             stamp(c, CURSOR, {"floor": floor, "done": sorted(i for i in done if i > floor)}, now)
 
 
-def site_payload(
-    row: Mapping[str, Any], alerts: list[dict[str, Any]], valid_s: float, action: str = ""
-) -> dict[str, Any]:
-    """The retained state of a site out of its rows in `site_status` and `active_alerts`; never evaluated = null."""
+def site_payload(row: SiteStatusRow, alerts: Iterable[AlertRow], valid_s: float, action: str = "") -> str:
+    """The retained state of a site as JSON, out of `site_status` and `active_alerts`; never evaluated = null."""
     at = row["evaluated_at"]
     valid_until = None if at is None else format_iso(parse(at) + timedelta(seconds=valid_s))
     shown = ("alert_id", "ledger", "level", "level_name", "state", "exercise", "raised_at", "reason")
@@ -218,18 +216,19 @@ def site_payload(
         "newest_at",
         "catching_up",
     )
-    return {
-        **{key: row[key] for key in keys},
+    payload = {
+        **{key: value for key, value in row.items() if key in keys},
         "stage": row["movement_stage"],
         "stage_action": action,
-        "active_alerts": translate_all([{key: alert[key] for key in shown} for alert in alerts]),
+        "active_alerts": translate_all([{key: v for key, v in alert.items() if key in shown} for alert in alerts]),
         "valid_until": valid_until,
     }
+    return canonical_json(payload)
 
 
-def event_payload(event: Any, page_url: str) -> dict[str, Any]:
-    """One change of one alert."""
-    return {
+def event_payload(event: Any, page_url: str) -> str:
+    """One change of one alert as JSON."""
+    payload = {
         "event_id": event.id,
         "sequence": event.sequence,
         "alert_id": event.alert_id,
@@ -243,3 +242,4 @@ def event_payload(event: Any, page_url: str) -> dict[str, Any]:
         "data_time": None if event.data_time is None else format_iso(event.data_time),
         "evidence_url": f"{page_url}/alerts/{event.alert_id}",
     }
+    return canonical_json(payload)

@@ -1,11 +1,12 @@
 """What a changed site file would have done: both declarations over the same past, by the same replay as a backtest."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, cast
 
 from forecasting.message import Figure, Template
+from monitor.alerting.acts.site_diff import StoredEffect, StoredScorecard
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
@@ -25,7 +26,7 @@ _PROPOSED: Final = Template("effect.proposed", "B, proposed")
 
 def preview_effect(
     db: Database, old: Site | None, new: Site, now: datetime, months: int, *, on_progress: Progress | None = None
-) -> dict[str, Any]:
+) -> StoredEffect:
     """The effect of a change on the last months, JSON-ready, as it is stored with a proposal.
 
     Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
@@ -41,14 +42,14 @@ def preview_effect(
     if months == 0:
         return {"skipped": _NOT_WANTED()}
     from_at = now - months * MONTH
-    facts: dict[str, Any] = {"from": format_iso(from_at), "to": format_iso(now), "months": months}
+    facts: StoredEffect = {"from": format_iso(from_at), "to": format_iso(now), "months": months}
     other = None if old is None else new
     try:
         card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=on_progress)
     except SlopewardError as error:
         return {**facts, "skipped": FAILED(problem=error.message)}
     names = [_ALONE()] if old is None else [_IN_FORCE(), _PROPOSED()]
-    return {**facts, "names": names, "scorecard": card.to_json()}
+    return {**facts, "names": names, "scorecard": cast("StoredScorecard", card.to_json())}
 
 
 def preview_apart(
@@ -61,7 +62,7 @@ def preview_apart(
     on_progress: Progress,
     limit_s: float,
     is_wanted: Callable[[], bool] = lambda: True,
-) -> Mapping[str, Any]:
+) -> StoredEffect:
     """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
 
     Args:
@@ -79,7 +80,7 @@ def preview_apart(
     try:
         for line in child.lines(limit_s, is_wanted):
             if isinstance(line, dict):
-                return line
+                return cast("StoredEffect", line)
             on_progress(line)
     finally:
         child.end()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import hypot
-from typing import Any, Final
+from typing import Any, Final, TypedDict, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -27,9 +27,15 @@ from monitor.reports.period import Period, split_days
 from monitor.store import report_facts as rows
 from monitor.store.alerting.duty import PlannedDuty, load_days
 from monitor.store.alerting.sites import load_site_source
-from monitor.store.alerting.timeline import LevelSegment, load_newest_movement, load_ribbon
+from monitor.store.alerting.timeline import (
+    LevelSegment,
+    NewestMovement,
+    StandingWindow,
+    load_newest_movement,
+    load_ribbon,
+)
 from monitor.store.models.movement import find_shown_forecast
-from monitor.store.pages import load_range
+from monitor.store.pages import StoredLevel, load_range
 from monitor.store.readings.observations import SeriesRow, load_series
 
 CELLS: Final = 60  # points of a small picture, at most
@@ -40,14 +46,100 @@ RAIN: Final = "rain"
 SIGHTS: Final = ("full", "degraded", "blind")
 
 
+class ReportSite(TypedDict):
+    """The site as its file declared it at the end."""
+
+    id: str
+    name: str
+    timezone: str
+    version: str
+    levels: list[StoredLevel]
+
+
+class ReportFacts(TypedDict):
+    """The facts of a report, instants as text."""
+
+    site: ReportSite
+    kind: str
+    to: str
+    now: Any  # as `StoredSight`
+    hazards: list[Any]
+
+
+_Day = TypedDict("_Day", {"day": str, "from": datetime, "to": datetime})
+
+
+class ReportDay(_Day):
+    """A day of the period."""
+
+    highest: int | None
+    last: int | None
+    duty: list[str]
+    sight: str | None
+
+
+class ReportMotion(TypedDict, total=False):
+    """How a quantity of a station moved; what was judged of the station stands in its first one."""
+
+    station: str
+    on_slope: bool
+    quantity: str
+    unit: str
+    change: float
+    newest_at: datetime
+    points: list[float | None]
+    velocity_mm_per_day: float | None
+    velocity_error_mm_per_day: float | None
+    velocity_window_s: float | None
+    stage: str | None
+    trend: str | None
+    window: StandingWindow | None
+
+
+class ReportRain(TypedDict):
+    """What fell at a gauge."""
+
+    station: str
+    sum_mm: float
+    coverage: float
+    parts_mm: list[float]
+
+
+class ReportWater(TypedDict):
+    """A level, pressure or moisture; extremes only where every reading was read."""
+
+    station: str
+    quantity: str
+    unit: str
+    last: float
+    change: float
+    lowest: float | None
+    highest: float | None
+    points: list[float | None]
+
+
+class ReportForecast(TypedDict):
+    """The change since the newest datum that a forecast expects."""
+
+    station: str
+    quantity: str
+    unit: str
+    horizon_s: float
+    target_at: datetime
+    model: str
+    q10: float
+    q50: float
+    q90: float
+
+
 def load_site_then(c: Connection, site_id: str, at: datetime) -> Site:
     """A site as its file declared it at an instant; raises NotFoundError, ConfigError for one of another version."""
     version = rows.find_version_at(c, site_id, at)
     return parse_site(load_site_source(c, version), version[:12])
 
 
-def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
-    """The facts of a report; plain values, instants as text.
+def gather_facts(c: Connection, site_id: str, period: Period) -> ReportFacts:
+    """The facts of a report.
 
     Raises:
         NotFoundError: the site was not watched yet.
@@ -96,10 +188,10 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
     }
     if cut:
         facts |= {"cut": cut, "cut_after": rows.MOST}
-    return dict(gather(json.loads(canonical_json(format_instants(facts)))))
+    return cast("ReportFacts", gather(json.loads(canonical_json(format_instants(facts)))))
 
 
-def digest_of(facts: dict[str, Any]) -> str:
+def digest_of(facts: ReportFacts) -> str:
     """SHA-256 of the facts: two reports with the same one say the same."""
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
@@ -116,7 +208,7 @@ def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
 
 def _describe_day(
     day: str, low: datetime, high: datetime, segments: Sequence[LevelSegment], turns: Sequence[PlannedDuty]
-) -> dict[str, Any]:
+) -> ReportDay:
     """The highest level of a day, the one at its end, the worst sight, who was on duty; None where nobody decided."""
     inside = [s for s in segments if s.from_at < high and s.to_at > low]
     duty = [
@@ -172,10 +264,10 @@ def _draw(points: Sequence[tuple[datetime, float]], period: Period) -> list[floa
 
 
 def _describe_motion(
-    c: Connection, site: Site, series: Sequence[SeriesRow], movement: Sequence[dict[str, Any]], period: Period
-) -> list[dict[str, Any]]:
+    c: Connection, site: Site, series: Sequence[SeriesRow], movement: Sequence[NewestMovement], period: Period
+) -> list[ReportMotion]:
     """How each station moved: the change over the period, its picture, and the newest judged velocity and stage."""
-    judged: dict[str, dict[str, Any]] = {}
+    judged: dict[str, NewestMovement] = {}
     for row in movement:
         kept = judged.get(row["station"])
         if kept is None or abs(row["velocity_mm_per_day"] or 0.0) > abs(kept["velocity_mm_per_day"] or 0.0):
@@ -184,10 +276,9 @@ def _describe_motion(
     for one in series:
         if one.quantity.startswith(OF_GROUND):
             by_station.setdefault(one.station, {})[one.quantity] = one
-    found = []
+    found: list[ReportMotion] = []
     for station, own in sorted(by_station.items()):
         declared, seen = site.station(station), judged.get(station)
-        names = ("velocity_mm_per_day", "velocity_error_mm_per_day", "velocity_window_s", "stage", "trend", "window")
         for quantity, points, unit in _follow(c, own, period):
             found.append(
                 {
@@ -198,7 +289,12 @@ def _describe_motion(
                     "change": round(points[-1][1], 6),
                     "newest_at": points[-1][0],
                     "points": _draw(points, period),
-                    **{name: seen[name] if seen else None for name in names},
+                    "velocity_mm_per_day": seen and seen["velocity_mm_per_day"],
+                    "velocity_error_mm_per_day": seen and seen["velocity_error_mm_per_day"],
+                    "velocity_window_s": seen and seen["velocity_window_s"],
+                    "stage": seen and seen["stage"],
+                    "trend": seen and seen["trend"],
+                    "window": seen and seen["window"],
                 }
             )
             seen = None  # what was judged of the station stands in its first row
@@ -223,9 +319,9 @@ def _follow(
             yield quantity, [(r.observed_at, r.value - readings[0].value) for r in readings], own[quantity].unit
 
 
-def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[dict[str, Any]]:
+def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[ReportRain]:
     """What fell at each gauge, with the share of the period that was measured, and by equal parts of it."""
-    found = []
+    found: list[ReportRain] = []
     for one in series:
         spec = site.series(one.station, one.quantity)
         if one.quantity != RAIN or spec is None:
@@ -257,8 +353,8 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
     return found
 
 
-def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[dict[str, Any]]:
-    found = []
+def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[ReportWater]:
+    found: list[ReportWater] = []
     for one in series:
         if not one.quantity.startswith(WET):
             continue
@@ -281,10 +377,10 @@ def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) 
     return found
 
 
-def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[dict[str, Any]]:
+def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[ReportForecast]:
     """What was shown of each series at the end, by horizon: the expected change since its newest datum."""
     shown = find_shown_forecast(c, [one.id for one in series], period.to_at)
-    found = []
+    found: list[ReportForecast] = []
     for one in series:
         issue = shown.get(one.id)
         if issue is None:
@@ -300,9 +396,9 @@ def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Peri
                         "horizon_s": horizon_s,
                         "target_at": target,
                         "model": issue.model,
-                        **{
-                            name: round(getattr(issue, name)[k] - issue.data_value, 6) for name in ("q10", "q50", "q90")
-                        },
+                        "q10": round(issue.q10[k] - issue.data_value, 6),
+                        "q50": round(issue.q50[k] - issue.data_value, 6),
+                        "q90": round(issue.q90[k] - issue.data_value, 6),
                     }
                 )
     return found

@@ -4,13 +4,12 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -26,7 +25,7 @@ from monitor.language.local_time import format_local
 from monitor.notify.circuit import backoff_s
 from monitor.notify.notifier import channel_settings
 from monitor.notify.notifiers.mail import MailNotifier
-from monitor.reports.facts import digest_of, find_changed, gather_facts
+from monitor.reports.facts import ReportFacts, digest_of, find_changed, gather_facts
 from monitor.reports.field import load_photos
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import WEEKDAYS, Period, find_newest, read_times
@@ -108,7 +107,7 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
             known = store.find_issue(c, due.site.id, period.kind, due.language, period.to_at)
             if known is not None and due.mails.keys() <= store.list_channels(c, known.id):
                 return False
-            facts = {} if known else gather_facts(c, due.site.id, period)
+            issue = known or _make_issue(due, gather_facts(c, due.site.id, period), now)
     except NotFoundError:  # it was declared after the period
         return False
     except StoreBusyError:
@@ -116,24 +115,18 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
     except Exception as error:  # whatever one site holds, the others get theirs
         troubles.append(f"{due.site.id} {period.kind}: {_one_line(error)}")
         return False
-    issue = known or IssuedReport(
-        0,
-        due.site.id,
-        period.kind,
-        period.from_at,
-        period.to_at,
-        now,
-        due.language,
-        digest_of(facts),
-        code_version(),
-        canonical_json(facts),
-    )
     with db.write() as c:
         store.add_issue(c, issue, [(*who, key) for who, key in due.mails.items()], now)
     return known is None
 
 
-def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[str, Mapping[str, Any]]:
+def _make_issue(due: DueReport, facts: ReportFacts, now: datetime) -> IssuedReport:
+    kind, from_at, to_at = due.period.kind, due.period.from_at, due.period.to_at
+    stored = digest_of(facts), code_version(), canonical_json(facts)
+    return IssuedReport(0, due.site.id, kind, from_at, to_at, now, due.language, *stored)
+
+
+def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[str, ReportFacts]:
     """A report that was issued: the document and its facts, as they were stored with it.
 
     Where none were stored, or what is stored does not give the digest of then, it is made again from its rows. What

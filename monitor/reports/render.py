@@ -21,7 +21,7 @@ from monitor.language.catalogue import N_, gettext
 from monitor.language.figures import format_number, level_class
 from monitor.language.local_time import describe_zone, format_local, use_zone
 from monitor.language.rendering import translate, translate_level
-from monitor.reports.facts import load_site_then
+from monitor.reports.facts import ReportFacts, load_site_then
 from monitor.reports.field import NO_PHOTOS, Photos
 from monitor.reports.pictures import draw_line
 
@@ -135,7 +135,7 @@ class EndState(NamedTuple):
     action: str
 
 
-def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> EndState:
+def find_state(facts: ReportFacts, language: str, late: timedelta) -> EndState:
     """What is said of the end of a period: a level counts where it was decided then, with what was seen.
 
     A last decision that is older than `late` leaves the level unknown.
@@ -158,7 +158,7 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> EndS
 
 
 def render_report(
-    facts: Mapping[str, Any],
+    facts: ReportFacts,
     digest: str,
     language: str,
     at: datetime,

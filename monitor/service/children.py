@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from forecasting.message import Message, Template, error_text
 from monitor import health
@@ -22,6 +22,7 @@ from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
+from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
 from monitor.worker.kernel import end_with_parent
 
@@ -256,7 +257,7 @@ class BrokerChild:
         """These are in the database."""
         self._broker.log.note_stored(denied)
 
-    def describe_denied(self, denied: Iterable[DeniedTopic]) -> list[dict[str, Any]]:
+    def describe_denied(self, denied: Iterable[DeniedTopic]) -> list[DeniedMessages]:
         """The first of these with the site and station that each login is for, for a stamp."""
         try:
             logins = {one.name: one for one in LoginBook(self._broker.folder).load()}
@@ -265,8 +266,14 @@ class BrokerChild:
             logins = {}
         nobody = Login("", "")
         return [
-            {"login": one.login, "topic": one.topic, "n": one.times, "at": format_iso(one.at)}
-            | {"site": (login := logins.get(one.login, nobody)).site, "station": login.station}
+            {
+                "login": one.login,
+                "topic": one.topic,
+                "n": one.times,
+                "at": format_iso(one.at),
+                "site": (login := logins.get(one.login, nobody)).site,
+                "station": login.station,
+            }
             for one in islice(denied, DENIED_MOST)
         ]
 

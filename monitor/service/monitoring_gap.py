@@ -1,12 +1,13 @@
 """Times in which nobody watched: core hung, the service did not run, the machine slept, or its clock jumped."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from forecasting.message import Message, Template, Term, Timestamp, join
 from monitor.domain.instants import parse
 from monitor.service.clock import PAUSE_S, ServiceClock, describe_step
+from monitor.store.schema.view_rows import SiteStatusRow
 
 _NOW: Final = Template("service.unwatched.now", "{site} now {level}")
 _UNSEEN: Final = Template("service.unwatched.unseen", "{site} cannot be seen, {level} is of the time before")
@@ -31,11 +32,13 @@ class UnwatchedPeriod(NamedTuple):
     end: datetime
     why: str = ""
 
-    def describe(self, levels: Iterable[Mapping[str, Any]]) -> Message:
+    def describe(self, levels: Iterable[SiteStatusRow]) -> Message:
         """One line with the level of each site; one that cannot be seen has no level of now."""
         now = join(
             [
-                (_UNSEEN if row["observability"] == "blind" else _NOW)(site=row["site"], level=Term(row["level_name"]))
+                (_UNSEEN if row["observability"] == "blind" else _NOW)(
+                    site=row["site"], level=Term(row["level_name"] or "")
+                )
                 for row in levels
             ]
         )
@@ -86,7 +89,7 @@ class MonitoringGap:
         if seen_at is not None and (self._clock() - seen_at).total_seconds() > DOWN_WORTH_S:
             self._note(seen_at, self._clock(), NOT_RUNNING)
 
-    def take(self, sites: Iterable[Mapping[str, Any]]) -> UnwatchedPeriod | None:
+    def take(self, sites: Iterable[SiteStatusRow]) -> UnwatchedPeriod | None:
         """The gap to tell, once every site was evaluated after its end with what had waited; rows of `site_status`."""
         seen = [row for row in sites if row["evaluated_at"] is not None]
         if self._gap is None or not seen or any(row["catching_up"] for row in seen):

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Required, TypedDict
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
@@ -42,6 +42,7 @@ from monitor.service.notice_record import ChannelAddress, NoticeStateFile
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
+from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import Quota, add_rejected
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
@@ -65,6 +66,16 @@ PING_EVERY_S: Final = 60.0
 NO_BODY: Final = frozenset({400, 404, 405, 411, 413, 415, 501})  # what a watcher that takes GET alone answers
 STAMP_EVERY_S: Final = 10.0
 EXIT_KNOWN: Final = 1  # a known error that trying again does not mend
+
+
+class BrokerStamp(TypedDict, total=False):
+    """How the broker does: one of ours, or the address of another one."""
+
+    mode: Required[str]
+    url: str
+    durable: bool
+    alive: bool
+    denied: list[DeniedMessages]
 
 
 class Supervisor:
@@ -220,7 +231,7 @@ class Supervisor:
         self._levels = [
             LAST_LEVEL(
                 site=row["site"],
-                level=Term(row["level_name"]),
+                level=Term(str(row["level_name"])),
                 at=Timestamp.of(parse(str(row["evaluated_at"])), "second"),
             )
             for row in rows
@@ -337,7 +348,7 @@ class Supervisor:
             self._lines = [*lines, *self._lines]
             log.warning("stamp not written: %s", error)
 
-    def _describe_broker(self, denied: Sequence[DeniedTopic]) -> dict[str, Any]:
+    def _describe_broker(self, denied: Sequence[DeniedTopic]) -> BrokerStamp:
         if self.broker is None:
             return {"mode": "external", "url": self.config.broker.url}
         return {

@@ -1,8 +1,8 @@
 """The board of instruments: one row each with what it hangs on, its findings and its months, parents together."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Final, Literal, TypedDict, TypeVar
 
 from sqlalchemy import Connection, func, select
 
@@ -14,11 +14,13 @@ from monitor.domain.topics import ROOT
 from monitor.store.readings.instruments import load_newest_stamps
 from monitor.store.readings.messages import DENIED
 from monitor.store.schema import tables as t
+from monitor.store.schema.view_rows import AvailabilityRow, FindingRow, InstrumentRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import find_stamp
 
+OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
 # what a row is listed under: the first of these that it has
-PARENTS: Final = ("logger", "base", "gateway", "power")
+PARENTS: Final[tuple[Literal["logger", "base", "gateway", "power"], ...]] = ("logger", "base", "gateway", "power")
 _INSPECT: Final = Template("instrument.action.parent", "look at {parent}")
 _INSPECT_RADIO: Final = Template("instrument.action.parent_radio", "look at power, antenna and radio of {parent}")
 _REFUSED: Final = Template("instrument.refused", "{n} messages came and were refused, the last at {at}: {code}")
@@ -40,47 +42,51 @@ _INSPECT_TOPIC: Final = Template(
 _DENIED_LATELY: Final = timedelta(hours=1)  # before its newest reading
 
 
-class DeniedMessages(NamedTuple):
+class BoardRow(InstrumentRow):
+    """An instrument, what it is listed under, its findings, and its months, the newest first."""
+
+    parent: str
+    findings: list[FindingRow]
+    months: list[AvailabilityRow]
+
+
+class DeniedMessages(TypedDict):
     """Messages on one topic that the broker refused, and whose login sent them; empty where it is nobody's."""
 
-    site: str
-    station: str
+    login: str
     topic: str
     n: int
-    at: datetime
-
-    @classmethod
-    def read(cls, stamped: Mapping[str, Any]) -> "DeniedMessages":
-        """As the process of the broker stamped it."""
-        return cls(stamped["site"], stamped["station"], stamped["topic"], stamped["n"], parse(stamped["at"]))
+    at: str
+    site: str
+    station: str
 
 
-def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[dict[str, Any]]:
-    """Rows of `instrument_health` by site and parent, each with `parent`, `findings` and `months`, newest first.
+def load_board(c: Connection, site: str | frozenset[str] | None, instrument: str | None = None) -> list[BoardRow]:
+    """Instruments by site and parent.
 
     What one cause silenced stands under that cause, else under the first of `PARENTS` that it has.
     """
     only: dict[str, Any] = {"site": site, "instrument": instrument}
-    findings, months = (
-        _group(c, "instrument_findings", "since", only),
-        _group(c, "instrument_availability", "-month", only),
-    )
+    findings = _group(load_view(c, "instrument_findings", order_by=("since",), **only))
+    months = _group(load_view(c, "instrument_availability", order_by=("-month",), **only))
     rows = load_view(c, "instrument_health", order_by=("site", "instrument"), **only)
-    causes = _load_causes(c, {row["parent_alert_id"] for row in rows} - {None})
+    causes = _load_causes(c, {number for row in rows if (number := row["parent_alert_id"]) is not None})
     broker = find_stamp(c, "broker")
-    denied = [DeniedMessages.read(one) for one in (() if broker is None else broker[1].get("denied", ()))]
-    for row in rows:
-        key = (row["site"], row["instrument"])
-        row["findings"], row["months"] = findings.get(key, []), months.get(key, [])
+    denied: Sequence[DeniedMessages] = () if broker is None else broker[1].get("denied", ())
+    board: list[BoardRow] = []
+    for found in rows:
+        key = (found["site"], found["instrument"])
         # of all that one cause silenced, however many loggers they have
-        parents = [Parent(kind, row[kind]) for kind in PARENTS if row[kind]]
-        cause = causes.get(row["parent_alert_id"])
-        row["parent"] = next((one.text for one in (cause, *parents) if one is not None), "")
+        parents = [Parent(kind, name) for kind in PARENTS if (name := found[kind])]
+        cause = causes.get(found["parent_alert_id"] or 0)
+        parent = next((one.text for one in (cause, *parents) if one is not None), "")
+        row: BoardRow = {**found, "findings": findings.get(key, []), "months": months.get(key, []), "parent": parent}
         _explain_state(c, row, cause, [one for one in denied if _is_of(one, row)])
-    return sorted(rows, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
+        board.append(row)
+    return sorted(board, key=lambda r: (r["site"], r["parent"] == "", r["parent"], r["instrument"]))
 
 
-def _explain_state(c: Connection, row: dict[str, Any], cause: Parent | None, denied: Sequence[DeniedMessages]) -> None:
+def _explain_state(c: Connection, row: BoardRow, cause: Parent | None, denied: Sequence[DeniedMessages]) -> None:
     """Add to reason and action of a row what its findings, its cause, the store and the broker know of it."""
     # what it sends counts for nothing: it looks silent
     clock = next((f["action"] for f in row["findings"] if row["state"] == "stale" and f["state"] == "clock"), "")
@@ -96,7 +102,7 @@ def _explain_state(c: Connection, row: dict[str, Any], cause: Parent | None, den
     row["action"] = row["action"] or clock or ACTIONS.get(row["state"], "")
 
 
-def _find_arrival(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Message] | None:
+def _find_arrival(c: Connection, row: BoardRow) -> tuple[Message, Message] | None:
     """What a station that looks silent has sent since its newest reading that counts, and what to do; None if nothing.
 
     The network carries what is refused and what is stamped wrongly: nobody is sent to the antenna for those.
@@ -128,22 +134,23 @@ def _find_arrival(c: Connection, row: Mapping[str, Any]) -> tuple[Message, Messa
     return _REFUSED(n=n, at=Timestamp.of(last), code=str(refused[0].code)), _INSPECT_CONTENT()
 
 
-def _is_of(denied: DeniedMessages, row: Mapping[str, Any]) -> bool:
+def _is_of(denied: DeniedMessages, row: BoardRow) -> bool:
     """Whether the broker refused it to this instrument: by its login, else by the names in the topic."""
     site, station = row["site"], row["instrument"]
-    if denied.station:
-        return (denied.site, denied.station) == (site, station)
-    parts = denied.topic.casefold().split("/")
-    return station.casefold() in parts and (denied.site == site or (not denied.site and site.casefold() in parts))
+    if denied["station"]:
+        return (denied["site"], denied["station"]) == (site, station)
+    parts = denied["topic"].casefold().split("/")
+    return station.casefold() in parts and (denied["site"] == site or (not denied["site"] and site.casefold() in parts))
 
 
-def _describe_denied(row: Mapping[str, Any], denied: Sequence[DeniedMessages]) -> Message | None:
+def _describe_denied(row: BoardRow, denied: Sequence[DeniedMessages]) -> Message | None:
     """What the broker refused since shortly before the newest reading."""
     since = EPOCH if row["newest_at"] is None else parse(row["newest_at"]) - _DENIED_LATELY
-    late = [one for one in denied if one.at > since]
+    late = [one for one in denied if parse(one["at"]) > since]
     if not late:
         return None
-    return _DENIED(n=sum(one.n for one in late), at=Timestamp.of(late[0].at), topic=late[0].topic)
+    at = Timestamp.of(parse(late[0]["at"]))
+    return _DENIED(n=sum(one["n"] for one in late), at=at, topic=late[0]["topic"])
 
 
 def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:
@@ -156,8 +163,8 @@ def _load_causes(c: Connection, alerts: Collection[int]) -> dict[int, Parent]:
     return found
 
 
-def _group(c: Connection, view: str, order: str, only: dict[str, Any]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in load_view(c, view, order_by=(order,), **only):
+def _group(rows: Iterable[OfInstrument]) -> dict[tuple[str, str], list[OfInstrument]]:
+    found: dict[tuple[str, str], list[OfInstrument]] = {}
+    for row in rows:
         found.setdefault((row["site"], row["instrument"]), []).append(row)
     return found

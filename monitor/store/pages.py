@@ -1,25 +1,39 @@
 """What page and JSON API read: public views where they say enough, else seeks and samples."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 from math import atan2, degrees, fsum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict
 
 from sqlalchemy import ColumnElement, Connection, and_, func, null, select
 
-from forecasting.message import TEXT_OF, Message, Template, Term, gather, join, read_columns
+from forecasting.message import TEXT_OF, Message, Template, Term, join, read_columns
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
-from monitor.store.database.rows import columns_of, load_records, match_given, read_record
+from monitor.store.database.rows import columns_of, load_plain, load_records, match_given, read_record
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.scenes.outlines import Bounds
 from monitor.store.schema import tables as t
+from monitor.store.schema.view_rows import (
+    AlertEventRow,
+    AlertRow,
+    DeliveryRow,
+    IssuedForecastRow,
+    MessageRow,
+    ModelGateRow,
+    ReadingRow,
+    ScenePolygonRow,
+    SiteStatusRow,
+    StationHealthRow,
+    WhyNotShownRow,
+)
 from monitor.store.schema.views import load_view
 
 LARGEST_RANGE: Final = 200_000  # readings that one request may walk through
@@ -31,16 +45,35 @@ _LONG_RANGE: Final = Template(
 )
 
 
+class StoredLevel(TypedDict):
+    """A level of a site as its row has it."""
+
+    number: int
+    name: str
+    action: str
+
+
 @dataclass(frozen=True, slots=True)
-class SiteCard:
-    """One site as the overview shows it: declaration and row of `site_status` together."""
+class PlacedSite:
+    """What the file of a site says of its name, its place and its ladder."""
 
     id: str
     name: str
     latitude: float
     longitude: float
-    levels: list[dict[str, Any]]
-    status: dict[str, Any]
+    levels: list[StoredLevel]
+
+    @property
+    def top_level(self) -> int:
+        """Number of the highest level."""
+        return int(self.levels[-1]["number"])
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCard(PlacedSite):
+    """One site as the overview shows it: declaration and row of `site_status` together."""
+
+    status: SiteStatusRow
     stations: dict[str, int]  # state -> how many
     stage_seen_at: datetime | None = None  # of the datum that showed the stage last, where no station shows it now
     timezone: str = "UTC"
@@ -58,11 +91,6 @@ class SiteCard:
     def _count(self, template: Template) -> Message:
         ok = template(ok=self.stations.get("ok", 0), count=sum(self.stations.values()))
         return join([ok, *count_states({k: n for k, n in self.stations.items() if k != "ok"})], ", ")
-
-    @property
-    def top_level(self) -> int:
-        """Number of the highest level."""
-        return int(self.levels[-1]["number"])
 
     @property
     def level_action(self) -> str:
@@ -91,7 +119,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
         state = row["state"] or "unknown"
         counts.setdefault(row["site"], {}).setdefault(state, 0)
         counts[row["site"]][state] += 1
-    seen = _load_stages_seen(c, {k: row["movement_stage"] for k, row in status.items() if row["movement_stage"]})
+    seen = _load_stages_seen(c, {k: stage for k, row in status.items() if (stage := row["movement_stage"])})
     query = select(t.site).where(t.site.c.active, *match_given(t.site.c.id, site))
     cards = [
         read_record(SiteCard, r, status=status[r.id], stations=counts.get(r.id, {}), stage_seen_at=seen.get(r.id))
@@ -104,13 +132,13 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
         key=lambda k: (
             -(k.status["level"] or 0),
             not k.status["unacknowledged"],
-            sight.get(k.status["observability"], 2),
+            sight.get(k.status["observability"] or "", 2),
             k.id,
         ),
     )
 
 
-def find_ladder(c: Connection, site: str) -> tuple[list[dict[str, Any]], str] | None:
+def find_ladder(c: Connection, site: str) -> tuple[list[StoredLevel], str] | None:
     """The levels of an active site and the hash of its file; None where there is no such site."""
     s = t.site.c
     row = c.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
@@ -151,8 +179,18 @@ class StationCard:
     logger: str | None
     on_slope: bool
     declared: bool
-    health: dict[str, Any] | None = None
-    latest: list[dict[str, Any]] = field(default_factory=list)  # what scenes say of it last
+    health: StationHealthRow | None = None
+    latest: list[ReadingRow] = field(default_factory=list)  # what scenes say of it last
+
+    @property
+    def state(self) -> str | None:
+        """State of its health; None where it was not judged yet."""
+        return self.health and self.health["state"]
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is in that state."""
+        return self.health and self.health["reason"]
 
     @property
     def place(self) -> tuple[float, float] | None:
@@ -163,7 +201,7 @@ class StationCard:
 def load_stations(c: Connection, site: str) -> list[StationCard]:
     """The stations of a site by id."""
     health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
-    series: dict[str, list[dict[str, Any]]] = {}
+    series: dict[str, list[ReadingRow]] = {}
     for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
         series.setdefault(row["station"], []).append(row)
     for delivered in series.values():
@@ -173,7 +211,7 @@ def load_stations(c: Connection, site: str) -> list[StationCard]:
     return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 
-def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
+def load_open_alerts(c: Connection, site: str | frozenset[str] | None = None) -> list[AlertRow]:
     """Open alerts, drills last, the highest and newest first; without their evidence."""
     order = ["exercise", "-level", "-raised_at", "-alert_id"]
     return load_view(c, "active_alerts", order_by=order, without="evidence", site=site)
@@ -293,11 +331,13 @@ def _load_scenes(
     return load_records(c, SceneCard, query)
 
 
-def load_footprints(c: Connection, site: str, scene_hash: str) -> list[dict[str, Any]]:
+def load_footprints(c: Connection, site: str, scene_hash: str) -> list[ScenePolygonRow]:
     """Polygons of one scene, the largest first."""
-    return load_view(
-        c, "scene_polygons", order_by=["-area_m2", "polygon_id"], limit=500, site=site, scene_hash=scene_hash
-    )
+    which = {"site": site, "scene_hash": scene_hash}
+    rows = load_view(c, "scene_polygons", order_by=["-area_m2", "polygon_id"], limit=500, **which)
+    for row in rows:
+        row["geometry"] = json.loads(str(row["geometry"]))
+    return rows
 
 
 def count_readings(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> int:
@@ -344,7 +384,7 @@ def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
     return min(found, default=None)
 
 
-def load_issue(c: Connection, series: SeriesRow) -> list[dict[str, Any]]:
+def load_issue(c: Connection, series: SeriesRow) -> list[IssuedForecastRow]:
     """The newest issue of every model for a series, by model and horizon."""
     which: dict[str, Any] = {"site": series.site, "station": series.station, "quantity": series.quantity}
     return load_view(c, "latest_forecast", order_by=["model", "horizon_s"], **which)
@@ -355,41 +395,61 @@ def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
     return {(row["station"], row["quantity"]) for row in load_view(c, "latest_forecast", site=site) if row["shown"]}
 
 
+class PastForecast(TypedDict):
+    """A shown forecast, and what came; nothing of it where it has not come."""
+
+    issued_at: datetime
+    target_at: datetime
+    q10: float
+    q50: float
+    q90: float
+    model: str
+    observed: float | None
+    inside_80: bool | None
+
+
 def load_past_forecasts(
     c: Connection, series_id: int, horizon_s: float, from_at: datetime, to_at: datetime, limit: int = 400
-) -> list[dict[str, Any]]:
+) -> list[PastForecast]:
     """What was shown for targets of a range at one horizon, beside what came: newest `limit`, oldest first."""
     f, k = t.forecast.c, t.forecast_score.c
-    rows = c.execute(
+    rows = load_plain(
+        c,
+        PastForecast,
         select(f.issued_at, f.target_at, f.q10, f.q50, f.q90, f.model, k.observed, k.inside_80)
         .join(t.forecast_score, k.forecast_id == f.id, isouter=True)
         .where(f.series_id == series_id, f.horizon_s == horizon_s, f.shown, f.target_at > from_at, f.target_at <= to_at)
         .order_by(f.target_at.desc())
-        .limit(limit)
-    ).all()
-    return [dict(row._mapping) for row in reversed(rows)]  # noqa: SLF001 - the public name of a row's mapping
+        .limit(limit),
+    )
+    return rows[::-1]
 
 
-def load_withheld(c: Connection, series_id: int) -> dict[str, Any] | None:
+class WithheldForecast(TypedDict):
+    """A forecast that was not shown."""
+
+    issued_at: datetime
+    model: str
+    reason: Message
+
+
+def load_withheld(c: Connection, series_id: int) -> WithheldForecast | None:
     """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
     w, f = t.forecast_withheld.c, t.forecast.c
-    row = c.execute(
-        select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values)
-        .where(w.series_id == series_id)
-        .order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc())
-    ).first()
-    if row is None:
-        return None
+    query = select(w.issued_at, w.model, w.reason, w.reason_id, w.reason_values).where(w.series_id == series_id)
+    rows = load_plain(
+        c, WithheldForecast, query.order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc()).limit(1)
+    )
     newest = c.execute(select(func.max(f.issued_at)).where(f.series_id == series_id)).scalar()
-    return None if newest is not None and newest > row.issued_at else gather(row._mapping)  # noqa: SLF001
+    return next((row for row in rows if newest is None or newest <= row["issued_at"]), None)
 
 
-def load_why_not_shown(c: Connection, site: str) -> list[dict[str, Any]]:
+def load_why_not_shown(c: Connection, site: str) -> list[WhyNotShownRow]:
     """Every series and model of a site that has no shown forecast, with what is lacking."""
     return load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
 
 
-def load_by_month(c: Connection, view: str, site: str, *last: str) -> list[dict[str, Any]]:
+def load_by_month(c: Connection, view: str, site: str, *last: str) -> list[Any]:
     """Skill, coverage or scores of the forecasts of a site, the newest month first."""
     order = ("-month", "station", "quantity", "horizon_s", "model", *last)
     return load_view(c, view, order_by=order, limit=300, site=site)
@@ -398,7 +458,18 @@ def load_by_month(c: Connection, view: str, site: str, *last: str) -> list[dict[
 ROLLED_DAYS: Final = 90
 
 
-def load_rolled(c: Connection, site: str) -> list[dict[str, Any]]:
+class RolledCoverage(TypedDict):
+    """Shares of a series at a horizon that lay inside of the interval, over so many forecasts."""
+
+    station: str
+    quantity: str
+    horizon_s: float
+    newest: float
+    lowest: float
+    n: int
+
+
+def load_rolled(c: Connection, site: str) -> list[RolledCoverage]:
     """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
     # for this table alone: the page starts without numpy
     import numpy as np
@@ -421,36 +492,63 @@ def load_rolled(c: Connection, site: str) -> list[dict[str, Any]]:
         .where(s.site == site, f.shown, f.target_at > newest - timedelta(days=ROLLED_DAYS))
         .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
     )
-    found = []
+    found: list[RolledCoverage] = []
     for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
         held = roll(np.array([float(r.inside_80) for r in group]))
         if held.size:
-            facts = {"station": station, "quantity": quantity, "horizon_s": horizon_s}
-            shares = {"newest": float(held[-1]), "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1}
-            found.append(facts | shares)
+            newest_share, lowest, n = float(held[-1]), float(held.min()), int(held.size) + ROLLING - 1
+            found.append(
+                RolledCoverage(
+                    station=station, quantity=quantity, horizon_s=horizon_s, newest=newest_share, lowest=lowest, n=n
+                )
+            )
     return found
 
 
-def load_forecaster_gates(c: Connection, site: str) -> list[dict[str, Any]]:
+def load_forecaster_gates(c: Connection, site: str) -> list[ModelGateRow]:
     """How every living forecaster stands at each horizon."""
     rows = load_view(c, "model_gates", order_by=("horizon_s", "model", "model_hash"), site=site)
     return [row for row in rows if row["model_state"] != "retired"]
 
 
-def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+class AnomalyScore(TypedDict):
+    """How far a reading lies from what its detector expected."""
+
+    at: datetime
+    detector: str
+    score: float
+    threshold: float
+    kind: str
+    alerted: bool
+    quantity: str
+
+
+def load_scores(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime) -> list[AnomalyScore]:
     """Anomaly scores of some series in a range, by time."""
     a, s = t.anomaly.c, t.series.c
-    rows = c.execute(
+    rows = load_plain(
+        c,
+        AnomalyScore,
         select(a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, s.quantity)
         .join(t.series, s.id == a.series_id)
         .where(a.series_id.in_(series_ids), a.at > from_at, a.at <= to_at)
         .order_by(a.at.desc())
-        .limit(4000)
-    ).all()
-    return [dict(row._mapping) for row in reversed(rows)]  # noqa: SLF001
+        .limit(4000),
+    )
+    return rows[::-1]
 
 
-def load_alert_page(c: Connection, alert_id: int) -> dict[str, Any] | None:
+class AlertPage(TypedDict):
+    """One alert, and rows of what became of it."""
+
+    alert: AlertRow
+    events: list[AlertEventRow]
+    deliveries: list[DeliveryRow]
+    notifications: list[MessageRow]
+    outcomes: list[Any]
+
+
+def load_alert_page(c: Connection, alert_id: int) -> AlertPage | None:
     """One alert with events, notifications and outcomes; None when it does not exist."""
     rows = load_view(c, "alert_history", alert_id=alert_id)
     if not rows:
@@ -466,12 +564,23 @@ def load_alert_page(c: Connection, alert_id: int) -> dict[str, Any] | None:
     }
 
 
-def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+class CurveMark(TypedDict):
+    """Something that people look for beside a curve; `level` and `alert` where the level changed."""
+
+    at: str
+    kind: str  # report, event, level, verification
+    station: str | None
+    text: str
+    level: NotRequired[int]
+    alert: NotRequired[int]
+
+
+def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[CurveMark]:
     """Reports, site events and hazard level changes of a range: what people look for beside a curve."""
     r, e, n, a = t.report.c, t.site_event.c, t.alert_event.c, t.alert.c
     reports = select(r.at, r.kind, r.text, r.station).where(r.site == site, r.at > from_at, r.at <= to_at)
     events = select(e.from_at, e.kind, e.text, null()).where(e.site == site, e.from_at > from_at, e.from_at <= to_at)
-    marks = [
+    marks: list[CurveMark] = [
         {"at": format_iso(at), "kind": what, "station": station, "text": TEXT_OF(name=Term(kind), text=text)}
         for what, query in (("report", reports), ("event", events))
         for at, kind, text, station in c.execute(query.limit(200))
@@ -492,14 +601,16 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     )
     for row in changes:
         kind = "level" if row.ledger == "hazard" else "verification"
-        what = {"level": row.to_level, "text": read_columns(row, "reason"), "alert": row.alert_id}
-        marks.append({"at": format_iso(row.at), "kind": kind, "station": None} | what)
-    return sorted(marks, key=lambda mark: str(mark["at"]))
+        at, text = format_iso(row.at), read_columns(row, "reason")
+        marks.append(
+            {"at": at, "kind": kind, "station": None, "level": row.to_level, "text": text, "alert": row.alert_id}
+        )
+    return sorted(marks, key=lambda mark: mark["at"])
 
 
 def load_notifications(
     c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
-) -> list[dict[str, Any]]:
+) -> list[MessageRow]:
     """Newest notifications first."""
     order = ["-notification_id"]
     return load_view(c, "notification_status", order_by=order, limit=limit, site=site, state=state)
@@ -507,7 +618,7 @@ def load_notifications(
 
 def load_deliveries(
     c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
-) -> list[dict[str, Any]]:
+) -> list[DeliveryRow]:
     """What became of messages, newest first."""
     return load_view(c, "deliveries", order_by=["-notification_id"], limit=limit, site=site, state=state)
 
@@ -522,7 +633,7 @@ def count_undelivered(c: Connection) -> int:
 
 def load_history(
     c: Connection, site: str | frozenset[str] | None, ledger: str | None, limit: int, *, open_only: bool = False
-) -> list[dict[str, Any]]:
+) -> list[AlertRow]:
     """Alerts, newest first, without their evidence."""
     name, order = "active_alerts" if open_only else "alert_history", ["-raised_at", "-alert_id"]
     return load_view(c, name, order_by=order, limit=limit, without="evidence", site=site, ledger=ledger)

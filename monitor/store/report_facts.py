@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 
-from forecasting.message import gather
 from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
 from monitor.errors import NotFoundError
 from monitor.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent
-from monitor.store.database.rows import add_row, find_record, load_records, record_to_dict
+from monitor.store.database.rows import add_row, find_record, load_plain, load_records, record_to_dict
 from monitor.store.schema import tables as t
 
 MOST: Final = 500  # rows of one kind, the newest
@@ -114,7 +113,18 @@ def _restore_alert(head: Any, chain: Sequence[AlertEvent], outcome: str | None, 
     )
 
 
-def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+class PersonAct(TypedDict):
+    """What a person did to an alert."""
+
+    at: datetime
+    alert_id: int
+    actor: str
+    from_state: str | None
+    to_state: str
+    reason: str
+
+
+def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PersonAct]:
     """What people did to alerts of a site in a period, oldest first; drills left out."""
     a, e = t.alert.c, t.alert_event.c
     query = (
@@ -124,10 +134,30 @@ def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
         .order_by(e.at.desc(), e.id.desc())
         .limit(MOST)
     )
-    return [gather(row) for row in c.execute(query).mappings()][::-1]
+    return load_plain(c, PersonAct, query)[::-1]
 
 
-def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, Any]:
+class LateMessage(TypedDict):
+    """A message that had not gone out."""
+
+    id: int
+    alert_id: int
+    level_name: str
+    ledger: str
+    recipient: str
+    queued_at: datetime
+    channel: str
+
+
+class MessageCounts(TypedDict):
+    """Messages of a period; of those that had not gone out the newest."""
+
+    queued: int
+    sent: int
+    late: list[LateMessage]
+
+
+def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> MessageCounts:
     """Messages of a period, drills left out: how many were queued and sent by its end, and which had not gone out.
 
     A message that another one stands for counts as that one does; one that went out after the period had not.
@@ -149,18 +179,35 @@ def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) 
         return bool(row.sent_at is not None and row.sent_at <= to_at) or is_out(row.superseded_by)
 
     late = [row for row in rows.values() if not is_out(row.id)]
-    names = ("id", "alert_id", "level_name", "ledger", "recipient", "queued_at")
     return {
         "queued": len(rows),
         "sent": sum(is_out(number) for number in rows),
         "late": [
-            {**{name: getattr(row, name) for name in names}, "channel": row.channel.partition(":")[0]}
+            {
+                "id": row.id,
+                "alert_id": row.alert_id,
+                "level_name": row.level_name,
+                "ledger": row.ledger,
+                "recipient": row.recipient,
+                "queued_at": row.queued_at,
+                "channel": row.channel.partition(":")[0],
+            }
             for row in late[-MOST:]
         ],
     }
 
 
-def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+class SiteFileChange(TypedDict):
+    """A site file that came into force."""
+
+    at: datetime
+    sha256: str
+    before_sha256: str | None
+    author: str
+    reason: str
+
+
+def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[SiteFileChange]:
     """Site files that came into force in a period, oldest first, each with the version before it."""
     k, before = t.config_version.c, t.config_version.alias().c
     previous = (
@@ -176,10 +223,22 @@ def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -
         .order_by(k.loaded_at, k.id)
         .limit(MOST)
     )
-    return [dict(row) for row in c.execute(query).mappings()]
+    return load_plain(c, SiteFileChange, query)
 
 
-def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+class FieldNote(TypedDict):
+    """A report, an event or work on the slope."""
+
+    what: str  # report, event, maintenance
+    at: datetime
+    to_at: datetime | None
+    kind: str
+    text: str
+    by: str
+    station: str | None
+
+
+def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[FieldNote]:
     """What observers reported in a period, and events and maintenance that fell into it, as known at its end."""
     r, e, m = t.report.c, t.site_event.c, t.maintenance.c
     reports = select(r.at, null(), r.kind, r.text, r.by, r.station).where(
@@ -204,16 +263,28 @@ def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         "event": events.order_by(e.from_at, e.id),
         "maintenance": work.order_by(m.from_at, m.id),
     }
-    names = ("at", "to_at", "kind", "text", "by", "station")
-    found = [
-        {"what": what, **dict(zip(names, row, strict=True))}
+    found: list[FieldNote] = [
+        {"what": what, "at": at, "to_at": to_at, "kind": kind, "text": text, "by": by, "station": station}
         for what, query in queries.items()
-        for row in c.execute(query.limit(MOST))
+        for at, to_at, kind, text, by, station in c.execute(query.limit(MOST))
     ]
     return sorted(found, key=lambda row: (str(row["at"]), row["what"]))
 
 
-def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+class ForecastErrors(TypedDict):
+    """Errors of a series at a horizon, in its unit."""
+
+    station: str
+    quantity: str
+    unit: str
+    horizon_s: float
+    n: int
+    mae: float
+    mae_baseline: float
+    inside_80: int
+
+
+def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[ForecastErrors]:
     """How good shown forecasts of targets in a period were: errors by series and horizon, as scored by its end."""
     f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
     query = (
@@ -228,15 +299,30 @@ def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: dat
     for row in c.execute(query):
         groups.setdefault((row.station, row.quantity, row.unit, row.horizon_s), []).append(row)
     return [
-        {"station": station, "quantity": quantity, "unit": unit, "horizon_s": horizon_s, "n": len(rows)}
-        | {"mae": round(sum(abs(r.error) for r in rows) / len(rows), 6)}
-        | {"mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6)}
-        | {"inside_80": sum(bool(r.inside_80) for r in rows)}
+        {
+            "station": station,
+            "quantity": quantity,
+            "unit": unit,
+            "horizon_s": horizon_s,
+            "n": len(rows),
+            "mae": round(sum(abs(r.error) for r in rows) / len(rows), 6),
+            "mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6),
+            "inside_80": sum(bool(r.inside_80) for r in rows),
+        }
         for (station, quantity, unit, horizon_s), rows in groups.items()
     ]
 
 
-def find_sight(c: Connection, site: str, at: datetime) -> dict[str, Any] | None:
+class StoredSight(TypedDict):
+    """What an evaluation found."""
+
+    at: datetime
+    level: int
+    observability: str
+    reachable_level: int
+
+
+def find_sight(c: Connection, site: str, at: datetime) -> StoredSight | None:
     """What the newest evaluation before an instant found: level, observability, reachable level."""
     e = t.evaluation.c
     query = (
@@ -245,8 +331,7 @@ def find_sight(c: Connection, site: str, at: datetime) -> dict[str, Any] | None:
         .order_by(e.at.desc(), e.id.desc())
         .limit(1)
     )
-    row = c.execute(query).mappings().one_or_none()
-    return None if row is None else dict(row)
+    return next(iter(load_plain(c, StoredSight, query)), None)
 
 
 ERROR_LIMIT: Final = 400

@@ -3,13 +3,13 @@
 import logging
 import secrets
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from forecasting.message import Template
 from monitor.alerting.acts.change_control import ProposedChange
+from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.errors import NotFoundError, RefusedError
 from monitor.replay.effect import FAILED, preview_apart
 from monitor.web.context import Context
@@ -37,7 +37,7 @@ class Draft:
     months: int
     change: ProposedChange
     share: float = 0.0
-    effect: Mapping[str, Any] = field(default_factory=dict)
+    effect: StoredEffect = field(default_factory=StoredEffect)
 
 
 class Drafts:

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from forecasting.message import Figure, Message, MessageList, Value, read_message, to_english
 
@@ -107,7 +107,7 @@ def _reader(kind: Any) -> Read:
         return _list_reader(_reader(parts[0]), list if origin is list else tuple)
     if origin in {dict, Mapping}:
         return _dict_reader(_reader(parts[1]))
-    if is_dataclass(kind):
+    if is_dataclass(kind) or is_typeddict(kind):
         return _record_reader(kind)
     if kind is datetime:
         return _read_instant
@@ -209,8 +209,11 @@ def _dict_reader(read_one: Read) -> Read:
 
 def _record_reader(kind: Any) -> Read:
     hints = get_type_hints(kind)
-    readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
-    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    if is_typeddict(kind):
+        readers, needed = {name: _reader(hint) for name, hint in hints.items()}, sorted(kind.__required_keys__)
+    else:
+        readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
+        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):

@@ -29,13 +29,13 @@ def keep_lines(
     >>> keep_lines([own], {"n": word}, [old])["n"].root_id
     'r'
     """
-    known = [(shape_of(one.geometry), one) for one in before if not one.is_gone]
+    known = [(shape_of({**one.geometry}), one) for one in before if not one.is_gone]
     found = dict(changes)
     for own in outlines:
         change = changes[own.polygon_id]
         if change.parent_id is not None or not known:
             continue
-        outline = shape_of(own.geometry)
+        outline = shape_of({**own.geometry})
         shared = [
             (outline.intersection(other).area / min(outline.area, other.area), one.polygon_id, one)
             for other, one in known

@@ -478,7 +478,7 @@ def _list_outlines(
 
 def _describe(one: Footprint, grid: Grid, read: Any, layers: tuple[Layer, Layer, Layer]) -> RadarOutline:
     """What was measured beneath an outline."""
-    outline = to_pixels(shape_of(one.geometry), grid)
+    outline = to_pixels(shape_of({**one.geometry}), grid)
     box = window_around(outline, grid, 0)
     assert box is not None
     body = burn(outline, box)

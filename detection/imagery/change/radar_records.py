@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from detection.geojson import Geometry
 from detection.imagery.footprints.records import Box
 
 METHOD = "sar"
@@ -44,7 +45,7 @@ class RadarOutline:
     coherence_is: float | None  # mean across the event; None: not measured
     uncertain: bool  # the incidence differs beneath it
     touches_masked: bool  # it touches cells without an answer: layover, shadow or nodata may hide more of it
-    geometry: dict[str, Any]  # geoJSON, longitude and latitude
+    geometry: Geometry  # geoJSON, longitude and latitude
     bbox: Box  # around it
 
     def to_json(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, cast
 
+from detection.geojson import Geometry
 from detection.imagery.footprints.records import Box, FootprintJson, Window
 from forecasting.message import Template, join, list_parts, spread
 
@@ -19,7 +20,7 @@ class PlacedOutline:
 
     polygon_id: str
     kind: str
-    geometry: dict[str, Any]
+    geometry: Geometry
     bbox: Box
     area_m2: float
     mean_probability: float

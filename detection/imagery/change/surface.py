@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 import numpy as np
 import shapely
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import mapping
 
+from detection.geojson import Geometry
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
 from detection.imagery.raster.components import EIGHT
@@ -54,7 +55,7 @@ class SurfaceBody:
     volume_m3: float
     mean_m: float
     most_m: float
-    geometry: dict[str, Any]
+    geometry: Geometry
     volume_error_m3: float
 
 
@@ -353,7 +354,7 @@ def _list_bodies(
                     volume_m3=round(volume, 3),
                     mean_m=round(float(heights[body].mean()), 3),
                     most_m=round(float(heights.max()), 3),
-                    geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
+                    geometry=cast("Geometry", mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7)))),
                     volume_error_m3=err(round(area, 2), float(np.sqrt(np.mean(errors[place][body] ** 2)))),
                 )
             )

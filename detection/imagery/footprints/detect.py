@@ -37,7 +37,7 @@ from detection.imagery.footprints.choose import (
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
-from detection.imagery.footprints.options import DetectionOptions, read_options
+from detection.imagery.footprints.options import DetectionOptions, DetectionPayload, read_options
 from detection.imagery.footprints.outputs import (
     open_workplace,
     own_class,
@@ -67,6 +67,7 @@ from detection.imagery.footprints.records import (
     STRIPS_MOST,
     DemFacts,
     DetectionFacts,
+    DetectionPlan,
     Footprint,
     GridFacts,
     SceneDetection,
@@ -154,14 +155,12 @@ class OpenScene:
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
-def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> SceneDetection:
+def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> SceneDetection:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
     first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
     nothing. One `out_dir` serves one run at a time.
-
-    `payload`: see `options.DetectionOptions`; only `scene_path` is needed.
 
     Raises:
         DividedError: the scene is left to several workers (`options.strip_px`).
@@ -333,7 +332,7 @@ def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) 
     return None
 
 
-def draw_strip(payload: dict[str, Any], number: int) -> str:
+def draw_strip(payload: DetectionPayload, number: int) -> str:
     """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
 
     Raises:
@@ -493,7 +492,7 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     return f"; {found}" if found else ""
 
 
-def inspect_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...]]:
+def inspect_image(payload: DetectionPayload) -> tuple[list[str], tuple[Window, ...]]:
     """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
 
     Weights that would not read it at all are such a reason: nothing is mapped.
@@ -509,7 +508,7 @@ def inspect_image(payload: dict[str, Any]) -> tuple[list[str], tuple[Window, ...
     return ([] if isinstance(model, IndexModel) else doubts), stretch.cloudy
 
 
-def survey(payload: dict[str, Any]) -> dict[str, Any]:
+def survey(payload: DetectionPayload) -> DetectionPlan:
     """Say what a detection would do: grid, tiles, estimated processor seconds and memory; nothing is written.
 
     The seconds come from one tile of zeros through the network, here and now.
@@ -518,7 +517,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
-def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) -> dict[str, Any]:
+def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) -> DetectionPlan:
     import time
 
     options = attempt.apply_to(options)

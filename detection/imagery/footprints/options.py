@@ -1,10 +1,10 @@
 """What one asks of a detection: the payload's keys with their defaults, checked once."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits
 
@@ -64,6 +64,41 @@ class DetectionOptions:
         return RasterLimits(pixels=self.max_pixels, bands=self.max_bands)
 
 
+class DetectionPayload(TypedDict, total=False):
+    """The same as plain values of JSON; None: as where it is left out. Only `scene_path` is needed."""
+
+    scene_path: str
+    weights: str
+    own: Sequence[str]
+    out_dir: str | None
+    threshold: float | None
+    minimum_area_m2: float | None
+    tile: int | None
+    halo: int | None
+    scale: float | None
+    offset: float | None
+    acquired_at: str | None
+    owner: str
+    force: bool
+    dem: str | None
+    dem_tiles: Sequence[Sequence[str]]
+    prior: str | Path | None
+    aoi: str | None
+    triage: str | None
+    known: Sequence[Sequence[float]] | None
+    resample_to_m: float | None
+    slope_gate_deg: float | None
+    partial: bool
+    strict: bool
+    allow_ungeoreferenced: bool
+    formats: Collection[str]
+    later: bool
+    strip_px: int | None
+    drawn: Sequence[str]
+    max_pixels: int | None
+    max_bands: int | None
+
+
 def _read_formats(names: Collection[str]) -> tuple[str, ...]:
     wanted, known = set(names), set(FORMATS)
     if not wanted or wanted - known:
@@ -87,7 +122,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 
 
-def read_options(payload: Mapping[str, Any]) -> DetectionOptions:
+def read_options(payload: DetectionPayload) -> DetectionOptions:
     """Read a payload of plain JSON values.
 
     Raises:
@@ -96,7 +131,7 @@ def read_options(payload: Mapping[str, Any]) -> DetectionOptions:
     """
     if unknown := sorted(set(payload) - {field.name for field in fields(DetectionOptions)}):
         raise TypeError(f"unknown key {unknown[0]!r} in the payload")
-    given = {key: value for key, value in payload.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in payload.items() if value is not None}
     options = DetectionOptions(**{key: _READERS[key](one) if key in _READERS else one for key, one in given.items()})
     if options.threshold is not None and not 0 <= options.threshold <= 1:
         raise ValueError("the threshold must lie between 0 and 1")

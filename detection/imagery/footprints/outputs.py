@@ -21,6 +21,7 @@ import numpy as np
 from affine import Affine
 from rasterio.errors import RasterioError
 
+from detection.geojson import Feature
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
@@ -29,7 +30,6 @@ from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Qualit
 from detection.imagery.footprints.records import (
     MAKING,
     NOT_MADE,
-    FootprintJson,
     QualityShare,
     SceneDetection,
     SceneFilesRequest,
@@ -264,7 +264,18 @@ def _write_others(
         _write_json(work / FILES["geojson"], {"type": "FeatureCollection", "features": _list_features(result)})
     if "gpkg" in result["formats"]:
         changed_at = datetime.fromisoformat(result["acquired_at"])
-        rows = (_to_row(footprint, result) for footprint in result["polygons"])
+        shared = {key: result[key] for key in SHARED}
+        rows = (
+            {
+                **footprint,
+                "touches_edge": int(footprint["touches_edge"]),
+                "touches_nodata": int(footprint["touches_nodata"]),
+                **shared,
+                "centroid_lon": footprint["centroid"][0],
+                "centroid_lat": footprint["centroid"][1],
+            }
+            for footprint in result["polygons"]
+        )
         placed = result["crs"] != "pixels"
         write_geopackage(work / FILES["gpkg"], rows, COLUMNS, table="landslides", changed_at=changed_at, placed=placed)
     progress(0.8)
@@ -339,21 +350,9 @@ def _write_flags(
     return flags, tally.to_json()
 
 
-def _to_row(footprint: FootprintJson, result: SceneDetection) -> dict[str, Any]:
-    lon, lat = footprint["centroid"]
-    flags = {"touches_edge": int(footprint["touches_edge"]), "touches_nodata": int(footprint["touches_nodata"])}
-    return {
-        **footprint,
-        **flags,
-        **{key: result[key] for key in SHARED},
-        "centroid_lon": lon,
-        "centroid_lat": lat,
-    }
-
-
-def _list_features(result: SceneDetection) -> Iterator[dict[str, Any]]:
+def _list_features(result: SceneDetection) -> Iterator[Feature]:
     """The footprints of a result as features of GeoJSON (RFC 7946)."""
-    shared = {key: result[key] for key in SHARED}
+    shared: dict[str, Any] = {key: result[key] for key in SHARED}
     for footprint in result["polygons"]:
         yield {
             "type": "Feature",

@@ -101,7 +101,7 @@ def outline_of(place: MeasuredPlace, grid: Grid) -> Any:
     """The outline of a place in (column, row)."""
     ground = place.ground
     if not isinstance(ground, Circle):
-        return to_pixels(shape_of(ground), grid)
+        return to_pixels(shape_of({**ground}), grid)
     column, row = grid.pixel_of(ground.lon, ground.lat)
     across, down = spacing_m(grid, column, row)
     circle = shapely.Point(0.0, 0.0).buffer(ground.radius_m)

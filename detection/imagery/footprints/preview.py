@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
+from detection.geojson import Geometry
 from detection.imagery.footprints.records import FootprintJson
 from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import shapes_of
@@ -232,7 +233,7 @@ def colour_signed(share: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def paint_signed(
-    share: NDArray[np.floating], known: NDArray[np.bool_], geometries: Sequence[dict[str, Any]], frame: Grid
+    share: NDArray[np.floating], known: NDArray[np.bool_], geometries: Sequence[Geometry], frame: Grid
 ) -> NDArray[np.uint8]:
     """Paint shares of -1 to 1 where they are known, and outlines in black: a picture with transparency."""
     image = np.concatenate([colour_signed(share), known[None] * 255]).astype(np.uint8)

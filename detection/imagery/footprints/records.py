@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict, cast
 
+from detection.geojson import Geometry
 from detection.whole_file import write_json
 from forecasting.message import Message, Template
 
@@ -62,7 +63,7 @@ class MeasuredPlace:
     """Ground that is measured: a circle, or an outline as GeoJSON."""
 
     name: str
-    ground: Circle | dict[str, Any]
+    ground: Circle | Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ FootprintJson = TypedDict(
         "perimeter_m": float | None,
         "mean_probability": float,
         "max_probability": float,
-        "geometry": dict[str, Any],
+        "geometry": Geometry,
         "bbox": list[float],
         "centroid": list[float],
         "length_m": float | None,
@@ -136,7 +137,7 @@ class Footprint:
     max_probability: float  # over its pixels
     # GeoJSON (RFC 7946): lon/lat, exterior rings counter-clockwise, 7 decimals; pixels (column, row) without a place on
     # the ground, as bbox and centroid
-    geometry: dict[str, Any]
+    geometry: Geometry
     bbox: Box  # around it
     centroid: tuple[float, float]  # longitude, latitude
     length_m: float | None  # of the smallest rectangle around it
@@ -238,6 +239,24 @@ class GridFacts(TypedDict):
     height: int
     pixel_area_m2: float | None
     read_at: dict[str, Any] | None
+
+
+class DetectionPlan(GridFacts):
+    """What a detection would do."""
+
+    scene: str
+    scene_hash: str
+    acquired_at: str
+    model: str
+    bands: list[str]
+    warped: list[str]
+    blend: str
+    tile: int
+    halo: int
+    tiles: int
+    estimated_cpu_s: float
+    estimated_memory_mib: int
+    warnings: list[str]
 
 
 class SceneDetection(DetectionFacts, GridFacts):

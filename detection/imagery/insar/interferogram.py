@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import cast
 
 import numpy as np
 import shapely
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import mapping
 
+from detection.geojson import Geometry
 from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
 from detection.imagery.insar.records import MovingZone, PointSeries
 from detection.imagery.insar.stack import InterferogramStack
@@ -225,7 +226,7 @@ class PixelZone:
 
     body: NDArray[np.bool_]
     area_m2: float
-    geometry: dict[str, Any]
+    geometry: Geometry
 
 
 def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[PixelZone]:
@@ -239,7 +240,7 @@ def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float)
         area = true_area_m2(ground, grid)
         if area >= minimum_area_m2:
             lonlat = shapely.set_precision(map_outline(ground, grid.to_lonlat), 1e-7)
-            zones.append(PixelZone(body, round(area, 1), mapping(shapely.normalize(lonlat))))
+            zones.append(PixelZone(body, round(area, 1), cast("Geometry", mapping(shapely.normalize(lonlat)))))
     return zones
 
 

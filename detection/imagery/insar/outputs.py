@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
+from detection.geojson import Geometry
 from detection.imagery.footprints.preview import colour_signed
 from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
@@ -119,8 +119,8 @@ def _draw(path: Path, movement: StackMovement, zones: Sequence[MovingZone]) -> N
     write_png(path, image)
 
 
-def _outline(image: NDArray[np.uint8], geometry: dict[str, Any], grid: Grid, scale: int) -> None:
-    outline = to_pixels(shape_of(geometry), grid)
+def _outline(image: NDArray[np.uint8], geometry: Geometry, grid: Grid, scale: int) -> None:
+    outline = to_pixels(shape_of({**geometry}), grid)
     points = shapely.get_coordinates(shapely.segmentize(outline.boundary, 0.3 / scale)) * scale
     columns = np.clip(points[:, 0].astype(int), 0, image.shape[2] - 1)
     rows = np.clip(points[:, 1].astype(int), 0, image.shape[1] - 1)

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from detection.geojson import Geometry
 from detection.imagery.footprints.records import MeasuredPlace
 
 Reference = tuple[float, float, float]  # longitude, latitude, radius in metres of ground taken as still
@@ -49,7 +50,7 @@ class MovingZone:
     rate_mm_per_year: float  # the median
     fastest_mm_per_year: float  # the largest
     sigma_mm_per_year: float  # the median
-    geometry: dict[str, Any]  # geoJSON
+    geometry: Geometry  # geoJSON
     coherence: tuple[CoherenceValue, ...] = ()  # from date to date
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class CoherenceLoss:
     value: float
     since: datetime
     until: datetime
-    geometry: dict[str, Any]
+    geometry: Geometry
 
     def facts(self) -> dict[str, Any]:
         """As JSON has it, without the outline."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from shapely.geometry import shape as shape_of
 
+from detection.geojson import Geometry
 from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
@@ -84,7 +85,7 @@ class VelocityZone:
     sigma_mm_per_year: float  # the median error of a pixel
     azimuth_deg: float | None  # whereto it moves on the map, from three components
     down_deg: float | None  # how steeply it sinks, from three components; negative where it rises
-    geometry: dict[str, Any]  # geoJSON, longitude and latitude
+    geometry: Geometry  # geoJSON, longitude and latitude
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,8 +390,8 @@ def _list_zones(
     return sorted(zones, key=lambda zone: (-abs(zone.p95_mm_per_year), -zone.area_m2)), small
 
 
-def _describe(source: VelocitySource, kind: str, area_m2: float, geometry: dict[str, Any]) -> VelocityZone:
-    outline = to_pixels(shape_of(geometry), source.grid)
+def _describe(source: VelocitySource, kind: str, area_m2: float, geometry: Geometry) -> VelocityZone:
+    outline = to_pixels(shape_of({**geometry}), source.grid)
     box = window_around(outline, source.grid, 0)
     assert box is not None
     values, sigma, _ = _gather(source, outline, box, SAMPLE_PX)

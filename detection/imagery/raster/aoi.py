@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio.features
@@ -93,9 +92,9 @@ def read_outlines(aoi: Path, notes: list[str] | None = None) -> list[tuple[str, 
         raise AoiError(f"{aoi}: no polygon in it{f' ({lines[0]})' if lines else ''}")
     if notes is not None:
         notes += [f"{aoi.name}: {line}" for line in lines]
-    return [(_name_of(features[place], place + 1), placed[place]) for place in held]
-
-
-def _name_of(feature: dict[str, Any], number: int) -> str:
-    properties = feature.get("properties") or {}
-    return str(properties.get("name") or properties.get("id") or feature.get("id") or number)[:100]
+    found = []
+    for place in held:
+        feature, properties = features[place], features[place].get("properties") or {}
+        name = properties.get("name") or properties.get("id") or feature.get("id") or place + 1
+        found.append((str(name)[:100], placed[place]))
+    return found

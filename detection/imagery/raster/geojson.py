@@ -11,13 +11,14 @@ import pyproj
 import shapely
 from pyproj.exceptions import CRSError
 
+from detection.geojson import Feature
 from detection.imagery.raster.areas import Outlines, map_outline
 from detection.imagery.raster.grid import LONLAT
 
 MOST_BYTES: Final = 64 << 20
 
 
-def list_features(records: Iterable[Any]) -> list[dict[str, Any]]:
+def list_features(records: Iterable[Any]) -> list[Feature]:
     """Records that have a `geometry` as features; what else they hold is their properties."""
     rows = [asdict(one) for one in records]
     return [{"type": "Feature", "geometry": one.pop("geometry"), "properties": one} for one in rows]

@@ -13,6 +13,7 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from shapely.geometry import shape as shape_of
 
+from detection.geojson import Geometry
 from detection.imagery.errors import BandMissingError, TruncatedRasterError
 from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
@@ -193,7 +194,7 @@ def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any
     return to_pixels(map_outline(ground, own.to_lonlat), grid)
 
 
-def shapes_of(geometries: Sequence[dict[str, Any]]) -> NDArray[Any]:
+def shapes_of(geometries: Sequence[Geometry]) -> NDArray[Any]:
     """Return GeoJSON polygons and multipolygons as an array of shapes, by arrays: a date has thousands.
 
     >>> square = [[0, 0], [1, 0], [1, 1], [0, 0]]
@@ -209,7 +210,7 @@ def shapes_of(geometries: Sequence[dict[str, Any]]) -> NDArray[Any]:
             places[one["type"]].append(place)
             parts[one["type"]].append(one["coordinates"])
         else:
-            found[place] = shape_of(one)
+            found[place] = shape_of({**one})
     if polygons := parts["Polygon"]:
         found[places["Polygon"]] = shapely.from_ragged_array(shapely.GeometryType.POLYGON, *_join_rings(polygons))
     if several := parts["MultiPolygon"]:

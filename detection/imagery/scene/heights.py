@@ -1,7 +1,7 @@
 """The elevation model of a scene, brought together from tiles that lie in a folder of their own."""
 
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from rasterio.errors import RasterioError
 
@@ -20,10 +20,6 @@ class SceneHeights(NamedTuple):
     path: Path
     tiles: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-
-    def to_options(self) -> dict[str, Any]:
-        """What a detection is asked of them (see `options.DetectionOptions`)."""
-        return {"dem": str(self.path), "dem_tiles": self.tiles}
 
 
 def gather_heights(dem: Path, path: Path, work: Path) -> SceneHeights:

@@ -1,6 +1,5 @@
 """Gradient-boosted trees of depth three: fitted by scikit-learn, kept as plain arrays that answer the same."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,15 +46,6 @@ class Trees:
         """See `learners.Fitted`."""
         return self.score(cells.columns.T, np.empty(0, bool))
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "start": self.start,
-            "column": self.column.tolist(),
-            "bound": self.bound.tolist(),
-            "leaf": self.leaf.tolist(),
-        }
-
 
 def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Trees:
     """Fit by scikit-learn and take its trees out."""
@@ -99,14 +89,10 @@ def _walk(nodes: Any, here: int, place: int, depth: int, into: tuple[NDArray[Any
         _walk(nodes, here if is_leaf else int(node[child]), 2 * place + side, depth + 1, into)
 
 
-def read(content: Mapping[str, Any]) -> Trees:
-    """Read back what `to_json` gave."""
-    trees = Trees(
-        float(content["start"]),
-        np.asarray(content["column"], np.int64),
-        np.asarray(content["bound"], np.float64),
-        np.asarray(content["leaf"], np.float64),
-    )
+def read(start: float, column: Any, bound: Any, leaf: Any) -> Trees:
+    """Read back the fields as a file has them."""
+    numbers = np.asarray(column, np.int64), np.asarray(bound, np.float64), np.asarray(leaf, np.float64)
+    trees = Trees(float(start), *numbers)
     if trees.column.shape != trees.bound.shape or trees.leaf.shape != (len(trees.column), SPLITS + 1):
         raise ValueError("trees of another shape")
     return trees

@@ -1,6 +1,5 @@
 """Logistic regression on standardised columns: the learner that a person can read."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +27,6 @@ class Logistic:
         """See `learners.Fitted`."""
         return self.score(cells.columns.T, np.empty(0, bool))
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "mean": self.mean.tolist(),
-            "deviation": self.deviation.tolist(),
-            "weights": self.weights.tolist(),
-            "intercept": self.intercept,
-        }
-
 
 def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
     """Fit by L2-penalised maximum likelihood (scikit-learn, C = 1)."""
@@ -48,7 +38,7 @@ def fit(cells: SampledCells, label: NDArray[np.int64], seed: int) -> Logistic:  
     return Logistic(mean, deviation, np.asarray(model.coef_[0], np.float64), float(model.intercept_[0]))
 
 
-def read(content: Mapping[str, Any]) -> Logistic:
-    """Read back what `to_json` gave."""
-    mean, deviation, weights = (np.asarray(content[name], np.float64) for name in ("mean", "deviation", "weights"))
-    return Logistic(mean, deviation, weights, float(content["intercept"]))
+def read(mean: Any, deviation: Any, weights: Any, intercept: float) -> Logistic:
+    """Read back the fields as a file has them."""
+    numbers = (np.asarray(mean, np.float64), np.asarray(deviation, np.float64), np.asarray(weights, np.float64))
+    return Logistic(*numbers, float(intercept))

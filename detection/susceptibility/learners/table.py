@@ -1,7 +1,7 @@
 """The learners: id -> how it is fitted and read back; each answers log-odds and is kept as plain numbers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -27,10 +27,6 @@ class FittedLearner(Protocol):
         """Return log-odds of sampled cells."""
         ...
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class SampledCells:
@@ -50,7 +46,7 @@ class SampledCells:
 
 
 Fit = Callable[[SampledCells, NDArray[np.int64], int], FittedLearner]
-# id -> (module, what a person reads of it); each module has `fit(cells, label, seed)` and `read(told)`
+# id -> (module, what a person reads of it); each module has `fit(cells, label, seed)` and `read(**fields)`
 LEARNERS: Final[dict[str, tuple[str, str]]] = {
     "logistic": ("detection.susceptibility.learners.logistic", "logistic regression (scikit-learn, L2)"),
     "boosting": ("detection.susceptibility.learners.boosting", "gradient-boosted trees (scikit-learn, histogram)"),
@@ -63,7 +59,13 @@ def fit(name: str, cells: SampledCells, label: NDArray[np.int64], seed: int) -> 
     return fitted
 
 
-def read(name: str, content: Mapping[str, Any]) -> FittedLearner:
-    """Read back what `to_json` gave."""
-    fitted: FittedLearner = import_module(LEARNERS[name][0]).read(content)
+def read(name: str, **numbers: Any) -> FittedLearner:
+    """Read back its fields as `write_numbers` gave them."""
+    fitted: FittedLearner = import_module(LEARNERS[name][0]).read(**numbers)
     return fitted
+
+
+def write_numbers(record: Any) -> dict[str, Any]:
+    """The fields of a record as JSON has them: arrays are lists."""
+    found = {one.name: getattr(record, one.name) for one in fields(record)}
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in found.items()}

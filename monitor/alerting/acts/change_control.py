@@ -9,18 +9,18 @@ something else now is set apart (`decision.orphaned_votes`), so that it holds an
 import contextlib
 import hashlib
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
 from detection.whole_file import replacing
 from forecasting.message import Message, Template, Term, join
 from monitor.alerting.acts.loosening import find_loosening
-from monitor.alerting.acts.site_diff import SiteFileDifference, differ
+from monitor.alerting.acts.site_diff import SiteFileDifference, StoredEffect, differ
 from monitor.config.service import parse_site
 from monitor.decision.conditions import AND_MORE
 from monitor.decision.orphaned_votes import list_changed, set_apart
@@ -213,7 +213,7 @@ def propose(
     actor: Actor,
     reason: str,
     now: datetime,
-    preview: Callable[[Site | None, Site], Mapping[str, Any]],
+    preview: Callable[[Site | None, Site], StoredEffect],
 ) -> store.Proposal:
     """Store a site file for approval, with its differences and its effect on the past.
 

@@ -1,9 +1,9 @@
 """What differs between two site files, key by key, as a person reads them: tables of a list go by their names."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from forecasting.message import Template
 from monitor.domain.site import Site
@@ -50,7 +50,46 @@ def differ(old: Site | None, new: Site) -> tuple[SiteFileDifference, ...]:
     return find_differences("" if old is None else old.source, new.source)
 
 
-def format_effect(effect: Mapping[str, Any]) -> list[str]:
+StoredSpan = TypedDict("StoredSpan", {"from": str, "to": str, "level": int, "level_name": str})
+
+
+class StoredRun(TypedDict):
+    """What a declaration did over the past; parts that only the page of a backtest reads are left out here."""
+
+    level_history: list[StoredSpan]
+    time_in_level_h: dict[str, float]
+    alerts: list[Any]
+    events: list[Any]
+    misses: int
+    alarm_days: int
+    false_alarm_days: dict[str, int]
+
+
+class StoredScorecard(TypedDict):
+    """Both declarations, and what differs."""
+
+    runs: list[StoredRun]
+    differences: list[str]
+    unproven: list[str]
+
+
+StoredEffect = TypedDict(
+    "StoredEffect",
+    {
+        "from": str,
+        "to": str,
+        "months": int,
+        "names": Sequence[str],
+        "scorecard": StoredScorecard,
+        "skipped": str,
+        "loosens": list[str],
+    },
+    total=False,
+)
+"""What a change would have done, as it is stored with a proposal; `skipped` says why nothing was computed."""
+
+
+def format_effect(effect: StoredEffect) -> list[str]:
     """The effect on the past for people: both declarations side by side, then what differs."""
     if "scorecard" not in effect:
         return [_NOT_COMPUTED(text=effect.get("skipped") or _NOT_STORED())]
@@ -67,12 +106,12 @@ def format_effect(effect: Mapping[str, Any]) -> list[str]:
     return lines if len(card["runs"]) < 2 or card["differences"] else [*lines, "  no difference in that time"]
 
 
-def name_levels(run: Mapping[str, Any]) -> dict[int, str]:
+def name_levels(run: StoredRun) -> dict[int, str]:
     """The levels that a run reached, the lowest first: names in stored JSON have an order of their own."""
     return dict(sorted({(s["level"], s["level_name"]) for s in run.get("level_history", ())}))
 
 
-def list_hours(run: Mapping[str, Any]) -> list[tuple[str, float]]:
+def list_hours(run: StoredRun) -> list[tuple[str, float]]:
     """Hours at each level that a run reached, the lowest first."""
     return [(name, run["time_in_level_h"][name]) for name in name_levels(run).values()]
 

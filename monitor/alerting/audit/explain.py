@@ -6,13 +6,14 @@ Times are those of the zone in use.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.series.bounds import bound_units
 from monitor.domain.decision import instant
+from monitor.domain.headline import FrozenDecision, StoredAssessment, StoredVote
 from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
@@ -52,7 +53,7 @@ class SeriesInput:
         return f"{text}; {'; '.join(more)}" if more else text
 
 
-def list_inputs(frozen: Mapping[str, Any]) -> tuple[SeriesInput, ...]:
+def list_inputs(frozen: FrozenDecision) -> tuple[SeriesInput, ...]:
     """The series that were read, each with its span, revisions, offsets and flags."""
     found = []
     for name, rows in frozen.get("view", {}).get("readings", {}).items():
@@ -84,7 +85,7 @@ def read_units(source: str) -> dict[str, str]:
         return {}
 
 
-def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -> list[str]:
+def explain(frozen: FrozenDecision, units: Mapping[str, str] | None = None) -> list[str]:
     """Frozen inputs as lines for people; an act of a person and an alarm of the service have fewer.
 
     Args:
@@ -127,7 +128,7 @@ def explain(frozen: Mapping[str, Any], units: Mapping[str, str] | None = None) -
     return lines
 
 
-def _explain_act(frozen: Mapping[str, Any]) -> list[str]:
+def _explain_act(frozen: FrozenDecision) -> list[str]:
     before, after = frozen["memory"], frozen["after"]
     return [
         f"decided at {_minute(frozen['now'])} by {frozen['actor']} ({frozen['act']}): {translate(frozen['sentence'])}",
@@ -138,7 +139,7 @@ def _explain_act(frozen: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _stood(votes: Mapping[str, Any]) -> list[str]:
+def _stood(votes: Mapping[str, StoredVote]) -> list[str]:
     return [
         f"  {key}: level {v['level']}, datum of {_at(v['newest_s'])}; {translate(v['reason'])}"
         for key, v in sorted(votes.items())
@@ -146,7 +147,7 @@ def _stood(votes: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _describe_assessments(words: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> Iterator[str]:
+def _describe_assessments(words: Sequence[StoredAssessment], units: Mapping[str, str]) -> Iterator[str]:
     for assessment in words:
         name = f"  {assessment['criterion']} {assessment['station']}"
         if not assessment["heard"]:
@@ -154,12 +155,12 @@ def _describe_assessments(words: Sequence[Mapping[str, Any]], units: Mapping[str
             continue
         levels = f"asks for level {assessment['raise_level']}, holds {assessment['hold_level']}"
         yield f"{name}: {levels}; {translate(assessment['reason'])}"
-        yield from (f"    {line}" for line in _margins(assessment["facts"], units.get(assessment["criterion"], "")))
+        yield from (f"    {line}" for line in _margins(assessment, units.get(assessment["criterion"], "")))
 
 
-def _margins(facts: Mapping[str, Any], unit: str) -> Iterator[str]:
+def _margins(assessment: StoredAssessment, unit: str) -> Iterator[str]:
     """How far from each bound: the margin where the rule gives one, else its ratio to the bound."""
-    of = f" {unit}" if unit else ""
+    of, facts = f" {unit}" if unit else "", assessment["facts"]
     for bound in facts.get("bounds", ()):
         if "chance_from" in bound:
             chance = f"{describe_chance(bound)}; {describe_quantiles(bound)} by {bound['model']}"
@@ -176,7 +177,7 @@ def _margins(facts: Mapping[str, Any], unit: str) -> Iterator[str]:
             yield f"level {fact['level']}: {fact['ratio']:.0%} of its bound"
 
 
-def _votes(votes: Mapping[str, Any]) -> list[str]:
+def _votes(votes: Mapping[str, StoredVote]) -> list[str]:
     lines = []
     for key, vote in votes.items():
         if vote["level"] == 0:

@@ -19,6 +19,7 @@ from monitor.config.service import parse_site
 from monitor.decision.decide import decide
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import DecisionInputs, Memory, seconds
+from monitor.domain.headline import FrozenDecision
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
@@ -113,7 +114,7 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
     return parse_site(source, f"site file {row.config_sha256[:12]}")
 
 
-def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
+def _recompute_view(row: DecisionRow, frozen: FrozenDecision, source: str) -> list[str]:
     site = parse_frozen_site(row, source)
     decision = decide(site, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), parse(frozen["now"]))
     found = _differences("outcome", frozen["outcome"], gather(json.loads(canonical_json(decision.to_json()))))
@@ -122,7 +123,7 @@ def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) ->
     return found
 
 
-def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
+def _recompute_act(frozen: FrozenDecision) -> list[str]:
     """What a person set must follow from the memory of before; an alarm of the service has nothing to compute."""
     if frozen.get("act") not in {"level.set", TAKEN_BACK}:
         return []
@@ -134,7 +135,7 @@ def _recompute_act(frozen: Mapping[str, Any]) -> list[str]:
     return _differences("after", frozen["after"], gather(json.loads(canonical_json(after.to_json()))))
 
 
-def _check_cited(frozen: Mapping[str, Any], cited: OrderedChange) -> list[str]:
+def _check_cited(frozen: FrozenDecision, cited: OrderedChange) -> list[str]:
     """An event of an alert must say what the decision ordered; what no change of it names is not its order."""
     name = f"alert {cited.ledger} {cited.key}"
     key, event_reason = without_exercise(cited.key, cited.reason)

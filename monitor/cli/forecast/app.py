@@ -11,6 +11,7 @@ from monitor.cli.identity import name_helper
 
 if TYPE_CHECKING:
     from monitor.store.database.engine import Database
+    from monitor.store.schema.view_rows import WhyNotShownRow
 
 MOST_NAMED = 8  # stations of a line
 app = session.Commands(help="Run, train, test and list forecasts.", no_args_is_help=True)
@@ -48,7 +49,7 @@ def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
 
     with db.read() as c:
         rows = load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), site=site)
-    same: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    same: dict[tuple[str, str], list[WhyNotShownRow]] = {}
     for row in rows:
         same.setdefault((row["lacking"] or row["reason"], (row["earliest_at"] or "")[:10]), []).append(row)
     out = []

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from monitor.cli.benchmarks import Argument, ModelScores, format_reasons, read_benchmark, sum_up_arguments
 
@@ -191,7 +191,20 @@ def _read(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return kept["figures"] if kept else {}, source
 
 
-def _score(name: str) -> Iterator[dict[str, Any]]:
+class DailyScore(TypedDict):
+    """Mean absolute errors of a model on a set at a horizon."""
+
+    set: str
+    horizon: str
+    mae_mm: float
+    auto_mae_mm: float
+    gated_mae_mm: float | None  # of what the gate would show
+    seeds: int
+    record: str
+    measured_at: str
+
+
+def _score(name: str) -> Iterator[DailyScore]:
     """Mean absolute errors of the stored comparison beside the best simple forecast; and what the gate would show."""
     figures, _ = _read("forecast")
     for one in SETS:
@@ -273,7 +286,7 @@ def _score_looks(name: str) -> Iterator[Argument]:
         )
 
 
-def _argue(scores: Iterable[dict[str, Any]]) -> ModelScores:
+def _argue(scores: Iterable[DailyScore]) -> ModelScores:
     """For it: where its error, or that of what the gate would show, is below that of `auto`; against it: the rest."""
     arguments: list[Argument] = []
     for score in scores:
@@ -286,7 +299,7 @@ def _argue(scores: Iterable[dict[str, Any]]) -> ModelScores:
     return sum_up_arguments(arguments)
 
 
-def _compare(score: Mapping[str, Any], gain: float) -> str:
+def _compare(score: DailyScore, gain: float) -> str:
     seeds = "" if score["seeds"] == 1 else f", {score['seeds']} seeds"
     if gain == 0:
         alone = 1.0 - score["mae_mm"] / score["auto_mae_mm"]

@@ -15,6 +15,7 @@ from monitor.domain.instants import format_iso, parse
 from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 from monitor.store.alerting.duty import Handover
+from monitor.store.schema.view_rows import AlertRow
 
 app = Commands(no_args_is_help=True, help=__doc__)
 Number = Annotated[
@@ -125,14 +126,14 @@ def _to_json(one: Handover) -> dict[str, Any]:
     }
 
 
-def _list_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+def _list_sentences(c: Connection, alerts: Sequence[AlertRow]) -> Mapping[int, str]:
     """What the page says of each alert; loaded late."""
     from monitor.web.parts.headline import list_sentences
 
     return list_sentences(c, alerts, at_once=store.MOST)
 
 
-def _list_items(items: Mapping[str, Any], zone: str) -> list[str]:
+def _list_items(items: store.OpenItems, zone: str) -> list[str]:
     """What was open, a line each."""
 
     def local(at: str) -> str:

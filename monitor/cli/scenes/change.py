@@ -17,6 +17,7 @@ from monitor.errors import SlopewardError
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
     from detection.imagery.change.records import Comparison, StoredDate
+    from detection.imagery.footprints.options import DetectionPayload
     from detection.imagery.scene.scene import Scene
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
@@ -107,7 +108,7 @@ def _detect_date(
     path, factors = scene.path, None
     if newest is not None:
         path, factors = match_scene(scene, newest, target.with_name(f"{target.name}-matched"))
-    payload = {
+    payload: DetectionPayload = {
         "scene_path": str(path),
         "weights": model,
         "out_dir": str(target),

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from detection.imagery.footprints.records import INDEX, SceneDetection, explain_unread, find_coarser
+from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection, explain_unread, find_coarser
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import NOTHING, print_note, show_in_order
 from monitor.errors import RefusedError
+
+if TYPE_CHECKING:
+    from detection.imagery.footprints.options import DetectionPayload
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
 PROGRESS_EVERY_S = 20.0  # a person who waits wants a word at least so often
@@ -112,7 +115,7 @@ def detect(
     """
     if pre is not None and (len(scenes) > 1 or out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
-    payload: dict[str, Any] = {
+    payload: DetectionPayload = {
         "weights": model,
         "threshold": threshold,
         "minimum_area_m2": minimum_area_m2,
@@ -160,7 +163,7 @@ class _NamedScene:
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(payload: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
+def _run(payload: "DetectionPayload", named: _NamedScene, *, dry_run: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
@@ -169,21 +172,23 @@ def _run(payload: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
         return _detect_one(payload, named, (scene, pre), dry_run=dry_run)
 
 
-def _make_payload(payload: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> dict[str, Any]:
+def _make_payload(payload: "DetectionPayload", scene: Path, named: _NamedScene, part: str) -> "DetectionPayload":
     """The payload of a detection on one date, with the heights below it."""
     from detection.imagery.scene.heights import gather_heights
 
-    request = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
+    request: DetectionPayload = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
     if named.dem is None or not named.dem.is_dir():
         return request
     heights = gather_heights(named.dem, scene, named.work / part)
     for one in heights.notes:
         print_note(f"warning: {named.format_text(one)}")
     print_note(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
-    return request | heights.to_options()
+    return {**request, "dem": str(heights.path), "dem_tiles": heights.tiles}
 
 
-def _detect_one(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
+def _detect_one(
+    payload: "DetectionPayload", named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool
+) -> int:
     """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
@@ -193,7 +198,7 @@ def _detect_one(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, 
     since = ""
     payload = _make_payload(payload, scene, named, "heights")
     if dry_run:
-        plan = survey(payload) | {"scene": str(named.scene)}
+        plan: DetectionPlan = {**survey(payload), "scene": str(named.scene)}
         _warn(plan["warnings"], named)
         show_in_order(plan, _format_plan(plan))
         return 0
@@ -222,7 +227,7 @@ def _detect_one(payload: dict[str, Any], named: _NamedScene, dates: tuple[Path, 
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 
 
-def _written_ns(payload: dict[str, Any]) -> int | None:
+def _written_ns(payload: "DetectionPayload") -> int | None:
     """When the record of a run was written there; None where there is none."""
     record = None if payload["out_dir"] is None else Path(payload["out_dir"]) / "run.json"
     return record.stat().st_mtime_ns if record is not None and record.exists() else None
@@ -310,7 +315,7 @@ def _format_answer(answer: SceneDetection, since: str) -> str:
     return "\n".join(lines)
 
 
-def _format_plan(plan: dict[str, Any]) -> str:
+def _format_plan(plan: DetectionPlan) -> str:
     tiles = f"{plan['tiles']} tiles of {plan['tile']} px"
     read = {
         "rows": f"in rows of at most {plan['tile']} px",

@@ -1,6 +1,6 @@
 """`slopeward scenes detect --pre`: the scene before, what changed since, and one line that says it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison
     from detection.imagery.change.records import Comparison, StoredDate
+    from detection.imagery.footprints.options import DetectionPayload
 
 WORDS = ("new", "grown", "known", "single")
 
@@ -57,12 +58,12 @@ def not_alone(warnings: Iterable[str]) -> list[str]:
 
 
 def detect_before(
-    payload: Mapping[str, Any], pre: Path, progress: Callable[[str, float], None] = lambda *_: None
+    payload: "DetectionPayload", pre: Path, progress: Callable[[str, float], None] = lambda *_: None
 ) -> SceneDetection | None:
     """Find footprints on the scene before with the same weights and limits; None where none of its pixels is valid."""
     from detection.imagery.footprints.detect import detect
 
-    folder = str(Path(payload["out_dir"]) / "pre")
+    folder = f"{payload['out_dir']}/pre"
     try:
         found = detect({**payload, "scene_path": str(pre), "out_dir": folder, "aoi": None, "known": None}, progress)
     except NoValidPixelsError as error:
@@ -73,7 +74,7 @@ def detect_before(
 
 
 def compare_with(
-    answer: SceneDetection, earlier: SceneDetection, payload: Mapping[str, Any], pre: Path, pre_dem: str | None
+    answer: SceneDetection, earlier: SceneDetection, payload: "DetectionPayload", pre: Path, pre_dem: str | None
 ) -> tuple[SceneDetection, dict[str, Any], str]:
     """What changed since the scene before: the answer, the change as JSON has it, and one line.
 
@@ -84,7 +85,7 @@ def compare_with(
     from detection.imagery.change.records import comparison_to_json, outline_to_json
 
     own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre, pre_dem)
-    out = Path(payload["out_dir"])
+    out = Path(str(payload["out_dir"]))
     if answer["model"] == INDEX:
         own, found = compare_by_index(own, [before], out)
         answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}

@@ -1,10 +1,10 @@
 """`slopeward scenes models`: every network of the literature, its score here, and the reasons for and against it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, TypedDict
 
 import typer
 
@@ -64,10 +64,31 @@ class ShippedWeights:
     parameters: int | None
     metrics: dict[str, Any]
 
-    @classmethod
-    def read(cls, card: Mapping[str, Any]) -> Self:
-        """Of the JSON beside the weights."""
-        return cls(card["name"], card["network"]["width"], card.get("parameters"), card["metrics"])
+
+class NetworkScore(TypedDict):
+    """Scores of a network on a set, and F1 less that of the other one where the images distinguish the two."""
+
+    set: str
+    f1: float
+    f1_range: list[float]
+    seeds: int
+    miou: float
+    ap50: float
+    cpu_s: float
+    width: float
+    beside: str  # network that it is compared with
+    difference: "ScoreDifference | None"
+    times_its_cpu: float
+    record: str
+    measured_at: str
+    machine: str
+
+
+class ScoreDifference(TypedDict):
+    """A difference of F1 with its 95 % interval."""
+
+    f1: float
+    interval: list[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +109,8 @@ def _find_shipped() -> dict[str, list[ShippedWeights]]:
     found: dict[str, list[ShippedWeights]] = {}
     for path in sorted((Path(detection.imagery.__file__).parent / "weights").rglob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault(card["network"]["name"], []).append(ShippedWeights.read(card))
+        own = ShippedWeights(card["name"], card["network"]["width"], card.get("parameters"), card["metrics"])
+        found.setdefault(card["network"]["name"], []).append(own)
     return found
 
 
@@ -116,7 +138,7 @@ def _make_row(
     )
 
 
-def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> dict[str, Any] | None:
+def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> NetworkScore | None:
     """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})
@@ -127,10 +149,15 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> dict
         reference = table["maps"][other]
         return {
             "set": SETS[set_name],
-            **{key: row[key] for key in ("f1", "f1_range", "seeds", "miou", "ap50", "cpu_s")},
+            "f1": row["f1"],
+            "f1_range": row["f1_range"],
+            "seeds": row["seeds"],
+            "miou": row["miou"],
+            "ap50": row["ap50"],
+            "cpu_s": row["cpu_s"],
             "width": content["figures"]["width"],
             "beside": other,
-            "difference": _difference(name, other, table),
+            "difference": _difference(name, other, table["carried"]),
             "times_its_cpu": round(row["cpu_s"] / reference["cpu_s"], 1),
             "record": f"{record}.json",
             "measured_at": content["measured_at"],
@@ -180,35 +207,34 @@ def _find_triage_scores() -> list[Argument]:
     return arguments
 
 
-def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] | None:
+def _difference(name: str, other: str, carried: Iterable[Any]) -> ScoreDifference | None:
     """F1 less the other's with its 95 % interval, where the images distinguish the two; else None."""
-    for better, worse, size, (low, high) in table["carried"]:
+    for better, worse, size, (low, high) in carried:
         if {better, worse} == {name, other}:
             sign = 1 if better == name else -1
             return {"f1": sign * size, "interval": sorted(sign * abs(end) for end in (low, high))}
     return None
 
 
-def _is_for(score: dict[str, Any]) -> bool:
+def _is_for(score: NetworkScore) -> bool:
     found = score["difference"]
-    return bool(found[_figure(score)] > 0 if found else score.get("times_its_cpu", 1) < 1)
+    return found["f1"] > 0 if found else score["times_its_cpu"] < 1
 
 
-def _figure(score: dict[str, Any]) -> str:
+def _figure(score: Collection[str]) -> str:
     return next(key for key in LABELS if key in score)
 
 
-def _sentence(score: dict[str, Any]) -> str:
-    found, figure = score["difference"], _figure(score)
-    times = score.get("times_its_cpu")
-    cost = f" at {f'{times} times' if times else 'less than 0.1 times'} its processor time" if times is not None else ""
+def _sentence(score: NetworkScore) -> str:
+    found, times = score["difference"], score["times_its_cpu"]
+    cost = f" at {f'{times} times' if times else 'less than 0.1 times'} its processor time"
     if found is None:
         return f"{score['set']}: not distinguished from {score['beside']}{cost}"
     low, high = sorted(abs(end) for end in found["interval"])
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
-    side = "above" if found[figure] > 0 else "below"
+    side = "above" if found["f1"] > 0 else "below"
     return (
-        f"{score['set']}: {LABELS[figure]} {_digits(abs(found[figure]))} {side} {score['beside']} ({_digits(low)} to "
+        f"{score['set']}: {LABELS['f1']} {_digits(abs(found['f1']))} {side} {score['beside']} ({_digits(low)} to "
         f"{_digits(high)}, {seeds}){cost}"
     )
 

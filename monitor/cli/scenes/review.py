@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from detection.geojson import Geometry
 from monitor.cli import session
 from monitor.cli.identity import acting
 from monitor.errors import SlopewardError
@@ -61,7 +62,7 @@ for verdict, says, more in (
 
 
 def _keep(
-    site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: dict[str, Any] | None = None
+    site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: Geometry | None = None
 ) -> None:
     with acting(by, site) as (c, who, now):
         session.check_site(c, site)
@@ -69,7 +70,7 @@ def _keep(
     session.show_in_order(_facts(one), f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
 
 
-def _read_outline(path: Path) -> dict[str, Any]:
+def _read_outline(path: Path) -> Geometry:
     from shapely.geometry import mapping
 
     from detection.imagery.errors import AoiError
@@ -81,7 +82,8 @@ def _read_outline(path: Path) -> dict[str, Any]:
         raise SlopewardError(str(error)) from None
     if len(found) != 1:
         raise SlopewardError(f"{path}: one outline is needed, it holds {len(found)}")
-    return dict(mapping(found[0][1]))
+    outline: Any = mapping(found[0][1])
+    return {"type": outline["type"], "coordinates": outline["coordinates"]}
 
 
 def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """`slopeward instruments`: how each instrument does, why, whether it votes, and what it needs."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from monitor.cli import session
 from monitor.cli.identity import narrow_to_reader
 from monitor.errors import NotFoundError
-from monitor.store.instrument_board import load_board
+from monitor.store.instrument_board import BoardRow, load_board
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 
@@ -33,7 +33,7 @@ def list_(
         if not session.options().as_json and (row["site"], row["parent"]) != parent:
             parent = (row["site"], row["parent"])
             print(f"{row['site']}, {row['parent'] or 'on its own'}")
-        session.show(_row_to_json(row), _describe(row, zones(row["site"])))
+        session.show({**row, "spark": row["spark"] and json.loads(row["spark"])}, _describe(row, zones(row["site"])))
     session.require_any(rows, "no instrument" if not unwell else "all instruments are ok")
 
 
@@ -67,21 +67,17 @@ def show_(
     age = f", {row['calibration_age_days']} days ago" if row["calibrated_on"] else ""
     lines.append(f"  calibrated on {row['calibrated_on'] or '-'}{age}, due on {row['calibration_due_on'] or '-'}")
     lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
-    session.show(_row_to_json(row), "\n".join(lines))
+    session.show({**row, "spark": row["spark"] and json.loads(row["spark"])}, "\n".join(lines))
 
 
-def _row_to_json(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "spark": None if row["spark"] is None else json.loads(row["spark"])}
-
-
-def _battery(row: dict[str, Any]) -> str:
+def _battery(row: BoardRow) -> str:
     volts = "-" if row["battery_v"] is None else f"{row['battery_v']:.2f} V"
     if row["battery_percent"] is not None:
         volts = f"{'' if row['battery_v'] is None else f'{volts}, '}{row['battery_percent']:.0f} %"
     return volts if row["battery_empty_at"] is None else f"{volts}, empty about {row['battery_empty_at'][:10]}"
 
 
-def _describe(row: dict[str, Any], zone: str) -> str:
+def _describe(row: BoardRow, zone: str) -> str:
     since = f" since {session.format_in_zone(row['since'], zone)}" if row["since"] else ""
     votes = "votes" if row["votes"] else "does not vote"
     details = "".join(f": {session.translate_in_zone(text, zone)}" for text in (row["reason"], row["action"]) if text)

@@ -1,7 +1,7 @@
 """Changing a site file with two pairs of eyes: propose it, see what it would have done, approve or reject it."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.site_diff import format_effect
+from monitor.alerting.acts.site_diff import StoredEffect, format_effect
 from monitor.cli.identity import narrow_to_reader, prove, require_readable
 from monitor.cli.people.teams import By
 from monitor.cli.session import (
@@ -124,7 +124,7 @@ def reject(number: Number, reason: Annotated[str, typer.Option("--reason", help=
     show({"id": number, "state": "rejected"}, f"proposal {number} is rejected")
 
 
-def _preview(db: Database, old: Site | None, new: Site, now: datetime, months: int) -> dict[str, Any]:
+def _preview(db: Database, old: Site | None, new: Site, now: datetime, months: int) -> "StoredEffect":
     from monitor.replay.effect import preview_effect
 
     if months:
@@ -160,7 +160,7 @@ def _print(one: Proposal) -> None:
     if one.decided_at is not None:
         lines.append(f"  {one.state} {format_iso(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
     lines += [f"  {d['key']}: {_format_value(d['old'])} -> {_format_value(d['new'])}" for d in one.differences or ()]
-    effect: Mapping[str, Any] = one.effect or {}
+    effect: StoredEffect = one.effect or StoredEffect()
     if one.loosens_high:
         lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
         lines += [f"    {line}" for line in effect.get("loosens", ())]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -79,9 +79,12 @@ def learn(
         )
     except threshold_learning.TooFewEventsError as error:
         raise RefusedError(f"{data}: {error} (movement over {limit:.3g} mm/day, {grounds})") from None
-    facts = _facts(found, fell, moved, limit, grounds)
-    facts["criterion"] = None if fell.unit == "index" else write_criterion(found, facts, rain, level)
-    show(facts, _text(found, facts))
+    starts, ends = (
+        format_iso(from_epoch_s(pick(fell.times_s[k], moved.times_s[k]))) for pick, k in ((max, 0), (min, -1))
+    )
+    basis = ThresholdBasis(fell.name, moved.name, fell.unit, starts, ends, limit, grounds)
+    criterion = None if fell.unit == "index" else write_criterion(found, basis, level)
+    show(_facts(found, basis) | {"criterion": criterion}, _text(found, basis, criterion))
     if found.cross.skill <= 0.0:
         print_note("cross-validated skill is not above chance: this threshold is no better than none")
     if fell.unit == "index":
@@ -130,19 +133,31 @@ def maxima(
         raise typer.Exit(4)
 
 
-def write_criterion(found: threshold_learning.Learned, facts: dict[str, Any], rain: str, level: str) -> str:
+class ThresholdBasis(NamedTuple):
+    """What a threshold is learned from: two series, their common time, and from when on movement is an event."""
+
+    rain: str
+    movement: str
+    unit: str  # of the rain
+    from_at: str
+    to_at: str
+    fast_mm_per_day: float
+    fast_from: str
+
+
+def write_criterion(found: threshold_learning.Learned, basis: ThresholdBasis, level: str) -> str:
     """The criterion as TOML; advice until somebody promotes it after a backtest."""
     cross = found.cross
     reason = (
-        f"learned {facts['from'][:10]} to {facts['to'][:10]}: {len(found.events_s)} events of {facts['movement']} over "
-        f"{facts['fast_mm_per_day']:.3g} mm/day ({facts['fast_from']}); by years left out {cross.hits} of "
+        f"learned {basis.from_at[:10]} to {basis.to_at[:10]}: {len(found.events_s)} events of {basis.movement} over "
+        f"{basis.fast_mm_per_day:.3g} mm/day ({basis.fast_from}); by years left out {cross.hits} of "
         f"{cross.hits + cross.misses} events, false-alarm rate {cross.false_rate:.3f}, skill {cross.skill:.2f}"
     )
     return "\n".join(
         [
             "[[criterion]]",
             'kind = "rain_learned"',
-            f'series = "{rain}"',
+            f'series = "{basis.rain}"',
             f'window = "{format_duration(found.window_s)}"',
             f'lag = "{format_duration(found.lag_s)}"',
             f"over = {_round_down(found.score.over_mm)!r}",
@@ -156,18 +171,16 @@ def write_criterion(found: threshold_learning.Learned, facts: dict[str, Any], ra
     )
 
 
-def _facts(
-    found: threshold_learning.Learned, fell: SelectedSeries, moved: SelectedSeries, limit: float, grounds: str
-) -> dict[str, Any]:
+def _facts(found: threshold_learning.Learned, basis: ThresholdBasis) -> dict[str, Any]:
     return {
-        "rain": fell.name,
-        "movement": moved.name,
-        "unit": fell.unit,
-        "from": format_iso(from_epoch_s(max(fell.times_s[0], moved.times_s[0]))),
-        "to": format_iso(from_epoch_s(min(fell.times_s[-1], moved.times_s[-1]))),
+        "rain": basis.rain,
+        "movement": basis.movement,
+        "unit": basis.unit,
+        "from": basis.from_at,
+        "to": basis.to_at,
         "years": list(found.years),
-        "fast_mm_per_day": limit,
-        "fast_from": grounds,
+        "fast_mm_per_day": basis.fast_mm_per_day,
+        "fast_from": basis.fast_from,
         "events": [format_iso(from_epoch_s(t)) for t in found.events_s],
         "n_events": len(found.events_s),
         "window_s": found.window_s,
@@ -181,20 +194,20 @@ def _facts(
     }
 
 
-def _score_to_json(score: threshold_learning.Score) -> dict[str, Any]:
+def _score_to_json(score: threshold_learning.Score) -> dict[str, float]:
     rates = {"hit_rate": score.hit_rate, "false_rate": score.false_rate, "skill": score.skill}
     return {**asdict(score), **{k: round(v, 6) for k, v in rates.items()}}
 
 
-def _text(found: threshold_learning.Learned, facts: dict[str, Any]) -> str:
+def _text(found: threshold_learning.Learned, basis: ThresholdBasis, criterion: str | None) -> str:
     cross = found.cross
     lines = [
         (
-            f"{facts['n_events']} events over {facts['fast_mm_per_day']:.3g} mm/day ({facts['fast_from']}) in "
+            f"{len(found.events_s)} events over {basis.fast_mm_per_day:.3g} mm/day ({basis.fast_from}) in "
             f"{len(found.years)} years"
         ),
         (
-            f"rain over {format_duration(found.window_s)} above {found.score.over_mm:.4g} {facts['unit']}, standing "
+            f"rain over {format_duration(found.window_s)} above {found.score.over_mm:.4g} {basis.unit}, standing "
             f"for {format_duration(found.lag_s)}: {found.score.hits} of {found.score.hits + found.score.misses} events"
             f", false-alarm rate {found.score.false_rate:.3f}, area under ROC {found.area:.3f}"
         ),
@@ -208,7 +221,7 @@ def _text(found: threshold_learning.Learned, facts: dict[str, Any]) -> str:
         f"{r.over_mm:9.4g}  {r.hits:4d} {r.misses:6d}  {r.hit_rate:8.3f}  {r.false_rate:16.4f}  {r.skill:5.2f}"
         for r in found.table
     ]
-    return "\n".join([*lines, "", facts["criterion"] or ""])
+    return "\n".join([*lines, "", criterion or ""])
 
 
 def _round_down(value: float) -> float:

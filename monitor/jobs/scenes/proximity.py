@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from detection.geojson import Geometry
 
 EARTH_RADIUS_M: Final = 6_371_008.8
 Place = tuple[float, float]  # longitude, latitude
 
 
-def list_distances(
-    geometries: Sequence[Mapping[str, Any]], places: Mapping[str, Place]
-) -> list[list[tuple[float, str]]]:
+def list_distances(geometries: Sequence[Geometry], places: Mapping[str, Place]) -> list[list[tuple[float, str]]]:
     """For each of many GeoJSON polygons its distances from named places, nearest first: 0 inside, else to outer rings.
 
     The sphere is taken as flat around each place: within 10 km the error is below 0.1 %.

@@ -218,11 +218,11 @@ def _classify_changes(
 ) -> dict[str, FootprintChange]:
     """New, or seen before on one of the images that it is compared with; always with a caution."""
     known = [(one, date) for date, _ in before for one in date.outlines if not one.is_gone]
-    shapes = [shape_of(open_geometry(one).geometry) for one, _ in known]
+    shapes = [shape_of({**open_geometry(one).geometry}) for one, _ in known]
     tree = STRtree(shapes)
     changes = {}
     for outline in found.outlines:
-        body = shape_of(outline.geometry)
+        body = shape_of({**outline.geometry})
         parent = next(
             (
                 known[k]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from detection.imagery.change import records
 from detection.imagery.change.by_index import add_index_comparison, compare_by_index
@@ -18,6 +18,7 @@ from detection.imagery.errors import CoverageError, HeightsError, ImageryError, 
 from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
+from detection.imagery.footprints.options import DetectionPayload
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
@@ -256,13 +257,17 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
 
 
 def _with_heights(
-    request: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
+    request: tasks.SceneRequest,
+    scene: Scene,
+    prior: Path | None,
+    work: Path,
+    read: Callable[[DetectionPayload], Answer],
 ) -> tuple[Answer, str | None, tuple[str, ...]]:
     """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
 
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
-    payload = {
+    payload: DetectionPayload = {
         "scene_path": request.scene_path,
         "weights": request.weights,
         "out_dir": str(request.out_dir),
@@ -280,7 +285,7 @@ def _with_heights(
         return read(payload), None, ()
     try:
         found = gather_heights(request.dem, Path(request.scene_path), work)
-        return read(payload | found.to_options()), str(found.path), found.notes
+        return read({**payload, "dem": str(found.path), "dem_tiles": found.tiles}), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
         return read(payload), None, (f"no terrain: {error}",)
 

@@ -31,7 +31,7 @@ from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.alerts import NO_ALERT, find_alert, find_alert_of_event, find_outcome, load_alert_events
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.models.movement import load_failure_facts
-from monitor.store.pages import SiteCard, load_cards
+from monitor.store.pages import PlacedSite, StoredLevel, load_cards
 from monitor.store.report_facts import find_version_at
 
 
@@ -103,7 +103,7 @@ def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
     return compose(c, config, alert_id, list_steps(alert, events, None)[-1].number)
 
 
-def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[SiteCard, DecisionBasis]:
+def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[PlacedSite, DecisionBasis]:
     """The site and what was known of it when a message was sent."""
     decision = None if step.decision_id is None else load_decision(c, step.decision_id)
     site = find_declaration(c, _find_version(c, site_id, step.at) if decision is None else decision.config_sha256)
@@ -128,16 +128,15 @@ def _find_basis(c: Connection, site_id: str, step: ChainMessage) -> tuple[SiteCa
     return card, ground
 
 
-def _find_card(c: Connection, site_id: str, site: Site | None, step: ChainMessage) -> SiteCard:
+def _find_card(c: Connection, site_id: str, site: Site | None, step: ChainMessage) -> PlacedSite:
     """Name, place and levels by the file of then; raises RefusedError to warn where nobody watches any more."""
     now = next(iter(load_cards(c, site_id)), None)
     if now is None and (site is None or step.level > 0):
         raise RefusedError(f"site {site_id} is watched no more: there is nothing to warn of")
-    card = now or SiteCard(site_id, "", 0.0, 0.0, [], {}, {})
     if site is None:
-        return card
-    levels = [{"number": v.number, "name": v.name, "action": v.action} for v in site.levels]
-    return replace(card, name=site.name, latitude=site.latitude, longitude=site.longitude, levels=levels)
+        return now or PlacedSite(site_id, "", 0.0, 0.0, [])
+    levels = [StoredLevel(number=v.number, name=v.name, action=v.action) for v in site.levels]
+    return PlacedSite(site_id, site.name, site.latitude, site.longitude, levels)
 
 
 def _find_version(c: Connection, site_id: str, at: datetime) -> str:

@@ -19,6 +19,7 @@ from monitor.store.database.rows import load_records, match_given
 from monitor.store.database.seals import load_seals
 from monitor.store.readings.photos import load_photos, load_pictures
 from monitor.store.schema import tables as t
+from monitor.store.schema.view_rows import PhotoRow
 
 Rows = list[dict[str, Any]]
 _WORDS: Final = ("step.sign", "step.verify", "step.unsign", "step.withdraw")  # what people said to questions
@@ -51,7 +52,7 @@ class AuditPackMaterial:
     outcomes: Rows
     audit: Rows  # entries about the alert, its decisions and its site files, and those that seal its rows
     links: Rows  # id, previous hash and hash of every entry from the first to the last of them
-    photos: Rows
+    photos: list[PhotoRow]
     pictures: Mapping[int, bytes]  # of those, by number
     findings: tuple[str, ...]  # what the database says of it and the audit log does not
 
@@ -151,10 +152,9 @@ def _load_links(c: Connection, entries: Rows) -> Rows:
 
 
 def _rows(c: Connection, wanted: Any) -> Rows:
-    return [_plain(dict(row._mapping)) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a row's mapping
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as it is stored and sealed: instants and JSON as text."""
+    """Rows as they are stored and sealed: instants and JSON as text."""
     stored = {dict: canonical_json, list: canonical_json, datetime: format_iso}
-    return {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}
+    return [
+        {str(k): stored[type(v)](v) if type(v) in stored else v for k, v in row.items()}
+        for row in c.execute(wanted).mappings()
+    ]

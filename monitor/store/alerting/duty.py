@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
@@ -24,6 +24,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.people.users import is_admin_of, require_account, require_person, require_two
 from monitor.store.schema import tables as t
+from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
 
 _LOG = logging.getLogger(__name__)
@@ -364,8 +365,34 @@ _NONE: Final = Template("handover.none", "site {site} has no hand-over {number}"
 _SIGNED: Final = Template("handover.signed_already", "hand-over {number} is signed already")
 _WITHDRAWN: Final = Template("handover.withdrawn_already", "hand-over {number} is withdrawn already")
 WELL: Final = ("ok", "unknown")
-Describe = Callable[[Connection, Sequence[Mapping[str, Any]]], Mapping[int, str]]
+Describe = Callable[[Connection, Sequence[AlertRow]], Mapping[int, str]]
 """One sentence for each of some alerts, by their id."""
+
+
+class OpenAlert(TypedDict):
+    """An alert that is handed over."""
+
+    alert_id: int
+    ledger: str
+    level: int
+    level_name: str
+    state: str
+    reason: str
+    raised_at: str
+
+
+class OpenItems(TypedDict):
+    """What is open; of each kind `MOST`."""
+
+    level: int | None
+    level_name: str | None
+    alerts: list[OpenAlert]
+    alerts_count: int
+    shelved: list[int]
+    sick: list[dict[str, str | None]]  # instrument, state, reason, since
+    reports: list[dict[str, str]]  # at, kind, text, by
+    maintenance: list[dict[str, str]]  # station, to_at, reason, by
+    since: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,14 +406,14 @@ class Handover:
     at: datetime
     outgoing: str
     notes: str
-    open_items: dict[str, Any]
+    open_items: OpenItems
     signed_at: datetime | None
     incoming: str | None
     remark: str | None
     withdrawn_at: datetime | None
 
 
-def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> dict[str, Any]:
+def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> OpenItems:
     """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over.
 
     The reason of an alert is the sentence that `describe` has of it, else its own.
@@ -400,12 +427,20 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         if not row["exercise"] and row["ledger"] != "advice"
     ]
     sentences = describe(c, rows[:MOST])
-    kept = ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")
-    alerts = [
-        {key: row[key] for key in kept} | {"reason": sentences.get(row["alert_id"], row["reason"])} for row in rows
+    alerts: list[OpenAlert] = [
+        {
+            "alert_id": row["alert_id"],
+            "ledger": row["ledger"],
+            "level": row["level"],
+            "level_name": row["level_name"],
+            "state": row["state"],
+            "reason": sentences.get(row["alert_id"], row["reason"]),
+            "raised_at": row["raised_at"],
+        }
+        for row in rows
     ]
     sick = [
-        {key: row[key] for key in ("instrument", "state", "reason", "since")}
+        {"instrument": row["instrument"], "state": row["state"], "reason": row["reason"], "since": row["since"]}
         for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
         if row["state"] not in WELL
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection, func, or_, select, tuple_
 
@@ -20,6 +20,70 @@ Point = tuple[datetime, int | None, str]
 """From an instant on: the level and who could see; no level where nobody decided."""
 UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
 _MOVEMENT: Final = [k for k in t.movement.c if k.name not in {"id", "series_id", "state"}]
+
+
+class StageSegment(TypedDict):
+    """A time of equal stage and trend of a station."""
+
+    from_at: str
+    to_at: str
+    stage: str
+    trend: str
+
+
+class MovementUpdate(TypedDict):
+    """A row of `movement`, instants as text."""
+
+    quantity: str
+    at: str
+    data_until: str | None
+    stage: str
+    trend: str
+    velocity_mm_per_day: float | None
+    velocity_error_mm_per_day: float | None
+    velocity_window_s: float | None
+    acceleration_mm_per_day2: float | None
+    acceleration_error_mm_per_day2: float | None
+    tangential_angle_deg: float | None
+    v_eq_mm_per_day: float | None
+    inverse_velocity_day_per_mm: float | None
+    probability: float | None
+    reasons: str
+
+
+class StandingWindow(TypedDict):
+    """The failure window of a series that stands, instants as text."""
+
+    window_from: str
+    window_mid: str
+    window_to: str
+    trusted: bool
+    reasons: str
+    method: str
+    data_until: str
+
+
+class IssuedWindow(StandingWindow):
+    """A row of `failure_windows`, instants as text."""
+
+    quantity: str
+    issued_at: str
+    n_filters: int | None
+    n_agree: int | None
+    r2: float | None
+    velocity_mm_per_day: float | None
+    onset_at: str | None
+    withdrawn_at: str | None
+    withdrawn_reason: str | None
+
+
+class NewestMovement(MovementUpdate):
+    """The newest update of a series, and what stands beside it."""
+
+    series_id: int
+    station: str
+    window: StandingWindow | None
+    last_stage: str | None  # the stage, or where it is unknown now the last one that was known
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +186,8 @@ def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
     return joined
 
 
-def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, list[dict[str, Any]]]:
-    """Segments of equal stage by station, oldest first: rows `from_at, to_at, stage, trend`."""
+def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, list[StageSegment]]:
+    """Segments of equal stage by station, oldest first."""
     m, s = t.movement.c, t.series.c
     rows = c.execute(
         select(s.station, m.at, m.stage, m.trend)
@@ -132,7 +196,7 @@ def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: dateti
         .order_by(m.at.desc())
         .limit(10 * ROWS_MOST)
     ).all()
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[StageSegment]] = {}
     for row in reversed(rows):
         segments = found.setdefault(row.station, [])
         if segments:
@@ -155,7 +219,7 @@ def list_judged(c: Connection, site: str) -> set[str]:
     return set(c.execute(query).scalars())
 
 
-def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[MovementUpdate]:
     """How a station moved, update by update, oldest first."""
     m, s = t.movement.c, t.series.c
     rows = c.execute(
@@ -168,17 +232,12 @@ def load_movement(c: Connection, site: str, station: str, from_at: datetime, to_
     return [_format_row(row) for row in reversed(rows)]
 
 
-def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[str, Any]]:
-    """The newest update of each series up to an instant with the failure window that stands: what every page shows.
-
-    Returns:
-        Rows of `load_movement` with `series_id`, `station`, `window` (a row of `failure_windows`, or None) and
-        `last_stage` (the stage, or where it is unknown now the last one that was known, or None), by station.
-    """
+def load_newest_movement(c: Connection, site: str, now: datetime) -> list[NewestMovement]:
+    """The newest update of each series up to an instant with the failure window that stands: what every page shows."""
     return load_newest_movements(c, [site], now).get(site, [])
 
 
-def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, list[dict[str, Any]]]:
+def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, list[NewestMovement]]:
     """The same of several sites at once; a site without any is left out."""
     m, s, w = t.movement.c, t.series.c, t.failure_time.c
     # a seek for each series: over all their rows it took most of the time of a page
@@ -210,19 +269,19 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         "method",
         "data_until",
     )
-    windows: dict[int, dict[str, Any]] = {}
+    windows: dict[int, StandingWindow] = {}
     for row in c.execute(
         select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
     ):  # the one by inverse velocity first: it is the one that may vote
-        windows.setdefault(row.series_id, {n: v for n, v in _format_row(row).items() if n != "series_id"})
+        windows.setdefault(row.series_id, _format_row(row, "series_id"))
     unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
     states = c.execute(select(m.series_id, m.state).where(tuple_(m.series_id, m.at).in_(unknown))) if unknown else ()
     last_stages = {row.series_id: (row.state.get("stage") or {}).get("stage") for row in states}
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[NewestMovement]] = {}
     for r in rows:
-        facts = {k: v for k, v in _format_row(r).items() if k != "site"}
         stage = last_stages.get(r.series_id) if r.stage == UNKNOWN else r.stage
-        found.setdefault(r.site, []).append({**facts, "window": windows.get(r.series_id), "last_stage": stage})
+        more = {"window": windows.get(r.series_id), "last_stage": stage}
+        found.setdefault(r.site, []).append(_format_row(r, "site") | more)
     return found
 
 
@@ -242,7 +301,7 @@ def load_velocities(
     return found
 
 
-def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_at: datetime) -> list[IssuedWindow]:
     """Failure windows of a station, issue by issue, oldest first, withdrawn ones included."""
     w, s = t.failure_time.c, t.series.c
     rows = c.execute(
@@ -255,5 +314,7 @@ def load_windows(c: Connection, site: str, station: str, from_at: datetime, to_a
     return [_format_row(row) for row in reversed(rows)]
 
 
-def _format_row(row: Any) -> dict[str, Any]:
-    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in gather(row._mapping).items()}  # noqa: SLF001
+def _format_row(row: Any, without: str = "") -> Any:
+    """The columns of a row by name, instants as text."""
+    kept = ((k, v) for k, v in gather(row._mapping).items() if k != without)  # noqa: SLF001
+    return {k: format_iso(v) if isinstance(v, datetime) else v for k, v in kept}

@@ -33,6 +33,11 @@ def load_records(c: Connection, kind: type[T], query: Executable) -> list[T]:
     return [read_record(kind, row) for row in c.execute(query)]
 
 
+def load_plain(c: Connection, kind: type[T], query: Executable) -> list[T]:
+    """All that a query finds, as plain rows of a kind, messages with id and values."""
+    return [kind(**gather(row)) for row in c.execute(query).mappings()]
+
+
 def find_record(c: Connection, kind: type[T], query: Executable) -> T | None:
     """The first that a query finds, as a record."""
     row = c.execute(query).first()

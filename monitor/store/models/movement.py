@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
@@ -16,6 +16,17 @@ from monitor.store.schema import tables as t
 
 INVERSE_VELOCITY = "inverse_velocity"
 FORECAST = "forecast"
+
+
+class MovementMemory(TypedDict, total=False):
+    """What the next update of a series starts from."""
+
+    looked_s: float  # newest datum that was looked at
+    stage: dict[str, Any]  # as `classify_stage` gives it
+    mark: str  # what people said of the series
+    window: dict[str, Any] | None  # the `BelievedWindow` that stands
+    silent: bool
+    forecast_issued_s: float  # of the newest issue that was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,7 @@ class MovementRow:
     inverse_velocity_day_per_mm: float | None
     probability: float | None
     reasons: str
-    state: Mapping[str, Any]
+    state: MovementMemory
 
 
 @dataclass(frozen=True, slots=True)

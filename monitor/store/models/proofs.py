@@ -18,6 +18,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.registry import find_newest, list_in_use
 from monitor.store.schema.tables import model, model_proof, model_transition
+from monitor.store.schema.view_rows import MarkedFootprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def list_proven_networks(c: Connection, site: str, now: datetime) -> set[str]:
     return {weights for weights, holds in newest.items() if holds}
 
 
-def mark_unproven(c: Connection, site: str, footprints: Iterable[dict[str, Any]], now: datetime) -> None:
+def mark_unproven(c: Connection, site: str, footprints: Iterable[MarkedFootprint], now: datetime) -> None:
     """Mark what a network found that no test speaks for, where another one may count for the level: it is advice."""
     proven = list_proven_networks(c, site, now)
     for one in footprints:

@@ -26,6 +26,7 @@ from monitor.errors import StoreError
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import insert_rows
 from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, series_latest, station
+from monitor.store.schema.view_rows import ReadingRow
 from monitor.store.schema.views import ColumnSpan, stream_view
 
 SeriesKey = tuple[str, str, str]
@@ -309,9 +310,14 @@ def find_series_id(connection: Connection, site: str, station_id: str, quantity:
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:
     """All series of a site that have readings, ordered by station and quantity."""
+    return [SeriesRow(*row) for row in connection.execute(_plan_series(), {"of_site": site})]
+
+
+@cache
+def _plan_series() -> Select[Any]:
     s = series.c
-    found = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == site).order_by(s.station, s.quantity)
-    return [SeriesRow(*row) for row in connection.execute(found)]
+    found = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == bindparam("of_site"))
+    return found.order_by(s.station, s.quantity)
 
 
 def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
@@ -532,7 +538,7 @@ def load_epochs(
     newest_first: bool = False,
     skip: int = 0,
     limit: int = 100,
-) -> list[dict[str, Any]]:
+) -> list[ReadingRow]:
     """Rows of `observation_history`, one for each epoch in [after, until): the revision that speaks.
 
     Args:
@@ -552,7 +558,7 @@ def load_epochs(
     )
     if not epochs:
         return []
-    rows = stream_view(
+    rows: Iterator[Any] = stream_view(
         c,
         "observation_history",
         order_by=["observed_at", "revision"],
@@ -561,7 +567,7 @@ def load_epochs(
         station=station,
         quantity=quantity,
     )
-    found = [
+    found: list[ReadingRow] = [
         max(revisions, key=lambda row: (rank(row["solution"]), row["revision"]))
         for _, revisions in groupby(rows, key=lambda row: row["observed_at"])
     ]

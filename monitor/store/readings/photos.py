@@ -13,6 +13,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.schema.tables import alert, photo, report
+from monitor.store.schema.view_rows import PhotoRow
 from monitor.store.schema.views import load_view
 
 MOST_OF_ONE: Final = 100  # of one alert or report
@@ -93,7 +94,7 @@ def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int 
     return found
 
 
-def load_photos(c: Connection, limit: int = 60, **which: Any) -> list[dict[str, Any]]:
+def load_photos(c: Connection, limit: int = 60, **which: Any) -> list[PhotoRow]:
     """Photos by site or alert, the newest first, without the pictures."""
     return load_view(c, "photos", order_by=("-added_at", "-photo_id"), limit=limit, **which)
 

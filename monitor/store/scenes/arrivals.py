@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Text, and_, bindparam, select, type_coerce, update
 
+from detection.geojson import Geometry
 from forecasting.message import message_columns
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import load_records, match_given, record_to_dict
@@ -48,7 +49,7 @@ class FootprintRow:
     change: str
     area_m2: float
     mean_probability: float
-    geometry: Mapping[str, Any]
+    geometry: Geometry
     min_lon: float
     min_lat: float
     max_lon: float
@@ -113,7 +114,7 @@ def load_waiting(c: Connection) -> list[SceneRow]:
     return load_records(c, SceneRow, query)
 
 
-def load_followed(c: Connection, site: str, near_m: float, most: int) -> list[tuple[str, dict[str, Any]]]:
+def load_followed(c: Connection, site: str, near_m: float, most: int) -> list[tuple[str, Geometry]]:
     """Landslides near a station, the nearest first: the first footprint of each line and its newest outline."""
     g = scene_footprint.c
     rows = c.execute(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, type_coerce, update
 
+from detection.geojson import Geometry
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.alert import Actor
 from monitor.domain.ground import crosses_itself, measure_area_m2
@@ -76,7 +77,7 @@ class Outline:
     scene: str
     scene_hash: str
     kind: str
-    geometry: Mapping[str, Any]
+    geometry: Geometry
     area_m2: float
     from_model_hash: str | None
     from_polygon_id: str | None
@@ -99,7 +100,7 @@ class LabelledGround:
     path: str
     acquired_at: datetime | None
     kind: str
-    geometry: Mapping[str, Any]
+    geometry: Geometry
     by: str
     at: datetime
     origin: str
@@ -341,7 +342,7 @@ def load_labels(c: Connection, site: str) -> list[LabelledGround]:
     stands = list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    labels: list[tuple[str, str, Mapping[str, Any], str, datetime, str, str]] = [
+    labels: list[tuple[str, str, Geometry, str, datetime, str, str]] = [
         (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "")
         for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated

@@ -1,12 +1,13 @@
 """What people say of footprints, and which footprints wait for somebody to look."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
+from detection.geojson import Geometry
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -42,13 +43,13 @@ class ReviewedFootprint:
     threshold: float
     area_m2: float
     change: str
-    geometry: Mapping[str, Any]
+    geometry: Geometry
     path: str
     acquired_at: datetime | None
     verdict: str | None
     by: str | None
     note: str | None
-    redrawn: Mapping[str, Any] | None
+    redrawn: Geometry | None
     at: datetime | None = None
     by_outline: bool = False
 
@@ -125,7 +126,7 @@ def _correct(one: ReviewedFootprint, words: Sequence[Any]) -> ReviewedFootprint:
     if one.at is not None and one.at > last.at:
         return one
     rings = [one_part.geometry["coordinates"] for one_part in words if one_part.kind == "landslide"]
-    redrawn = {"type": "MultiPolygon", "coordinates": rings} if rings else None
+    redrawn: Geometry | None = {"type": "MultiPolygon", "coordinates": rings} if rings else None
     return replace(
         one,
         verdict="redraw" if rings else "reject",
@@ -146,7 +147,7 @@ def add_review(
     now: datetime,
     *,
     note: str | None = None,
-    geometry: Mapping[str, Any] | None = None,
+    geometry: Geometry | None = None,
     scene_hash: str | None = None,
 ) -> ReviewedFootprint:
     """Keep what a person says of a footprint.

@@ -1,12 +1,13 @@
 """A scene delivered again: outlines of the version before are withdrawn, and may come back; lines of outlines."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, and_, delete, select, update
 
+from detection.geojson import Geometry
 from forecasting.message import Message, Template, message_columns, read_message
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
@@ -14,6 +15,7 @@ from monitor.store.database.engine import insert
 from monitor.store.database.rows import add_row, fill_row
 from monitor.store.scenes.reviews import name_method
 from monitor.store.schema.tables import observation, observation_flag, scene, scene_change, scene_footprint, series
+from monitor.store.schema.view_rows import MarkedFootprint
 
 _ANOTHER_VERSION: Final = Template("scene.another_version", "another version of the scene was delivered")()
 _IMAGE_WITHDRAWN: Final = Template("scene.image_withdrawn", "its image is withdrawn: another version was delivered")()
@@ -138,15 +140,54 @@ Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
 
 
-def _read_caution(row: dict[str, Any]) -> dict[str, Any]:
-    """Of a footprint its caution alone: its outline may have thousands of corners, which are no messages."""
-    stored = [row.pop(name) for name in _OF_CAUTION]
-    return row if row["caution"] is None else row | {"caution": read_message(row["caution"], *stored)}
+class LandslideLine(MarkedFootprint):
+    """A landslide that images show, as its newest one does; its `class` is there as well."""
+
+    scene_hash: str
+    polygon_id: str
+    change: str
+    vanished_at: datetime | None
+    first_seen_at: datetime
+    last_confirmed_at: datetime
+    area_m2: float
+    dates: int
+    grown_m2: float | None
+    mean_probability: float
+    geometry: Geometry
+    nearest_station: str | None
+    distance_m: float | None
+    caution: str | None
+
+
+@dataclass(slots=True)
+class _SeenOutline:
+    """An outline from image to image, the newest first."""
+
+    is_here: bool
+    vanished_at: datetime | None = None
+    newest: RowMapping | None = None  # that shows it
+    first_seen_at: datetime | None = None
+    area_m2: float = 0.0
+    parts: list[str] = field(default_factory=list)
+    on: set[str] = field(default_factory=set)  # images
+
+    def add(self, row: RowMapping) -> None:
+        """One more image, or none where it says that the outline vanished."""
+        if row["change"] == "vanished":
+            self.vanished_at = self.vanished_at if self.newest is not None else row["acquired_at"]
+            return
+        self.newest = self.newest or row
+        if row["scene_hash"] == self.newest["scene_hash"]:
+            self.area_m2 += row["area_m2"]
+            self.parts.append(row["polygon_id"])
+        self.on.add(row["scene_hash"])
+        seen = (self.first_seen_at or self.newest["first_seen_at"] or row["acquired_at"], row["acquired_at"])
+        self.first_seen_at = min(seen)
 
 
 def load_lines(
     c: Connection, site: str, scene_hash: str, until: datetime, model_hash: str | None, bounds: Bounds | None
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[LandslideLine], int]:
     """Landslides on images until an instant, those confirmed last and the largest first; and how many there are in all.
 
     At most `LINES_MOST` come. One that the newest image shows in parts has the area of all of them, and the
@@ -168,28 +209,14 @@ def load_lines(
         .order_by(scene.c.acquired_at.desc(), g.scene_hash != scene_hash, g.scene_hash, g.area_m2.desc(), g.polygon_id)
         .limit(ROWS_MOST)
     )
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str, str], _SeenOutline] = {}
     for row in rows.mappings():
-        line = found.setdefault(
-            (row["model_hash"], row["class"], row["root_id"] or row["polygon_id"]),
-            {"class": row["class"], "vanished_at": None, "on": set(), "parts": [], "is_here": bounds is None},
-        )
-        line["is_here"] = line["is_here"] or _meets(row, bounds)
-        if row["change"] == "vanished":
-            if not line["on"]:
-                line["vanished_at"] = row["acquired_at"]
-            continue
-        if not line["on"]:  # the newest that shows it
-            line |= {name: row[name] for name in ("scene_hash", "model_hash", "polygon_id", "change")}
-            line |= {"first_seen_at": row["first_seen_at"], "last_confirmed_at": row["acquired_at"]}
-            line["area_m2"] = 0.0
-        if row["scene_hash"] == line["scene_hash"]:
-            line["area_m2"] += row["area_m2"]
-            line["parts"].append(row["polygon_id"])
-        line["on"].add(row["scene_hash"])
-        line["first_seen_at"] = min(line["first_seen_at"] or row["acquired_at"], row["acquired_at"])
-    seen = [line | {"dates": len(line["on"])} for line in found.values() if line["on"] and line["is_here"]]
-    seen.sort(key=lambda line: (line["last_confirmed_at"], line["area_m2"], line["polygon_id"]), reverse=True)
+        key = (row["model_hash"], row["class"], row["root_id"] or row["polygon_id"])
+        line = found.setdefault(key, _SeenOutline(bounds is None))
+        line.is_here = line.is_here or _meets(row, bounds)
+        line.add(row)
+    seen = [(one, one.newest) for one in found.values() if one.newest is not None and one.is_here]
+    seen.sort(key=lambda pair: (pair[1]["acquired_at"], pair[0].area_m2, pair[1]["polygon_id"]), reverse=True)
     return _add_outlines(c, seen[:LINES_MOST]), len(seen)
 
 
@@ -198,26 +225,32 @@ def _meets(row: RowMapping, bounds: Bounds | None) -> bool:
     return bool(row["min_lon"] < east and west < row["max_lon"] and row["min_lat"] < north and south < row["max_lat"])
 
 
-def _add_outlines(c: Connection, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same with what their newest rows say; `geometry` is GeoJSON."""
+def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]]) -> list[LandslideLine]:
+    """The same with what their newest rows say."""
     g = scene_footprint.c
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    ids = sorted({part for line in lines for part in line["parts"]})
+    rows: dict[tuple[str, str, str], RowMapping] = {}
+    ids = sorted({part for line, _ in lines for part in line.parts})
     for begin in range(0, len(ids), CHUNK):
         query = select(*(g[name] for name in _SHOWN)).where(g.polygon_id.in_(ids[begin : begin + CHUNK]))
         for row in c.execute(query).mappings():
-            rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = _read_caution(dict(row))
+            rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = row
     found = []
-    for line in lines:
-        first, *more = (rows[line["scene_hash"], line["model_hash"], part] for part in line["parts"])
-        facts = {key: value for key, value in line.items() if key not in {"on", "parts", "is_here"}} | first
+    for line, newest in lines:
+        first, *more = (rows[newest["scene_hash"], newest["model_hash"], part] for part in line.parts)
+        facts: Any = {"class": newest["class"], "vanished_at": line.vanished_at}
+        facts |= {name: newest[name] for name in ("scene_hash", "model_hash", "polygon_id", "change")}
+        facts |= {"first_seen_at": line.first_seen_at, "last_confirmed_at": newest["acquired_at"]}
+        facts |= {"area_m2": line.area_m2, "dates": len(line.on)}
+        facts |= {name: first[name] for name in _SHOWN if name not in {"model", *_OF_CAUTION}}
+        if first["caution"] is not None:
+            facts["caution"] = read_message(first["caution"], first["caution_id"], first["caution_values"])
         if more:
             facts["geometry"] = _join([part["geometry"] for part in (first, *more)])
-        found.append(facts | {"method": name_method(facts.pop("model"))})
+        found.append(facts | {"method": name_method(first["model"])})
     return found
 
 
-def _join(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _join(parts: Sequence[Geometry]) -> Geometry:
     """Polygons as one geometry."""
     rings = [[p["coordinates"]] if p["type"] == "Polygon" else p["coordinates"] for p in parts]
     return {"type": "MultiPolygon", "coordinates": [ring for some in rings for ring in some]}

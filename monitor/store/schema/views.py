@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, overload
 
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from forecasting.message import gather
 from monitor.errors import NotFoundError, StoreError
+from monitor.store.schema import view_rows as r
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 
 _MARK: Final = "slopeward view"
@@ -62,6 +63,42 @@ def views_are_current(connection: Connection) -> bool:
     return _installed(connection) == {name: _mark(sql) for name, sql in _statements(connection).items()}
 
 
+@overload
+def load_view(connection: Connection, name: Literal["site_status"], **query: Any) -> list[r.SiteStatusRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["station_health"], **query: Any) -> list[r.StationHealthRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["latest_observation"], **query: Any) -> list[r.ReadingRow]: ...
+@overload
+def load_view(
+    connection: Connection, name: Literal["active_alerts", "alert_history"], **query: Any
+) -> list[r.AlertRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["notification_status"], **query: Any) -> list[r.MessageRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["deliveries"], **query: Any) -> list[r.DeliveryRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["alert_events"], **query: Any) -> list[r.AlertEventRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["photos"], **query: Any) -> list[r.PhotoRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["instrument_health"], **query: Any) -> list[r.InstrumentRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["instrument_findings"], **query: Any) -> list[r.FindingRow]: ...
+@overload
+def load_view(
+    connection: Connection, name: Literal["instrument_availability"], **query: Any
+) -> list[r.AvailabilityRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["latest_forecast"], **query: Any) -> list[r.IssuedForecastRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["scene_polygons"], **query: Any) -> list[r.ScenePolygonRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["why_not_shown"], **query: Any) -> list[r.WhyNotShownRow]: ...
+@overload
+def load_view(connection: Connection, name: Literal["model_gates"], **query: Any) -> list[r.ModelGateRow]: ...
+@overload
+def load_view(connection: Connection, name: str, **query: Any) -> list[Any]: ...
 def load_view(
     connection: Connection,
     name: str,
@@ -70,7 +107,7 @@ def load_view(
     limit: int | None = None,
     without: str = "",
     **equals: Any,
-) -> list[dict[str, Any]]:
+) -> list[Any]:
     """Rows of a view as dictionaries, the same on both databases: booleans are bool, times and JSON are text.
 
     What has an id and values beside it is read as a message.

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, Value, gather
 from monitor.store.alerting.sites import load_place_names
+from monitor.store.schema.view_rows import DeliveryRow, MessageRow
 from monitor.web.access.callers import SERVICE_ALERTS, caller_of
 from monitor.web.context import context_of
 
@@ -25,6 +26,7 @@ STRUCTURE: Final = frozenset({"site", "ledger", "state", "from_state", "to_state
 INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 MAIL: Final = re.compile(r"[^\s<>,;:()\[\]\"]+@[^\s<>,;:()\[\]\"]+")
 OF_PEOPLE: Final = ("channel", "last_error", "why")  # of a message: what may hold an address
+SomeMessage = TypeVar("SomeMessage", MessageRow, DeliveryRow)
 T = TypeVar("T")
 SOMEBODY: Final = "withheld"
 WITHHELD: Final = Template(
@@ -87,9 +89,9 @@ class ResponseRedactor:
             found = [self.cover_service(one) for one in value]
         return cast("T", found)
 
-    def cover_messages(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def cover_messages(self, rows: list[SomeMessage]) -> list[SomeMessage]:
         """Rows of messages: those of the service covered, and no address of anybody."""
-        covered = self.cover_service(rows)
+        covered: list[Any] = self.cover_service(rows)
         return [row | self.hide_addresses({k: row[k] for k in OF_PEOPLE if k in row}) for row in covered]
 
     def hide_addresses(self, value: Any) -> Any:

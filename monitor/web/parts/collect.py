@@ -1,6 +1,5 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.headline import Headline
+from monitor.domain.headline import FrozenDecision, Headline
 from monitor.domain.instants import format_iso, is_silent, parse
 from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
@@ -39,6 +38,7 @@ from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
 from monitor.store.readings.photos import NO_ALERT, load_photos
+from monitor.store.schema.view_rows import AlertEventRow, AlertRow, DeliveryRow, PhotoRow, ScenePolygonRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
@@ -88,22 +88,19 @@ PARAM_UNITS: Final = (
 )
 
 
-Row = Mapping[str, Any]  # of a view, as SQL has it
-
-
 class LedgerPart(TypedDict):
     """The alerts of one ledger."""
 
     id: str
     title: str
     about: Message
-    alerts: list[dict[str, Any]]
+    alerts: list[AlertRow]
 
 
 class AlertsContext(TypedDict):
     """What the overview, and of it the page of a site, shows of alerts."""
 
-    hazards: Mapping[str, Row]  # the open one of each site
+    hazards: Mapping[str, AlertRow]  # the open one of each site
     headlines: Mapping[int, Headline]  # by alert
     nows: Mapping[str, str]  # what each level rests on now
     put_aside: list[PutAsideAlert]
@@ -134,9 +131,9 @@ class SitePartsContext(AlertsContext):
     landslides: list[pages.StationCard]
     scenes: list[pages.SceneCard]
     shown_scene: pages.SceneCard | None
-    footprints: list[dict[str, Any]]
+    footprints: list[ScenePolygonRow]
     map: SiteSketch | None
-    movement: list[dict[str, Any]]
+    movement: list[timeline.NewestMovement]
     called: Mapping[str, str]
 
 
@@ -160,12 +157,12 @@ class SiteContext(SitePartsContext, PagePlan):
 
     rules: list[RuleText]
     changes: int
-    recent: list[dict[str, Any]]
+    recent: list[AlertRow]
     photos: Any
     events: list[dict[str, Any]]
 
 
-def split_ledgers(alerts: list[dict[str, Any]]) -> list[LedgerPart]:
+def split_ledgers(alerts: Sequence[AlertRow]) -> list[LedgerPart]:
     """Alerts in their three ledgers, each with its title."""
     return [
         {"id": str(ledger), "title": title, "about": about, "alerts": [a for a in alerts if a["ledger"] == ledger]}
@@ -277,8 +274,6 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
     bounds = None if shown is None else shown.picture_bounds
-    for footprint in footprints:
-        footprint["geometry"] = json.loads(footprint["geometry"])
     mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
@@ -291,9 +286,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "nows": headline.list_present_sentences(c, hazards),
         "put_aside": load_put_aside(c, site_id),
         "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
-        "motion": headline.describe_motion(
-            movement, now, watched, {s.id: (s.health or {}).get("state") for s in stations}
-        ),
+        "motion": headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations}),
         "unjudged": () if declared is None else find_unjudged(declared),
         "card": card,
         "stations": stations,
@@ -420,14 +413,14 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor) -> d
     return covered
 
 
-def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any]) -> LevelFindings | None:
+def _find_findings(c: Connection, evidence: FrozenDecision, alert: AlertRow) -> LevelFindings | None:
     """Who asked for the level; evidence of an odd form says it in its tables alone."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return list_findings(evidence, find_declaration(c, str(alert["config_version"])))
     return None
 
 
-def _find_spoken(c: Connection, alert: dict[str, Any]) -> OperatorAnswer | None:
+def _find_spoken(c: Connection, alert: AlertRow) -> OperatorAnswer | None:
     """What people said to the question of an alert, and may take back."""
     key = step_of_alert(alert["key"])
     state = None if key is None else find_state(c, alert["site"])
@@ -474,8 +467,8 @@ class StoryEntry(TypedDict, total=False):
 
     kind: Required[str]  # event, photo, sent, received, confirmed
     at: Required[str]
-    event: Row
-    photo: Row
+    event: AlertEventRow
+    photo: PhotoRow
     names: list[str]
 
 
@@ -498,7 +491,9 @@ class RecipientSummary(TypedDict):
     ways: list[DeliveryWay]
 
 
-def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[Row] = ()) -> list[StoryEntry]:
+def list_story(
+    events: Iterable[AlertEventRow], messages: Iterable[DeliveryRow], photos: Iterable[PhotoRow] = ()
+) -> list[StoryEntry]:
     """Entries by time of rows of `alert_events`, `deliveries` and `photos`; messages of one minute are one entry."""
     entries: list[StoryEntry] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
     entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
@@ -519,7 +514,7 @@ def list_story(events: Iterable[Row], messages: Iterable[Row], photos: Iterable[
 _RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent", "delivered", "confirmed")
 
 
-def gather_deliveries(rows: Iterable[Row]) -> list[RecipientSummary]:
+def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[RecipientSummary]:
     """Recipients in the order in which they were notified, each with its ways; of rows of `deliveries` of one alert.
 
     >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
@@ -537,7 +532,7 @@ def gather_deliveries(rows: Iterable[Row]) -> list[RecipientSummary]:
     return [_sum_up(name, [*ways.values()]) for name, ways in people.items()]
 
 
-def _read(row: Row) -> DeliveryWay:
+def _read(row: DeliveryRow) -> DeliveryWay:
     at = row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"]
     return {
         "kind": row["kind"],

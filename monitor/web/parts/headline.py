@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection
 
@@ -28,6 +28,7 @@ from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_evidence
 from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
+from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
 
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
@@ -42,14 +43,14 @@ CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 _sentences: Final[dict[tuple[str, int], headline.Headline | None]] = {}  # by the hash of the evidence, and level
 
 
-def list_sentences(c: Connection, alerts: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE) -> dict[int, str]:
+def list_sentences(c: Connection, alerts: Iterable[AlertRow], at_once: int = READ_AT_ONCE) -> dict[int, str]:
     """What is behind the level of each alert of hazard, by its id: one sentence."""
     hazards = [alert for alert in alerts if alert["ledger"] == AlertCategory.HAZARD]
     return {number: one.sentence for number, one in find_headlines(c, hazards, at_once).items()}
 
 
 def find_headlines(
-    c: Connection, hazards: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
+    c: Connection, hazards: Iterable[AlertRow], at_once: int = READ_AT_ONCE
 ) -> dict[int, headline.Headline]:
     """What is behind the level of each of some alerts, by its id, as messages say it.
 
@@ -71,36 +72,36 @@ def find_headlines(
     return found
 
 
-def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, Any]) -> headline.Headline | None:
+def read_headline(c: Connection, frozen: headline.FrozenDecision, alert: AlertRow) -> headline.Headline | None:
     """The headline of one alert from its evidence; evidence of an odd form has none."""
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return headline.find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
     return None
 
 
-def load_evidence(c: Connection, alert_id: int) -> dict[str, Any]:
+def load_evidence(c: Connection, alert_id: int) -> headline.FrozenDecision:
     """The frozen evidence of an alert with its messages; empty where there is none."""
-    found: dict[str, Any] = gather(read_json(find_evidence(c, alert_id)))
+    found: headline.FrozenDecision = gather(read_json(find_evidence(c, alert_id)))
     return found
 
 
-def read_json(text: str | None) -> dict[str, Any]:
+def read_json(text: str | None) -> headline.FrozenDecision:
     """Frozen evidence as it is kept; empty where it cannot be read any more."""
     found: Any = {}
     with suppress(ValueError, RecursionError):  # altered, perhaps: the page of the alert says so
         found = json.loads(text) if text else {}
-    return found if isinstance(found, dict) else {}
+    return cast("headline.FrozenDecision", found if isinstance(found, dict) else {})
 
 
-def list_present_sentences(c: Connection, hazards: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def list_present_sentences(c: Connection, hazards: Mapping[str, AlertRow]) -> dict[str, str]:
     """What each site's level rests on by its newest decision, beside what stood when it was raised."""
     found = {site: find_now(c, site, int(hazard["level"])) for site, hazard in hazards.items()}
     return {site: now.sentence for site, now in found.items() if now is not None}
 
 
-def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def find_hazards(alerts: Iterable[AlertRow]) -> dict[str, AlertRow]:
     """The alert of each site that its headline is about: of open ones, the highest first, and no drill."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, AlertRow] = {}
     for alert in alerts:
         if alert["ledger"] == AlertCategory.HAZARD and not alert["exercise"]:
             found.setdefault(alert["site"], alert)
@@ -111,18 +112,18 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 class SiteMotion:
     """How the stations on a slope move; of rows of `timeline.load_newest_movement`."""
 
-    fastest: Mapping[str, Any] | None  # the row of the fastest series; None where no velocity is known
+    fastest: timeline.NewestMovement | None  # the row of the fastest series; None where no velocity is known
     beyond: int  # stations beyond creep
     stations: int  # that can be judged now
     lost: int  # that cannot
     last_stages: Sequence[str]  # that those were last seen in
     lost_text: Message
-    window: Mapping[str, Any] | None  # the next trusted one of failure
+    window: timeline.StandingWindow | None  # the next trusted one of failure
     spark: str = ""  # velocity of the fastest over a day: the path of a small picture
 
 
 def describe_motion(
-    movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
+    movement: list[timeline.NewestMovement], now: datetime, watched: AbstractSet[str], states: Mapping[str, str | None]
 ) -> SiteMotion | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
@@ -143,7 +144,7 @@ def describe_motion(
         return None
     unjudged = {row["station"]: NO_STAGE for row in lost} | sick
     return SiteMotion(
-        fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
+        fastest=max(judged, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0), default=None),
         beyond=len(_list_beyond(movement) & seen),
         stations=len(seen),
         lost=len(unjudged),
@@ -153,12 +154,12 @@ def describe_motion(
     )
 
 
-def _list_beyond(movement: Iterable[Mapping[str, Any]]) -> set[str]:
+def _list_beyond(movement: Iterable[timeline.NewestMovement]) -> set[str]:
     """Stations of which a series is beyond creep."""
     return {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
 
 
-def _find_failure_window(movement: Iterable[Mapping[str, Any]], now: datetime) -> Mapping[str, Any] | None:
+def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datetime) -> timeline.StandingWindow | None:
     """The trusted window of failure to show, as of the newest reading."""
     trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
@@ -252,7 +253,7 @@ class LevelFindings:
     name: str  # of that level
 
 
-def read_evidence(evidence: Mapping[str, Any]) -> list[EvidenceTable]:
+def read_evidence(evidence: headline.FrozenDecision) -> list[EvidenceTable]:
     """Tables out of frozen inputs; those of a level decision are arranged, others are walked as they are."""
     outcome = evidence.get("outcome")
     if isinstance(outcome, Mapping) and isinstance(evidence.get("view"), Mapping):
@@ -261,12 +262,12 @@ def read_evidence(evidence: Mapping[str, Any]) -> list[EvidenceTable]:
     return _walk("", evidence)
 
 
-def find_sentence(evidence: Mapping[str, Any]) -> str:
+def find_sentence(evidence: headline.FrozenDecision) -> str:
     """The one sentence that says why, or nothing."""
     return evidence.get("sentence") or evidence.get("reason") or ""
 
 
-def list_findings(frozen: Mapping[str, Any], site: Site | None) -> LevelFindings | None:
+def list_findings(frozen: headline.FrozenDecision, site: Site | None) -> LevelFindings | None:
     """Who asked for more than the lowest level, in figures that make sentences; None where no criterion voted."""
     outcome = headline.read_outcome(frozen)
     if site is None or not outcome:
@@ -302,7 +303,7 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> LevelFindings
     return LevelFindings(votes, (len(agree), len(stations | agree)), headline.name_of(site, top))
 
 
-def _describe_rate(site: Site, criterion: Criterion, bound: Mapping[str, Any]) -> RateOverBound:
+def _describe_rate(site: Site, criterion: Criterion, bound: headline.MeasuredBound) -> RateOverBound:
     return RateOverBound(
         value=format_number(bound["rate"]),
         bound=format_number(bound["bound"]),
@@ -321,7 +322,7 @@ def _instant(at_s: Any) -> Any:
     return from_epoch_s(at_s) if isinstance(at_s, int | float) else "–"
 
 
-def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[EvidenceTable]:
+def _arrange(outcome: headline.DecisionEvidence, view: Mapping[str, Any]) -> list[EvidenceTable]:
     tables = list_outcome_tables(outcome)
     for name, readings in view.get("readings", {}).items():
         rows = [[_flat(v) for v in r[: len(READING_HEAD)]] for r in readings]
@@ -333,7 +334,7 @@ def _arrange(outcome: Mapping[str, Any], view: Mapping[str, Any]) -> list[Eviden
     return [t for t in tables if t.rows]
 
 
-def list_outcome_tables(outcome: Mapping[str, Any]) -> list[EvidenceTable]:
+def list_outcome_tables(outcome: headline.DecisionEvidence) -> list[EvidenceTable]:
     """Votes, words, steps and holds of a decision's evidence as tables; empty ones are left out."""
     votes = []
     for key, v in outcome.get("votes", {}).items():

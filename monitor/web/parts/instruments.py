@@ -1,21 +1,22 @@
 """What the page of instruments shows, gathered in one read transaction: the board, anomalies, satellite points."""
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar
 
 from forecasting.message import Message
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import CAUSES, RANKS
 from monitor.domain.instruments.parents import Parent
 from monitor.reports.pictures import draw_line
-from monitor.store.instrument_board import load_board
+from monitor.store.instrument_board import PARENTS, BoardRow, load_board
 from monitor.store.models.anomalies import HeldAnomaly, load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
 from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
 from monitor.store.models.point_looks import load_looks, load_newest_issues
 from monitor.store.readings.gaps import Gap, load_gaps
+from monitor.store.schema.view_rows import FindingRow
 from monitor.store.schema.views import load_view
 from monitor.web.parts.collect import SiteSnapshot, name_stations
 
@@ -23,10 +24,44 @@ LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
 FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
 CARDS_AT_MOST: Final = 120
-FOUND_BY: Final = ("instrument", "called", "logger", "base", "gateway", "power")
+FOUND_BY: Final[tuple[Literal["instrument", "called", "logger", "base", "gateway", "power"], ...]] = (
+    "instrument",
+    "called",
+    "logger",
+    "base",
+    "gateway",
+    "power",
+)
 UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
 LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
+
+
+class CalledRow(BoardRow):
+    """An instrument, and what people call it."""
+
+    called: str | None
+
+
+class ShownInstrument(CalledRow):
+    """An instrument as its card shows it."""
+
+    path: str  # of its small picture
+    days_left: int | None  # that its battery lasts
+    others: list[FindingRow]  # findings beside the one that is its state
+
+
+class InstrumentGroup(TypedDict):
+    """Instruments with one parent."""
+
+    parent: str
+    ok: int
+    total: int
+    rows: list[ShownInstrument]
+    above: list[str]  # what the parent hangs on
+    pages: list[int]  # alerts for all of them
+
+
 OfStation = TypeVar("OfStation", AnomalyRun, Gap, HeldAnomaly)
 
 
@@ -34,7 +69,7 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
     """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
     c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
     called = name_stations(declared)
-    rows = [{**row, "called": called.get(row["instrument"])} for row in load_board(c, site)]
+    rows: list[CalledRow] = [{**row, "called": called.get(row["instrument"])} for row in load_board(c, site)]
     runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
     gaps, held = load_gaps(c, site, now - LISTED, now), load_held(c, site, now - LISTED, now)
     budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
@@ -76,7 +111,7 @@ def _of_stations(ones: list[OfStation], named: Container[str] | None) -> list[Of
     return ones if named is None else [one for one in ones if one.station in named]
 
 
-def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[Mapping[str, Any]]:
+def pick_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRow]:
     """Instruments of a name or with a parent of that name, in a state; the gravest first."""
     wanted = find.strip().casefold()
     found = [
@@ -92,14 +127,12 @@ def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[
     return sorted(found, key=lambda r: (not _is_unwell(r), RANKS.get(str(r["state"]), len(RANKS))))
 
 
-def list_groups(
-    shown: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], now: datetime
-) -> list[dict[str, Any]]:
+def list_groups(shown: Sequence[CalledRow], rows: Sequence[CalledRow], now: datetime) -> list[InstrumentGroup]:
     """What is shown by parent, that of the gravest first; how many of each parent are well, and the page for all."""
-    every: dict[str, list[Mapping[str, Any]]] = {}
+    every: dict[str, list[CalledRow]] = {}
     for row in rows:
         every.setdefault(row["parent"], []).append(row)
-    mine: dict[str, list[Mapping[str, Any]]] = {}
+    mine: dict[str, list[CalledRow]] = {}
     for row in shown:
         mine.setdefault(row["parent"], []).append(row)
     return [
@@ -115,17 +148,16 @@ def list_groups(
     ]
 
 
-def _is_unwell(row: Mapping[str, Any]) -> bool:
+def _is_unwell(row: CalledRow) -> bool:
     return row["state"] not in {"ok", "unknown"}
 
 
-def _name_above(rows: Sequence[Mapping[str, Any]], parent: str) -> list[str]:
-    kinds = ("base", "gateway", "power")
-    found = dict.fromkeys(Parent(k, str(r[k])).text for k in kinds for r in rows if r[k])
+def _name_above(rows: Sequence[CalledRow], parent: str) -> list[str]:
+    found = dict.fromkeys(Parent(k, name).text for k in PARENTS[1:] for r in rows if (name := r[k]))
     return [name for name in found if name != parent]
 
 
-def describe_row(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def describe_row(row: CalledRow, now: datetime) -> ShownInstrument:
     """A row with its small picture and the days that its battery lasts."""
     spark = json.loads(row["spark"]) if row["spark"] else []
     empty = None if row["battery_empty_at"] is None else parse(row["battery_empty_at"])

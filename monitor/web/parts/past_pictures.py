@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
-from monitor.alerting.acts.site_diff import list_hours, name_levels
+from monitor.alerting.acts.site_diff import StoredEffect, list_hours, name_levels
 from monitor.domain.decision import seconds
 from monitor.domain.instants import parse
 from monitor.ingest.guess.preview import PreviewCurve
@@ -62,12 +62,22 @@ def draw_forecast(one: ForecastPicture) -> dict[str, Any] | None:
     }
 
 
+class LevelBlock(TypedDict):
+    """A time at one level."""
+
+    x: float
+    width: float
+    level: int
+    name: str
+    text: str
+
+
 def draw_levels(
     from_s: float, to_s: float, names: Mapping[int, str], spans: Iterable[tuple[float, float, int]]
-) -> list[dict[str, Any]]:
+) -> list[LevelBlock]:
     """The times at one level (from, to, number) as blocks of a ribbon."""
     whole_s = (to_s - from_s) or 1.0
-    blocks = []
+    blocks: list[LevelBlock] = []
     for low_s, high_s, level in spans:
         x = min(max((low_s - from_s) / whole_s, 0.0), 1.0) * RIBBON
         width = max((high_s - low_s) / whole_s * RIBBON, LEAST)
@@ -83,7 +93,25 @@ def draw_levels(
     return blocks
 
 
-def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
+class RunPicture(TypedDict):
+    """What a declaration would have done."""
+
+    name: str
+    blocks: list[LevelBlock]
+    hours: list[tuple[str, float]]
+    hazards: int
+    alarm_days: int
+    false_days: int
+    misses: int
+    events: int
+
+
+EffectPicture = TypedDict(
+    "EffectPicture", {"from": str, "to": str, "runs": list[RunPicture], "differences": Any, "unproven": Any}
+)
+
+
+def picture_effect(effect: StoredEffect) -> EffectPicture | None:
     """Both runs of a stored effect; None where none was computed.
 
     Args:
@@ -92,9 +120,9 @@ def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
     if "scorecard" not in effect:
         return None
     card = effect["scorecard"]
-    ends = (effect[end] for end in ("from", "to"))
+    ends = (effect["from"], effect["to"])
     from_s, to_s = (seconds(parse(end if "T" in end else f"{end}T00:00:00Z")) for end in ends)
-    runs = []
+    runs: list[RunPicture] = []
     for name, run in zip(effect["names"], card["runs"], strict=True):
         names = name_levels(run)
         spans = tuple(

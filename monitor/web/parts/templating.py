@@ -23,6 +23,7 @@ from monitor.language.scripts import translate_scripts
 from monitor.language.subjects import translate_subject
 from monitor.reports.render import open_templates
 from monitor.store.pages import SiteCard
+from monitor.store.schema.view_rows import AlertRow
 from monitor.store.service_state import find_stamp
 from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
@@ -129,7 +130,7 @@ def translate_name(text: str) -> Any:
     return translate(text) if isinstance(text, Message) else translate_term(text.replace("_", " "))
 
 
-def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def gather_alerts(alerts: Iterable[AlertRow]) -> list[list[AlertRow]]:
     """Rows of alerts as lines: open suggestions of one cause are one line, everything else stays as it is."""
     return gather(alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"]))
 

@@ -2,24 +2,26 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import cos, log10, pi, radians, sin
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fastapi.responses import JSONResponse
 
+from detection.geojson import Feature, FeatureCollection, Geometry
 from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
 from monitor.store.pages import StationCard
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
+from monitor.store.schema.view_rows import ScenePolygonRow
 
 AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
 CORNERS: Final = 48  # of a circle
 Place = tuple[float, float]  # longitude, latitude
 
 
-def draw_zones(site: Site) -> list[dict[str, Any]]:
+def draw_zones(site: Site) -> list[Feature]:
     """Features of GeoJSON with `kind` (exposed, area, radar), `name` and `radius_m`."""
     placed = {
         s.id: (s.longitude, s.latitude) for s in site.stations if s.longitude is not None and s.latitude is not None
@@ -44,13 +46,13 @@ def draw_zones(site: Site) -> list[dict[str, Any]]:
     return found
 
 
-def read_velocity_zones(path: Path) -> list[dict[str, Any]]:
+def read_velocity_zones(path: Path) -> list[Feature]:
     """Zones of the newest map of velocities, as `slopeward scenes velocity` left them; none where there is no map."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return [
-            {
-                **one,
+            one
+            | {
                 "id": f"velocity/{k}",
                 "properties": {
                     **one["properties"],
@@ -81,12 +83,17 @@ def _wind(ring: list[Place]) -> list[Place]:
     return ring if twice > 0 else ring[::-1]
 
 
-def _feature(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -> dict[str, Any]:
+def _feature(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -> Feature:
     around = [list(place) for place in (*ring, ring[0])]
     if kind == "radar":
         around.reverse()  # RFC 7946: outer rings run counter-clockwise
     properties = {"kind": kind, "name": name, "radius_m": radius_m}
-    return make_feature("Polygon", [around], properties, f"{kind}/{name}")
+    return {
+        "type": "Feature",
+        "id": f"{kind}/{name}",
+        "geometry": {"type": "Polygon", "coordinates": [around]},
+        "properties": properties,
+    }
 
 
 GEOJSON: Final = "application/geo+json"
@@ -98,15 +105,9 @@ class GeoJsonResponse(JSONResponse):
     media_type = GEOJSON
 
 
-def make_collection(features: Iterable[Mapping[str, Any]], **about: Any) -> dict[str, Any]:
-    """Features as one object, with what else is said of them all."""
-    return {"type": "FeatureCollection", **about, "features": [*features]}
-
-
-def make_feature(kind: str, corners: Any, properties: Mapping[str, Any], name: object = None) -> dict[str, Any]:
-    """One feature of a kind of geometry; one without a name bears no `id`."""
-    head = {"type": "Feature"} if name is None else {"type": "Feature", "id": name}
-    return {**head, "geometry": {"type": kind, "coordinates": corners}, "properties": properties}
+def make_collection(features: Iterable[Feature]) -> FeatureCollection:
+    """Features as one object."""
+    return {"type": "FeatureCollection", "features": [*features]}
 
 
 WIDTH: Final = 720.0
@@ -222,14 +223,13 @@ class SiteSketch:
 
 def draw(
     stations: Sequence[StationCard],
-    footprints: Sequence[Mapping[str, Any]],
+    footprints: Sequence[ScenePolygonRow],
     bounds: tuple[float, float, float, float] | None,
     asks: Mapping[str, int] | None = None,
 ) -> SiteSketch | None:
     """The sketch of a site; None when no place is known.
 
     Args:
-        footprints: rows of `scene_polygons` with GeoJSON geometry already read.
         bounds: west, south, east, north of the preview image, when there is one.
         asks: station -> the level that it asks for by itself.
     """
@@ -260,7 +260,7 @@ def draw(
     )
 
 
-def _near(footprints: Sequence[Mapping[str, Any]], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _near(footprints: Sequence[ScenePolygonRow], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Corners of footprints that lie within one site width: one far away must not shrink the slope to a dot."""
     lons, lats = [p[0] for p in places], [p[1] for p in places]
     reach_lon = max(max(lons) - min(lons), 0.002)
@@ -276,12 +276,12 @@ def _near(footprints: Sequence[Mapping[str, Any]], places: Sequence[tuple[float,
 
 def _draw_station(station: StationCard, place: tuple[float, float], asks: int) -> StationMark:
     """The mark of a station at a place in drawing units."""
-    (x, y), health = place, station.health or {}
+    x, y = place
     arrow = None
     if station.azimuth_deg is not None and station.on_slope:
         angle = radians(station.azimuth_deg)
         arrow = (round(x + ARROW * sin(angle), 1), round(y - ARROW * cos(angle), 1))
-    state, reason = health.get("state") or "unknown", health.get("reason") or ""
+    state, reason = station.state or "unknown", station.reason or ""
     return StationMark(station.id, x, y, arrow, state, reason, station.on_slope, asks)
 
 
@@ -310,7 +310,7 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _path(frame: Frame, geometry: Mapping[str, Any]) -> str:
+def _path(frame: Frame, geometry: Geometry) -> str:
     polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
     rings = (ring for polygon in polygons for ring in polygon)
     return " ".join(
@@ -318,9 +318,17 @@ def _path(frame: Frame, geometry: Mapping[str, Any]) -> str:
     )
 
 
-def _draw_footprint(frame: Frame, footprint: Mapping[str, Any]) -> FootprintMark:
-    kept = {one.name: footprint[one.name] for one in fields(FootprintMark) if one.name != "path"}
-    return FootprintMark(_path(frame, footprint["geometry"]), **kept)
+def _draw_footprint(frame: Frame, f: ScenePolygonRow) -> FootprintMark:
+    return FootprintMark(
+        _path(frame, f["geometry"]),
+        f["polygon_id"],
+        f["change"],
+        f["area_m2"],
+        f["mean_probability"],
+        f["method"],
+        f["nearest_station"],
+        f["distance_m"],
+    )
 
 
 def _scale_bar(frame: Frame) -> ScaleBar:

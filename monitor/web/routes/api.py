@@ -1,12 +1,12 @@
 """The JSON API for programs: sites, stations, forecasts, alerts, scenes, notifications. Read only, bounded."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 
+from detection.geojson import FeatureCollection
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
 from monitor.domain.instants import format_instants
@@ -15,6 +15,7 @@ from monitor.export.maps import list_outlines
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.outlines import NO_SCENE
+from monitor.store.schema.view_rows import AlertRow, IssuedForecastRow, MessageRow, WhyNotShownRow
 from monitor.store.schema.views import load_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
@@ -74,10 +75,10 @@ def list_stations(request: Request, site: str) -> list[dict[str, Any]]:
         return [record_to_dict(s) | {"quantities": list_quantities(s)} for s in pages.load_stations(seen.c, site)]
 
 
-@router.get("/sites/{site}/forecasts", tags=["forecasts"])
+@router.get("/sites/{site}/forecasts", tags=["forecasts"], response_model=list[dict[str, Any]])
 def list_forecasts(
     request: Request, site: str, station: str | None = None, shown: bool | None = None, limit: Limit = 200
-) -> list[dict[str, Any]]:
+) -> list[IssuedForecastRow]:
     """Newest issue of every model; `shown` = what the service stands for, `reason` says why or why not."""
     which: dict[str, Any] = {"site": site} | ({"station": station} if station else {})
     order = ["station", "quantity", "model", "horizon_s"]
@@ -86,8 +87,8 @@ def list_forecasts(
     return [row for row in rows if shown is None or row["shown"] == shown][:limit]
 
 
-@router.get("/sites/{site}/forecasts/why-not-shown", tags=["forecasts"])
-def list_why_not_shown(request: Request, site: str) -> list[dict[str, Any]]:
+@router.get("/sites/{site}/forecasts/why-not-shown", tags=["forecasts"], response_model=list[dict[str, Any]])
+def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
     """Each series and model without a shown forecast: why, what is lacking, when it can be shown at the earliest."""
     with read_site(request, site) as seen:
         return pages.load_why_not_shown(seen.c, site)
@@ -144,14 +145,14 @@ def list_point_forecasts(
         return load_view(seen.c, "point_forecasts", order_by=order, limit=limit, site=site, pid=pid)
 
 
-@router.get("/alerts", tags=["alerts"])
+@router.get("/alerts", tags=["alerts"], response_model=list[dict[str, Any]])
 def list_alerts(
     request: Request,
     site: str | None = None,
     ledger: str | None = None,
     open: bool = False,  # noqa: A002 - the name in the address
     limit: Limit = 100,
-) -> list[dict[str, Any]]:
+) -> list[AlertRow]:
     """Alerts, newest first; evidence is at the alert itself."""
     with context_of(request).db.read() as c:
         found = pages.load_history(c, narrow(request, site), ledger, limit, open_only=open)
@@ -167,10 +168,10 @@ def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
     return {"alert": alert, **{k: found[k] for k in ("events", "notifications", "outcomes")}}
 
 
-@router.get("/notifications", tags=["notifications"])
+@router.get("/notifications", tags=["notifications"], response_model=list[dict[str, Any]])
 def list_notifications(
     request: Request, site: str | None = None, state: str | None = None, limit: Limit = 100
-) -> list[dict[str, Any]]:
+) -> list[MessageRow]:
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
         return redactor_of(request, c).cover_messages(pages.load_notifications(c, narrow(request, site), state, limit))
@@ -186,14 +187,19 @@ def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str
     return [format_instants({k: v for k, v in row.items() if k not in hidden}) for row in shown]
 
 
-@router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"])
-def get_footprints(request: Request, site: str, scene_hash: str) -> dict[str, Any]:
+@router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"], response_model=dict[str, Any])
+def get_footprints(request: Request, site: str, scene_hash: str) -> FeatureCollection:
     """Footprints of one scene as a GeoJSON FeatureCollection."""
     with context_of(request).db.read() as c:
         _find_scene(c, site, scene_hash)
         rows = pages.load_footprints(c, site, scene_hash)
     return make_collection(
-        {"type": "Feature", "id": row["polygon_id"], "geometry": json.loads(row.pop("geometry")), "properties": row}
+        {
+            "type": "Feature",
+            "id": row["polygon_id"],
+            "geometry": row["geometry"],
+            "properties": {k: v for k, v in row.items() if k != "geometry"},
+        }
         for row in rows
     )
 

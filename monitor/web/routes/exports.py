@@ -139,8 +139,8 @@ def _bound(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-@router.get("/sites/{site}/export")
-def list_exports(request: Request, site: str) -> dict[str, Any]:
+@router.get("/sites/{site}/export", response_model=dict[str, Any])
+def list_exports(request: Request, site: str) -> dict[str, dict[str, list[str]]]:
     """What can be taken out of a site, and how."""
     own = _root(request, site, "export")
     with read_site(request, site):
@@ -162,8 +162,8 @@ def send_calendar(request: Request, site: str) -> Response:
     )
 
 
-@router.get("/sites/{site}/stac")
-def get_collection(request: Request, site: str) -> dict[str, Any]:
+@router.get("/sites/{site}/stac", response_model=dict[str, Any])
+def get_collection(request: Request, site: str) -> maps.StacCollection:
     """Scenes of a site as a STAC collection."""
     with read_site(request, site) as seen:
         return maps.describe_collection(seen.c, seen.card, _root(request, site, "stac"))
@@ -186,8 +186,8 @@ def get_item(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     return GeoJsonResponse(found)
 
 
-@router.get("/sites/{site}/sensorthings/v1.1")
-def get_sensorthings(request: Request, site: str) -> dict[str, Any]:
+@router.get("/sites/{site}/sensorthings/v1.1", response_model=dict[str, Any])
+def get_sensorthings(request: Request, site: str) -> sensorthings.ServiceRoot:
     """The first page of the SensorThings service of a site."""
     with read_site(request, site):
         return sensorthings.describe_root(_root(request, site, "sensorthings/v1.1"))

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import AfterValidator
 
+from detection.geojson import Feature
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.config.tile_files import NAME, list_files
@@ -26,7 +27,7 @@ from monitor.store.readings.point_rates import Box, PointRate, load_rates
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Context, Instant, context_of, take_turn
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection, make_feature, read_velocity_zones
+from monitor.web.parts.zones import GeoJsonResponse, draw_zones, make_collection, read_velocity_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 AT_ONCE: Final = 2  # rates of points take the database a while
@@ -96,41 +97,41 @@ def map_points(
         "from_at": None if mapped is None else _format_at(mapped.from_at),
         "newest_at": None if mapped is None else _format_at(mapped.newest_at),
     }
-    return GeoJsonResponse(make_collection(features, **about))
+    return GeoJsonResponse({"type": "FeatureCollection", **about, "features": features})
 
 
-def _draw_point(one: PointRate) -> dict[str, Any]:
+def _draw_point(one: PointRate) -> Feature:
     line = one.line
-    return make_feature(
-        "Point",
-        [round(one.longitude, 6), round(one.latitude, 6)],
-        {
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [round(one.longitude, 6), round(one.latitude, 6)]},
+        "properties": {
             "point": one.pid,
             "rate_mm_per_year": _round(line.rate_mm_per_year),
             "error_mm_per_year": _round(line.error_mm_per_year),
             "epochs": line.epochs,
             "newest_at": _format_at(line.newest_at),
         },
-    )
+    }
 
 
-def _draw_square(one: Square, squash: float) -> dict[str, Any]:
+def _draw_square(one: Square, squash: float) -> Feature:
     wide, high = find_sides(one.level, squash)
     west, south, east, north = (
         round(x, 6) for x in (one.x * wide, one.y * high, (one.x + 1) * wide, (one.y + 1) * high)
     )
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return make_feature(
-        "Polygon",
-        [ring],
-        {
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {
             "points": one.points,
             "rated": one.rated,
             "rate_mm_per_year": _round(one.median_mm_per_year),
             "least_mm_per_year": _round(one.least_mm_per_year),
             "most_mm_per_year": _round(one.most_mm_per_year),
         },
-    )
+    }
 
 
 def _format_at(at: datetime | None) -> str | None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template, join
 from monitor.alerting.acts import change_control
+from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -212,7 +213,7 @@ class UploadProcessor:
             waiting = [one.id for one in load_proposals(c, site_id) if one.sha256 == new.version]
         if change.loosens:
             raise RefusedError(_LOOSENS(changes=join(change.loosens[:3])))
-        effect = {"skipped": "readings of a file"}
+        effect = StoredEffect(skipped="readings of a file")
         number = (
             waiting[-1]
             if waiting

@@ -23,6 +23,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from tests.conftest import ON_BOTH
+from tests.data.watched_slope import write_service
 from tests.integration.alerting.test_scenes import T0, make_site
 
 SITE = make_site(G1="BASE-1", G2="BASE-2")
@@ -103,9 +104,7 @@ def test_one_person_closes_no_urgent_alarm_whose_condition_stands(desk):
 @pytest.fixture
 def console(desk, tmp_path, monkeypatch):
     """`console("alerts", "ack", ...)`: the exit code of a command that opens the same database by itself."""
-    url = desk.url.render_as_string(hide_password=False)
-    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
-    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, desk, None)))
     return lambda *words: run_verb([str(w) for w in words])
 
 

@@ -164,13 +164,6 @@ def test_steps_of_two_groups_that_are_corrected_away_count_for_a_high_level(quie
     assert levels[-1] >= RED - 1, levels
 
 
-def test_a_larger_error_hides_no_movement(quiet):
-    for _ in range(HOURS):
-        quiet.live(1, FALL)
-        seen = correct(quiet, 1, lambda name, _: quiet.position[name], sigma=500.0)
-    assert seen.level == RED
-
-
 def test_below_the_two_highest_levels_a_correction_counts(database):
     slope = WatchedSlope(database, SITE_TEXT)
     slope.live(26, looks=1)

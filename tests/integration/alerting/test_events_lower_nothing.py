@@ -22,6 +22,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
+from tests.data.watched_slope import write_service
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR, Slope, make_site
 
 JUMP = {"G1": 200.0, "G2": 180.0}
@@ -176,9 +177,7 @@ def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path
     publish_event(slope, slope.now + HOUR / 2, by="USGS")
     stand_behind(slope, ADA, BO)
     fall(slope, 3)
-    url = slope.database.url.render_as_string(hide_password=False)
-    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
-    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, slope.database, None)))
     with slope.database.read() as c:
         alert = c.execute(text("select alert_id from alert_history where reason like '%step of%'")).scalars().first()
     assert run_verb(["alerts", "explain", str(alert), "--recompute"]) == 0

@@ -265,7 +265,10 @@ KERNELS = {"Prescott": "pni", "Sandybridge": "avx", "Haswell": "avx2", "Zen": "a
 
 def test_every_kernel_of_arithmetic_decides_the_same_to_the_last_bit(bench, tmp_path):
     has = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text()))
-    settings = [{"OPENBLAS_CORETYPE": name} for name, needs in KERNELS.items() if needs in has]
+    kernels = [name for name, needs in KERNELS.items() if needs in has]
+    if not os.environ.get("SLOPEWARD_SOAK"):
+        kernels = [kernels[0], kernels[-1]]  # the plainest and the widest
+    settings = [{"OPENBLAS_CORETYPE": name} for name in kernels]
     settings.append({"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F X86_V3 X86_V4"})
     alert, _ = hazard(bench)
     for one in [start_explain(bench, tmp_path, alert, **environment) for environment in settings]:

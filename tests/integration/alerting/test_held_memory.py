@@ -4,18 +4,16 @@ import gc
 import json
 import sys
 import tracemalloc
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from monitor.alerting.evaluate import Evaluator
+from monitor.config.site import parse_site
 from monitor.decision.criteria.scope import reach_s, wanted_series
-from monitor.decision.criteria.table import KINDS
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.observation import Observation
-from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.forecasts.drivers import load_drivers
@@ -29,48 +27,25 @@ from monitor.store.readings.observations import (
     stream_readings,
 )
 from tests.conftest import ON_BOTH
+from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")
 EVERY = 5  # seconds between two evaluations; a batch is what came meanwhile
-SITE = Site(
-    "north",
-    "North",
-    46.0,
-    9.0,
-    "UTC",
-    (Level(0, "green", False), Level(1, "yellow", False)),
-    tuple(
-        Station(
-            n,
-            46.0,
-            9.0,
-            None,
-            90.0,
-            None,
-            None,
-            None,
-            None,
-            on_slope=True,
-            series=(SeriesSpec(n, "displacement", "mm", 1.0, 10.0, 0.5, 20.0),),
-        )
-        for n in NAMES
+MOVED = series("displacement", "mm", "1s", max_silence="10s", noise_floor_mm=0.5, verify_step_mm=20.0)
+SITE = parse_site(
+    head("north", longitude=9.0, levels={"names": ["green", "yellow"]}, fusion={"verify_within": "20s"})
+    + "".join(station(name, MOVED, azimuth_deg=90.0) for name in NAMES)
+    + criterion(
+        "velocity",
+        stations=NAMES,
+        yellow={"over": 4e6, "window": "20s"},
+        dwell={"hits": 2, "of": 3, "within": "10s"},
+        recover=0.6,
+        valid_for="60s",
     ),
-    (
-        Criterion(
-            "velocity",
-            KINDS["velocity"],
-            NAMES,
-            "displacement",
-            (Threshold(1, over=1e9, window_s=20.0),),
-            dwell=Dwell(2, 3, 10.0),
-            recover=0.6,
-            valid_for_s=60.0,
-        ),
-    ),
-    version="held",
+    "north.toml",
 )
-SITE = replace(SITE, fusion=replace(Fusion(), verify_within_s=20.0))
 LONG = 7200  # two hours
 SPAN_S = max(wanted_series(SITE).values())
 

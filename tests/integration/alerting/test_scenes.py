@@ -31,6 +31,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, table
+from tests.data.watched_slope import write_service
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -410,18 +411,13 @@ def told_of_catching_up(database):
     """What the view and the MQTT state of the site say of it."""
     with database.read() as c:
         (row,) = load_view(c, "site_status")
-    return bool(row["catching_up"]), bool(site_payload(row, [], 180.0)["catching_up"])
+    return bool(row["catching_up"]), bool(json.loads(site_payload(row, [], 180.0))["catching_up"])
 
 
 @ON_BOTH
 def test_commands_list_explain_acknowledge_and_recompute(slope, tmp_path, monkeypatch, capsys):
     slope.live(24, {"G1": 150.0, "G2": 130.0})
-    folder = tmp_path / "sites"
-    folder.mkdir()
-    (folder / "bench.toml").write_text(slope.site.source)
-    url = slope.database.url.render_as_string(hide_password=False)
-    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{folder}"\n')
-    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, slope.database, slope.site.source)))
 
     def call(*words):
         code = run_verb(list(words))

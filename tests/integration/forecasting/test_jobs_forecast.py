@@ -29,7 +29,6 @@ from monitor.jobs.forecasts.hindcast import ISSUES, run_hindcast
 from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.tasks import SiteForecast
 from monitor.jobs.forecasts.worker import lay_panel
-from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import MovementRow, add_update
@@ -41,12 +40,9 @@ from monitor.store.schema.tables import (
     conformal_state,
     forecast_score,
     forecast_withheld,
-    job_run,
     model,
     model_gate,
     observation,
-    scene,
-    scene_footprint,
 )
 from monitor.store.schema.tables import forecast as forecast_table
 from monitor.store.schema.views import load_view
@@ -407,39 +403,3 @@ def test_networks_are_trained_registered_and_used(database: Database, config: Se
     assert set(detectors) == {"persistence-z", "ae"}
     assert min(detectors.values()) > 10
     assert "0 scores" in anomaly.run(database, config, site, now)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_scene_becomes_footprints_once_and_a_bad_one_is_told(
-    database: Database, config: ServiceConfig, site: Site
-) -> None:
-    from detection.imagery.data.generate import write_scene
-
-    inbox = Path(config.paths.inbox) / site.id
-    truth = write_scene(
-        inbox / "scene-1", seed=3, with_scar=True, center_lon=8.9, center_lat=46.2, size_px=256, acquired_at=START
-    )
-    assert truth
-    (inbox / "half").mkdir()
-    (inbox / "bad.tif").write_bytes(b"<html>not a raster</html>")
-    import os
-
-    os.utime(inbox / "bad.tif", (1, 1))
-    (inbox / "readings.h5").write_bytes(b"no scene")
-    os.utime(inbox / "readings.h5", (1, 1))
-    now = datetime.now(UTC)
-    said = scene_inbox.run(database, config, site, now)
-    with database.read() as c:
-        rows = {r.name: r for r in c.execute(select(scene)).all()}
-        polygons = c.execute(select(scene_footprint)).all()
-    assert rows["scene-1"].state == "done", said
-    assert rows["bad.tif"].state == "failed"
-    assert rows["half"].state == "waiting"
-    assert "neither a raster" in rows["readings.h5"].error
-    assert polygons
-    assert all(p.change == "single" and p.area_m2 >= 900 and p.nearest_station in {"G0", "G1", "G2"} for p in polygons)
-    assert scene_inbox.run(database, config, site, now).startswith("half: waiting"), "it alone is still to be read"
-    with database.read() as c:
-        assert c.execute(select(func.count()).select_from(scene_footprint)).scalar() == len(polygons)
-        assert c.execute(select(func.count()).select_from(job_run)).scalar() == 0

@@ -36,6 +36,7 @@ from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
 from tests.data.store_rows import forecast_row
+from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_jobs_forecast import SITE, fill
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -504,12 +505,7 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
 @ON_BOTH
 def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: Path, capsys) -> None:
     """Issued every six hours, ninety days hold more than the 250 that a verdict looks back on."""
-    sites = tmp_path / "sites"
-    sites.mkdir()
-    (sites / "jobs.toml").write_text(SITE)
-    config = tmp_path / "slopeward.toml"
-    url = slope.database.url.render_as_string(hide_password=False)
-    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n')
+    config = write_service(tmp_path, slope.database, SITE)
     rows = [
         forecast_row(series_id, at, FAN, **LLD)
         for at in (START + k * DAY / 4 for k in range(260))
@@ -533,12 +529,7 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
 
 @ON_BOTH
 def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:
-    sites = tmp_path / "sites"
-    sites.mkdir()
-    (sites / "jobs.toml").write_text(SITE)
-    config = tmp_path / "slopeward.toml"
-    url = slope.database.url.render_as_string(hide_password=False)
-    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n')
+    config = write_service(tmp_path, slope.database, SITE)
 
     def call(*words):
         code = run_verb(["forecast", *words, "--config", str(config)])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
+from monitor.store.schema.view_rows import IssuedForecastRow
 from monitor.web.context import Range, RequestedRange
 from monitor.web.parts.collect import NO_SERIES, read_site
 from monitor.web.parts.columns import COMPONENTS, COMPUTED, Parts, component_weights, project_downslope, sample
@@ -133,9 +134,6 @@ def get_chart(
         )
 
 
-Row = Mapping[str, Any]  # of a view, as SQL has it
-
-
 class ShownIssue(TypedDict):
     """The shown forecast: what it is, and its quantiles in columns by target."""
 
@@ -179,6 +177,18 @@ class DrawnBound(TypedDict):
     ray: NotRequired[Ray]
 
 
+_COLUMNS: Final[tuple[Literal["target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50"], ...]] = (
+    "target_at",
+    "horizon_s",
+    "q025",
+    "q10",
+    "q50",
+    "q90",
+    "q975",
+    "baseline_q50",
+)
+
+
 class SeriesForecasts(NamedTuple):
     """What was forecast of a series: the shown issue and where it ends, other models, and past forecasts."""
 
@@ -187,7 +197,7 @@ class SeriesForecasts(NamedTuple):
     others: list[OtherModel]
     withheld: Any
     horizon_s: float | None
-    past: list[dict[str, Any]]
+    past: list[pages.PastForecast]
 
 
 def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: datetime) -> SeriesForecasts:
@@ -209,7 +219,7 @@ def load_ahead(c: Connection, single: SeriesRow | None, low: datetime, high: dat
     )
 
 
-def name_levels(levels: Iterable[Row]) -> dict[int, str]:
+def name_levels(levels: Iterable[pages.StoredLevel]) -> dict[int, str]:
     """Names of levels by their number."""
     return {v["number"]: v["name"] for v in levels}
 
@@ -220,12 +230,11 @@ def noise_floor_of(site: Site | None, station: str, quantity: str) -> float:
     return 0.0 if spec is None else spec.noise_floor
 
 
-def describe_issue(shown: Sequence[Row]) -> ShownIssue | None:
+def describe_issue(shown: Sequence[IssuedForecastRow]) -> ShownIssue | None:
     """The shown forecast: model, reason, and its quantiles by target; None when nothing is shown."""
     if not shown:
         return None
     first, rows = shown[0], sorted(shown, key=lambda row: row["target_at"])
-    columns = ("target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50")
     return {
         "model": ", ".join(sorted({row["model"] for row in rows})),
         "issued_at": first["issued_at"],
@@ -235,11 +244,11 @@ def describe_issue(shown: Sequence[Row]) -> ShownIssue | None:
         "baseline": first["baseline"],
         "model_hash": first["model_hash"],
         "replaces": first["replaces"],
-        "targets": {n: [row[n] for row in rows] for n in columns},
+        "targets": {n: [row[n] for row in rows] for n in _COLUMNS},
     }
 
 
-def summarise_others(issues: Sequence[Row]) -> list[OtherModel]:
+def summarise_others(issues: Sequence[IssuedForecastRow]) -> list[OtherModel]:
     """Models whose newest issue is not shown, each with the reason."""
     found: dict[str, OtherModel] = {
         row["model"]: {"model": row["model"], "reason": row["reason"], "issued_at": row["issued_at"]}

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BeforeValidator
 
 from monitor.language.rendering import translate_all
-from monitor.store.instrument_board import load_board
+from monitor.store.instrument_board import BoardRow, load_board
 from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.acting import Acting
@@ -29,12 +29,11 @@ def show_instruments(request: Request, site: str, find: Find = "", state: InStat
     return render(request, "instruments.html", **values)
 
 
-@router.get("/api/v1/sites/{site}/instruments", tags=["sites"])
-def list_instruments(request: Request, site: str) -> list[dict[str, Any]]:
+@router.get("/api/v1/sites/{site}/instruments", tags=["sites"], response_model=list[dict[str, Any]])
+def list_instruments(request: Request, site: str) -> list[BoardRow]:
     """Every instrument with state, reason, parents, battery, calibration, findings and the share of each month."""
     with read_site(request, site) as seen:
-        found: list[dict[str, Any]] = translate_all(load_board(seen.c, site))
-        return found
+        return translate_all(load_board(seen.c, site))
 
 
 @router.post("/sites/{site}/anomalies/label", include_in_schema=False)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from math import fsum
-from typing import Any, Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -18,6 +18,7 @@ from monitor.decision.criteria.cost import ROWS_WARN, count_rows
 from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
 from monitor.domain.decision import DecisionInputs, instant, seconds
+from monitor.domain.headline import DecisionEvidence
 from monitor.domain.instants import format_instants, format_iso
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
@@ -99,7 +100,7 @@ def evaluate_now(context: Context, site: Site | None) -> PresentDecision:
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
     says = PresentDecision(
-        tables=list_outcome_tables(decision.evidence),
+        tables=list_outcome_tables(cast("DecisionEvidence", decision.evidence)),
         sentence=decision.evidence["sentence"],
         rain=[w for w in decision.evidence["words"] if w["criterion"] in rainy],
     )

@@ -153,7 +153,7 @@ def get_comparison(request: Request, site: str, quantity: str, requested: Range)
         }
 
 
-def _open(c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
+def _open(c: Connection, site: str) -> tuple[list[pages.StoredLevel], Site | None]:
     """The levels of a site, and the site as its file declares it; raises NotFoundError."""
     found = pages.find_ladder(c, site)
     if found is None:
@@ -323,7 +323,7 @@ def _load_foot(
     low: datetime,
     high: datetime,
     ends: datetime,
-    levels: list[dict[str, Any]],
+    levels: list[pages.StoredLevel],
 ) -> dict[str, Any]:
     """Level and sight, maintenance, and marks of what people look for beside a curve."""
     marks = [

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
-from monitor.alerting.acts.site_diff import format_effect
+from monitor.alerting.acts.site_diff import StoredEffect, format_effect
 from monitor.config.service import parse_site
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.names import is_same_person, tidy_text
@@ -75,7 +75,7 @@ def _require_of(act: Act, site: str, number: int) -> None:
 
 def _describe(one: Proposal, reader: str) -> dict[str, Any]:
     units = find_units(one.source)
-    effect: Mapping[str, Any] = one.effect or {}
+    effect: StoredEffect = one.effect or StoredEffect()
     return {
         "id": one.id,
         "state": one.state,
@@ -229,7 +229,7 @@ def propose_draft(act: Acting, site: str, draft: DraftId) -> Response:
     if not found.effect:
         raise RefusedError(_NOT_DONE())
 
-    def describe_effect(old: Site | None, _new: Site) -> Mapping[str, Any]:
+    def describe_effect(old: Site | None, _new: Site) -> StoredEffect:
         if (old and old.version) != (found.change.old and found.change.old.version):
             raise RefusedError(_MEANWHILE())  # what was replayed is not what would be proposed
         return found.effect

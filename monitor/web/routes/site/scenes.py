@@ -1,15 +1,16 @@
 """One scene: its image before and after, the landslides on it with their age, and what was found out about it."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
+from detection.geojson import Geometry
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
@@ -20,11 +21,11 @@ from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.scenes.outlines import NO_SCENE
-from monitor.store.scenes.versions import load_lines
+from monitor.store.scenes.versions import LandslideLine, load_lines
 from monitor.web.context import context_of, take_turn
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
 from monitor.web.parts.templating import render
-from monitor.web.parts.zones import GeoJsonResponse, make_collection
+from monitor.web.parts.zones import GeoJsonResponse
 
 router = APIRouter()
 OFFERED: Final = 100  # other dates to compare with
@@ -71,11 +72,16 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> GeoJsonRespo
         scene = find_scene(c, site, scene_hash)
         lines, total = _load_lines(c, site, scene)
     rows = [describe_line(line, scene) for line in lines]
-    features = (
-        {"type": "Feature", "id": number, "geometry": one.pop("geometry"), "properties": one}
+    features = [
+        {
+            "type": "Feature",
+            "id": number,
+            "geometry": one["geometry"],
+            "properties": {k: v for k, v in one.items() if k != "geometry"},
+        }
         for number, one in enumerate(rows)
-    )
-    return GeoJsonResponse(make_collection(features, of=total))
+    ]
+    return GeoJsonResponse({"type": "FeatureCollection", "of": total, "features": features})
 
 
 def find_scene(c: Connection, site: str, scene_hash: str) -> pages.SceneCard:
@@ -103,20 +109,33 @@ def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def describe_line(line: Mapping[str, Any], scene: pages.SceneCard) -> dict[str, Any]:
+class ShownLandslide(TypedDict):
+    """A `LandslideLine` with its instants as text, and as one scene sees it."""
+
+    geometry: Geometry
+    first_seen_at: str
+    last_confirmed_at: str
+    change: str
+    confirmed: bool
+    age: str
+    age_days: float
+
+
+def describe_line(line: LandslideLine, scene: pages.SceneCard) -> ShownLandslide:
     """A landslide as a scene sees it: its age then, and whether the scene shows it."""
     taken, first = scene.taken_at, line["first_seen_at"]
     confirmed = line["scene_hash"] == scene.scene_hash
     age = next((name for name, most in AGES if taken - first <= most), "older")
-    return dict(format_instants(line)) | {
+    found: ShownLandslide = format_instants(line) | {
         "confirmed": confirmed,
         "age": age if confirmed else "gone",
         "age_days": round((taken - first).total_seconds() / 86400, 1),
         "change": line["change"] if confirmed else "vanished" if line["vanished_at"] else "unseen",
     }
+    return found
 
 
-def _load_lines(c: Connection, site: str, scene: pages.SceneCard) -> tuple[list[dict[str, Any]], int]:
+def _load_lines(c: Connection, site: str, scene: pages.SceneCard) -> tuple[list[LandslideLine], int]:
     model_hash = (scene.run or {}).get("model_hash")
     return load_lines(c, site, scene.scene_hash, scene.taken_at, model_hash, scene.bounds)
 

@@ -27,13 +27,12 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
-from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours
+from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import StepKey, read_support
 from monitor.domain.site import Criterion, Dwell, Threshold
 from tests.data.figures import bare_figures
 from tests.property.alerting_histories import (
-    AUXILIARY,
     DAY_S,
     EPOCHS,
     GROUP,
@@ -536,11 +535,6 @@ def test_a_memory_is_read_back_as_it_was_spelled():
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
     asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2}, signed={"alone:A": Signature("weather", "Ada", 2)})
     assert Memory.read(json.loads(json.dumps(asked.to_json()))) == asked
-
-
-def test_nothing_of_this_changes_a_site_that_asks_for_none_of_it():
-    assert SITE.fusion == Fusion(2, 3 * DAY_S, DAY_S)
-    assert set(AUXILIARY) == {"A", "B", "C"}
 
 
 # ---- what must hold whatever happens, with all of it declared ----------------------------------------------------

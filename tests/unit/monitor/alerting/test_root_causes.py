@@ -67,13 +67,22 @@ SITE = (
 )
 
 
-def test_a_dead_logger_is_one_page_at_once_though_its_batteries_may_be_silent_for_hours():
+def send(said_at):
+    """Begin, and 40 epochs of which the first half is of three instruments; `said_at(epoch)`: what each says then."""
     begin, rows = parse("2026-03-01T00:00:00Z"), []
     for epoch in range(40):
         at = begin + timedelta(seconds=5 * epoch)
         for name in ("G1", "G2", "G3") if epoch < 20 else ("G3",):
-            said = (("displacement_east", "mm", 0.0), ("displacement_north", "mm", 0.0), ("battery_voltage", "V", 12.0))
+            said = [("displacement_east", "mm", 0.0), ("displacement_north", "mm", 0.0), *said_at(epoch)]
             rows += [Observation("new", name, q, unit, at, at, value, None) for q, unit, value in said]
+    return begin, rows
+
+
+VOLTS = ("battery_voltage", "V", 12.0)
+
+
+def test_a_dead_logger_is_one_page_at_once_though_its_batteries_may_be_silent_for_hours():
+    begin, rows = send(lambda _: [VOLTS])
     found = {}
     for now, decision in replay(parse_site(SITE, "new.toml"), rows):
         for key in decision.memory.conditions:
@@ -83,13 +92,7 @@ def test_a_dead_logger_is_one_page_at_once_though_its_batteries_may_be_silent_fo
 
 def test_a_battery_that_reports_once_a_day_makes_no_pages_of_the_instruments_of_its_dead_logger():
     text = SITE.replace('interval = "5s"\nmax_silence = "6h"', 'interval = "1d"\nmax_silence = "30h"')
-    begin, rows = parse("2026-03-01T00:00:00Z"), []
-    for epoch in range(40):
-        at = begin + timedelta(seconds=5 * epoch)
-        for name in ("G1", "G2", "G3") if epoch < 20 else ("G3",):
-            said = [("displacement_east", "mm", 0.0), ("displacement_north", "mm", 0.0)]
-            said += [("battery_voltage", "V", 12.0)] if epoch == 0 else []
-            rows += [Observation("new", name, q, unit, at, at, value, None) for q, unit, value in said]
+    begin, rows = send(lambda epoch: [VOLTS] if epoch == 0 else [])
     # G3 goes on alone until the batteries of the others are silent too, and is alone when its own battery is
     rows += [
         Observation("new", "G3", f"displacement_{axis}", "mm", at, at, 0.0, None)

@@ -21,14 +21,14 @@ from monitor.notify.cap.message import CapCodes, CapSender, DecisionBasis, Failu
 from monitor.notify.cap.rules import NAMESPACE, find_faults
 from monitor.notify.cap.signature import make_key, sign_cap, verify_cap
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
-from monitor.store.pages import SiteCard
+from monitor.store.pages import PlacedSite
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("green", "yellow", "orange", "red")
 SPEED = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings, 2 needed"
 REASON = OF_LEVEL(level=Term("orange"), text=TEXT_OF(name="G1", text=SPEED))
 LEVELS = [{"number": n, "name": name, "action": "Close the road" if n == 3 else ""} for n, name in enumerate(NAMES)]
-CARD = SiteCard("pit", "North bench, pit 4", 46.5, 8.25, LEVELS, {}, {})
+CARD = PlacedSite("pit", "North bench, pit 4", 46.5, 8.25, LEVELS)
 SOURCE = CapSender("slopeward@example.org", "https://slopes.example.org")
 
 
@@ -154,7 +154,7 @@ def test_every_level_in_every_state_is_what_the_reference_says(schema, top, stat
     table = read_table()
     assert list(table) == ["highest level", "one below", "two below", "lower", "lowest"]
     ladder = [{"number": n, "name": f"level{n}", "action": ""} for n in range(top + 1)]
-    card = SiteCard("pit", "North bench", 46.5, 8.25, ladder, {}, {})
+    card = PlacedSite("pit", "North bench", 46.5, 8.25, ladder)
     for level in range(1, top + 1):
         alert, events = make([level, max(1, level - 1), top, 0], exercise=state == "Exercise")
         events = [e for e in events if e.from_level != e.to_level]
@@ -221,7 +221,7 @@ def test_histories_fit_schema_and_rules_and_no_drill_is_actual(
     assume(levels[0] > 0)
     alert, events = make(levels, exercise=exercise, reason=reason)
     changes = [e for e in events if e.from_level != e.to_level]
-    card = SiteCard("pit", "North bench", *place, LEVELS, {}, {})
+    card = PlacedSite("pit", "North bench", *place, LEVELS)
     said = None if outcome is None else Outcome(outcome, T0 + SPAN)
     chains = [(changes[:n], None) for n in range(1, len(changes) + 1)] + [(changes, said)]
     sent = []

@@ -405,36 +405,8 @@ def test_no_change_is_claimed_between_images_that_lie_apart(drawn):
     assert found.outputs == {}
 
 
-def test_another_season_makes_change_advice_only(drawn):
-    folder, (before, after) = drawn
-
-    def dim(values, grid):
-        return (values * 0.6).astype(np.uint16), grid
-
-    found = compare(after, [replace(before, scene_path=str(move(folder, "dimmed", dim)))])
-    (word,) = found.changes.values()
-    assert word.change == "new"
-    assert word.caution.startswith("season or radiometry differs")
-
-
 def test_images_that_are_gone_make_change_advice_only(drawn):
     _, (before, after) = drawn
     (word,) = compare(after, [replace(before, scene_path="/nowhere/before")]).changes.values()
     assert word.change == "new"
     assert "cannot be laid on each other" in word.caution
-
-
-def test_a_new_outline_on_flat_ground_is_advice_only(drawn):
-    from pathlib import Path
-
-    folder, (before, after) = drawn
-    flat = folder / "flat"
-    import shutil
-
-    shutil.copytree(folder / "after", flat)
-    manifest = (flat / "scene.toml").read_text().split("[files]")[0]
-    (flat / "scene.toml").write_text("complete = true\n" + manifest)
-    grid = read_grid(Path(after.prob))
-    write_geotiff(flat / "dem.tif", np.full((1, grid.height, grid.width), 12.0, np.float32), grid)
-    (word,) = compare(replace(after, scene_path=str(flat)), [before]).changes.values()
-    assert (word.change, word.caution) == ("new", "flat ground (0 degrees)")

@@ -183,17 +183,6 @@ def test_pixels_that_touch_at_a_corner_are_one_valid_footprint():
     assert found.area_m2 == pytest.approx(1200)
 
 
-def test_any_pattern_gives_valid_outlines_with_the_area_of_its_pixels():
-    rng = np.random.default_rng(5)
-    grid = grid_around(141.95, 42.73, 48, 10.0)
-    for share in (0.2, 0.4, 0.6, 0.8):
-        steps = (rng.random((48, 48)) < share).astype(np.uint8) * 200
-        found = footprints_of(steps, grid)
-        assert all(shape(item.geometry).is_valid for item in found)
-        assert sum(item.area_m2 for item in found) == pytest.approx(np.count_nonzero(steps) * 100)
-        assert len({item.polygon_id for item in found}) == len(found)
-
-
 def test_ids_are_stable_and_depend_on_scene_and_first_pixel():
     grid = grid_around(141.95, 42.73, 20, 10.0)
     steps = np.zeros((20, 20), np.uint8)

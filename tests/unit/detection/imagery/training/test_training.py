@@ -248,14 +248,6 @@ def test_every_shipped_recipe_is_one(name):
     assert settings.network in SEGMENTERS | CLASSIFIERS
 
 
-def test_the_published_baseline_is_a_recipe():
-    """Its public training program: 5000 steps, batch 32, Adam 1e-3, weight decay 5e-4, cross-entropy, argmax."""
-    settings = read_recipe(find_recipe("l4s-baseline")).settings()
-    assert (settings.steps, settings.batch, settings.optimiser) == (5000, 32, "adam")
-    assert (settings.learning_rate, settings.weight_decay, settings.loss) == (1e-3, 5e-4, "ce")
-    assert settings.threshold == 0.5
-
-
 @pytest.mark.parametrize("spelling", [*TERMS, "ce+dice", "focal+tversky"])
 def test_a_loss_falls_when_the_map_gets_better_and_leaves_out_what_is_not_known(spelling):
     loss = make_loss(spelling, landslide_share=0.1)

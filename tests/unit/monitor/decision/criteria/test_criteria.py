@@ -45,7 +45,7 @@ LEVELS = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "ora
 
 def site(criterion, unit="m", quantity="water_level", stamp="interval_end", station="P1", **spec):
     series = SeriesSpec(station, quantity, unit, H, 6 * H, stamp=stamp, **spec)
-    point = Station(station, None, None, None, None, None, None, None, None, on_slope=True, series=(series,))
+    point = Station(station, series=(series,))
     return Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), (criterion,), version="v")
 
 
@@ -209,31 +209,15 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
 
 
 def test_groups_join_over_reference_logger_and_antenna():
-    def point(name, **shared):
-        marks = {"reference": None, "logger": None, "antenna": None, **shared}
-        return Station(
-            name,
-            None,
-            None,
-            None,
-            None,
-            None,
-            marks["reference"],
-            marks["logger"],
-            marks["antenna"],
-            on_slope=True,
-            series=(),
-        )
-
     place = replace(
         site(Criterion("w", KINDS["level"], (), "water_level", ())),
         stations=(
-            point("A", reference="B1"),
-            point("B", reference="B1", logger="L"),
-            point("C", logger="L"),
-            point("D"),
-            point("E", antenna="X"),
-            point("F", antenna="X"),
+            Station("A", reference="B1"),
+            Station("B", reference="B1", logger="L"),
+            Station("C", logger="L"),
+            Station("D"),
+            Station("E", antenna="X"),
+            Station("F", antenna="X"),
         ),
     )
     groups = find_groups(place)
@@ -243,7 +227,7 @@ def test_groups_join_over_reference_logger_and_antenna():
 
 
 def test_downslope_is_signed_by_azimuth_and_plunge():
-    point = Station("A", None, None, None, 90.0, 30.0, None, None, None, on_slope=True, series=())
+    point = Station("A", azimuth_deg=90.0, plunge_deg=30.0)
     east, north, up = direction(point, 3)
     assert (round(east, 6), round(north, 6), round(up, 6)) == (0.866025, 0.0, -0.5)
 
@@ -391,7 +375,7 @@ def test_no_value_that_can_be_stored_stops_a_decision(seed):
         replace(CAINE, stations=("P1",)),
     )
     specs = tuple(SeriesSpec("P1", q, "mm", H, 6 * H) for q in ("displacement", "own", "rain"))
-    point = Station("P1", None, None, None, None, None, "B", None, None, on_slope=True, series=specs)
+    point = Station("P1", reference="B", series=specs)
     place = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), criteria, version="v")
     memory = Memory()
     for look in range(6):

@@ -24,21 +24,8 @@ NOISE = 0.2
 
 def station(name, reference=None, v_eq=None):
     series = SeriesSpec(name, "displacement", "mm", H, 6 * H, NOISE)
-    return Station(
-        name,
-        None,
-        None,
-        None,
-        180.0,
-        0.0,
-        reference,
-        None,
-        None,
-        on_slope=True,
-        series=(series,),
-        v_eq_mm_per_day=v_eq,
-        v_eq_reviewed="somebody" if v_eq else "",
-    )
+    facts = {"reference": reference, "v_eq_mm_per_day": v_eq, "v_eq_reviewed": "somebody" if v_eq else ""}
+    return Station(name, azimuth_deg=180.0, plunge_deg=0.0, series=(series,), **facts)
 
 
 def place(criterion, *stations):

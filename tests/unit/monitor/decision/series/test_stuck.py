@@ -26,7 +26,7 @@ def noisy(count, sigma=0.3, seed=1, digits=6):
 
 def decide_hourly(values, spec=PLAIN, seen=48):
     """Decisions at each reading, on a window of so many, each with the memory of the one before."""
-    point = Station("E1", None, None, None, None, None, None, None, None, on_slope=True, series=(spec,))
+    point = Station("E1", series=(spec,))
     rate = Criterion("r", KINDS["rate"], ("E1",), "crack_opening", (Threshold(1, over=6.0, window_s=12 * H),))
     site = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (point,), (rate,), version="v")
     rows = [Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)]
