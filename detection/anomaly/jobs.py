@@ -1,18 +1,20 @@
 """The two calls a job makes: train a detector, score what is new; records in and out."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from detection.anomaly.bench import SIMPLE, TEST_FROM, VOTE_GAIN, find_gain, run_bench
 from detection.anomaly.certain.checks import check_series
-from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
 from detection.anomaly.detector import (
     TRAIN_UNTIL,
     VALIDATE_UNTIL,
@@ -20,7 +22,7 @@ from detection.anomaly.detector import (
     start_without_history,
     train_detector,
 )
-from detection.anomaly.errors import InputError, ThresholdError
+from detection.anomaly.errors import DetectorCheckpointError, InputError, ThresholdError
 from detection.anomaly.evaluation import evaluate_alarms
 from detection.anomaly.kinds import name_kinds
 from detection.anomaly.parts import PARTS, call
@@ -46,6 +48,7 @@ from detection.anomaly.registry import (
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
+from detection.whole_file import replacing
 from forecasting.message import Figure, Message, NameList, Template, spread
 
 _NO_GAIN: Final = Template(
@@ -56,6 +59,57 @@ _SMALL_GAIN: Final = Template(
     "vote.small_gain",
     "it finds {gain} in recall against the best of {names} at equal false alarms; {needed} is needed",
 )
+
+
+Weights = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Weights, card and the sha256 of the file that holds both."""
+
+    weights: dict[str, NDArray[Any]]
+    card: dict[str, Any]
+    model_hash: str
+
+
+def save_checkpoint(folder: Path, weights: Weights, card: Mapping[str, Any]) -> tuple[str, Path]:
+    """Write ``<hash>.safetensors`` and ``<hash>.json`` whole or not at all.
+
+    The card lies inside the safetensors file too, so that the hash covers thresholds and settings, not weights alone.
+
+    Returns the model hash and the path of the safetensors file.
+    """
+    tensors = {name: np.ascontiguousarray(value) for name, value in sorted(weights.items())}
+    content = save(tensors, metadata={"card": json.dumps(card, sort_keys=True, allow_nan=False)})
+    model_hash = hashlib.sha256(content).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{model_hash}.safetensors"
+    with replacing(path, flush=True) as partial:
+        partial.write_bytes(content)
+    text = json.dumps({"model_hash": model_hash, **card}, sort_keys=True, indent=1, allow_nan=False)
+    with replacing(path.with_suffix(".json"), flush=True) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return model_hash, path
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises:
+        CheckpointError: the file is absent, no checkpoint, or its content is not what its name promises.
+    """
+    try:
+        content = path.read_bytes()
+        with safe_open(path, framework="numpy") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- the handle is no mapping
+            card = json.loads((file.metadata() or {})["card"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DetectorCheckpointError(f"{path.name} cannot be read as an anomaly checkpoint: {error}") from error
+    model_hash = hashlib.sha256(content).hexdigest()
+    if len(path.stem) == len(model_hash) and path.stem != model_hash:
+        raise DetectorCheckpointError(f"{path.name} was altered: its sha256 is {model_hash}")
+    return Checkpoint(weights, card, model_hash)
 
 
 def train(request: DetectorTraining) -> TrainedDetector:

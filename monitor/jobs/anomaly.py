@@ -10,18 +10,19 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from detection.anomaly.budget.correction import EVERY_S
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import FaultFinding, ReadingScore, Scores, ScoringRequest
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
-from forecasting.message import Template
+from forecasting.message import Figure, Message, Template
 from monitor.config.service import ServiceConfig
+from monitor.domain.alert import SERVICE
 from monitor.domain.instants import epoch_s, format_about, from_epoch_s
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
-from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_state import (
     HISTORY_STEPS,
     DetectionRequest,
@@ -34,6 +35,7 @@ from monitor.jobs.anomaly_state import (
 from monitor.jobs.samples import SeriesSamples, load_watched
 from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
+from monitor.store.models import anomaly_budget
 from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.anomaly_labels import load_dismissed
@@ -52,6 +54,57 @@ CHECKED_AGAIN: Final = timedelta(days=7)  # at least, where only checks look: th
 LEFT_OUT: Final = "not scored"
 # said of what is not the motion of the site, see `watched.TIMES`
 _CARRIED: Final = Template("compared.carried", "{past}, at three times the thresholds of displacement")
+
+
+_STAYS: Final = Template(
+    "budget.stays", "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays"
+)
+_STAYS_FOR_LEVEL: Final = Template(
+    "budget.stays_for_level",
+    "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold stays, for "
+    "anomalies count for the warning level here",
+)
+_CHANGES: Final = Template(
+    "budget.changes",
+    "{rate} false alarms per sensor-month, {budget} false alarms are allowed: the threshold is {factor} "
+    "times the counted one, it was {before} times",
+)
+EVERY: Final = timedelta(seconds=EVERY_S)
+
+
+def correct(db: Database, site: Site, now: datetime) -> list[str]:
+    """Measure and correct the detectors whose turn it is; returns a line for each factor that changed."""
+    due = db.run_read(_list_due, site, now)
+    if not due:
+        return []
+    lines = []
+    with db.write() as c:
+        for measured in due:
+            factor, reason = decide_factor(measured, is_witness=site.anomalies_vote)
+            anomaly_budget.add_budget(c, site.id, measured, factor, reason, SERVICE, now, is_fixed=site.anomalies_vote)
+            if factor != measured.factor:
+                lines.append(f"{measured.detector}: {reason}")
+    return lines
+
+
+def _list_due(c: Connection, site: Site, now: datetime) -> list[anomaly_budget.BudgetMeasurement]:
+    newest = anomaly_budget.load_newest(c, site.id)
+    due = {d for d in anomaly_budget.list_counted(site) if d not in newest or now - newest[d].at >= EVERY}
+    return [m for m in anomaly_budget.measure_detectors(c, site, now) if m.detector in due] if due else []
+
+
+def decide_factor(measured: anomaly_budget.BudgetMeasurement, *, is_witness: bool) -> tuple[float, Message]:
+    """The factor for the week to come, and why."""
+    before, rate = measured.factor, measured.rate
+    if rate is None:
+        return before, measured.describe()
+    against = {"rate": Figure(rate.value, ".2g"), "budget": Figure(measured.budget, ".2g")}
+    if is_witness:
+        return before, _STAYS_FOR_LEVEL(**against)
+    factor = anomaly_budget.next_factor(measured.alarms, measured.sensor_months, measured.budget, before)
+    if factor == before:
+        return before, _STAYS(**against)
+    return factor, _CHANGES(**against, factor=Figure(factor, ".3g"), before=Figure(before, ".3g"))
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:

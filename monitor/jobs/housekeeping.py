@@ -1,7 +1,9 @@
 """Keep the house in order: delete what retention allows, and check that the audit chain still holds."""
 
 import contextlib
-from datetime import datetime
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
@@ -13,16 +15,41 @@ from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import ConfigError, NotFoundError
-from monitor.jobs.scenes.sweep import sweep
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
+from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.upkeep.prune import SPANS, RetentionLimits, RetentionRun
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
 SERVICE_SITE = "status"  # alarms of the service itself
+
+
+# A run that a person looks into, or one that was killed, is kept for so long.
+KEPT: Final = timedelta(days=1)
+
+
+def sweep(db: Database, config: ServiceConfig, now: datetime) -> int:
+    """Remove folders of deliveries that were touched or read again since; those of superseded scenes stay.
+
+    Returns:
+        The number of folders removed.
+    """
+    root = Path(config.paths.inbox).parent / "scenes"
+    with db.read() as c:
+        named = {Path(row.out_dir).resolve() for row in load_scenes(c) if row.out_dir is not None}
+    removed = 0
+    # site / name / delivery
+    for folder in root.glob("*/*/*") if root.is_dir() else ():
+        if not (folder.is_dir() and not folder.is_symlink()) or folder.resolve() in named:
+            continue
+        if now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        removed += 1
+    return removed
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs

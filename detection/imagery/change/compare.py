@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import shapely
 
+from detection.geojson import Geometry
 from detection.imagery.change.classification import classify_dates
 from detection.imagery.change.dates import DATES_MOST, Date
 from detection.imagery.change.guards import (
@@ -28,8 +30,6 @@ from detection.imagery.change.guards import (
 )
 from detection.imagery.change.outlines import FILE as OUTLINES
 from detection.imagery.change.outlines import write_outlines
-from detection.imagery.change.picture import FILE as PICTURE
-from detection.imagery.change.picture import write_change_picture
 from detection.imagery.change.raster import FILE, write_change
 from detection.imagery.change.records import (
     NOT_COMPARED,
@@ -43,13 +43,15 @@ from detection.imagery.change.records import (
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
+from detection.imagery.footprints.preview import draw_outline, paint_scene
 from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.footprints.unseen import list_unseen
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
-from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.raster import read_grid, write_png
 from detection.imagery.scene.border import list_doubtful
+from detection.imagery.scene.scene import Scene
 from forecasting.message import Figure, Template, error_text
 
 _COMPARED: Final = Template("change.compared", "compared with {scene}: {text}")
@@ -59,6 +61,37 @@ _SHIFTED: Final = Template(
     "no change is claimed against {day}: its image lies {shift} px off ({columns} columns, {rows} rows)",
 )
 log = logging.getLogger(__name__)
+
+
+PICTURE = "change.png"
+COLOURS = {
+    "new": (255, 40, 40),
+    "grown": (255, 140, 0),
+    "known": (255, 225, 60),
+    "single": (255, 255, 255),
+    "vanished": (70, 150, 255),
+}
+
+
+def write_change_picture(
+    scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path, longest_px: int = 1024
+) -> None:
+    """Write an RGBA PNG.
+
+    Args:
+        change: the change raster, 255 where one of the dates is nodata.
+        words: (change, GeoJSON geometry) of all outlines.
+    """
+    image, small = paint_scene(scene, grid, longest_px)
+    with Layer(change, small, nearest=True, nodata=NODATA) as layer:
+        _, valid = layer.read(0, 0, small.width, small.height)
+    grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
+    image[:3, ~valid] = grey[~valid]
+    # what is told last lies on top
+    for kind in ("single", "vanished", "known", "grown", "new"):
+        for outline in shapes_of([geometry for change_kind, geometry in words if change_kind == kind]):
+            draw_outline(image, outline, small, np.array(COLOURS[kind], np.uint8))
+    write_png(path, image)
 
 
 def as_date(result: SceneDetection, scene_path: str | Path, dem: str | None = None) -> StoredDate:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from detection.imagery.data.augment import Augmentation, degrade_patch, mix, vary
 from detection.imagery.data.negatives import POOL, draw_negative
@@ -18,8 +20,8 @@ from detection.imagery.data.patches import Patches, as_values, hold_arrays
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
-from detection.imagery.neural.training_state import below, read_place, write_place
 from detection.imagery.registry import build
+from detection.whole_file import replacing
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Scorer = Callable[[torch.nn.Module], tuple[float, float]]
@@ -31,6 +33,36 @@ STEPS_LEAST = 400
 EPOCHS_LEAST, EPOCHS_MOST = 13, 60
 # The warm-up takes this part of a run, and no more steps than on Landslide4Sense.
 WARMUP_SHARE, WARMUP_MOST = 0.14, 100
+
+
+def write_place(path: Path, facts: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    """Write plain facts and tensors by temporary name, synced, renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # cloned: safetensors refuses tensors that share memory, and wants them in rows
+    whole = {key: value.detach().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+    with replacing(path, flush=True) as partial:
+        save_file(whole, partial, metadata={"place": json.dumps(facts)})
+
+
+def read_place(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return the facts and tensors of a place.
+
+    Raises:
+        TrainingRecipeError: it is damaged, or something else.
+    """
+    try:
+        with safe_open(path, "pt") as source:
+            facts = json.loads(source.metadata()["place"])
+            return facts, {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, TypeError, ValueError):
+        raise TrainingRecipeError(
+            f"{path}: not the place of a training run; remove it, or begin anew (--anew)"
+        ) from None
+
+
+def below(tensors: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with `head`, without it."""
+    return {name.removeprefix(head): value for name, value in tensors.items() if name.startswith(head)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,23 @@
 """`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
 
+import json
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from detection.geojson import Geometry
 from forecasting.message import Message
+from monitor.cli.forecast.models import By, HashArgument, Reason
+from monitor.cli.identity import prove
 from monitor.cli.scenes import (
     change,
     detect,
-    export,
     learn,
     models,
     review,
@@ -24,17 +27,89 @@ from monitor.cli.scenes import (
     track,
     train,
     velocity,
-    weights,
 )
 from monitor.cli.scenes.archives import unpacked
-from monitor.cli.session import Commands, SiteOption, open_site, print_note, show
+from monitor.cli.session import (
+    Commands,
+    SiteOption,
+    check_site,
+    open_database,
+    open_site,
+    options,
+    print_json,
+    print_note,
+    require_any,
+    show,
+)
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import is_silent
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
+from monitor.errors import RefusedError, SlopewardError
 from monitor.store.database.engine import Database
 
 app = Commands(help="Add scenes and detect footprints.", no_args_is_help=True)
+
+
+@app.command(epilog='Example: slopeward scenes promote 3fa1b2 --site north-bench --reason "better on our own ground"')
+def promote(model_hash: HashArgument, site: SiteOption, reason: Reason, by: By = None) -> None:
+    """Let a network that was learnt for a site read its scenes first, where weights are chosen scene by scene."""
+    from monitor.jobs.scenes import model_acts
+
+    _act(model_acts.promote, model_hash, site, reason, by, before=model_acts.try_weights)
+
+
+@app.command(
+    epilog='Example: slopeward scenes retire 3fa1b2 --site north-bench --reason "learnt from outlines of last year"'
+)
+def retire(model_hash: HashArgument, site: SiteOption, reason: Reason, by: By = None) -> None:
+    """Let a network that was learnt for a site go: it reads no more scenes; what it found stays."""
+    from monitor.jobs.scenes import model_acts
+
+    _act(model_acts.retire, model_hash, site, reason, by)
+
+
+def _act(
+    act: Callable[..., str],
+    model_hash: str,
+    site: str,
+    reason: str,
+    by: str | None,
+    *,
+    before: Callable[..., None] | None = None,
+) -> None:
+    _, db, one = open_site(site)
+    with db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        if before is not None:
+            with db.read() as c:  # takes seconds, in which others write
+                before(c, one, model_hash)
+        outcome = db.do(act, one, model_hash, who, reason, now)
+    show({"site": site, "said": outcome}, outcome)
+
+
+@app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")
+def export(site: SiteOption) -> None:
+    """Print all footprints of a site as GeoJSON; exit 4 when there is none.
+
+    With --json each footprint is a GeoJSON Feature on a line of its own.
+    """
+    from monitor.store.schema.views import stream_view
+
+    with open_database() as db, db.read() as c:
+        rows = list(stream_view(c, "scene_polygons", site=site))
+        check_site(c, site, rows)
+    require_any(rows, f"no footprint of {site} is kept")
+    found = [({k: v for k, v in row.items() if k != "geometry"}, _read_outline(row)) for row in rows]
+    features = [{"type": "Feature", "properties": facts, "geometry": geometry} for facts, geometry in found]
+    for one in features if options().as_json else [{"type": "FeatureCollection", "features": features}]:
+        print_json(one)
+
+
+def _read_outline(row: Mapping[Any, Any]) -> Geometry:
+    if not isinstance(row["geometry"], str):
+        raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
+    geometry: Geometry = json.loads(row["geometry"])
+    return geometry
 
 
 @app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
@@ -135,10 +210,7 @@ app.command(epilog=track.EXAMPLE)(track.track)
 app.command(epilog=sar.EXAMPLE, takes_config=False)(sar.sar)
 app.command(epilog=velocity.EXAMPLE)(velocity.velocity)
 app.command(epilog=models.EXAMPLE, takes_config=False)(models.models)
-app.command(epilog=export.EXAMPLE)(export.export)
 app.command(epilog=learn.EXAMPLE)(learn.learn)
 app.command(epilog=train.EXAMPLES["train"], takes_config=False)(train.train)
 app.command(epilog=train.EXAMPLES["score"])(train.score)
-app.command(epilog=weights.EXAMPLES["promote"])(weights.promote)
-app.command(epilog=weights.EXAMPLES["retire"])(weights.retire)
 app.add_typer(review.app, name="review")

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,23 +11,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import Message, Template
+from forecasting.message import TEXT_OF, Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
+from monitor.ingest.decoders.sensorthings import find_newest
+from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.pipeline import Clock
+from monitor.ingest.message import BrokerMessage
+from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.ingest.sources import take
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import require_room
 from monitor.ingest.sources.folder import SERIES, scan_folder
-from monitor.ingest.sources.observations import take_pages
-from monitor.ingest.sources.plan import MIB, find_form, make_options, make_request
+from monitor.ingest.sources.plan import MIB, find_form, make_binding, make_options, make_request
 from monitor.ingest.sources.polled import PollSummary, follow
+from monitor.ingest.sources.take import SourceTarget
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest
 from monitor.store.database.engine import Database
+from monitor.store.readings.messages import RejectedMessage
 from monitor.store.readings.sources import (
     FileState,
     cut,
@@ -47,6 +52,53 @@ _LATER: Final = Template("source.later", "{n} of {total} files were fetched, the
 _UNEXPECTED: Final = Template("source.answer", "the worker answered about a file that it was not asked for")
 _OTHER_FOLDER: Final = Template("source.answer.folder", "the worker answered about a folder that is not its own")
 _BUSY: Final = Template("source.busy", "source {name} is being looked at by another process")
+
+
+OF_THE_TABLE: Final = frozenset(
+    {"unit_mismatch", "unknown_quantity"}
+)  # they go for a whole Datastream, until it is mended
+_NO_FILE: Final = Template("source.answer.none", "the worker answered with a file that is none")
+_FILE: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
+
+
+def take_pages(
+    found: PollSummary, one: FetchedFile, source: SourceSection, folder: Path, newest: str, place: SourceTarget
+) -> None:
+    """Store the pages of a Datastream in their order; after each one the newest time is kept, so that a look goes on.
+
+    A time of the future is not kept: nothing that comes would be newer. What cannot be read is quarantined once.
+
+    Raises:
+        StoreBusyError: the database did not answer; the next look begins after the last page that was stored.
+    """
+    site = replace(place.site, decoders=(make_binding(source),))
+    pipeline = Pipeline(place.db, {site.id: site}, place.clock, place.config.limits)
+    topic, client = f"{source.name}/{one.name}", f"file:{place.who}/{one.name}"
+    stored = False
+    for _, name in one.files:
+        path = folder / name
+        if not _FILE.fullmatch(name) or path.is_symlink() or not path.is_file() or path.stat().st_size > PAYLOAD_LIMIT:
+            raise RefusedError(TEXT_OF(name=one.name, text=_NO_FILE()))
+        message = BrokerMessage(topic, path.read_bytes(), place.clock(), client)
+        decoded = pipeline.decode(message)
+        faults = [
+            RejectedMessage(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults
+        ]
+        if faults:
+            found.errors.append(cut(TEXT_OF(name=one.name, text=faults[0].reason)))
+        if any(fault.code in OF_THE_TABLE for fault in decoded.faults):
+            return  # the next look tries again, and no copy is kept each time
+        result = pipeline.store_rows(decoded.observations, faults, by=place.who)
+        found.rows, found.revisions = found.rows + result.stored, found.revisions + result.revisions
+        found.rejected += len(faults)
+        last = find_newest(message.payload, message.received_at + FUTURE_TOLERANCE)
+        newest = newest if last is None else max(newest, format_iso(last))
+        with place.db.write() as c:
+            save_file(c, found.source, FileState(one.name, "", newest, 0, "", place.clock()))
+        path.unlink()
+        stored = stored or bool(result.stored)
+    found.new += stored
+    found.same += not stored
 
 
 def poll_source(

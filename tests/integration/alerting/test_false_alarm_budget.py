@@ -15,7 +15,7 @@ from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
-from monitor.jobs.anomaly_budget import correct
+from monitor.jobs.anomaly import correct
 from monitor.replay.scorecard import score_detectors
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.maintenance import add_maintenance

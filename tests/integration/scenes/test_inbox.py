@@ -11,9 +11,9 @@ from sqlalchemy import func, select
 
 from detection.imagery.change.dates import DATES_MOST
 from monitor.errors import AwayError
+from monitor.jobs.housekeeping import sweep
 from monitor.jobs.scenes import divided, rows
 from monitor.jobs.scenes import inbox as scene_inbox
-from monitor.jobs.scenes.sweep import sweep
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.scenes.outlines import load_unsure

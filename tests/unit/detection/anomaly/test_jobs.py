@@ -11,8 +11,8 @@ import pytest
 
 from detection.anomaly import jobs
 from detection.anomaly.bench import format_table, run_bench
-from detection.anomaly.checkpoint import load_checkpoint
 from detection.anomaly.errors import DetectorCheckpointError, InputError, ThresholdError
+from detection.anomaly.jobs import load_checkpoint
 from detection.anomaly.kinds import name_kinds
 from detection.anomaly.records import DetectorTraining, ScoringRequest
 from detection.anomaly.windows import build_series
