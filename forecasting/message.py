@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal, Self, TypeAlias
 
 PLACE: Final = re.compile(r"\{(\w+)\}")
@@ -68,15 +69,20 @@ class Timestamp:
 
     def english(self) -> str:
         """As it is read by programs, in UTC."""
-        if self.form == "exact":
-            return f"{self.at:%Y-%m-%dT%H:%M:%S.%f}Z"
-        if self.form == "day":
-            return f"{self.at:%Y-%m-%d}"
-        return f"{self.at:%Y-%m-%d %H:%M:%S} UTC" if self.form == "second" else f"{self.at:%Y-%m-%d %H:%M} UTC"
+        return _format_instant(self.at_s, self.form)
 
     def to_json(self) -> dict[str, Any]:
         """Names and values."""
         return {"at_s": self.at_s, "form": self.form}
+
+
+@lru_cache(maxsize=1024)
+def _format_instant(at_s: float, form: TimeForm) -> str:
+    """An instant in UTC; those of open questions are told again at every look."""
+    at = (_EPOCH + timedelta(seconds=at_s)).replace(tzinfo=None)
+    if form == "exact":
+        return f"{at.isoformat(timespec='microseconds')}Z"
+    return at.date().isoformat() if form == "day" else f"{at.isoformat(' ', f'{form}s')} UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ class Message(str):
 
     def __new__(cls, english: str, template_id: str, values: "Mapping[str, Value]") -> Self:
         """From its parts; made by templates, and read from what is stored by `read_message`."""
-        self = super().__new__(cls, english)
+        self = str.__new__(cls, english)
         object.__setattr__(self, "id", template_id)
         object.__setattr__(self, "values", values)
         return self
@@ -205,9 +211,11 @@ Value: TypeAlias = str | int | float | Typed  # a `Message` is text
 
 def to_english(value: Value) -> str:
     """A value as English text shows it."""
-    if isinstance(value, str | int):
-        return str(value)
-    return f"{value:g}" if isinstance(value, float) else value.english()
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if isinstance(value, int) else value.english()
 
 
 # ---- templates -------------------------------------------------------------------------------------------------
@@ -224,21 +232,19 @@ class Template:
     ('G1 moves 12.3 mm/day, over 10 mm/day', 'example.over', 'G1')
     """
 
-    __slots__ = ("_literals", "_places", "english", "id")
+    __slots__ = ("_english", "_places", "english", "id")
 
     def __init__(self, template_id: str, english: str) -> None:
         """Args: a short dotted name that no other template has, and the text with its places in braces."""
         if ENGLISH.setdefault(template_id, english) != english:
             raise ValueError(f"two templates are called {template_id!r}")
         self.id, self.english = template_id, english
-        parts = PLACE.split(english)
-        self._literals, self._places = parts[::2], parts[1::2]
+        self._places = PLACE.findall(english)
+        self._english = PLACE.sub("%s", english.replace("%", "%%"))
 
     def __call__(self, **values: Value) -> Message:
         """The message with these values, one for each place."""
-        text = self._literals[0]
-        for place, literal in zip(self._places, self._literals[1:], strict=True):
-            text += to_english(values[place]) + literal
+        text = self._english % tuple([to_english(values[place]) for place in self._places])
         return Message(text, self.id, values)
 
 

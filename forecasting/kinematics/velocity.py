@@ -1,7 +1,7 @@
 """Velocity of a displacement series with its error, in plain float64 Python: decisions rest on it bit for bit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum, sqrt
 from operator import mul
@@ -47,12 +47,13 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
     layout = _lay_out(times_s, sigmas)
     if layout is None:
         return None
-    rate, error, residual = _fit_line(layout, values)
+    stated = _stated_error(layout, sigmas)
+    rate, error, residual = _fit_line(layout, values, stated)
     changes = _leave_out(layout, residual, rate)
     most, least = max(changes), min(changes)
-    low, high = rate - (max(0.0, most)), rate - (min(0.0, least))
+    low, high = rate - max(0.0, most), rate - min(0.0, least)
     middle_s = (times_s[0] + times_s[-1]) / 2.0
-    return Velocity(rate, error, low, high, len(times_s), middle_s, times_s[-1], _stated_error(layout))
+    return Velocity(rate, error, low, high, len(times_s), middle_s, times_s[-1], stated)
 
 
 def fit_rates(
@@ -71,28 +72,24 @@ def fit_rates(
     found = []
     shared: _Layout | None = None
     for column, deviations in zip(values, sigmas, strict=True):
-        even = _are_alike(deviations)
-        if shared is not None and even:  # where each component has one error the instants weigh alike
-            layout: _Layout | None = replace(shared, sigma=deviations[0])
-        else:
-            layout = _lay_out(times_s, deviations)
+        even = _are_alike(deviations)  # where each component has one error the instants weigh alike
+        layout = shared if shared is not None and even else _lay_out(times_s, deviations)
         if layout is None:
             return None
         shared = layout if even else shared
-        found.append(_fit_line(layout, column)[:2])
+        found.append(_fit_line(layout, column, _stated_error(layout, deviations))[:2])
     return found
 
 
 @dataclass(slots=True)
 class _Layout:
-    """What the instants and errors of a fit say before any value: weights, centred days, their spread."""
+    """What instants and errors of a fit say before any value: weights, centred days, their spread; fits share it."""
 
     weights: Sequence[float] | None  # None = all alike
     total: float
     x: list[float]
     wx: list[float]
     spread: float
-    sigma: float  # the one error where all are alike; 0 = unknown
     rests: list[float]  # what is left of the spread without each epoch
     hangs: bool = False  # on one epoch alone
 
@@ -104,11 +101,7 @@ def _lay_out(times_s: Sequence[float], sigmas: Sequence[float]) -> _Layout | Non
     offsets = tuple([t - origin for t in times_s])
     # sums are exact before they are rounded once: the same on every Python, in whatever order they are made
     if _are_alike(sigmas):
-        even = _lay_out_evenly(offsets)
-        if even is None:
-            return None
-        x, spread, rests, hangs = even
-        return _Layout(None, float(len(x)), x, x, spread, sigmas[0], rests, hangs)
+        return _lay_out_evenly(offsets)
     days = [t / DAY_S for t in offsets]
     weights = [1.0 / (s * s) if s > 1e-9 else 1e18 for s in sigmas]
     total = fsum(weights)
@@ -119,12 +112,12 @@ def _lay_out(times_s: Sequence[float], sigmas: Sequence[float]) -> _Layout | Non
     if not spread > 0.0:
         return None
     rests = [spread - spread * w / total - b * a for w, b, a in zip(weights, wx, x, strict=True)]
-    return _Layout(weights, total, x, wx, spread, max(sigmas), rests, min(rests) <= LEAST_ROOM * spread)
+    return _Layout(weights, total, x, wx, spread, rests, min(rests) <= LEAST_ROOM * spread)
 
 
 @lru_cache(maxsize=128)
-def _lay_out_evenly(offsets_s: tuple[float, ...]) -> tuple[list[float], float, list[float], bool] | None:
-    """Centred days, their spread, and its rests, where all errors are alike: the same for every regular window."""
+def _lay_out_evenly(offsets_s: tuple[float, ...]) -> _Layout | None:
+    """The layout where all errors are alike: the same for every regular window."""
     days = [t / DAY_S for t in offsets_s]
     mean = fsum(days) / float(len(days))
     x = [t - mean for t in days]
@@ -133,15 +126,15 @@ def _lay_out_evenly(offsets_s: tuple[float, ...]) -> tuple[list[float], float, l
         return None
     room = spread - spread / float(len(days))
     rests = [room - a * a for a in x]
-    return x, spread, rests, min(rests) <= LEAST_ROOM * spread
+    return _Layout(None, float(len(x)), x, x, spread, rests, min(rests) <= LEAST_ROOM * spread)
 
 
 def _are_alike(sigmas: Sequence[float]) -> bool:
     return sigmas.count(sigmas[0]) == len(sigmas)
 
 
-def _fit_line(layout: _Layout, values: Sequence[float]) -> tuple[float, float, list[float]]:
-    """Rate, its error, and the residuals."""
+def _fit_line(layout: _Layout, values: Sequence[float], stated: float) -> tuple[float, float, list[float]]:
+    """Rate, its error, never below the stated one, and the residuals."""
     weights, total, spread = layout.weights, layout.total, layout.spread
     mean = fsum(values if weights is None else map(mul, weights, values)) / total
     y = [v - mean for v in values]
@@ -153,14 +146,14 @@ def _fit_line(layout: _Layout, values: Sequence[float]) -> tuple[float, float, l
     shared = fsum(map(mul, residual, residual[1:]))
     alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
     error = sqrt(weighed / (len(y) - 2) / spread * (1.0 + alike) / (1.0 - alike))
-    return rate, max(error, _stated_error(layout)), residual
+    return rate, max(error, stated), residual
 
 
-def _stated_error(layout: _Layout) -> float:
+def _stated_error(layout: _Layout, sigmas: Sequence[float]) -> float:
     """The error of the slope by the stated sigmas alone; 0 where they state none."""
-    if layout.sigma <= 0.0:
-        return 0.0
-    return sqrt((layout.sigma * layout.sigma if layout.weights is None else 1.0) / layout.spread)
+    if layout.weights is None:
+        return sqrt(sigmas[0] * sigmas[0] / layout.spread) if sigmas[0] > 0.0 else 0.0
+    return sqrt(1.0 / layout.spread) if max(sigmas) > 0.0 else 0.0
 
 
 def _leave_out(layout: _Layout, residual: Sequence[float], rate: float) -> list[float]:

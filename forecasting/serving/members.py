@@ -105,7 +105,7 @@ def compute_network_weights(
             for station, s in column.items():
                 made[k, -1, s] = 0.0 if (station, horizon_s, name) in answers else np.nan
         least = np.zeros(errors.shape[0], dtype=np.int64)
-        weights = compute_weights(made, errors, ahead, rule, least, surprise, groups=groups)[1:, -1]
+        weights = compute_weights(made, errors, ahead, rule, least, surprise, groups=groups)[0][1:, -1]
         for station, s in column.items():
             if mine := {name: float(w) for name, w in zip(networks, weights[:, s], strict=True) if w > 0.0}:
                 out[station, horizon_s] = mine

@@ -18,7 +18,7 @@ from forecasting.simple.averaging import WARM_UP_ROWS, Ewa, Median, fit_damped, 
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
 from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
-from forecasting.simple.regret import Rule, compute_weights, mix
+from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
 from forecasting.simple.trend import Followed, Trend, follow, group_components
 
@@ -26,6 +26,8 @@ SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
 _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
 STANDARD = "trend"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
+PATH = "local-trend"
+"""The path of the motion itself, which `trend` draws to rest where it is in doubt."""
 FURTHEST = 8.0
 """Times the error to expect of the standard that another may lie away from its path."""
 LEAST_NAMED = 5
@@ -114,15 +116,15 @@ class Auto:
             motion = follow(seen, self.steps, groups).since(self.first)
         every = _answer(self.judged, seen, rows, motion)
         least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
-        nearest: tuple[Floats, int] | None = None
+        shorter: Shorter | None = None
         for i, h in enumerate(self.steps):
             made = np.stack([one[:, :, i] for one in every])
             if motion is not None:
                 made = _hold(made, motion.path[:, :, i], FURTHEST * motion.doubt[:, :, i])
             errors = np.abs(made - targets(seen, rows, h))
             surprise, scale = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
-            yield made, compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, nearest)
-            nearest = nearest or (errors[0], h)
+            weights, shorter = compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, shorter)
+            yield made, weights
 
 
 def name_shares(weights: Mapping[str, float]) -> NameList:
@@ -193,7 +195,7 @@ def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> di
     out |= {one.name: one for one in (fit(panel, rows, steps) for fit in (fit_arima, fit_ets, fit_ridge))}
     middle, averaged = take_median(out), take_ewa(out, fit_damped(panel, calibration, steps), calibration)
     trend = Trend(STANDARD, tuple(steps), group_components(panel.stations), middle)
-    return out | {"median5": middle, "ewa": averaged, STANDARD: trend}
+    return out | {"median5": middle, "ewa": averaged, STANDARD: trend, PATH: replace(trend, name=PATH, rest=None)}
 
 
 def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> Auto:

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from forecasting.data.series import Floats, Ints
 from forecasting.simple.rows import remember, sum_in_order
+
+OTHERS: Final = 3
+"""Stations that all others together count for at most: they err alike, by one reference and one weather."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,24 @@ class Rule:
     startled: float = 6.0
 
 
+@dataclass(frozen=True, slots=True)
+class Shorter:
+    """What was scored at the horizons before one.
+
+    Attributes:
+        errors: |Errors| of the standard at the shortest of them (N, S), NaN where the target is not known.
+        shortest: Its rows.
+        score: Evidence against each forecast at the longest of them, shape (E, N, S); None where that is the shortest,
+            whose errors are of noise rather than of motion.
+        steps: The rows of the longest.
+    """
+
+    errors: Floats
+    shortest: int
+    score: Floats | None
+    steps: int
+
+
 def compute_weights(
     made: Floats,
     errors: Floats,
@@ -37,8 +59,8 @@ def compute_weights(
     surprise: Floats | None = None,
     scale: Floats | None = None,
     groups: Sequence[Sequence[int]] = (),
-    nearest: tuple[Floats, int] | None = None,
-) -> Floats:
+    shorter: Shorter | None = None,
+) -> tuple[Floats, Shorter]:
     """Weight of each forecast at each row, shape (E, N, S); they sum to 1 where any of them answers.
 
     The exponentially weighted average of Cesa-Bianchi and Lugosi 2006 (2.1) on the excess of each |error| over that of
@@ -49,12 +71,14 @@ def compute_weights(
     lead through the quiet months behind it.
     Spans of a long horizon are few, but what the standard errs at the shortest one tells how much of its error is noise
     (`find_noise_share`). So far as it is, errors are remembered longer and the standard, which follows motion, has less
-    of a lead.
+    of a lead. Two more things speak where spans are few: what a forecast cost at the horizon before, as much as that
+    is shorter, and, as far as its error is noise, what it cost at the other stations: noise asks for the same of all,
+    each motion is its own.
 
     >>> line = np.arange(60.0)
     >>> made = np.stack([line, line + 1.0])[:, :, None]  # a standard that lags one behind, and one that is right
     >>> errors = np.abs(made - (line + 1.0)[None, :, None])
-    >>> weights = compute_weights(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
+    >>> weights, _ = compute_weights(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
     >>> weights[0, [1, 2, 3, 4, 59], 0].round(2).tolist()
     [1.0, 1.0, 0.62, 0.1, 0.0]
 
@@ -66,13 +90,16 @@ def compute_weights(
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
         surprise: Newest error in usual ones, shape (N, S).
         scale: Size of error to be expected, mm, shape (N, S), NaN where it is not known; None where always alike.
-        groups: Columns of one motion: their shares of excess are averaged, so that they obey one choice.
-        nearest: |Errors| of the standard (N, S) at the shortest horizon and its rows; None where this is the shortest.
+        groups: Columns of each motion: their shares of excess are averaged, so that they obey one choice.
+        shorter: What was scored at the horizons before; None where this is the shortest.
+
+    Returns:
+        The weights, and what the next horizon learns from this one.
     """
     keep = np.ones(made.shape[1:]) if surprise is None else rule.startled / np.maximum(surprise, rule.startled)
-    noise = (
-        np.zeros(keep.shape) if nearest is None else find_noise_share(errors[0], steps, *nearest, rule, keep, groups)
-    )
+    own, noise = errors[0], np.zeros(keep.shape)
+    if shorter is not None:
+        noise = find_noise_share(own, steps, shorter.errors, shorter.shortest, rule, keep, groups)
     errors = errors if scale is None else errors / np.maximum(scale, 1e-9)
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
@@ -85,8 +112,13 @@ def compute_weights(
     judged = count > 0
     excess = np.where(judged, cost / np.maximum(count, 1e-12), 0.0) / np.where(usual > 0, usual, 1.0)
     score = excess * count / steps
-    for columns in (list(group) for group in groups if len(group) > 1):
-        score[:, :, columns] = sum_in_order(score[:, :, columns].transpose(2, 0, 1))[..., None] / len(columns)
+    score = _share(score, noise, groups)
+    if shorter is None:
+        passed_on = Shorter(own, steps, None, steps)
+    else:
+        if shorter.score is not None:
+            score += shorter.steps / steps * shorter.score
+        passed_on = Shorter(shorter.errors, shorter.shortest, score, steps)
     scored = _late(np.cumsum(known.any(axis=2), axis=1)[:, :, None], steps)
     answers = np.isfinite(made)
     open_ = answers & judged & (scored >= least[:, None, None])
@@ -105,7 +137,21 @@ def compute_weights(
     sure = np.where(answers[0], sure, 1.0)
     weights *= sure
     weights[0] += 1.0 - sure
-    return np.asarray(weights)
+    return np.asarray(weights), passed_on
+
+
+def _share(score: Floats, noise: Floats, groups: Sequence[Sequence[int]]) -> Floats:
+    """The scores (E, N, S), those of one motion alike, with what the other motions say where errors are noise."""
+    motions = [list(group) for group in groups]
+    each = [sum_in_order(score[:, :, columns].transpose(2, 0, 1)) / len(columns) for columns in motions]
+    worth = min(len(motions) - 1, OTHERS)
+    total = sum_in_order(np.stack(each)) if worth > 0 else 0.0
+    for columns, one in zip(motions, each, strict=True):
+        score[:, :, columns] = one[..., None]
+        if worth > 0:
+            rest = worth * (total - one) / (len(motions) - 1)
+            score[:, :, columns] += np.square(noise[:, columns]) * rest[..., None]
+    return score
 
 
 def find_noise_share(

@@ -76,21 +76,24 @@ def _is_overdue(windows: DecisionContext, place: Place) -> bool:
     spec = windows.site.series(*place)
     if spec is None:
         return False
-    received_s = [
-        [seconds(r.received_at) for r in readings[-LOOKED_AT:]]
-        for key, readings in windows.view.readings.items()
-        if _is_of(windows, key, place)
-    ]
-    newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, f"{place[0]}.{q}", place)]
-    pauses = sorted({at_s for one in received_s for at_s in one})
+    least_s = min(spec.max_silence_s, max(GONE * spec.interval_s, PATIENCE_S))
+    newest = [n.received_s for q, n in windows.list_newest(place[0]) if _is_of(windows, q, place)]
+    if newest and windows.now_s - max(newest) <= least_s:
+        return False  # the usual case: how often it speaks need not be known
+    pauses = sorted(
+        {
+            seconds(r.received_at)
+            for quantity, readings in windows.list_readings(place[0])
+            if _is_of(windows, quantity, place)
+            for r in readings[-LOOKED_AT:]
+        }
+    )
     limit_s = spec.max_silence_s
     if len(pauses) > LEAST:
-        longest_s = max(b - a for a, b in pairwise(pauses))
-        limit_s = min(limit_s, max(GONE * spec.interval_s, PAUSES * longest_s, PATIENCE_S))
+        limit_s = min(limit_s, max(least_s, PAUSES * max(b - a for a, b in pairwise(pauses))))
     return windows.now_s - max([*newest, *pauses], default=windows.now_s) > limit_s
 
 
-def _is_of(windows: DecisionContext, key: str, place: Place) -> bool:
-    station, _, quantity = key.partition(".")
-    spec = windows.site.series(station, quantity)
-    return station == place[0] and spec is not None and spec.quantity == place[1]
+def _is_of(windows: DecisionContext, quantity: str, place: Place) -> bool:
+    spec = windows.site.series(place[0], quantity)
+    return spec is not None and spec.quantity == place[1]

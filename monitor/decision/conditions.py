@@ -173,10 +173,14 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= find_late(windows, situation.level_state.level)
     found |= _list_undecided(windows, assessments)
     found |= _list_advice(windows, assessments)
-    return {
-        k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
-        for k, c in sorted(found.items())
-    }
+    return {k: _keep_since(c, before.get(k)) for k, c in sorted(found.items())}
+
+
+def _keep_since(condition: Condition, known: Condition | None) -> Condition:
+    """A condition that goes on, since when it was open before."""
+    if known is None or known.level != condition.level or known.since_s == condition.since_s:
+        return condition
+    return replace(condition, since_s=known.since_s)
 
 
 def _gather_silent(situation: Situation) -> dict[str, Condition]:
@@ -281,6 +285,8 @@ def _list_steps(
 
 def _list_offsets(windows: DecisionContext, before: Memory, steps: Mapping[StepKey, Step]) -> dict[str, Condition]:
     """A notice for each step that counted and that an offset answers, until somebody else has confirmed the offset."""
+    if not windows.view.offsets:
+        return {}
     waiting = {k for k, s in before.steps.items() if s.state in ACTIVE}
     waiting |= {
         StepKey.read(k.removeprefix("health:").removesuffix(SUFFIX)) for k in before.conditions if k.endswith(SUFFIX)
@@ -540,10 +546,9 @@ def _name_support(key: str) -> Message:
 def _name_asking(situation: Situation) -> Message:
     """The witnesses that ask for the level, with what they say; three at most, then how many more."""
     level = situation.level_state.level
+    asking = sorted((-asked, key) for key, asked in situation.counted.items() if asked >= level)
     who = []
-    for key, requested in sorted(situation.counted.items(), key=lambda item: (-item[1], item[0])):
-        if requested < level:
-            continue
+    for _, key in asking[:3]:
         if isinstance(key, StepVote):
             step = situation.steps.get(key.step)
             name: Value = _STEP_AT(station=key.station, at=Timestamp(key.step.at_s, "minute"))
@@ -552,5 +557,5 @@ def _name_asking(situation: Situation) -> Message:
             vote = situation.votes.get(key.vote if isinstance(key, RuleKey) else key)
             name = _OF_RULE(rule=key.rule, station=key.station) if isinstance(key, RuleKey) else key.station
             who.append(of_witness(name, vote.reason if vote else ""))
-    listed = join(who[:3])
-    return AND_MORE(text=listed, n=len(who) - 3) if len(who) > 3 else listed
+    listed = join(who)
+    return AND_MORE(text=listed, n=len(asking) - 3) if len(asking) > 3 else listed

@@ -71,9 +71,10 @@ def _list_backlog(windows: DecisionContext) -> list[float]:
     found: set[datetime] = set()
     now_at = instant(windows.now_s)
     for readings in windows.view.readings.values():
+        is_alone = len(readings) > 1 and not is_new(readings[-2])
+        if is_alone and windows.now_s - seconds(readings[-1].observed_at) <= valid_s:
+            continue  # at most the newest one, which this look sees
         new = [r.observed_at for r in takewhile(is_new, reversed(readings))]
-        if len(new) == 1 < len(readings) and windows.now_s - seconds(new[0]) <= valid_s:
-            continue  # the newest one alone, which this look sees
         # of a series that nothing was known of, what was measured before the first look is its past
         begin_at = started_at if len(new) == len(readings) else EPOCH
         mine = [at for at in reversed(new) if begin_at < at <= now_at]

@@ -255,6 +255,7 @@ def _list_asking(evidence: DecisionEvidence, level: int) -> dict[VoteKey, int]:
 def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
     """What every vote on a rate measured, out of the evidence of a decision."""
     criteria = {c.id: c for c in site.criteria if c.kind.rate}
+    units = {name: find_unit(site, name) for name in criteria}
     votes, found = evidence.get("votes", _NOTHING), []
     for assessment in evidence.get("words", ()):
         criterion, vote = (
@@ -273,7 +274,7 @@ def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
                 criterion.id,
                 assessment["station"],
                 criterion.quantity,
-                find_unit(site, criterion.id),
+                units[criterion.id],
                 level,
                 bool(vote["counted"]),
                 from_epoch_s(assessment["newest_s"]),

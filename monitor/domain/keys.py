@@ -5,6 +5,7 @@ compared as text: what stands in a database and what is decided anew must agree 
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Self
 
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s, parse
@@ -81,6 +82,12 @@ class RuleKey(_Key):
         return self.vote.station
 
 
+@lru_cache(maxsize=4096)
+def _read_s(text: str) -> float:
+    """Epoch seconds of an instant; those of open steps are asked for at every look."""
+    return epoch_s(parse(text))
+
+
 class StepKey(_Key):
     """A step of a station.
 
@@ -103,7 +110,7 @@ class StepKey(_Key):
     @property
     def at_s(self) -> float:
         """When it stepped, epoch seconds."""
-        return epoch_s(parse(self.rpartition("@")[2]))
+        return _read_s(self.rpartition("@")[2])
 
 
 class StepVote(_Key):

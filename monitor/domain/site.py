@@ -549,8 +549,13 @@ class Site:
 
     def series(self, station_id: str, quantity: str) -> SeriesSpec | None:
         """The declared series; components of displacement answer to `displacement`."""
-        station = self.station(station_id)
-        return None if station is None else station.find_series(quantity)
+        known, key = _remember_series(self), (station_id, quantity)
+        if key not in known:
+            if len(known) >= KEPT_SERIES:
+                known.clear()
+            station = self.station(station_id)
+            known[key] = None if station is None else station.find_series(quantity)
+        return known[key]
 
     def expect(self, station_id: str, quantity: str) -> Expected | None:
         """What a value of a series should be like; None where nobody knows the quantity."""
@@ -566,6 +571,7 @@ class Site:
 
 KEPT_SITES: Final = 64
 KEPT_CRITERIA: Final = 1024
+KEPT_SERIES: Final = 16384  # names that were asked for, also those that nobody declared
 Record = TypeVar("Record")
 Found = TypeVar("Found")
 
@@ -588,6 +594,12 @@ def once_per_record(find: Callable[[Record], Found]) -> Callable[[Record], Found
         return known[1]
 
     return find_once
+
+
+@once_per_record
+def _remember_series(_: Site) -> dict[tuple[str, str], SeriesSpec | None]:
+    """The declared series that were asked for, by station and quantity: every decision asks for them again."""
+    return {}
 
 
 @once_per_record

@@ -46,6 +46,7 @@ from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.upkeep.migrate import upgrade
+from monitor.worker.memory import with_rare_looks
 
 _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
@@ -167,7 +168,7 @@ _Result = tuple[Run, dict[str, Any]]
 
 
 def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Progress | None) -> _Result:
-    with db.read() as c:  # one snapshot from the first to the last look
+    with with_rare_looks(), db.read() as c:  # one snapshot from the first to the last look
         plan = find_plan(c, site, task)
         history = History(
             c,

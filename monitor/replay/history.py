@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import chain, count
 from math import inf
 from typing import Any, Final
@@ -67,6 +68,7 @@ class StoredRevision:
     known_s: float
     observed_at: datetime
     known_at: datetime
+    spoken_s: float  # `known_at` in epoch seconds: by a clock a little ahead it lies before `known_s`
     revision: int
     value: float
     sigma: float | None
@@ -90,8 +92,10 @@ class _Window:
     turns: list[float] = field(default_factory=list)  # instants at which offsets or flags changed
     active: list[tuple[float, float]] = field(default_factory=list)
     later: dict[tuple[float, int], list[str]] = field(default_factory=dict)
+    name: str = ""
 
     def __post_init__(self) -> None:
+        self.name = f"{self.row.station}.{self.row.quantity}"
         turns = {seconds(o.known_from) for o in self.offsets}
         turns |= {seconds(o.revoked_at) for o in self.offsets if o.revoked_at is not None}
         turns |= {seconds(f.known_from) for f in self.flags}
@@ -116,8 +120,11 @@ class _Window:
 
     def add(self, stored: StoredRevision) -> None:
         """A revision that has just become known."""
-        place = bisect_left(self.times, stored.observed_s)
-        if place < len(self.times) and self.times[place] == stored.observed_s:
+        if not self.times or stored.observed_s > self.times[-1]:
+            self.times.append(stored.observed_s)
+            self.revisions.append([stored])
+            self.readings.append(self._read([stored]))
+        elif self.times[place := bisect_left(self.times, stored.observed_s)] == stored.observed_s:
             insort(self.revisions[place], stored, key=lambda s: s.revision)
             self.readings[place] = self._read(self.revisions[place])
         else:
@@ -128,8 +135,8 @@ class _Window:
 
     def cut(self, edge_s: float) -> None:
         """Forget epochs at or before an instant."""
-        place = bisect_right(self.times, edge_s)
-        if place:
+        if self.times and self.times[0] <= edge_s:
+            place = bisect_right(self.times, edge_s)
             del self.times[:place], self.revisions[:place], self.readings[:place]
             self.shown_from = -1
 
@@ -168,7 +175,9 @@ class _Window:
         return total
 
     def _make_reading(self, stored: StoredRevision, total: float) -> Reading:
-        flags = change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
+        flags = stored.flags
+        if self.later:
+            flags = change_flags(flags, self.later.get((stored.observed_s, stored.revision), ()))
         return Reading(
             stored.observed_at,
             stored.known_at,
@@ -216,16 +225,16 @@ class History:
             for key, span_s in wanted_series(site).items():
                 spans[key] = max(spans.get(key, 0.0), span_s)
         self._windows: list[_Window] = []
-        self._spans: list[float] = []  # seconds of history kept; 0 = only the newest epoch matters
+        self._reaches_s: list[float] = []  # seconds of history kept; 0 = only the newest epoch matters
         self.rows = self.by_reception = 0
         streams = []
         for index, found in enumerate(load_series(c, self._site.id)):
             row = replace(found, station=sites[-1].now_called(found.station))  # of a file that is not in force yet
             span_s = find_span_s(spans, row.station, row.quantity)
             self._windows.append(_Window(row, history.load_past_offsets(c, row), history.load_past_flags(c, row.id)))
-            self._spans.append(span_s)
+            self._reaches_s.append(reach_s(span_s))
             # before the first look: what the windows reach back, and the newest epoch however old
-            since = from_at - timedelta(seconds=reach_s(span_s))
+            since = from_at - timedelta(seconds=self._reaches_s[-1])
             old = history.find_newest_before(c, row.id, since)
             rows = history.read_rows(c, row.id, since, to_at)
             streams.append(self._stream(index, row, rows if old is None else chain([old], rows)))
@@ -247,7 +256,6 @@ class History:
     ) -> Iterator[tuple[float, int, int, StoredRevision]]:
         """(epoch, series, revision, row) with the instant from which each was known."""
         spec = self._site.series(row.station, row.quantity)
-        read = datetime.fromisoformat
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
@@ -255,8 +263,7 @@ class History:
         first = (-inf, -inf, -inf)  # epoch, reception and known instant of its first revision
         stored = False
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
-            observed_at, received_at = read(observed), read(received)
-            observed_s, received_s = seconds(observed_at), seconds(received_at)
+            (observed_at, observed_s), (received_at, received_s) = _read_instant(observed), _read_instant(received)
             if first[0] != observed_s:
                 known_s, stored = self._known.instant_s(observed_s, received_s, spec)
                 first = (observed_s, received_s, known_s)
@@ -283,6 +290,7 @@ class History:
                     known_s,
                     observed_at,
                     known_at,
+                    received_s if stored else seconds(known_at),
                     revision,
                     value,
                     sigma,
@@ -306,8 +314,7 @@ class History:
             return first_s
         while self._head is not None and self._head[0] - _EARLY_S <= limit_s:
             self._take()
-        later = [known_s for known_s, *_ in self._waiting if first_s < known_s <= limit_s]
-        return max(later, default=first_s)
+        return max([one[0] for one in self._waiting if first_s < one[0] <= limit_s], default=first_s)
 
     @property
     def waiting(self) -> int:
@@ -324,24 +331,25 @@ class History:
             at_s, _, index, waiting = heapq.heappop(self._waiting)
             stored = waiting or self._aged.pop((index, at_s))
             self._note_newest(index, stored)
-            if at_s >= stored.known_s and stored.observed_s > now_s - reach_s(self._spans[index]):
+            if at_s >= stored.known_s and stored.observed_s > now_s - self._reaches_s[index]:
                 self._windows[index].add(stored)
         while self.news and self.news[0] <= now_s:
             self.news.pop(0)
             self._bare.clear()
         for window in self._windows:
-            window.turn(now_s)
+            if window.turns:
+                window.turn(now_s)
         if now_s - self._cut_s >= KEEP_S:
             self._cut_s = now_s
-            for window, span_s in zip(self._windows, self._spans, strict=True):
-                window.cut(now_s - reach_s(span_s))
+            for window, span_s in zip(self._windows, self._reaches_s, strict=True):
+                window.cut(now_s - span_s)
         self.now_s = now_s
 
     def _take(self) -> None:
         assert self._head is not None
         _, index, _, stored = self._head
         self._head = next(self._merged, None)
-        aged = stored.known_s - stored.observed_s >= reach_s(self._spans[index])
+        aged = stored.known_s - stored.observed_s >= self._reaches_s[index]
         if aged:
             key = (index, stored.known_s)
             before = self._aged.get(key)
@@ -351,7 +359,7 @@ class History:
                 return
         waiting = None if aged else stored
         if stored.known_s <= stored.observed_s:  # received no later than its epoch: its clock may be a little ahead
-            spoken_s = seconds(stored.known_at)
+            spoken_s = stored.spoken_s
             if spoken_s < stored.known_s <= spoken_s + _EARLY_S and "future" not in stored.flags:
                 heapq.heappush(self._waiting, (spoken_s, next(self._order), index, stored))
         heapq.heappush(self._waiting, (stored.known_s, next(self._order), index, waiting))
@@ -360,12 +368,13 @@ class History:
         if "future" in stored.flags:
             return
         best = self._newest.get(index)
-        if best is None or _weight(stored) >= _weight(best):
+        if best is None or stored.observed_s > best.observed_s or _weight(stored) >= _weight(best):
             self._newest[index] = stored
-            row = self._windows[index].row
-            self._newest_view[f"{row.station}.{row.quantity}"] = NewestEpoch.of(
-                stored.observed_at, stored.known_at, stored.flags
-            )
+            name, spoken_s = self._windows[index].name, stored.spoken_s
+            is_new = name not in self._newest_view
+            self._newest_view[name] = NewestEpoch(min(stored.observed_s, spoken_s), spoken_s, stored.flags)
+            if is_new:
+                self._newest_view = dict(sorted(self._newest_view.items()))
 
     # ---- the view ------------------------------------------------------------------------------------------------
     def view(self, site: Site) -> DecisionInputs:
@@ -374,15 +383,14 @@ class History:
         if wanted is None:
             spans = wanted_series(site)
             wanted = self._wanted[site.version] = [
-                (f"{w.row.station}.{w.row.quantity}", span_s, w)
+                (w.name, span_s, w)
                 for w in self._windows
                 if (span_s := find_span_s(spans, w.row.station, w.row.quantity)) > 0.0
             ]
         now = instant(self.now_s)
         edges_s = {span_s: seconds(anchor_at(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
         readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}
-        newest = dict(sorted(self._newest_view.items()))
-        return DecisionInputs(readings, newest, **self._facts(site, now))
+        return DecisionInputs(readings, dict(self._newest_view), **self._facts(site, now))
 
     def _facts(self, site: Site, now: datetime) -> dict[str, Any]:
         """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
@@ -399,6 +407,13 @@ class History:
             if window.readings:
                 found[window.row.station, window.row.quantity] = window.readings[-1].value
         return found
+
+
+@lru_cache(maxsize=1024)
+def _read_instant(text: str) -> tuple[datetime, float]:
+    """An instant as it is stored, and its epoch seconds; all series of a site have nearly the same ones."""
+    at = datetime.fromisoformat(text)
+    return at, seconds(at)
 
 
 def _weight(stored: StoredRevision) -> tuple[float, int, int]:

@@ -103,6 +103,7 @@ class DecisionContext:
     kept_as: str = "~measured"
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
     _newest: dict[str, list[tuple[str, NewestEpoch]]] = field(default_factory=dict)
+    _readings: dict[str, list[tuple[str, tuple[Reading, ...]]]] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
@@ -123,13 +124,12 @@ class DecisionContext:
 
     def _keep_stuck(self, track: Track) -> Track:
         """What was found stuck stays so while it says one value, also when its noise has left the window."""
-        if track.stuck or not any(name.endswith(":stuck") for name in self.memory.conditions):
+        first, conditions = track.quantity.partition("+")[0], self.memory.conditions
+        names = (f"health:{track.station}.{quantity}:stuck" for quantity in (first, "displacement"))
+        if track.stuck or not conditions or not any(name in conditions for name in names):
             return track
-        spec = self.site.series(track.station, track.quantity.partition("+")[0])
-        if spec is None:
-            return track
-        known = self.memory.conditions.get(f"health:{track.station}.{spec.quantity}:stuck")
-        if known is None:
+        spec = self.site.series(track.station, first)
+        if spec is None or (known := conditions.get(f"health:{track.station}.{spec.quantity}:stuck")) is None:
             return track
         since = {value for at_s, value in zip(track.times_s, track.values, strict=True) if at_s >= known.since_s}
         return replace(track, stuck=len(since) == 1)
@@ -141,6 +141,14 @@ class DecisionContext:
                 station, _, quantity = name.partition(".")
                 self._newest.setdefault(station, []).append((quantity, newest))
         return self._newest.get(station_id, ())
+
+    def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
+        """(quantity, readings) of all that a station said."""
+        if not self._readings:
+            for name, readings in self.view.readings.items():
+                station, _, quantity = name.partition(".")
+                self._readings.setdefault(station, []).append((quantity, readings))
+        return self._readings.get(station_id, ())
 
     def waits(self, station_id: str) -> bool:
         """True for a station with an offset or corrections that no second person has confirmed."""

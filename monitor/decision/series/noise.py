@@ -101,8 +101,12 @@ def measure_bent(values: Sequence[Vector]) -> Vector:
     (0.0,)
     """
     rest = sqrt(3.0)
-    bends = ([a - 2.0 * b + c for a, b, c in zip(v, v[1:], v[2:], strict=False)] for v in zip(*values, strict=True))
-    return tuple([scatter_of(sorted(bend)) / rest for bend in bends])
+    return tuple(
+        [
+            scatter_of(sorted([a - 2.0 * b + c for a, b, c in zip(v, v[1:], v[2:], strict=False)])) / rest
+            for v in zip(*values, strict=True)
+        ]
+    )
 
 
 class Burst(NamedTuple):
@@ -133,10 +137,10 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
     lately, before = values[-PRESENT:], values[-PRESENT - USUAL : -PRESENT]
     if len(before) < FEW:
         return None
-    found = Burst(0.0, 0.0)
-    stated = zip(*sigmas[-PRESENT - USUAL : -PRESENT], strict=True)
-    for axis, (size, errors) in enumerate(zip(measure_bent(lately), stated, strict=True)):
-        usual = errors[0] if errors.count(errors[0]) == len(errors) else sorted(errors)[len(errors) // 2]
+    found, stated = Burst(0.0, 0.0), sigmas[-PRESENT - USUAL : -PRESENT]
+    alike = stated.count(stated[0]) == len(stated)
+    for axis, size in enumerate(measure_bent(lately)):
+        usual = stated[0][axis] if alike else sorted([s[axis] for s in stated])[len(stated) // 2]
         if size < CALM * usual:  # where an error is stated, what the epochs show is seldom needed
             continue
         (shown,) = measure_bent([v[axis : axis + 1] for v in before])

@@ -18,11 +18,10 @@ def find_offsets(windows: DecisionContext, station: str, at_s: float) -> list[Of
         return []
     known = windows.site.station(station)
     before_s = at_s - 2.0 * max((s.interval_s for s in known.series), default=0.0) if known else at_s
-    for key, readings in windows.view.readings.items():
-        if key.partition(".")[0] == station:
-            place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
-            if 0 < place < len(readings):
-                before_s = min(before_s, seconds(readings[place - 1].observed_at))
+    for _, readings in windows.list_readings(station):
+        place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
+        if 0 < place < len(readings):
+            before_s = min(before_s, seconds(readings[place - 1].observed_at))
     return [o for o in mine if o.at_s > before_s]
 
 

@@ -107,7 +107,7 @@ def examine(
     series_health: dict[tuple[str, str], SeriesHealth] = {}
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
-    readings, known = _by_station(windows.view.readings), windows.memory.conditions
+    known = windows.memory.conditions
     coarse = find_coarse(windows)
     for station in windows.site.stations:
         state, reason = "ok", _WELL
@@ -130,10 +130,8 @@ def examine(
                     state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
             found = found or (hidden if is_whole else None)
             burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
-            health = (
-                SeriesHealth("ok", _WELL, seen_s) if found is None else SeriesHealth(found.state, found.reason, seen_s)
-            )
-            series_health[station.id, spec.quantity] = replace(health, burst=burst)
+            shown, why = ("ok", _WELL) if found is None else (found.state, found.reason)
+            series_health[station.id, spec.quantity] = SeriesHealth(shown, why, seen_s, burst)
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
         learning = [t.learning for t in tracks.get(station.id, ()) if t.learning is not None]
@@ -147,7 +145,7 @@ def examine(
                 reason=reason,
                 newest_s=max(newest, default=None),
                 expected_interval_s=interval_s,
-                missing_share_24h=_missing_share(windows, readings.get(station.id, ()), station),
+                missing_share_24h=_missing_share(windows, station),
                 votes=_may_vote(station, state, series_health, voting),
             )
         )
@@ -176,7 +174,8 @@ def scatter_key(place: tuple[str, str]) -> str:
 
 def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool) -> Message | None:
     """Why a series cannot be judged, and until when; None where it can."""
-    burst = next((t.burst for t in tracks if t.burst is not None and (is_known or t.burst.begins)), None)
+    bursts = [t.burst for t in tracks if t.burst is not None]
+    burst = next((b for b in bursts if is_known or b.begins), None) if bursts else None
     if burst is None:
         return None
     size, usual = Figure(burst.size, ".2g", spec.unit), Figure(burst.usual, ".2g", spec.unit)
@@ -201,15 +200,6 @@ def _may_vote(station: Station, state: str, senses: SeriesHealthMap, voting: Col
     return "ok" in mine if mine else station.on_slope and state in WELL
 
 
-def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Sequence[tuple[str, tuple[Reading, ...]]]]:
-    """(quantity, readings) by station."""
-    parts: dict[str, list[tuple[str, tuple[Reading, ...]]]] = {}
-    for key, value in readings.items():
-        station, _, quantity = key.partition(".")
-        parts.setdefault(station, []).append((quantity, value))
-    return parts
-
-
 def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> float | None:
     """Newest epoch of any component, whatever its quality, not from the future."""
     found = [
@@ -225,7 +215,7 @@ def _is_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
 
     Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
-    if not quantity.startswith(spec.quantity) or not f"{quantity}_".startswith(f"{spec.quantity}_"):
+    if quantity != spec.quantity and not quantity.startswith(f"{spec.quantity}_"):
         return False
     declared = station.find_series(quantity)
     return declared is None or declared.quantity == spec.quantity
@@ -310,22 +300,23 @@ def _is_unflagged(windows: DecisionContext, spec: SeriesSpec) -> bool:
     return known is None or HARMLESS.issuperset(known.flags)
 
 
-def _missing_share(
-    windows: DecisionContext, shown: Sequence[tuple[str, Sequence[Reading]]], station: Station
-) -> float | None:
+def _missing_share(windows: DecisionContext, station: Station) -> float | None:
     """Share of the last 24 h's epochs that never came, where the loaded window reaches that far."""
     shares = []
     from_s = windows.now_s - 86400.0
     from_at, to_at = instant(from_s), instant(windows.now_s)
     for spec in station.series:
-        for quantity, readings in shown:
+        expected = max(1, round(86400.0 / spec.interval_s))
+        for quantity, readings in windows.list_readings(station.id):
             if not readings or spec.interval_s > 86400.0 or not _is_of(station, quantity, spec):
                 continue
-            if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
+            if readings[0].observed_at <= from_at or seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
                 end = len(readings) if past else bisect_right(readings, to_at, key=_observed)
-                count = end - bisect_right(readings, from_at, key=_observed)
-                shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
+                first = end - expected  # where nothing is missing
+                if not (first > 0 and readings[first - 1].observed_at <= from_at < readings[first].observed_at):
+                    first = bisect_right(readings, from_at, key=_observed)
+                shares.append(1.0 - min(1.0, (end - first) / expected))
     return round(max(shares), 6) if shares else None
 
 

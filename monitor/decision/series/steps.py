@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Final, cast
 
 from forecasting.message import Figure, Message, NameList, Template, Term, Value, join
@@ -14,7 +15,7 @@ from monitor.decision.series.step_clocks import clock_s, interval_s
 from monitor.decision.series.step_detector import Jump
 from monitor.decision.series.step_fates import BACK, find_fate, stands_again
 from monitor.decision.series.tracks import Track
-from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, seconds
+from monitor.domain.decision import EventFact, Memory, OffsetFact, Step, instant
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
 
@@ -35,6 +36,7 @@ _ANSWER_WITHDRAWN: Final = Template("step.answer_withdrawn", "asked again, for i
 _SILENCE: Final = Template("step.silence", "silence followed it")
 _AS_WELL: Final = Template("step.as_well", "{station}, which is independent, stepped as well")
 
+_OBSERVED: Final = attrgetter("observed_at")
 ACTIVE = frozenset({"counted", "movement"})
 MOVEMENT = "movement"
 CAUSES = ("instrument", "weather", "work", "earthquake", "other")  # of what was no movement of the slope
@@ -354,6 +356,8 @@ def list_events_at(
     A solution over a day or an hour shows what happened within it in two epochs. An earthquake is over within
     `SHAKING_S` whatever end was given: one word must not keep the steps of weeks to come from counting.
     """
+    if not windows.view.events:
+        return []
     one_s = interval_s(windows.site, key.station)
     from_s = (step.at_s - one_s if before_s is None else before_s) - one_s
     return [
@@ -424,10 +428,9 @@ def _is_corrected_away(windows: DecisionContext, key: StepKey) -> bool:
 
 def has_offset(windows: DecisionContext, station: str, at_s: float) -> bool:
     """True when an offset of the station begins between the last reading before an instant and that instant."""
-    for key, readings in windows.view.readings.items():
-        if key.partition(".")[0] != station:
-            continue
-        place = bisect_left(readings, at_s, key=lambda r: seconds(r.observed_at))
+    at = instant(at_s)
+    for _, readings in windows.list_readings(station):
+        place = bisect_left(readings, at, key=_OBSERVED)
         if 0 < place < len(readings) and readings[place - 1].offset_applied != readings[place].offset_applied:
             return True
     return False

@@ -63,7 +63,8 @@ class Track:
         burst: Its scatter, where that is larger than usual.
         learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         digits: One step of the last digit by component, where the readings came as text and it may matter.
-        fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
+        fits: What was fitted to windows of this track, by (length, ...) of the window, and by its end; says nothing by
+            itself.
     """
 
     station: str
@@ -85,7 +86,7 @@ class Track:
     burst: Burst | None = None
     learning: int | None = None
     digits: Vector = ()
-    fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    fits: dict[tuple[Any, ...], dict[float, Any]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_directed(self) -> bool:
@@ -117,6 +118,7 @@ class Tracker:
     def __init__(self, site: Site, station: Station, criterion: Criterion) -> None:
         self.criterion = criterion
         self._site, self._station = site, station
+        self._keys = {q: f"{station.id}.{q}" for q in (*COMPONENTS, *SCALARS, criterion.quantity)}
         self._quantities: tuple[str, ...] = ()
         self._track: Track | None = None
         self._last = Track(station.id, criterion.quantity)
@@ -127,11 +129,11 @@ class Tracker:
 
     def track(self, view: DecisionInputs, now_s: float) -> Track:
         """The track as the view shows it."""
-        quantities = _choose(view, self._station, self.criterion)
-        spec = self._site.series(self._station.id, quantities[0]) if quantities else None
+        quantities = self._choose(view)
+        spec = self._station.find_series(quantities[0]) if quantities else None
         if spec is None or spec.unit == "index":
             return Track(self._station.id, self.criterion.quantity)
-        readings = [view.readings[f"{self._station.id}.{q}"] for q in quantities]
+        readings = [view.readings[self._keys[q]] for q in quantities]
         if (
             quantities != self._quantities
             or self._ahead
@@ -152,6 +154,17 @@ class Tracker:
         self._track = self._describe(spec)
         return self._track
 
+    def _choose(self, view: DecisionInputs) -> tuple[str, ...]:
+        """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
+
+        def have(names: Sequence[str]) -> tuple[str, ...]:
+            return tuple([q for q in names if view.readings.get(self._keys[q])])
+
+        if self.criterion.quantity != "displacement":
+            return have((self.criterion.quantity,))
+        components = have(COMPONENTS)
+        return components if components[:2] == COMPONENTS[:2] else have(SCALARS)[:1]
+
     def count(self) -> int:
         """Epochs held: those that count, those that do not, and those of which a component has not come."""
         return len(self._rows) + sum(len(part) for part in self._waiting) + sum(len(part) for part in self._aside)
@@ -167,6 +180,7 @@ class Tracker:
 
     def _begin_walk(self) -> None:
         self._walk: StepDetector | None = None
+        self._recent: list[Epoch] = []
         self._errors: list[float] = []  # along the direction, of every epoch
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
         self._columns = ([], [], [], [], [], [])
@@ -220,7 +234,7 @@ class Tracker:
                 else:
                     self._aside[k][at_s] = reason
         self._seen = list(readings)
-        shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
+        shared = sorted(set(self._waiting[0]).intersection(*self._waiting[1:]))
         if self._walk is None:
             self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
         elif shared and self._walk.times and shared[0] <= self._walk.times[-1]:
@@ -235,9 +249,9 @@ class Tracker:
                 verify_step(spec, self.criterion), unit=spec.unit, patience_s=PATIENCE * spec.interval_s
             )
         self._errors += [row.error for row in rows]
-        self._walk.extend(
-            times_s, [row.received_s for row in rows], [row.values for row in rows], [row.sigmas for row in rows]
-        )
+        received_s, values = [row.received_s for row in rows], [row.values for row in rows]
+        self._recent = [*self._recent, *zip(times_s, received_s, values, strict=True)][-RECENT:]
+        self._walk.extend(times_s, received_s, values, [row.sigmas for row in rows])
 
     def _join(self, at_s: float, spec: SeriesSpec) -> "_Row":
         """The components of an epoch together; the same readings are joined once, however often a walk begins."""
@@ -248,12 +262,15 @@ class Tracker:
         values, sigmas = _values(parts), tuple([max(r.sigma or 0.0, spec.noise_floor) for r in parts])
         if digits := _read_digits(parts):
             sigmas = tuple([max(s, digit / sqrt(12.0)) for s, digit in zip(sigmas, digits, strict=True)])
-        error = _along_sigma(parts, sigmas, self._unit, spec)
-        received_s = max(seconds(r.received_at) for r in parts)
-        if (like := self._joined) is not None:  # most instruments state one error, and a batch has one reception
-            sigmas = like.sigmas if like.sigmas == sigmas else sigmas
-            error = like.error if like.error == error else error
+        received_s = seconds(max([r.received_at for r in parts]))
+        like, error = self._joined, None
+        if like is not None:  # most instruments state one error, and a batch has one reception
             received_s = like.received_s if like.received_s == received_s else received_s
+            if like.sigmas == sigmas:
+                sigmas = like.sigmas
+                error = like.error if like.parts[0].extra is parts[0].extra is None else None
+        if error is None:
+            error = _along_sigma(parts, sigmas, self._unit, spec)
         row = self._rows[at_s] = self._joined = _Row(parts, received_s, values, sigmas, error, digits)
         return row
 
@@ -287,7 +304,7 @@ class Tracker:
             sigmas=tuple(sigmas),
             along=tuple(along),
             along_sigma=tuple(errors),
-            jumps=tuple(j for _, j in walk.jumps),
+            jumps=tuple([j for _, j in walk.jumps]),
             early=tuple(walk.early),
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())),
             newest_s=self._newest_s,
@@ -295,7 +312,7 @@ class Tracker:
             is_plunge_known=len(self._quantities) < 3 or not self._station.lacks_plunge,
             learning=walk.learning,
             stuck=is_stuck(walk.values, spec),
-            recent=tuple(zip(*(c[-RECENT:] for c in (walk.times, walk.received, walk.values)), strict=True)),
+            recent=tuple(self._recent),
             burst=find_burst(walk.values, walk.sigmas),
             digits=digits,
             fits={}
@@ -348,9 +365,9 @@ def _drop_before(since_s: float, part: Mapping[float, Part]) -> dict[float, Part
 
 def _find_standing(
     old: Track, times_s: Sequence[float], values: Sequence[Vector], sigmas: Sequence[Vector], errors: Sequence[float]
-) -> dict[Any, Any]:
+) -> dict[tuple[Any, ...], dict[float, Any]]:
     """Fits of an older track whose windows hold the very same epochs in a newer one."""
-    if not old.fits:
+    if not old.times_s:
         return {}
     i, k = len(old.times_s), bisect_right(times_s, old.times_s[-1])
     while (
@@ -364,7 +381,9 @@ def _find_standing(
         i, k = i - 1, k - 1
     # the newest epoch that only one of them has, or that differs
     edge_s = max(old.times_s[i - 1] if i else -inf, times_s[k - 1] if k else -inf)
-    return {key: fit for key, fit in old.fits.items() if key[0] - key[1] >= edge_s}
+    return {
+        key: {end_s: fit for end_s, fit in kept.items() if end_s - key[0] >= edge_s} for key, kept in old.fits.items()
+    }
 
 
 def _project(values: Sequence[Vector], unit: Vector) -> list[float]:
@@ -382,18 +401,6 @@ def _reach(values: Sequence[Vector], sigmas: Sequence[Vector]) -> list[float]:
         parts = [(norm(value[:2]), max(sigma[:2])), *zip(map(abs, value[2:]), sigma[2:], strict=True)]
         found.append(max(free_of_noise(length, error, 0.0) for length, error in parts))
     return found
-
-
-def _choose(view: DecisionInputs, station: Station, criterion: Criterion) -> tuple[str, ...]:
-    """Quantities that carry what the criterion asks for: components if they are there, else the scalar."""
-
-    def have(names: Sequence[str]) -> tuple[str, ...]:
-        return tuple([q for q in names if view.readings.get(f"{station.id}.{q}")])
-
-    if criterion.quantity != "displacement":
-        return have((criterion.quantity,))
-    components = have(COMPONENTS)
-    return components if components[:2] == COMPONENTS[:2] else have(SCALARS)[:1]
 
 
 def verify_step(spec: SeriesSpec, criterion: Criterion) -> float | None:
@@ -451,7 +458,7 @@ def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s
 
 
 def _values(row: Sequence[Reading]) -> Vector:
-    return tuple(r.value for r in row)
+    return tuple([r.value for r in row])
 
 
 def _along_sigma(row: Sequence[Reading], sigmas: Vector, unit: Vector | None, spec: SeriesSpec) -> float:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, or_, select, update
 
 from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns, read_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
@@ -460,14 +461,11 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
 
     Its messages wait with it; what is urgent is never suppressed.
     """
-    m, a = t.maintenance.c, t.alert.c
-    standing = (m.site == site_id, m.from_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now))
-    work = {row.station: row for row in c.execute(select(t.maintenance).where(*standing).order_by(m.to_at))}
+    work = {row.station: row for row in c.execute(_plan_work(), {"of_site": site_id, "now": now})}
     followed = [str(AlertState.SUPPRESSED)]
     followed += [str(AlertState.UNACKNOWLEDGED), str(AlertState.ACKNOWLEDGED)] if work else []
-    mine = (a.site == site_id, a.ledger == str(AlertCategory.HEALTH), a.state.in_(followed), a.closed_at.is_(None))
     events = []
-    for found in c.execute(select(t.alert).where(*mine)).all():
+    for found in c.execute(_plan_followed(), {"of_site": site_id, "states": followed}).all():
         station = find_cause(found.ledger, found.level, found.key, work)
         is_suppressed = found.state == AlertState.SUPPRESSED
         if (station is not None) == is_suppressed:
@@ -478,6 +476,22 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
         reason = _WORK_OVER() if station is None else _describe_work(work[station])
         events.append(_act(c, found, state, actor, reason, now, action))
     return events
+
+
+@cache  # put together once, as that below: they are asked at every look
+def _plan_work() -> Select[Any]:
+    m = t.maintenance.c
+    now: Any = bindparam("now")
+    lasts = m.from_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)
+    return select(t.maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.to_at)
+
+
+@cache
+def _plan_followed() -> Select[Any]:
+    a = t.alert.c
+    states: Any = bindparam("states", expanding=True)
+    is_open = a.ledger == str(AlertCategory.HEALTH), a.state.in_(states), a.closed_at.is_(None)
+    return select(t.alert).where(a.site == bindparam("of_site"), *is_open)
 
 
 def _describe_work(work: Row[Any]) -> Message:

@@ -30,7 +30,14 @@ from monitor.domain.names import unify_names
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import add_row, fill_row, find_record, load_records, record_to_dict, save_rows
+from monitor.store.database.rows import (
+    add_row,
+    fill_row,
+    find_record,
+    read_record,
+    record_to_dict,
+    save_rows,
+)
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
@@ -85,12 +92,39 @@ def find_state(c: Connection, site: str) -> StateRow | None:
     """
     if c.get_execution_options().get("slopeward_write"):
         take_turn(c, f"site:{site}")
-    s = t.site_state.c
-    text = type_coerce(s.state, Text).label("text")  # canonical JSON, as its digest is taken of
-    row = c.execute(select(text, s.level, s.observability, s.reachable_level).where(s.site == site)).one_or_none()
+    row = c.execute(_plan_state(), {"of_site": site}).one_or_none()
     if row is None:
         return None
     return StateRow(json.loads(row.text), digest_text(row.text), row.level, row.observability, row.reachable_level)
+
+
+@cache  # put together once, as those below: they are asked at every look
+def _plan_state() -> Select[Any]:
+    s = t.site_state.c
+    text = type_coerce(s.state, Text).label("text")  # canonical JSON, as its digest is taken of
+    return select(text, s.level, s.observability, s.reachable_level).where(s.site == bindparam("of_site"))
+
+
+@cache
+def _plan_station_states() -> Select[Any]:
+    return select(t.station_state).where(t.station_state.c.site == bindparam("of_site"))
+
+
+@cache
+def _plan_rates() -> Select[Any]:
+    r = t.rate_now.c
+    return select(t.rate_now).where(r.site == bindparam("of_site")).order_by(r.criterion, r.station)
+
+
+@cache
+def _plan_newest() -> Select[Any]:
+    k, s = t.series_latest.c, t.series.c
+    return (
+        select(s.id, s.station, s.quantity, k.observed_at, k.received_at, k.flags)
+        .join(t.series_latest, k.series_id == s.id)
+        .where(s.site == bindparam("of_site"))
+        .order_by(s.station, s.quantity)
+    )
 
 
 def save_state(
@@ -123,7 +157,7 @@ def save_station_states(
     While readings that waited are being read (`catching_up`) silence is not judged: a station that was silent and has
     brought nothing since is silent as before.
     """
-    known = {r.station: r for r in c.execute(select(t.station_state).where(t.station_state.c.site == site))}
+    known = {r.station: r for r in c.execute(_plan_station_states(), {"of_site": site})}
     rows = []
     for h in decision.health:
         before = known.get(h.station)
@@ -167,8 +201,8 @@ def save_rates(c: Connection, site: str, decision: Decision) -> None:
     known = {VoteKey(r.criterion, r.station): r for r in load_rates(c, site)}
     votes = decision.evidence["votes"]
     fresh = {VoteKey(r.criterion, r.station): r for r in decision.rates}
-    kept = {k: replace(r, level=votes[k]["level"], counted=votes[k]["counted"]) for k, r in known.items() if k in votes}
-    rates = kept | fresh
+    kept = {k: r for k, r in known.items() if k in votes and k not in fresh}
+    rates = {k: replace(r, level=votes[k]["level"], counted=votes[k]["counted"]) for k, r in kept.items()} | fresh
     r = t.rate_now.c
     for key in known.keys() - rates.keys():
         gone = (r.site == site, r.criterion == key.criterion, r.station == key.station)
@@ -178,8 +212,7 @@ def save_rates(c: Connection, site: str, decision: Decision) -> None:
 
 def load_rates(c: Connection, site: str) -> list[StationRate]:
     """What every vote on a rate measured last."""
-    r = t.rate_now.c
-    return load_records(c, StationRate, select(t.rate_now).where(r.site == site).order_by(r.criterion, r.station))
+    return [read_record(StationRate, row) for row in c.execute(_plan_rates(), {"of_site": site})]
 
 
 def add_evaluation(
@@ -224,13 +257,7 @@ def find_evidence(c: Connection, alert_id: int) -> str | None:
 # ---- what a view is made of, besides the readings --------------------------------------------------------------
 def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, NewestEpoch]:
     """Newest epoch of each series by `station.quantity`, as received now (or until an earlier instant, by a seek)."""
-    k = t.series_latest.c
-    rows = c.execute(
-        select(t.series.c.id, t.series.c.station, t.series.c.quantity, k.observed_at, k.received_at, k.flags)
-        .join(t.series_latest, k.series_id == t.series.c.id)
-        .where(t.series.c.site == site)
-        .order_by(t.series.c.station, t.series.c.quantity)
-    ).all()
+    rows = c.execute(_plan_newest(), {"of_site": site}).all()
     found = {}
     o, until = t.observation.c, known_at + FUTURE_TOLERANCE
     for r in rows:

@@ -1,10 +1,10 @@
 """The past as a replay reads it: readings page by page, what was declared when, what people did, what came of it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Select, String, func, select, tuple_, type_coerce
 
@@ -75,8 +75,8 @@ def read_rows(
     base = base.order_by(o.observed_at, o.revision).limit(page)
     wanted = base if from_at is None else base.where(o.observed_at > from_at)
     while True:
-        rows = c.execute(wanted).all()
-        yield from (tuple(r) for r in rows)
+        rows = cast("Sequence[PastRow]", c.execute(wanted).all())
+        yield from rows
         if len(rows) < page:
             return
         last = (type_coerce(rows[-1][0], String), rows[-1][2])

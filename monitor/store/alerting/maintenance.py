@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, update
 
 from forecasting.message import Template
 from monitor.domain.alert import Actor
@@ -133,16 +134,21 @@ def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at:
 
 def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:
     """Windows in force at an instant, as they were known then: declared by then, begun, not over, not ended."""
-    m = t.maintenance.c
-    rows = c.execute(
-        select(t.maintenance).where(m.site == site_id, m.from_at <= now, *_standing(now)).order_by(m.from_at, m.id)
-    )
+    rows = c.execute(_plan_facts(), {"of_site": site_id, "now": now})
     return tuple(
         MaintenanceFact(
             r.station, seconds(r.from_at), seconds(r.to_at), r.by, _find_second(r.by, r.second_by), r.reason
         )
         for r in rows
     )
+
+
+@cache  # put together once: it is asked at every look
+def _plan_facts() -> Select[Any]:
+    m = t.maintenance.c
+    now: Any = bindparam("now")
+    lasts = m.from_at <= now, m.added_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now)
+    return select(t.maintenance).where(m.site == bindparam("of_site"), *lasts).order_by(m.from_at, m.id)
 
 
 def _find_second(by: str, second_by: str | None) -> str | None:

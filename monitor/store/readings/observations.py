@@ -310,9 +310,14 @@ def find_series_id(connection: Connection, site: str, station_id: str, quantity:
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:
     """All series of a site that have readings, ordered by station and quantity."""
+    return [SeriesRow(*row) for row in connection.execute(_plan_series(), {"of_site": site})]
+
+
+@cache
+def _plan_series() -> Select[Any]:
     s = series.c
-    found = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == site).order_by(s.station, s.quantity)
-    return [SeriesRow(*row) for row in connection.execute(found)]
+    found = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == bindparam("of_site"))
+    return found.order_by(s.station, s.quantity)
 
 
 def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:

@@ -1,12 +1,13 @@
 """Readings that somebody holds in memory: whether they are still all that is known, and what came after them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, Select, bindparam, func, select
 
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.observation import Reading, is_fit
@@ -41,30 +42,39 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
         return []
     columns = "k.id, count(*), min(o.observed_at), sum(o.revision), max(o.received_at)"
     rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _query(c, stretches, columns, "GROUP BY k.id", known_at)}
-    ids = [s[0] for s in stretches]
-    f, e = observation_flag.c, offset_entry.c
-    since = f.observed_at > min(s[1] for s in stretches)
-    later = _load_entries(c, known_at, f.series_id.in_(ids) & since, e.series_id.in_(ids))
+    ids, since = [s[0] for s in stretches], min(s[1] for s in stretches)
+    later = _load_entries(c, {"known_at": known_at, "ids": ids, "since": since}, of_site=False)
     none = (0, "", 0, "")
     return [Stamp(*rows.get(i, none), *later.get(i, (_UNTOUCHED.flags, _UNTOUCHED.offsets))) for i in ids]
 
 
 def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, Stamp]:
     """What was entered of the readings of a site after they arrived: later flags and offsets, by series with any."""
-    mine = select(series.c.id).where(series.c.site == site)
-    later = _load_entries(c, known_at, observation_flag.c.series_id.in_(mine), offset_entry.c.series_id.in_(mine))
+    later = _load_entries(c, {"known_at": known_at, "of_site": site}, of_site=True)
     return {series_id: Stamp(flags=flags, offsets=offsets) for series_id, (flags, offsets) in later.items()}
 
 
+@cache  # put together once: it is asked at every look
+def _plan_entries(of_site: bool) -> tuple[Select[Any], Select[Any]]:
+    """Later flags, and offsets that hold: of a whole site, or of some series, flags since an epoch."""
+    f, e = observation_flag.c, offset_entry.c
+    known_at: Any = bindparam("known_at")
+    ids: Any = bindparam("ids", expanding=True)
+    if of_site:
+        ids = select(series.c.id).where(series.c.site == bindparam("of_site"))
+    flags = select(f.series_id, func.count(), func.max(f.id)).where(f.series_id.in_(ids), f.known_from <= known_at)
+    holds = (e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+    offsets = select(e.series_id, e.id).where(e.series_id.in_(ids), *holds).order_by(e.id)
+    return (flags if of_site else flags.where(f.observed_at > bindparam("since"))).group_by(f.series_id), offsets
+
+
 def _load_entries(
-    c: Connection, known_at: datetime, flagged: ColumnElement[bool], shifted: ColumnElement[bool]
+    c: Connection, given: Mapping[str, Any], *, of_site: bool
 ) -> dict[int, tuple[tuple[int, int], tuple[int, ...]]]:
     """By series: number and newest entry of those later flags, and those offsets that hold."""
-    f, e = observation_flag.c, offset_entry.c
-    flags = select(f.series_id, func.count(), func.max(f.id)).where(flagged, f.known_from <= known_at)
-    found = {r[0]: ((int(r[1]), int(r[2])), _UNTOUCHED.offsets) for r in c.execute(flags.group_by(f.series_id))}
-    holds = (e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
-    for series_id, entry_id in c.execute(select(e.series_id, e.id).where(shifted, *holds).order_by(e.id)):
+    flags, offsets_that_hold = _plan_entries(of_site)
+    found = {r[0]: ((int(r[1]), int(r[2])), _UNTOUCHED.offsets) for r in c.execute(flags, given)}
+    for series_id, entry_id in c.execute(offsets_that_hold, given):
         before, offsets = found.get(series_id, (_UNTOUCHED.flags, _UNTOUCHED.offsets))
         found[series_id] = before, (*offsets, entry_id)
     return found

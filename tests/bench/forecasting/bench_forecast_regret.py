@@ -33,7 +33,7 @@ from forecasting.serving.path import Reach, find_reach, lay
 from forecasting.serving.quantiles import NORMAL, bounds, conform, repeat_point, widen
 from forecasting.simple.auto import fit_auto, least_scored
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule, compute_weights, mix
+from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.trend import Trend, follow
 from tests.bench.record import record
 from tests.data.records import Measured, read_records
@@ -64,7 +64,6 @@ class Fold:
         observed: At the targets of the test.
         known: Values up to the end of the test.
         surprise: Newest error of the standard in usual ones, from `first` on.
-        nearest: |Errors| of the standard at the shortest horizon and its rows; None where this is the shortest.
         scale: Of errors to be expected, mm.
         groups: Columns of one motion.
     """
@@ -78,16 +77,16 @@ class Fold:
     observed: Floats
     known: Floats
     surprise: Floats | None
-    nearest: tuple[Floats, int] | None
     scale: Floats | None
     groups: Sequence[Sequence[int]]
 
-    def serve(self, rule: Rule) -> Floats:
-        """The average at every row from `first` on."""
+    def serve(self, shorter: Shorter | None) -> tuple[Floats, Shorter]:
+        """The average at every row from `first` on, and what the next horizon learns from this one."""
         rows = np.arange(self.first, self.cut.test.end)
         errors = np.abs(self.made - targets(self.known, rows, self.steps))
-        facts = (self.least, self.surprise, self.scale, self.groups, self.nearest)
-        return mix(self.made, compute_weights(self.made, errors, self.steps, rule, *facts))
+        facts = (self.least, self.surprise, self.scale, self.groups, shorter)
+        weights, passed_on = compute_weights(self.made, errors, self.steps, Rule(), *facts)
+        return mix(self.made, weights), passed_on
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def prepare(one: Measured) -> list[list[Fold]]:
         said = {one.name: one.predict(known.values, origins) for one in apart}
         least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
         weighed = auto.compute_weighted_candidates(known.values, cut.test.end - 1)
-        standard, motion, nearest, groups = auto.judged[0], None, None, ()
+        standard, motion, groups = auto.judged[0], None, ()
         if isinstance(standard, Trend):
             groups = standard.groups
             motion = follow(known.values, steps, groups).since(auto.first)
@@ -176,16 +175,28 @@ def prepare(one: Measured) -> list[list[Fold]]:
             rivals = {name: points[:, :, i] for name, points in said.items()}
             observed = cut.test.targets(known.values, origins, h)
             moving = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
-            facts = (known.values, moving[0], nearest, moving[1], groups)
+            facts = (known.values, *moving, groups)
             out[i].append(Fold(cut, h, auto.first, made, least, rivals, observed, *facts))
-            rows = np.arange(auto.first, cut.test.end)
-            nearest = nearest or (np.abs(made[0] - targets(known.values, rows, h)), h)
+    return out
+
+
+def serve(prepared: Sequence[Sequence[Fold]]) -> list[list[Floats]]:
+    """Horizon by horizon the averages of the folds; each horizon learns from the one before."""
+    out: list[list[Floats]] = [[] for _ in prepared]
+    for horizons in zip(*prepared, strict=True):
+        shorter = None
+        for found, fold in zip(out, horizons, strict=True):
+            points, shorter = fold.serve(shorter)
+            found.append(points)
     return out
 
 
 def score(one: Measured, prepared: Sequence[Sequence[Fold]], paths: Sequence[Paths]) -> list[Cell]:
     """One cell per station and horizon, on the targets that everybody forecast."""
-    unlaid = [[fold.serve(Rule())[fold.cut.test.origins - fold.first] for fold in folds] for folds in prepared]
+    unlaid = [
+        [points[fold.cut.test.origins - fold.first] for fold, points in zip(folds, served, strict=True)]
+        for folds, served in zip(prepared, serve(prepared), strict=True)
+    ]
     laid = [path.lay(np.stack(points, axis=2)) for path, points in zip(paths, zip(*unlaid, strict=True), strict=True)]
     cells = []
     for i, folds in enumerate(prepared):
@@ -314,15 +325,15 @@ class Held:
     fast: Floats = field(default_factory=lambda: np.zeros(2))
 
 
-def cover(one: Measured, prepared: Sequence[Sequence[Fold]], rule: Rule, held: dict[int, Held]) -> Floats:
+def cover(one: Measured, prepared: Sequence[Sequence[Fold]], held: dict[int, Held]) -> Floats:
     """Add what the 80 % intervals held to `held`, by horizon; issues scored at every horizon, and held at every one."""
-    stations = len(one.panel.stations)
+    stations, served = len(one.panel.stations), serve(prepared)
     joint: dict[int, tuple[Floats, Floats]] = {}
     for i, folds in enumerate(prepared):
         inside, count = np.zeros(stations), np.zeros(stations)
         found = held.setdefault(i, Held())
-        for fold in folds:
-            fan, rows = repeat_point(fold.serve(rule)), np.arange(fold.first, fold.cut.test.end)
+        for fold, points in zip(folds, served[i], strict=True):
+            fan, rows = repeat_point(points), np.arange(fold.first, fold.cut.test.end)
             pace, test = see_pace(fold.known, rows), slice(fold.cut.test.first - fold.first, None)
             conformed = conform(fan, fold.known, rows, fold.steps, pace)
             low, high = bounds(widen(fan, conformed.margins)[test], 0.8)
@@ -402,7 +413,7 @@ def main() -> None:
         paths = [find_paths(fold.known, fold.cut.test.origins, steps) for fold in prepared[0]]
         own = score(one, prepared, paths)
         served += own
-        joint += cover(one, prepared, Rule(), held)
+        joint += cover(one, prepared, held)
         shares[one.name] = {
             "stations": len(one.panel.stations),
             "horizons_d": [round(h / 86400.0, 3) for h in one.horizons_s],

@@ -96,7 +96,7 @@ def assess_acceleration(criterion: Criterion, track: Track, spec: SeriesSpec, wi
 
 def _fit(track: Track, end_s: float, threshold: Threshold, sureness: float) -> tuple[Acceleration, ...]:
     """The parabolas over the window that ends with an epoch; kept with the track, for they are asked again."""
-    return keep_fit(track, (end_s, threshold.window_s or 86400.0, sureness, "acceleration"), _fit_window)
+    return keep_fit(track, end_s, (threshold.window_s or 86400.0, sureness, "acceleration"), _fit_window)
 
 
 def _fit_window(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Acceleration, ...]:

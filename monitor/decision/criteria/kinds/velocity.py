@@ -1,14 +1,14 @@
 """Velocity of displacement against a bound per level: signed downslope, or the speed where there is no direction."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import fsum, sqrt
 from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
-from forecasting.kinematics.velocity import Velocity, fit_rates
+from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
@@ -27,7 +27,7 @@ from monitor.decision.series.assessment import (
     pick_bound,
 )
 from monitor.decision.series.tracks import Track
-from monitor.decision.series.vectors import minus, norm
+from monitor.decision.series.vectors import norm
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Threshold
@@ -76,7 +76,7 @@ AGAINST: Final = Template("dwell.against_direction", "against the declared direc
 _OTHER_WAY: Final = Template("dwell.other_way", "the other way, so not {side} {bound}")
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 4  # of a line
-FITS_KEPT: Final = 1024  # of a track, with what they say of bounds
+FITS_KEPT: Final = 256  # of the windows of one length of a track, and of what they say of a bound
 BACKWARDS_OF: Final = "displacement"  # and its components and single series: their sign is a declared direction
 Fit = TypeVar("Fit")
 Fits = Sequence[Velocity] | Sequence[Acceleration]  # of one window, by way; empty where too little of it is seen
@@ -109,16 +109,16 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
     if not track.is_directed:
         criterion = _without_side(criterion)
     epochs = dwell_epochs(criterion, track.times_s, windows.answered_s(VoteKey(criterion.id, track.station)))
+    ends = {*epochs, *track.times_s[-criterion.dwell.hits :]}
     undecided: dict[int, Message] = {}
     facts: list[dict[str, Any]] = []
     has_fit = False
     for bound in list_bounds(criterion):
-        verdicts = {e: _compare(track, e, bound, criterion) for e in {*epochs, *track.times_s[-criterion.dwell.hits :]}}
-        newest = verdicts[track.times_s[-1]]
+        verdicts = _compare(track, ends, bound, criterion)
+        has_fit = has_fit or bool(verdicts[track.times_s[-1]].fits)
         fact = _assess_bound(track, epochs, bound, criterion, verdicts)
-        has_fit = has_fit or bool(newest.fits)
         is_crossed = fact["hits"] >= criterion.dwell.hits or "fast_track" in fact
-        if not is_crossed and _is_undecided(track, epochs, bound, criterion):
+        if not is_crossed and _is_undecided(track, epochs, bound, criterion, verdicts):
             fact["undecided"] = True
             undecided[bound.level] = _explain_undecided(fact | _find_loose(track, bound), criterion, spec)
         if asks_backwards(track, criterion, bound.value):
@@ -140,12 +140,12 @@ def _assess_bound(
     needs, newest = criterion.dwell.hits, verdicts[track.times_s[-1]]
     hits = [verdicts[e].is_over for e in epochs].count(True)
     clear = False not in [verdicts[e].is_clear for e in track.times_s[-needs:]]
-    clear = clear and not is_hidden(track.digit, criterion, bound.threshold)
+    clear = clear and not (track.digits and is_hidden(track.digit, criterion, bound.threshold))
     picked = pick_way(newest.fits, bound.value, bound.sign, criterion.min_sigma)
     fact = describe_fit(bound.threshold, "rate", picked, hits, needs, clear=clear)
-    fact |= name_way(track, newest.fits, picked)
-    fact["looked"] = len(epochs)
-    if track.times_s[-1] in epochs and any(_is_far(f, bound.value, bound.sign, criterion) for f in newest.fits):
+    fact |= name_way(track, newest.fits, picked) | {"looked": len(epochs)}
+    may_hurry = criterion.fast_track is not None and track.times_s[-1] in epochs
+    if may_hurry and any(_is_far(f, bound.value, bound.sign, criterion) for f in newest.fits):
         fact["fast_track"] = True
     return fact
 
@@ -216,7 +216,7 @@ def dwell_epochs(criterion: Criterion, times_s: Sequence[float], answered_s: flo
     """The last `of` distinct data epochs that may count: newer than a person's answer, within the dwell's time."""
     within = criterion.dwell.within_s
     chosen = times_s[-max(criterion.dwell.of, criterion.dwell.hits) :]
-    return tuple(e for e in chosen if e > answered_s and (within is None or times_s[-1] - e <= within))
+    return tuple([e for e in chosen if e > answered_s and (within is None or times_s[-1] - e <= within)])
 
 
 def _without_side(criterion: Criterion) -> Criterion:
@@ -233,13 +233,16 @@ def _without_side(criterion: Criterion) -> Criterion:
 def asks_backwards(track: Track, criterion: Criterion, bound: float) -> bool:
     """Whether motion the other way is a question; a rate of another quantity has a side that its author chose."""
     is_motion = criterion.kind.noise_steps or criterion.kind.velocity
-    return is_motion and track.is_directed and bound > 0.0 and criterion.quantity.startswith(BACKWARDS_OF)
+    return is_motion and bound > 0.0 and track.unit is not None and criterion.quantity.startswith(BACKWARDS_OF)
 
 
-def _compare(track: Track, end_s: float, bound: BoundInForce, criterion: Criterion) -> WindowVerdict:
-    """What the window that ends at an epoch says of a bound; kept with the track, for it is asked again at the next."""
-    key = (end_s, bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
-    return track.fits.get(key) or keep_fit(track, key, _compare_window)
+def _compare(
+    track: Track, ends: Iterable[float], bound: BoundInForce, criterion: Criterion
+) -> dict[float, WindowVerdict]:
+    """What the windows that end at some epochs say of a bound; kept, for all but the newest are asked again."""
+    key = (bound.window_s, criterion.min_sigma, bound.value, bound.sign, bound.limit)
+    kept = track.fits.get(key) or {}
+    return {e: kept.get(e) or keep_fit(track, e, key, _compare_window) for e in ends}
 
 
 def _compare_window(
@@ -251,9 +254,9 @@ def _compare_window(
 
 
 def _fit(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
-    """The fits of the window that ends at an epoch; kept with the track, for they are asked again at the next."""
+    """The fits of the window that ends at an epoch; those of a signed value are the same however sure they must be."""
     is_signed = track.is_directed and track.is_plunge_known
-    return keep_fit(track, (end_s, window_s, 0.0 if is_signed else sureness), _fit_window)
+    return keep_fit(track, end_s, (window_s, 0.0 if is_signed else sureness), _fit_window)
 
 
 def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> Velocity | None:
@@ -269,18 +272,17 @@ def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, cri
         return None
     first, last = some.start, some.stop - 1
     along = track.along[last] - track.along[first]
-    gone = minus(minus(track.values[last], track.values[first]), tuple([along * u for u in track.unit]))
-    if norm(gone) * 86400.0 < 0.5 * least * (track.times_s[last] - track.times_s[first]):
+    ends = zip(track.values[first], track.values[last], track.unit, strict=True)
+    moved = norm(tuple([b - a - along * u for a, b, u in ends])) * 86400.0
+    if moved < 0.5 * least * (track.times_s[last] - track.times_s[first]):
         return None
     key = (window_s, criterion.min_sigma, "across")
-    if not all(
-        is_over(keep_fit(track, (e, *key), _fit_across), least, 1.0, criterion.min_sigma) for e in epochs[-needs:]
-    ):
+    if not all(is_over(keep_fit(track, e, key, _fit_across), least, 1.0, criterion.min_sigma) for e in epochs[-needs:]):
         return None
     before_s = _find_before(track, epochs, bound, criterion)
-    if before_s is None or not is_over(keep_fit(track, (before_s, *key), _fit_across), least, 1.0, 0.0):
+    if before_s is None or not is_over(keep_fit(track, before_s, key, _fit_across), least, 1.0, 0.0):
         return None
-    return pick_way(keep_fit(track, (track.times_s[-1], *key), _fit_across), least, 1.0, criterion.min_sigma)
+    return pick_way(keep_fit(track, track.times_s[-1], key, _fit_across), least, 1.0, criterion.min_sigma)
 
 
 def _fit_across(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Velocity, ...]:
@@ -292,14 +294,18 @@ def _fit_across(track: Track, end_s: float, window_s: float, sureness: float, _:
     return tuple([f for way in ways if (f := way.fit_line(sureness)) is not None])
 
 
-def keep_fit(track: Track, key: tuple[Any, ...], fit: Callable[..., Fit]) -> Fit:
-    """The fit of a window of a track, made once; the oldest are dropped where there are many, and made again."""
-    if key not in track.fits:
-        track.fits[key] = fit(track, *key)
-        if len(track.fits) > FITS_KEPT:
-            for old in list(track.fits)[: FITS_KEPT // 2]:
-                del track.fits[old]
-    found: Fit = track.fits[key]
+def keep_fit(track: Track, end_s: float, key: tuple[Any, ...], fit: Callable[..., Fit]) -> Fit:
+    """The fit of a window of a track, made once; the oldest are dropped where there are many, and made again.
+
+    `key`: the length of the window, and whatever else the fit depends on.
+    """
+    kept = track.fits.setdefault(key, {})
+    found: Fit | None = kept.get(end_s)
+    if found is None:
+        found = kept[end_s] = fit(track, end_s, *key)
+        if len(kept) > FITS_KEPT:
+            for old in list(kept)[: FITS_KEPT // 2]:
+                del kept[old]
     return found
 
 
@@ -307,13 +313,17 @@ def find_window(track: Track, end_s: float, window_s: float, least: int) -> slic
     """Where the epochs of the window that ends at an epoch stand; None where too little of it is seen."""
     high = bisect_right(track.times_s, end_s)
     low = bisect_right(track.times_s, end_s - window_s, 0, high)
-    seen = track.times_s[low:high]
-    return None if len(seen) < least or seen[-1] - seen[0] < MIN_EXTENT * window_s else slice(low, high)
+    if high - low < least or track.times_s[high - 1] - track.times_s[low] < MIN_EXTENT * window_s:
+        return None
+    return slice(low, high)
 
 
 def _fit_window(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
         return ()
+    if track.unit is not None and track.is_plunge_known and not track.digits:  # the one way of `list_ways`, as it is
+        fit = fit_velocity(track.times_s[some], track.along[some], track.along_sigma[some])
+        return () if fit is None else (fit,)
     return tuple([f for way in list_ways(track, some) if (f := way.fit_line(sureness)) is not None])
 
 
@@ -331,7 +341,7 @@ def pick_way(fits: Sequence[Fit], bound: float, sign: float, min_sigma: float) -
 
 def name_way(track: Track, fits: Sequence[Fit], picked: Fit | None) -> dict[str, str]:
     """Which way the picked fit goes, where no direction is declared."""
-    if picked is None or (track.is_directed and fits[0] is picked):
+    if picked is None or (track.unit is not None and fits[0] is picked):
         return {}
     names = (
         ("", "no_plunge")
@@ -353,24 +363,27 @@ def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
     return False
 
 
-def _is_held_back(track: Track, end_s: float, bound: BoundInForce, criterion: Criterion) -> bool:
+def _is_held_back(track: Track, end_s: float, bound: BoundInForce, verdict: WindowVerdict) -> bool:
     """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
-    loose = _fit(track, end_s, bound.window_s, 0.0)
-    if bound.sign * bound.value <= 0 or not is_over(loose, bound.value, bound.sign, 0.0):
-        return False
-    return not _compare(track, end_s, bound, criterion).is_over
+    return not verdict.is_over and is_over(_fit(track, end_s, bound.window_s, 0.0), bound.value, bound.sign, 0.0)
 
 
-def _is_undecided(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> bool:
+def _is_undecided(
+    track: Track,
+    epochs: Sequence[float],
+    bound: BoundInForce,
+    criterion: Criterion,
+    verdicts: Mapping[float, WindowVerdict],
+) -> bool:
     """Held back in every epoch that the dwell needs, and in one half a window before them: no passing noise.
 
     An instrument that states a large error, or whose scatter has grown, must not hide a motion in silence.
     """
     latest = epochs[-criterion.dwell.hits :]
-    if len(latest) < criterion.dwell.hits:
+    if len(latest) < criterion.dwell.hits or bound.sign * bound.value <= 0:
         return False
-    for epoch in latest:
-        if not _is_held_back(track, epoch, bound, criterion):
+    for epoch in reversed(latest):
+        if not _is_held_back(track, epoch, bound, verdicts[epoch]):
             return False
     return is_over(_fit_before(track, epochs, bound, criterion), bound.value, bound.sign, 0.0)
 
@@ -424,15 +437,8 @@ def describe_fit(
         "recovered": clear,
     }
     if fit is not None:
-        found |= {
-            figure: fit.rate,
-            "error": fit.error,
-            "low": fit.low,
-            "high": fit.high,
-            "n": fit.n,
-            "mid_s": fit.mid_s,
-            "margin": sign * (fit.rate - bound),
-        }
+        found[figure], found["error"], found["low"], found["high"] = fit.rate, fit.error, fit.low, fit.high
+        found["n"], found["mid_s"], found["margin"] = fit.n, fit.mid_s, sign * (fit.rate - bound)
     return found
 
 
@@ -524,7 +530,7 @@ def describe_dwell(fact: Mapping[str, Any], bound: Value, side: str = "over", ba
 
 def measure_motion(track: Track, criterion: Criterion) -> Measured:
     """Rate of every component in the window of the lowest bound, and the error of all together."""
-    return keep_fit(track, (track.times_s[-1], criterion.thresholds[0].window_s or 86400.0), _fit_motion)
+    return keep_fit(track, track.times_s[-1], (criterion.thresholds[0].window_s or 86400.0,), _fit_motion)
 
 
 def _fit_motion(track: Track, end_s: float, window_s: float) -> Measured:

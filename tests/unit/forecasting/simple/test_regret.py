@@ -9,7 +9,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.baselines import fit_baseline
-from forecasting.simple.regret import Rule, compute_weights, find_noise_share, mix
+from forecasting.simple.regret import OTHERS, Rule, Shorter, compute_weights, find_noise_share, mix
 
 NONE = np.zeros(3, dtype=np.int64)
 
@@ -21,7 +21,7 @@ def test_who_was_lucky_as_a_slide_ended_does_not_lead_behind_it():
     errors[:, 100:130] = np.array([100.0, 40.0])[:, None, None]
     scale = np.where((np.arange(400) >= 100) & (np.arange(400) < 130), 100.0, 1.0)[:, None]
     made, least = np.zeros(errors.shape), np.zeros(2, dtype=np.int64)
-    plain, scaled = (compute_weights(made, errors, 7, Rule(), least, None, one)[1, -1, 0] for one in (None, scale))
+    plain, scaled = (compute_weights(made, errors, 7, Rule(), least, None, one)[0][1, -1, 0] for one in (None, scale))
     assert scaled < 0.1
     assert plain > 2.0 * scaled, "taken as they are, thirty rows decide"
 
@@ -41,7 +41,7 @@ def drawn(seed: int, rows: int = 80, stations: int = 2):
 @settings(max_examples=25, deadline=None)
 def test_weights_are_shares_and_know_only_what_has_been_scored(seed, steps, cut):
     made, errors = drawn(seed)
-    weights = compute_weights(made, errors, steps, Rule(), NONE)
+    weights, _ = compute_weights(made, errors, steps, Rule(), NONE)
     answers = np.isfinite(made).any(axis=0)
     assert (weights >= 0).all()
     np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
@@ -54,22 +54,22 @@ def test_weights_are_shares_and_know_only_what_has_been_scored(seed, steps, cut)
     assert (weights[0, early][np.isfinite(made[0, early])] == 1.0).all()
     changed = errors.copy()
     changed[:, max(0, cut - steps + 1) :] = 1e6
-    again = compute_weights(made, changed, steps, Rule(), NONE)
+    again, _ = compute_weights(made, changed, steps, Rule(), NONE)
     np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
     np.testing.assert_array_equal(
-        compute_weights(made[:, :cut], errors[:, :cut], steps, Rule(), NONE), weights[:, :cut]
+        compute_weights(made[:, :cut], errors[:, :cut], steps, Rule(), NONE)[0], weights[:, :cut]
     )
 
 
 def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
     made, errors = drawn(1, rows=200)
-    weights = compute_weights(made, errors, 1, Rule(), NONE)[:, -1]
+    weights = compute_weights(made, errors, 1, Rule(), NONE)[0][:, -1]
     assert (weights[1] > 0.9).all()
     assert (weights[2] < 0.01).all()
-    young = compute_weights(made, errors, 1, Rule(), np.array([0, 500, 0]))[:, -1]
+    young = compute_weights(made, errors, 1, Rule(), np.array([0, 500, 0]))[0][:, -1]
     assert (young[1] == 0).all()
     # the same errors seven rows ahead are a seventh of the evidence
-    slow = compute_weights(made, errors, 50, Rule(), NONE)[:, -1]
+    slow = compute_weights(made, errors, 50, Rule(), NONE)[0][:, -1]
     assert (slow[0] > weights[0]).all()
 
 
@@ -78,13 +78,13 @@ def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
 def test_what_the_shortest_horizon_tells_is_known_when_it_has_come_true(seed, steps, cut):
     made, errors = drawn(seed, rows=200)
     near = 0.1 * errors[0][::-1]
-    weights = compute_weights(made, errors, steps, Rule(), NONE, nearest=(near, 1))
+    weights, _ = compute_weights(made, errors, steps, Rule(), NONE, shorter=Shorter(near, 1, None, 1))
     answers = np.isfinite(made).any(axis=0)
     np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
     later, later_near = errors.copy(), near.copy()
     later[:, max(0, cut - steps + 1) :] = 1e6
     later_near[cut:] = 1e6
-    again = compute_weights(made, later, steps, Rule(), NONE, nearest=(later_near, 1))
+    again, _ = compute_weights(made, later, steps, Rule(), NONE, shorter=Shorter(later_near, 1, None, 1))
     np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
     told = []
     for newest in (0.0, 1.0):
@@ -103,13 +103,14 @@ def test_where_errors_are_noise_a_better_forecast_leads_sooner_and_where_they_ar
     errors = size * np.array([1.0, 0.8, 1.0])[:, None, None] * np.abs(rng.normal(0.0, 1.0, (3, rows, 1)))
     made = np.zeros(errors.shape)
 
-    def weight(near):
-        return compute_weights(made, errors, steps, Rule(), NONE, nearest=near)[1, 200:].mean()
+    def weight(near, shortest=1):
+        shorter = None if near is None else Shorter(near, shortest, None, shortest)
+        return compute_weights(made, errors, steps, Rule(), NONE, shorter=shorter)[0][1, 200:].mean()
 
-    plain, noise, motion = weight(None), weight((errors[0], 1)), weight((errors[0] / ratio, 1))
+    plain, noise, motion = weight(None), weight(errors[0]), weight(errors[0] / ratio)
     assert noise > 1.2 * plain, "it would not have followed noise at all"
     assert motion == pytest.approx(plain, rel=0.15)
-    assert weight((errors[0], steps)) == plain, "at the shortest horizon itself nothing is told"
+    assert weight(errors[0], steps) == plain, "at the shortest horizon itself nothing is told"
     keep = np.ones((rows, 1))
     share = find_noise_share(errors[0], steps, errors[0], 1, Rule(), keep)
     assert (share[:steps] == 0).all(), "nothing has been scored yet"
@@ -124,6 +125,56 @@ def test_components_of_one_motion_share_one_noise():
     assert apart[0] > 3 * apart[1]
     together = find_noise_share(both, 30, near, 1, Rule(), keep, [(0, 1)])[-1]
     assert together == pytest.approx([apart.mean()] * 2)
+
+
+def draw_scored(rng, rows=400, stations=8, better=0.7):
+    """|Errors| of a standard and of one that is better at all stations, and forecasts that answer, (2, rows, S)."""
+    errors = np.array([1.0, better])[:, None, None] * np.abs(rng.normal(0.0, 1.0, (2, rows, stations)))
+    return np.zeros(errors.shape), errors
+
+
+def weigh_last(made, errors, steps, groups=(), shorter=None):
+    """Weight of the other than the standard at the last row, by station."""
+    least = np.zeros(2, dtype=np.int64)
+    return compute_weights(made, errors, steps, Rule(), least, groups=groups, shorter=shorter)[0][1, -1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stations_learn_of_each_other_what_noise_asks_for_and_nothing_of_motion(seed):
+    rng = np.random.default_rng(seed)
+    made, errors = draw_scored(rng)
+    each = [(i,) for i in range(8)]
+    noise, motion = (Shorter(near, 1, None, 1) for near in (errors[0], errors[0] / 300.0))
+    alone, all_together = weigh_last(made, errors, 30, (), noise), weigh_last(made, errors, 30, each, noise)
+    assert all_together.min() > alone.min()
+    assert np.ptp(all_together) < np.ptp(alone)
+    np.testing.assert_allclose(
+        weigh_last(made, errors, 30, each, motion), weigh_last(made, errors, 30, (), motion), atol=0.01
+    )
+    # forty others count for no more than a few: they err alike
+    for count in (OTHERS, 40):
+        many = np.repeat(errors[:, :, :1], 1 + count, axis=2)
+        noise = Shorter(many[0], 1, None, 1)
+        found = weigh_last(np.zeros(many.shape), many, 30, [(i,) for i in range(1 + count)], noise)
+        assert found[0] > alone[0]
+        assert found == pytest.approx(np.full(1 + count, found[0]))
+    assert weigh_last(np.zeros(many.shape), many, 30, [tuple(range(41))], noise) == pytest.approx(alone[:1].repeat(41))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_forecast_cost_at_the_horizon_before_counts_as_far_as_that_is_shorter(seed):
+    rng = np.random.default_rng(seed)
+    made, errors = draw_scored(rng, stations=1, better=1.0)
+    shortest = Shorter(errors[0] / 300.0, 1, None, 1)
+    plain = weigh_last(made, errors, 30, shorter=shortest)[0]
+    scores = {}
+    for better in (0.5, 2.0):
+        worse = draw_scored(rng, stations=1, better=better)[1]
+        _, passed_on = compute_weights(made, worse, 7, Rule(), np.zeros(2, dtype=np.int64), shorter=shortest)
+        scores[better] = weigh_last(made, errors, 30, shorter=passed_on)[0]
+    assert scores[0.5] > plain > scores[2.0]
+    _, first = compute_weights(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
+    assert first.score is None, "the shortest horizon errs by noise: it says nothing of a longer one"
 
 
 def test_after_an_acceleration_the_average_does_not_lose_what_a_switch_lost():

@@ -1,13 +1,14 @@
 """Motion that only its own error keeps from counting: a person is asked, nothing is hidden, and noise asks nobody."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
 from monitor.decision.criteria.kinds import velocity
 from monitor.decision.criteria.table import KINDS
 from monitor.decision.decide import decide
+from monitor.decision.series.assessment import BoundInForce
 from monitor.decision.series.tracks import Track
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant, seconds
 from monitor.domain.instants import parse
@@ -94,9 +95,15 @@ def test_wild_noise_asks_nobody() -> None:
 def test_a_rule_that_forgets_what_was_before_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the look at half a window before, some days of noise are enough to ask."""
 
-    def forget(track: Track, epochs: Sequence[float], threshold: Threshold, criterion: Criterion) -> bool:
+    def forget(
+        track: Track,
+        epochs: Sequence[float],
+        bound: BoundInForce,
+        criterion: Criterion,
+        verdicts: Mapping[float, velocity.WindowVerdict],
+    ) -> bool:
         latest = epochs[-criterion.dwell.hits :]
-        held_back = [velocity._is_held_back(track, e, threshold, criterion) for e in latest]
+        held_back = [velocity._is_held_back(track, e, bound, verdicts[e]) for e in latest]
         return held_back == [True] * criterion.dwell.hits
 
     monkeypatch.setattr(velocity, "_is_undecided", forget)
