@@ -70,6 +70,9 @@ def test_options_change_the_count_as_they_should(variant):
 @pytest.mark.parametrize(
     ("name", "classes", "options", "expected"),
     [
+        ("unet", 1, {"peak": 1024, "up": "transpose"}, 31_037_633),
+        ("unet", 2, {"width": 0.25}, 1_080_946),
+        ("unet", 2, {"width": 0.125}, 270_906),
         ("sbconv-unet", 1, {"peak": 1024, "up": "transpose"}, 37_380_545),
         ("sru-resunet", 1, {"peak": 1024, "up": "transpose"}, 32_448_129),
         ("sbconv-unet", 2, {"width": 0.25}, 1_272_178),

@@ -1,7 +1,10 @@
 """The walk over every reader of readings with the traps of a value, through the gate of files."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import NamedTuple
 
 import pytest
 
@@ -12,26 +15,106 @@ from monitor.ingest.files.readers import READERS, open_readings
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import open_empty
-from tests.data.payloads import files as f
 from tests.data.payloads import traps as t
 
+NO_VALUES = ("NaN", "nan", "null", "", "inf", "-inf", "-Infinity", "#N/A", "--")
+BAD_SIGMAS = ("NaN", "-1", "x", "", "inf")
+AROUND = (b"\xef\xbb\xbf%b", b"%b\0\0\0\0", b"\0\0%b\r\n")
+TABLE = """
+[time]
+column = "time"
+zone = "UTC"
+[[column]]
+name = "a"
+station = "G1"
+quantity = "temperature"
+unit = "degC"
+[[column]]
+name = "b"
+station = "G1"
+quantity = "tilt_x"
+unit = "mrad"
+sigma = "error"
+"""
+
+
+class Filed(NamedTuple):
+    """What a reader is walked with: the lines of one epoch from trap, error and time; what is good; what it lacks."""
+
+    head: str
+    spell: Callable[[str, str, str], str]
+    suffix: str
+    good: frozenset[str]
+    trap: str
+    lacks: dict[str, str]
+    options: tuple[str, ...] = ()
+
+
+POSITIONS = {t.TIMES: "its times are days", t.FILLED: "a displacement is counted from an origin"}
+FILES = MappingProxyType(
+    {
+        "long": Filed(
+            "time,station,quantity,value,sigma\n",
+            lambda token, sigma, time: f"{time},G1,temperature_degc,20.5,\n{time},G1,tilt_x_mrad,{token},{sigma}\n",
+            ".csv",
+            frozenset({"G1.temperature"}),
+            "G1.tilt_x",
+            {},
+        ),
+        "wide": Filed(
+            "time,a,b,error\n",
+            lambda token, sigma, time: f"{time},20.5,{token},{sigma}\n",
+            ".csv",
+            frozenset({"G1.temperature"}),
+            "G1.tilt_x",
+            {},
+            ("--mapping",),
+        ),
+        "gnss": Filed(
+            "",
+            lambda token, sigma, time: (
+                f"G001 26MAR{time[8:10]} 2026.1629 61100 2408 0 0.001 {token or 'nan'} -0.004 0.0 .0007 {sigma or 'x'} "
+                ".003 0 0 0\n"
+            ),
+            ".tenv",
+            frozenset({"G001.displacement_east", "G001.displacement_up"}),
+            "G001.displacement_north",
+            POSITIONS,
+        ),
+        "rtklib": Filed(
+            "%  UTC  latitude(deg) longitude(deg) height(m) Q ns sdn(m) sde(m) sdu(m) sdne(m) sdeu(m) sdun(m) "
+            "age ratio\n",
+            lambda token, sigma, time: (
+                f"{time[:10].replace('-', '/')} {time[11:19]}.000 46.200000000 8.900000000 1000.0000 1 8 "
+                f"{sigma or 'x'} 0.001 0.002 0 0 0 0.00 24.3\n"
+            ),
+            ".pos",
+            frozenset({"G1.displacement_east", "G1.displacement_up"}),
+            "G1.displacement_north",
+            POSITIONS | {t.VALUE: "a position is whole or none"},
+            ("--station",),
+        ),
+    }
+)
+GRIDS = MappingProxyType({"grid": "cells that are none are masked where rasters are read"})
+assert t.SIGMA not in {name for one in FILES.values() for name in one.lacks}
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NOW = AT + timedelta(days=30)
-READ = [name for name, reader in READERS.items() if reader.content is Content.READINGS and name not in f.GRIDS]
+READ = [name for name, reader in READERS.items() if reader.content is Content.READINGS and name not in GRIDS]
 
 
 def has(trap):
-    return pytest.mark.parametrize("name", [n for n in READ if n not in f.FILES or trap not in f.FILES[n].lacks])
+    return pytest.mark.parametrize("name", [n for n in READ if n not in FILES or trap not in FILES[n].lacks])
 
 
 @pytest.fixture
 def gate(tmp_path):
-    (tmp_path / "m.toml").write_text(f.MAPPING)
+    (tmp_path / "m.toml").write_text(TABLE)
     (tmp_path / "d.toml").write_text(t.MAPPING)
     site = t.make_site(str(tmp_path / "d.toml"))
 
     def read(name, rows, around=b"%b"):
-        told = f.FILES[name]
+        told = FILES[name]
         path = tmp_path / f"a{told.suffix}"
         path.write_bytes(around % (told.head + "".join(told.spell(*row) for row in rows)).encode())
         mapping = load_mapping(tmp_path / "m.toml") if "--mapping" in told.options else None
@@ -64,7 +147,7 @@ def sound(name):
 
 @pytest.mark.parametrize("name", [n for n, reader in READERS.items() if reader.content is Content.READINGS])
 def test_every_reader_of_readings_has_its_traps(name):
-    assert name in f.FILES or name in f.GRIDS, f"{name}: no traps in tests/data/payloads/files.py"
+    assert name in FILES or name in GRIDS, f"{name}: no traps in this file"
 
 
 def at(k):
@@ -73,24 +156,24 @@ def at(k):
 
 @has(t.VALUE)
 def test_what_is_no_value_is_missing_for_itself_alone(name, gate):
-    tokens = ["NaN", "nan", "", "inf", "-inf"] if name == "gnss" else f.NO_VALUES  # C writes no other words
+    tokens = ["NaN", "nan", "", "inf", "-inf"] if name == "gnss" else NO_VALUES  # C writes no other words
     result, stored = gate(name, [(token, "0.5", at(k)) for k, token in enumerate(tokens)])
-    assert Counter(row[0] for row in stored) == dict.fromkeys(f.FILES[name].good, len(tokens))
+    assert Counter(row[0] for row in stored) == dict.fromkeys(FILES[name].good, len(tokens))
     assert (result.rejected, result.missing) == (0, len(tokens))
 
 
 @has(t.SIGMA)
 def test_an_error_that_is_none_counts_as_none_stated(name, gate):
-    sigmas = [*f.BAD_SIGMAS, "0.05"]
+    sigmas = [*BAD_SIGMAS, "0.05"]
     result, stored = gate(name, [(sound(name), sigma, at(k)) for k, sigma in enumerate(sigmas)])
     assert result.rejected == 0
-    found = [sigma for key, _, sigma, _, _ in stored if key == f.FILES[name].trap]
-    assert found[:-1] == [None] * len(f.BAD_SIGMAS)
+    found = [sigma for key, _, sigma, _, _ in stored if key == FILES[name].trap]
+    assert found[:-1] == [None] * len(BAD_SIGMAS)
     assert found[-1] > 0.0
 
 
 @has(t.EDGES)
-@pytest.mark.parametrize("around", f.AROUND)
+@pytest.mark.parametrize("around", AROUND)
 def test_what_stands_around_is_no_content(name, around, gate):
     if around.startswith(b"\xef\xbb\xbf") and name in {"gnss", "rtklib"}:
         pytest.skip("its first line is known by its first letters")
@@ -115,6 +198,6 @@ def test_a_fill_is_kept_and_flagged_and_counted(name, gate):
         for k, token in enumerate(["4.5", "4.6", "7999", "4.5", "-9999", "4.4"])
     ]
     result, stored = gate(name, rows)
-    mine = [(value, FILL in flags) for key, value, _, flags, _ in stored if key == f.FILES[name].trap]
+    mine = [(value, FILL in flags) for key, value, _, flags, _ in stored if key == FILES[name].trap]
     assert mine == [(4.5, False), (4.6, False), (7999.0, True), (4.5, False), (-9999.0, True), (4.4, False)]
     assert result.flags[FILL] == 2

@@ -1,15 +1,20 @@
-"""Rows of the store of which a test says only what it is about: forecasts, scenes, footprints and offsets."""
+"""Rows of the store of which a test says only what it is about: forecasts, scenes, footprints, offsets and flags.
 
-from collections.abc import Sequence
+And one question to the store, or one change of it, in a transaction of its own.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
 from monitor.domain.alert import Actor
 from monitor.store.alerting.offsets import add_offset
+from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow
 from monitor.store.scenes.arrivals import FootprintRow, SceneRow
+from monitor.store.schema.tables import observation_flag
 
 
 def forecast_row(
@@ -65,3 +70,31 @@ def enter_offset(c: Connection, series_id: int, at: datetime, size_mm: float, no
     """An offset that Ada enters and that is known from then on; its number."""
     usual = {"kind": "antenna", "author": Actor("Ada"), "reason": "antenna changed", "known_from": now, "unit": "mm"}
     return add_offset(c, series_id, at=at, size=size_mm, now=now, **(usual | facts))
+
+
+def add_flag(
+    c: Connection, series_id: int, at: datetime, flag: str, known_from: datetime, *, revision: int = 0, by: str = "Ada"
+) -> None:
+    """A person sets (`spike`) or takes back (`-spike`) a flag of a reading, known from an instant on."""
+    facts = {
+        "observed_at": at,
+        "revision": revision,
+        "flag": flag,
+        "known_from": known_from,
+        "by": by,
+        "reason": "snow",
+    }
+    c.execute(insert(observation_flag).values(series_id=series_id, **facts))
+
+
+def ask(db: Database, find: Callable[..., Any], *about: Any, **more: Any) -> Any:
+    """What a function of the store finds; rows that it would give one by one come as a list."""
+    with db.read() as c:
+        found = find(c, *about, **more)
+        return list(found) if isinstance(found, Iterator) else found
+
+
+def tell(db: Database, change: Callable[..., Any], *about: Any, **more: Any) -> Any:
+    """Change the store by one of its functions, and hand back what it says."""
+    with db.write() as c:
+        return change(c, *about, **more)

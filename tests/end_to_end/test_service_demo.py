@@ -19,7 +19,7 @@ import sys
 from datetime import timedelta
 from monitor.simulate import demo, story
 demo.PLAY_S = 20.0
-demo.STATIONS = 4  # of six: two thirds of the trainings
+demo.STATIONS = 3  # of six: half of the trainings
 demo.DAYS = 24.0  # of 45: half of the readings, and half of the trainings again
 story.ACCELERATES, story.CREEP_MM_PER_DAY = timedelta(days=10), 2.0  # the last hours are those of the whole
 from monitor.cli.main import main

@@ -1,13 +1,14 @@
 """`slopeward forecast points`: where satellite points will be, and what such forecasts did on dates held out."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import NOTHING, SiteOption, open_site, print_note, show
 from monitor.store.models.point_looks import load_largest, load_newest_issues
+from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
 
 
@@ -42,7 +43,7 @@ def points(
             same = {k: repeats(db, service.compute, k) for k in {one["issue_id"] for one in issues}}
     for one in issues:
         differs = "" if same.get(one["issue_id"], True) else ": DIFFERS when made again"
-        show(one | {"same": same.get(one["issue_id"])}, _describe(one) + differs)
+        show({**one, "same": same.get(one["issue_id"])}, _describe(one) + differs)
     for row in rows:
         show(row, f"  {_describe_point(row)}")
     if not all(same.values()):
@@ -52,7 +53,7 @@ def points(
         raise typer.Exit(NOTHING)
 
 
-def _describe(one: dict[str, Any]) -> str:
+def _describe(one: PointIssueRow) -> str:
     head = f"issue {one['issue_id']}, {one['point_set']}, known {one['known_at'][:16]}Z"
     if one["horizon"] is None:
         return f"{head}: not forecast: {one['reason']}"
@@ -66,9 +67,9 @@ def _describe(one: dict[str, Any]) -> str:
     return f"{ahead} by {one['model']}: {counts}; {tried}"
 
 
-def _describe_point(row: dict[str, Any]) -> str:
+def _describe_point(row: PointForecastRow) -> str:
     place = f"{row['pid']} at {row['latitude']:.5f}°, {row['longitude']:.5f}°"
-    if row["q50"] is None:
+    if row["q10"] is None or row["q50"] is None or row["q90"] is None:
         return f"{place}, {row['target_at'][:10]}: withheld: {row['reason']}"
     between = f"80 % between {row['q10']:.1f} mm and {row['q90']:.1f} mm"
     return f"{place}: {row['value_mm']:.1f} mm now, {row['q50']:.1f} mm on {row['target_at'][:10]}, {between}"

@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
@@ -156,9 +156,17 @@ def _find_factor(name: str, raster: Path, stated: str | None, silent: float | No
     return factor * DAYS_PER_YEAR
 
 
+class StoredVelocities(NamedTuple):
+    """How many readings and zones of a map were stored; readings that were known before are none of them."""
+
+    readings: int
+    known: int
+    zones: int
+
+
 def _store(
     service: ServiceConfig, db: Database, site: Site, found: "VelocityMap", until: datetime, name: str
-) -> dict[str, Any]:
+) -> StoredVelocities:
     """Readings of stations, and the zones for the map of the page."""
     from detection.imagery.raster.geojson import list_features
 
@@ -185,7 +193,7 @@ def _store(
     shown = list_features(found.zones)[:ZONES_MOST]
     component = found.component if found.places else before
     write_json(path, {"name": name, "component": component, "until": format_iso(until), "features": shown})
-    return {"readings": result.stored, "known": result.duplicates, "zones": len(shown)}
+    return StoredVelocities(result.stored, result.duplicates, len(shown))
 
 
 def _find_component(path: Path) -> str | None:
@@ -203,11 +211,11 @@ def _find_component(path: Path) -> str | None:
     return found
 
 
-def _show(found: "VelocityMap", stored: dict[str, Any] | None) -> None:
+def _show(found: "VelocityMap", stored: StoredVelocities | None) -> None:
     warn(found.warnings)
     for name, why in found.lost_places.items():
         print_note(f"{name}: no velocity ({why})")
-    if print_if_json({**found.to_json(), "stored": stored}):
+    if print_if_json({**found.to_json(), "stored": stored and stored._asdict()}):
         return
     noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)
     print(
@@ -225,4 +233,4 @@ def _show(found: "VelocityMap", stored: dict[str, Any] | None) -> None:
             f"up to {one.p95:.1f} mm/year, {one.moving_share:.1%} moving"
         )
     if stored is not None:
-        print(f"{stored['readings']} readings stored, {stored['known']} known before; {stored['zones']} zones mapped")
+        print(f"{stored.readings} readings stored, {stored.known} known before; {stored.zones} zones mapped")

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,10 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal
 from monitor.store.database.engine import Database
+
+if TYPE_CHECKING:
+    from monitor.alerting.audit.as_of import AsOf
+    from monitor.alerting.audit.explain import SeriesInput
 
 app = Commands()
 DIFFERS = 1
@@ -87,7 +91,7 @@ def _describe(
         "sealed": seal is not None,
         "code_version": row.code_version,
         "config_sha256": row.config_sha256,
-        "inputs": inputs,
+        "inputs": [{**asdict(one), "offsets": list(one.offsets)} for one in inputs],
         "evidence": frozen,
     }
     lines = [
@@ -98,7 +102,8 @@ def _describe(
     if seal is None and frozen and {"view", "act"} & set(frozen):
         lines.append("not sealed: the audit log has no entry of it (it was cut off)")
     if as_of is not None:
-        lines += _compare(db, row, as_of, facts)
+        found, compared = _compare(db, row, as_of)
+        facts["as_of"], lines = found.to_json(), lines + compared
     if again:
         facts["differences"] = differences = recompute_all(db, alert)
         facts["story"] = db.run_read(verify_story, alert.id, alert.site)
@@ -121,16 +126,15 @@ def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
         return alert, load_decision(c, alert.decision_id), find_seal(c, alert.decision_id)
 
 
-def _read(row: DecisionRow, source: str) -> tuple[Any, list[dict[str, Any]], list[str]]:
+def _read(row: DecisionRow, source: str) -> "tuple[Any, tuple[SeriesInput, ...], list[str]]":
     """Frozen inputs, their summary and what they say; altered ones may say nothing any more."""
     from monitor.alerting.audit.explain import explain, list_inputs, read_units
 
     try:
         frozen = json.loads(row.evidence)
-        inputs = [{**asdict(x), "offsets": list(x.offsets)} for x in list_inputs(frozen)]
-        return frozen, inputs, explain(frozen, read_units(source))
+        return frozen, list_inputs(frozen), explain(frozen, read_units(source))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        return None, [], [f"the frozen inputs cannot be read: {type(error).__name__}: {error}; were they altered?"]
+        return None, (), [f"the frozen inputs cannot be read: {type(error).__name__}: {error}; were they altered?"]
 
 
 def recompute_all(db: Database, alert: Alert) -> list[str]:
@@ -142,7 +146,7 @@ def recompute_all(db: Database, alert: Alert) -> list[str]:
     return list(decide_all(decisions).differences)
 
 
-def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) -> list[str]:
+def _compare(db: Database, row: DecisionRow, as_of: str) -> "tuple[AsOf, list[str]]":
     from monitor.alerting.audit.as_of import decide_as_of, summarise
 
     try:
@@ -152,9 +156,8 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
     with db.read() as c:
         source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
         found = decide_as_of(c, row, source, known_at)
-    facts["as_of"] = found.to_json()
     levels = f"level {found.decision.level}, then it was {found.level_then}"
-    return [
+    return found, [
         f"as known at {format_instant(found.known_at)}:",
         *(f"  {line}" for line in summarise(found.departures)),
         f"  from them would be decided: {levels}; {translate(found.decision.evidence['sentence'])}",

@@ -13,6 +13,7 @@ from monitor.store.database.engine import insert as upsert
 from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t
+from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
 
 
@@ -172,11 +173,6 @@ def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointEve
 
 
 HORIZONS: Final = 3  # of one row
-_NUMBERS: Final = (
-    "value_mm",
-    *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)),
-    *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +272,7 @@ def end_issue(c: Connection, issue_id: int, found: IssueTotals, now: datetime) -
     c.execute(update(t.point_issue).where(t.point_issue.c.id == issue_id).values(**record_to_dict(found), ended_at=now))
 
 
-def load_newest_issues(c: Connection, site: str) -> list[dict[str, Any]]:
+def load_newest_issues(c: Connection, site: str) -> list[PointIssueRow]:
     """Rows of `point_forecast_issues`: of each set of a site the newest issue that ended, by name and horizon."""
     i = t.point_issue.c
     newest = select(func.max(i.id)).where(i.site == site, i.ended_at.is_not(None)).group_by(i.point_set_id)
@@ -284,10 +280,10 @@ def load_newest_issues(c: Connection, site: str) -> list[dict[str, Any]]:
     return load_view(c, "point_forecast_issues", order_by=("point_set", "horizon"), issue_id=ids) if ids else []
 
 
-def load_largest(c: Connection, site: str, most: int) -> list[dict[str, Any]]:
+def load_largest(c: Connection, site: str, most: int) -> list[PointForecastRow]:
     """Rows of `point_forecasts` at the farthest horizon that is served: the largest movements to come first."""
     i, h, f, p = t.point_issue.c, t.point_issue_horizon.c, t.point_forecast.c, t.point.c
-    found = []
+    found: list[PointForecastRow] = []
     for one in load_newest_issues(c, site):
         served = select(func.max(h.number)).where(h.point_issue_id == one["issue_id"], h.reason == "")
         number = c.execute(served).scalar()
@@ -305,7 +301,7 @@ def load_largest(c: Connection, site: str, most: int) -> list[dict[str, Any]]:
         pids = frozenset(c.execute(names).scalars())
         which = {"site": site, "point_set": one["point_set"], "horizon": number, "pid": pids}
         rows = load_view(c, "point_forecasts", **which) if pids else []
-        found += sorted(rows, key=lambda row: (-abs(row["q50"] - row["value_mm"]), row["pid"]))
+        found += sorted(rows, key=lambda row: (-abs((row["q50"] or 0.0) - row["value_mm"]), row["pid"]))
     return found
 
 

@@ -244,3 +244,36 @@ class ModelGateRow(TypedDict):
     model_state: str
     horizon_s: float
     state: str
+
+
+class PointIssueRow(TypedDict):
+    """Of `point_forecast_issues`: an issue at a horizon; of one that failed there is none."""
+
+    point_set: str
+    issue_id: int
+    known_at: str
+    points: int
+    withheld: int
+    horizon: int | None
+    target_at: str
+    model: str
+    held_out_inside_80: float
+    held_out_error_mm: float
+    held_out_persistence_mm: float
+    held_out_trend_mm: float
+    reason: str
+
+
+class PointForecastRow(TypedDict):
+    """Of `point_forecasts`: a point at a horizon; without quantiles where its forecast is withheld."""
+
+    pid: str
+    latitude: float
+    longitude: float
+    horizon: int
+    target_at: str
+    value_mm: float
+    q10: float | None
+    q50: float | None
+    q90: float | None
+    reason: str

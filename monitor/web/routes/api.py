@@ -15,7 +15,15 @@ from monitor.export.maps import list_outlines
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.outlines import NO_SCENE
-from monitor.store.schema.view_rows import AlertRow, IssuedForecastRow, MessageRow, WhyNotShownRow
+from monitor.store.schema.view_rows import (
+    AlertRow,
+    IssuedForecastRow,
+    MessageRow,
+    PointForecastRow,
+    PointIssueRow,
+    SiteStatusRow,
+    WhyNotShownRow,
+)
 from monitor.store.schema.views import load_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
@@ -31,7 +39,26 @@ _NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-def _card_to_json(card: pages.SiteCard) -> dict[str, Any]:
+class SiteJson(SiteStatusRow):
+    """A site: its row of `site_status`, and what its file says."""
+
+    name: str
+    latitude: float
+    longitude: float
+    levels: list[pages.StoredLevel]
+    top_level: int
+    action: str
+    stations: dict[str, int]
+
+
+class SiteNowJson(SiteJson):
+    """A site with what its level was raised on, and what is measured now."""
+
+    when_raised: str | None
+    now: str | None
+
+
+def _card_to_json(card: pages.SiteCard) -> SiteJson:
     return {
         **card.status,
         "name": card.name,
@@ -51,15 +78,15 @@ def describe_api(request: Request) -> dict[str, Any]:
     return found
 
 
-@router.get("/sites", tags=["sites"])
-def list_sites(request: Request) -> list[dict[str, Any]]:
+@router.get("/sites", tags=["sites"], response_model=list[dict[str, Any]])
+def list_sites(request: Request) -> list[SiteJson]:
     """Every active site with level, observability, reachable level and newest datum; the most dangerous first."""
     with context_of(request).db.read() as c:
         return [_card_to_json(card) for card in pages.load_cards(c, narrow(request, None))]
 
 
-@router.get("/sites/{site}", tags=["sites"])
-def get_site(request: Request, site: str) -> dict[str, Any]:
+@router.get("/sites/{site}", tags=["sites"], response_model=dict[str, Any])
+def get_site(request: Request, site: str) -> SiteNowJson:
     """One site, with what its level was raised on and what is measured now."""
     with read_site(request, site) as seen:
         hazards = find_hazards(pages.load_open_alerts(seen.c, site))
@@ -133,10 +160,10 @@ def list_point_looks(request: Request, site: str, limit: Limit = 20) -> list[dic
     return [{**r, "happenings": [h for h in happened if h["look_id"] == r["look_id"]]} for r in looks]
 
 
-@router.get("/sites/{site}/forecasts/points", tags=["forecasts"])
+@router.get("/sites/{site}/forecasts/points", tags=["forecasts"], response_model=list[dict[str, Any]])
 def list_point_forecasts(
     request: Request, site: str, pid: Annotated[str | None, Query(max_length=64)] = None, limit: Limit = 20
-) -> list[dict[str, Any]]:
+) -> list[PointIssueRow] | list[PointForecastRow]:
     """Newest issues of satellite points, an entry per horizon; with `pid` the forecasts of that point."""
     with read_site(request, site) as seen:
         if pid is None:

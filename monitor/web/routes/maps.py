@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -156,9 +156,8 @@ def read_point(
             raise NotFoundError(_NO_SET(site=site, name=set_))
         found = load_point(seen.c, one, pid, seen.now)
         ahead = load_rows(seen.c, "point_forecasts", order_by=["horizon"], site=site, point_set=set_, pid=pid)
-    named = ("horizon", "target_at", "q10", "q50", "q90", "reason")
     head = {"site": site, "set": set_, "pid": pid, "direction": one.direction, "unit": "mm"}
-    return translate_all({**head, **found, "forecast": [{name: row[name] for name in named} for row in ahead]})
+    return translate_all({**head, **found, "forecast": [{name: row[name] for name in _AHEAD} for row in ahead]})
 
 
 @router.get("/sites/{site}/relief.pmtiles", response_class=Response)
@@ -203,8 +202,16 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
-@router.get("/map/tiles")
-def list_tiles(request: Request) -> list[dict[str, Any]]:
+class TileFile(TypedDict):
+    """A file of tiles of this service."""
+
+    name: str
+    size_bytes: int
+    url: str
+
+
+@router.get("/map/tiles", response_model=list[dict[str, Any]])
+def list_tiles(request: Request) -> list[TileFile]:
     """Files of tiles in the folder that `[map] tiles` names."""
     return _list_tiles(context_of(request))
 
@@ -218,7 +225,7 @@ def send_tiles(request: Request, name: str) -> Response:
     return send_range(Path(folder) / name, request.headers)
 
 
-def _list_tiles(context: Context) -> list[dict[str, Any]]:
+def _list_tiles(context: Context) -> list[TileFile]:
     return [
         {"name": f.name, "size_bytes": f.size, "url": f"/api/v1/map/tiles/{f.name}"}
         for f in list_files(context.config.map.tiles)
@@ -237,6 +244,14 @@ def _read_box(text: str | None) -> Box:
     return (west, south, east, north)
 
 
+_AHEAD: Final[tuple[Literal["horizon", "target_at", "q10", "q50", "q90", "reason"], ...]] = (
+    "horizon",
+    "target_at",
+    "q10",
+    "q50",
+    "q90",
+    "reason",
+)
 LARGEST: Final = 4 << 20  # of one answer: larger than any tile or directory
 RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
 TYPE: Final = "application/vnd.pmtiles"

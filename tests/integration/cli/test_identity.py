@@ -38,6 +38,7 @@ from monitor.store.people.users import (
 )
 from monitor.store.schema import tables as t
 from tests.conftest import ON_BOTH
+from tests.data.store_rows import tell
 from tests.data.watched_slope import WatchedSlope, write_service
 
 CHIEF = {"who": "Root-1"}  # the admin, where there is one
@@ -136,8 +137,7 @@ def test_guesses_wait_for_each_other_and_keep_nobody_else_out(bench):
     """Side by side they are no faster than one after another; who is patient waits for half a minute at most."""
 
     def turn(now, os_user="mallory"):
-        with bench.database.write() as c:
-            return (sessions.take_turn_to_prove(c, "Ada", os_user, now) - NOW).total_seconds()
+        return (tell(bench.database, sessions.take_turn_to_prove, "Ada", os_user, now) - NOW).total_seconds()
 
     assert [turn(NOW) for _ in range(sessions.FREE + 1)] == [0.0] * (sessions.FREE + 1)
     url = bench.database.url.render_as_string(hide_password=False)
@@ -293,8 +293,7 @@ def test_a_signature_counts_once(accounts, call):
 
 def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call):
     assert call(*LOWER, who="Ada")[0] == 3
-    with accounts.database.write() as c:
-        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert call("users", "disable", "Ada", **CHIEF)[0] == 0
     assert call(*LOWER, who="Bo")[0] == 3
     assert level_of(accounts) == 3
@@ -313,8 +312,7 @@ def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_bes
 # ---- accounts --------------------------------------------------------------------------------------------------
 def test_accounts_are_changed_by_an_admin_who_proves_it(accounts, call):
     add = ("users", "add", "eve", "--role", "operator")
-    with accounts.database.write() as c:
-        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert call(*add)[0] == 1
     assert call(*add, who="Ada")[0] == 1
     assert call("users", "enable", "Bo", who="Ada")[0] == 1
@@ -338,8 +336,7 @@ def test_without_an_admin_an_operator_keeps_the_accounts(accounts, call, monkeyp
 
 def test_everybody_changes_the_own_password(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
-    with accounts.database.write() as c:
-        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW)
+    tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert call("users", "passwd", "Bo", who="Cy")[0] == 1
     assert call("users", "passwd", "Cy", who="Cy")[0] == 0
     assert call("users", "passwd", "Cy", who="Cy")[0] == 1  # by the old one
@@ -361,8 +358,7 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
     database = accounts.database
 
     def make(user, scope, sites=None):
-        with database.write() as c:
-            return add_api_token(c, user, "gateway", scope, sites, 3600.0, NOW)
+        return tell(database, add_api_token, user, "gateway", scope, sites, 3600.0, NOW)
 
     with database.read() as c:
         alert = c.execute(select(t.alert.c.id).order_by(t.alert.c.id)).scalars().first()
@@ -382,8 +378,7 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
     monkeypatch.setenv("SLOPEWARD_BY_TOKEN", make("Cy", "read")[1])
     status, _, said = call(*ack)
     assert (status, "only reads" in said) == (1, True)
-    with database.write() as c:
-        revoke_api_token(c, number, NOW)
+    tell(database, revoke_api_token, number, NOW)
     for wrong in (token, "slopeward_invented", ""):
         monkeypatch.setenv("SLOPEWARD_BY_TOKEN", wrong)
         status, _, said = call(*ack)
@@ -492,8 +487,7 @@ def test_an_admin_alone_is_no_two_persons(settled, call, how):
     assert level_of(settled) == 3
     other = "Bo" if name == "Ada" else "Ada"
     if other == "Bo":
-        with settled.database.write() as c:
-            enable_user(c, "Bo")
+        tell(settled.database, enable_user, "Bo")
     assert call(*LOWER, "--by", other, password=WORDS["Bo"])[0] == 0
     assert level_of(settled) == 0
 
@@ -514,8 +508,7 @@ def test_hands_are_followed_over_several_accounts_and_let_go_after_a_day(settled
 
 def test_on_the_first_day_of_an_installation_two_people_sign_at_once(bench, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
-    with bench.database.write() as c:
-        add_user(c, "Root-1", WORDS["Root-1"], "admin", NOW - timedelta(hours=3))
+    tell(bench.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW - timedelta(hours=3))
     for name in ("Bo", "Dan"):
         assert call("users", "add", name, "--role", "operator", **CHIEF)[0] == 0
     assert call(*LOWER, who="Bo")[0] == 3

@@ -33,7 +33,7 @@ from monitor.store.readings.sources import save_poll
 from monitor.store.report_facts import IssuedReport, add_issue
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_BOTH
-from tests.data.flags import declare_offset
+from tests.data.store_rows import enter_offset, tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 CLI = Path(rules.__file__).parent
@@ -195,7 +195,8 @@ def things(bench):
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
         keep_first(c, TwoPersonAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
-        offset = declare_offset(c, series_id, bench.now, 1.0, NOW, author=Actor("Ada"), known_from=bench.now)
+        said = {"author": Actor("Ada"), "reason": "new mast", "known_from": bench.now}
+        offset = enter_offset(c, series_id, bench.now, 1.0, NOW, **said)
         period = find_before("daily", bench.now, ZoneInfo("UTC"))
         facts = gather_facts(c, "bench", period)
         span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))
@@ -298,8 +299,7 @@ def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, m
 
 
 def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench, files, monkeypatch, capsys):
-    with bench.database.write() as c:
-        add_user(c, "Ada", WORDS["Ada"], "admin", NOW)
+    tell(bench.database, add_user, "Ada", WORDS["Ada"], "admin", NOW)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS["Cy"])
     monkeypatch.setattr("monitor.store.people.sessions.FREE", 10 * len(CALLS))  # how slow guesses are is another test
@@ -314,7 +314,6 @@ def test_a_wrong_password_is_refused_by_every_command_and_seen_in_the_log(bench,
 
 
 def test_who_proves_to_be_nobody_is_refused_where_functions_are_called_by_another_program(bench):
-    with bench.database.write() as c:
-        add_user(c, "Ada", WORDS["Ada"], "operator", NOW)
+    tell(bench.database, add_user, "Ada", WORDS["Ada"], "operator", NOW)
     with pytest.raises(RefusedError, match="SLOPEWARD_BY_PASSWORD"):
         prove(bench.database, "ada")

@@ -11,6 +11,7 @@ import pytest
 
 from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, code_of, has_second_factor, remove_second_factor
 from monitor.store.people.users import add_user
+from tests.data.store_rows import ask, tell
 from tests.integration.cli.test_identity import WORDS, accounts, bench, call, entries  # noqa: F401 - fixtures
 
 
@@ -25,8 +26,7 @@ def code_for(address):
 
 
 def asks(slope, name="Ada"):
-    with slope.database.read() as c:
-        return has_second_factor(c, name)
+    return ask(slope.database, has_second_factor, name)
 
 
 def test_it_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(accounts, call):  # noqa: F811
@@ -42,8 +42,7 @@ def test_it_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(a
     assert not [code for code in out.split() if code in str(entries(accounts, "user.totp"))]
     # another one, and none, is an admin's: who knows the password alone does not do away with it
     assert call("users", "totp", "Ada", who="Ada")[0] == 1
-    with accounts.database.write() as c:
-        add_user(c, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
+    tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
     assert "take it away first" in call("users", "totp", "Ada", who="Root-1")[2]
     assert call("users", "totp", "Ada", "--off", "--code", "123456", who="Root-1")[0] == 1
     assert call("users", "totp", "Ada", "--off", who="Root-1")[0] == 0
@@ -70,5 +69,4 @@ def test_at_a_terminal_the_first_code_is_asked_for(accounts):  # noqa: F811
     assert running.returncode == 0
     assert len(re.findall(rb"^[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\r?$", seen, re.MULTILINE)) == RECOVERY_CODES
     assert asks(accounts)
-    with accounts.database.write() as c:
-        remove_second_factor(c, "Ada")
+    tell(accounts.database, remove_second_factor, "Ada")

@@ -14,6 +14,7 @@ from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
 from monitor.store.database.engine import Database
 from monitor.store.service_state import remove_stamp, stamp
+from tests.data.store_rows import tell
 
 VERBS = (
     "alerts list --site {}",
@@ -95,8 +96,7 @@ def test_doctor_knows_a_process_that_is_gone_from_one_that_runs(place, capsys):
             (other, "elsewhere", "ok"),
         ):
             detail = {"pid": process.pid, "host": host, "ingest": ingest}
-            with db.write() as c:
-                stamp(c, "core", detail, datetime.now(UTC))
+            tell(db, stamp, "core", detail, datetime.now(UTC))
             run_verb(["doctor", "--json"])
             found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
             (line,) = [f for f in found if f["subject"] == "service"]
@@ -107,8 +107,7 @@ def test_doctor_knows_a_process_that_is_gone_from_one_that_runs(place, capsys):
         assert find_program(own.pid) is not None or own.poll() is not None
     finally:
         Path(f"{place}/x.db.lock").unlink(missing_ok=True)
-        with db.write() as c:
-            remove_stamp(c, "core")
+        tell(db, remove_stamp, "core")
         db.close()
         for process in (other, own):
             process.kill()

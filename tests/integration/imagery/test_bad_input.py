@@ -126,7 +126,9 @@ def test_no_place_on_the_ground(folder, tmp_path, capsys, kind):
 def test_coordinates_that_the_zone_cannot_have(folder, tmp_path, capsys, east, north):
     for name in NAMES:
         rewrite(folder / f"{name}.tif", transform=Affine(10, 0, east, 0, -10, north))
-    refused(folder, tmp_path / "out", capsys, 1, "impossible in EPSG:32654")
+    refused(
+        folder, tmp_path / "out", capsys, 1, f"upper left corner {east:.1f}, {north:.1f} is impossible in EPSG:32654"
+    )
 
 
 def test_another_crs_of_one_band_is_warped_and_said(folder, tmp_path, capsys, drawn):

@@ -18,6 +18,7 @@ from shapely.geometry import shape
 
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.data.metrics import Confusion, count, score
+from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
 from detection.imagery.footprints.detect import detect
@@ -149,6 +150,21 @@ def _die_at(place: str, payload: dict) -> None:
 
     setattr(holder, name, die)
     detect(payload)
+
+
+def test_a_failure_half_way_leaves_what_was_there(tmp_path, monkeypatch):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
+    detect(payload)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs, "write_preview", fail)
+    with pytest.raises(OutputError, match=r"out: cannot write the results \(No space left"):
+        detect({**payload, "threshold": 0.9})
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
 
 
 def test_a_killed_run_is_mended_by_the_next(tmp_path):

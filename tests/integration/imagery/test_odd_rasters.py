@@ -597,7 +597,9 @@ def list_sides(weights: str) -> list[float]:
     return sorted({card["pixel_size_m"], *(others[key] for key in ("finest_m", "coarsest_m") if others)})
 
 
-@pytest.mark.parametrize(("weights", "side"), [(name, side) for name in SHIPPED for side in list_sides(name)])
+@pytest.mark.parametrize(
+    ("weights", "side"), [("auto", 10.0), *((name, side) for name in SHIPPED for side in list_sides(name))]
+)
 def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, weights, side):
     """At the pixels of their own training and at others: refused, nothing found, or doubted by its type of numbers."""
     clouds = {

@@ -15,7 +15,7 @@ from monitor.store.readings.observations import (
 )
 from monitor.store.schema.tables import offset_entry, series_latest
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
-from tests.data.flags import add_flag
+from tests.data.store_rows import add_flag, ask, tell
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -26,13 +26,11 @@ def reading(value=1.0, *, at=T0, received=None, station="G1", quantity="displace
 
 
 def add(database, *items):
-    with database.write() as c:
-        return add_observations(c, items, T0)
+    return tell(database, add_observations, items, T0)
 
 
 def series_id(database, station="G1", quantity="displacement_east"):
-    with database.read() as c:
-        return find_series_id(c, "north", station, quantity)
+    return ask(database, find_series_id, "north", station, quantity)
 
 
 def test_the_same_value_twice_is_one_row_and_another_value_is_a_revision(database):
@@ -49,8 +47,7 @@ def test_older_and_newer_epochs_mix_in_one_batch(database):
     add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(0, 10, 2)))
     result = add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(12)))
     assert (result.stored, result.duplicates) == (7, 5)
-    with database.read() as c:
-        got = load_readings(c, series_id(database), None, T0 + 99 * DAY, T0 + 99 * DAY)
+    got = ask(database, load_readings, series_id(database), None, T0 + 99 * DAY, T0 + 99 * DAY)
     assert [r.value for r in got] == [float(i) for i in range(12)]
 
 
@@ -95,8 +92,7 @@ def test_readings_are_as_they_were_known(database):
             add_flag(c, sid, T0, flag, T0 + known * DAY)
     seen = {}
     for day in (4, 6, 9):
-        with database.read() as c:
-            seen[day] = load_readings(c, sid, T0 - DAY, T0 + 3 * DAY, T0 + day * DAY)
+        seen[day] = ask(database, load_readings, sid, T0 - DAY, T0 + 3 * DAY, T0 + day * DAY)
     assert [r.value for r in seen[4]] == [10.0] * 4
     assert [r.value for r in seen[6]] == [10.0, 10.0, 6.0, 6.0]
     assert [r.offset_applied for r in seen[6]] == [0.0, 0.0, 4.0, 4.0]
@@ -106,8 +102,7 @@ def test_readings_are_as_they_were_known(database):
 
 def test_from_is_exclusive_and_to_inclusive(database):
     add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(4)))
-    with database.read() as c:
-        got = load_readings(c, series_id(database), T0, T0 + 2 * DAY, T0 + 99 * DAY)
+    got = ask(database, load_readings, series_id(database), T0, T0 + 2 * DAY, T0 + 99 * DAY)
     assert [r.value for r in got] == [1.0, 2.0]
 
 
@@ -138,8 +133,7 @@ def test_of_many_revisions_one_speaks_and_flags_change_as_known(database):
             add_flag(c, sid, T0 + day * DAY, flag, T0 + known * DAY)
 
     def load(known):
-        with database.read() as c:
-            return load_readings(c, sid, None, T0 + 9 * DAY, T0 + known * DAY)
+        return ask(database, load_readings, sid, None, T0 + 9 * DAY, T0 + known * DAY)
 
     assert [(r.value, r.flags) for r in load(1.5)] == [(0.0, ("undeclared", "spike")), (9.0, ())]
     assert [(r.value, r.flags) for r in load(9)] == [(0.0, ("spike",)), (9.0, ()), (2.0, ("undeclared", "late"))]

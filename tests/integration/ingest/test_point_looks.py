@@ -28,6 +28,7 @@ from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data.anomalies.drawn_points import HALF_WAVELENGTH_MM, draw_points
 from tests.data.site_text import head, series, station
+from tests.data.store_rows import ask, tell
 
 START = datetime(2022, 1, 3, tzinfo=UTC)
 DATES = [START + timedelta(days=6 * k) for k in range(126)]
@@ -79,8 +80,7 @@ def look(db: Database, at: datetime) -> str:
 
 @pytest.fixture
 def bench(database):
-    with database.write() as c:
-        save_site(c, SITE, "test", "points", START)
+    tell(database, save_site, SITE, "test", "points", START)
     return database
 
 
@@ -127,8 +127,7 @@ def test_what_came_in_later_changes_no_look_and_another_threshold_shows(bench, t
     first_at = DATES[116] + timedelta(days=3)
     take(bench, write(tmp_path / "a.csv", values, 117, range(200)), first_at)
     look(bench, first_at)
-    with bench.read() as c:
-        (kept,) = load_looks(c, "bench")
+    (kept,) = ask(bench, load_looks, "bench")
     take(bench, write(tmp_path / "b.csv", values + 1.0, 126), first_at + timedelta(days=60))
     assert points.repeats(bench, CONFIG.compute, SITE, kept.id)
     said = look(bench, first_at + timedelta(days=60))
@@ -143,8 +142,7 @@ def test_a_record_that_is_too_short_is_said_and_not_taken_for_quiet(bench, tmp_p
     at = DATES[30]
     take(bench, write(tmp_path / "a.csv", draw(), 30), at)
     assert look(bench, at) == "sentinel: not looked at: 30 acquisitions: at least 60 are needed"
-    with bench.read() as c:
-        (kept,) = load_looks(c, "bench")
+    (kept,) = ask(bench, load_looks, "bench")
     assert (kept.found.points, kept.found.newest_at) == (0, None)
     take(bench, write(tmp_path / "b.csv", draw(), 117), DATES[116])
     assert "300 points looked at in 39 new acquisitions" in look(bench, DATES[116]), "as if it were the first one"
@@ -180,8 +178,7 @@ def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path,
     monkeypatch.setattr(points, "detect_alarms", fail_at_a)
     with pytest.raises(JobError, match="a: it needed too much memory; b: 300 points looked at"):
         look(bench, at)
-    with bench.read() as c:
-        assert [kept.request.name for kept in load_looks(c, "bench")] == ["b"]
+    assert [kept.request.name for kept in ask(bench, load_looks, "bench")] == ["b"]
 
 
 # ---- satellite points are forecast when a file of them has come in: kept, made again, withheld with a reason ----
@@ -251,8 +248,7 @@ def test_what_is_too_short_stale_or_noisy_is_withheld_with_the_reason(bench, tmp
     values[9] = 60.0 * np.random.default_rng(5).normal(size=values.shape[1])
     take(bench, write(tmp_path / "a.csv", values, 120), AT)
     assert f"{COUNT - 3} points forecast from {DATES[119]:%Y-%m-%d}; 3 points without" in issue(bench, AT)
-    with bench.read() as c:
-        rows = load_view(c, "point_forecasts", order_by=("pid",), horizon=1)
+    rows = ask(bench, load_view, "point_forecasts", order_by=("pid",), horizon=1)
     reasons = {r["pid"]: r["reason"] for r in rows if r["q50"] is None}
     assert reasons["p007"] == "stale: newest observation is older than 3 intervals"
     assert reasons["p008"].startswith("record too short: ")
@@ -376,8 +372,7 @@ def test_every_point_has_its_line_once_a_delivery_is_through(bench, tmp_path):
         assert point.line.epochs == known.sum()
     take(bench, write(tmp_path / "b.csv", values, 126), AT + timedelta(days=60))
     assert make(bench, AT + timedelta(days=60)).endswith(f"{COUNT} points, 0 squares")
-    with bench.read() as c:
-        rows = load_view(c, "insar_points", order_by=["pid"], site="bench")
+    rows = ask(bench, load_view, "insar_points", order_by=["pid"], site="bench")
     assert rows[12]["rate_mm_per_year"] == pytest.approx(
         linregress(
             np.array([epoch_s(at) for at in DATES])[np.isfinite(values[12])] / 86400.0,

@@ -31,6 +31,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import ask, tell
 
 DAY = timedelta(days=1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,8 +61,7 @@ def write_long(path, rate=0.5, dates=DATES, points=6, more=()):
 
 @pytest.fixture
 def bench(database):
-    with database.write() as c:
-        save_site(c, SITE, "test", "points", T0)
+    tell(database, save_site, SITE, "test", "points", T0)
     return database
 
 
@@ -76,20 +76,17 @@ def count(database):
 
 
 def rejected(database):
-    with database.read() as c:
-        return {r["code"]: r["reason"] for r in views.load_view(c, "rejected_messages")}
+    return {r["code"]: r["reason"] for r in ask(database, views.load_view, "rejected_messages")}
 
 
 def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
     news = ChangeDetector()
-    with bench.read() as c:
-        news.find_changed(c)
+    ask(bench, news.find_changed)
     path = write_long(tmp_path / "a.csv")
     arrived = NEWEST + 3 * DAY
     result = take(bench, path, arrived)
     assert (result.points, result.rows, result.stored, result.rejected) == (6, 48, 48, 0)
-    with bench.read() as c:
-        assert news.find_changed(c) == {"bench"}, "the service looks at the site soon after"
+    assert ask(bench, news.find_changed) == {"bench"}, "the service looks at the site soon after"
     again = take(bench, path, arrived + DAY)
     assert (again.stored, again.duplicates, again.revisions) == (0, 48, 0)
     with bench.read() as c:
@@ -134,8 +131,7 @@ def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path)
     assert "direction of desc" in word["reason"]
     late = evaluate_site(bench, SITE, NEWEST + 25 * DAY, "tick")
     assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"]
-    with bench.read() as c:
-        view = load_view(c, SITE, arrived, draining=False)[0]
+    view = ask(bench, load_view, SITE, arrived, draining=False)[0]
     assert DecisionInputs.read(view.to_json()) == view
 
 
@@ -144,8 +140,7 @@ def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
     take(bench, write_long(tmp_path / "a.csv", rate=0.0), arrived, ImportOptions(None, "asc", "los-towards", "mm"))
     assert evaluate_site(bench, SITE, arrived, "tick").level == 0
     take(bench, write_long(tmp_path / "b.csv", rate=-0.5), arrived + DAY, ImportOptions(None, "desc", "los-away", "mm"))
-    with bench.read() as c:
-        found = {f.zone: round(f.rate_mm_per_day, 1) for f in load_point_facts(c, SITE, arrived + DAY)}
+    found = {f.zone: round(f.rate_mm_per_day, 1) for f in ask(bench, load_point_facts, SITE, arrived + DAY)}
     assert found == {"asc": 0.0, "desc": -0.5}
     assert evaluate_site(bench, SITE, arrived + DAY, "tick").level == 1
 
@@ -255,8 +250,7 @@ def test_a_measured_product_becomes_a_rate_whose_age_is_true(database, measured,
     first = dict(zip(header, rows[0], strict=True))
     moved = TEXT.replace("= 46.0", f"= {first['latitude']}").replace("= 8.0", f"= {first['longitude']}")
     site = parse_site(moved.replace("120d", "1825d").replace("0.3", "0.001"), "island.toml")
-    with database.write() as c:
-        save_site(c, site, "test", "island", T0)
+    tell(database, save_site, site, "test", "island", T0)
     arrived = datetime(2025, 11, 11, tzinfo=UTC)
     result = take_egms(database, path, arrived, site)
     dates = [n for n in header if len(n) == 8 and n.isdigit()]
@@ -281,8 +275,7 @@ def test_level_3_knows_its_direction_by_its_name_and_its_place_by_the_grid(bench
     path = tmp_path / source.name
     slice_egms(source, path, 5)
     assert take_egms(bench, path, datetime(2026, 1, 1, tzinfo=UTC)).rejected == 0
-    with bench.read() as c:
-        rows = views.load_view(c, "insar_points")
+    rows = ask(bench, views.load_view, "insar_points")
     assert {r["direction"] for r in rows} == {"up"}
     assert all(38.6 < r["latitude"] < 38.8 and 13.1 < r["longitude"] < 13.3 for r in rows)
     nameless = path.rename(tmp_path / "points.zip")

@@ -25,6 +25,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
 from monitor.web.access.guard import csrf_token
 from tests.data.site_text import head, series, station, table
+from tests.data.store_rows import ask, tell
 from tests.integration.web.test_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -39,8 +40,7 @@ SITE = parse_site(
 
 @pytest.fixture
 def pipeline(database):
-    with database.write() as c:
-        save_site(c, SITE, "test", "test", NOW)
+    tell(database, save_site, SITE, "test", "test", NOW)
     return Pipeline(database, {"north": SITE}, lambda: NOW)
 
 
@@ -80,8 +80,7 @@ def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pip
     assert (key, state) == ("health:epoch0:north/G1", "unacknowledged")
     assert "count since 2025-11-03 00:00:00 UTC" in reason
     assert "kept is since 2020-01-01 00:00:00 UTC" in reason
-    with database.read() as c:
-        assert [n["recipient"] for n in load_view(c, "notification_status")] == ["duty"]
+    assert [n["recipient"] for n in ask(database, load_view, "notification_status")] == ["duty"]
     assert say(pipeline, FORGED, 4) == (3, 0), "the old one is kept until somebody answers"
     assert say(pipeline, REAL, 5) == (0, 1)
     assert say(pipeline, LATER, 6) == (0, 1)
@@ -177,8 +176,7 @@ def test_the_question_is_answered_on_the_page(pipeline, database, two_people):
         assert "answered" in done.headers["location"]
         assert "Which reference" not in browser.get(f"/alerts/{two_people}").text
     assert say(pipeline, REAL, 7) == (3, 0)
-    with database.read() as c:
-        (told,) = load_view(c, "audit_log", action="epoch0.accept")
+    (told,) = ask(database, load_view, "audit_log", action="epoch0.accept")
     assert (told["actor"], json.loads(told["detail"])["via"]) == ("bo", "page")
 
 

@@ -53,6 +53,7 @@ from monitor.worker import compute
 from tests.conftest import absent, free_port
 from tests.data.file_server import run_here, serve, sign
 from tests.data.site_text import head, series, station, table
+from tests.data.store_rows import ask
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 SITE = head("north", latitude=46.2, longitude=8.9, levels={"names": ["green", "red"]}) + station(
@@ -174,8 +175,7 @@ def test_what_became_shorter_or_a_web_page_is_refused_until_somebody_says_so(her
     server.files["/day.csv"] = (HEAD + ROWS[0].replace("1.0", "1.5")).encode()
     refused = poll.poll_source(source, here, {})
     assert "a file that shrinks is not taken" in refused.errors[0]
-    with here.db.read() as c:
-        state = find_poll(c, "logger")
+    state = ask(here.db, find_poll, "logger")
     assert (state.failures, state.error_since, state.success_at) == (2, NOW, NOW)
     assert len(values(here.db)) == 5
     assert poll.poll_source(source, here, {}, may_shrink=True).revisions == 1
@@ -190,8 +190,7 @@ def test_a_last_line_without_an_end_waits_because_half_a_number_is_another_one(h
     first = poll.poll_source(source, here, {})
     assert (values(here.db), first.held) == ([(1, 0, 1.0)], ["day.csv"])
     assert "the last line has no end yet" in first.describe()
-    with here.db.read() as c:
-        assert find_poll(c, "logger").next_at <= NOW + timedelta(seconds=60)
+    assert ask(here.db, find_poll, "logger").next_at <= NOW + timedelta(seconds=60)
     server.files["/day.csv"] = whole.encode()
     assert (poll.poll_source(source, here, {}).rows, values(here.db)[1:]) == (1, [(2, 0, -12.5)])
     server.files["/day.csv"] = (whole + ROWS[2].rstrip("\n")).encode()  # a portal that ends no last line
@@ -207,8 +206,7 @@ def test_a_last_line_without_an_end_waits_in_the_watched_folder_too(here, watche
         look(here)
         counts.append(len(values(here.db)))
     assert counts == [1, 2, 2]
-    with here.db.read() as c:
-        assert load_files(c, "inbox/north")["day.csv"].size == len(HEAD + ROWS[0] + ROWS[1]) - 1
+    assert ask(here.db, load_files, "inbox/north")["day.csv"].size == len(HEAD + ROWS[0] + ROWS[1]) - 1
 
 
 def test_a_doubtful_unit_and_a_damaged_file_are_one_line_and_tried_again(here, server):
@@ -390,14 +388,12 @@ def test_the_job_looks_at_what_is_due_and_forgets_what_no_table_names(here, serv
     assert poll.run(here.db, config, here.site, NOW, here.clock) == "nothing is due"
     poll.run(here.db, config, here.site, NOW + timedelta(hours=2), here.clock)
     assert [status for _, _, status in server.asked] == [200, 304]
-    with here.db.read() as c:
-        (row,) = load_view(c, "sources")
+    (row,) = ask(here.db, load_view, "sources")
     assert (row["address"], row["outcome"], row["silent_since"]) == (f"{server.url}/day.csv", "ok", None)
     assert (row["new_at"], row["values_all"], row["values_new"]) == (row["polled_at"], 1, 0)
     write_tables()
     poll.run(here.db, load_service(), here.site, NOW, here.clock)
-    with here.db.read() as c:
-        assert load_polls(c) == []
+    assert ask(here.db, load_polls) == []
 
 
 def test_of_a_look_that_was_ended_what_is_whole_is_kept_and_the_next_begins_with_the_rest(here, server, monkeypatch):
@@ -498,8 +494,7 @@ def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks
     monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
     assert "3 new" in look(here)
     look(here)
-    with here.db.read() as c:
-        state = find_poll(c, "inbox/north")
+    state = ask(here.db, find_poll, "inbox/north")
     assert "put grid.mapping.toml beside it" in state.error
     assert {(1, 0, 1.0), (2, 0, 2.0), (1, 0, -4.0)} < set(values(here.db)), "-4 mm is up, of positions in a .txt"
     (folder / "grid.nc").unlink()
@@ -529,8 +524,7 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch, w
         (watched / f"{name}.csv").write_text(HEAD + ROWS[0])
     assert "1 new" in look(here)
     assert values(here.db) == [(1, 0, 1.0)]
-    with here.db.read() as c:
-        known = load_files(c, "inbox/north")
+    known = ask(here.db, load_files, "inbox/north")
     assert sum(one.reason is not None for one in known.values()) == 10
     refused = "line all clear.csv: its name is no text that can be stored: rename it"
     assert known["line\nall clear.csv"].reason == refused
@@ -593,13 +587,11 @@ def test_odd_texts_of_a_server_do_not_keep_other_sources_out(here, server, monke
     files = (FetchedFile("http://h/\ud800\0", OLD, modified="\ud800\0"), FetchedFile("b", FAILED, "\ud800\0"))
     monkeypatch.setattr(compute, "run", lambda *_, **__: PollResult(files))
     poll.run(here.db, load_service(), here.site, NOW, here.clock)
-    with here.db.read() as c:
-        assert [(state.source, state.error) for state in load_polls(c)] == [("one", "??"), ("two", "??")]
+    assert [(state.source, state.error) for state in ask(here.db, load_polls)] == [("one", "??"), ("two", "??")]
     monkeypatch.setattr(compute, "run", lambda *_, **__: (_ for _ in ()).throw(ValueError("odd\0")))
     later = NOW + timedelta(days=9)
     poll.run(here.db, load_service(), here.site, later, here.clock)
-    with here.db.read() as c:
-        assert [state.error for state in load_polls(c)] == ["ValueError: odd?"] * 2
+    assert [state.error for state in ask(here.db, load_polls)] == ["ValueError: odd?"] * 2
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from monitor.store.alerting.stories import verify_stories
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.tables import alert, notification
+from tests.data.store_rows import tell
 from tests.integration.notify.outbox import add_site
 from tests.integration.notify.test_duty import DAY, SITE, T0
 
@@ -31,8 +32,7 @@ HAZARD_TOP = 3
 
 @pytest.fixture
 def desk(database):
-    with database.write() as c:
-        save_site(c, SITE, "ada", "test", T0 - DAY)
+    tell(database, save_site, SITE, "ada", "test", T0 - DAY)
     return database
 
 
@@ -206,8 +206,7 @@ class Loose:
 
     def __init__(self, database, level=1):
         self.database, self.level, self.sent, self.minute = database, level, [], 0
-        with database.write() as c:
-            add_site(c)
+        tell(database, add_site)
 
     def wait(self, minutes, *, step=10):
         for _ in range(0, minutes, step):
@@ -226,8 +225,7 @@ class Loose:
             T0 + self.minute * MINUTE,
             health_alarm(KEY_CHATTERING, self.level if silent else 0, "G3", is_open=silent),
         )
-        with self.database.write() as c:
-            apply_changes(c, [change], ChangeContext("north", None, DUTY, SERVICE, now, "v"))
+        tell(self.database, apply_changes, [change], ChangeContext("north", None, DUTY, SERVICE, now, "v"))
 
     def flap(self, times, *, seen=False, half=10):
         for _ in range(times):

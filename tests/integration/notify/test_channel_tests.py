@@ -25,6 +25,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
 from tests.conftest import free_port, wait_for
 from tests.contract.test_notify_channels import SITE
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import (
     add_alert,
     add_message,
@@ -44,8 +45,7 @@ TWO = 'channels = ["webhook:GOOD", "webhook:BAD"]'
 @pytest.fixture
 def config(database, hooks, monkeypatch):
     north = parse_site(SITE.replace('channels = ["log:desk", "webhook:GONE"]', TWO), "north")
-    with database.write() as c:
-        save_site(c, north, "ada", "first", NOW)
+    tell(database, save_site, north, "ada", "first", NOW)
     monkeypatch.setenv("GOOD", f"{hooks.base}/ok")
     monkeypatch.setenv("BAD", f"{hooks.base}/500")
     monkeypatch.setenv("ELSEWHERE", f"{hooks.base}/test-target")
@@ -58,8 +58,7 @@ def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(da
     assert [path for path, *_ in hooks.got] == ["/test-target", "/500"]
     assert b"EXERCISE" in hooks.got[0][2]
     assert trial.run(database, config, None, datetime.now(UTC)) == "0 of 2 channels tested, 0 failed"
-    with database.read() as c:
-        good, bad = load_view(c, "channel_tests", order_by=["test_id"])
+    good, bad = ask(database, load_view, "channel_tests", order_by=["test_id"])
     assert (good["target"], good["good"], bad["good"]) == ("webhook:ELSEWHERE", True, False)
     assert "answered 500" in bad["found"]
     channels = ["webhook:GOOD", "webhook:BAD", "webhook:NEVER"]

@@ -35,6 +35,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.data.site_text import FOUR, head, series, station
+from tests.data.store_rows import ask, tell
 
 T0 = datetime(2026, 3, 6, 9, tzinfo=UTC)  # a Friday, 10:00 in Zurich
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -62,8 +63,7 @@ SITE = parse_site(text_of(), "bench")
 
 @pytest.fixture
 def watched(database):
-    with database.write() as c:
-        save_site(c, SITE, "ada", "test", T0 - DAY)
+    tell(database, save_site, SITE, "ada", "test", T0 - DAY)
     return database
 
 
@@ -77,8 +77,7 @@ def raise_alert(c, level, at, key="hazard", ledger=AlertCategory.HAZARD, site=SI
 
 
 def told(database):
-    with database.read() as c:
-        rows = load_view(c, "notification_status", order_by=("notification_id",))
+    rows = ask(database, load_view, "notification_status", order_by=("notification_id",))
     return [(row["recipient"], row["channel"]) for row in rows]
 
 
@@ -99,8 +98,7 @@ def test_who_is_on_duty_is_notified_and_escalation_goes_down_the_team(watched):
     # the second, the lead, the others, who stands below in the site file, then all who have a clock, again and again
     assert steps[:4] == [["A. Rossi"], ["L. Frei"], ["K. Okafor"], ["control room"]]
     assert steps[4:] == [[*crew, "control room"]] * 2
-    with watched.write() as c:
-        acknowledge(c, 1, BO, "on the way", now[0])
+    tell(watched, acknowledge, 1, BO, "on the way", now[0])
     now[0] += HOUR
     assert watch.escalate_once(now[0]) == 0
 
@@ -118,8 +116,7 @@ def test_at_escalation_the_one_on_duty_by_then_comes_first(watched):
 
 def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watched):
     crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
-    with watched.write() as c:
-        raise_alert(c, 2, T0, "hazard")
+    tell(watched, raise_alert, 2, T0, "hazard")
     assert [name for name, _ in told(watched)] == crew
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
@@ -130,8 +127,7 @@ def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watch
 def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):
     people = {**PEOPLE, "R. Mori": PEOPLE["R. Mori"] + '\nlevels = ["orange"]'}
     site = parse_site(text_of(people), "bench")
-    with watched.write() as c:
-        raise_alert(c, 2, T0, recipients=site.recipients)
+    tell(watched, raise_alert, 2, T0, recipients=site.recipients)
     assert sorted(told(watched)) == sorted({*told(watched)})
     assert [name for name, _ in told(watched)].count("R. Mori") == 2
 
@@ -164,8 +160,7 @@ def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
         (first, "R. Mori", "K. Okafor", "bo", "dentist"),
         (first + 1, None, "L. Frei", "bo", "holiday"),
     ]
-    with watched.write() as c:
-        raise_alert(c, 2, T0 + 2 * HOUR)
+    tell(watched, raise_alert, 2, T0 + 2 * HOUR)
     assert told(watched) == [("K. Okafor", "log:okafor")]
     with watched.write() as c:
         withdraw_change(c, first, CREW, ADA, "is back", T0 + 2 * HOUR)
@@ -195,8 +190,7 @@ def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         for hours in (0, 1, 5, 30, 31, 24 * 9, 24 * 60):  # the last time after the service was away for weeks
             lay_out(c, CREW, T0 + hours * HOUR)
-    with watched.read() as c:
-        rows = load_view(c, "duty", order_by=("from_at",), site="bench")
+    rows = ask(watched, load_view, "duty", order_by=("from_at",), site="bench")
     for one, other in pairwise(rows):
         assert one["to_at"] == other["from_at"]
         assert (one["day"], one["person"]) != (other["day"], other["person"])
@@ -261,8 +255,7 @@ def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, ca
         c.execute(update(t.duty_rota).values(**wrong))
         raise_alert(c, 2, T0)
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
-    with watched.read() as c:
-        rosters = load_rosters(c, [CREW], T0)
+    rosters = ask(watched, load_rosters, [CREW], T0)
     reasons = [k.reason for k in run_checks(RotaStatus([CREW], rosters, T0)) if k.is_wrong]
     assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons
     assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, "it is read every few seconds"
@@ -302,8 +295,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
         """Twelve minutes: it comes, goes and comes again every four."""
         before = len(told(watched))
         for _ in range(3):
-            with watched.write() as c:
-                raise_alert(c, 2, now[0], "health:x", AlertCategory.HEALTH)
+            tell(watched, raise_alert, 2, now[0], "health:x", AlertCategory.HEALTH)
             watch.escalate_once(now[0])
             now[0] += 4 * minute
             watch.escalate_once(now[0])
@@ -315,8 +307,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
                 )
         return {name for name, _ in told(watched)[before:]}
 
-    with watched.write() as c:
-        add_plan(c, CREW, "daily 00:00 R. Mori, A. Rossi", ADA, "spring", T0)
+    tell(watched, add_plan, CREW, "daily 00:00 R. Mori, A. Rossi", ADA, "spring", T0)
     assert flap() == {"control room", "R. Mori", "A. Rossi"}
     assert flap() == {"control room", "R. Mori", "A. Rossi", "L. Frei"}
     with watched.write() as c:
@@ -337,8 +328,7 @@ def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched)
     assert {name for name, _ in told(watched)} == {"R. Mori"}
     now[0] = T0 + HOUR
     assert watch.escalate_once(now[0]) == 0
-    with watched.write() as c:
-        assert unshelve_due(c, "bench", SERVICE, now[0])
+    assert tell(watched, unshelve_due, "bench", SERVICE, now[0])
     now[0] += timedelta(seconds=5)
     assert watch.escalate_once(now[0]) == 1
     assert told(watched)[-1] == ("L. Frei", "log:frei")
@@ -392,8 +382,7 @@ def test_a_digest_comes_once_a_day_at_its_local_hour_also_when_all_is_well(datab
         "This message comes every day at 07:00",
     ):
         assert part in text, part
-    with database.read() as c:
-        rows = load_view(c, "digests", order_by=("day",))
+    rows = ask(database, load_view, "digests", order_by=("day",))
     assert [(r["day"], r["recipient"], r["state"], r["attempts"]) for r in rows] == [
         ("2026-03-06", "control room", "sent", 1),
         ("2026-03-07", "control room", "sent", 1),
@@ -442,6 +431,5 @@ def test_a_digest_of_the_evening_comes_after_midnight_too(database, said):
     assert run(database, CONFIG, site, late + timedelta(hours=2)) == "1 sent", "the mail server was away over midnight"
     assert run(database, CONFIG, site, late + timedelta(hours=3)) == "0 sent"
     assert run(database, CONFIG, site, late + timedelta(days=1)) == "1 sent"
-    with database.read() as c:
-        assert [r["day"] for r in load_view(c, "digests", order_by=("day",))] == ["2026-03-06", "2026-03-07"]
+    assert [r["day"] for r in ask(database, load_view, "digests", order_by=("day",))] == ["2026-03-06", "2026-03-07"]
     assert len(said()) == 2

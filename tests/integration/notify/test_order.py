@@ -25,6 +25,7 @@ from monitor.store.alerting.outbox import (
 from monitor.store.delivery.receipts import add_test
 from monitor.store.schema.tables import alert, notification
 from tests.conftest import free_port, wait_for
+from tests.data.store_rows import tell
 from tests.integration.notify.outbox import (
     LEVELS,
     PATIENT,
@@ -212,8 +213,7 @@ def test_a_message_is_confirmed_by_its_own_recipient_alone(database):
         return {r.recipient: (r.state, r.confirmed_by, r.confirmed_via) for r in rows(database).values()}
 
     untold = ("delivered", None, None)
-    with database.write() as c:
-        acknowledge(c, alert_id, Actor("r.  MORI\u200b", via="page"), "on the way", T0 + timedelta(minutes=3))
+    tell(database, acknowledge, alert_id, Actor("r.  MORI\u200b", via="page"), "on the way", T0 + timedelta(minutes=3))
     post = ("confirmed", "r. MORI", "page")
     assert found() == {"Duty post": post, "head": untold, "mayor": untold}
     with database.write() as c:
@@ -244,8 +244,7 @@ def test_a_newer_message_that_must_wait_holds_back_nobody(database):
         raised = add_alert(c)
         red = add_message(c, raised, "log:desk", 3)
         add_message(c, raised, "log:desk", 1, sequence=2)  # lower again: ordinary, so it rests with the channel
-    with database.write() as c:
-        assert [m.id for m in claim_due(c, T0, "a", 30.0, 1, "log:desk", only={red})] == [red]
+    assert [m.id for m in tell(database, claim_due, T0, "a", 30.0, 1, "log:desk", only={red})] == [red]
 
 
 def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
@@ -318,8 +317,7 @@ def followed(database, dispatcher, sites):
 
 def test_a_mail_that_is_refused_for_good_is_told_by_the_other_channels(database, hooks, mail, capsys):
     environ = mail.environ | {"HOOK": f"{hooks.base}/ok"}
-    with database.write() as c:
-        add_site(c)
+    tell(database, add_site)
     sites = {"north": site_with(Recipient("duty", (MAIL, "webhook:HOOK"), (3,)))}
     with running(database, environ, sites) as dispatcher:
         follow = followed(database, dispatcher, sites)
@@ -346,23 +344,20 @@ def test_a_mail_that_is_refused_for_good_is_told_by_the_other_channels(database,
 
 def test_a_test_that_it_passes_clears_a_refusal(database, mail):
     with running(database, mail.environ) as dispatcher:
-        with database.write() as c:
-            add_site(c)
+        tell(database, add_site)
         put(database, MAIL)
         wait_for(lambda: dispatcher.find_undelivered([MAIL]))
         mail.answer = "250 taken"
         error, provider_id = send_test(MAIL, mail.environ, database)
         assert error is None
-        with database.write() as c:
-            add_test(c, MAIL, MAIL, clock(), good=True, found="taken", provider_id=provider_id)
+        tell(database, add_test, MAIL, MAIL, clock(), good=True, found="taken", provider_id=provider_id)
         assert not dispatcher.find_undelivered([MAIL])
 
 
 @pytest.mark.parametrize("path", ["500", "404"])
 def test_a_channel_that_fails_three_times_in_a_row_is_told(database, hooks, path):
     environ = {"HOOK": f"{hooks.base}/{path}"}
-    with database.write() as c:
-        add_site(c)
+    tell(database, add_site)
     with running(database, environ) as dispatcher:
         assert not dispatcher.find_undelivered(["webhook:HOOK"])
         put(database, "webhook:HOOK")

@@ -16,6 +16,7 @@ from monitor.store.delivery.devices import add_device, load_devices, publish_pus
 from monitor.store.people.users import disable_user
 from tests.contract.test_notify_channels import NOTE
 from tests.data.filled import ADA, BO, NOW
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.push_service import Browser, check_proof, push_service
 from tests.integration.web.test_door import Clock, log_in, serving, token
 
@@ -39,8 +40,7 @@ def channel(filled_database, service):
 
 
 def subscribe(db, service, browser, path, who=BO):
-    with db.write() as c:
-        return add_device(c, who, f"{service.url}{path}", browser.p256dh, browser.auth, path, NOW)
+    return tell(db, add_device, who, f"{service.url}{path}", browser.p256dh, browser.auth, path, NOW)
 
 
 def test_each_device_gets_a_message_that_it_alone_can_read(filled_database, service, channel):
@@ -95,10 +95,8 @@ def test_a_device_that_cannot_be_reached_is_tried_again_and_the_other_gets_no_se
 
 def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, service, channel):
     subscribe(filled_database, service, Browser(), "/phone")
-    with filled_database.write() as c:
-        add_device(c, BO, "https://evil.example.org/x", Browser().p256dh, Browser().auth, "x", NOW)
-    with filled_database.write() as c:
-        disable_user(c, "bo", NOW)
+    tell(filled_database, add_device, BO, "https://evil.example.org/x", Browser().p256dh, Browser().auth, "x", NOW)
+    tell(filled_database, disable_user, "bo", NOW)
     with pytest.raises(DeliveryError, match="no device"):
         channel.deliver(NOTE)
     assert service.got == []
@@ -108,8 +106,7 @@ def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, servic
 
 def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database: Database, service):
     settings = f'[push]\nservices = ["{service.url}"]\n'
-    with filled_database.write() as c:
-        publish_push_key(c, find_public_key(KEY), NOW)
+    tell(filled_database, publish_push_key, find_public_key(KEY), NOW)
     phone = Browser()
     form = {"endpoint": f"{service.url}/phone", "p256dh": phone.p256dh, "auth": phone.auth}
     with (
@@ -126,8 +123,7 @@ def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database: Data
         page = browser.get("/account").text
         assert find_public_key(KEY) in page
         assert KEY not in page
-        with filled_database.read() as c:
-            (device,) = load_devices(c, "bo")
+        (device,) = ask(filled_database, load_devices, "bo")
         config = parse_service(settings, "x", {"SLOPEWARD_PUSH__KEY": KEY})
         open_notifier("push:bo", channel_settings(config, {}), filled_database).deliver(NOTE)
         assert phone.open(service.got[0][2])["title"] == NOTE.subject

@@ -30,6 +30,7 @@ from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
 from tests.conftest import wait_for
 from tests.contract.test_notify_channels import NOTE, SITE
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.notify.siren_device import Siren
 
@@ -86,14 +87,12 @@ def service(db, url, within_s=0.4):
 
 
 def delivery(db):
-    with db.read() as c:
-        (row,) = load_view(c, "deliveries")
+    (row,) = ask(db, load_view, "deliveries")
     return row["state"], row["provider_said"]
 
 
 def orders(db):
-    with db.read() as c:
-        return load_view(c, "siren_orders", order_by=["order_id"])
+    return ask(db, load_view, "siren_orders", order_by=["order_id"])
 
 
 @pytest.mark.server
@@ -109,8 +108,7 @@ def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database,
         assert siren.sounding_until == pytest.approx(clock().timestamp() + 180, abs=10)
         wait_for(lambda: delivery(database) == ("delivered", "on"), 10)
         siren.deaf.set()
-        with database.write() as c:
-            add_message(c, alert_id, f"siren:{TOPIC}", level=2, sequence=2, recipient="horn", at=clock())
+        tell(database, add_message, alert_id, f"siren:{TOPIC}", level=2, sequence=2, recipient="horn", at=clock())
         # it does not answer: said, repeated, and heard in the end
         wait_for(lambda: "has not confirmed" in sirens.find_troubles()[TOPIC], 10)
         wait_for(lambda: orders(database)[1]["times"] > 1, 10)
@@ -125,8 +123,7 @@ def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database,
 @pytest.mark.server
 def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
     siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
-    with database.write() as c:
-        order = make_order(c, TOPIC, replace(NOTE, sounds_from=3), clock(), VALID)
+    order = tell(database, make_order, TOPIC, replace(NOTE, sounds_from=3), clock(), VALID)
     with device(mosquitto.url, siren) as client, service(database, mosquitto.url, 60.0) as sirens:
         forger = Siren(TOPIC, {KEY.id: b"another key another"}, "forger")
         old = siren._sign({"sequence": order.sequence - 1, "state": "on", "device": "horn-1"})
@@ -166,8 +163,7 @@ def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothin
     assert order(database, 8, 0).wanted == "test"  # the other slope still needs it
     assert order(database, 9, 0, site="south").wanted == "off"
     assert order(database, 0, 0).wanted == "test"
-    with database.read() as c:
-        sequences = [o["sequence"] for o in load_view(c, "siren_orders", order_by=["order_id"])]
+    sequences = [o["sequence"] for o in ask(database, load_view, "siren_orders", order_by=["order_id"])]
     assert sequences == sorted(set(sequences))
 
 
@@ -189,8 +185,7 @@ def test_of_two_who_share_a_siren_the_lower_level_decides(database, first):
     wanted = []
     for number, (level, name) in enumerate([(3, first[0]), (3, first[1]), (2, first[0]), (2, first[1])], 1):
         said = replace(NOTE, id=number, site="north", level=level, recipient=name, channel=HORN.channels[0])
-        with database.write() as c:
-            wanted.append(make_order(c, TOPIC, worker._complete(said, "en"), datetime.now(UTC), VALID).wanted)
+        wanted.append(tell(database, make_order, TOPIC, worker._complete(said, "en"), datetime.now(UTC), VALID).wanted)
     assert wanted == ["on"] * 4
     quiet = worker._complete(replace(said, exercise=True), "en")
     assert (quiet.sounds_from, quiet.sounds_in_exercise) == (2, False)

@@ -31,6 +31,7 @@ from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.audit import load_entries
+from monitor.store.database.rows import read_record
 from monitor.store.delivery.replies import (
     ACKNOWLEDGED,
     LATE,
@@ -48,6 +49,7 @@ from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules
 from tests.conftest import absent, wait_for
+from tests.data.store_rows import ask, tell
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.web.test_door import serving
 
@@ -99,17 +101,15 @@ def provider():
         server.server_close()
 
 
+def environ_of(port, **more):
+    settings = {"GATEWAY": "http", "URL": f"http://127.0.0.1:{port}", "ACCOUNT": "AC1", "TOKEN": TOKEN} | more
+    numbers = {"DUTY_PHONE": NUMBER, "SLOPEWARD_SMS__SENDER": "+100000"}
+    return numbers | {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
+
+
 @contextmanager
 def running(db, port=0, **more):
-    settings = {
-        "GATEWAY": "http",
-        "URL": f"http://127.0.0.1:{port}",
-        "ACCOUNT": "AC1",
-        "TOKEN": TOKEN,
-        "SENDER": "+100000",
-    } | more
-    environ = {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
-    environ |= {"DUTY_PHONE": NUMBER, "SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
+    environ = environ_of(port, **more) | {"SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
     dispatcher = Dispatcher(
         db,
         {"north": NORTH},
@@ -180,8 +180,7 @@ def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
         assert row_of(database, number).provider_said == "sent"
         done = {"MessageSid": "SM1", "MessageStatus": "delivered"}
         assert report(page, "/gateway/status", done, query=query).is_success
-        with database.read() as c:
-            (row,) = load_view(c, "deliveries")
+        (row,) = ask(database, load_view, "deliveries")
         assert (row["state"], row["provider_said"], row["kind"]) == ("delivered", "delivered", "sms")
         # forged, or for somebody else
         text = {"From": NUMBER, "To": "+100000", "Body": f"ack {code}", "MessageSid": "SMa"}
@@ -205,8 +204,7 @@ def set_level(db, alert_id, level):
 
 
 def find_now(db, alert_id):
-    with db.read() as c:
-        return find_alert(c, alert_id)
+    return ask(db, find_alert, alert_id)
 
 
 def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(database):
@@ -225,8 +223,7 @@ def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(databas
                 )
         late = {"MessageSid": "SM1", "MessageStatus": "failed"}
         report(page, "/gateway/status", late, query=f"?message={number}")
-    with database.read() as c:
-        (row,) = load_view(c, "deliveries")
+    (row,) = ask(database, load_view, "deliveries")
     assert (row["state"], row["attempts"], "code 30003" in row["why"]) == ("failed", 8, True)
 
 
@@ -279,29 +276,12 @@ def asked(database):
 
 
 def message(c, number):
-    n = c.execute(select(notification).where(notification.c.id == number)).one()
-    return Notification(
-        n.id,
-        n.alert_id,
-        n.event_id,
-        n.site,
-        n.ledger,
-        n.level,
-        n.level_name,
-        n.recipient,
-        n.channel,
-        n.exercise,
-        n.subject,
-        n.body,
-        n.idempotency_key,
-        1,
-        n.queued_at,
-    )
+    row = c.execute(select(notification).where(notification.c.id == number)).one()
+    return read_record(Notification, row, attempts=1)
 
 
 def send(db, text, now, sender=NUMBER, name=None):
-    with db.write() as c:
-        return take_reply(c, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
+    return tell(db, take_reply, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
 
 
 def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
@@ -321,8 +301,7 @@ def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
     assert send(db, f"Ok: {code}!", now + timedelta(seconds=2), name="SM9").outcome == ACKNOWLEDGED
     assert send(db, f"Ok: {code}!", now + timedelta(seconds=3), name="SM9").outcome == REPEATED  # delivered twice
     assert send(db, f"ack{code}", now + timedelta(seconds=4)).outcome == REPEATED
-    with db.read() as c:
-        refused = [e for e in load_entries(c, 50) if e.action == "reply.refused"]
+    refused = [e for e in ask(db, load_entries, 50) if e.action == "reply.refused"]
     assert len(refused) == 5
     assert not any(NUMBER in str(e) or OTHER in str(e) for e in refused)
 
@@ -348,8 +327,7 @@ def test_guessing_ends_after_a_few_and_only_for_that_number(asked):
     others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 1)]
     assert {send(db, f"ACK {one}", now).outcome for one in others} == {WRONG}
     assert send(db, f"ACK {code}", now + timedelta(minutes=1)).outcome == LIMITED
-    with db.write() as c:
-        assert take_digit(c, 999, OTHER, "CA1", now).outcome == WRONG
+    assert tell(db, take_digit, 999, OTHER, "CA1", now).outcome == WRONG
     assert find_now(db, alert_id).state == "unacknowledged"
     assert send(db, f"ACK {code}", now + timedelta(minutes=62)).outcome == ACKNOWLEDGED
 
@@ -369,8 +347,7 @@ def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
     from monitor.store.people.users import add_user
 
     db, alert_id, _, code, now = asked
-    with db.write() as c:
-        add_user(c, "ada", None, "viewer", now)
+    tell(db, add_user, "ada", None, "viewer", now)
     assert send(db, f"ACK {code}", now).outcome == REFUSED
     assert find_now(db, alert_id).state == "unacknowledged"
 
@@ -441,18 +418,21 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
         (tmp_path / "inbox" / f"IN20260301_050000_{number:02d}_Swisscom_00.txt").write_text("x")
     watch.follow()
     assert [*(tmp_path / "inbox").iterdir()] == []
-    with database.read() as c:
-        (removed,) = [e for e in load_entries(c, 50) if e.action == "reply.removed"]
+    (removed,) = [e for e in ask(database, load_entries, 50) if e.action == "reply.removed"]
     assert removed.detail["files"] == 121
-    with database.read() as c:
-        assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
+    assert [r["outcome"] for r in ask(database, load_view, "message_replies")] == [WRONG]
 
 
-def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, tmp_path):
-    db, alert_id, _, code, now = asked
+@pytest.fixture
+def watch(asked, tmp_path):
+    """Of a modem that nobody serves."""
     for name in FOLDERS:
         (tmp_path / name).mkdir()
-    watch = ModemWatch(db, tmp_path, lambda: now)
+    return ModemWatch(asked[0], tmp_path, lambda: asked[-1])
+
+
+def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, watch, tmp_path):
+    db, alert_id, _, code, _ = asked
     text = tmp_path / "inbox" / f"IN20260301_060000_00_{NUMBER}_00.txt"
     text.touch()
     watch.follow()
@@ -467,11 +447,8 @@ def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked,
     assert not text.exists()
 
 
-def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, tmp_path, monkeypatch):
-    db, alert_id, _, code, now = asked
-    for name in FOLDERS:
-        (tmp_path / name).mkdir()
-    watch = ModemWatch(db, tmp_path, lambda: now)
+def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, watch, tmp_path, monkeypatch):
+    db, alert_id, _, code, _ = asked
     inbox = tmp_path / "inbox"
     (inbox / f"IN20260301_050000_00_{NUMBER}_00.txt").write_bytes("a\0b".encode("utf-16"))
     (inbox / f"IN20260301_050001_00_{OTHER}_00.txt").write_text("broken")
@@ -531,15 +508,7 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
     text = format_sms(translate(said))
     assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
     with provider() as twilio, use("it"):
-        settings = {
-            "URL": f"http://127.0.0.1:{twilio.server_port}",
-            "ACCOUNT": "AC1",
-            "TOKEN": TOKEN,
-            "SENDER": "+100000",
-            "GATEWAY": "http",
-        }
-        environ = {"DUTY_PHONE": NUMBER} | {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
-        VoiceNotifier("DUTY_PHONE", environ).deliver(translate(said))
+        VoiceNotifier("DUTY_PHONE", environ_of(twilio.server_port)).deliver(translate(said))
         spoken = twilio.got[0][1]["Twiml"]
     assert "IN RITARDO" in spoken
     assert "Altre allerte: 2" in spoken

@@ -12,7 +12,7 @@ from forecasting.message import gather
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.jobs.scenes import inbox
-from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
 from tests.conftest import ON_BOTH
@@ -104,6 +104,53 @@ def assert_recomputes(database):
         for one in ids:
             row = load_decision(c, one)
             assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+
+
+def test_order_of_acquisition_counts_not_of_arrival(database, config, site, drawn, in_this_process):
+    """The date before comes last: what stands is judged again, and what was known before can still be told."""
+    arrive(config, drawn, "c")
+    known_at = MAY_17 + timedelta(hours=3)
+    inbox.run(database, config, site, known_at)
+    assert [p["change"] for p in polygons(database)] == ["single"]
+    prove_outlines(database, site, MAY_7)
+    assert evaluate_site(database, site, known_at, "tick").level == 0, "one date is no witness"
+    arrive(config, drawn, "a")
+    later = known_at + timedelta(days=1)
+    inbox.run(database, config, site, later)
+    (only,) = polygons(database)
+    assert (only["change"], only["since_at"][:10]) == ("new", "2026-05-07")
+    with database.read() as c:
+        then, now = (load_footprint_facts(c, "bench", MAY_7, at) for at in (later - timedelta(hours=1), later))
+    assert [f.change for f in then] == ["single"], "as it was known then"
+    assert [(f.change, f.received_s) for f in now] == [("new", later.timestamp())]
+    assert evaluate_site(database, site, later, "tick").level == 1
+    assert_recomputes(database)
+
+    # a date between them turns new into grown, and gives it a parent
+    arrive(config, drawn, "b")
+    inbox.run(database, config, site, later + timedelta(days=1))
+    changes = {p["scene"]: p for p in polygons(database)}
+    assert {k: p["change"] for k, p in changes.items()} == {"b": "new", "c": "grown"}
+    assert changes["c"]["parent_id"] == changes["b"]["polygon_id"]
+
+
+def test_what_is_gone_is_vanished_and_withdrawn_when_a_later_truth_says_so(
+    database, config, site, drawn, in_this_process
+):
+    for name, at in (("b", MAY_12), ("d", MAY_22)):
+        arrive(config, drawn, name)
+        inbox.run(database, config, site, at + timedelta(hours=3))
+    first, gone = polygons(database)
+    assert [p["change"] for p in (first, gone)] == ["single", "vanished"]
+    assert gone["parent_id"] == first["polygon_id"]
+    assert gone["mean_probability"] < 0.1
+    # the larger outline between the two dates is what has vanished, not the first one
+    arrive(config, drawn, "c")
+    inbox.run(database, config, site, MAY_22 + timedelta(hours=4))
+    shown = polygons(database)
+    assert sorted(p["change"] for p in shown) == ["grown", "single", "vanished"]
+    vanished = next(p for p in shown if p["change"] == "vanished")
+    assert vanished["parent_id"] == next(p["polygon_id"] for p in shown if p["change"] == "grown")
 
 
 def test_a_later_scene_whose_kept_files_are_gone_stays_as_it_was_judged(database, config, site, drawn, in_this_process):

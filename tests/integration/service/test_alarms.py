@@ -26,6 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
 from monitor.store.service_state import BAD, OK, CheckRow, find_stamp, load_stamps, stamp
 from tests.conftest import wait_for
+from tests.data.store_rows import ask, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SESSION = "mqtt.session:slopeward"
@@ -78,14 +79,12 @@ def make_ingest(db, on_alarm, sites=SITES):
 
 
 def open_keys(db):
-    with db.read() as c:
-        return [a.key for a in load_alerts(c, STATUS_SITE, open_only=True)]
+    return [a.key for a in ask(db, load_alerts, STATUS_SITE, open_only=True)]
 
 
 # ---- the lost session -------------------------------------------------------------------------------------------
 def test_a_process_killed_between_alarm_and_stamp_has_told_of_the_lost_session(db, monkeypatch):
-    with db.write() as c:
-        stamp(c, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
+    tell(db, stamp, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
     alarms = make_alarms(db)
     lost = (Connected("live", "slopeward", False, NOW), None)
     with monkeypatch.context() as patch:
@@ -109,15 +108,13 @@ def test_a_process_killed_between_alarm_and_stamp_has_told_of_the_lost_session(d
 
 
 def test_no_stamp_is_written_before_its_alarm_is_in_the_database(db):
-    with db.write() as c:
-        stamp(c, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
+    tell(db, stamp, SESSION, {"session_present": True}, NOW - timedelta(hours=1))
     busy = [True, True, False]
 
     def write(change):
         if busy.pop(0):
             raise StoreBusyError("locked")
-        with db.read() as c:
-            assert find_stamp(c, SESSION)[1] == {"session_present": True}
+        assert ask(db, find_stamp, SESSION)[1] == {"session_present": True}
         make_alarms(db).write(change)
 
     ingest = make_ingest(db, write)
@@ -203,8 +200,7 @@ def test_a_fault_while_a_connection_is_noted_holds_up_no_message_and_is_tried_ag
     wait_for(lambda: writer.acknowledged == [1])
     assert faults
     wait_for(lambda: writer._connections == [])
-    with db.read() as c:
-        assert find_stamp(c, SESSION) is not None
+    assert ask(db, find_stamp, SESSION) is not None
 
 
 # ---- what waits to be written -----------------------------------------------------------------------------------
@@ -222,8 +218,7 @@ def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypat
         with pytest.raises(StoreBusyError):
             alarms.write_pending()
     alarms.write_pending()
-    with db.read() as c:
-        states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
+    states = {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}
     assert states == {"health:x": "returned_unacknowledged", "health:y": "unacknowledged"}
 
 
@@ -246,8 +241,7 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
     assert sorted(open_keys(db)) == ["health:good", "health:other"]
     faulty[0] = False
     alarms.write_pending()
-    with db.read() as c:
-        states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
+    states = {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}
     assert states["health:bad"] == "returned_unacknowledged"
 
 
@@ -284,8 +278,7 @@ def test_a_shelved_alarm_of_the_service_comes_back_by_itself(db, monkeypatch):
     thread.start()
 
     def state():
-        with db.read() as c:
-            return load_alerts(c, STATUS_SITE)[0].state
+        return ask(db, load_alerts, STATUS_SITE)[0].state
 
     try:
         assert state() == "shelved"
@@ -329,8 +322,7 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     def follow(status, at_s):
         conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
         alarms.write_pending()
-        with db.read() as c:
-            return {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
+        return {a.key: (a.state, a.reason) for a in ask(db, load_alerts, STATUS_SITE)}
 
     assert follow(HEALTHY, 0.0) == {}
     if after_s:
@@ -370,8 +362,7 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
     divided = {**HEALTHY, "connected": {"live 1": True, "live 2": True}}
     conditions.follow(run_checks(IntakeStatus(divided, conditions.grew)), 0.0)
     alarms.write_pending()
-    with db.read() as c:
-        states = {a.key: a.state for a in load_alerts(c, STATUS_SITE)}
+    states = {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}
     assert states["health:mqtt:live:away"] == "returned_unacknowledged"
     assert states["health:slow:north"] == "unacknowledged", "nobody looked at the evaluations yet"
 
@@ -462,8 +453,7 @@ def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):
     core._follow_conditions()
     core._write_stamp("running")
     core.db.close()
-    with db.read() as c:
-        _, degraded = check_parts(load_stamps(c), NOW)
+    _, degraded = check_parts(ask(db, load_stamps), NOW)
     assert len(degraded) == 2
     assert "2 messages" in degraded[0]
     assert "evaluation of north takes 40 s" in degraded[1]
@@ -475,8 +465,7 @@ def test_an_alarm_that_a_process_before_left_open_is_ended(db):
     conditions = AlarmConditions(alarms)
     conditions.follow(run_checks(EvaluationTimes(["north", "south"], {"south": 45.0})), 0.0)
     alarms.write_pending()
-    with db.read() as c:
-        found = {a.key: (a.state, a.reason) for a in load_alerts(c, STATUS_SITE)}
+    found = {a.key: (a.state, a.reason) for a in ask(db, load_alerts, STATUS_SITE)}
     assert found["health:slow:north"][0] == "returned_unacknowledged"
     assert found["health:slow:south"][0] == "unacknowledged"
     assert "evaluation of south takes 45 s" in found["health:slow:south"][1]

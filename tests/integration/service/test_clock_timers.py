@@ -22,6 +22,7 @@ from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.outbox import due_channels, has_expired, load_unacknowledged
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.clock_steps import set_back
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.notify.outbox import add_alert, add_message, add_site
 from tests.unit.monitor.service.test_clock import START, STEPS, Machine
@@ -72,8 +73,7 @@ def test_timers_under_a_clock_that_is_wrong_for_a_while(database, step_s):
     m = Machine()
     m.wall += timedelta(seconds=step_s)
     m.pass_time(5)
-    with database.write() as c:
-        timers = Timers(c, m.clock())
+    timers = tell(database, Timers, m.clock())
     m.pass_time(5)
     m.wall -= timedelta(seconds=step_s)
     m.pass_time(WAIT_S - 10)
@@ -88,16 +88,14 @@ def test_timers_that_began_under_a_wrong_clock_end_no_later_once_it_is_right(dat
     m = Machine()
     m.wall += timedelta(seconds=step_s)
     m.clock = m.start_clock()  # started in the wrong time
-    with database.write() as c:
-        timers = Timers(c, m.clock())
+    timers = tell(database, Timers, m.clock())
     m.pass_time(10)
     m.wall -= timedelta(seconds=step_s)
     m.pass_time(100)  # longer than a step must last before it is followed
     for step in m.clock.take_steps():
         timers.circuit.forget_rest()
         if step.seconds < 0:
-            with database.write() as c:
-                set_back(c, -step.seconds, m.clock())
+            tell(database, set_back, -step.seconds, m.clock())
     assert m.clock() == m.wall
     with database.read() as c:
         early = timers.find_due(c, m.clock())
@@ -108,8 +106,7 @@ def test_timers_that_began_under_a_wrong_clock_end_no_later_once_it_is_right(dat
         later = {"shelving"} if step_s > 0 else set()  # by at most the step, as the table says
         assert timers.find_due(c, m.clock()) == ALL - later
         assert timers.find_due(c, m.clock() + timedelta(seconds=max(step_s, 0.0))) == ALL
-    with database.write() as c:
-        assert len(unshelve_due(c, "north", Actor("slopeward", "service"), m.clock() + timedelta(days=1))) == 1
+    assert len(tell(database, unshelve_due, "north", Actor("slopeward", "service"), m.clock() + timedelta(days=1))) == 1
 
 
 @pytest.mark.parametrize("step_s", STEPS)
@@ -150,8 +147,7 @@ def test_a_suspension_is_followed_by_everything_that_came_due():
 
 def test_timers_of_the_service_clock_end_while_the_machine_is_suspended(database):
     m = Machine()
-    with database.write() as c:
-        timers = Timers(c, m.clock())
+    timers = tell(database, Timers, m.clock())
     m.suspend(WAIT_S - 10)
     with database.read() as c:
         assert timers.find_due(c, m.clock()) == set()
@@ -168,8 +164,7 @@ def test_a_station_whose_clock_runs_ahead_is_silent_since_its_last_reception(dat
     slope.now += timedelta(hours=6, seconds=after_s)
     slope.publish("G2", 0.0, slope.now)
     evaluate_site(database, slope.site, slope.now, "tick")
-    with database.read() as c:
-        (found,) = load_view(c, "station_health", site="bench", station="G1")
+    (found,) = ask(database, load_view, "station_health", site="bench", station="G1")
     assert found["state"] == state
 
 

@@ -29,6 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import ON_BOTH, wait_for
+from tests.data.store_rows import ask, tell
 from tests.end_to_end.test_never_lower import site_file
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -81,8 +82,7 @@ def kill(core, thread):
 
 
 def alarms_of_threads(core):
-    with core.db.read() as c:
-        found = load_view(c, "active_alerts")
+    found = ask(core.db, load_view, "active_alerts")
     return {one["key"].removeprefix("health:thread:"): one["reason"] for one in found if "thread:" in one["key"]}
 
 
@@ -93,6 +93,7 @@ def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_repla
     database_url, mosquitto, tmp_path, monkeypatch, no_thread_left
 ):
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    monkeypatch.setattr("monitor.service.core.STAMP_EVERY_S", 0.3)  # as often it looks for threads that ended
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h", site=name))
     config = parse_service(
@@ -283,11 +284,9 @@ def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_non
         with Database(f"sqlite:///{tmp_path / name}") as db:
             upgrade(db)
             told = ServiceAlarms(db, {}, lambda: NOW, lambda: None)
-            with db.write() as c:
-                add_audit(c, Actor("ada"), "site.start", name, {}, NOW)
+            tell(db, add_audit, Actor("ada"), "site.start", name, {}, NOW)
             recognise(db, tmp_path / "state", told)
-            with db.read() as c:
-                return [(a["key"], a["reason"]) for a in load_view(c, "active_alerts")]
+            return [(a["key"], a["reason"]) for a in ask(db, load_view, "active_alerts")]
 
     assert start("a.db") == []
     shutil.copy(tmp_path / "a.db", tmp_path / "copy.db")

@@ -19,6 +19,7 @@ from monitor.store.database.audit import add_audit, verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.reserve import MEGABYTE, DiskReserve
 from tests.data.filled import NOW
+from tests.data.store_rows import ask, tell
 
 LIMITS = "[limits]\nreserve_mb = 8\n"
 DISK_MB = 40
@@ -62,8 +63,7 @@ def fill(disk, leave_bytes=0):
 
 def decide(db, count=20):
     for n in range(count):
-        with db.write() as c:
-            add_audit(c, SERVICE, "test", f"decision:{n}", {"text": "x" * 2000}, NOW)
+        tell(db, add_audit, SERVICE, "test", f"decision:{n}", {"text": "x" * 2000}, NOW)
 
 
 def test_when_another_program_fills_the_disk_decisions_are_written_still(disk, db):
@@ -77,8 +77,7 @@ def test_when_another_program_fills_the_disk_decisions_are_written_still(disk, d
     reserve.follow()
     assert not file.exists()
     decide(db)
-    with db.read() as c:
-        assert verify_chain(c) == []
+    assert ask(db, verify_chain) == []
     assert "readings wait with the broker" in reserve.trouble
     (disk / "other").unlink()
     reserve.follow()

@@ -23,6 +23,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
 from tests.conftest import wait_for
+from tests.data.store_rows import ask, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 CONFIG = parse_service("", "t")
@@ -96,11 +97,9 @@ def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(datab
     assert (g1["expected"], g1["received"], g1["late"], g1["missing"]) == (5, 4, 3, 1)
     assert (g2["expected"], g2["received"], g2["late"], g2["missing"]) == (5, 0, 0, 5)
     assert (one["late"], one["missing"]) == (3, 6)
-    with database.write() as c:
-        read(c, "G2", 45, 300)  # sent again, hours later
+    tell(database, read, "G2", 45, 300)  # sent again, hours later
     outages.run(database, CONFIG, None, NOW + timedelta(hours=6))
-    with database.read() as c:
-        assert load_view(c, "outage_stations", station="G2")[0]["missing"] == 4
+    assert ask(database, load_view, "outage_stations", station="G2")[0]["missing"] == 4
     assert outages.run(database, CONFIG, None, NOW + timedelta(days=3)) == "1 outages counted"
     assert outages.run(database, CONFIG, None, NOW + timedelta(days=4)) == "0 outages counted"  # all that comes is in
 
@@ -116,8 +115,7 @@ def test_a_time_in_which_the_service_did_not_run_is_an_outage_and_a_restart_is_n
     again.follow(status(drained=False))
     clock.minutes = 41
     again.follow(status())
-    with database.read() as c:
-        (one,) = load_view(c, "outages")
+    (one,) = ask(database, load_view, "outages")
     assert (one["cause"], one["back_at"][11:16], one["drained_at"][11:16]) == ("service", "06:40", "06:41")
 
 
@@ -131,12 +129,10 @@ def test_a_burst_of_readings_while_the_broker_is_there_is_no_outage_and_a_suspen
         watch.follow(status(drained=False))
     clock.minutes = 1.5
     watch.follow(status())
-    with database.read() as c:
-        assert load_view(c, "outages") == []
+    assert ask(database, load_view, "outages") == []
     clock.minutes = 90  # nobody looked
     watch.follow(status())
-    with database.read() as c:
-        (one,) = load_view(c, "outages")
+    (one,) = ask(database, load_view, "outages")
     assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16]) == ("service", "06:01", "07:30")
 
 
@@ -146,8 +142,7 @@ def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(
         save_checks(c, [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW)
     with database.write() as c:
         gone = save_checks(c, [CheckRow("clock", OK, "found")], NOW, lambda name: not name.startswith("broker."))
-    with database.read() as c:
-        assert (gone, set(load_checks(c))) == (["disk.broker"], {"broker.queue", "clock"})
+    assert (gone, set(ask(database, load_checks))) == (["disk.broker"], {"broker.queue", "clock"})
 
 
 def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
@@ -159,8 +154,7 @@ def test_a_look_without_figures_does_not_hide_what_the_broker_drops_meanwhile():
 
 def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is_over(database):
     def save(state, at):
-        with database.write() as c:
-            save_checks(c, [CheckRow("backup", state, "found", "do", 1.0, "h")], at)
+        tell(database, save_checks, [CheckRow("backup", state, "found", "do", 1.0, "h")], at)
 
     for hour, state in enumerate((OK, OK, BAD, BAD)):
         save(state, NOW + timedelta(hours=hour))
@@ -214,8 +208,7 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
     with Database(sqlite_url) as database:
         line = broker_audit.run(database, config, None, NOW)
         assert "broker.session ok" in line
-        with database.read() as c:
-            found = {name: one.check for name, one in load_checks(c).items()}
+        found = {name: one.check for name, one in ask(database, load_checks).items()}
         assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
         assert found["broker.dropped"].state == OK
         assert "bridges an outage of 30 d" in found["broker.bridge"].found
@@ -239,8 +232,7 @@ def test_a_line_about_the_broker_goes_soon_after_its_setting_was_changed(mosquit
 
         def look(hours):
             broker_audit.run(database, config, None, NOW + timedelta(hours=hours))
-            with database.read() as c:
-                return {name: one.check for name, one in load_checks(c).items()}
+            return {name: one.check for name, one in ask(database, load_checks).items()}
 
         limit(200)
         found = look(0)

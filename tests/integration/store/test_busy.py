@@ -29,6 +29,7 @@ from monitor.store.schema.tables import job_run, service_state
 from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -91,8 +92,7 @@ def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(
             note(db, "x")
         with held(url, 0.6), patient(20.0):
             note(db, "x")
-        with db.read() as c:
-            assert find_stamp(c, "x") is not None
+        assert ask(db, find_stamp, "x") is not None
     assert [r.getMessage() for r in caplog.records] == ["the database is locked: it is waited for, up to 20 s"]
     with Database(url) as db, held(url, 0.6), patient(0.2), pytest.raises(StoreBusyError):
         note(db, "z")
@@ -106,8 +106,7 @@ def test_who_has_worked_for_long_waits_for_as_long(url, monkeypatch):
         time.sleep(2.0)
         with held(url, 60.0, freed):
             note(db, "x")
-        with db.read() as c:
-            assert find_stamp(c, "x") is not None
+        assert ask(db, find_stamp, "x") is not None
 
 
 def test_a_file_that_takes_no_writes_at_all_is_not_waited_for(url):
@@ -155,23 +154,20 @@ def test_processes_that_write_beside_each_other_lose_nothing(url):
                 known = find_stamp(c, "count")
                 stamp(c, "count", {"n": known[1]["n"] + 1 if known else 1}, NOW)
         assert [one.wait(120) for one in writers] == [0, 0, 0]
-        with db.read() as c:
-            assert find_stamp(c, "count")[1] == {"n": 160}
+        assert ask(db, find_stamp, "count")[1] == {"n": 160}
 
 
 def fail_once(db, _config, _site, now):
     """A job that finds the database locked at its end, for longer than it waits."""
     with held(str(db.url), 0.5), patient(0.0):
-        with db.write() as c:
-            stamp(c, "never", {}, now)
+        tell(db, stamp, "never", {}, now)
     return "not reached"
 
 
 def write_late(db, _config, _site, now):
     """A job that writes at its end, while another process holds the database."""
     with held(str(db.url), 0.5):
-        with db.write() as c:
-            stamp(c, "late", {}, now)
+        tell(db, stamp, "late", {}, now)
     return "written"
 
 
@@ -231,8 +227,7 @@ def test_the_page_is_read_while_nothing_can_be_written_and_an_act_is_told_to_com
 
     ada = {"name": "ada", "password": "a long enough word of seven"}
     with Database(url) as db:
-        with db.write() as c:
-            add_user(c, ada["name"], ada["password"], "operator", NOW)
+        tell(db, add_user, ada["name"], ada["password"], "operator", NOW)
         asyncio.run(visit())
 
 
@@ -265,8 +260,7 @@ def test_who_looked_first_writes_first_and_the_other_sees_it(database, database_
         assert thread.is_alive(), "somebody wrote between look and write"
         save_memory(c, "north", Memory(level=1), "v1", NOW)
     thread.join(20)
-    with database.read() as c:
-        assert (seen, find_state(c, "north").level) == ([1], 2)
+    assert (seen, ask(database, find_state, "north").level) == ([1], 2)
 
 
 def test_another_site_is_not_kept_waiting(database, database_url):

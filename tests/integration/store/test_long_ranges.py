@@ -17,7 +17,7 @@ from monitor.store.readings.extremes import load_firsts, load_sound, load_stretc
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series
 from monitor.store.schema import tables as t
 from monitor.web.routes.site.panes import _count_rain
-from tests.data.flags import add_flag
+from tests.data.store_rows import add_flag, ask, tell
 from tests.integration.notify.outbox import add_site
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -69,8 +69,7 @@ def test_rain_of_a_counter_is_what_it_counted_up_in_each_step(database):
             add_observations(c, [Observation("north", "R1", "rain", "mm", at, at, value)], at)
         series = load_series(c, "north")[0]
     edges = [T0 + 2 * k * HOUR for k in range(4)]
-    with database.read() as c:
-        found = _count_rain(c, series, spec, edges, T0 + 9 * HOUR)
+    found = ask(database, _count_rain, series, spec, edges, T0 + 9 * HOUR)
     assert found == {0: 3.0, 1: 0.5, 2: 2.0}
 
 
@@ -117,8 +116,7 @@ def fill(c):
 
 
 def test_the_stage_of_many_sites_is_found_by_few_queries(database):
-    with database.write() as c:
-        fill(c)
+    tell(database, fill)
     sent = []
     event.listen(database.engine, "before_cursor_execute", lambda _c, _u, statement, *_: sent.append(statement))
     with database.read() as c:

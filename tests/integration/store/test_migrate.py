@@ -17,6 +17,7 @@ from monitor.store.schema import views
 from monitor.store.schema.tables import metadata
 from monitor.store.upkeep import migrate
 from tests.data.filled import NOW, fill
+from tests.data.store_rows import ask, tell
 
 NEXT = """
 import sqlalchemy as sa
@@ -85,8 +86,7 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
         metadata.drop_all(c)
         assert describe(c) == {}
         metadata.create_all(c)
-    with db.read() as c:
-        declared = describe(c)
+    declared = ask(db, describe)
     assert set(migrated) == set(metadata.tables)
     for name, table in declared.items():
         assert migrated[name] == table, (
@@ -111,8 +111,7 @@ def test_a_new_database_is_a_working_store(empty_database_url):
     migrate.upgrade(db)
     migrate.require_current(db)
     fill(db)
-    with db.read() as c:
-        assert len(views.load_view(c, "site_status")) == 2
+    assert len(ask(db, views.load_view, "site_status")) == 2
     db.close()
 
 
@@ -201,8 +200,7 @@ def test_a_failing_migration_leaves_everything_as_it_was(filled_database, tmp_pa
         patch.setattr(migrate, "_folder", lambda: folder)
         migrate.upgrade(database, NOW)
     migrate.require_current(database)
-    with database.read() as c:
-        assert len(views.load_view(c, "site_status")) == 2
+    assert len(ask(database, views.load_view, "site_status")) == 2
 
 
 def test_views_of_another_version_are_made_anew(database):
@@ -220,8 +218,7 @@ def test_grants_of_readers_outlive_an_upgrade_and_reach_nothing_else(postgresql_
     postgresql.execute(f"CREATE ROLE {role} LOGIN")
     reader = Database(db.url.set(username=role).render_as_string(hide_password=False))
     try:
-        with db.write() as c:
-            views.grant_readonly(c, role)
+        tell(db, views.grant_readonly, role)
         migrate.upgrade(db)
         fill(db)
         with reader.read() as c:

@@ -19,8 +19,8 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from tests.conftest import wait_for
-from tests.data.flags import add_flag, declare_offset
 from tests.data.site_text import THREE, criterion, head, series, station
+from tests.data.store_rows import add_flag, ask, enter_offset, tell
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 ANNA = Actor("anna")
@@ -34,8 +34,7 @@ def look(database):
     news = ChangeDetector()
 
     def look():
-        with database.read() as c:
-            return news.find_changed(c)
+        return ask(database, news.find_changed)
 
     assert look() == frozenset()
     return look
@@ -50,25 +49,21 @@ def test_reports_and_events_of_any_process_are_news_once(database, look):
         add_event(c, SiteEvent("south", T0, T0, "blasting", "quarry"), T0, "anna", via="mqtt")
         add_report(c, ObserverReport("west", T0, "crack", "6 cm", "anna"), T0, actor=ANNA, credential="account anna")
     assert look() == {"south", "west"}
-    with database.write() as c:
-        number = add_event(c, SiteEvent("south", T0, T0, "earthquake", "M 5"), T0, "feed", via="mqtt")
+    number = tell(database, add_event, SiteEvent("south", T0, T0, "earthquake", "M 5"), T0, "feed", via="mqtt")
     assert look() == {"south"}
-    with database.write() as c:
-        confirm_event(c, number, ANNA, "felt", T0 + timedelta(hours=1))
+    tell(database, confirm_event, number, ANNA, "felt", T0 + timedelta(hours=1))
     assert look() == {"south"}
 
 
 def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(database, look):
     with database.write() as c:
         sid = find_series_id(c, "south", "G1", "displacement")
-        offset = declare_offset(c, sid, T0, 3.0, T0 + timedelta(hours=1), author=ANNA, known_from=T0)
+        offset = enter_offset(c, sid, T0, 3.0, T0 + timedelta(hours=1), author=ANNA, known_from=T0)
     assert look() == {"south"}
     for change, hour in ((confirm_offset, 2), (revoke_offset, 3)):
-        with database.write() as c:
-            change(c, offset, ANNA, "seen", T0 + timedelta(hours=hour))
+        tell(database, change, offset, ANNA, "seen", T0 + timedelta(hours=hour))
         assert look() == {"south"}
-    with database.write() as c:
-        add_flag(c, sid, T0, "spike", T0)
+    tell(database, add_flag, sid, T0, "spike", T0)
     assert look() == {"south"}
     assert look() == frozenset()
 
@@ -90,17 +85,14 @@ SITE = (
 def test_a_report_of_another_process_counts_within_five_seconds(database_url):
     site = parse_site(SITE, "x")
     with Database(database_url) as ours, Database(database_url) as theirs:
-        with ours.write() as c:
-            save_site(c, site, "x", "x", T0)
+        tell(ours, save_site, site, "x", "x", T0)
         news = ChangeDetector()
 
         def find_news():
-            with ours.read() as c:
-                return news.find_changed(c)
+            return ask(ours, news.find_changed)
 
         def level():
-            with ours.read() as c:
-                state = find_state(c, "north")
+            state = ask(ours, find_state, "north")
             return None if state is None else state.level
 
         loop = EvaluationLoop(

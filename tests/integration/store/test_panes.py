@@ -13,6 +13,7 @@ from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold
 from monitor.web.routes.site.charts import find_parts
 from tests.data import filled as story
+from tests.data.store_rows import ask, tell
 from tests.integration.web.served import client, database, filled  # noqa: F401 - fixtures
 
 SITE = "/api/v1/sites/north-bench"
@@ -126,8 +127,7 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
     assert [level for _, level in short] == [0, 1, 0]
     assert [level for _, level in levels("6d")] == [1, 0, 1, 0]
     assert levels("12h") == short
-    with database.read() as c:
-        rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
+    rows = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
     assert [(r.from_at.timestamp(), r.level) for r in rows] == levels("6d")
     begin, back = (story.NOW - timedelta(minutes=minutes) for minutes in (700, 550))
     with database.write() as c:
@@ -138,27 +138,21 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
             c.execute(insert(outage).values(**row, drained_at=back_at, counts_until=back_at))
     away = levels("6d")
     assert away[2:] == [(begin.timestamp(), None), (back.timestamp(), 1), away[-1]], "nobody decided while it was away"
-    with database.read() as c:
-        rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
+    rows = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
     assert [r.level for r in rows] == [1, 0, 1, 0]
     assert (rows[1].to_at, rows[2].from_at) == (begin, back)
     since = story.NOW - timedelta(minutes=30)
     for state, is_silent in (("stopped", True), ("running", True), ("stopped", False)):  # the second one was killed
         at = since if is_silent else story.NOW + timedelta(days=1)
-        with database.write() as c:
-            stamp(c, "core", {"state": state}, at)
+        tell(database, stamp, "core", {"state": state}, at)
         assert levels("6d") == ([*away, (since.timestamp(), None)] if is_silent else away), "it goes on now"
-        with database.read() as c:
-            last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
+        last = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
         assert last.to_at == (since if is_silent else story.NOW)
-    with database.write() as c:
-        stamp(c, "core", {"state": "stopped"}, since)
+    tell(database, stamp, "core", {"state": "stopped"}, since)
     add(10, 3)  # a person decides at the command line while the service is away
-    with database.read() as c:
-        last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
+    last = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
     assert last.level == 3, "what was decided is told"
-    with database.write() as c:
-        stamp(c, "core", {"state": "running"}, story.NOW - timedelta(seconds=5))
+    tell(database, stamp, "core", {"state": "running"}, story.NOW - timedelta(seconds=5))
     with database.read() as c:
         tomorrow = story.NOW + timedelta(days=1)
         last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), tomorrow, story.NOW)[-1]

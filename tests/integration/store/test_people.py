@@ -16,7 +16,7 @@ from monitor.store.readings.observations import find_series_id, load_offsets
 from monitor.store.schema import tables as t
 from tests.conftest import SHIPPED_HASHER
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
-from tests.data.flags import declare_offset
+from tests.data.store_rows import enter_offset
 
 HOUR = timedelta(hours=1)
 
@@ -168,10 +168,8 @@ def test_an_offset_counts_from_when_it_is_known_until_it_is_revoked(filled_datab
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_up")
         at = NOW - days(3)
-        first = declare_offset(
-            c, series_id, at, 0.5, NOW, author=ADA, known_from=NOW - days(1), unit="cm", kind="rezero"
-        )
-        again = declare_offset(c, series_id, at, 5.0, NOW, author=BO, kind="rezero")
+        first = enter_offset(c, series_id, at, 0.5, NOW, author=ADA, known_from=NOW - days(1), unit="cm", kind="rezero")
+        again = enter_offset(c, series_id, at, 5.0, NOW, author=BO, kind="rezero")
         assert again == first
         assert [size for _, size in load_offsets(c, series_id, NOW)] == [5.0]  # in the unit of the series
         assert load_offsets(c, series_id, NOW - days(2)) == []

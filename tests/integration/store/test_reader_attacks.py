@@ -26,6 +26,7 @@ from monitor.store.upkeep.readers import ReaderWatch
 from tests.conftest import wait_for
 from tests.data.far.cable import Cable
 from tests.data.filled import NOW
+from tests.data.store_rows import ask, tell
 
 pytestmark = pytest.mark.server
 SITES = ("north-bench", "lake-slope")
@@ -88,8 +89,7 @@ def test_numbers_that_anybody_can_lock_hold_nothing_up(service, reader, postgres
         add_audit(c, SERVICE, "test", "test", {}, NOW)
     with timed(8), one_core.hold_alone(config_of(service)):
         migrate.upgrade(service)
-    with service.read() as c:
-        assert verify_chain(c) == []
+    assert ask(service, verify_chain) == []
 
 
 def let_lock(service, reader):
@@ -126,8 +126,7 @@ def test_a_reader_has_few_connections_and_no_endless_query(service, reader):
         reader()
     shown = {name: last.execute(f"SHOW {name}").fetchone()[0] for name in ("statement_timeout", "lock_timeout")}
     assert shown == {"statement_timeout": "1min", "lock_timeout": "10s"}
-    with service.write() as c:
-        add_audit(c, SERVICE, "test", "test", {}, NOW)
+    tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
 
 
 def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(service, reader, postgresql):
@@ -320,8 +319,7 @@ def test_processes_that_make_the_private_relations_at_once_all_find_them(service
     for thread in threads:
         thread.join(20)
     assert failures == []
-    with service.write() as c:
-        add_audit(c, SERVICE, "test", "test", {}, NOW)
+    tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
 
 
 # ---- the lease of the core on a real server: taken over from one that is cut off while it writes ----
@@ -352,8 +350,7 @@ def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothin
             cable.cut()
             wait_for(second.take_over, what="the one that stands by to take over")
             assert not cut_off.holds(), "what it would send now is not its own"
-            with db.write() as other:
-                add_audit(other, SERVICE, "test", "after", {}, NOW)
+            tell(db, add_audit, SERVICE, "test", "after", {}, NOW)
             cable.mend()
         lease = second.find_lease()
         assert (lease.holder, lease.fence, second.fence) == ("b", first.fence + 1, first.fence + 1)

@@ -16,6 +16,7 @@ from monitor.store.upkeep import clock_steps
 from monitor.store.upkeep.proof import verify
 from tests.data.filled import ADA, BO, NOW
 from tests.data.seized import without_keys
+from tests.data.store_rows import ask, tell
 
 HOUR = timedelta(hours=1)
 # Why the other tables are not sealed: a new one is decided on.
@@ -165,8 +166,7 @@ def test_what_the_service_writes_is_sealed_and_a_message_on_its_way_is_not(fille
         assert outbox.add_escalation(c, unheard, "chief", "email:chief@example.org", "once more", NOW)
     stale = unheard.alert_id
     before = count_seals()
-    with database.write() as c:
-        (waiting,) = outbox.claim_due(c, NOW, "me", 60.0, 9, "email:chief@example.org")
+    (waiting,) = tell(database, outbox.claim_due, NOW, "me", 60.0, 9, "email:chief@example.org")
     with database.write() as c:
         again = NOW + HOUR
         assert outbox.mark_failed(c, waiting.id, "me", "no route", permanent=False, next_attempt_at=again)
@@ -175,26 +175,20 @@ def test_what_the_service_writes_is_sealed_and_a_message_on_its_way_is_not(fille
         outbox.claim_due(c, NOW + HOUR, "me", 60.0, 9, waiting.channel)
         assert outbox.mark_delivered(c, waiting.id, "me", NOW + HOUR)
     assert count_seals() == before + 1
-    with database.write() as c:
-        alerts.acknowledge(c, stale, ADA, "seen", NOW)
-    with database.write() as c:
-        users.set_role(c, "bo", "admin")
-    with database.write() as c:
-        users.set_role(c, "bo", "admin")  # changes nothing
-    with database.write() as c:
-        clock_steps.set_back(c, 3600.0, NOW - HOUR)
+    tell(database, alerts.acknowledge, stale, ADA, "seen", NOW)
+    tell(database, users.set_role, "bo", "admin")
+    tell(database, users.set_role, "bo", "admin")  # changes nothing
+    tell(database, clock_steps.set_back, 3600.0, NOW - HOUR)
     assert count_seals() == before + 4
     with pytest.raises(RuntimeError), database.write() as c:
         alerts.add_note(c, stale, BO, "never said", NOW)
         raise RuntimeError
     assert count_seals() == before + 4
-    with database.read() as c:
-        assert verify(c) == []
+    assert ask(database, verify) == []
 
 
 def test_an_act_is_logged_before_the_seal_of_its_rows_in_one_transaction(filled_database):
-    with filled_database.write() as c:
-        alerts.add_note(c, 1, BO, "looked at again", NOW)
+    tell(filled_database, alerts.add_note, 1, BO, "looked at again", NOW)
     with filled_database.read() as c:
         e = t.audit_entry.c
         note, seal = reversed(c.execute(select(e.action, e.detail).order_by(e.id.desc()).limit(2)).all())

@@ -27,6 +27,7 @@ from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.proof import verify
 from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import NOW, days
+from tests.data.store_rows import ask, tell
 
 
 def told(database):
@@ -53,8 +54,7 @@ def test_a_restored_copy_is_what_was_copied(filled_database, tmp_path, client_pr
     assert told(database) != before
     backup.restore(database, target)
     assert told(database) == before
-    with database.read() as c:
-        assert verify(c) == []
+    assert ask(database, verify) == []
     with pytest.raises(StoreError, match="exists already"):
         backup.back_up(database, target)
 
@@ -65,8 +65,7 @@ def test_on_a_new_machine_what_is_restored_is_the_owners_alone(filled_sqlite_url
     with Database(f"sqlite:///{tmp_path / 'new.db'}") as new:
         backup.restore(new, tmp_path / "copy")
         assert (tmp_path / "new.db").stat().st_mode & 0o077 == 0
-        with new.read() as c:
-            assert verify(c) == []
+        assert ask(new, verify) == []
     assert "could be read by others" not in caplog.text
 
 
@@ -277,8 +276,7 @@ def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
     with database.read() as c:
         first = views.load_view(c, "observation_summaries", station="G1", quantity=quantity, order_by=["starts_at"])
     late = Observation("north-bench", "G1", quantity, "mm", parse(first[0]["starts_at"]) + timedelta(hours=1), NOW, 1.5)
-    with database.write() as c:
-        observations.add_observations(c, [late], NOW)
+    tell(database, observations.add_observations, [late], NOW)
     prune_all(database, limits, NOW + days(1))
     with database.read() as c:
         both = views.load_view(
@@ -343,8 +341,7 @@ def test_scores_go_by_a_limit_of_their_own_and_their_forecasts_after_them(filled
     assert 0 < removed["forecast_score"] <= scored
     removed = prune_all(filled_database, prune.RetentionLimits(None, far, scores_before_at=far))
     assert removed["forecast"] > 0
-    with filled_database.read() as c:
-        assert verify(c) == []
+    assert ask(filled_database, verify) == []
 
 
 def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):

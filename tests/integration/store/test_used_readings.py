@@ -11,7 +11,7 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
-from tests.data.flags import add_flag, declare_offset
+from tests.data.store_rows import add_flag, enter_offset
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 
 EDITS = {
@@ -81,7 +81,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
     slope.publish("G1", 1.0, middle + HOUR / 2)  # a late reading
     slope.publish("G1", 99.0, middle, solution="corrected")  # a revision
     with slope.database.write() as c:
-        declare_offset(c, series_id, middle, 5.0, slope.now, author=Actor("Ada"))
+        enter_offset(c, series_id, middle, 5.0, slope.now, author=Actor("Ada"))
         for flag in ("doubtful", "-doubtful", "snow"):
             add_flag(c, series_id, middle, flag, slope.now)
     slope.live(4)

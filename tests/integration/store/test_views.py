@@ -17,6 +17,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 from tests.data.filled import NOW, days
+from tests.data.store_rows import ask
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 ALERTS = (
@@ -217,8 +218,7 @@ def test_a_model_that_stopped_keeps_its_last_issue(filled_database):
                 t.forecast.c.series_id == series_id, t.forecast.c.model == "gru", t.forecast.c.issued_at > NOW - days(2)
             )
         )
-    with database.read() as c:
-        issues = {r["model"]: r["issued_at"] for r in views.load_view(c, "latest_forecast", station="G1")}
+    issues = {r["model"]: r["issued_at"] for r in ask(database, views.load_view, "latest_forecast", station="G1")}
     assert issues == {"gru": format_iso(NOW - days(2)), "lld": format_iso(NOW), "persistence": format_iso(NOW)}
 
 
@@ -278,8 +278,7 @@ def test_skill_and_coverage_by_hand(filled_database):
         assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in newest) / len(newest), abs=1e-6)
     with database.write() as c:  # a baseline that made no error gives no skill, never an invented one
         c.execute(t.forecast_score.update().values(baseline_error=0.0))
-    with database.read() as c:
-        assert {r["skill"] for r in views.load_view(c, "forecast_skill")} == {None}
+    assert {r["skill"] for r in ask(database, views.load_view, "forecast_skill")} == {None}
 
 
 def add_site(c):
@@ -306,8 +305,7 @@ def test_advice_waits_for_nobody(database):
     with database.write() as c:
         add_site(c)
         c.execute(insert(t.alert), [{**row, "ledger": kind, "key": kind} for kind in ("hazard", "health", "advice")])
-    with database.read() as c:
-        (status,) = views.load_view(c, "site_status")
+    (status,) = ask(database, views.load_view, "site_status")
     assert (status["active_alerts"], status["unacknowledged"]) == (3, 2)
 
 

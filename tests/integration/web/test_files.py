@@ -17,6 +17,7 @@ from monitor.store.people import users
 from monitor.store.schema.views import load_view
 from monitor.web.access.guard import LARGEST_PART, csrf_token
 from tests.data.filled import PASSWORD
+from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
 from tests.integration.cli.test_guess import lay_nevada
 from tests.integration.web.test_door import Clock, serving
@@ -152,8 +153,7 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
         assert "Is this right?" in text
         assert "Nothing of the file is stored" in text
         assert ada.browser.get(f"/files/{upload}").status_code == 404, "files are seen by who sent them alone"
-        with bench.database.read() as c:
-            assert not load_view(c, "latest_observation", site="bench", station="Riss-1")
+        assert not ask(bench.database, load_view, "latest_observation", site="bench", station="Riss-1")
         record = next((tmp_path / "inbox/.uploads").glob("*/upload.json"))
         record.write_text(record.read_text().replace('"stage": "doubt"', '"stage": "reading"'))
         assert "Reading was cut off" in bo.show(f"/files/{upload}"), "as a page that is killed leaves it"
@@ -325,8 +325,7 @@ def test_satellite_points_are_read_into_a_site_that_exists(bench, page, ada):
         assert words in text, words
     assert ada.post(f"/files/{upload}/accept").status_code == 303
     assert "are looked at within a quarter of an hour" in ada.wait(upload)
-    with bench.database.read() as c:
-        rows = load_view(c, "insar_points", site="bench")
+    rows = ask(bench.database, load_view, "insar_points", site="bench")
     assert sorted((row["pid"], row["value_mm"]) for row in rows) == [("a", -2.5), ("b", 1.0)]
     upload, text = ada.look(
         "points.csv", b"time,point,latitude,longitude,value\n2024-01-01T00:00:00Z,p,46,8,1.0\n", "bench"

@@ -23,6 +23,7 @@ from monitor.web.access.provider import LEEWAY_S
 from monitor.web.access.sealed_texts import open_vault
 from tests.data.filled import NOW, PASSWORD
 from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
+from tests.data.store_rows import tell
 from tests.integration.web.test_door import Clock, serving
 
 SETTINGS = """
@@ -148,8 +149,7 @@ def test_a_name_or_mail_address_binds_nobody(browse, provider, filled_database):
     answer = come(browse())
     assert answer.status_code == 403
     assert "an admin binds it: slopeward users oidc ada --subject 6" in said(answer)
-    with filled_database.write() as c:
-        bind_person(c, "ada", provider.address, "6")
+    tell(filled_database, bind_person, "ada", provider.address, "6")
     browser = browse()
     come(browser)
     assert who(browser) == ("ada", "admin")
@@ -260,8 +260,7 @@ def test_codes_after_a_login_elsewhere_are_not_guessed(page, browse, clock, tele
 def test_a_login_that_waits_for_its_code_ends_with_the_account(browse, clock, telephone, filled_database):
     browser = browse()
     come(browser)
-    with filled_database.write() as c:
-        users.disable_user(c, "ida", NOW)
+    tell(filled_database, users.disable_user, "ida", NOW)
     answer = browser.post("/login/oidc/code", data={"code": telephone(clock())})
     assert (answer.status_code, who(browser)) == (401, None)
 

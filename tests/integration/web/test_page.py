@@ -31,10 +31,12 @@ from monitor.store.schema.tables import (
 )
 from monitor.store.service_state import stamp
 from monitor.web.app import build
+from monitor.web.change_notices import ChangeNotifier
 from monitor.web.parts import collect
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from monitor.web.server import PageServer, make_settings
 from tests.conftest import wait_for
+from tests.data.store_rows import tell
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.web.served import NOW, client, database, filled, serving, story
 
@@ -115,8 +117,7 @@ def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     ],
 )
 def test_every_page_says_when_nobody_evaluates(client, database, at, state, words):
-    with database.write() as c:
-        stamp(c, "core", {"state": state}, NOW + at)
+    tell(database, stamp, "core", {"state": state}, NOW + at)
     for path in ("/", "/sites/north-bench", "/alerts", "/alerts/1", "/login"):
         assert words in client.get(path).text, path
     assert client.get("/health").status_code == 503
@@ -230,8 +231,7 @@ def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(clien
 def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
     at = story.NOW
     rows = [Observation("north-bench", f"F-{k:012d}", "ndvi", "1", at, at, 0.3 + 0.01 * k) for k in range(12)]
-    with database.write() as c:
-        add_observations(c, rows, at)
+    tell(database, add_observations, rows, at)
     text = client.get("/sites/north-bench").text
     assert text.count("<summary>12 landslides followed from scene to scene</summary>") == 1
     instruments, landslides = re.findall(r"<optgroup.*?</optgroup>", text, re.DOTALL)
@@ -280,9 +280,11 @@ def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp
         port = other.getsockname()[1]
         config = load_service(None, {"SLOPEWARD_WEB__PORT": str(port)})
         with pytest.raises(SystemExit):
-            PageServer(make_settings(build(config, database), config.web), config.web.url).run()
+            PageServer(
+                make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database)
+            ).run()
         assert "the page is at" not in caplog.text
-    server = PageServer(make_settings(build(config, database), config.web), config.web.url)
+    server = PageServer(make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

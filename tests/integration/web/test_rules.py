@@ -24,11 +24,13 @@ from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_to
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp
+from monitor.web import change_notices
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
 from monitor.web.app import ROUTERS, build
 from tests.data.filled import NOW, PASSWORD
+from tests.data.store_rows import tell
 from tests.integration.web.test_door import Clock, serving
 
 LOGIN_TO_READ = "[web]\nlogin_to_read = true\n"
@@ -38,6 +40,12 @@ TOKENS = {"read": "ada", "act": "bo", "admin": "ada"}
 ROLES = ("viewer", "operator", "admin")
 LAST = ("POST /account/sign-out", "POST /logout")  # they end the session
 ADDRESSES = sorted(list_addresses(ROUTERS), key=lambda one: (one in LAST, one == LAST[-1]))
+
+
+@pytest.fixture(autouse=True)
+def short_streams(monkeypatch):
+    """A stream of changes ends at once."""
+    monkeypatch.setattr(change_notices, "LASTS_S", 0.0)
 
 
 @pytest.fixture
@@ -74,8 +82,7 @@ def bear(address, token):
 
 
 def make_token(database, user, scope, sites=None, valid_s=3600.0, at=NOW):
-    with database.write() as c:
-        return add_api_token(c, user, "for the test", scope, sites, valid_s, at)
+    return tell(database, add_api_token, user, "for the test", scope, sites, valid_s, at)
 
 
 def count_rows(database):
@@ -162,8 +169,7 @@ def test_without_login_the_form_comes_in_place_of_the_page_and_programs_hear_401
 @pytest.fixture
 def of_the_lake(filled_database):
     """The operator bo is for lake-slope alone."""
-    with filled_database.write() as c:
-        users.set_sites(c, "bo", ["lake-slope"])
+    tell(filled_database, users.set_sites, "bo", ["lake-slope"])
 
 
 @pytest.mark.usefixtures("of_the_lake")
@@ -354,13 +360,11 @@ def test_the_last_admin_stays_one_and_sites_must_exist(filled_database):
     with filled_database.read() as c:
         ada = users.find_user(c, "ada")
     ida = users.ForeignPerson("https://id", "1", "ida", ("chiefs",))
-    with filled_database.write() as c:
-        assert users.admit_person(c, ida, {"chiefs": "admin"}, {}, NOW) == "ida"
+    assert tell(filled_database, users.admit_person, ida, {"chiefs": "admin"}, {}, NOW) == "ida"
     for take_away in away.values():
         with filled_database.write() as c, pytest.raises(users.RefusedError, match="can act at the command line"):
             take_away(c, "ada")
-        with filled_database.write() as c:
-            take_away(c, "ida")
+        tell(filled_database, take_away, "ida")
         with filled_database.write() as c:
             assert users.find_user(c, "ada") == ada
             c.execute(t.user_account.delete().where(t.user_account.c.name == "ida"))
@@ -416,13 +420,11 @@ def test_a_token_ends_by_its_time_by_revoking_and_with_its_account(filled_databa
         assert program.get("/api/v1/sites").status_code == 401
         with bear(address, other) as program_of_cy:
             assert program_of_cy.get("/health").status_code != 401
-            with filled_database.write() as c:
-                users.disable_user(c, "cy", clock())
+            tell(filled_database, users.disable_user, "cy", clock())
             assert program_of_cy.get("/health").status_code == 401
     clock = Clock()
     with serving(filled_database, clock, LOGIN_TO_READ) as address, bear(address, token) as program:
-        with filled_database.write() as c:
-            revoke_api_token(c, number, clock())
+        tell(filled_database, revoke_api_token, number, clock())
         assert program.get("/api/v1/sites").status_code == 401
 
 
@@ -436,8 +438,7 @@ def test_a_token_does_no_more_than_its_account_and_its_sites(filled_database, pl
         with bear(address, token) as program:
             report = {"kind": "crack", "text": "seen by the camera"}
             assert program.post("/sites/north-bench/report", data=report).status_code == 303
-            with filled_database.write() as c:
-                users.set_role(c, "bo", "viewer")
+            tell(filled_database, users.set_role, "bo", "viewer")
             assert program.post("/sites/north-bench/report", data=report).status_code == 403
     for user, scope, sites, words in (
         ("cy", "act", None, "may do less"),

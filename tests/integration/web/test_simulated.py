@@ -31,6 +31,7 @@ from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
 from monitor.web.parts.templating import format_minute, format_number
 from tests.data.figures import bare_figures, bare_figures_of_page
+from tests.data.store_rows import tell
 from tests.data.watched_slope import WalkedSlope
 from tests.integration.web.served import serving
 
@@ -193,6 +194,8 @@ def check_silence(slope):
         overview, site = Page(client.get("/").text), Page(client.get(f"/sites/{slope.site.id}").text)
     judged = {row[1].split(",")[0] for row in site.rows if len(row) == 6 and row[0] != "Station"}
     assert judged == {"unknown"}, "nobody shows a stage"
+    missing = {row[3] for row in site.rows if len(row) == 7 and row[0] != "Station"}
+    assert missing == {"100 %", "–"}, "all of a day, of each station that is to measure"
     for page in (overview, site):
         assert dict(page.facts)["Stage"] == f"progressive, last seen {format_minute(spoke)}"
         assert "no valid data from the stations behind this level: decide by other means" in page.words
@@ -334,8 +337,7 @@ def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert run_verb(["check"]) == 0
     database = Database(f"sqlite:///{tmp_path}/slopeward.db")
     site, now = load_site(file), datetime.now(UTC)
-    with database.write() as c:
-        save_site(c, site, "test", "test", now)
+    tell(database, save_site, site, "test", "test", now)
     decision = evaluate_site(database, site, now, "data").decision
     update_movement(database, site, now)
     yield database, site, now, decision
@@ -398,8 +400,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, 
         if words[:2] == ["alerts", "list"]:  # what the service would have done meanwhile
             database = Database(f"sqlite:///{tmp_path}/slopeward.db")
             site, now = load_site(tmp_path / "configs/sites/first-slope.toml"), datetime.now(UTC)
-            with database.write() as c:
-                save_site(c, site, "test", "test", now)
+            tell(database, save_site, site, "test", "test", now)
             evaluate_site(database, site, now, "data")
             database.close()
         expected = 3 if words[:2] == ["level", "set"] and "ada" in words else 0

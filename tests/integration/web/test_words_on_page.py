@@ -16,7 +16,7 @@ from monitor.store.people.countersign import TwoPersonAct, find_first, find_site
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, site_state
 from tests.data.filled import NOW, PASSWORD, START
-from tests.data.flags import declare_offset
+from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.alerting.test_corrections import correct
 from tests.integration.web.test_door import Clock, serving
@@ -114,7 +114,7 @@ def test_that_earlier_values_were_wrong_is_said_by_two_on_the_page(database):
 def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
     with filled_database.write() as c:
         series_id = find_series_id(c, "north-bench", "G1", "displacement_east")
-        number = declare_offset(c, series_id, AT, 40.0, AT, author=Actor("bo"))
+        number = enter_offset(c, series_id, AT, 40.0, AT, author=Actor("bo"))
     form = f"/sites/north-bench/offsets/{number}/confirm"
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "ada") as ada:
         assert "+40 mm from" in bo.get("/signatures").text
@@ -125,8 +125,7 @@ def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
         assert send(ada, form, reason="field book").status_code == 303
         assert form not in ada.get("/signatures").text
         assert send(ada, form, reason="field book").status_code == 409
-    with filled_database.read() as c:
-        (fact,) = [o for o in load_offset_facts(c, "north-bench", NOW) if o.id == number]
+    (fact,) = [o for o in ask(filled_database, load_offset_facts, "north-bench", NOW) if o.id == number]
     assert (fact.second_by, fact.alone) == ("ada", 0.0)
 
 
@@ -153,8 +152,7 @@ def signed(filled_database, asked):
 @pytest.mark.usefixtures("signed")
 def test_an_admin_of_another_site_sees_and_withdraws_no_signature_of_this_one(filled_database):
     bind(filled_database, "ada", "lake-slope")
-    with filled_database.read() as c:
-        numbers = [w.id for w in load_waiting(c, Clock()()) if w.site == "north-bench"]
+    numbers = [w.id for w in ask(filled_database, load_waiting, Clock()()) if w.site == "north-bench"]
     assert len(numbers) == len(ACTS), "the site of each kind of act is known"
     with serving(filled_database, Clock()) as address, enter(address, "ada") as ada:
         assert "north-bench" not in ada.get("/signatures").text
@@ -162,19 +160,15 @@ def test_an_admin_of_another_site_sees_and_withdraws_no_signature_of_this_one(fi
             assert send(ada, f"/signatures/{number}/withdraw", reason="not mine").status_code == 404
         bind(filled_database, "ada", "lake-slope", "north-bench")
         assert send(ada, f"/signatures/{numbers[0]}/withdraw", reason="mine now").status_code == 303
-    with filled_database.read() as c:
-        assert [w.id for w in load_waiting(c, Clock()())] == numbers[1:]
+    assert [w.id for w in ask(filled_database, load_waiting, Clock()())] == numbers[1:]
 
 
 @pytest.mark.usefixtures("signed")
 def test_a_signature_of_who_may_act_there_no_more_counts_no_more(filled_database):
-    with filled_database.write() as c:
-        assert find_first(c, ACTS[0], Actor("ada"), 2, Clock()()).by == "bo"
+    assert tell(filled_database, find_first, ACTS[0], Actor("ada"), 2, Clock()()).by == "bo"
     bind(filled_database, "bo", "lake-slope")
-    with filled_database.write() as c:
-        assert find_first(c, ACTS[0], Actor("ada"), 2, Clock()()) is None
+    assert tell(filled_database, find_first, ACTS[0], Actor("ada"), 2, Clock()()) is None
 
 
 def test_of_an_alert_that_is_gone_no_site_is_known(filled_database):
-    with filled_database.read() as c:
-        assert find_site(c, "alert:987654", {}) is None
+    assert ask(filled_database, find_site, "alert:987654", {}) is None

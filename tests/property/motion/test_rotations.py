@@ -1,7 +1,7 @@
 """A slope does not know where north is: levels stay when a site is turned, and noise raises none in any direction."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import cos, radians, sin
 
@@ -27,40 +27,18 @@ END_S = T0 + (EPOCHS - 1) * STEP_S
 SPEC = SeriesSpec("P", "displacement", "mm", STEP_S, 4 * STEP_S)
 Rows = Sequence[tuple[float, float, float]]
 DWELL = Dwell(2, 3)
+
+
+def judged(kind: str, *bounds: tuple[float, float]) -> Criterion:
+    """A criterion of the point, with a bound and the days of its window for each level."""
+    thresholds = tuple(Threshold(k, over=over, window_s=days * DAY_S) for k, (over, days) in enumerate(bounds, 1))
+    return Criterion(kind[0], KINDS[kind], ("P",), "displacement", thresholds, dwell=DWELL)
+
+
 CRITERIA = {
-    "velocity": (
-        velocity.ENTRY,
-        Criterion(
-            "v",
-            KINDS["velocity"],
-            ("P",),
-            "displacement",
-            (Threshold(1, over=2.0, window_s=6 * DAY_S), Threshold(2, over=20.0, window_s=2 * DAY_S)),
-            dwell=DWELL,
-        ),
-    ),
-    "acceleration": (
-        acceleration.ENTRY,
-        Criterion(
-            "a",
-            KINDS["acceleration"],
-            ("P",),
-            "displacement",
-            (Threshold(1, over=1.0, window_s=6 * DAY_S),),
-            dwell=DWELL,
-        ),
-    ),
-    "tangential_angle": (
-        tangential.ENTRY,
-        Criterion(
-            "t",
-            KINDS["tangential_angle"],
-            ("P",),
-            "displacement",
-            (Threshold(1, over=45.0, window_s=6 * DAY_S), Threshold(2, over=85.0, window_s=3 * DAY_S)),
-            dwell=DWELL,
-        ),
-    ),
+    "velocity": (velocity.ENTRY, judged("velocity", (2.0, 6), (20.0, 2))),
+    "acceleration": (acceleration.ENTRY, judged("acceleration", (1.0, 6))),
+    "tangential_angle": (tangential.ENTRY, judged("tangential_angle", (45.0, 6), (85.0, 3))),
 }
 
 
@@ -69,6 +47,12 @@ def make_site(azimuth_deg: float | None, criterion: Criterion, plunge_deg: float
     point = Station("P", azimuth_deg=azimuth_deg, plunge_deg=plunge, series=(SPEC,), v_eq_mm_per_day=2.0)
     levels = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
     return Site("s", "S", 46.0, 8.0, "UTC", levels, (point,), (criterion,), version="v")
+
+
+def read(values: Iterable[float], sigma: float | None = None) -> tuple[Reading, ...]:
+    """Readings, one a step."""
+    times = (instant(T0 + i * STEP_S) for i in range(EPOCHS))
+    return tuple(Reading(at, at, 0, v, 0.0, v, sigma, ()) for at, v in zip(times, values, strict=False))
 
 
 def turn(rows: Rows, angle_deg: float) -> Rows:
@@ -94,10 +78,7 @@ def judge(
 ) -> Assessment:
     entry, criterion = CRITERIA[kind]
     readings = {
-        f"P.displacement_{name}": tuple(
-            Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, row[k], 0.0, row[k], sigma, ())
-            for i, row in enumerate(rows)
-        )
+        f"P.displacement_{name}": read((row[k] for row in rows), sigma)
         for k, name in enumerate(("east", "north", "up"))
     }
     windows = DecisionContext(make_site(azimuth_deg, criterion, plunge_deg), DecisionInputs(readings), Memory(), END_S)
@@ -209,10 +190,7 @@ def test_motion_up_or_down_across_a_declared_plunge_is_a_question():
 
 
 def test_a_single_series_that_goes_backwards_is_a_question_as_well():
-    rows = tuple(
-        Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, -6.0 * i, 0.0, -6.0 * i, 0.5, ())
-        for i in range(EPOCHS)
-    )
+    rows = read((-6.0 * i for i in range(EPOCHS)), 0.5)
     entry, criterion = CRITERIA["velocity"]
     windows = DecisionContext(make_site(20.0, criterion), DecisionInputs({"P.displacement": rows}), Memory(), END_S)
     (word,) = entry.rule(criterion, windows)
@@ -304,42 +282,27 @@ def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
     )
     rows = draw_rows(4, 1.0, 30.0, 0.0, 250.0)
     site = make_site(None, criterion)
-    readings = {
-        f"P.displacement_{name}": tuple(
-            Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, r[k], 0.0, r[k], None, ())
-            for i, r in enumerate(rows)
-        )
-        for k, name in enumerate(("east", "north"))
-    }
+    readings = {f"P.displacement_{name}": read(r[k] for r in rows) for k, name in enumerate(("east", "north"))}
     track = DecisionContext(site, DecisionInputs(readings), Memory(), END_S).track(criterion, "P")
     word = assess_rates(criterion, track, SPEC, DecisionContext(site, DecisionInputs(readings), Memory(), END_S))
     assert word.raise_level == 1
 
 
 # ---- forecasts -----------------------------------------------------------------------------------------------------
+def expect(name: str, value: float) -> ForecastFact:
+    """What one component moves in a day."""
+    half, quantity = 2.0, f"displacement_{name}"
+    fan = (value - half, value, value + half)
+    outer = {"q025": value - 2 * half, "q975": value + 2 * half}
+    return ForecastFact("P", quantity, END_S, END_S + DAY_S, DAY_S, *fan, 0.0, "auto", shown=True, **outer)
+
+
 def foresee(
     heading_deg: float, azimuth_deg: float | None, up: float = 0.0, plunge_deg: float | None = 0.0, speed: float = 30.0
 ) -> Assessment:
-    a, half = radians(heading_deg), 2.0
+    a = radians(heading_deg)
     moves = {"east": speed * sin(a), "north": speed * cos(a), "up": up}
-    rows = tuple(
-        ForecastFact(
-            "P",
-            f"displacement_{name}",
-            END_S,
-            END_S + DAY_S,
-            DAY_S,
-            v - half,
-            v,
-            v + half,
-            0.0,
-            "auto",
-            shown=True,
-            q025=v - 2 * half,
-            q975=v + 2 * half,
-        )
-        for name, v in moves.items()
-    )
+    rows = tuple(expect(name, value) for name, value in moves.items())
     criterion = Criterion(
         "f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S, probability=0.5),)
     )
@@ -370,21 +333,7 @@ def test_a_forecast_follows_the_declared_plunge_and_without_one_the_vertical_eit
 
 def test_a_forecast_of_sinking_ground_counts_without_a_direction():
     still = replace(make_site(None, CRITERIA["velocity"][1]).stations[0])
-    row = ForecastFact(
-        "P",
-        "displacement_up",
-        END_S,
-        END_S + DAY_S,
-        DAY_S,
-        -32.0,
-        -30.0,
-        -28.0,
-        0.0,
-        "auto",
-        shown=True,
-        q025=-34.0,
-        q975=-26.0,
-    )
+    row = expect("up", -30.0)
     criterion = Criterion("f", KINDS["forecast"], ("P",), "displacement", (Threshold(1, over=15.0, window_s=DAY_S),))
     (fan,) = forecast.find_velocity_quantiles(criterion, still, [row])
     assert fan.velocity["q50"] == pytest.approx(30.0)
@@ -394,10 +343,7 @@ def test_a_forecast_of_sinking_ground_counts_without_a_direction():
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_speed_of_a_single_series_has_no_sign(sign):
-    rows = tuple(
-        Reading(instant(T0 + i * STEP_S), instant(T0 + i * STEP_S), 0, sign * 6.0 * i, 0.0, sign * 6.0 * i, 0.5, ())
-        for i in range(EPOCHS)
-    )
+    rows = read((sign * 6.0 * i for i in range(EPOCHS)), 0.5)
     entry, criterion = CRITERIA["velocity"]
     criterion = replace(criterion, direction="norm")
     (word,) = entry.rule(

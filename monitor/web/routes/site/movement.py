@@ -320,7 +320,7 @@ def _describe(
         if gauge is None
         else replace(gauge, times_s=gauge.times_s[-MOST_READINGS:], amounts_mm=gauge.amounts_mm[-MOST_READINGS:])
     )
-    facts = [] if gauge is None else list(measure_curve(criterion, gauge))
+    facts = [] if gauge is None else cast("list[DurationSum]", list(measure_curve(criterion, gauge)))
     durations = spread(params["duration_from_s"], params["duration_to_s"], spec.interval_s)
     return {
         "criterion": criterion.id,
@@ -342,7 +342,17 @@ def _describe(
     }
 
 
-def _worst(facts: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+class DurationSum(TypedDict):
+    """What fell within a duration, against the curve."""
+
+    duration_s: float
+    sum_mm: float
+    bound_mm: float
+    ratio: float
+    coverage: float
+
+
+def _worst(facts: Sequence[DurationSum]) -> dict[str, float] | None:
     """The sum that comes nearest to the curve, or lies farthest over it, in figures that make a sentence."""
     if not facts:
         return None
@@ -372,7 +382,7 @@ def spread(from_s: float, to_s: float, interval_s: float) -> list[float]:
     return list(dict.fromkeys(max(1, round(s / interval_s)) * interval_s for s in steps))
 
 
-def thin(facts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def thin(facts: Sequence[DurationSum]) -> list[DurationSum]:
     """At most about `POINTS` of the durations, the one nearest to the curve among them."""
     if len(facts) <= RAIN_POINTS:
         return list(facts)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
@@ -151,22 +151,40 @@ _reading: Final = threading.Semaphore(AT_ONCE)
 FILE_OF: Final[dict[str, str]] = {"tiles": SCENE_FILES["scene"], "probability": SCENE_FILES["probability"]}
 
 
-@router.get("/api/v1/sites/{site}/scenes/{scene_hash}/map", tags=["scenes"])
-def describe_scene_map(request: Request, site: str, scene_hash: str) -> dict[str, Any]:
+class SceneLayer(TypedDict):
+    """One layer of tiles; of probabilities its colours, and from which on they are shown."""
+
+    url: str
+    zooms: list[int]
+    bounds: list[float]
+    tile_size: int
+    colours: NotRequired[list[str]]
+    shown_from: NotRequired[float]
+
+
+@router.get("/api/v1/sites/{site}/scenes/{scene_hash}/map", tags=["scenes"], response_model=dict[str, Any])
+def describe_scene_map(request: Request, site: str, scene_hash: str) -> dict[str, SceneLayer | None]:
     """Which tiles a scene has, with zooms and bounds; null until they are cut, and where they cannot be."""
     folder = _find_folder(request, site, scene_hash)
     return {layer: describe_layer(site, scene_hash, folder, layer) for layer in FILE_OF}
 
 
-def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> dict[str, Any] | None:
+def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> SceneLayer | None:
     """Address, zooms and bounds of one layer of tiles; None where there is none. Other tiles have another address."""
     found = _open(folder, layer)
     if found is None:
         return None
     url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.mark}"
-    about = {"url": url, "zooms": list(found.zooms), "bounds": list(found.bounds), "tile_size": SIDE_PX}
-    key = {"colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP], "shown_from": SHOWN_FROM}
-    return about | (key if layer == "probability" else {})
+    about: SceneLayer = {
+        "url": url,
+        "zooms": list(found.zooms),
+        "bounds": list(found.bounds),
+        "tile_size": SIDE_PX,
+    }
+    if layer == "probability":
+        about["colours"] = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP]
+        about["shown_from"] = SHOWN_FROM
+    return about
 
 
 @router.get("/api/v1/sites/{site}/scenes/{scene_hash}/tiles/{z}/{x}/{y}", tags=["scenes"], response_class=Response)

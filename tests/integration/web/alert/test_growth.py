@@ -26,6 +26,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 TWO = (
@@ -58,8 +59,7 @@ def slope(open_copy):
 
 
 def hazard_of(own):
-    with own.read() as c:
-        return find_hazards(pages.load_open_alerts(c))["bench"]
+    return find_hazards(ask(own, pages.load_open_alerts))["bench"]
 
 
 def list_messages(own, *, of=None):
@@ -93,8 +93,7 @@ def run_away(slope, hours, rate=150.0, growth=1.3, *, looks=True):
 
 def test_each_doubling_after_red_is_sent_once_with_both_values(slope):
     raised = hazard_of(slope.database)
-    with slope.database.read() as c:
-        sentence = find_headlines(c, [raised])[raised["alert_id"]].sentence
+    sentence = ask(slope.database, find_headlines, [raised])[raised["alert_id"]].sentence
     seen = len(list_reminders(slope.database))
     for _ in run_away(slope, 12):
         pass
@@ -111,8 +110,7 @@ def test_each_doubling_after_red_is_sent_once_with_both_values(slope):
 
 
 def test_a_restart_and_the_same_readings_send_nothing_again_and_an_acknowledged_alert_stays_so(slope):
-    with slope.database.write() as c:
-        acknowledge(c, hazard_of(slope.database)["alert_id"], Actor("Eva"), "on my way", slope.now)
+    tell(slope.database, acknowledge, hazard_of(slope.database)["alert_id"], Actor("Eva"), "on my way", slope.now)
     for _ in run_away(slope, 8):
         with Database(str(slope.database.url)) as again:
             before = len(list_messages(again))
@@ -191,8 +189,7 @@ def test_a_message_that_repeats_an_alert_has_both_values(database):
     slope = WatchedSlope(database, SITE_TEXT.replace(*TWO))
     slope.fail()
     slope.live(3, {"G1": 180.0, "G2": 150.0})
-    with database.read() as c:
-        now = find_now(c, "bench", 3)
+    now = ask(database, find_now, "bench", 3)
     own_number = hazard_of(database)["alert_id"]
     raised = list_messages(database)[0].body.splitlines()[0]
     dispatcher = Dispatcher(database, {"bench": slope.site}, lambda: slope.now)

@@ -24,6 +24,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from monitor.web.routes import acts, photos
 from tests.data.filled import NOW
+from tests.data.store_rows import ask
 from tests.integration.web.test_door import Clock, serving, token
 from tests.integration.web.test_rules import enter, send
 
@@ -99,8 +100,7 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
         assert viewer.get(f"/sites/north-bench/photos/{number}/photo.jpg").status_code == 404
         with filled_database.engine.begin() as raw:
             raw.execute(text("UPDATE photo SET note = 'nothing'"))
-        with filled_database.read() as c:
-            found = verify_story(c, alert, "north-bench")
+        found = ask(filled_database, verify_story, alert, "north-bench")
         assert any(line.startswith(f"photo {number}: the row was altered") for line in found)
 
 
@@ -142,16 +142,14 @@ def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
 
     def sweep():
         RetentionRun(filled_sqlite, RetentionLimits.of(None, None, None, later, photos_s=365 * 86400.0), later).run()
-        with filled_sqlite.read() as c:
-            return len(load_view(c, "photos"))
+        return len(ask(filled_sqlite, load_view, "photos"))
 
     assert sweep() == 1
     with filled_sqlite.write() as c:
         c.execute(update(t.alert).where(t.alert.c.id == alert).values(level=0))
         close_alert(c, alert, Actor("bo"), "over", NOW)
     assert sweep() == 0
-    with filled_sqlite.read() as c:
-        assert not [line for line in verify_story(c, alert, "north-bench") if line.startswith("photo")]
+    assert not [line for line in ask(filled_sqlite, verify_story, alert, "north-bench") if line.startswith("photo")]
 
 
 def find_open(database):

@@ -8,6 +8,7 @@ from monitor.store.alerting.drills import load_drills
 from monitor.store.people import users
 from monitor.web.routes.site import drills
 from tests.data.filled import PASSWORD
+from tests.data.store_rows import ask
 from tests.data.watched_slope import START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
@@ -35,8 +36,7 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
         assert "the drill has begun" in bo.get(begun.headers["location"]).text
         assert "Drill 1 runs" in bo.get(PLACE).text
         assert send(bo, PLACE, minutes="10").status_code == 409, "one at a time"
-        with bench.database.read() as c:
-            told = [a for a in load_alerts(c, site="bench") if a.exercise]
+        told = [a for a in ask(bench.database, load_alerts, site="bench") if a.exercise]
         assert [a.reason.startswith("EXERCISE") for a in told] == [True]
         assert send(bo, f"/alerts/{told[0].id}/acknowledge", reason="I am looking at it").status_code == 303
         assert send(bo, f"{PLACE}/99/end", reason="just so").status_code == 404
@@ -52,6 +52,5 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
             assert (died.status_code, "could not be prepared" in died.text) == (409, True)
             with drills._preparing:
                 assert send(bo, PLACE, minutes="1").status_code == 503
-    with bench.database.read() as c:
-        (one,) = load_drills(c)
+    (one,) = ask(bench.database, load_drills)
     assert (one.by, one.state, one.outcome["reason"], one.outcome["unanswered"]) == ("bo", "ended", "seen enough", 0)

@@ -25,6 +25,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.headline import list_sentences
+from tests.data.store_rows import ask
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import Clock
 from tests.integration.web.test_door import serving as serving_at
@@ -137,8 +138,7 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
         asked = bo.send("/sites/bench/duty/swap", **night)
         assert (asked.status_code, "02:30 comes twice that night" in asked.text) == (409, True)
         assert bo.send("/sites/bench/duty/swap", **night, turn="second").status_code == 303
-        with watched.read() as c:
-            assert parse("2026-10-25T01:30:00Z") in [one.to_at for one in load_changes(c, "bench", T0)]
+        assert parse("2026-10-25T01:30:00Z") in [one.to_at for one in ask(watched, load_changes, "bench", T0)]
         assert "L. Frei for A. Rossi" in bo.read()
         shifts = Calendar.from_ical(client.get("/sites/bench/duty.ics").content).walk("VEVENT")
         assert [str(e["summary"]).partition(": ")[2] for e in shifts[:4]] == [
@@ -167,8 +167,7 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
             watch.escalate_once(now[0])
 
     def alarms():
-        with watched.read() as c:
-            return [(a.key, a.level, a.state, a.reason) for a in load_alerts(c, "bench", ledger="health")]
+        return [(a.key, a.level, a.state, a.reason) for a in ask(watched, load_alerts, "bench", ledger="health")]
 
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
@@ -185,8 +184,7 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
     assert "call R. Mori, A. Rossi, L. Frei, K. Okafor, control room" in reason
 
     def of_alarm():
-        with watched.read() as c:
-            rows = load_view(c, "notification_status", ledger="health", order_by=("notification_id",))
+        rows = ask(watched, load_view, "notification_status", ledger="health", order_by=("notification_id",))
         return [row["channel"] for row in rows]
 
     everybody = ["log:frei", "log:mori", "log:okafor", "log:phone", "log:room", "log:rossi"]
@@ -212,8 +210,7 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
 
     def alarm():
         watch.escalate_once(now[0])
-        with watched.read() as c:
-            return next(((a.state, a.reason) for a in load_alerts(c, "bench", ledger="health")), ("none", ""))
+        return next(((a.state, a.reason) for a in ask(watched, load_alerts, "bench", ledger="health")), ("none", ""))
 
     with watched.write() as c:
         raise_alert(c, 2, T0)
@@ -240,8 +237,7 @@ def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert
     def wait():
         for minutes in range(0, 66, 11):
             watch.escalate_once(T0 + minutes * MINUTE)
-        with watched.read() as c:
-            return {a.key: (a.id, a.state) for a in load_alerts(c, "bench")}
+        return {a.key: (a.id, a.state) for a in ask(watched, load_alerts, "bench")}
 
     with watched.write() as c:
         raise_alert(c, 2, T0)
@@ -285,15 +281,13 @@ def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_end
     assert seen[-1][0][1] == "unacknowledged"
     turn(2, is_open=False)
     assert seen[-1][0][1] == "closed"
-    with watched.read() as c:
-        (over,) = [a.reason for a in load_alerts(c, "bench", ledger="health") if "unconfirmed" in a.key]
+    (over,) = [a.reason for a in ask(watched, load_alerts, "bench", ledger="health") if "unconfirmed" in a.key]
     assert over == "the cause of alert 1 is gone; nobody confirmed it"
 
 
 def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(watched):
     def say():
-        with watched.read() as c:
-            answers = load_answers(c, [1])[1]
+        answers = ask(watched, load_answers, [1])[1]
         return [one.recipient for one in answers.deliveries], answers.confirmed, answers.since
 
     with watched.write() as c:
@@ -316,8 +310,7 @@ def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
     for _ in range(5):
         now[0] += 11 * MINUTE
         watch.escalate_once(now[0])
-    with watched.read() as c:
-        assert load_alerts(c, "bench", ledger="health") == []
+    assert ask(watched, load_alerts, "bench", ledger="health") == []
 
 
 def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brought_back(watched):
@@ -326,8 +319,7 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         raise_alert(c, 2, T0, "health:site:cannot_see", AlertCategory.HEALTH)
 
     def state(number):
-        with watched.read() as c:
-            return find_alert(c, number).state
+        return ask(watched, find_alert, number).state
 
     with serving(watched, Clock(T0)) as client:
         bo = Browser(client, "bo")

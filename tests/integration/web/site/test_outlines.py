@@ -12,6 +12,7 @@ from monitor.store.schema.tables import scene
 from monitor.web.routes.site import outlines as uploads
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
+from tests.data.store_rows import ask
 from tests.integration.scenes.test_outlines import square
 from tests.integration.web.served import client, database, filled, log_in, token  # noqa: F401 - fixtures
 
@@ -86,8 +87,7 @@ def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
         answer = page.post(f"{ADDRESS}/file", data={"csrf": csrf, "kind": "landslide"}, files=sent)
         assert answer.status_code == 409, said
         assert said in answer.text
-    with database.read() as c:
-        assert len(load_outlines(c, "north-bench")) == 1
+    assert len(ask(database, load_outlines, "north-bench")) == 1
 
 
 def test_rings_are_read_before_the_database_is_held(page, database, monkeypatch):  # noqa: F811
@@ -120,8 +120,7 @@ def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(pag
     leads = page.post(ADDRESS, data=given).headers["location"]
     assert page.get(leads).headers["location"] == f"{ADDRESS}?tile=1"
     assert page.get(f"{SITE}/outlines/next?after={SCENE}.1").headers["location"] == f"{SITE}/outlines"
-    with database.read() as c:
-        assert [one.is_seen for one in load_unsure(c, "north-bench")] == [True, False]
+    assert [one.is_seen for one in ask(database, load_unsure, "north-bench")] == [True, False]
 
 
 def test_a_version_that_was_replaced_leads_to_the_one_that_counts_with_its_outlines(page, database):  # noqa: F811

@@ -12,6 +12,7 @@ from monitor.store.alerting.sites import find_version, load_proposal, load_propo
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
 from tests.data.filled import NOW, PASSWORD
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
@@ -49,8 +50,7 @@ def page(bench, tmp_path):
 
 
 def in_force(bench):
-    with bench.database.read() as c:
-        return find_version(c, "bench")
+    return ask(bench.database, find_version, "bench")
 
 
 def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(bench, tmp_path):
@@ -188,8 +188,7 @@ def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(move
         stale = send(bo, "/sites/bench/thresholds", key=keys, value=changed, reason="drawn from another", base="0" * 64)
         assert (stale.status_code, "the site file changed meanwhile" in stale.text) == (422, True)
         for text, status in ((TIGHT, 409), (SITE_TEXT, 303)):
-            with moved.database.write() as c:
-                save_site(c, parse_site(text, "bench"), "bo", "meanwhile", moved.now)
+            tell(moved.database, save_site, parse_site(text, "bench"), "bo", "meanwhile", moved.now)
             assert send(ada, f"{place}/propose").status_code == status, "proposed against what was replayed alone"
         assert ada.get(place).status_code == 404, "the draft is a proposal now"
         shown = bo.get("/sites/bench/proposals").text
@@ -199,8 +198,7 @@ def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(move
         assert send(bo, f"/sites/bench/proposals/{number}/approve", reason="seen, agreed").status_code == 303
     assert in_force(moved) != before
     assert "red = {over = 200.0, window" in (tmp_path / "bench.toml").read_text()
-    with moved.database.read() as c:
-        (one,) = load_proposals(c, everything=True)
+    (one,) = ask(moved.database, load_proposals, everything=True)
     assert (one.author, one.second_by, one.effect["months"]) == ("ada", "bo", 1)
 
 

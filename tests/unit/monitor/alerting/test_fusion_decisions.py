@@ -130,7 +130,7 @@ def test_a_rule_for_the_top_counts_as_the_witnesses_behind_it():
     assert max(levels(run(quiet(2, motions=together), fused(rule(2, ("A", "B")))))) == 3
     alone = run(quiet(2, motions={"A": Motion(9.0, 16)}), fused(rule(1, ("A", "B"))))
     assert max(levels(alone)) == 2, "one witness never makes the top, whatever the rule says"
-    assert "health:site:lone_top" in alone[-1].decision.memory.conditions
+    assert alone[-1].decision.memory.conditions["health:site:lone_top"].level == 2
     shared = quiet(2, motions={n: Motion(9.0, 16) for n in ("C", "D")})
     assert max(levels(run(shared, fused(rule(2, ("C", "D")))))) == 1, "two on one reference are one"
     assert max(levels(run(shared, fused(rule(1, ("C", "D")))))) == 2, "and a lone top vote, though both are behind it"

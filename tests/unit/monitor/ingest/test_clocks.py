@@ -18,7 +18,7 @@ from monitor.ingest.guess.preview import understand as understand_in_worker
 from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.text import clocks
 from monitor.ingest.text.clocks import doubt_span, find_count, read_persian, tidy_time, write_common
-from tests.data.guessed import keep, lay_rows, read_good
+from tests.data.payloads.guessed import keep, lay_rows, read_good
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGIN = datetime(2025, 2, 13, 5)

@@ -30,7 +30,7 @@ from monitor.ingest.guess.toml_writer import format_stations
 from monitor.language.catalogue import use
 from monitor.language.rendering import translate
 from monitor.worker.records import read_record, record_to_plain
-from tests.data.guessed import keep, lay_rows, read_all
+from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage
 
 BEGIN = datetime(2025, 2, 3)
@@ -313,26 +313,6 @@ def test_damage_ends_in_one_line(tmp_path, seed):
         found = guess(read_raw_table(path), answers)
         if found.mapping is not None:
             read_all(path, found.mapping)
-
-
-@pytest.mark.parametrize(
-    ("header", "said"),
-    [
-        ("Piezometer P3 kPa", ("pore_pressure", "kPa", "P3")),
-        ("G1_displacement_east_mm", ("displacement_east", "mm", "G1")),
-        ("Wasserstand BL-3 [m]", ("water_level", "m", "BL-3")),
-        ("Niveau nappe (m)", ("groundwater_level", "m", "")),
-        ("Crack gauge CG-2 (in)", ("crack_opening", "in", "CG-2")),
-        ("Pression interstitielle P1 (kPa)", ("pore_pressure", "kPa", "P1")),
-        ("Piezometro PZ1 [m s.l.m.]", ("groundwater_level", "m", "PZ1")),
-        ("ATU1/mm", (None, "mm", "ATU1")),
-        ("Tilt_X_deg", ("tilt_x", "deg", "")),
-        ("Rain_mm_Tot", ("rain", "mm", "")),
-    ],
-)
-def test_names_of_columns(header, said):
-    name = read_name(header)
-    assert (name.quantity, name.unit, name.station) == said
 
 
 # unit as a logger writes it -> quantity, and what one of it is in the canonical unit

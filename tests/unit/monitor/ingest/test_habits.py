@@ -8,7 +8,7 @@ import pytest
 from monitor.errors import ConfigError
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.raw_table import read_raw_table
-from tests.data.guessed import keep, lay_rows, read_all, read_good
+from tests.data.payloads.guessed import keep, lay_rows, read_all, read_good
 
 BEGIN = datetime(2025, 3, 29, tzinfo=UTC)
 

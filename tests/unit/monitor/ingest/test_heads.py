@@ -12,7 +12,7 @@ from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.text import heads
-from tests.data.guessed import keep, read_all
+from tests.data.payloads.guessed import keep, read_all
 
 BEGIN = datetime(2025, 4, 1)
 NAMES = ("Time (UTC)", "Crack C1 (mm)", "Piezo P1 (kPa)", "Rain R1 (mm)")

@@ -13,7 +13,7 @@ from monitor.ingest.guess import names
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.names import is_no_measurement, is_term_of_field, may_count_downward, read_name
 from monitor.ingest.guess.raw_table import read_raw_table
-from tests.data.guessed import lay_rows, read_good
+from tests.data.payloads.guessed import lay_rows, read_good
 
 BEGIN = datetime(2025, 2, 3)
 WORDS = {
@@ -68,16 +68,7 @@ def test_a_unit_counts_where_units_stand_and_says_nothing_else(tmp_path, word, u
         ("Displacement in X (mm)", ("displacement", "mm", "X")),
         ("Crack 3 mm", ("crack_opening", "mm", "Crack-3")),  # no instrument stands 3 mm deep
         ("Crack gauge CG-2 in", ("crack_opening", "in", "CG-2")),
-    ],
-)
-def test_a_length_behind_a_number_is_a_depth(header, said):
-    name = read_name(header)
-    assert (name.quantity, name.unit, name.station) == said
-
-
-@pytest.mark.parametrize(
-    ("header", "said"),
-    [
+        # heights of water, snow as water, and indices
         ("Gage height, feet", ("water_level", "ft", "")),
         ("Wasserhöhe [cm]", ("water_level", "cm", "")),
         ("Hauteur d'eau (m)", ("water_level", "m", "")),
@@ -90,9 +81,19 @@ def test_a_length_behind_a_number_is_a_depth(header, said):
         ("Crack_mm(2)", ("crack_opening", "mm", "Crack-2")),
         ("Crack [mm](1)", ("crack_opening", "mm", "Crack-1")),
         ("Coherence (1)", ("coherence", "1", "")),
+        ("Piezometer P3 kPa", ("pore_pressure", "kPa", "P3")),
+        ("G1_displacement_east_mm", ("displacement_east", "mm", "G1")),
+        ("Wasserstand BL-3 [m]", ("water_level", "m", "BL-3")),
+        ("Niveau nappe (m)", ("groundwater_level", "m", "")),
+        ("Crack gauge CG-2 (in)", ("crack_opening", "in", "CG-2")),
+        ("Pression interstitielle P1 (kPa)", ("pore_pressure", "kPa", "P1")),
+        ("Piezometro PZ1 [m s.l.m.]", ("groundwater_level", "m", "PZ1")),
+        ("ATU1/mm", (None, "mm", "ATU1")),
+        ("Tilt_X_deg", ("tilt_x", "deg", "")),
+        ("Rain_mm_Tot", ("rain", "mm", "")),
     ],
 )
-def test_heights_of_water_snow_as_water_and_indices_are_what_they_are(header, said):
+def test_a_name_says_quantity_unit_and_station_and_a_length_behind_a_number_is_a_depth(header, said):
     name = read_name(header)
     assert (name.quantity, name.unit, name.station) == said
 

@@ -30,6 +30,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata
 from monitor.store.service_state import IDLE, load_runs
 from tests.conftest import wait_for
+from tests.data.store_rows import ask, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -316,8 +317,7 @@ def make_schedule(db, monkeypatch):
 
 def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
     assert make_schedule("some_job").run_now("work:s") == "done"
-    with db.read() as c:
-        (run,) = load_runs(c)
+    (run,) = ask(db, load_runs)
     assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
 
 
@@ -344,8 +344,7 @@ def idle_job(*_):
 
 def test_a_job_that_had_nothing_to_do_leaves_none(db, make_schedule):
     assert make_schedule("idle_job").run_now("work:s") == "done"
-    with db.read() as c:
-        assert load_runs(c) == []
+    assert ask(db, load_runs) == []
 
 
 @pytest.mark.parametrize(
@@ -356,8 +355,7 @@ def test_a_job_that_fails_ends_as_a_row_and_three_times_as_an_alarm(db, make_sch
     schedule = make_schedule(name, told)
     for _ in range(4):
         assert schedule.run_now("work:s") == state
-    with db.read() as c:
-        assert all(run.state == state and words in run.detail for run in load_runs(c))
+    assert all(run.state == state and words in run.detail for run in ask(db, load_runs))
     assert [(key, failing) for key, _, failing in told] == [("work:s", True)]
 
 
@@ -386,8 +384,7 @@ def watch(db, monkeypatch, job, **facts):
     monkeypatch.setattr(made, "_follow_stage", lambda _: None)
 
     def count_runs():
-        with db.read() as c:
-            return len(load_runs(c))
+        return len(ask(db, load_runs))
 
     return made, count_runs
 
@@ -453,8 +450,7 @@ def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_
     monkeypatch.setattr(made, "_follow_stage", lambda _: None)
 
     def load_states():
-        with db.read() as c:
-            return {(run.site, run.state) for run in load_runs(c)}
+        return {(run.site, run.state) for run in ask(db, load_runs)}
 
     made.start()
     try:
@@ -467,13 +463,11 @@ def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_
 def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
     from monitor.store.service_state import start_run
 
-    with db.write() as c:
-        start_run(c, "work", "s", NOW)
+    tell(db, start_run, "work", "s", NOW)
     schedule = make_schedule("some_job")
     schedule.start()
     schedule.stop()
-    with db.read() as c:
-        assert [run.state for run in load_runs(c)] == ["killed"]
+    assert [run.state for run in ask(db, load_runs)] == ["killed"]
 
 
 def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_writes():

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from detection.geojson import Geometry
 from forecasting.message import Figure, Template, Timestamp, is_same_text, join
 from monitor.worker.memory import spare_what_stays, without_looks
 from monitor.worker.records import RecordError, read_record, record_to_plain
@@ -33,6 +34,7 @@ class Whole:
     shares: Mapping[str, float] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     card: dict[str, Any] = field(default_factory=dict)
+    ground: Geometry | None = None
 
 
 AT = datetime(2026, 5, 12, 10, tzinfo=UTC)
@@ -46,6 +48,7 @@ WHOLE = Whole(
     shares={"b": 0.5},
     words=["c"],
     card={"gates": [1, {"d": None}]},
+    ground={"type": "Polygon", "coordinates": [[[9.0, 46.5]]]},
 )
 PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
@@ -57,6 +60,9 @@ def test_what_is_spelled_is_read():
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
+        ("ground", {"type": "Polygon"}, "ground.coordinates: is missing"),
+        ("ground", {"type": 1, "coordinates": []}, "ground.type: expected a text, got int"),
+        ("ground", {"type": "Point", "coordinates": [], "crs": ""}, "ground: unknown key 'crs'"),
         ("name", 1, "name: expected a text, got int"),
         ("number", 1.0, "number: expected a whole number, got float"),
         ("number", True, "number: expected a whole number, got bool"),
