@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.doubt import measure_doubt
 from detection.imagery.neural.checkpoint import SegmentationModel
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.scene.reader import open_scene
@@ -59,7 +60,7 @@ def list_unsure(
                     if valid.mean() < LEAST_VALID or min(size) < window.side_px // 4:
                         continue
                     probabilities = segmenter.probabilities(values * scale, valid)
-                    found.append(UnsureTile(window, measure_doubt(probabilities[valid], threshold)))
+                    found.append(UnsureTile(window, rate_tile(probabilities[valid], threshold)))
                     if time.process_time() > until:
                         break
         except ImageryError:
@@ -69,14 +70,13 @@ def list_unsure(
     ]
 
 
-def measure_doubt(probabilities: NDArray[np.floating], threshold: float) -> float:
+def rate_tile(probabilities: NDArray[np.floating], threshold: float) -> float:
     """How near the probabilities of a tile come to the threshold: the mean of the nearest hundredth.
 
-    >>> measure_doubt(np.array([0.0, 0.4, 1.0]), 0.4), measure_doubt(np.array([0.0, 1.0]), 0.4)
+    >>> rate_tile(np.array([0.0, 0.4, 1.0]), 0.4), rate_tile(np.array([0.0, 1.0]), 0.4)
     (1.0, 0.0)
     """
-    low, high = max(threshold, 1e-6), max(1 - threshold, 1e-6)
-    near = np.minimum(probabilities / low, (1 - probabilities) / high).clip(0, 1)
+    near = measure_doubt(probabilities, threshold)
     kept = max(1, round(CORE * near.size))
     return round(float(np.partition(near, near.size - kept)[-kept:].mean()), 4)
 

@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from sqlalchemy import Connection
 
-from detection.whole_file import replacing
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_about, format_duration, format_instants, format_iso, parse, parse_duration_s
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.export.tables import write_csv
 from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate
 from monitor.store.alerting.sites import load_sites_summary
@@ -287,16 +285,6 @@ def require_any(found: object, line: str) -> None:
     if not found:
         print_note(line)
         raise typer.Exit(NOTHING)
-
-
-def write_table(rows: Sequence[Mapping[str, Any]], out: Path, name: str) -> None:
-    """Rows as CSV into a file that comes into place whole, or on stdout (`-`)."""
-    if str(out) == "-":
-        write_csv(rows, sys.stdout)
-        return
-    with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        write_csv(rows, file)
-    print_note(f"{len(rows)} {name} in {out}")
 
 
 @contextmanager

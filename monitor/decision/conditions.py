@@ -546,7 +546,7 @@ def _name_support(key: str) -> Message:
 def _name_asking(situation: Situation) -> Message:
     """The witnesses that ask for the level, with what they say; three at most, then how many more."""
     level = situation.level_state.level
-    asking = sorted((-asked, key) for key, asked in situation.counted.items() if asked >= level)
+    asking = sorted((-requested, key) for key, requested in situation.counted.items() if requested >= level)
     who = []
     for _, key in asking[:3]:
         if isinstance(key, StepVote):

@@ -1,5 +1,6 @@
 """A backtest: one site, one or two configurations, years of its past through the decision itself, and the scorecard."""
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +47,6 @@ from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.upkeep.migrate import upgrade
-from monitor.worker.memory import with_rare_looks
 
 _COUNTS_HERE: Final = Template(
     "criterion.counts_in_replay", "{criterion} counts in this replay; the service takes it as advice: {text}"
@@ -167,8 +167,19 @@ class _Task:
 _Result = tuple[Run, dict[str, Any]]
 
 
+@contextmanager
+def _collect_seldom() -> Iterator[None]:
+    """Let the collector look once in 50,000 new objects: what a replay makes lets go of itself."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Progress | None) -> _Result:
-    with with_rare_looks(), db.read() as c:  # one snapshot from the first to the last look
+    with _collect_seldom(), db.read() as c:  # one snapshot from the first to the last look
         plan = find_plan(c, site, task)
         history = History(
             c,

@@ -538,7 +538,6 @@ def _print_summary(stage: DemoInstallation, counted: DemoCount, print_line: Prin
     )
 
 
-MEASURED: Final = "measured"
 NEEDED: Final = ("time", "station", "quantity", "value")
 # epochs in a velocity window of the written site file
 WINDOW: Final = 10

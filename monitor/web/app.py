@@ -25,6 +25,7 @@ from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import admit, require_rules
+from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
@@ -128,6 +129,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.turnstile = login.LoginThrottle()
     app.state.sign_ons = single_sign_on.SignOns()
     app.state.workshop = UploadProcessor(app.state.context)
+    app.state.change_notifier = ChangeNotifier(db)
     app.state.limiters = {}
     app.state.drafts = Drafts(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000)

@@ -35,17 +35,6 @@ def without_looks() -> Iterator[None]:
             gc.enable()
 
 
-@contextlib.contextmanager
-def with_rare_looks() -> Iterator[None]:
-    """Look ten times as seldom within: what a replay makes lets go of itself, and it makes as much as a long day."""
-    before = gc.get_threshold()
-    gc.set_threshold(10 * _NEW_OBJECTS, _LOOKS, _LOOKS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
 def end_without_cleanup() -> None:
     """Let the interpreter end without a look through all that it holds, which the system takes back anyway.
 

@@ -1,6 +1,5 @@
 """Change: one date beside the earlier ones of the same ground."""
 
-import logging
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -60,7 +59,6 @@ _SHIFTED: Final = Template(
     "change.shifted_by",
     "no change is claimed against {day}: its image lies {shift} px off ({columns} columns, {rows} rows)",
 )
-log = logging.getLogger(__name__)
 
 
 PICTURE = "change.png"

@@ -1,6 +1,5 @@
 """Training of a segmentation network: seeded to the last bit, all choices made on a held part of train."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +23,6 @@ from detection.imagery.neural.learner import (
 )
 from detection.imagery.neural.losses import log_odds
 
-log = logging.getLogger(__name__)
 LEAST_STD = 1e-6
 BATCH = 16
 

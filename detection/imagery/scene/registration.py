@@ -16,7 +16,6 @@ SHOWN = 0.7
 PEAK_Z = 7.5
 # Blocks that lie farther than this from their median shift do not count, pixels.
 AGREE_PX = 2.0
-SAMPLE = 400_000
 
 ReadPair = Callable[[int, int, int, int], tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]]
 

@@ -1,6 +1,5 @@
 """The run that turns a recipe into weights."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import SegmentationModel
     from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
 
-log = logging.getLogger(__name__)
 # Of a run that goes on from weights, where the recipe does not say it: it has less to learn, and could unlearn more.
 START_EPOCHS, START_RATE = 12, 5e-4
 

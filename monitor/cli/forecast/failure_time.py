@@ -12,8 +12,6 @@ from typer.core import TyperGroup
 from monitor.cli.session import Commands, options, print_if_json, print_json
 from monitor.domain.instants import format_iso, from_epoch_s, parse_duration_s
 
-DAY_S = 86_400.0
-
 
 class FileOrVerb(TyperGroup):
     """A group whose first word may be a file: anything that is no verb of it is read by `watch`."""

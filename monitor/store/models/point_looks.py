@@ -173,11 +173,6 @@ def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointEve
 
 
 HORIZONS: Final = 3  # of one row
-_NUMBERS: Final = (
-    "value_mm",
-    *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)),
-    *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ once, and a provider that does not answer is seen before the browser is sent the
 
 import hmac
 import json
-import logging
 import re
 import secrets
 import ssl
@@ -27,7 +26,6 @@ from monitor.store.people.users import ForeignPerson
 if TYPE_CHECKING:
     import httpx  # in the functions that ask a provider: most services have none, and it loads slowly
 
-_LOG = logging.getLogger(__name__)
 BACK: Final = "/login/oidc/back"
 TIMEOUT_S: Final = 5.0
 LEEWAY_S: Final = 60  # what the clocks of provider and service may differ

@@ -88,6 +88,17 @@
   tick();
   if (address) {
     setInterval(refresh, EVERY);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+    // one stream to the server for a page that is looked at; without one the page is at most 10 s late
+    let stream = null;
+    const listen = () => {
+      stream?.close();
+      stream = null;
+      if (document.hidden || !window.EventSource) return;
+      stream = new EventSource(main.dataset.changes);
+      stream.addEventListener("changed", refresh);
+    };
+    addEventListener("pagehide", () => stream?.close());
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); listen(); });
+    listen();
   }
 })();

@@ -31,6 +31,7 @@ from monitor.store.schema.tables import (
 )
 from monitor.store.service_state import stamp
 from monitor.web.app import build
+from monitor.web.change_notices import ChangeNotifier
 from monitor.web.parts import collect
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from monitor.web.server import PageServer, make_settings
@@ -279,9 +280,11 @@ def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp
         port = other.getsockname()[1]
         config = load_service(None, {"SLOPEWARD_WEB__PORT": str(port)})
         with pytest.raises(SystemExit):
-            PageServer(make_settings(build(config, database), config.web), config.web.url).run()
+            PageServer(
+                make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database)
+            ).run()
         assert "the page is at" not in caplog.text
-    server = PageServer(make_settings(build(config, database), config.web), config.web.url)
+    server = PageServer(make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -24,6 +24,7 @@ from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_to
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp
+from monitor.web import change_notices
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
@@ -39,6 +40,12 @@ TOKENS = {"read": "ada", "act": "bo", "admin": "ada"}
 ROLES = ("viewer", "operator", "admin")
 LAST = ("POST /account/sign-out", "POST /logout")  # they end the session
 ADDRESSES = sorted(list_addresses(ROUTERS), key=lambda one: (one in LAST, one == LAST[-1]))
+
+
+@pytest.fixture(autouse=True)
+def short_streams(monkeypatch):
+    """A stream of changes ends at once."""
+    monkeypatch.setattr(change_notices, "LASTS_S", 0.0)
 
 
 @pytest.fixture

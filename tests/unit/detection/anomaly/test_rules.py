@@ -234,6 +234,18 @@ def test_threshold_is_the_lowest_from_above_that_keeps_the_budget():
     assert count_runs(times[scores > 5.0]) == 4
 
 
+def test_threshold_counts_runs_that_melt_together():
+    rng = np.random.default_rng(0)
+    times = np.arange(2000) * DAY
+    rows = [rng.exponential(1.0, 2000) for _ in range(3)]
+    budget = 0.2
+    found = choose_threshold(rows, [times] * 3, DAY, budget)
+    allowed = int(budget * found.months)
+    assert sum(count_runs(times[r > found.value]) for r in rows) == found.false_alarms <= allowed
+    below = np.nextafter(found.value, 0.0)
+    assert sum(count_runs(times[r > below]) for r in rows) > allowed
+
+
 def test_tail_is_fitted_where_nothing_can_be_counted():
     rng = np.random.default_rng(1)
     times = np.arange(600) * DAY

@@ -19,6 +19,7 @@ from monitor.language.rendering import translate
 from monitor.web import drafts
 from monitor.web.access.guard import Guard
 from monitor.web.access.reader import COOKIE, LanguageMiddleware
+from monitor.web.change_notices import ChangeNotifier
 
 NO_DATA = Assessment("v", "Red").reason
 
@@ -128,8 +129,30 @@ def test_a_station_called_like_a_level_keeps_its_name_on_the_page(browser):
     assert browser.get("/said?lang=es").text.startswith("Red: ")
 
 
-# ---- what many people do at once: nobody's work is put out by another's ----
+# ---- what many people do at once: nobody waits for the look of another, and nobody's work is put out by another's ----
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_one_looks_at_a_slow_database_and_the_others_go_on_with_what_is_known(monkeypatch):
+    pulse, began, gate = ChangeNotifier(None), threading.Event(), threading.Event()
+    looks = []
+
+    def look():
+        looks.append(began.set())
+        gate.wait(10)
+
+    monkeypatch.setattr(pulse, "_count_changes", look)
+    first = threading.Thread(target=pulse.count, args=(None,))
+    first.start()
+    began.wait(10)
+    others = [threading.Thread(target=pulse.count, args=(None,)) for _ in range(3)]
+    for one in others:
+        one.start()
+        one.join(2)
+    assert not any(one.is_alive() for one in others)
+    gate.set()
+    first.join(10)
+    assert len(looks) == 1
 
 
 def test_drafts_that_are_done_make_room_and_those_at_work_stay(monkeypatch):
