@@ -30,7 +30,7 @@ from monitor.store.people import users
 from monitor.store.schema.tables import metadata
 from monitor.worker import compute
 from monitor.worker.compute import LIBRARIES
-from tests.data.file_server import run_here
+from tests.data.servers.file_server import run_here
 
 # a busy machine is slow and still right: no example has a time limit
 settings.register_profile("untimed", deadline=None)

@@ -21,7 +21,7 @@ from monitor.broker.access import Access
 from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
 from tests.conftest import absent, free_port, wait_for
-from tests.data.mqtt_client import calling
+from tests.data.servers.mqtt_client import calling
 from tests.end_to_end.test_never_lower import site_file
 
 ROOT = Path(__file__).parents[2]

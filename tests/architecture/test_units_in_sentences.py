@@ -137,6 +137,10 @@ PURE_IN_LINES = {
     ("cli/site/thresholds.py", "found.area"),
     ("cli/site/thresholds.py", "r.over_mm"),
     ("cli/site/thresholds.py", "r.hit_rate"),
+    ("cli/site/scorecard.py", "gain.factor"),  # times the bounds
+    ("cli/site/scorecard.py", "s.voting_days"),  # the head of the column says its unit, here and below
+    ("cli/site/scorecard.py", "spent_s.get((level, k), 0.0) / 3600.0"),
+    ("cli/site/scorecard.py", "v"),  # skill
     ("cli/site/thresholds.py", "r.false_rate"),
     ("cli/site/thresholds.py", "r.skill"),
     ("cli/site/thresholds.py", "value"),

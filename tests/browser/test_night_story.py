@@ -21,7 +21,7 @@ from monitor.web.app import build
 from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
 from tests.conftest import wait_for
 from tests.data.filled import PASSWORD
-from tests.data.page_server import PageServer
+from tests.data.servers.page_server import PageServer
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

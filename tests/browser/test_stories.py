@@ -23,7 +23,7 @@ from monitor.web.app import build
 from tests.browser.test_night_story import inbox
 from tests.browser.test_web_browser import Watch, chromium, story
 from tests.conftest import absent, wait_for
-from tests.data.page_server import PageServer
+from tests.data.servers.page_server import PageServer
 from tests.integration.notify.outbox import hooks, running
 
 __all__ = ("chromium", "hooks", "inbox")  # fixtures

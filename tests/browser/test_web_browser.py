@@ -26,7 +26,7 @@ from monitor.web.app import build
 from tests.conftest import wait_for
 from tests.data import filled as story
 from tests.data.figures import bare_figures
-from tests.data.page_server import PageServer
+from tests.data.servers.page_server import PageServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.test_web_browser import chromium  # noqa: F401 - a fixture
-from tests.data.oidc_provider import providing
+from tests.data.servers.oidc_provider import providing
 from tests.integration.web.test_door import Clock
 from tests.integration.web.test_oidc import page_with
 

@@ -13,7 +13,7 @@ from monitor.cli.main import run_verb
 from monitor.ingest.files.readers import READERS, Content
 from monitor.worker import compute
 from tests.contract.test_readers import here, spell_grid, spell_mintpy, stored
-from tests.data.file_server import run_here
+from tests.data.servers.file_server import run_here
 
 __all__ = ["here"]
 PAST = datetime(2024, 3, 1, 6, tzinfo=UTC)

@@ -16,7 +16,7 @@ from monitor.ingest.files.readers import READERS, Content, open_points, open_rea
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.worker import compute
-from tests.data.file_server import run_here
+from tests.data.servers.file_server import run_here
 
 ROOT = Path(__file__).parents[2]
 MAPPING = """

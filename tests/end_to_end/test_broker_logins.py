@@ -15,8 +15,8 @@ from monitor.broker.signing import KEYS_FILE, Keyring, is_signed
 from monitor.config.service import load_service
 from monitor.ingest.broker import find_mosquitto
 from tests.conftest import absent, free_port, wait_for
-from tests.data.mqtt_client import calling
 from tests.data.running import Service
+from tests.data.servers.mqtt_client import calling
 from tests.end_to_end.test_never_lower import site_file
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]

@@ -32,7 +32,7 @@ from monitor.broker.access import Access, find_access
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from tests.bench.record import record
 from tests.conftest import absent, free_port
-from tests.data.mqtt_client import calling
+from tests.data.servers.mqtt_client import calling
 
 FIGURES = {}
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "20000"))

@@ -19,7 +19,7 @@ from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 from tests.conftest import absent, free_port, wait_for
-from tests.data.mqtt_client import calling
+from tests.data.servers.mqtt_client import calling
 
 pytestmark = pytest.mark.server
 LEVELS = (Level(0, "green", False),)

@@ -22,7 +22,7 @@ from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.service.children import reject_denied
 from monitor.store.readings.messages import add_rejected
 from tests.conftest import absent, free_port, wait_for
-from tests.data.mqtt_client import calling
+from tests.data.servers.mqtt_client import calling
 
 WRONG = [
     "slopeward/v1/north/G1//obs",

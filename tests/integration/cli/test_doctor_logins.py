@@ -18,7 +18,7 @@ from monitor.config.service import ServiceConfig, load_service, load_site
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from monitor.store.service_state import stamp
 from tests.conftest import absent, free_port, wait_for
-from tests.data.mqtt_client import calling
+from tests.data.servers.mqtt_client import calling
 from tests.integration.notify.outbox import T0
 
 pytestmark = pytest.mark.server

@@ -23,7 +23,7 @@ from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hol
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
 from tests.conftest import free_port, wait_for
-from tests.data.file_server import sign
+from tests.data.servers.file_server import sign
 
 pytestmark = pytest.mark.server
 

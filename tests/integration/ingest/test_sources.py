@@ -51,7 +51,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
 from tests.conftest import absent, free_port
-from tests.data.file_server import run_here, serve, sign
+from tests.data.servers.file_server import run_here, serve, sign
 from tests.data.site_text import head, series, station, table
 from tests.data.store_rows import ask
 

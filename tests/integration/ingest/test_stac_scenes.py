@@ -18,8 +18,8 @@ from monitor.errors import RefusedError
 from monitor.ingest.sources.fetch import fetch
 from monitor.ingest.sources.take import place_scene
 from monitor.ingest.sources.tasks import FAILED, NEW, PollRequest, WantedFile
-from tests.data.file_server import serve
 from tests.data.products import SIDE, draw, write_image
+from tests.data.servers.file_server import serve
 
 KEYS = {
     "B2": ("blue", "B02", "B02_10m"),

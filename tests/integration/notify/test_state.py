@@ -22,7 +22,7 @@ from monitor.store.database.audit import add_audit, find_head
 from monitor.store.pages import load_history, load_open_alerts
 from monitor.store.schema.tables import alert, decision, site_state
 from tests.conftest import wait_for
-from tests.data.mqtt_client import calling
+from tests.data.servers.mqtt_client import calling
 from tests.integration.notify.outbox import T0, add_alert, add_event, add_site
 
 

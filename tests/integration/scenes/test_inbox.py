@@ -16,12 +16,13 @@ from monitor.jobs.scenes import divided, rows
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
+from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema import tables as t
 from monitor.store.service_state import IDLE
 from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
-from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 from tests.data.surveys.fine_scene import write_fine
 
@@ -333,3 +334,25 @@ def test_a_scene_that_no_network_knows_so_fine_is_read_coarser_and_is_advice(
     assert facts
     assert all("read coarser" in str(one.caution) for one in facts)
     assert run
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker, whose bounds they are, knows none
+def test_a_bound_fails_the_scene_and_not_the_service(database, database_url, tmp_path):
+    pytest.importorskip("torch")
+    config, site = make_config(tmp_path, database_url), add_site(database)
+    bounds = {
+        7: ({"job_memory_gib": 0.5}, "needs more memory than its bound of 0.5 GiB (compute.job_memory_gib)"),
+        9: ({"job_file_gib": 2**-20}, "writes a file larger than its bound of 9.53674e-07 GiB (compute.job_file_gib)"),
+        12: ({}, "footprint"),
+    }
+    for day, (bound, line) in bounds.items():
+        settings = config.model_copy(update={"compute": config.compute.model_copy(update=bound)})
+        draw(tmp_path / "drawn" / str(day), may(day), 1.0)
+        arrive(config, tmp_path / "drawn" / str(day), f"d{day}")
+        said = scene_inbox.run(database, settings, site, may(day) + timedelta(hours=1))
+        assert line in said
+        assert ("bound" in said) == bool(bound), said
+    with database.read() as c:
+        rows = {row.name: row for row in load_scenes(c, "bench")}
+    assert [rows[f"d{day}"].state for day in bounds] == ["failed", "failed", "done"]
+    assert all(bounds[day][1] in rows[f"d{day}"].error for day in (7, 9))

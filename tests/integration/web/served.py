@@ -11,7 +11,7 @@ from monitor.config.service import load_service
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from tests.data import filled as story
-from tests.data.page_server import PageServer
+from tests.data.servers.page_server import PageServer
 
 NOW = story.NOW + timedelta(minutes=5)
 

@@ -22,7 +22,7 @@ from monitor.web.access import provider as module
 from monitor.web.access.provider import LEEWAY_S
 from monitor.web.access.sealed_texts import open_vault
 from tests.data.filled import NOW, PASSWORD
-from tests.data.oidc_provider import CLIENT, KEYS, SECRET, providing
+from tests.data.servers.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.data.store_rows import tell
 from tests.integration.web.test_door import Clock, serving
 
