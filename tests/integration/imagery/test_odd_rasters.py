@@ -560,7 +560,7 @@ def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
     answers = [json.loads(line) for line in out.splitlines()]
     assert code == 1
     assert [answer["scene"] for answer in answers] == [str(good)]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.tif"]
     refused = [line for line in err.splitlines() if not line.startswith("warning") and " %" not in line]
     assert str(grey) in refused[0]
     assert "band" in refused[0]
