@@ -49,7 +49,7 @@ class Clocked:
         return set(self.hastened)
 
 
-def declare_first(database: Database, models='["auto", "gru"]', intervals_s=GNSS):
+def declare_first(database: Database, models=("auto", "gru"), intervals_s=GNSS):
     site = declare("first", intervals_s, models=models)
     site = replace(site, anomaly=replace(site.anomaly, detectors=("rules",)))
     with database.write() as c:
@@ -101,7 +101,7 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(
     database: Database, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setattr(test_cadences, "END", datetime.now(UTC).replace(microsecond=0))
-    text = spell_site("first", GNSS | SLOW, models='["auto", "gru"]') + '[anomaly]\ndetectors = ["ae"]\n'
+    text = spell_site("first", GNSS | SLOW, models=("auto", "gru")) + '[anomaly]\ndetectors = ["ae"]\n'
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites/first.toml").write_text(text)
     config, url = tmp_path / "slopeward.toml", database.url.render_as_string(hide_password=False)
