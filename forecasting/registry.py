@@ -18,6 +18,7 @@ BASELINES = {
     "median5": "forecasting.simple.averaging:fit_median5",
     "ewa": "forecasting.simple.averaging:fit_ewa",
     "trend": "forecasting.simple.trend:fit_trend",
+    "local-trend": "forecasting.simple.trend:fit_local_trend",
     "auto": "forecasting.simple.auto:fit_auto",
 }
 NETWORKS = {

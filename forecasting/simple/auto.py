@@ -20,14 +20,12 @@ from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
-from forecasting.simple.trend import Followed, Trend, follow, group_components
+from forecasting.simple.trend import Followed, Trend, fit_local_trend, follow
 
 SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
 _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
 STANDARD = "trend"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
-PATH = "local-trend"
-"""The path of the motion itself, which `trend` draws to rest where it is in doubt."""
 FURTHEST = 8.0
 """Times the error to expect of the standard that another may lie away from its path."""
 LEAST_NAMED = 5
@@ -194,8 +192,9 @@ def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> di
         return out
     out |= {one.name: one for one in (fit(panel, rows, steps) for fit in (fit_arima, fit_ets, fit_ridge))}
     middle, averaged = take_median(out), take_ewa(out, fit_damped(panel, calibration, steps), calibration)
-    trend = Trend(STANDARD, tuple(steps), group_components(panel.stations), middle)
-    return out | {"median5": middle, "ewa": averaged, STANDARD: trend, PATH: replace(trend, name=PATH, rest=None)}
+    path = fit_local_trend(panel, calibration, steps)
+    trend = replace(path, name=STANDARD, rest=middle)
+    return out | {"median5": middle, "ewa": averaged, STANDARD: trend, path.name: path}
 
 
 def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> Auto:

@@ -38,15 +38,17 @@ LANES: Final = np.array(
         (level, 0.0, 1.0, turn * (100.0 if level else 1.0), 1.0)
         for level, turn in product((0.0, NO_NOISE), (0.0, 1e-8, 1e-6, 1e-4, 1e-2, 1.0))
     ]
-    + 2 * [(0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0), (0.0, 1e-5, 1.0, 0.0, 0.0)]
+    + 2 * [(0.0, 0.0, 0.0, 0.0, 0.0), *3 * [(0.0, 0.0, 1.0, 0.0, 0.0)], (0.0, 1e-5, 1.0, 0.0, 0.0)]
 ).T
 """Per lane the variances of level and slope per row beside that of a reading, the damping of the slope, the variance of
-the acceleration and whether there is one. The last eight begin anew where the motion changes."""
-TURNS: Final = np.array((False, False, True, True) * 2)[:, None]
+the acceleration and whether there is one. The last ten begin anew where the motion changes."""
+TURNS: Final = np.array((False, False, True, True, True) * 2)[:, None]
 """Of each lane that begins anew: whether its slope does; where only its level does, a jump is no new pace."""
-ALLOWANCE: Final = np.repeat((0.5, 0.25), 4)[:, None]
+STOPS: Final = np.array((False, False, True, False, False) * 2)
+"""Of each of them: whether its level changes by its slope alone where it slows, so that one reading shows a stop."""
+ALLOWANCE: Final = np.repeat((0.5, 0.25), 5)[:, None]
 """Of each of them: in standard deviations, what a miss adds to a cumulative sum only beyond."""
-LIMIT: Final = np.repeat((6.0, 8.0), 4)[:, None]
+LIMIT: Final = np.repeat((6.0, 8.0), 5)[:, None]
 """Cumulative sum that is a change."""
 USUAL_MISSES: Final = 40.0
 """Rows over which the usual miss of a lane is taken; six are needed before one is a change."""
@@ -150,6 +152,12 @@ def group_components(stations: Sequence[str]) -> tuple[tuple[int, ...], ...]:
 def fit_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> Trend:
     """Nothing is fitted but what the motion is drawn to where it is in doubt."""
     return Trend("trend", tuple(steps), group_components(panel.stations), fit_median5(panel, calibration, steps))
+
+
+def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> Trend:
+    """The path alone: nothing is fitted, and it is drawn nowhere."""
+    del calibration
+    return Trend("local-trend", tuple(steps), group_components(panel.stations))
 
 
 def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:
@@ -270,8 +278,9 @@ def _filter(values: Floats) -> tuple[Floats, Floats, Floats]:
         pss, pst, ptt = own + q_slope, bend, turns * ptt + q_turn
         use = seen[t] & begun
         miss = np.where(use, plain[t] - level, 0.0)
-        of_level, of_slope = changes.find(miss[anew], np.sqrt(pll[anew] + 1.0), use)
+        of_level, of_both, of_slope = changes.find(miss[anew], slope[anew], np.sqrt(pll[anew] + 1.0), use)
         pll[anew] += of_level
+        pls[anew] += of_both
         pss[anew] += of_slope
         gain = use / (pll + 1.0)
         gain_l, gain_s, gain_t = pll * gain, pls * gain, plt * gain
@@ -300,11 +309,12 @@ class _Changes:
         self.sums, self.since = (np.zeros((2, ALLOWANCE.size, stations)) for _ in range(2))
         self.usual, self.count = np.ones((ALLOWANCE.size, stations)), np.zeros(stations)
 
-    def find(self, miss: Floats, spread: Floats, use: np.ndarray) -> tuple[Floats, Floats]:
-        """Variances to add to level and slope, beside that of a reading: 0 but where the motion has changed.
+    def find(self, miss: Floats, slope: Floats, spread: Floats, use: np.ndarray) -> tuple[Floats, Floats, Floats]:
+        """Variance of level, of both and of slope to add, beside that of a reading: 0 but where the motion has changed.
 
         Args:
             miss: Reading less what the lane said, mm.
+            slope: Of the lane, mm per row.
             spread: Its standard deviation in those of a reading.
             use: Where there is a reading, shape (S,).
         """
@@ -314,6 +324,7 @@ class _Changes:
         self.since = np.where(self.sums > 0.0, self.since + known, 0.0)
         changed = (self.sums > LIMIT).any(axis=0)
         rows = np.maximum(np.where(self.sums[0] > self.sums[1], *self.since), 1.0)
+        rows[STOPS] = 1.0
         jump = np.where(changed, np.minimum(np.abs(miss) / self.usual, FURTHEST), 0.0)
         self.sums[:, changed], self.since[:, changed] = 0.0, 0.0
         share = use / np.minimum(self.count + 1.0, USUAL_MISSES)
@@ -321,7 +332,9 @@ class _Changes:
         newest = np.minimum(np.abs(away), np.where(known, 3.0, np.inf)) * self.usual * np.sqrt(np.pi / 2.0)
         self.usual = np.maximum((1.0 - share) * self.usual + share * newest, LEAST_ERROR)
         self.count = self.count + use
-        return np.square(jump), TURNS * np.square(jump / rows)
+        # a step that looks like a new pace would be carried far ahead: only what slows is believed at its first reading
+        slows = STOPS[:, None] & (miss * slope < 0.0) & (np.abs(miss) <= np.abs(slope) + 3.0 * self.usual)
+        return np.square(jump), np.where(slows, np.square(jump), 0.0), TURNS * np.square(jump / rows)
 
 
 def _reach(states: tuple[Floats, Floats, Floats], steps: int) -> Floats:
