@@ -17,7 +17,7 @@ from tests.integration.forecasting.test_cadences import spell_site
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 GNSS = {f"G{i}": 6 * 3600.0 for i in range(3)}
-SITE = spell_site("north", GNSS, '["1d", "7d"]', '["auto", "gru"]') + '[anomaly]\ndetectors = ["rules", "ae"]\n'
+SITE = spell_site("north", GNSS, ("1d", "7d"), ("auto", "gru")) + '[anomaly]\ndetectors = ["rules", "ae"]\n'
 FIRST_S, NETWORKS_S = 60.0, 600.0  # what is promised, on a machine that has a core to itself; see `wait_for`
 
 
