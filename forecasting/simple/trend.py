@@ -44,7 +44,7 @@ LANES: Final = np.array(
 the acceleration and whether there is one. The last ten begin anew where the motion changes."""
 TURNS: Final = np.array((False, False, True, True, True) * 2)[:, None]
 """Of each lane that begins anew: whether its slope does; where only its level does, a jump is no new pace."""
-STOPS: Final = np.array((False, False, True, False, False) * 2)
+STOPS: Final = np.array((False, False, True, False, False) * 2)[:, None]
 """Of each of them: whether its level changes by its slope alone where it slows, so that one reading shows a stop."""
 ALLOWANCE: Final = np.repeat((0.5, 0.25), 5)[:, None]
 """Of each of them: in standard deviations, what a miss adds to a cumulative sum only beyond."""
@@ -324,7 +324,7 @@ class _Changes:
         self.since = np.where(self.sums > 0.0, self.since + known, 0.0)
         changed = (self.sums > LIMIT).any(axis=0)
         rows = np.maximum(np.where(self.sums[0] > self.sums[1], *self.since), 1.0)
-        rows[STOPS] = 1.0
+        rows = np.where(STOPS & (np.abs(away) > LIMIT), 1.0, rows)  # one reading alone shows it
         jump = np.where(changed, np.minimum(np.abs(miss) / self.usual, FURTHEST), 0.0)
         self.sums[:, changed], self.since[:, changed] = 0.0, 0.0
         share = use / np.minimum(self.count + 1.0, USUAL_MISSES)
@@ -333,7 +333,7 @@ class _Changes:
         self.usual = np.maximum((1.0 - share) * self.usual + share * newest, LEAST_ERROR)
         self.count = self.count + use
         # a step that looks like a new pace would be carried far ahead: only what slows is believed at its first reading
-        slows = STOPS[:, None] & (miss * slope < 0.0) & (np.abs(miss) <= np.abs(slope) + 3.0 * self.usual)
+        slows = STOPS & (rows == 1.0) & (miss * slope < 0.0) & (np.abs(miss) <= np.abs(slope) + 3.0 * self.usual)
         return np.square(jump), np.where(slows, np.square(jump), 0.0), TURNS * np.square(jump / rows)
 
 
