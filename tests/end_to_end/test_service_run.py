@@ -211,8 +211,8 @@ def find_worker(core):
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and b"monitor.worker.compute\0" in (entry / "cmdline").read_bytes():
-                status, limits = (entry / "status").read_text(), (entry / "limits").read_text()
-                # the bound of memory comes last
+                # the bound of memory comes last, so the status that is read behind it is that of a worker behind its walls
+                limits, status = (entry / "limits").read_text(), (entry / "status").read_text()
                 if f"\nPPid:\t{core}\n" in status and f" {8 << 30} " in limits:
                     return (entry / "environ").read_bytes().decode(), status, limits
         except OSError:
