@@ -211,7 +211,7 @@ def find_worker(core):
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and b"monitor.worker.compute\0" in (entry / "cmdline").read_bytes():
-                # the bound of memory comes last, so the status that is read behind it is that of a worker behind its walls
+                # the bound of memory comes last, so a status that is read after it is that of a worker behind its walls
                 limits, status = (entry / "limits").read_text(), (entry / "status").read_text()
                 if f"\nPPid:\t{core}\n" in status and f" {8 << 30} " in limits:
                     return (entry / "environ").read_bytes().decode(), status, limits
