@@ -28,6 +28,7 @@ PAPERS = {
     "lad": "Koenker and Bassett 1978",
     "ewa": "Cesa-Bianchi and Lugosi 2006",
     "trend": "Harvey 1989; Raftery et al. 2010",
+    "local-trend": "Harvey 1989; Page 1954",
     "vae": "Kingma and Welling 2014",
     "ewma": "Roberts 1959",
     "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",

@@ -32,7 +32,7 @@ from tests.bench.record import DATA, FOLDER, keep, record
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
 CORE = ("gru", "lstm", "graph-gru")
 SIMPLE = ("auto", "trend", "ewa", "arima", "ets", "ridge")
-MORE = ("median5", "lad", "seasonal", "climatology")
+MORE = ("median5", "local-trend", "lad", "seasonal", "climatology")
 """Scored by themselves: a score counts where every model of a run answers, and these leave out other rows."""
 HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
 STRIDE = {"G": 2, "K": 2}
