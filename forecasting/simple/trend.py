@@ -11,7 +11,7 @@ north of one station are one vector: their lanes are believed together.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Final
 
@@ -151,7 +151,9 @@ def group_components(stations: Sequence[str]) -> tuple[tuple[int, ...], ...]:
 
 def fit_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> Trend:
     """Nothing is fitted but what the motion is drawn to where it is in doubt."""
-    return Trend("trend", tuple(steps), group_components(panel.stations), fit_median5(panel, calibration, steps))
+    return replace(
+        fit_local_trend(panel, calibration, steps), name="trend", rest=fit_median5(panel, calibration, steps)
+    )
 
 
 def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> Trend:

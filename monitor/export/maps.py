@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, get_args
 
 from sqlalchemy import Connection
 
@@ -50,7 +50,8 @@ OUTLINES: Final = "outlines"
 POINTS: Final = ("insar-points", "point-forecasts")  # tables whose rows lie somewhere
 LAYERS: Final = (STATIONS, "footprints", OUTLINES, *POINTS)
 FORMATS: Final = ("geojson", "gpkg")
-_HEALTH: Final[tuple[Literal["state", "reason", "newest_at"], ...]] = ("state", "reason", "newest_at")
+_Health = Literal["state", "reason", "newest_at"]
+_HEALTH: Final[tuple[_Health, ...]] = get_args(_Health)
 _MOVED: Final = ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")
 
 

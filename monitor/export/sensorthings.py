@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, get_args
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import Connection
@@ -63,9 +63,8 @@ _STEPS: Final[dict[str, dict[str, str]]] = {
     "ObservedProperties": {"Datastreams": "Datastreams"},
     "Observations": {"Datastream": "Datastreams"},
 }
-_OF_READING: Final[
-    tuple[Literal["sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied"], ...]
-] = ("sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied")
+_OfReading = Literal["sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied"]
+_OF_READING: Final[tuple[_OfReading, ...]] = get_args(_OfReading)
 _TERM: Final = re.compile(r"\s*(?:phenomenonTime|resultTime)\s+(gt|ge|lt|le|eq)\s+(\S+)\s*", re.IGNORECASE)
 _PART: Final = re.compile(r"([A-Za-z]+)(?:\('([^']{1,200})'\))?")
 

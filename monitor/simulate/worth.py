@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any, Final, Literal, NotRequired, TypedDict
+from typing import Any, Final, Literal, NotRequired, TypedDict, get_args
 
 from sqlalchemy import Connection
 
@@ -16,7 +16,8 @@ LINE: Final = "drift"
 AUTO: Final = "auto"
 BASELINES: Final = (LINE, AUTO)
 STANDARDS: Final = ("persistence", LINE, "lld")  # to be better than, never shown while there is something else
-SKILLS: Final[tuple[Literal["skill_straight_line", "skill_auto"], ...]] = ("skill_straight_line", "skill_auto")
+Skill = Literal["skill_straight_line", "skill_auto"]
+SKILLS: Final[tuple[Skill, ...]] = get_args(Skill)
 NAMES: Final = {LINE: "straight line"}
 Errors = dict[tuple[float, int, Any], float]  # by horizon, series and moment of issue
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal, TypedDict, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from sqlalchemy import Connection, func, select
 
@@ -20,7 +20,8 @@ from monitor.store.service_state import find_stamp
 
 OfInstrument = TypeVar("OfInstrument", FindingRow, AvailabilityRow)
 # what a row is listed under: the first of these that it has
-PARENTS: Final[tuple[Literal["logger", "base", "gateway", "power"], ...]] = ("logger", "base", "gateway", "power")
+_ParentKey = Literal["logger", "base", "gateway", "power"]
+PARENTS: Final[tuple[_ParentKey, ...]] = get_args(_ParentKey)
 _INSPECT: Final = Template("instrument.action.parent", "look at {parent}")
 _INSPECT_RADIO: Final = Template("instrument.action.parent_radio", "look at power, antenna and radio of {parent}")
 _REFUSED: Final = Template("instrument.refused", "{n} messages came and were refused, the last at {at}: {code}")

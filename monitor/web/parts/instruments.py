@@ -3,7 +3,7 @@
 import json
 from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypedDict, TypeVar
+from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from forecasting.message import Message
 from monitor.domain.instants import parse
@@ -24,14 +24,8 @@ LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
 FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
 CARDS_AT_MOST: Final = 120
-FOUND_BY: Final[tuple[Literal["instrument", "called", "logger", "base", "gateway", "power"], ...]] = (
-    "instrument",
-    "called",
-    "logger",
-    "base",
-    "gateway",
-    "power",
-)
+FoundBy = Literal["instrument", "called", "logger", "base", "gateway", "power"]
+FOUND_BY: Final[tuple[FoundBy, ...]] = get_args(FoundBy)
 UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
 LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypedDict
+from typing import Annotated, Any, Final, Literal, TypedDict, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
@@ -244,14 +244,8 @@ def _read_box(text: str | None) -> Box:
     return (west, south, east, north)
 
 
-_AHEAD: Final[tuple[Literal["horizon", "target_at", "q10", "q50", "q90", "reason"], ...]] = (
-    "horizon",
-    "target_at",
-    "q10",
-    "q50",
-    "q90",
-    "reason",
-)
+_Ahead = Literal["horizon", "target_at", "q10", "q50", "q90", "reason"]
+_AHEAD: Final[tuple[_Ahead, ...]] = get_args(_Ahead)
 LARGEST: Final = 4 << 20  # of one answer: larger than any tile or directory
 RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
 TYPE: Final = "application/vnd.pmtiles"

@@ -191,11 +191,13 @@ def serve(prepared: Sequence[Sequence[Fold]]) -> list[list[Floats]]:
     return out
 
 
-def score(one: Measured, prepared: Sequence[Sequence[Fold]], paths: Sequence[Paths]) -> list[Cell]:
+def score(
+    one: Measured, prepared: Sequence[Sequence[Fold]], served: Sequence[Sequence[Floats]], paths: Sequence[Paths]
+) -> list[Cell]:
     """One cell per station and horizon, on the targets that everybody forecast."""
     unlaid = [
-        [points[fold.cut.test.origins - fold.first] for fold, points in zip(folds, served, strict=True)]
-        for folds, served in zip(prepared, serve(prepared), strict=True)
+        [points[fold.cut.test.origins - fold.first] for fold, points in zip(folds, averages, strict=True)]
+        for folds, averages in zip(prepared, served, strict=True)
     ]
     laid = [path.lay(np.stack(points, axis=2)) for path, points in zip(paths, zip(*unlaid, strict=True), strict=True)]
     cells = []
@@ -325,9 +327,11 @@ class Held:
     fast: Floats = field(default_factory=lambda: np.zeros(2))
 
 
-def cover(one: Measured, prepared: Sequence[Sequence[Fold]], held: dict[int, Held]) -> Floats:
+def cover(
+    one: Measured, prepared: Sequence[Sequence[Fold]], served: Sequence[Sequence[Floats]], held: dict[int, Held]
+) -> Floats:
     """Add what the 80 % intervals held to `held`, by horizon; issues scored at every horizon, and held at every one."""
-    stations, served = len(one.panel.stations), serve(prepared)
+    stations = len(one.panel.stations)
     joint: dict[int, tuple[Floats, Floats]] = {}
     for i, folds in enumerate(prepared):
         inside, count = np.zeros(stations), np.zeros(stations)
@@ -411,9 +415,10 @@ def main() -> None:
         prepared = prepare(one)
         steps = [folds[0].steps for folds in prepared]
         paths = [find_paths(fold.known, fold.cut.test.origins, steps) for fold in prepared[0]]
-        own = score(one, prepared, paths)
+        averages = serve(prepared)
+        own = score(one, prepared, averages, paths)
         served += own
-        joint += cover(one, prepared, held)
+        joint += cover(one, prepared, averages, held)
         shares[one.name] = {
             "stations": len(one.panel.stations),
             "horizons_d": [round(h / 86400.0, 3) for h in one.horizons_s],

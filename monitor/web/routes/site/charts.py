@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, TypedDict, get_args
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
@@ -177,16 +177,8 @@ class DrawnBound(TypedDict):
     ray: NotRequired[Ray]
 
 
-_COLUMNS: Final[tuple[Literal["target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50"], ...]] = (
-    "target_at",
-    "horizon_s",
-    "q025",
-    "q10",
-    "q50",
-    "q90",
-    "q975",
-    "baseline_q50",
-)
+_Column = Literal["target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50"]
+_COLUMNS: Final[tuple[_Column, ...]] = get_args(_Column)
 
 
 class SeriesForecasts(NamedTuple):
