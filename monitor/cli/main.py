@@ -10,6 +10,7 @@ import sys
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
+from monitor.extension import list_extensions
 from monitor.worker.memory import end_without_cleanup, without_looks
 
 # verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
@@ -27,7 +28,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "level": ("monitor.cli.site.level", "Set a level by hand"),
     "evaluate": ("monitor.cli.site.evaluate", "Say what the level of a site would be, and why"),
     "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
-    "drill": ("monitor.cli.service.drill", "Hold an exercise up to the channels, apart from the real state"),
     "alerts": ("monitor.cli.site.alerts", "List, explain, acknowledge and close alerts"),
     "cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
     "thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
@@ -64,6 +64,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
+VERBS |= {verb: (c.app, c.help) for one in list_extensions() for verb, c in one.commands.items() if verb not in VERBS}
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _RIGHTS: Final = "give this account the right to it, or name another place"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from monitor.errors import RefusedError
+from monitor.extension import list_extensions
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
@@ -50,7 +51,6 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             "level set",
-            "drill",
             "report add",
             "events add",
             "events confirm",
@@ -117,7 +117,9 @@ RULES: Final[dict[str, str]] = {
         ADMIN,
     ),
 }
-
+for _one in list_extensions():
+    for _command in _one.commands.values():
+        RULES.update({name: rule for name, rule in _command.rules.items() if name not in RULES})
 
 # What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.
 BY_TOKEN: Final = frozenset({"alerts ack", "report add"})

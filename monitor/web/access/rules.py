@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from forecasting.message import Template, Term
 from monitor.domain.alert import TOKEN
 from monitor.errors import NotAllowedError
+from monitor.extension import Address, list_extensions
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
 from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, require_caller, sites_shown
@@ -72,6 +73,9 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /cap/feed.atom",
 )
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
+_OF_EXTENSIONS: Final[dict[str, Address]] = {
+    address: declared for one in list_extensions() for address, declared in one.addresses.items()
+}
 _BY_AN_OPERATOR: Final = (
     *_FILES,
     *(
@@ -99,8 +103,6 @@ _BY_AN_OPERATOR: Final = (
             "anomalies/label",
             "anomalies/factor",
             "readings",
-            "drills",
-            "drills/{number}/end",
             "proposals/{number}/approve",
             "proposals/{number}/reject",
             "thresholds",
@@ -120,6 +122,7 @@ _BY_AN_OPERATOR: Final = (
 )
 
 RULES: Final[dict[str, str]] = {
+    **{address: declared.rule for address, declared in _OF_EXTENSIONS.items()},
     **dict.fromkeys(
         (
             "GET /login",
@@ -242,7 +245,6 @@ RULES: Final[dict[str, str]] = {
             "GET /sites/{site}/proposals",
             "GET /sites/{site}/card.{form}",
             "GET /sites/{site}/thresholds",
-            "GET /sites/{site}/drills",
             "POST /alerts/{alert_id}/recompute",
         ),
         VIEWER,
@@ -250,9 +252,26 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
-IN_PERSON: Final = frozenset({*_BY_AN_OPERATOR, *_OWN, *_ADMINISTRATION, "POST /alerts/{alert_id}/recompute"})
+IN_PERSON: Final = frozenset(
+    {
+        *_BY_AN_OPERATOR,
+        *_OWN,
+        *_ADMINISTRATION,
+        "POST /alerts/{alert_id}/recompute",
+        *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
+    }
+)
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
-OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_GROUND, *_OWN, *_FILES})
+OF_NO_SITE: Final = frozenset(
+    {
+        "GET /api/v1/openapi.json",
+        *_LISTS,
+        *_GROUND,
+        *_OWN,
+        *_FILES,
+        *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
+    }
+)
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:
