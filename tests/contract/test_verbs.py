@@ -99,7 +99,12 @@ def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
 
 @pytest.mark.parametrize(
     "words",
-    ["alerts show 9223372036854775808", "events list --limit=-5", "demo --seed=-1", "clouds grid x --out y --cell nan"],
+    [
+        "alerts show 9223372036854775808",
+        "events list --limit=-5",
+        "demo --seed=-1",
+        "scenes clouds grid x --out y --cell nan",
+    ],
 )
 def test_a_number_out_of_its_bounds_is_wrong_use(words, capsys):
     assert run_verb(words.split()) == 2

@@ -65,7 +65,7 @@ VERBS_THAT_TALK = (
     ("--version",),
     ("check", "--help"),
     ("anomalies", "points", "--help"),
-    ("failure-time", "--help"),
+    ("forecast", "failure-time", "--help"),
 )
 
 
