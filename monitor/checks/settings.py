@@ -169,7 +169,7 @@ CHECKS: Final = (
         BAD,
         "{text}",
         _cap,
-        "mend [cap], or make a new key: slopeward notify cap keys",
+        "mend [cap], or make a new key: slopeward notify cap key",
         fine="{text}",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),

@@ -68,13 +68,13 @@ GROUPS: Final = {  # what does nothing itself: the verbs below it do
     "people": "Who is on duty, accounts, tokens of programs, signatures",
     "notify": "Test channels, hold drills, keys of push and CAP messages",
 }
-HEADINGS: Final[dict[str, tuple[str, ...]]] = {
-    "Look": ("status", "alerts", "evaluate", "instruments"),
-    "Decide": ("level", "events", "maintenance", "offsets", "sites", "backtest"),
-    "Data": ("ingest", "report", "scenes", "export"),
-    "Models": ("forecast", "anomalies"),
-    "People": ("people", "notify"),
-    "Keep it running": ("demo", "run", "check", "doctor", "broker", "db"),
+HEADINGS: Final = {  # by the verb that each stands above
+    "status": "Look",
+    "level": "Decide",
+    "ingest": "Data",
+    "forecast": "Models",
+    "people": "People",
+    "demo": "Keep it running",
 }
 EXAMPLES: Final = {
     "": "slopeward demo",
@@ -314,14 +314,14 @@ def print_help(group: str = "") -> None:
     console = Console()
     name = f"slopeward {group}".rstrip()
     line = GROUPS.get(group, "Watch slopes: warn in time, and say why")
-    console.print(f"[bold]{name}[/bold] VERB [OPTIONS]\n\n{line}.", highlight=False)
-    for heading, verbs in {"": _list_below(group)}.items() if group else HEADINGS.items():
-        console.print(f"\n[bold]{heading}[/bold]" if heading else "")
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
-        table.add_column(min_width=11)
-        for verb in verbs:
-            table.add_row(f"[cyan]{verb}[/cyan]", GROUPS.get(verb) or VERBS[f"{group} {verb}".strip()][1])
-        console.print(table)
+    console.print(f"[bold]{name}[/bold] VERB [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
+    for verb in _list_below(group) if group else dict.fromkeys(path.split()[0] for path in VERBS):
+        if heading := HEADINGS.get(verb):
+            console.print(f"\n[bold]{heading}[/bold]")
+        row = Table.grid(padding=(0, 4))
+        row.add_column(min_width=11)
+        row.add_row(f"[cyan]{verb}[/cyan]", GROUPS.get(verb) or VERBS[f"{group} {verb}".strip()][1])
+        console.print(row)
     console.print(
         f"\nEach verb explains itself: {name} VERB --help\n"
         "Exit: 0 done, 1 known error, 2 wrong usage, 3 done in part, 4 nothing to do\n"
