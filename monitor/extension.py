@@ -31,7 +31,8 @@ class Command(NamedTuple):
 
     app: str  # the module that has `app: typer.Typer`
     help: str
-    # commands that write, such as `drill`, and the words of `monitor.cli.rules`; what is not named only reads
+    after: str = ""  # the verb below which it is listed; else the last
+    # commands that write, such as `notify drill`, and the words of `monitor.cli.rules`; what is not named only reads
     rules: Mapping[str, str] = MappingProxyType({})
 
 

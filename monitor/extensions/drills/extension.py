@@ -16,8 +16,11 @@ EXTENSION: Final = Extension(
         "POST /sites/{site}/drills/{number}/end": Address("operator", in_person=True),
     },
     commands={
-        "drill": Command(
-            f"{_HERE}.cli", "Hold an exercise up to the channels, apart from the real state", {"drill": "operator"}
+        "notify drill": Command(
+            f"{_HERE}.cli",
+            "Hold an exercise up to the channels, apart from the real state",
+            after="notify channels",
+            rules={"notify drill": "operator"},
         )
     },
     background={f"{_HERE}.store:end_dead": 15.0},
