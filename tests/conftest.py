@@ -30,6 +30,7 @@ from monitor.store.people import users
 from monitor.store.schema.tables import metadata
 from monitor.worker import compute
 from monitor.worker.compute import LIBRARIES
+from tests.data import rotation
 from tests.data.servers.file_server import run_here
 
 # a busy machine is slow and still right: no example has a time limit
@@ -84,6 +85,11 @@ LEAST_CEILING_S = 60.0
 
 POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_report_header() -> str:
+    """Which networks this run walks, so that the same ones can be asked for again."""
+    return f"networks x laws: third {rotation.THIRD} of 0, 1, 2, all (SLOPEWARD_THIRD)"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest-randomly: what it has shuffled is put in order here

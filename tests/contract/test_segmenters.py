@@ -3,7 +3,6 @@
 `make soak` (SLOPEWARD_SOAK) adds the overfit: each member of the U-Net family learns eight patches by heart.
 """
 
-import os
 from itertools import pairwise
 
 import pytest
@@ -19,11 +18,11 @@ from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks import segnet
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS, build, find_entry
+from tests.data.rotation import SOAK, of_this_run
 
-SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 FAMILY = [f"{unit}{kind}" for kind in ("unet", "resunet") for unit in ("", "sru-", "bru-", "sbconv-")]
-EVERY = [*SEGMENTERS, *CLASSIFIERS]
-EXACT = [name for name, entry in SEGMENTERS.items() if entry.tile_exact]
+EVERY = of_this_run([*SEGMENTERS, *CLASSIFIERS])
+EXACT = of_this_run(name for name, entry in SEGMENTERS.items() if entry.tile_exact)
 # networks without normalisation want small steps, those of four channels at this width and attention large ones
 RATES = {"fcn8s": 1e-3, "deeplabv2": 1e-3, "linknet": 3e-2, "sssn": 3e-2, "transformer-unet": 3e-2}
 
@@ -87,7 +86,8 @@ def test_classes_and_width_change_the_count_as_they_should(name, classes, option
 
 
 def test_no_two_networks_have_the_same_weights_by_shape():
-    shapes = [sorted(tuple(value.shape) for value in sketch(name, 3).state_dict().values()) for name in EVERY]
+    states = [sketch(name, 3).state_dict() for name in SEGMENTERS | CLASSIFIERS]
+    shapes = [sorted(tuple(value.shape) for value in state.values()) for state in states]
     assert all(first != second for first, second in pairwise(sorted(shapes)))
 
 
@@ -228,7 +228,7 @@ def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     torch.testing.assert_close(tile, whole, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [name for name in SEGMENTERS if name not in EXACT])
+@pytest.mark.parametrize("name", of_this_run(name for name, entry in SEGMENTERS.items() if not entry.tile_exact))
 def test_a_network_that_is_not_exact_sees_the_far_end(name):
     network = seeded(name, 2, 1 / 16).double().eval()
     scene = torch.randn(1, 2, 1280, 64, dtype=torch.float64)
