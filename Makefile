@@ -124,8 +124,6 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.service.bench_questions
 	$(BIN)/python -m tests.bench.anomaly.bench_anomaly_scale
 	$(BIN)/python -m tests.bench.imagery.bench_scenes
-	$(BIN)/python -m tests.bench.imagery.bench_surveys
-	$(BIN)/python -m tests.bench.imagery.bench_susceptibility
 	$(BIN)/python -m tests.bench.service.bench_views --postgresql --rows 100000 --network 10000
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
@@ -134,7 +132,6 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_fast_motion
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
 	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
-	$(BIN)/python -m tests.bench.forecasting.bench_stages
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
 
