@@ -41,7 +41,7 @@ def check_silence_changes_no_level(_: object = None) -> None:
     creeping = [quiet(s, motions={"A": Motion(9.0, 20)}) for s in range(2)]
     for seed, drawn in enumerate([*creeping, *(seeded(s) for s in SEEDS)]):
         history = replace(drawn, steps={}, shift=None, late={})
-        looks = run(history, more_epochs=40)
+        looks = run(history, more_epochs=24)
         tail = levels(looks)[EPOCHS:]
         assert set(tail) == {tail[0]}, f"seed {seed}: silence moved the level {tail}"
         assert looks[-1].decision.observability == "blind"

@@ -27,7 +27,7 @@ SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
 
 
-def slopes(rows=400, stations=20, seed=3):
+def slopes(rows=250, stations=20, seed=3):
     rng = np.random.default_rng(seed)
     values = np.cumsum(rng.gamma(0.5, 0.8, (rows, stations)), axis=0) + rng.normal(0, 0.8, (rows, stations))
     values[rng.random(values.shape) < 0.05] = np.nan
