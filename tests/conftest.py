@@ -81,7 +81,8 @@ os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(find_fast_folder()))
 
 _PORTS = random.SystemRandom()
 LEAST_CEILING_S = 60.0
-TURN = int(os.environ.setdefault("SLOPEWARD_TURN", str(time.time_ns() // 86_400_000_000_000)))  # the same in each worker
+# a day's number, the same in each worker
+TURN = int(os.environ.setdefault("SLOPEWARD_TURN", str(time.time_ns() // 86_400_000_000_000)))
 
 POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
 REPOSITORY = Path(__file__).resolve().parents[1]

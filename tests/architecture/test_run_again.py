@@ -1,7 +1,4 @@
-"""`tests/run.sh`: what fails twice fails the run; what passes alone is named; many failures are not tried again.
-
-Where pytest itself breaks off, all run once more.
-"""
+"""`tests/run.sh`: what fails twice fails the run; what passes alone is named; many failures are not tried again."""
 
 import os
 import shutil

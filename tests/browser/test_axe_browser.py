@@ -1,4 +1,4 @@
-"""Every page held against WCAG 2.2 A and AA by axe-core, on a telephone in light or on a wide screen in dark, by turns."""
+"""Every page held against WCAG 2.2 A and AA by axe-core, on a telephone (light) or a wide screen (dark) by turns."""
 
 import re
 

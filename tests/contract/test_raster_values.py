@@ -266,12 +266,11 @@ OF_RELIEF = {"nines", "scaled and shifted", "alpha", "feet", "cm"}  # its figure
 
 
 def cases():
-    for name, (quantity, read) in READERS.items():
+    for name, (quantity, _) in READERS.items():
         traps = {**TRAPS, **{HEIGHT: OF_HEIGHTS, PHASE: OF_PHASES}.get(quantity, {})}
         for trap, how in traps.items():
-            if name == "relief" and trap not in OF_RELIEF or name in WITHOUT_ALPHA and "alpha" in trap:
-                continue
-            if trap != STANDARD:
+            is_new = trap in OF_RELIEF if name == "relief" else name not in WITHOUT_ALPHA or "alpha" not in trap
+            if is_new and trap != STANDARD:
                 yield pytest.param(name, how, id=f"{name}-{trap}")
 
 

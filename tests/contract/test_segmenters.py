@@ -1,7 +1,4 @@
-"""One contract for all imagery networks: any size and bands, every weight trained, tiles as exact as promised.
-
-`make soak` (SLOPEWARD_SOAK) adds the overfit: each member of the U-Net family learns eight patches by heart.
-"""
+"""One contract for all imagery networks: any size and bands, every weight trained, tiles as exact as promised."""
 
 import os
 from itertools import pairwise

@@ -1,7 +1,4 @@
-"""Rules of the domain in scenes chosen for each; for each one broken variant that the same check catches.
-
-What holds at every look of a random story, rules 2, 4 and 7 to 9 above all: `test_alerting_laws`.
-"""
+"""Rules of the domain in scenes chosen for each; for each one broken variant that the same check catches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

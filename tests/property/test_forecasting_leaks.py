@@ -1,8 +1,4 @@
-"""No forecast knows the future, none is shown that does not beat the simple one, and no score rests on the level.
-
-`make soak` (SLOPEWARD_SOAK) compares 1,000 forecasts of every model and of every decomposition; here 1,000 of the cheap
-models and 5 per decomposition. The networks' own contract suite compares theirs.
-"""
+"""No forecast knows the future, none is shown that does not beat the simple one, and no score rests on the level."""
 
 import os
 from pathlib import Path
