@@ -1,8 +1,4 @@
-"""Plain English wherever a person reads: no pictures for alerts, no sentence that needs to be read twice.
-
-The list stands below with what to write instead. `make docs` and `make test` hold it. What a decision froze is compared
-bit for bit when it is decided again, so the wording of stored reasons stays (STORED).
-"""
+"""Plain English wherever a person reads: no pictures for alerts, no sentence that needs to be read twice."""
 
 import ast
 import functools
@@ -97,10 +93,7 @@ class Shown(HTMLParser):
 
 @functools.cache
 def read_strings(path: Path) -> list[tuple[int, str]]:
-    """Texts of a module that a person may read, with their lines; of the commands also what `--help` shows.
-
-    A formatted value is one word, and so is code.
-    """
+    """Texts of a module that a person may read, with their lines; of the commands also what `--help` shows."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     silent = {
@@ -192,7 +185,7 @@ def test_every_wording_that_is_kept_is_still_there():
 def test_a_picture_and_a_long_sentence_are_caught():
     assert find_pictures("The duty person is told, and two witnesses speak.") == ["told", "speak"]
     assert find_pictures("A step is asked about; it counts on somebody's word.") == ["is asked", "on somebody's word"]
-    assert find_pictures("slopeward users add asks for a password of three or four words") == []
+    assert find_pictures("slopeward people users add asks for a password of three or four words") == []
     [first, second] = read_markdown("Text with `code that is one word`. And\nmore.\n\n```\nnot this\n```\n")
     assert (count_words(first), second) == (3, "And more.")
     assert Shown('<p title="who was told">a</p><code>told</code>').texts == ["who was told", "a"]

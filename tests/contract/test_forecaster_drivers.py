@@ -29,7 +29,7 @@ from forecasting.neural.source_scale import fit_scale
 from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS, load
 from forecasting.simple.baselines import LevelDrift
-from tests.data.rotation import of_this_run
+from tests.conftest import take_turns
 from tests.data.slopes import rain_to_come
 
 HORIZONS = (DAY_S, 2 * DAY_S)
@@ -94,7 +94,7 @@ def answer(forecaster, drivers, panel=None):
     return forecaster.quantiles((panel or wet()).values, ORIGIN, drivers=drivers)
 
 
-@pytest.mark.parametrize("model", of_this_run(NETWORKS))
+@pytest.mark.parametrize("model", sorted(NETWORKS))
 def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(model):
     panel, forecaster = wet(), lively(model)
     assert set(panel.drivers.kinds) == set(KINDS)
@@ -113,7 +113,7 @@ def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(mode
     assert np.abs(before - answer(forecaster, replace(panel.drivers, static=facts))).max() > 1e-6
 
 
-@pytest.mark.parametrize("model", of_this_run(NETWORKS))
+@pytest.mark.parametrize("model", take_turns(NETWORKS, 0))
 def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     panel, forecaster = wet(), lively(model)
     drivers = panel.drivers
@@ -135,7 +135,7 @@ def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
     np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
 
 
-@pytest.mark.parametrize("model", of_this_run(m for m in NETWORKS if not load(m).needs_graph))
+@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if not load(m).needs_graph))
 def test_stations_in_another_order_are_forecast_the_same(model):
     panel, forecaster = wet(), lively(model)
     turned = Panel(0.0, DAY_S, ("B", "A"), panel.values[:, ::-1], drivers=panel.drivers.of_stations([1, 0]))
@@ -148,7 +148,7 @@ def test_stations_in_another_order_are_forecast_the_same(model):
     np.testing.assert_allclose(made[:, 0], answer(forecaster, panel.drivers)[:, 1], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", of_this_run(m for m in NETWORKS if load(m).needs_graph))
+@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if load(m).needs_graph))
 def test_drivers_say_nothing_to_neighbours_through_a_station_that_is_silent(model):
     panel, forecaster = wet(), lively(model)
     values = panel.values.copy()

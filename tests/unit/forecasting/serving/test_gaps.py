@@ -1,13 +1,15 @@
 """A record with gaps is forecast all the same: wider, and marked as what it is."""
 
+import os
+
 import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S, Panel
 from forecasting.serving.issue import FEWEST_ROWS, OBSERVED_SHARE, WINDOW, find_silent
 from forecasting.serving.jobs import forecast
-from tests.data.rotation import SOAK
 
+SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 ROWS = 300
 MARK = "record with gaps"
 
