@@ -28,6 +28,7 @@ from monitor.store.readings.observations import (
 )
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import tell
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")
@@ -55,8 +56,7 @@ class Stream:
 
     def __init__(self, database, evaluator):
         self.database, self.evaluator, self.epoch, self.now = database, evaluator, 0, START
-        with database.write() as c:
-            save_site(c, SITE, "test", "held", START)
+        tell(database, save_site, SITE, "test", "held", START)
         self.pipeline = Pipeline(database, {SITE.id: SITE}, lambda: self.now)
 
     def go_on(self, seconds):

@@ -15,6 +15,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import ask, tell
 
 START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
 HEAD = head(
@@ -45,8 +46,7 @@ class Markers:
     def __init__(self, database, by_hand=True):
         self.database, self.now = database, START
         self.site = parse_site(HEAD + "".join(marker(name, by_hand=by_hand) for name in STOOD), "msl.toml")
-        with database.write() as c:
-            save_site(c, self.site, "test", "test", START)
+        tell(database, save_site, self.site, "test", "test", START)
         self.pipeline = Pipeline(database, {"msl": self.site}, lambda: self.now)
         for day in range(12):
             self.read(day, **STOOD)
@@ -70,8 +70,7 @@ class Markers:
         return level
 
     def flagged(self):
-        with self.database.read() as c:
-            rows = load_view(c, "observation_history", order_by=("observed_at",), site="msl")
+        rows = ask(self.database, load_view, "observation_history", order_by=("observed_at",), site="msl")
         return [(r["station"], r["value_raw"]) for r in rows if "mistyped" in (r["flags"] or "")]
 
     def said(self):
@@ -133,8 +132,7 @@ def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(sqlite_
         markers.look()
     assert markers.flagged() == [("A", 9740.0)], "the first one only"
     assert markers.said() == ([], [])
-    with markers.database.read() as c:
-        health = {r["station"]: r["state"] for r in load_view(c, "station_health", site="msl")}
+    health = {r["station"]: r["state"] for r in ask(markers.database, load_view, "station_health", site="msl")}
     assert health["A"] == "verify"
 
 

@@ -39,6 +39,7 @@ from tests.conftest import (
     wait_for,
 )
 from tests.data.payloads import published
+from tests.data.store_rows import ask
 from tests.end_to_end.ingest_only import STATIONS
 from tests.end_to_end.ingest_only import make_site as make_eight_stations
 
@@ -157,15 +158,6 @@ def count(database, sql="select count(*) from observation"):
 
 def sample(i, value=None, **more):
     return {"time": (T0 + timedelta(minutes=i)).isoformat(), "rain_mm": float(i) if value is None else value, **more}
-
-
-def test_messages_become_rows_and_sites_are_told(database, publisher, start_ingest):
-    ingest = start_ingest()
-    publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(1200)])
-    wait_for(lambda: count(database) == 1200)
-    wait_for(lambda: frozenset({"north"}) in ingest.seen.stored)
-    assert ingest.status()["rejected"] == 0
-    assert ingest.drained() or wait_for(ingest.drained)
 
 
 def test_a_site_that_is_filled_with_its_past_is_not_judged_by_the_first_reading_of_it(
@@ -653,6 +645,5 @@ def test_sqlite_has_one_line():
 
 
 def find_division_of(db):
-    with db.read() as c:
-        found = find_stamp(c, STAMP)
+    found = ask(db, find_stamp, STAMP)
     return None if found is None else found[1]

@@ -65,12 +65,11 @@ def say(pipeline, epoch0, *minutes, frame="local"):
 
 
 def alarms(database):
-    with database.read() as c:
-        return [
-            (a["key"], a["state"], a["reason"])
-            for a in load_view(c, "alert_history", order_by=("alert_id",))
-            if a["key"].startswith("health:epoch0:")
-        ]
+    return [
+        (a["key"], a["state"], a["reason"])
+        for a in ask(database, load_view, "alert_history", order_by=("alert_id",))
+        if a["key"].startswith("health:epoch0:")
+    ]
 
 
 def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pipeline, database, console, capsys):
@@ -160,8 +159,9 @@ def two_people(pipeline, database):
     with database.write() as c:
         for name in ("ada", "bo"):
             add_user(c, name, PASSWORD, "operator", NOW)
-    with database.read() as c:
-        return next(a["alert_id"] for a in load_view(c, "alert_history") if a["key"].startswith("health:epoch0:"))
+    return next(
+        a["alert_id"] for a in ask(database, load_view, "alert_history") if a["key"].startswith("health:epoch0:")
+    )
 
 
 def test_the_question_is_answered_on_the_page(pipeline, database, two_people):

@@ -24,7 +24,7 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import observation_flag, report, site_event
 from tests.conftest import ON_BOTH
 from tests.data.site_text import FOUR, criterion, head, series, station
-from tests.data.store_rows import enter_offset
+from tests.data.store_rows import ask, enter_offset
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -302,5 +302,6 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
     for mode in ("auto", "received"):
         assert find_words(mode, told + HOUR / 2)[:1] == [()]
         assert find_words(mode, told + 2 * HOUR)[:1] == [("Bo",)]
-    with database.read() as c:
-        assert not [e for e in load_view(c, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"]
+    assert not [
+        e for e in ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"
+    ]

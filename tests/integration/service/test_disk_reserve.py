@@ -8,13 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.checks.live import PartTroubles
-from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
 from monitor.ingest.service import Ingest, IngestContext
-from monitor.service.self_checks import AlarmConditions
 from monitor.store.database.audit import add_audit, verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.reserve import MEGABYTE, DiskReserve
@@ -102,23 +99,6 @@ def test_readings_wait_before_the_reserve_is_touched(disk, db):
     (disk / "other").unlink()
     reserve.follow()
     assert ingest._store([]).rejected == 0
-
-
-def test_the_trouble_is_an_alarm_and_its_end_too():
-    told = {}
-
-    class Alarms:
-        def open(self, key, reason, level):
-            told[key] = (reason, level)
-
-        def clear(self, key, reason):
-            told.pop(key, None)
-
-    conditions = AlarmConditions(Alarms())
-    conditions.follow(run_checks(PartTroubles("2 MB are free")), 0.0)
-    assert told == {"disk:reserve": ("2 MB are free", 2)}
-    conditions.follow(run_checks(PartTroubles()), 10.0)
-    assert told == {}
 
 
 @pytest.mark.parametrize(

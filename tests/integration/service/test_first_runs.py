@@ -16,6 +16,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model
 from monitor.worker import compute
 from tests.data.crossing import cross
+from tests.data.store_rows import tell
 from tests.integration.forecasting import test_cadences
 from tests.integration.forecasting.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill, spell_site
 
@@ -52,8 +53,7 @@ class Clocked:
 def declare_first(database: Database, models=("auto", "gru"), intervals_s=GNSS):
     site = declare("first", intervals_s, models=models)
     site = replace(site, anomaly=replace(site.anomaly, detectors=("rules",)))
-    with database.write() as c:
-        save_site(c, site, "test", "test", END)
+    tell(database, save_site, site, "test", "test", END)
     return site
 
 

@@ -25,6 +25,7 @@ from monitor.store.schema import views
 from monitor.store.upkeep import backup, copies, proof
 from tests.conftest import wait_for
 from tests.data.filled import NOW, days
+from tests.data.store_rows import ask
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +35,7 @@ def client_programs():
 
 
 def rows_of(database, name):
-    with database.read() as c:
-        return views.load_view(c, name, order_by=["at"])
+    return ask(database, views.load_view, name, order_by=["at"])
 
 
 def reading(k):

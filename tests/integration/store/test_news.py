@@ -41,8 +41,14 @@ def look(database):
 
 
 def test_reports_and_events_of_any_process_are_news_once(database, look):
-    with database.write() as c:
-        add_report(c, ObserverReport("north", T0, "crack", "5 cm", "anna"), T0, actor=ANNA, credential="account anna")
+    tell(
+        database,
+        add_report,
+        ObserverReport("north", T0, "crack", "5 cm", "anna"),
+        T0,
+        actor=ANNA,
+        credential="account anna",
+    )
     assert look() == {"north"}
     assert look() == frozenset()
     with database.write() as c:
@@ -109,10 +115,14 @@ def test_a_report_of_another_process_counts_within_five_seconds(database_url):
         try:
             wait_for(lambda: level() == 0)
             now = datetime.now(UTC)
-            with theirs.write() as c:
-                add_report(
-                    c, ObserverReport("north", now, "crack", "5 cm", "anna"), now, actor=ANNA, credential="account anna"
-                )
+            tell(
+                theirs,
+                add_report,
+                ObserverReport("north", now, "crack", "5 cm", "anna"),
+                now,
+                actor=ANNA,
+                credential="account anna",
+            )
             started = time.monotonic()
             wait_for(lambda: level() == 1)
             assert time.monotonic() - started < 30.0  # the tick is at 60 s

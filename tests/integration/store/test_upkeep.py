@@ -273,23 +273,31 @@ def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
     database, quantity = filled_database, "displacement_north"
     limits = prune.RetentionLimits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
     prune_all(database, limits)
-    with database.read() as c:
-        first = views.load_view(c, "observation_summaries", station="G1", quantity=quantity, order_by=["starts_at"])
+    first = ask(
+        database, views.load_view, "observation_summaries", station="G1", quantity=quantity, order_by=["starts_at"]
+    )
     late = Observation("north-bench", "G1", quantity, "mm", parse(first[0]["starts_at"]) + timedelta(hours=1), NOW, 1.5)
     tell(database, observations.add_observations, [late], NOW)
     prune_all(database, limits, NOW + days(1))
-    with database.read() as c:
-        both = views.load_view(
-            c, "observation_summaries", station="G1", quantity=quantity, starts_at=first[0]["starts_at"]
-        )
+    both = ask(
+        database,
+        views.load_view,
+        "observation_summaries",
+        station="G1",
+        quantity=quantity,
+        starts_at=first[0]["starts_at"],
+    )
     assert sorted(row["count"] for row in both) == sorted([1, first[0]["count"]])
 
 
 def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
     far = NOW + days(400)
     needed = {"north-bench": NOW - days(20)}
-    with filled_database.read() as c:
-        before = [one for one in readings_of(c, "G1", "displacement_east") if one.observed_at >= needed["north-bench"]]
+    before = [
+        one
+        for one in ask(filled_database, readings_of, "G1", "displacement_east")
+        if one.observed_at >= needed["north-bench"]
+    ]
     prune_all(filled_database, prune.RetentionLimits(far, None, needed_from=needed))
     with filled_database.read() as c:
         assert before
@@ -313,10 +321,12 @@ def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_datab
         if not came:
             came.append((series_id, at + timedelta(seconds=7)))
             site, station, unit = r_series[series_id]
-            with database.write() as w:
-                observations.add_observations(
-                    w, [Observation(site, station, quantity, unit, came[0][1], NOW, 4.25)], NOW
-                )
+            tell(
+                database,
+                observations.add_observations,
+                [Observation(site, station, quantity, unit, came[0][1], NOW, 4.25)],
+                NOW,
+            )
         return found
 
     with database.read() as c:

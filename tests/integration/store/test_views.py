@@ -17,7 +17,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 from tests.data.filled import NOW, days
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 ALERTS = (
@@ -311,14 +311,11 @@ def test_advice_waits_for_nobody(database):
 
 def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
-    with database.write() as c:
-        add_rejected(
-            c,
-            [
-                RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept")
-                for name, body in sent.items()
-            ],
-        )
+    tell(
+        database,
+        add_rejected,
+        [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()],
+    )
     with database.read() as c:
         rows = views.load_view(c, "rejected_messages")
         assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
@@ -347,8 +344,10 @@ def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database
     for odd in ("nowhere", "site = site --"):
         with pytest.raises(Exception, match="column"), filled_database.read() as c:
             views.load_view(c, "site_status", **{odd: "x"})
-    with filled_database.read() as c:
-        assert views.load_view(c, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"] == "false_weather"
+    assert (
+        ask(filled_database, views.load_view, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"]
+        == "false_weather"
+    )
 
 
 @pytest.mark.server
