@@ -16,7 +16,6 @@ from monitor.store.alerting.maintenance import (
 )
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user, disable_user
-from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope, write_service
 
@@ -111,7 +110,6 @@ def test_a_window_and_its_end_are_news_for_the_running_service(bench):
     assert ask(bench.database, news.find_changed) == {"bench"}
 
 
-@ON_BOTH
 def test_the_commands_add_list_and_end(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
 

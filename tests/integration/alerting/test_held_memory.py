@@ -84,10 +84,10 @@ def test_memory_stands_still_once_the_windows_are_full(database):
     stream.go_on(int(8 * block_s))
     held = []
     for _ in range(3):
-        stream.go_on(int(6 * block_s))
+        stream.go_on(int(4 * block_s))
         gc.collect()
         held.append(sys.getallocatedblocks())
-    readings = 12 * int(block_s) * len(NAMES)
+    readings = 8 * int(block_s) * len(NAMES)
     print(f"{held} blocks, {(held[2] - held[0]) / readings:.3f} for each of {readings} readings")
     assert held[2] - held[0] < 0.2 * readings, "each reading leaves something behind"
 

@@ -188,28 +188,6 @@ def test_too_few_witnesses_lower_what_can_be_reached_and_page(slope):
     assert slope.open_keys() == {}
 
 
-@pytest.mark.parametrize("others", [{"H1": "B1", "H2": "B2"}, {}], ids=["others can speak", "nobody else"])
-def test_twenty_rovers_of_a_dead_base_are_one_notification_and_change_no_hazard(database, others):
-    names = [f"G{n:02}" for n in range(20)]
-    text = site_text({**dict.fromkeys(names, "BASE"), **others}).replace('["G*"]', '["*"]')
-    slope = Slope(database, parse_site(text, "bench.toml"))
-    slope.live(8, {"G00": 300.0})
-    before = slope.look()
-    result = slope.live(8, silent=names)
-    assert before.level > 0
-    assert result.level == before.level, "health changes no hazard"
-    said = set(slope.open_keys()) - {"hazard", "health:site:lone_top"}
-    of_site = set() if others else {"health:site:reachable", "health:site:silent_slope"}
-    assert said == {"health:base:BASE:stale"} | of_site
-    with slope.database.read() as c:
-        told = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
-        votes = {r["station"]: r["votes"] for r in load_view(c, "station_health", site="bench")}
-    stale = [body for body in told if "and with it all that hangs on it" in body]
-    assert len(stale) == 2, "one message by each of the two channels"
-    assert all(name in stale[0] for name in names)
-    assert not any(votes[name] for name in names), "what is silent does not vote"
-
-
 def test_poisoned_values_are_stored_flagged_and_decide_nothing(slope):
     for value, flags in ((1e299, ("out_of_range",)), (-5e5, ("broken",)), (9e4, ("bad_fix",))):
         slope.now += HOUR

@@ -117,16 +117,16 @@ def test_without_being_told_that_people_read_it_silence_after_the_jump_is_moveme
         ({"C": -144.7}, "-1447 for 1447 mm: sign"),
     ],
 )
-def test_other_slips_are_named(sqlite_url, typed, meant, open_markers):
-    markers = open_markers(sqlite_url)
+def test_other_slips_are_named(database, typed, meant):
+    markers = Markers(database)
     markers.read(12, **STOOD | typed)
     assert markers.look() == 0
     ((why, _),), _ = markers.said()
     assert why == f"crack opening: looks like a typing error: {meant}"
 
 
-def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(sqlite_url, open_markers):
-    markers = open_markers(sqlite_url)
+def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(database):
+    markers = Markers(database)
     for day in (12, 13):
         markers.read(day, **STOOD | {"A": 974.0})
         markers.look()
@@ -136,8 +136,8 @@ def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(sqlite_
     assert health["A"] == "verify"
 
 
-def test_what_is_sent_again_for_the_same_instant_sets_it_right(sqlite_url, open_markers):
-    markers = open_markers(sqlite_url)
+def test_what_is_sent_again_for_the_same_instant_sets_it_right(database):
+    markers = Markers(database)
     markers.read(12, **STOOD | {"A": 974.0})
     markers.read(12, **STOOD | {"A": 974.0})  # once more by another way: one reading
     markers.look()
@@ -147,23 +147,7 @@ def test_what_is_sent_again_for_the_same_instant_sets_it_right(sqlite_url, open_
     assert markers.said() == ([], [])
 
 
-def test_a_marker_that_jumps_to_no_value_of_a_slip_is_not_flagged(sqlite_url, open_markers):
-    markers = open_markers(sqlite_url)
+def test_a_marker_that_jumps_to_no_value_of_a_slip_is_not_flagged(database):
+    markers = Markers(database)
     markers.read(12, **STOOD | {"A": 131.6, "B": 139.2})
     assert markers.flagged() == []
-
-
-@pytest.fixture
-def open_markers():
-    """Markers on a database of one's own, which is closed afterwards."""
-    from monitor.store.database.engine import Database
-
-    opened = []
-
-    def begin(url):
-        opened.append(Database(url))
-        return Markers(opened[-1])
-
-    yield begin
-    for one in opened:
-        one.close()

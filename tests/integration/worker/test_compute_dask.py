@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 
 from detection.imagery.footprints.records import STRIPS
-from forecasting.serving.points import Choosing, Forecasting, PointRecord, choose_rule, forecast_points
 from forecasting.serving.records import Training
 from monitor.config.service import ComputeSection
 from monitor.errors import AwayError, JobError
-from monitor.jobs import point_forecasts
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import READ_ONE
@@ -67,23 +65,6 @@ def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(
     assert len(here.rows) == 8 * 2
     assert list(map(bare, there.rows)) == list(map(bare, here.rows))
     assert there.conformal == here.conformal
-
-
-def test_an_imported_set_of_points_is_forecast_the_same_there_to_the_last_bit(far: FarCluster) -> None:
-    values = np.random.default_rng(5).normal(0.1, 1.0, (30, 100)).cumsum(axis=1)
-    times_s = 518400.0 * np.arange(100)
-    chosen = compute.run(point_forecasts.CHOOSE, Choosing(PointRecord(times_s, values)), 60, cluster=far.where)
-    assert chosen == choose_rule(Choosing(PointRecord(times_s, values)))
-    pieces = [
-        Forecasting(PointRecord(times_s, part), float(times_s[-1]), chosen.step_s, chosen.rows, chosen.horizons)
-        for part in (values[:11], values[11:])
-    ]
-    there = compute.run_all(point_forecasts.FORECAST, pieces, 60, far.where)
-    whole = forecast_points(
-        Forecasting(PointRecord(times_s, values), float(times_s[-1]), chosen.step_s, chosen.rows, chosen.horizons)
-    )
-    assert tuple(one for answer in there for one in answer.points) == whole.points
-    assert all(None not in one.middle_mm for one in whole.points)
 
 
 def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCluster, tmp_path: Path) -> None:
