@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from monitor.checks.live import PartTroubles
+from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
@@ -76,6 +78,8 @@ def test_when_another_program_fills_the_disk_decisions_are_written_still(disk, d
     decide(db)
     assert ask(db, verify_chain) == []
     assert "readings wait with the broker" in reserve.trouble
+    (told,) = (one for one in run_checks(PartTroubles(reserve.trouble)) if one.is_wrong)
+    assert (told.key, told.check.alarm) == ("disk:reserve", 2)
     (disk / "other").unlink()
     reserve.follow()
     assert (file.stat().st_size, reserve.trouble) == (8 * MEGABYTE, "")
