@@ -1,4 +1,4 @@
-"""`slopeward signatures`: first signatures of acts that take two people, while they wait for the second one."""
+"""`slopeward people signatures`: first signatures of acts that take two people, while they wait for the second one."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ def list_signatures() -> None:
     wait for `slopeward offsets confirm ID` by a second person, or end by `slopeward offsets revoke ID`. An OS user
     that is bound to an account of some sites sees what waits on those.
 
-    Example: slopeward signatures list
+    Example: slopeward people signatures list
     """
     with open_database() as db, db.read() as c:
         sites = sites_of_reader(c)
@@ -73,14 +73,15 @@ def list_signatures() -> None:
 @app.command("withdraw")
 def withdraw(
     signature_id: Annotated[
-        int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the signature, see `slopeward signatures list`")
+        int,
+        typer.Argument(min=1, max=LARGEST_ID, help="Number of the signature, see `slopeward people signatures list`"),
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why it does not hold any more")],
     by: Annotated[str | None, typer.Option("--by", help="Who withdraws; else the account of the OS user")] = None,
 ) -> None:
     """Take back a first signature before the second person gives theirs; its signer may, and an admin of the site.
 
-    Example: slopeward signatures withdraw 7 --by Ada --reason "the crack opened again"
+    Example: slopeward people signatures withdraw 7 --by Ada --reason "the crack opened again"
     """
 
     def where(c: Connection) -> str | None:

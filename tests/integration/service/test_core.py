@@ -230,7 +230,7 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 
     def simulate(*words):
         asked = "--days 2 --step 2h --live 4h --speed 100000".split()
-        return run_verb(["simulate", "--broker", mosquitto.url, *asked, *words])
+        return run_verb(["demo", "simulate", "--broker", mosquitto.url, *asked, *words])
 
     assert simulate("--site-file", "sim.toml") == 0
     site = load_site(tmp_path / "sim.toml")
