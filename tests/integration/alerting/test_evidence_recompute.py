@@ -41,7 +41,7 @@ from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 from tests.conftest import DATABASES, ON_BOTH
 from tests.data.seized import without_keys
-from tests.data.store_rows import ask, enter_offset, tell
+from tests.data.store_rows import add_flag, ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -87,12 +87,7 @@ def as_of(bench, row, known_at):
 
 def flag(bench, station, at, name):
     with bench.database.write() as c:
-        key = find_series_id(c, "bench", station, "crack_opening")
-        c.execute(
-            t.observation_flag.insert().values(
-                series_id=key, observed_at=at, revision=0, flag=name, known_from=bench.now, by="Ada", reason="photo"
-            )
-        )
+        add_flag(c, find_series_id(c, "bench", station, "crack_opening"), at, name, bench.now)
 
 
 def shift(bench, station, at):

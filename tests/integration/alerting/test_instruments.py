@@ -2,8 +2,6 @@
 
 import csv
 import json
-import math
-import random
 import re
 from dataclasses import replace
 from datetime import date, timedelta
@@ -228,39 +226,6 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
             put(c, "G1", end + hour * 6 * HOUR, 12.9)
     evaluate_site(bench, SITE, end + DAY, "data")
     assert len(told("G1")) == 1, "nobody was told of the silence, and of its end nobody is"
-
-
-@pytest.mark.parametrize("days_left", [2.0, 4.0, 8.0])
-def test_a_swapped_battery_leaves_nothing_of_the_old_one(database, days_left):
-    """One without a panel, cold by night: its end is known within a factor of 1.5, and gone six hours after a swap."""
-    draw = random.Random(3)
-
-    def volts(at, full_at):  # the last third of a battery falls faster
-        days, night = (at - full_at) / DAY, 0.015 * math.cos(2 * math.pi * at.hour / 24)
-        return 12.9 - 0.02 * days - 0.0004 * days**2 - night + draw.gauss(0, 0.004)
-
-    full_at = next(at for n in range(24 * 90) if volts(NOW + days_left * DAY, at := NOW - n * HOUR) < 11.4)
-    with database.write() as c:
-        save_site(c, SITE, "test", "test", NOW - 16 * DAY)
-        for quarter in range(64, 0, -1):
-            at = NOW - quarter * 6 * HOUR
-            put(c, "G1", at, volts(at, full_at))
-    run(database, ServiceConfig(), SITE, NOW)
-    left = (parse(board(database)["G1"]["battery_empty_at"]) - NOW) / DAY
-    assert days_left / 1.5 < left < 1.5 * days_left
-    assert ("G1", "battery") in findings(database)
-    with database.write() as c:
-        put(c, "G1", NOW + HOUR, 12.9)
-    run(database, ServiceConfig(), SITE, NOW + HOUR)
-    assert ("G1", "battery") in findings(database), "one reading may be wrong"
-    with database.write() as c:
-        put(c, "G1", NOW + 7 * HOUR, 12.89)
-    run(database, ServiceConfig(), SITE, NOW + 7 * HOUR)
-    assert ("G1", "battery") not in findings(database)
-    assert board(database)["G1"]["battery_empty_at"] is None
-    assert board(database)["G1"]["battery_method"] == "voltages of 1 day, 5 are needed"
-    (notice,) = ask(database, load_view, "alert_history", key="health:instrument:G1:battery")
-    assert notice["state"] == "returned_unacknowledged", "a new battery ends the notice"
 
 
 @ON_BOTH

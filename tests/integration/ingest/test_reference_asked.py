@@ -26,6 +26,7 @@ from monitor.store.upkeep.proof import verify
 from monitor.web.access.guard import csrf_token
 from tests.data.site_text import head, series, station, table
 from tests.data.store_rows import ask, tell
+from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -46,10 +47,7 @@ def pipeline(database):
 
 @pytest.fixture
 def console(database, tmp_path, monkeypatch):
-    url = database.url.render_as_string(hide_password=False)
-    (tmp_path / "sites").mkdir()
-    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
-    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, None)))
     return lambda *words: run_verb([str(w) for w in words])
 
 

@@ -132,18 +132,6 @@ def test_a_file_of_another_frame_is_tied_at_common_dates_or_refused(desk, what):
     assert desk.reach("R1", "displacement_up") < 1.0
 
 
-@pytest.mark.parametrize(
-    ("head", "told"),
-    [(GEODETIC, 'height = "geoid"'), (ELLIPSOIDAL.replace("WGS84", "Tokyo"), "set out-datum = wgs84")],
-)
-def test_heights_above_something_else_and_another_datum_are_refused_with_what_to_do(desk, head, told):
-    assert desk.read("rtklib", spell_rtklib(range(10)), "R1_a.pos").stored == 30
-    for days in (range(6, 20), range(10, 20)):  # what is said of the station is said of all its positions
-        with pytest.raises(ConfigError, match=told):
-            desk.read("rtklib", spell_rtklib(days, 48.0, (head, BASE)), "R1_b.pos")
-    assert desk.reach("R1", "displacement_up") < 1.0
-
-
 def test_the_same_frame_in_other_words_is_the_same(desk):
     assert desk.read("rtklib", spell_rtklib(range(5)), "R1_a.pos").stored == 15
     spelled = BASE.replace("46.190000000", "46.19").replace("700.0000", "700.00000")
