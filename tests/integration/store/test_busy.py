@@ -30,6 +30,7 @@ from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 from tests.data.store_rows import ask, tell
+from tests.data.watched_slope import write_service
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 WRITER = """
