@@ -50,6 +50,11 @@ def fall(slope, hours=12):
     return max(slope.live(1, jump=JUMP if hour == 0 else None).level for hour in range(hours))
 
 
+def test_an_event_by_mqtt_keeps_no_falling_slope_green(slope):
+    publish_event(slope, slope.now + HOUR / 2)
+    assert fall(slope) == 3
+
+
 def stand_behind(slope, *people, event=1):
     with slope.database.write() as c:
         return [confirm_event(c, event, who, "felt in the office", slope.now) for who in people][-1]

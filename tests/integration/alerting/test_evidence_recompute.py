@@ -359,6 +359,13 @@ def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
                     silent.append((verb, edit, lines[:3]))
             attempt.rollback()
     assert silent == []
+    with bench.database.engine.connect() as c, c.begin() as attempt:
+        c.execute(text(f"UPDATE alert_event SET actor = 'Eve', to_level = 1 WHERE id = {ACK.replace('max', 'min')}"))
+        c.execute(text(f"UPDATE alert_event SET decision_id = NULL WHERE id = {SOME_EVENT}"))
+        told = "\n".join(verify_story(c, 1, "bench"))
+        attempt.rollback()
+    for said in ("actor: audit entry ", "to_level: audit entry ", "no decision and no audit entry"):
+        assert said in told, told
 
 
 def test_a_whole_alert_that_is_gone_and_a_cut_audit_log_are_named(bench):

@@ -6,7 +6,7 @@ import pytest
 
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
@@ -65,23 +65,6 @@ def shake(db, at, value, received_at, confirmed_by=()):
 
 def keys(db):
     return {a.key: a for a in ask(db, load_alerts, "slope", open_only=True)}
-
-
-def test_expected_rain_is_advice_and_only_what_was_issued_is_known(slope):
-    for hour in range(24):
-        tell(slope, T0 + hour * HOUR, 0.5)
-    now = T0 + 23 * HOUR
-    # issued at 20:00 but delivered at 23:30
-    tell(slope, T0 + 20 * HOUR, 28.0, "rain_next_12h", now + HOUR / 2)
-    evaluate_site(slope, SITE, now, "data")
-    assert "advice:expected:R1" not in keys(slope)
-    found = evaluate_site(slope, SITE, now + HOUR / 2, "data")
-    # 24 h that end at 08:00: 0.5 mm in each hour from 09:00 to 20:00, and 28 expected
-    alert = keys(slope)["advice:expected:R1"]
-    assert "rain 34.0 mm in 24 h of which 28.0 mm are expected" in alert.reason
-    assert found.level == 0, "what is expected moves no level until it is promoted"
-    view, _ = ask(slope, load_view, SITE, now, draining=False)
-    assert view.readings.get("R1.rain_next_12h", ()) == (), "asked about the past, it was not known"
 
 
 def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):

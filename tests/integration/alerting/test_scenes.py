@@ -188,16 +188,6 @@ def test_too_few_witnesses_lower_what_can_be_reached_and_page(slope):
     assert slope.open_keys() == {}
 
 
-def test_poisoned_values_are_stored_flagged_and_decide_nothing(slope):
-    for value, flags in ((1e299, ("out_of_range",)), (-5e5, ("broken",)), (9e4, ("bad_fix",))):
-        slope.now += HOUR
-        slope.publish({"G1": value, "G2": value}, flags)
-        assert slope.look().level == 0
-    slope.publish({"G1": 4e5}, ("future",), at=slope.now + timedelta(hours=26))
-    assert slope.look().level == 0
-    assert slope.hazard() == []
-
-
 def test_a_step_waits_counts_and_is_answered_by_a_person(slope):
     assert slope.live(2, jump={"G1": 80.0}).level == 0
     assert slope.open_keys() == {"health:G1:verify": 2}
@@ -214,19 +204,6 @@ def test_a_step_waits_counts_and_is_answered_by_a_person(slope):
         actions = c.execute(select(t.audit_entry.c.action)).scalars().all()
     assert actions.count("step.verify") == 1
     assert actions.count("level.set") == 1
-
-
-def test_a_level_lowered_by_a_person_rises_again_only_on_new_data(slope):
-    assert slope.live(16, {"G1": 60.0}).level == 2
-    set_level(slope.database, slope.site, 0, ADA, "rockfall net holds, seen on foot", slope.now)
-    assert slope.wait(1).level == 0
-    assert slope.live(5, {"G1": 60.0}).level == 2
-    with slope.database.read() as c:
-        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
-        events = load_alert_events(c, alert.id)
-    assert ("Ada", "person", 0) in {(e.actor, e.actor_kind, e.to_level) for e in events}
-    with pytest.raises(RefusedError):
-        set_level(slope.database, slope.site, 1, ADA, " ", slope.now)
 
 
 def test_acknowledged_alerts_close_when_over_and_unacknowledged_ones_wait_for_a_person(slope):

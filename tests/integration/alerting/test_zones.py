@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import PAGE, Actor
-from monitor.domain.decision import DecisionInputs
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import ObserverReport
 from monitor.ingest.message import BrokerMessage
@@ -51,9 +50,6 @@ SITE = parse_site(TEXT, "bench.toml")
 def slope(database):
     tell(database, save_site, SITE, "test", "zones", T0)
     return database
-
-
-NAMES = (*(f"p{i}" for i in range(12)), "far")
 
 
 def place(c, points):
@@ -101,38 +97,6 @@ def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
     # as known a day after it was taken, the newest acquisition did not exist
     before = fact(slope, newest + DAY)["G1"]
     assert before.newest_s == (newest - 12 * DAY).timestamp()
-
-
-@ON_BOTH
-def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
-    newest = fly(slope, 0.5)
-    then = fact(slope, newest + 3 * DAY)
-    with slope.write() as c:
-        placed = place(c, [Point(name, 46.0, 8.0) for name in NAMES])
-        again = dict.fromkeys(placed, 99.0)
-        assert process(c, placed, again, newest, newest + 5 * DAY) == len(placed) == 13
-        assert process(c, placed, again, newest, newest + 6 * DAY) == 0, "the same again is no news"
-    assert fact(slope, newest + 3 * DAY) == then
-    assert fact(slope, newest + 6 * DAY) != then
-
-
-def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all_zones_are_one_witness(slope):
-    newest = fly(slope, 0.5)
-    now = newest + 3 * DAY
-    result = evaluate_site(slope, SITE, now, "tick")
-    assert result.level == 1
-    evidence = result.decision.evidence
-    assert evidence["votes"]["radar|insar:G1"]["counted"]
-    assert "known 2d later" in next(w["reason"] for w in evidence["words"] if w["station"] == "insar:G1")
-    assert evidence["votes"]["radar|insar:G1"]["valid_until_s"] == (newest + 24 * DAY).timestamp()
-    late = evaluate_site(slope, SITE, newest + 40 * DAY, "tick")
-    assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"], "too old to count"
-    assert late.level == 1, "and no reason to fall"
-    assert DecisionInputs.read(load(slope, now).to_json()) == load(slope, now)
-
-
-def load(database, now):
-    return ask(database, load_view, SITE, now, draining=False)[0]
 
 
 def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
