@@ -16,7 +16,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, revoke_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import audit_entry
+from monitor.store.schema.tables import alert, audit_entry, decision, notification
 from tests.data.site_text import table
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.integration.alerting.test_scenes import Slope, site_text
@@ -130,6 +130,35 @@ def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_
         tell(stepped.database, confirm_offset, number, actor, "field book", stepped.now)
         look = stepped.look("person")
         assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
+
+
+@pytest.mark.parametrize(("second", "level"), [(None, 3), (BO, 0)], ids=["one person", "two"])
+def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, second, level):
+    """Each offset is as large as the movement of its hour, so that no rate crosses its bound where it counts."""
+    slope = Slope(database, place())
+    slope.live(24, look=False)
+    for _ in range(24):
+        slope.live(1, {"G1": 150.0, "G2": 140.0}, look=False)
+        with database.write() as c:
+            for name, rate in (("G1", 150.0), ("G2", 140.0)):
+                series_id = find_series_id(c, "bench", name, "displacement_east")
+                facts = {"kind": "other", "reason": "the mast settles"}
+                number = enter_offset(c, series_id, slope.now, rate / 24.0, slope.now, **facts)
+                if second:
+                    confirm_offset(c, number, second, "measured by hand", slope.now)
+        look = slope.look()
+    assert look.level == level
+    assert any(":offset_" in k and c.level == 2 for k, c in look.decision.memory.conditions.items()) == (level > 0)
+    with database.read() as c:
+        for number in c.execute(select(decision.c.id)).scalars():
+            row = load_decision(c, number)
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        told = select(alert.c.key).join(notification, notification.c.alert_id == alert.c.id)
+        keys = set(c.execute(told.where(alert.c.key.like("%:offset_%"))).scalars())
+    assert (len(keys) > 10) == (level > 0), "the recipients hear of each that is declared while the slope moves"
+    if level:
+        row, _ = frozen(slope)
+        assert "as measured, without offset" in "\n".join(explain(json.loads(row.evidence)))
 
 
 def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
