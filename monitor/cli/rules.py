@@ -10,12 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
+from monitor.domain.acts import ACTS, OPERATOR
 from monitor.errors import RefusedError
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
 SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations
-OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
 
 # what is not listed only reads
@@ -49,27 +49,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "level set",
             "drill",
-            "report add",
-            "events add",
-            "events confirm",
-            "events withdraw",
-            "alerts ack",
-            "alerts close",
-            "alerts outcome",
-            "alerts shelve",
-            "alerts unshelve",
-            "alerts take-out",
-            "alerts put-back",
-            "alerts verify",
-            "alerts withdraw",
-            "maintenance add",
-            "maintenance end",
-            "offsets add",
-            "offsets confirm",
-            "offsets revoke",
-            "signatures withdraw",
             "anomalies label",
             "anomalies factor",
             "duty plan",
@@ -92,6 +72,7 @@ RULES: Final[dict[str, str]] = {
         ),
         OPERATOR,
     ),
+    **{act.command: act.role for act in ACTS},
     **dict.fromkeys(
         (
             "users add",
@@ -120,7 +101,7 @@ RULES: Final[dict[str, str]] = {
 
 
 # What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.
-BY_TOKEN: Final = frozenset({"alerts ack", "report add"})
+BY_TOKEN: Final = frozenset(act.command for act in ACTS if act.by_token)
 
 
 @dataclass(slots=True)

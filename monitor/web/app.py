@@ -82,7 +82,7 @@ PAGES: Final = (
     devices,
     gateway,
 )
-ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
+ROUTERS: Final = (*(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes)), acts.requests)
 
 
 class LastingFiles(StaticFiles):

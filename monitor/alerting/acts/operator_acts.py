@@ -205,8 +205,7 @@ def verify(
             to say otherwise than an answer that counts.
     """
     require_person(actor, reason)
-    if answer not in ANSWERS:
-        raise RefusedError(_ODD_ANSWER(answer=answer, names=NameList(ANSWERS)))
+    require_answer(answer)
     with db.write() as c:
         memory = load_memory(c, site)
         mine = [k for k in memory.steps if key in {k, k.station}]
@@ -242,6 +241,12 @@ def verify(
             note_questions(c, site.id, {key, *(k.station for k in mine)}, actor, sentence, now)
         seal_decision(c, basis, actor, now)
     return evaluate_site(db, site, now, "person")
+
+
+def require_answer(answer: str) -> None:
+    """Refuse what is no answer to "what was it?"; raises RefusedError."""
+    if answer not in ANSWERS:
+        raise RefusedError(_ODD_ANSWER(answer=answer, names=NameList(ANSWERS)))
 
 
 def note_questions(

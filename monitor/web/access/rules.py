@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
+from monitor.domain.acts import ACTS, API, OPERATOR
 from monitor.domain.alert import TOKEN
 from monitor.errors import NotAllowedError
 from monitor.store.alerting.alerts import find_alert
@@ -31,7 +32,6 @@ _NOT_THIS_SITE: Final = Template("access.not_this_site", "'{site}' is no site of
 OPEN: Final = "open"
 READ: Final = "read"
 VIEWER: Final = "viewer"  # whoever is logged in
-OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
 _OWN: Final = (
     "GET /account",
@@ -42,7 +42,6 @@ _OWN: Final = (
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
-    "POST /signatures/{number}/withdraw",
     "POST /account/devices",
     "POST /account/devices/{number}/remove",
 )
@@ -74,18 +73,7 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
 _BY_AN_OPERATOR: Final = (
     *_FILES,
-    *(
-        f"POST /alerts/{{alert_id}}/{act}"
-        for act in (
-            "verify",
-            "verify/withdraw",
-            "photos",
-            "shelve",
-            "unshelve",
-            "take-out",
-            "put-back",
-        )
-    ),
+    "POST /alerts/{alert_id}/photos",
     "GET /sites/{site}/readings",
     "GET /sites/{site}/thresholds/{draft}",
     "GET /sites/{site}/thresholds/{draft}/state",
@@ -93,8 +81,6 @@ _BY_AN_OPERATOR: Final = (
         f"POST /sites/{{site}}/{act}"
         for act in (
             "reports/{report_id}/photos",
-            "events/{event_id}/confirm",
-            "offsets/{offset_id}/confirm",
             "stations/{station}/reference",
             "anomalies/label",
             "anomalies/factor",
@@ -224,15 +210,8 @@ RULES: Final[dict[str, str]] = {
         ],
         READ,
     ),
-    **dict.fromkeys(
-        (
-            *_BY_AN_OPERATOR,
-            "POST /alerts/{alert_id}/note",
-            "POST /alerts/{alert_id}/acknowledge",
-            "POST /sites/{site}/report",
-        ),
-        OPERATOR,
-    ),
+    **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
+    **{f"POST {way}{act.address}": act.role for act in ACTS for way in ("", API)},
     # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
         (
@@ -250,9 +229,26 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
-IN_PERSON: Final = frozenset({*_BY_AN_OPERATOR, *_OWN, *_ADMINISTRATION, "POST /alerts/{alert_id}/recompute"})
+IN_PERSON: Final = frozenset(
+    {
+        *_BY_AN_OPERATOR,
+        *_OWN,
+        *_ADMINISTRATION,
+        "POST /alerts/{alert_id}/recompute",
+        *(f"POST {way}{act.address}" for act in ACTS if not act.by_token for way in ("", API)),
+    }
+)
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
-OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_GROUND, *_OWN, *_FILES})
+OF_NO_SITE: Final = frozenset(
+    {
+        "GET /api/v1/openapi.json",
+        *_LISTS,
+        *_GROUND,
+        *_OWN,
+        *_FILES,
+        *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
+    }
+)
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:

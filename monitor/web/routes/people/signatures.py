@@ -2,25 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from forecasting.message import Template, Term
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
 from monitor.domain.alert import AlertCategory
-from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
 from monitor.store.alerting.sites import Proposal, load_proposals
-from monitor.store.people import countersign
 from monitor.store.people.countersign import PendingSignature, load_waiting
-from monitor.web.access.acting import Acting
 from monitor.web.access.callers import caller_of
-from monitor.web.context import NO_NUL, context_of
+from monitor.web.context import context_of
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -48,18 +45,6 @@ def show_signatures(request: Request) -> HTMLResponse:
         found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
     waiting = [one for one in found if sites is None or one.site in sites]
     return render(request, "signatures.html", waiting=waiting)
-
-
-@router.post("/signatures/{number}/withdraw")
-def withdraw_signature(
-    act: Acting, number: int, reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)]
-) -> Response:
-    """Take one's own signature back, as an admin anybody's; a second person finds nothing to sign any more."""
-    if not 0 < number < 1 << 63:
-        raise NotFoundError(_NONE_WAITS(number=number, name=act.actor.name))
-    with act.db.write(urgent=True) as c:
-        countersign.withdraw_signature(c, number, act.actor, reason, act.now)
-    return act.back("/signatures", _WITHDRAWN(number=number))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
