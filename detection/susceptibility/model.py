@@ -89,7 +89,7 @@ def load_model(path: Path) -> SusceptibilityModel:
         document = json.loads(content, parse_constant=_refuse)
         if document.get("kind") != KIND or document.get("format") != FORMAT:
             raise ModelError(
-                f"{path}: no model of susceptibility of format {FORMAT} (`slopeward susceptibility train`)"
+                f"{path}: no model of susceptibility of format {FORMAT} (`slopeward scenes susceptibility train`)"
             )
         return _open(document, sha256(content).hexdigest())
     except OSError as error:

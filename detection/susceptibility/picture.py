@@ -85,7 +85,7 @@ def show_map(path: Path, out: Path, *, anew: bool = False) -> ShownMap:
             return known
         raise SceneError(
             f"{path}: another map than the one in use (sha256 {sha256[:12]}, it was {str(known['sha256'])[:12]}); "
-            "`slopeward map susceptibility SITE` takes it"
+            "`slopeward sites map susceptibility SITE` takes it"
         )
     drawn = draw_picture(path, out)
     with replacing(out.with_suffix(".json")) as partial:

@@ -21,7 +21,7 @@ _UNWATCHED: Final = Template(
 _COUNTED: Final = Template("check.delivery.counted", "{n} {state}")
 _NOTHING_SENT: Final = Template("check.delivery.nothing", "nothing sent yet")()
 _NEVER_POLLED: Final = Template("check.sources.never", "never looked at")()
-_POLL: Final = Template("check.sources.poll", "slopeward run, or slopeward sources poll {name}")
+_POLL: Final = Template("check.sources.poll", "slopeward run, or slopeward ingest sources poll {name}")
 _FAILS: Final = Template("check.sources.fails", "since {at}: {problem}")
 _MEND: Final = Template("check.sources.mend", "mend what the line says; it is tried again")()
 
@@ -128,7 +128,7 @@ CHECKS: Final = (
         BAD,
         "{n} notifications were given up",
         _given_up,
-        "slopeward channels test; see notification_status",
+        "slopeward notify channels test; see notification_status",
         fine="{states}",
     ),
     Check(

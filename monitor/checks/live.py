@@ -396,7 +396,7 @@ CHECKS: Final = (
             found(one, is_wrong=one in s.undelivered, channel=one, problem=s.undelivered.get(one, ""))
             for one in s.channels
         ),
-        "mend it, then: slopeward channels test",
+        "mend it, then: slopeward notify channels test",
         key=f"{UNDELIVERED.removeprefix('health:')}*",
         alarm=2,
         degrades=True,

@@ -257,7 +257,7 @@ CHECKS: Final = (
         BAD,
         "{found}",
         _tested,
-        "slopeward channels test",
+        "slopeward notify channels test",
         fine="{found}",
         alarm=2,
         key=f"{FAILING.removeprefix('health:')}*",

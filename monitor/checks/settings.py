@@ -12,7 +12,7 @@ from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SET_IT, Environment, SiteFolder
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 
-_PACK: Final = Template("check.map.pack", "run `slopeward map tiles {path}`")
+_PACK: Final = Template("check.map.pack", "run `slopeward sites map tiles {path}`")
 _ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
@@ -169,7 +169,7 @@ CHECKS: Final = (
         BAD,
         "{text}",
         _cap,
-        "mend [cap], or make a new key: slopeward cap keys",
+        "mend [cap], or make a new key: slopeward notify cap key",
         fine="{text}",
     ),
     Check("database.answers", Connections, BAD, "{text}", _database, "mend [database]", fine="{text}"),
@@ -181,6 +181,6 @@ CHECKS: Final = (
         "{text}",
         _mail,
         "mend [smtp]",
-        fine="{text}; `slopeward channels test` sends",
+        fine="{text}; `slopeward notify channels test` sends",
     ),
 )

@@ -596,6 +596,6 @@ CHECKS: Final = (
         "{error}; set it where the service runs",
         _unset_channels,
         SET_IT,
-        fine="{channel} has what it needs (slopeward channels test sends)",
+        fine="{channel} has what it needs (slopeward notify channels test sends)",
     ),
 )

@@ -35,8 +35,9 @@ EXAMPLE: Final = datetime(2026, 3, 1, 6, tzinfo=UTC)
 def add_acts(app: Commands, group: str) -> None:
     """Register the acts of a group of commands, such as `alerts`."""
     for act in ACTS:
-        if act.command.split()[0] == group:
-            app.command(act.command.split()[1])(_make_command(act))
+        above, _, name = act.command.rpartition(" ")
+        if above == group:
+            app.command(name)(_make_command(act))
 
 
 def _make_command(act: Act) -> Callable[..., None]:

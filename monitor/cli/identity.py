@@ -43,7 +43,7 @@ T = TypeVar("T")
 Where = str | Callable[[Connection], str | None] | None  # a site, or how it is found; None: no site, or all
 ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
-    "`slopeward users add NAME --role admin` lets names count"
+    "`slopeward people users add NAME --role admin` lets names count"
 )
 SERVICE_SITE: Final = "status"  # alarms of the service itself
 _NO_UID: Final = 2**32 - 1  # of the kernel: nobody logged in
@@ -101,7 +101,7 @@ def prove(db: Database, by: str | None, where: Where = None, *, own: str | None 
         needed = "viewer"
     if not is_open(account, needed):
         raise RefusedError(
-            f"{account.name!r} has no open account as {needed}, which is needed for this; see `slopeward users list`"
+            f"{account.name!r} has no open account as {needed}, which this needs; see `slopeward people users list`"
         )
     if needed != "viewer":
         _require_site(db, account.name, account.sites, where)
@@ -127,7 +127,7 @@ def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here
     bearer = db.run_read(find_bearer, token, datetime.now(UTC))
     if bearer is None:
         raise RefusedError(
-            "the token is unknown, expired or revoked, or its account is locked; see `slopeward tokens list`"
+            "the token is unknown, expired or revoked, or its account is locked; see `slopeward people tokens list`"
         )
     if by is not None and not is_same_person(by, bearer.name):
         raise RefusedError(f"the token is that of {bearer.name!r}, and --by says {by!r}")
@@ -231,10 +231,10 @@ def _find_account(accounts: list[User], by: str | None, here: str) -> User:
     if found is not None:
         return found
     if by is not None:
-        raise RefusedError(f"there is no account {by!r}; see `slopeward users list`")
+        raise RefusedError(f"there is no account {by!r}; see `slopeward people users list`")
     raise RefusedError(
         f"there are accounts, and OS user {here} is none of them: say who acts with --by NAME; an admin may bind the "
-        "two: slopeward users bind NAME --os-user U"
+        "two: slopeward people users bind NAME --os-user U"
     )
 
 

@@ -12,58 +12,76 @@ from typing import Any, Final, TextIO
 from monitor.cli.printable import guard
 from monitor.worker.memory import end_without_cleanup, without_looks
 
-# verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
+# verb, or verb below a verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
 VERBS: Final[dict[str, tuple[str, str]]] = {
-    "demo": ("monitor.cli.service.demo", "Show everything in three minutes: broker, simulator, service, page"),
-    "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
-    "check": (
-        "monitor.cli.service.check",
-        "Check the configuration; with --connect also broker, database and channels",
-    ),
     "status": ("monitor.cli.service.status", "Say what the service sees: level, observability, newest datum"),
-    "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
-    "simulate": ("monitor.cli.service.simulate", "Publish a simulated slope to a broker"),
-    "sites": ("monitor.cli.site.sites", "List, show and start site files"),
-    "level": ("monitor.cli.site.level", "Set a level by hand"),
-    "evaluate": ("monitor.cli.site.evaluate", "Say what the level of a site would be, and why"),
-    "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
-    "drill": ("monitor.cli.service.drill", "Hold an exercise up to the channels, apart from the real state"),
     "alerts": ("monitor.cli.site.alerts", "List, explain, acknowledge and close alerts"),
-    "cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
-    "thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
-    "ingest": ("monitor.cli.site.ingest", "Read files of observations, or replay what was rejected"),
-    "sources": ("monitor.cli.service.sources", "List the servers that files are fetched from, and look at one now"),
-    "report": (
-        "monitor.cli.site.report",
-        "Add an observer's report; write bulletins, shift reports and the quick card",
-    ),
+    "evaluate": ("monitor.cli.site.evaluate", "Say what the level of a site would be, and why"),
+    "instruments": ("monitor.cli.site.instruments", "Say how each instrument does and what it needs"),
+    "level": ("monitor.cli.site.level", "Set a level by hand"),
     "events": ("monitor.cli.site.events", "Add work, blasting, reservoir operation or an earthquake"),
-    "signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of acts that take two people"),
-    "duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it, take it out as a calendar"),
     "maintenance": ("monitor.cli.site.maintenance", "Declare work on a station; its votes wait for a time"),
     "offsets": ("monitor.cli.site.offsets", "Declare, confirm and revoke offsets"),
-    "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts"),
-    "failure-time": (
+    "sites": ("monitor.cli.site.sites", "Write, list and change site files; learn bounds on rain; maps"),
+    "sites thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
+    "sites map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
+    "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
+    "ingest": ("monitor.cli.site.ingest", "Read observations from files and servers, replay rejected ones"),
+    "ingest sources": ("monitor.cli.service.sources", "List the servers that files are fetched from; look at one now"),
+    "report": ("monitor.cli.site.report", "Add an observer's report; write bulletins and the quick card"),
+    "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
+    "scenes susceptibility": (
+        "monitor.cli.scenes.susceptibility",
+        "Learn and draw maps of where landslides would lie, never when",
+    ),
+    "scenes clouds": (
+        "monitor.cli.scenes.clouds",
+        "Grid point clouds with their error, compare them along their normals",
+    ),
+    "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
+    "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; failure windows of a curve"),
+    "forecast failure-time": (
         "monitor.cli.forecast.failure_time",
         "Failure windows of a curve in a file, and how good such windows are",
     ),
     "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),
-    "instruments": ("monitor.cli.site.instruments", "Say how each instrument does and what it needs"),
-    "scenes": ("monitor.cli.scenes.app", "Add scenes and detect footprints"),
-    "susceptibility": (
-        "monitor.cli.scenes.susceptibility",
-        "Learn and draw maps of where landslides would lie, never when",
+    "people duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it, take it out as a calendar"),
+    "people users": ("monitor.cli.people.users", "Manage the accounts of the page"),
+    "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
+    "people signatures": (
+        "monitor.cli.site.signatures",
+        "List and withdraw first signatures of acts that take two people",
     ),
-    "clouds": ("monitor.cli.scenes.clouds", "Grid point clouds with their error, compare them along their normals"),
-    "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
-    "map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
-    "channels": ("monitor.cli.service.channels", "Test the channels of the recipients"),
-    "push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
+    "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
+    "notify drill": ("monitor.cli.service.drill", "Hold an exercise up to the channels, apart from the real state"),
+    "notify push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
+    "notify cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
+    "demo": ("monitor.cli.service.demo", "Show everything in three minutes, or simulate a slope"),
+    "demo simulate": ("monitor.cli.service.simulate", "Publish a simulated slope to a broker"),
+    "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
+    "check": ("monitor.cli.service.check", "Check the configuration; --connect: broker, database, channels"),
+    "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
-    "users": ("monitor.cli.people.users", "Manage the accounts of the page"),
-    "tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
+GROUPS: Final = {  # what does nothing itself: the verbs below it do
+    "people": "Who is on duty, accounts, tokens of programs, signatures",
+    "notify": "Test channels, hold drills, keys of push and CAP messages",
+}
+HEADINGS: Final = {  # by the verb that each stands above
+    "status": "Look",
+    "level": "Decide",
+    "ingest": "Data",
+    "forecast": "Models",
+    "people": "People",
+    "demo": "Keep it running",
+}
+EXAMPLES: Final = {
+    "": "slopeward demo",
+    "people": "slopeward people duty show north-bench",
+    "notify": "slopeward notify channels test",
+}
+HELP: Final = frozenset({"--help", "-h", "help"})
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _RIGHTS: Final = "give this account the right to it, or name another place"
@@ -162,7 +180,7 @@ def _drop(stream: TextIO | None) -> None:
 
 
 def _run(words: list[str]) -> int:
-    if not words or words[0] in {"--help", "-h", "help"}:
+    if not words or words[0] in HELP:
         print_help()
         return 0 if words else 2
     if words[0] == "--version":
@@ -170,10 +188,15 @@ def _run(words: list[str]) -> int:
 
         print(f"slopeward {code_version()}")
         return 0
-    verb = words[0]
-    if verb not in VERBS:
-        return _refuse_verb(verb)
-    return _invoke(verb, words[1:])
+    for depth in (2, 1):
+        if (verb := " ".join(words[:depth])) in VERBS:
+            return _invoke(verb, words[depth:])
+    if words[0] not in GROUPS:
+        return _refuse_verb("slopeward", words[0])
+    if words[1:] and words[1] not in HELP:
+        return _refuse_verb(f"slopeward {words[0]}", words[1])
+    print_help(words[0])
+    return 0 if words[1:] else 2
 
 
 def _invoke(verb: str, words: list[str]) -> int:
@@ -181,7 +204,7 @@ def _invoke(verb: str, words: list[str]) -> int:
         from monitor.cli.rules import running
         from monitor.store.database.engine import PATIENCE_S, patient
 
-        command = _build(importlib.import_module(VERBS[verb][0]).app)
+        command = _build(importlib.import_module(VERBS[verb][0]).app, verb)
     # the supervisor looks after its children meanwhile
     patience = contextlib.nullcontext() if verb == "run" else patient(PATIENCE_S)
     with running(_find_command(verb, command, words)) as run, patience:
@@ -192,13 +215,22 @@ def _invoke(verb: str, words: list[str]) -> int:
 
 
 @functools.cache  # who calls verbs again and again in one process need not read their options again
-def _build(app: Any) -> Any:
+def _build(app: Any, verb: str) -> Any:
     import typer
 
     app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
+    for name in _list_below(verb):  # help names them; what they do is found before this command is asked
+        if isinstance(command, typer.core.TyperGroup):
+            command.add_command(typer.core.TyperCommand(name, help=VERBS[f"{verb} {name}"][1]))
+        else:
+            command.epilog = f"{command.epilog or ''}\n\nAlso: slopeward {verb} {name}: {VERBS[f'{verb} {name}'][1]}"
     _keep_brackets(command)
     return command
+
+
+def _list_below(verb: str) -> list[str]:
+    return [path.removeprefix(f"{verb} ") for path in VERBS if path.startswith(f"{verb} ")]
 
 
 def _keep_brackets(command: Any) -> None:
@@ -264,32 +296,36 @@ def _describe(error: Exception) -> str:
     return f"internal error: {type(error).__name__}: {text} (set {TRACEBACK}=1 to see where)"
 
 
-def _refuse_verb(verb: str) -> int:
+def _refuse_verb(program: str, word: str) -> int:
     import difflib
 
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    print(f"slopeward: unknown command {verb!r}{hint} See slopeward --help", file=sys.stderr)
+    paths = {path.rpartition(" ")[2]: path for path in (*GROUPS, *VERBS)}
+    near = difflib.get_close_matches(word, paths, n=1)
+    hint = f"; did you mean `slopeward {paths[near[0]]}`?" if near else "."
+    print(f"{program}: unknown command {word!r}{hint} See {program} --help", file=sys.stderr)
     return 2
 
 
-def print_help() -> None:
-    """Print every verb with its line; imports none of them."""
+def print_help(group: str = "") -> None:
+    """Print every verb with its line, under its heading, or those of a group; imports none of them."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
+    name = f"slopeward {group}".rstrip()
+    line = GROUPS.get(group, "Watch slopes: warn in time, and say why")
+    console.print(f"[bold]{name}[/bold] VERB [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
+    for verb in _list_below(group) if group else dict.fromkeys(path.split()[0] for path in VERBS):
+        if heading := HEADINGS.get(verb):
+            console.print(f"\n[bold]{heading}[/bold]")
+        row = Table.grid(padding=(0, 4))
+        row.add_column(min_width=11)
+        row.add_row(f"[cyan]{verb}[/cyan]", GROUPS.get(verb) or VERBS[f"{group} {verb}".strip()][1])
+        console.print(row)
     console.print(
-        "[bold]slopeward[/bold] VERB [OPTIONS]\n\nWatch slopes: warn in time, and say why.\n", highlight=False
-    )
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
-    for verb, (_, line) in VERBS.items():
-        table.add_row(f"[cyan]{verb}[/cyan]", line)
-    console.print(table)
-    console.print(
-        "\nEach verb explains itself: slopeward VERB --help\n"
+        f"\nEach verb explains itself: {name} VERB --help\n"
         "Exit: 0 done, 1 known error, 2 wrong usage, 3 done in part, 4 nothing to do\n"
-        "Example: slopeward demo",
+        f"Example: {EXAMPLES[group]}",
         highlight=False,
     )
 

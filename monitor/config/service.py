@@ -388,7 +388,7 @@ class CapSection(Section):
     @model_validator(mode="after")
     def _has_both(self) -> Self:
         if bool(self.key) != bool(self.certificate_file):
-            raise ValueError("expected key_file and certificate_file together; `slopeward cap key` makes both")
+            raise ValueError("expected key_file and certificate_file together; `slopeward notify cap key` makes both")
         return self
 
     @property
@@ -398,7 +398,7 @@ class CapSection(Section):
 
 
 class PushSection(Section):
-    """[push]: messages to browsers of people; `key` empty = `push.key` in `paths.state`, by `slopeward push keys`."""
+    """[push]: messages to browsers; `key` empty = `push.key` in `paths.state`, by `slopeward notify push keys`."""
 
     key: str = Field(default="", repr=False)
     key_file: str = ""

@@ -153,7 +153,7 @@ ACTS: Final = (
     Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
     Act(
         "signature.withdraw",
-        "signatures withdraw",
+        "people signatures withdraw",
         "/signatures/{signature_id}/withdraw",
         f"{_ON_SITES}:withdraw_signature",
         "/signatures",

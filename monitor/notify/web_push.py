@@ -139,7 +139,7 @@ def read_key(private: str) -> Any:
             raise ValueError
         return ec.derive_private_key(int.from_bytes(number, "big"), ec.SECP256R1())
     except ValueError:
-        raise ConfigError("the key of push messages is none; make one: slopeward push keys") from None
+        raise ConfigError("the key of push messages is none; make one: slopeward notify push keys") from None
 
 
 def _encode_public(key: Any) -> bytes:

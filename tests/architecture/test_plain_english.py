@@ -192,7 +192,7 @@ def test_every_wording_that_is_kept_is_still_there():
 def test_a_picture_and_a_long_sentence_are_caught():
     assert find_pictures("The duty person is told, and two witnesses speak.") == ["told", "speak"]
     assert find_pictures("A step is asked about; it counts on somebody's word.") == ["is asked", "on somebody's word"]
-    assert find_pictures("slopeward users add asks for a password of three or four words") == []
+    assert find_pictures("slopeward people users add asks for a password of three or four words") == []
     [first, second] = read_markdown("Text with `code that is one word`. And\nmore.\n\n```\nnot this\n```\n")
     assert (count_words(first), second) == (3, "And more.")
     assert Shown('<p title="who was told">a</p><code>told</code>').texts == ["who was told", "a"]

@@ -127,7 +127,7 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
         ("sms:DUTY", {"DUTY": "+41791234567"}, 'gateway = "http" or "modem"'),
         ("sms:DUTY", {"DUTY": "+41791234567", "SLOPEWARD_SMS__GATEWAY": "http"}, "needs url, account and sender"),
         ("voice:DUTY", {"DUTY": "+41791234567", "SLOPEWARD_SMS__GATEWAY": "modem"}, "a modem makes no calls"),
-        ("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, "make one: slopeward push keys"),
+        ("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, "make one: slopeward notify push keys"),
     ],
 )
 def test_wrong_settings_are_told_in_one_line(channel, environ, words):

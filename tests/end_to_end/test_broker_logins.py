@@ -114,6 +114,7 @@ def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
             sys.executable,
             "-m",
             "monitor.cli.main",
+            "demo",
             "simulate",
             "--broker",
             url,

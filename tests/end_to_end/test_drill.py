@@ -336,7 +336,7 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
     (tmp_path / "ridge.toml").rename(tmp_path / "sites" / "ridge.toml")
 
     def call(*words: str) -> tuple[int, str, str]:
-        status = run_verb(["drill", *words, "--config", str(config)])
+        status = run_verb(["notify", "drill", *words, "--config", str(config)])
         told = capsys.readouterr()
         return status, told.out, told.err
 

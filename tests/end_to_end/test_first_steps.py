@@ -13,7 +13,14 @@ from monitor.store.database.engine import Database
 from tests.conftest import REPOSITORY
 
 # What needs a person at the keyboard, a service that stays, a network, or a client that may not be there.
-ELSEWHERE = ("slopeward users add", "slopeward run", "mosquitto_pub", "sqlite3", "locks/install.sh", "python3 -m venv")
+ELSEWHERE = (
+    "slopeward people users add",
+    "slopeward run",
+    "mosquitto_pub",
+    "sqlite3",
+    "locks/install.sh",
+    "python3 -m venv",
+)
 
 
 def commands(document: str, heading: str, until: str = "\n## ") -> Iterator[str]:

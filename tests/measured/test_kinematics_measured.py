@@ -49,7 +49,7 @@ def test_reservoir_steps_that_did_not_fail_show_no_window(measured, name, interv
 @pytest.mark.parametrize("suffix", ["", "-6h", "-1h"])
 def test_the_published_failure_curves_are_read_and_judged(measured, capsys, suffix):
     path = measured(f"failure-curves/pftf_synthetic{suffix}.csv")
-    assert run_verb(["failure-time", str(path), "--json"]) == 0
+    assert run_verb(["forecast", "failure-time", str(path), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == {"": 100, "-6h": 397, "-1h": 2377}[suffix]
     assert all(x["window_from"] is None or x["window_from"] >= x["time"] for x in lines)

@@ -118,7 +118,7 @@ def subtract(
     ground one beyond the limit of detection is not: either the surface lay off or all of it moved, so it counts as
     error of heights that nobody gave, and of volumes. The limit of detection
     is 1.96 * sqrt(s1² + s2²) of the given errors, else of the errors of each cell (Wheaton et al. 2010) where both
-    surfaces have a band `sigma_m`, as `slopeward clouds grid` writes it, else 1.96 times the NMAD over stable ground
+    surfaces have a band `sigma_m`, of `slopeward scenes clouds grid`, else 1.96 times the NMAD over stable ground
     (Höhle and Höhle 2009). Errors by cell are raised to what stable ground shows, where that is more.
     The error of a volume over an area A takes the errors as correlated within a range r found on stable ground:
     s² * pi * r² / (5 A) where A > pi * r² (Rolstad et al. 2009), plus the error of the offset. What thins out below the

@@ -447,13 +447,15 @@ def withdraw_signature(
     call: ActCall,
     signature_id: Annotated[
         int,
-        Argument("Number of the signature, see `slopeward signatures list`", metavar="ID", least=1, most=LARGEST_ID),
+        Argument(
+            "Number of the signature, see `slopeward people signatures list`", metavar="ID", least=1, most=LARGEST_ID
+        ),
     ],
     reason: Annotated[str, Argument("Why it does not hold any more", "--reason")],
 ) -> ActResult:
     """Take back a first signature before the second person gives theirs; its signer may, and an admin of the site.
 
-    Example: slopeward signatures withdraw 7 --by Ada --reason "the crack opened again"
+    Example: slopeward people signatures withdraw 7 --by Ada --reason "the crack opened again"
     """
     with call.db.write(urgent=True) as c:
         act = take_signature_back(c, signature_id, call.actor, reason, call.now)

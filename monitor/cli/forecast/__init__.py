@@ -1,1 +1,1 @@
-"""`slopeward forecast` and `slopeward failure-time`."""
+"""`slopeward forecast` and `slopeward forecast failure-time`."""

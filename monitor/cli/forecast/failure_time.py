@@ -1,4 +1,4 @@
-"""`slopeward failure-time`: the failure window of a curve in a file at every instant, and how good such windows are."""
+"""`slopeward forecast failure-time`: the failure window of a curve at every instant, and how good such windows are."""
 
 import math
 import sys
@@ -25,13 +25,15 @@ class FileOrVerb(TyperGroup):
 
 app = Commands(
     cls=FileOrVerb,
-    help="Failure windows by inverse velocity: `slopeward failure-time FILE`, or `bench`.",
-    epilog="Example: slopeward failure-time curve.csv --json",
+    help="Failure windows by inverse velocity: `slopeward forecast failure-time FILE`, or `bench`.",
+    epilog="Example: slopeward forecast failure-time curve.csv --json",
     no_args_is_help=True,
 )
 
 
-@app.command(epilog="Example: slopeward failure-time curve.csv --column displacement --json", takes_config=False)
+@app.command(
+    epilog="Example: slopeward forecast failure-time curve.csv --column displacement --json", takes_config=False
+)
 def watch(
     file: Annotated[Path, typer.Argument(help="CSV with a time and a value column, or long CSV.")],
     column: Annotated[
@@ -84,7 +86,8 @@ def watch(
 
 
 @app.command(
-    epilog="Example: slopeward failure-time bench --curves voight --seeds 30 --noise 0.5,2 --json", takes_config=False
+    epilog="Example: slopeward forecast failure-time bench --curves voight --seeds 30 --noise 0.5,2 --json",
+    takes_config=False,
 )
 def bench(
     curves: Annotated[str, typer.Option(help="voight, non-failing or failure-curves.")] = "voight",

@@ -1,4 +1,4 @@
-"""`slopeward duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
+"""`slopeward people duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
 
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +22,9 @@ from monitor.store.alerting import duty as store
 app = Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(hand_over, name="hand-over")
 Reason = Annotated[str, typer.Option("--reason", help="Why")]
-Change = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="CHANGE", help="See `slopeward duty show`")]
+Change = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_ID, metavar="CHANGE", help="See `slopeward people duty show`")
+]
 From = Annotated[
     str | None, typer.Option("--from", help="Such as '2026-03-06 20:00', local time of the site; else now")
 ]
@@ -36,7 +38,7 @@ def show_(
 ) -> None:
     """Say who is on duty now, by which plan, what was changed of it, and the shifts to come, in the time of the site.
 
-    Example: slopeward duty show north-bench --days 14
+    Example: slopeward people duty show north-bench --days 14
     """
     now = datetime.now(UTC)
     with open_database() as db, db.read() as c:
@@ -103,7 +105,7 @@ def plan(
 ) -> None:
     """Put a plan in force until a later one begins; its lines are `[week N] DAYS HH:MM NAME, SECOND`.
 
-    Example: echo 'Mon 08:00 R. Mori, A. Rossi' | slopeward duty plan north-bench - --reason "spring rota"
+    Example: echo 'Mon 08:00 R. Mori, A. Rossi' | slopeward people duty plan north-bench - --reason "spring rota"
     """
     try:
         text = sys.stdin.read(100_000) if str(file) == "-" else file.read_text(encoding="utf-8")
@@ -131,7 +133,7 @@ def swap(
 ) -> None:
     """Let somebody take the place of somebody else for a time: a swap, a holiday, an illness.
 
-    Example: slopeward duty swap north-bench --out "R. Mori" --in "L. Frei" --until "2026-03-08 08:00" --reason "ill"
+    Example: slopeward people duty swap north-bench --out Mori --in Frei --until "2026-03-08 08:00" --reason flu
     """
     with acting(by, site) as (c, who, now):
         crew = pick_team(find_site(c, site), team)
@@ -146,7 +148,7 @@ def swap(
 def withdraw(site: SiteName, number: Change, reason: Reason, by: By = None) -> None:
     """Take a change back; the plan holds again from now on.
 
-    Example: slopeward duty withdraw north-bench 7 --reason "is well again"
+    Example: slopeward people duty withdraw north-bench 7 --reason "is well again"
     """
     with acting(by, site) as (c, who, now):
         crew = pick_team(find_site(c, site), store.find_team_of_change(c, site, number))
@@ -164,7 +166,7 @@ def export(
 ) -> None:
     """Write the shifts to come as a calendar (iCalendar), for phones and office programs.
 
-    Example: slopeward duty export north-bench --person "R. Mori" --ics mori.ics
+    Example: slopeward people duty export north-bench --person "R. Mori" --ics mori.ics
     """
     from monitor.export.calendar import write_duty
 

@@ -1,4 +1,4 @@
-"""`slopeward duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as well."""
+"""`slopeward people duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as well."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from monitor.store.schema.view_rows import AlertRow
 
 app = Commands(no_args_is_help=True, help=__doc__)
 Number = Annotated[
-    int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="See `slopeward duty hand-over show`")
+    int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="See `slopeward people duty hand-over show`")
 ]
 SHOWN: Final = 5  # signed ones, the newest
 
@@ -28,7 +28,7 @@ SHOWN: Final = 5  # signed ones, the newest
 def show_(site: SiteName) -> None:
     """Show what is open now, the hand-over that waits for who comes, and the last ones that both signed.
 
-    Example: slopeward duty hand-over show north-bench
+    Example: slopeward people duty hand-over show north-bench
     """
     now = datetime.now(UTC)
     with open_database() as db, db.read() as c:
@@ -49,7 +49,7 @@ def show_(site: SiteName) -> None:
         lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {format_local(one.at, zone)}"]
         lines += [f"  {line}" for line in one.notes.splitlines()]
         lines += ["  open then:", *(f"  {line}" for line in _list_items(one.open_items, zone))]
-        lines += [f"  who comes signs: slopeward duty hand-over sign {site} {one.id} --by NAME"]
+        lines += [f"  who comes signs: slopeward people duty hand-over sign {site} {one.id} --by NAME"]
     lines += [] if waiting else ["no hand-over waits for who comes"]
     lines += [
         f"{format_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
@@ -68,7 +68,7 @@ def write(
 ) -> None:
     """Sign as who goes: your notes are kept with what is open now, and wait for who comes.
 
-    Example: slopeward duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road is open"
+    Example: slopeward people duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road open"
     """
     text = sys.stdin.read(store.LONGEST_NOTES + 1) if notes == "-" else notes
     with acting(by, site) as (c, who, now):
@@ -87,7 +87,7 @@ def sign(
 ) -> None:
     """Sign as who comes: you have read it and take the watch. Another person than who wrote it.
 
-    Example: slopeward duty hand-over sign north-bench 3 --by rossi --remark "read; G3 looked at"
+    Example: slopeward people duty hand-over sign north-bench 3 --by rossi --remark "read; G3 looked at"
     """
     with acting(by, site) as (c, who, now):
         found = store.sign_in(c, site, number, who, remark, now)
@@ -104,7 +104,7 @@ def withdraw(
 ) -> None:
     """Take a hand-over back before who comes signed it.
 
-    Example: slopeward duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"
+    Example: slopeward people duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"
     """
     with acting(by, site) as (c, who, now):
         store.withdraw_handover(c, site, number, who, reason, now)

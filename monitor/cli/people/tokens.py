@@ -1,4 +1,4 @@
-"""`slopeward tokens`: tokens by which programs read and act in the name of an account."""
+"""`slopeward people tokens`: tokens by which programs read and act in the name of an account."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -28,7 +28,7 @@ def add(
 ) -> None:
     """Make a token; it is printed once, alone on stdout. One that acts can be made by its owner only.
 
-    Example: slopeward tokens add grafana --label "wall in the office" --site north-bench --valid 30d
+    Example: slopeward people tokens add grafana --label "wall in the office" --site north-bench --valid 30d
     """
     valid_s = read_duration_s("--valid", valid)
     with open_database() as db:
@@ -47,7 +47,7 @@ def add(
 def list_tokens() -> None:
     """List the tokens, never what they are; exit 4 when there are none.
 
-    Example: slopeward tokens list --json
+    Example: slopeward people tokens list --json
     """
     now = datetime.now(UTC)
     with open_database() as db, db.read() as c:
@@ -55,17 +55,17 @@ def list_tokens() -> None:
     for one in found:
         state = "revoked" if one.revoked_at else "expired" if one.expires_at <= now else "open"
         show({**_facts(one), "state": state}, f"{one.id:>4} {one.user:<20} {state:<8} {_describe(one)}")
-    require_any(found, "there are no tokens; make one: slopeward tokens add NAME --label WHAT-FOR")
+    require_any(found, "there are no tokens; make one: slopeward people tokens add NAME --label WHAT-FOR")
 
 
 @app.command("revoke")
 def revoke(
-    number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward tokens list`")],
+    number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward people tokens list`")],
     by: By = None,
 ) -> None:
     """End a token at once; its owner may, and an admin.
 
-    Example: slopeward tokens revoke 3
+    Example: slopeward people tokens revoke 3
     """
     with open_database() as db:
         with db.read() as c:

@@ -1,4 +1,4 @@
-"""`slopeward users`: who may look, act and administer on the page. A password never stands on the command line."""
+"""`slopeward people users`: who may look, act and administer on the page. No password stands on the command line."""
 
 import getpass
 import os
@@ -34,7 +34,7 @@ def add(
 ) -> None:
     """Make an account; the password is asked for, read from a pipe, or taken from SLOPEWARD_USER_PASSWORD.
 
-    Example: slopeward users add ada --role operator
+    Example: slopeward people users add ada --role operator
     """
     now = datetime.now(UTC)
     with open_database() as db:
@@ -50,7 +50,7 @@ def add(
 def list_users() -> None:
     """List the accounts with role and state; exit 4 when there are none.
 
-    Example: slopeward users list --json
+    Example: slopeward people users list --json
     """
     with open_database() as db, db.read() as c:
         found = users.load_users(c)
@@ -70,14 +70,14 @@ def list_users() -> None:
         bound += f", {user.oidc_subject} at the provider" if user.oidc_subject else ""
         bound += "" if user.has_password else ", without a password"
         show(facts, f"{user.name:<20} {user.role:<10} {state}{_on(user.sites)}{bound}")
-    require_any(found, "there are no accounts; make one: slopeward users add NAME --role admin")
+    require_any(found, "there are no accounts; make one: slopeward people users add NAME --role admin")
 
 
 @app.command("disable")
 def disable(name: Name, by: By = None) -> None:
     """Lock an account and end its sessions; the name stays for the audit log.
 
-    Example: slopeward users disable ada
+    Example: slopeward people users disable ada
     """
     with acting(by) as (c, who, now):
         users.disable_user(c, name, now)
@@ -89,7 +89,7 @@ def disable(name: Name, by: By = None) -> None:
 def enable(name: Name, by: By = None) -> None:
     """Unlock an account.
 
-    Example: slopeward users enable ada
+    Example: slopeward people users enable ada
     """
     with acting(by) as (c, who, now):
         users.enable_user(c, name)
@@ -101,7 +101,7 @@ def enable(name: Name, by: By = None) -> None:
 def passwd(name: Name, by: By = None) -> None:
     """Give an account a new password and end its sessions; everybody may change the own one.
 
-    Example: slopeward users passwd ada --by ada
+    Example: slopeward people users passwd ada --by ada
     """
     now = datetime.now(UTC)
     with open_database() as db:
@@ -117,7 +117,7 @@ def passwd(name: Name, by: By = None) -> None:
 def role(name: Name, role: Annotated[str, typer.Argument(help="viewer, operator or admin")], by: By = None) -> None:
     """Give an account another role; it counts at once, also for who is logged in.
 
-    Example: slopeward users role ada operator
+    Example: slopeward people users role ada operator
     """
     with acting(by) as (c, who, now):
         before = users.set_role(c, name, role)
@@ -134,7 +134,7 @@ def sites(
 ) -> None:
     """Say for which sites an account is: there it may act, and read where reading takes a login.
 
-    Example: slopeward users sites ada --site north-bench --site lake-slope
+    Example: slopeward people users sites ada --site north-bench --site lake-slope
     """
     if every == bool(site):
         raise RefusedError("name the sites with --site, or say --all")
@@ -152,7 +152,7 @@ def bind(
 ) -> None:
     """Let a user of the operating system act at the command line as an account, without its password.
 
-    Example: slopeward users bind ada --os-user ada --by chief
+    Example: slopeward people users bind ada --os-user ada --by chief
     """
     _require_person_of_machine(os_user)
     _bind(name, os_user, by)
@@ -163,7 +163,7 @@ def bind(
 def unbind(name: Name, by: By = None) -> None:
     """End that a user of the operating system acts as an account.
 
-    Example: slopeward users unbind ada --by chief
+    Example: slopeward people users unbind ada --by chief
     """
     _bind(name, None, by)
     show({"name": name, "os_user": None}, f"{name} acts by password only")
@@ -200,7 +200,7 @@ def totp(
 
     The first one the owner makes; after --off another one, and --off itself, an admin.
 
-    Example: slopeward users totp ada
+    Example: slopeward people users totp ada
     """
     if off and code is not None:
         raise RefusedError("--off takes no code")
@@ -235,7 +235,7 @@ def _begin_totp(db: Database, vault: FernetVault, name: str, now: datetime, by: 
     print_note(f"enter this once into the authenticator of {name}, by hand or as QR code; it is not shown again")
     show({"name": name, "totp": False, "address": address}, address)
     if options().as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        command = f"slopeward users totp {name} --code 123456" + (f" --by {by}" if by else "")
+        command = f"slopeward people users totp {name} --code 123456" + (f" --by {by}" if by else "")
         print_note(f"then, with the code that it shows: {command}; before, nothing counts")
         return None
     return input("The code that it shows now: ")
@@ -254,7 +254,7 @@ def oidc(
     Who comes for the first time under a name that is free needs no binding. The subject stands in the audit log
     (login.refused) and on the page of the person who was refused.
 
-    Example: slopeward users oidc ada --subject 248289761001 --by chief
+    Example: slopeward people users oidc ada --subject 248289761001 --by chief
     """
     issuer = read_service().oidc.issuer
     if subject is not None and not issuer:

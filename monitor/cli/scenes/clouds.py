@@ -1,4 +1,4 @@
-"""`slopeward clouds`: point clouds become rasters of heights, or are compared as they are."""
+"""`slopeward scenes clouds`: point clouds become rasters of heights, or are compared as they are."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,9 @@ HeightUnit = Annotated[str | None, typer.Option(help="Of files that do not say i
 Ground = Annotated[str, typer.Option(help="class 2, cloth, all points; auto: class 2 where there is any, else cloth.")]
 
 
-@app.command(epilog="Example: slopeward clouds grid 2026-05-12.laz --cell 0.5 --out 2026-05-12.tif", takes_config=False)
+@app.command(
+    epilog="Example: slopeward scenes clouds grid 2026-05-12.laz --cell 0.5 --out 2026-05-12.tif", takes_config=False
+)
 def grid(
     clouds: Annotated[list[Path], typer.Argument(help="LAS or LAZ files of one date, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="GeoTIFF: height, its error, density, spread.")],
@@ -56,7 +58,7 @@ def grid(
 
 
 @app.command(
-    epilog="Example: slopeward clouds compare 2025.laz 2026.laz --spacing 0.5 --radius 0.5 --out moved",
+    epilog="Example: slopeward scenes clouds compare 2025.laz 2026.laz --spacing 0.5 --radius 0.5 --out moved",
     takes_config=False,
 )
 def compare(

@@ -1,4 +1,4 @@
-"""`slopeward susceptibility`: maps of where landslides of an inventory would lie, learned from factors."""
+"""`slopeward scenes susceptibility`: maps of where landslides of an inventory would lie, learned from factors."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,9 @@ app = Commands(help="Maps of where landslides of an inventory would lie; never w
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
 
 
-@app.command(epilog="Example: slopeward susceptibility train study.toml --out model.json --json", takes_config=False)
+@app.command(
+    epilog="Example: slopeward scenes susceptibility train study.toml --out model.json --json", takes_config=False
+)
 def train(
     study: StudyArgument,
     out: Annotated[Path, typer.Option(help="JSON file of the model; its card lies beside it as .md.")],
@@ -53,7 +55,7 @@ def train(
 
 @app.command(
     "map",
-    epilog="Example: slopeward susceptibility map study.toml --model model.json --out susceptibility",
+    epilog="Example: slopeward scenes susceptibility map study.toml --model model.json --out susceptibility",
     takes_config=False,
 )
 def draw(

@@ -1,4 +1,4 @@
-"""`slopeward cap`: prove messages of the Common Alerting Protocol, and make the key that signs ours."""
+"""`slopeward notify cap`: prove messages of the Common Alerting Protocol, and make the key that signs ours."""
 
 import sys
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def verify(
 
     Without --certificate only the standard is looked at. Exit 1 where anything is wrong.
 
-    Example: slopeward cap verify alert-12.xml --certificate slope-office.pem
+    Example: slopeward notify cap verify alert-12.xml --certificate slope-office.pem
     """
     from monitor.notify.cap.rules import LARGEST_BYTES, find_faults
     from monitor.notify.cap.signature import verify_cap
@@ -62,7 +62,7 @@ def make(
 
     A file that is there is never replaced.
 
-    Example: slopeward cap key /etc/slopeward/cap-key.pem /etc/slopeward/cap.pem --name "Slope office"
+    Example: slopeward notify cap key /etc/slopeward/cap-key.pem /etc/slopeward/cap.pem --name "Slope office"
     """
     from monitor.broker.logins import write_private
     from monitor.notify.cap.signature import make_key

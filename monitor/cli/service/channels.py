@@ -1,4 +1,4 @@
-"""`slopeward channels`: which channels exist and whether each of them really delivers."""
+"""`slopeward notify channels`: which channels exist and whether each of them really delivers."""
 
 import os
 from contextlib import nullcontext
@@ -18,7 +18,7 @@ app = session.Commands(help="See and test the channels that notifications take."
 def list_channels() -> None:
     """List all channels of all sites.
 
-    Example: slopeward channels list --json
+    Example: slopeward notify channels list --json
     """
     for channel, users in gather_channels(session.read_sites()).items():
         session.show_in_order({"channel": channel, "for": users}, f"{channel}\t{', '.join(users)}")
@@ -30,7 +30,7 @@ def check_channels(
 ) -> None:
     """Send one exercise message by each channel, past the outbox.
 
-    Exit: 0 all delivered, 3 some, 1 none, 4 there is no channel. Example: slopeward channels test --channel log:desk.
+    Exit: 0 all delivered, 3 some, 1 none, 4 no channel. Example: slopeward notify channels test --channel log:desk.
     """
     service = session.read_service()
     channels = [channel] if channel else list(gather_channels(session.read_sites()))

@@ -1,4 +1,4 @@
-"""`slopeward drill`: hold an exercise up to the channels, end one, list them; never mixed with the real state."""
+"""`slopeward notify drill`: hold exercises up to the channels, end one, list them; never mixed with the real state."""
 
 import time
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from monitor.store.database.engine import Database
 app = session.Commands()
 
 
-@app.command(epilog="Example: slopeward drill north-bench --by ada; slopeward drill end 3 --by ada")
+@app.command(epilog="Example: slopeward notify drill north-bench --by ada; slopeward notify drill end 3 --by ada")
 def drill(
     site_id: Annotated[str, typer.Argument(metavar="SITE|end|list", help="The site; or end, or list")],
     number: Annotated[

@@ -1,4 +1,4 @@
-"""`slopeward map`: the ground below the maps of the page: shaded relief, susceptibility, files of tiles."""
+"""`slopeward sites map`: the ground below the maps of the page: shaded relief, susceptibility, files of tiles."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def relief(
 ) -> None:
     """Draw the shaded relief of a site from an elevation model; a newer one takes its place.
 
-    Example: slopeward map relief north-bench dem.tif
+    Example: slopeward sites map relief north-bench dem.tif
     """
     service = read_service()
     declared = pick_site(service, site)
@@ -46,7 +46,7 @@ def relief(
 def susceptibility(site: Annotated[str, typer.Argument(metavar="SITE", help="Site")]) -> None:
     """Draw the picture of the susceptibility map that the site file names (`[scenes] prior`), for the map of the page.
 
-    Example: slopeward map susceptibility north-bench
+    Example: slopeward sites map susceptibility north-bench
     """
     service = read_service()
     declared = pick_site(service, site)
@@ -71,7 +71,7 @@ def tiles(
 ) -> None:
     """Put a file of map tiles into the folder that `[map] tiles` of the service file names.
 
-    Example: slopeward map tiles canton.mbtiles
+    Example: slopeward sites map tiles canton.mbtiles
     """
     service = read_service()
     if not service.map.tiles:

@@ -1,4 +1,4 @@
-"""`slopeward push`: the key by which browsers know this service, and whose devices take messages."""
+"""`slopeward notify push`: the key by which browsers know this service, and whose devices take messages."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def keys() -> None:
     People switch messages on under their account on the page, some seconds later. Keep the file: with another key
     every device must be switched on again.
 
-    Example: slopeward push keys
+    Example: slopeward notify push keys
     """
     service = read_service()
     state = Path(service.paths.state)
@@ -34,7 +34,7 @@ def keys() -> None:
 def devices() -> None:
     """List whose devices take messages; exit 4 when there are none.
 
-    Example: slopeward push devices --json
+    Example: slopeward notify push devices --json
     """
     with open_database() as db, db.read() as c:
         found = load_all_devices(c)

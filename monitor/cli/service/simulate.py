@@ -1,4 +1,4 @@
-"""`slopeward simulate`: a slope that creeps, is rained upon, fails, and says so over MQTT."""
+"""`slopeward demo simulate`: a slope that creeps, is rained upon, fails, and says so over MQTT."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ app = Commands()
 
 
 @app.command(
-    epilog="Example: slopeward simulate --broker mqtt://127.0.0.1:1883 --days 30 --site-file configs/sites/sim.toml"
+    epilog="Example: slopeward demo simulate --broker mqtt://127.0.0.1:1883 --days 30 --site-file sites/sim.toml"
 )
 def simulate(
     broker: Annotated[str, typer.Option("--broker", help="Where to publish.")] = "mqtt://127.0.0.1:1883",

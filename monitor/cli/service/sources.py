@@ -1,4 +1,4 @@
-"""`slopeward sources`: the servers and watched folders that files come from, and a look at one of them now."""
+"""`slopeward ingest sources`: the servers and watched folders that files come from, and a look at one of them now."""
 
 import os
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
 
     Exit 4 without any.
 
-    Example: slopeward sources list --json
+    Example: slopeward ingest sources list --json
     """
     service, db = open_service()
     with db, db.read() as c:
@@ -61,7 +61,7 @@ def poll(
 ) -> None:
     """Look at a source now, due or not; exit 3 when something of it could not be taken, 4 when nothing is new.
 
-    Example: slopeward sources poll nevada-p816 --json
+    Example: slopeward ingest sources poll nevada-p816 --json
     """
     service, db = open_service()
     with db:

@@ -1,4 +1,4 @@
-"""`slopeward signatures`: first signatures of acts that take two people, while they wait for the second one."""
+"""`slopeward people signatures`: first signatures of acts that take two people, while they wait for the second one."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from monitor.store.alerting.offsets import load_waiting_offsets
 from monitor.store.people.countersign import load_waiting
 
 app = Commands(no_args_is_help=True, help=__doc__)
-add_acts(app, "signatures")
+add_acts(app, "people signatures")
 
 
 @app.command("list")
@@ -24,7 +24,7 @@ def list_signatures() -> None:
     wait for `slopeward offsets confirm ID` by a second person, or end by `slopeward offsets revoke ID`. An OS user
     that is bound to an account of some sites sees what waits on those.
 
-    Example: slopeward signatures list
+    Example: slopeward people signatures list
     """
     with open_database() as db, db.read() as c:
         sites = sites_of_reader(c)

@@ -1,4 +1,4 @@
-"""`slopeward thresholds`: bounds for the rain of one slope from its own records, ready for its site file."""
+"""`slopeward sites thresholds`: bounds for the rain of one slope from its own records, ready for its site file."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ def learn(
 
     Exit 3 when the rain is an index: then there is a table, but no criterion may use it.
 
-    Example: slopeward thresholds learn --data slope.csv --rain R1.rain --movement G1.displacement --json
+    Example: slopeward sites thresholds learn --data slope.csv --rain R1.rain --movement G1.displacement --json
     """
     fell, moved = read_selected(data, [rain, movement])
     fell, interval_s, _ = _count_rain(fell, stamp)
@@ -106,7 +106,7 @@ def maxima(
 
     Numbers that stand for no measurement, and more than ever fell anywhere, are left out and named.
 
-    Example: slopeward thresholds maxima --data slope.csv --rain R1.rain --windows 1h,24h --json
+    Example: slopeward sites thresholds maxima --data slope.csv --rain R1.rain --windows 1h,24h --json
     """
     (fell,) = read_selected(data, [rain])
     if fell.unit == "index":
@@ -164,7 +164,7 @@ def write_criterion(found: threshold_learning.Learned, basis: ThresholdBasis, le
             f"events = {len(found.events_s)}",
             f'level = "{level}"',
             'role = "advice"                        # "witness" after a backtest of this site',
-            'author = "slopeward thresholds learn"',
+            'author = "slopeward sites thresholds learn"',
             f'reason = "{reason}"',
             "",
         ]

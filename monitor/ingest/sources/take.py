@@ -41,7 +41,7 @@ _WEB_PAGE: Final = Template(
 _SHRINKS: Final = Template(
     "source.file.shrinks",
     "has {n} octets and had {before}: a file that shrinks is not taken; rolling = true where it holds the newest days "
-    "alone, or slopeward sources poll NAME --shorter, once",
+    "alone, or slopeward ingest sources poll NAME --shorter, once",
 )
 _NOTHING: Final = Template("source.file.nothing", "nothing valid was found; the first reason: {reason}")
 _NO_TIME: Final = Template("source.scene.time", "'{at}' is no time")

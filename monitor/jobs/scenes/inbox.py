@@ -52,7 +52,9 @@ STILL_WRITTEN: Final = Template("scene.still_written", "is still being written")
 NO_MANIFEST: Final = Template("scene.no_manifest", "scene.toml has not arrived")()
 _FUTURE: Final = Template("scene.future", "said to be taken at {at}, in the future")
 ARCHIVED = "an archive: `slopeward scenes add FILE --site SITE` unpacks it and reads it"
-CLOUD = "a point cloud: `slopeward clouds grid` makes a raster of it, `slopeward clouds compare` finds change"
+CLOUD = (
+    "a point cloud: `slopeward scenes clouds grid` makes a raster of it, `slopeward scenes clouds compare` finds change"
+)
 CHOSEN = "weights chosen for a scene"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})

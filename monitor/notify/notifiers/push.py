@@ -41,7 +41,7 @@ class PushNotifier:
         state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
         self._key = find_key(state, environ.get("SLOPEWARD_PUSH__KEY", ""))
         if not self._key:
-            raise UnsetError(f"channel push:{address}: there is no key yet; make one: slopeward push keys")
+            raise UnsetError(f"channel push:{address}: there is no key yet; make one: slopeward notify push keys")
         find_public_key(self._key)
         self._contact = environ.get("SLOPEWARD_PUSH__CONTACT", "")
         self._services = tuple(filter(None, environ.get("SLOPEWARD_PUSH__SERVICES", "").split(",")))

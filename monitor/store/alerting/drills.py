@@ -24,7 +24,7 @@ RUNNING: Final = "running"
 _OVER: Final = Template("exercise.over", "the drill is over: {reason}")
 _DIED: Final = Template("drill.process_died", "its process died")
 _RUNS: Final = Template(
-    "drill.runs_already", "drill {number} of {site} runs, held by {name}; end it with `slopeward drill end`"
+    "drill.runs_already", "drill {number} of {site} runs, held by {name}; end it with `slopeward notify drill end`"
 )
 REFUSED: Final = "refused"  # before anybody was told anything
 
@@ -82,7 +82,7 @@ def find_drill(c: Connection, drill_id: int) -> Drill:
     """
     found = find_record(c, Drill, select(t.drill).where(t.drill.c.id == drill_id))
     if found is None:
-        raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward drill list`")
+        raise NotFoundError(f"drill {drill_id} does not exist; see `slopeward notify drill list`")
     return found
 
 

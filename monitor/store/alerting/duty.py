@@ -30,7 +30,7 @@ from monitor.store.schema.views import load_view
 _LOG = logging.getLogger(__name__)
 _NO_CHANGE: Final = Template("duty.no_change", "site {site} has no change {number} of a plan")
 _NOT_OF_TEAM: Final = Template(
-    "duty.not_of_team", "team {team} has no change {number}; see `slopeward duty show {site}`"
+    "duty.not_of_team", "team {team} has no change {number}; see `slopeward people duty show {site}`"
 )
 _PLAN_PAST: Final = Template("duty.plan_past", "a plan cannot begin in the past: who was on duty stays so")
 _CHANGE_PAST: Final = Template("duty.change_past", "a change cannot begin in the past: who was on duty stays so")

@@ -20,7 +20,7 @@ SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}  # scope
 LONGEST_S: Final = 366 * 86400.0
 _MARK: Final = "slopeward_"  # scanners for leaked secrets know a token by it
 NO_TOKEN: Final = Template("token.none", "there is no token {number}")
-_UNKNOWN: Final = Template("token.unknown", "there is no token {number}; see `slopeward tokens list`")
+_UNKNOWN: Final = Template("token.unknown", "there is no token {number}; see `slopeward people tokens list`")
 _REVOKED: Final = Template("token.revoked_already", "token {number} is revoked already")
 _LABEL: Final = 64  # characters
 
@@ -75,7 +75,7 @@ def add_api_token(
     """
     account = find_user(connection, user)
     if account is None:
-        raise NotFoundError(f"there is no user {user!r}; see `slopeward users list`")
+        raise NotFoundError(f"there is no user {user!r}; see `slopeward people users list`")
     if account.disabled_at is not None:
         raise RefusedError(f"the account {user!r} is locked")
     if scope not in SCOPES:

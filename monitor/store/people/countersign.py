@@ -29,7 +29,7 @@ _SIGNED: Final = Template(
     "signature.given", "{name} has signed this already; a second person must give the same command"
 )
 _NONE_WAITS: Final = Template(
-    "signature.none", "no signature {number} waits for a second person; see `slopeward signatures list`"
+    "signature.none", "no signature {number} waits for a second person; see `slopeward people signatures list`"
 )
 _NOT_YOURS: Final = Template(
     "signature.not_yours", "signature {number} is that of {name}; only {name} or an admin of {site} withdraws it"

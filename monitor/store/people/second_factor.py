@@ -66,7 +66,7 @@ def add_second_factor(connection: Connection, vault: Vault, name: str, now: date
         RefusedError: a pending one must not take the place of one that is asked for.
     """
     if find_user(connection, name) is None:
-        raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
+        raise NotFoundError(f"there is no user {name!r}; see `slopeward people users list`")
     if pending and has_second_factor(connection, name):
         raise RefusedError(_HAS_ONE(name=name))
     secret = base64.b32encode(secrets.token_bytes(_SECRET_BYTES)).decode()

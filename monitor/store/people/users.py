@@ -28,9 +28,12 @@ NO_PASSWORD: Final = "none"  # noqa: S105 - in place of a hash; no password has 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 NO_REASON: Final = Template("people.no_reason", "a reason is needed")
 _NO_ACCOUNT: Final = Template(
-    "people.no_account", "'{name}' has no open account as {role}, which is needed for this; see `slopeward users list`"
+    "people.no_account",
+    "'{name}' has no open account as {role}, which is needed for this; see `slopeward people users list`",
 )
-_NOT_HIS_SITE: Final = Template("people.not_his_site", "'{name}' may not act on {site}; see `slopeward users list`")
+_NOT_HIS_SITE: Final = Template(
+    "people.not_his_site", "'{name}' may not act on {site}; see `slopeward people users list`"
+)
 _NOT_TWO: Final = Template("people.not_two", "two people with names are needed")
 _ONE_PERSON: Final = Template("people.one_person", "a second person is needed, and '{name}' is the first one")
 _HASHER: Final = PasswordHasher()  # argon2id with the library's current parameters (RFC 9106, low memory)
@@ -106,7 +109,7 @@ def set_role(connection: Connection, name: str, role: str) -> str:
     _check_role(role)
     found = find_user(connection, name)
     if found is None:
-        raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
+        raise NotFoundError(f"there is no user {name!r}; see `slopeward people users list`")
     with _keeping_an_admin(connection, name):
         _change(connection, name, role=role)
     return found.role
@@ -128,7 +131,7 @@ def set_sites(connection: Connection, name: str, sites: Iterable[str] | None) ->
 def _check_sites(connection: Connection, sites: Iterable[str]) -> list[str]:
     wanted = sorted(set(sites))
     if not wanted:
-        raise RefusedError("name one site at least, or all; `slopeward users disable` locks an account")
+        raise RefusedError("name one site at least, or all; `slopeward people users disable` locks an account")
     require_sites(connection, wanted)
     return wanted
 
@@ -153,12 +156,12 @@ def _keeping_an_admin(connection: Connection, name: str) -> Iterator[None]:
         after = find()
         if before[0] > after[0]:
             raise RefusedError(
-                f"{name} is the only admin of all sites; make another one first: slopeward users role NAME admin"
+                f"{name} is the only admin of all sites; make another one first: slopeward people users role NAME admin"
             )
         if before[1] > after[1]:
             raise RefusedError(
                 f"{name} is the only admin of all sites who can act at the command line; first give another admin a "
-                "password (slopeward users passwd NAME) or bind an OS user (slopeward users bind NAME)"
+                "password (slopeward people users passwd NAME) or bind an OS user (slopeward people users bind NAME)"
             )
 
 
@@ -214,7 +217,9 @@ def bind_os_user(connection: Connection, name: str, os_user: str | None) -> None
     """
     bound = next((u.name for u in load_users(connection) if os_user is not None and u.os_user == os_user), None)
     if bound is not None and bound != name:
-        raise RefusedError(f"OS user {os_user!r} is {bound!r} already; end that first: slopeward users unbind {bound}")
+        raise RefusedError(
+            f"OS user {os_user!r} is {bound!r} already; end that first: slopeward people users unbind {bound}"
+        )
     with _keeping_an_admin(connection, name):
         _change(connection, name, os_user=os_user)
 
@@ -322,7 +327,7 @@ def name_credential(connection: Connection, name: str, otherwise: str) -> str:
 def _change(connection: Connection, name: str, **values: object) -> None:
     result = connection.execute(update(user_account).where(user_account.c.name == name).values(**values))
     if result.rowcount != 1:
-        raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
+        raise NotFoundError(f"there is no user {name!r}; see `slopeward people users list`")
 
 
 def _read(row: Row[Any]) -> User:
@@ -450,7 +455,7 @@ _LOCKED: Final = Template("login.locked", "the account {name} is locked; ask who
 _NOT_BOUND: Final = Template(
     "login.not_bound",
     "an account '{name}' exists and is not yours yet; if it is you, an admin binds it: "
-    "slopeward users oidc {name} --subject {subject}",
+    "slopeward people users oidc {name} --subject {subject}",
 )
 
 
@@ -499,10 +504,12 @@ def bind_person(c: Connection, name: str, issuer: str, subject: str | None) -> N
     """
     bound = None if subject is None else find_bound(c, issuer, subject)
     if bound is not None and bound.name != name:
-        raise RefusedError(f"that person is {bound.name!r} already; end that first: slopeward users oidc {bound.name}")
+        raise RefusedError(
+            f"that person is {bound.name!r} already; end that first: slopeward people users oidc {bound.name}"
+        )
     values = {"oidc_issuer": None if subject is None else issuer, "oidc_subject": subject}
     if c.execute(update(user_account).where(user_account.c.name == name).values(values)).rowcount != 1:
-        raise NotFoundError(f"there is no user {name!r}; see `slopeward users list`")
+        raise NotFoundError(f"there is no user {name!r}; see `slopeward people users list`")
     end_sessions(c, name)
 
 

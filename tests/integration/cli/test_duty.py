@@ -1,4 +1,4 @@
-"""`slopeward duty`: a plan from the input, a swap, what it shows, and a calendar that programs read."""
+"""`slopeward people duty`: a plan from the input, a swap, what it shows, and a calendar that programs read."""
 
 import io
 import json
@@ -26,7 +26,7 @@ def call(database, tmp_path, monkeypatch, capsys):
 
     def run(*words, text=""):
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
-        status = run_verb(["duty", *words])
+        status = run_verb(["people", "duty", *words])
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -82,7 +82,7 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
     assert (status, json.loads(out)) == (0, {"handover_id": 1, "outgoing": "ada", "team": "geologists"}), err
     out = call("hand-over", "show", "bench")[1]
     assert "  crack above bench 3\n  G1 is noisy\n" in out
-    assert "who comes signs: slopeward duty hand-over sign bench 1 --by NAME" in out
+    assert "who comes signs: slopeward people duty hand-over sign bench 1 --by NAME" in out
     assert "waits for who comes" in call("hand-over", "write", "bench", "--notes", "again", "--by", "bo")[2]
     assert "a second person is needed" in call("hand-over", "sign", "bench", "1", "--by", "ada")[2]
     assert "is that of ada" in call("hand-over", "withdraw", "bench", "1", "--by", "bo", "--reason", "mine")[2]

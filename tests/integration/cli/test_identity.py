@@ -210,11 +210,11 @@ def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, ca
     status, out, _ = call(*gone, "--confirmation-of", "Ada", who="Bo")
     assert (status, "nobody stands behind it now" in out) == (0, True)
     assert call(*gone, who="Ada")[0] == 3
-    status, out, _ = call("signatures", "list")
+    status, out, _ = call("people", "signatures", "list")
     assert (status, "event.withdraw of site:bench, event 1: signed by Ada" in out) == (0, True)
-    assert call("signatures", "withdraw", 1, "--reason", "no", who="Bo")[0] == 1  # that of another one
-    assert call("signatures", "withdraw", 1, "--reason", "it was felt", who="Ada")[0] == 0
-    assert call("signatures", "list")[0] == 4
+    assert call("people", "signatures", "withdraw", 1, "--reason", "no", who="Bo")[0] == 1  # that of another one
+    assert call("people", "signatures", "withdraw", 1, "--reason", "it was felt", who="Ada")[0] == 0
+    assert call("people", "signatures", "list")[0] == 4
     assert call(*gone, who="Bo")[0] == 3  # alone again
     assert call("events", "list")[1].count("withdrawn") == 0
     status, out, said = call(*gone, who="Ada")
@@ -244,7 +244,7 @@ def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts,
     assert call("alerts", "verify", asked, "movement", "--reason", "cracks on foot", who="Ada")[0] == 0
     status, _, said = call(*gone, who="Ada")
     assert (status, f"slopeward alerts withdraw {asked} --by NAME" in said) == (3, True)
-    assert "step.withdraw of site:bench" in call("signatures", "list")[1]
+    assert "step.withdraw of site:bench" in call("people", "signatures", "list")[1]
     status, out, said = call(*gone, who="Bo")
     assert (status, "the answer movement is withdrawn; bench is at red" in out) == (0, True), said
     assert [(a, d["second_by"]) for a, d in entries(accounts, "step.withdraw")] == [("Bo", "Ada")]
@@ -294,7 +294,7 @@ def test_a_signature_counts_once(accounts, call):
 def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call):
     assert call(*LOWER, who="Ada")[0] == 3
     tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
-    assert call("users", "disable", "Ada", **CHIEF)[0] == 0
+    assert call("people", "users", "disable", "Ada", **CHIEF)[0] == 0
     assert call(*LOWER, who="Bo")[0] == 3
     assert level_of(accounts) == 3
 
@@ -303,7 +303,7 @@ def test_a_signature_of_an_account_that_was_locked_counts_no_more(accounts, call
 def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_beside_it(bench, call):
     status, _, said = call(*LOWER, "--by", "Ada")
     assert (status, level_of(bench)) == (0, 0)
-    assert "slopeward users add" in said
+    assert "slopeward people users add" in said
     ((name, detail),) = [e for e in entries(bench, "level.set") if e[1]["to"] == 0]
     assert (name, detail["os_user"]) == ("Ada", pwd.getpwuid(os.getuid()).pw_name)
     assert "proof" not in detail
@@ -311,35 +311,35 @@ def test_without_accounts_a_name_is_enough_and_the_user_of_the_system_stands_bes
 
 # ---- accounts --------------------------------------------------------------------------------------------------
 def test_accounts_are_changed_by_an_admin_who_proves_it(accounts, call):
-    add = ("users", "add", "eve", "--role", "operator")
+    add = ("people", "users", "add", "eve", "--role", "operator")
     tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
     assert call(*add)[0] == 1
     assert call(*add, who="Ada")[0] == 1
-    assert call("users", "enable", "Bo", who="Ada")[0] == 1
-    assert call("users", "bind", "Ada", "--os-user", "nobody", who="Ada")[0] == 1
-    assert "Ada" in call("users", "bind", "Ada", "--os-user", "nobody", **CHIEF)[1]
-    status, _, said = call("users", "bind", "Bo", "--os-user", "nobody", **CHIEF)
+    assert call("people", "users", "enable", "Bo", who="Ada")[0] == 1
+    assert call("people", "users", "bind", "Ada", "--os-user", "nobody", who="Ada")[0] == 1
+    assert "Ada" in call("people", "users", "bind", "Ada", "--os-user", "nobody", **CHIEF)[1]
+    status, _, said = call("people", "users", "bind", "Bo", "--os-user", "nobody", **CHIEF)
     assert status == 1
     assert "Ada" in said
-    status, _, said = call("users", "bind", "Bo", "--os-user", "root", **CHIEF)
+    status, _, said = call("people", "users", "bind", "Bo", "--os-user", "root", **CHIEF)
     assert status == 1
     assert "root" in said
 
 
 def test_without_an_admin_an_operator_keeps_the_accounts(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
-    assert call("users", "add", "eve", "--role", "operator")[0] == 1
-    assert call("users", "add", "eve", "--role", "operator", who="Cy")[0] == 1
-    assert call("users", "add", "eve", "--role", "admin", who="Ada")[0] == 0
-    assert call("users", "disable", "Bo", who="Ada")[0] == 1  # an admin is there now
+    assert call("people", "users", "add", "eve", "--role", "operator")[0] == 1
+    assert call("people", "users", "add", "eve", "--role", "operator", who="Cy")[0] == 1
+    assert call("people", "users", "add", "eve", "--role", "admin", who="Ada")[0] == 0
+    assert call("people", "users", "disable", "Bo", who="Ada")[0] == 1  # an admin is there now
 
 
 def test_everybody_changes_the_own_password(accounts, call, monkeypatch):
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW)
-    assert call("users", "passwd", "Bo", who="Cy")[0] == 1
-    assert call("users", "passwd", "Cy", who="Cy")[0] == 0
-    assert call("users", "passwd", "Cy", who="Cy")[0] == 1  # by the old one
+    assert call("people", "users", "passwd", "Bo", who="Cy")[0] == 1
+    assert call("people", "users", "passwd", "Cy", who="Cy")[0] == 0
+    assert call("people", "users", "passwd", "Cy", who="Cy")[0] == 1  # by the old one
 
 
 def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
@@ -410,7 +410,9 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database,
 
     raise_it = ("level", "set", "bench", "yellow", "--reason", "it is wet")
     assert call(*raise_it, user="nobody").returncode == 1
-    bound = call("users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"])
+    bound = call(
+        "people", "users", "bind", "Ada", "--os-user", "nobody", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]
+    )
     assert bound.returncode == 0, bound.stderr
     assert call(*raise_it, "--by", "Ada").returncode == 1  # root
     assert call(*raise_it, "--by", "Bo", user="nobody").returncode == 1
@@ -420,8 +422,11 @@ def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database,
     with database.write() as c:
         set_sites(c, "Ada", ["bench"])
         keep_first(c, TwoPersonAct("level.set", "site:lake", {"to": 0}), Actor("Bo"), "quiet", 2, NOW)
-    assert call("signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
-    assert call("users", "unbind", "Ada", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode == 0
+    assert call("people", "signatures", "list", user="nobody").returncode == 4, "nothing of other sites is shown"
+    assert (
+        call("people", "users", "unbind", "Ada", "--by", "Root-1", SLOPEWARD_BY_PASSWORD=WORDS["Root-1"]).returncode
+        == 0
+    )
     assert call(*raise_it, user="nobody").returncode == 1
 
 
@@ -466,11 +471,11 @@ def settled(bench, monkeypatch):
 
 
 TAKEN = {
-    "an account made": (("users", "add", "Dan", "--role", "operator"), "Dan", "made the account of Dan"),
-    "a new password": (("users", "passwd", "Ada"), "Ada", "gave a new password to Ada"),
-    "a role": (("users", "role", "Cy", "operator"), "Cy", "gave a role to Cy"),
-    "sites": (("users", "sites", "Ada", "--all"), "Ada", "gave sites to Ada"),
-    "unlocked": (("users", "enable", "Bo"), "Bo", "unlocked Bo"),
+    "an account made": (("people", "users", "add", "Dan", "--role", "operator"), "Dan", "made the account of Dan"),
+    "a new password": (("people", "users", "passwd", "Ada"), "Ada", "gave a new password to Ada"),
+    "a role": (("people", "users", "role", "Cy", "operator"), "Cy", "gave a role to Cy"),
+    "sites": (("people", "users", "sites", "Ada", "--all"), "Ada", "gave sites to Ada"),
+    "unlocked": (("people", "users", "enable", "Bo"), "Bo", "unlocked Bo"),
 }
 
 
@@ -494,7 +499,9 @@ def test_an_admin_alone_is_no_two_persons(settled, call, how):
 
 def test_hands_are_followed_over_several_accounts_and_let_go_after_a_day(settled, call):
     for maker, name, role in (("Root-1", "Dan", "admin"), ("Dan", "Eve", "operator"), ("Root-1", "Fay", "operator")):
-        made = call("users", "add", name, "--role", role, "--by", maker, password=WORDS.get(maker, WORDS["Bo"]))
+        made = call(
+            "people", "users", "add", name, "--role", role, "--by", maker, password=WORDS.get(maker, WORDS["Bo"])
+        )
         assert made[0] == 0
     now = datetime.now(UTC)
     with settled.database.read() as c:
@@ -510,7 +517,7 @@ def test_on_the_first_day_of_an_installation_two_people_sign_at_once(bench, call
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
     tell(bench.database, add_user, "Root-1", WORDS["Root-1"], "admin", NOW - timedelta(hours=3))
     for name in ("Bo", "Dan"):
-        assert call("users", "add", name, "--role", "operator", **CHIEF)[0] == 0
+        assert call("people", "users", "add", name, "--role", "operator", **CHIEF)[0] == 0
     assert call(*LOWER, who="Bo")[0] == 3
     assert call(*LOWER, "--by", "Dan", password=WORDS["Bo"])[0] == 0
     assert level_of(bench) == 0

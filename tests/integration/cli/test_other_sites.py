@@ -30,8 +30,8 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "status", "is_said"),
     [
-        ("channels list", 0, True),
-        ("channels test --channel log:desk", 0, False),
+        ("notify channels list", 0, True),
+        ("notify channels test --channel log:desk", 0, False),
         ("ingest a.csv --site north --dry-run", 0, True),
         ("ingest a.csv --site north", 0, True),
         ("status", 6, False),

@@ -43,12 +43,12 @@ WHY = ("--reason", "seen on foot")
 # what each command that writes for a person is called with; a new one needs a line
 CALLS = {
     "level set": ("bench", "green", *WHY),
-    "drill": ("bench", "--speed", "1e9", "--hold", "0s"),
+    "notify drill": ("bench", "--speed", "1e9", "--hold", "0s"),
     "report add": ("--site", "bench", "--kind", "crack", "--text", "3 cm"),
     "events add": ("--site", "bench", "--kind", "blasting", "--text", "bench 4"),
     "events confirm": ("1", *WHY),
     "events withdraw": ("1", *WHY),
-    "signatures withdraw": ("1", *WHY),
+    "people signatures withdraw": ("1", *WHY),
     "alerts ack": ("1", *WHY),
     "alerts close": ("1", *WHY),
     "alerts outcome": ("1", "true", "--note", "it failed"),
@@ -60,12 +60,12 @@ CALLS = {
     "alerts withdraw": ("1", *WHY),
     "maintenance add": ("bench", "G1", *WHY),
     "maintenance end": ("1", *WHY),
-    "duty plan": ("bench", "-", *WHY),
-    "duty swap": ("bench", "--out", "Ada", "--until", "2099-01-01 08:00", *WHY),
-    "duty withdraw": ("bench", "1", *WHY),
-    "duty hand-over write": ("bench", "--notes", "wet"),
-    "duty hand-over sign": ("bench", "1"),
-    "duty hand-over withdraw": ("bench", "1", *WHY),
+    "people duty plan": ("bench", "-", *WHY),
+    "people duty swap": ("bench", "--out", "Ada", "--until", "2099-01-01 08:00", *WHY),
+    "people duty withdraw": ("bench", "1", *WHY),
+    "people duty hand-over write": ("bench", "--notes", "wet"),
+    "people duty hand-over sign": ("bench", "1"),
+    "people duty hand-over withdraw": ("bench", "1", *WHY),
     "offsets add": (
         *"--site bench --station G1 --quantity crack_opening --at 2026-03-01T06:00:00Z --size 1 --unit mm".split(),
         *WHY,
@@ -85,23 +85,23 @@ CALLS = {
     "scenes review accept": ("3fa1", "--site", "bench"),
     "scenes review reject": ("3fa1", "--site", "bench"),
     "scenes review redraw": ("3fa1", "--site", "bench", "--outline", "OUTLINE"),
-    "users add": ("eve", "--role", "admin"),
-    "users disable": ("Ada",),
-    "users enable": ("Cy",),
-    "users passwd": ("Ada",),
-    "users role": ("Cy", "admin"),
-    "users sites": ("Cy", "--all"),
-    "users totp": ("Ada",),
-    "users oidc": ("Ada",),
-    "tokens add": ("Ada", "--label", "a board"),
-    "tokens revoke": ("1",),
+    "people users add": ("eve", "--role", "admin"),
+    "people users disable": ("Ada",),
+    "people users enable": ("Cy",),
+    "people users passwd": ("Ada",),
+    "people users role": ("Cy", "admin"),
+    "people users sites": ("Cy", "--all"),
+    "people users totp": ("Ada",),
+    "people users oidc": ("Ada",),
+    "people tokens add": ("Ada", "--label", "a board"),
+    "people tokens revoke": ("1",),
     "broker add": ("bench/G1",),
     "broker revoke": ("bench.G1",),
     "broker acl": (),
     "broker key-add": (),
     "broker key-retire": ("k1a2b3c",),
-    "users bind": ("Ada", "--os-user", "nobody"),
-    "users unbind": ("Ada",),
+    "people users bind": ("Ada", "--os-user", "nobody"),
+    "people users unbind": ("Ada",),
     "db restore": ("FILE", "--yes"),
     "db grant-readonly": ("grafana",),
 }
@@ -210,7 +210,7 @@ def things(bench):
 SHOWN = {
     **{
         f"{what} list": ()
-        for what in ("alerts", "events", "instruments", "maintenance", "offsets", "signatures", "sources")
+        for what in ("alerts", "events", "instruments", "maintenance", "offsets", "people signatures", "ingest sources")
     },
     "sites proposals": (),
     **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap")},
@@ -220,16 +220,16 @@ SHOWN = {
     "report list": ("bench",),
     "report prove": ("1",),
     "offsets propose": ("--site", "bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
-    **{f"duty {verb}": ("bench",) for verb in ("show", "export", "hand-over show")},
+    **{f"people duty {verb}": ("bench",) for verb in ("show", "export", "hand-over show")},
 }
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {
-    *("backtest", "check", "doctor", "status", "channels list", "tokens list", "users list"),
+    *("backtest", "check", "doctor", "status", "notify channels list", "people tokens list", "people users list"),
     *(f"broker {verb}" for verb in ("keys", "list")),
-    *(f"cap {verb}" for verb in ("key", "verify")),
+    *(f"notify cap {verb}" for verb in ("key", "verify")),
     *(f"db {verb}" for verb in ("backup", "current", "prove", "publish", "verify")),
-    *(f"map {verb}" for verb in ("relief", "susceptibility", "tiles")),
-    *(f"push {verb}" for verb in ("devices", "keys")),
+    *(f"sites map {verb}" for verb in ("relief", "susceptibility", "tiles")),
+    *(f"notify push {verb}" for verb in ("devices", "keys")),
     *(f"sites {verb}" for verb in ("init", "list", "show")),
 }
 
@@ -239,7 +239,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
     """It keeps nobody from the database who may open it; it keeps the duty of one slope from acting on another's."""
     monkeypatch.chdir(tmp_path)
     reading = set(list_commands()) - set(rules.RULES)
-    of_models = ("forecast ", "scenes ", "clouds ", "susceptibility ", "anomalies ", "thresholds ", "failure-time ")
+    of_models = ("forecast ", "scenes ", "anomalies ", "sites thresholds ")
     by_site = {name for name in reading if not name.startswith(of_models)}
     assert by_site == {*SHOWN, *WHOLE}, "decide whether a command that reads shows what is of one site"
 
@@ -262,7 +262,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
         refused = "bound to an account for elsewhere only" in said
         assert (status, refused) == ((1, True) if single else (4, False)), command
         assert "new mast" not in said, command
-        if not single and command != "signatures list":
+        if not single and command != "people signatures list":
             assert call(command, "--site", "bench")[0] == 1, command
 
 
@@ -285,7 +285,7 @@ def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, m
             ("Ed", WORDS["Ed"], "is for elsewhere only"),
             ("Eve", WORDS["Ada"], "no account 'Eve'"),
         ):
-            if person is None and command == "drill":  # its name is never left out
+            if person is None and command == "notify drill":  # its name is never left out
                 continue
             with monkeypatch.context() as patch:
                 if password is not None:

@@ -17,12 +17,12 @@ def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monke
 
     draw(tmp_path, seed=6, size=90)
     monkeypatch.chdir(tmp_path)
-    train = ["susceptibility", "train", "study.toml", "--learners", "logistic", "--out", "model.json"]
+    train = ["scenes", "susceptibility", "train", "study.toml", "--learners", "logistic", "--out", "model.json"]
     assert run_verb(train) == 0
     said = capsys.readouterr().out
     assert "AUC on left-out blocks" in said
     assert "card: model.md" in said
-    draw_map = ["susceptibility", "map", "study.toml", "--model", "model.json", "--out", "map", "--json"]
+    draw_map = ["scenes", "susceptibility", "map", "study.toml", "--model", "model.json", "--out", "map", "--json"]
     assert run_verb(draw_map) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["known_share"] == 1
@@ -45,11 +45,11 @@ def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monke
 def test_wrong_use_is_status_2_and_what_is_missing_one_line(tmp_path, monkeypatch, capsys):
     draw(tmp_path, seed=6, size=90)
     monkeypatch.chdir(tmp_path)
-    train = ["susceptibility", "train", "study.toml", "--out", "model.json"]
+    train = ["scenes", "susceptibility", "train", "study.toml", "--out", "model.json"]
     for more in (["--learners", "oracle"], ["--classes", "luck"], ["--out", "model.pkl"], ["--block-m", "0"]):
         assert run_verb([*train, *more]) == 2
-    assert run_verb(["susceptibility", "train", "gone.toml", "--out", "model.json"]) == 1
-    assert run_verb(["susceptibility", "map", "study.toml", "--model", "gone.json", "--out", "map"]) == 1
+    assert run_verb(["scenes", "susceptibility", "train", "gone.toml", "--out", "model.json"]) == 1
+    assert run_verb(["scenes", "susceptibility", "map", "study.toml", "--model", "gone.json", "--out", "map"]) == 1
     capsys.readouterr()
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     assert run_verb([*train, "--learners", "logistic"]) == 1

@@ -1,4 +1,4 @@
-"""`slopeward users totp`: as on the page a first code makes it count, and codes for a lost telephone are given."""
+"""`slopeward people users totp`: as on the page a first code makes it count, and codes for a lost telephone come."""
 
 import os
 import pty
@@ -30,30 +30,42 @@ def asks(slope, name="Ada"):
 
 
 def test_it_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(accounts, call):  # noqa: F811
-    status, address, told = call("users", "totp", "Ada", who="Ada")
+    status, address, told = call("people", "users", "totp", "Ada", who="Ada")
     assert (status, address.startswith("otpauth://totp/Slopeward:Ada?")) == (0, True)
-    assert "slopeward users totp Ada --code 123456" in told
+    assert "slopeward people users totp Ada --code 123456" in told
     assert not asks(accounts), "it asks for nothing before a first code was seen"
-    status, _, told = call("users", "totp", "Ada", "--code", "12345", who="Ada")
+    status, _, told = call("people", "users", "totp", "Ada", "--code", "12345", who="Ada")
     assert (status, "the code is wrong" in told, asks(accounts)) == (1, True, False)
-    status, out, told = call("users", "totp", "Ada", "--code", code_for(address), who="Ada")
+    status, out, told = call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")
     assert (status, asks(accounts), len(set(out.split()))) == (0, True, RECOVERY_CODES)
     assert "each lets in once" in told
     assert not [code for code in out.split() if code in str(entries(accounts, "user.totp"))]
     # another one, and none, is an admin's: who knows the password alone does not do away with it
-    assert call("users", "totp", "Ada", who="Ada")[0] == 1
+    assert call("people", "users", "totp", "Ada", who="Ada")[0] == 1
     tell(accounts.database, add_user, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
-    assert "take it away first" in call("users", "totp", "Ada", who="Root-1")[2]
-    assert call("users", "totp", "Ada", "--off", "--code", "123456", who="Root-1")[0] == 1
-    assert call("users", "totp", "Ada", "--off", who="Root-1")[0] == 0
+    assert "take it away first" in call("people", "users", "totp", "Ada", who="Root-1")[2]
+    assert call("people", "users", "totp", "Ada", "--off", "--code", "123456", who="Root-1")[0] == 1
+    assert call("people", "users", "totp", "Ada", "--off", who="Root-1")[0] == 0
     assert not asks(accounts)
-    assert call("users", "totp", "Ada", "--code", code_for(address), who="Ada")[0] == 1, "nothing waits for a code"
+    assert call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")[0] == 1, (
+        "nothing waits for a code"
+    )
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_at_a_terminal_the_first_code_is_asked_for(accounts):  # noqa: F811
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from monitor.cli.main import main; main()", "users", "totp", "Ada", "--by", "Ada"]
+    command = [
+        sys.executable,
+        "-c",
+        "from monitor.cli.main import main; main()",
+        "people",
+        "users",
+        "totp",
+        "Ada",
+        "--by",
+        "Ada",
+    ]
     path = os.pathsep.join(p for p in sys.path if p)
     env = {**os.environ, "SLOPEWARD_BY_PASSWORD": WORDS["Ada"], "PYTHONPATH": path}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:

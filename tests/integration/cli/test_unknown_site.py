@@ -86,7 +86,7 @@ def test_doctor_knows_a_process_that_is_gone_from_one_that_runs(place, capsys):
     gone = subprocess.Popen([sys.executable, "-c", ""])  # its number is nobody's once it was waited for
     gone.wait()
     other = subprocess.Popen(["sleep", "60"])  # another program that has the number of our core by now
-    own = subprocess.Popen([sys.executable, "-m", "monitor.cli.main", "simulate", "--help"])
+    own = subprocess.Popen([sys.executable, "-m", "monitor.cli.main", "demo", "simulate", "--help"])
     ingest = {"messages": 1, "problems": {}, "queued": 0, "dropped_qos0": 0}
     db = Database(f"sqlite:///{place}/x.db")
     try:

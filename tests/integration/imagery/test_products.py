@@ -318,7 +318,7 @@ def test_an_archive_is_brought_into_the_inbox_as_what_it_holds(tmp_path, capsys)
         with pytest.raises(RefusedError, match="expected one of them"):
             bring(tmp_path / name, inbox)
     assert sorted(one.name for one in inbox.iterdir()) == ["lone.tif", "s"]  # what was there stays, and nothing else
-    with pytest.raises(RefusedError, match="clouds grid"):
+    with pytest.raises(RefusedError, match="scenes clouds grid"):
         bring(tmp_path / "flight.laz", inbox)
 
 

@@ -427,19 +427,19 @@ def test_nothing_is_fetched_that_could_fill_the_disk(here, server, monkeypatch):
 def test_the_verb_says_what_it_did_and_what_is_wrong(here, server, capsys):
     source_of(server, secret="PORTAL_TOKEN")
     server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
-    assert run_verb(["sources", "poll", "logger"]) == 1
+    assert run_verb(["ingest", "sources", "poll", "logger"]) == 1
     assert "PORTAL_TOKEN is not set" in capsys.readouterr().err
     source_of(server)
-    assert run_verb(["sources", "poll", "logger", "--json"]) == 0
+    assert run_verb(["ingest", "sources", "poll", "logger", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stored"] == 1
-    assert run_verb(["sources", "poll", "logger"]) == 4
-    assert run_verb(["sources", "list", "--json"]) == 0
+    assert run_verb(["ingest", "sources", "poll", "logger"]) == 4
+    assert run_verb(["ingest", "sources", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (listed["name"], listed["files"], listed["stored"], listed["error"]) == ("logger", 1, 1, None)
     assert listed["news"] <= listed["success"]
-    assert run_verb(["sources", "list"]) == 0
+    assert run_verb(["ingest", "sources", "list"]) == 0
     assert f"last news {listed['news'][:10]}" in capsys.readouterr().out
-    assert run_verb(["sources", "poll", "nothing"]) == 1
+    assert run_verb(["ingest", "sources", "poll", "nothing"]) == 1
     source_of(server, site="elsewhere", format="pdf", secret="PORTAL_TOKEN")
     capsys.readouterr()
     assert run_verb(["check", "--json"]) == 1

@@ -257,8 +257,8 @@ def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hoo
 def test_the_verbs_write_and_prove(failed, hazard, tmp_path, capsys):
     service = write_service(tmp_path, failed, TEXT)
     key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cap.pem")
-    assert run_verb(["cap", "key", key, certificate, "--name", "Slope office"]) == 0
-    assert run_verb(["cap", "key", key, certificate]) == 1
+    assert run_verb(["notify", "cap", "key", key, certificate, "--name", "Slope office"]) == 0
+    assert run_verb(["notify", "cap", "key", key, certificate]) == 1
     assert "is there already" in capsys.readouterr().err
     assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
     service.write_text(service.read_text() + f'[cap]\nkey_file = "{key}"\ncertificate_file = "{certificate}"\n')
@@ -269,14 +269,14 @@ def test_the_verbs_write_and_prove(failed, hazard, tmp_path, capsys):
     assert "messages are signed by CN=Slope office" in capsys.readouterr().out
     message = tmp_path / "alert.xml"
     message.write_text(text)
-    assert run_verb(["cap", "verify", str(message), "--certificate", certificate, "--json"]) == 0
+    assert run_verb(["notify", "cap", "verify", str(message), "--certificate", certificate, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["faults"], told["signed_by"]) == ([], "CN=Slope office")
     message.write_text(message.read_text().replace("<urgency>Immediate", "<urgency>Past"))
-    assert run_verb(["cap", "verify", str(message)]) == 0
-    assert run_verb(["cap", "verify", str(message), "--certificate", certificate]) == 1
+    assert run_verb(["notify", "cap", "verify", str(message)]) == 0
+    assert run_verb(["notify", "cap", "verify", str(message), "--certificate", certificate]) == 1
     assert "does not hold" in capsys.readouterr().err
     message.write_text(message.read_text().replace("<urgency>Past", "<urgency>Later"))
-    assert run_verb(["cap", "verify", str(message)]) == 1
+    assert run_verb(["notify", "cap", "verify", str(message)]) == 1
     assert "urgency: 'Later' is none of" in capsys.readouterr().out
-    assert run_verb(["cap", "verify", str(tmp_path / "none.xml")]) == 1
+    assert run_verb(["notify", "cap", "verify", str(tmp_path / "none.xml")]) == 1

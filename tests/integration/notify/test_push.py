@@ -100,7 +100,7 @@ def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, servic
     with pytest.raises(DeliveryError, match="no device"):
         channel.deliver(NOTE)
     assert service.got == []
-    with pytest.raises(UnsetError, match="slopeward push keys"):
+    with pytest.raises(UnsetError, match="slopeward notify push keys"):
         open_notifier("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, filled_database)
 
 

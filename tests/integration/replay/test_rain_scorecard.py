@@ -80,7 +80,7 @@ def test_published_physical_and_learned_stand_beside_each_other(tmp_path, capsys
     )
     series = ["--data", str(data), "--rain", "R1.rain", "--movement", "G1.displacement"]
     choice = ["--rate-window", "2d", "--fast", "2", "--windows", "1d,2d,4d,8d", "--lags", "1d,3d", "--apart", "9d"]
-    assert run_verb(["thresholds", "learn", *series, *choice, "--json"]) == 0
+    assert run_verb(["sites", "thresholds", "learn", *series, *choice, "--json"]) == 0
     learned = json.loads(capsys.readouterr().out)
     assert learned["cross_validated"]["skill"] > 0.6
     site.write_text(HEAD + learned["criterion"] + RULES)

@@ -19,7 +19,7 @@ def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys, monkeypatch)
         )
         write_cloud(folder / "flight.laz", points[0])
     old, new = str(tmp_path / "old"), str(tmp_path / "new" / "flight.laz")
-    grid = ["clouds", "grid", "--ground", "all", "--out"]
+    grid = ["scenes", "clouds", "grid", "--ground", "all", "--out"]
     assert run_verb([*grid, str(tmp_path / "old.tif"), old, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ground_rule"] == "all"
     assert run_verb([*grid, str(tmp_path / "new.tif"), new, "--like", str(tmp_path / "old.tif")]) == 0
@@ -31,7 +31,7 @@ def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys, monkeypatch)
     told = json.loads(capsys.readouterr().out)
     assert told["sigma_from"] == "cells"
     assert abs(told["loss"]["volume_m3"] - np.pi * 25 * 0.3) < 2
-    assert run_verb(["clouds", "compare", old, new, "--ground", "all", "--out", str(tmp_path / "moved")]) == 0
+    assert run_verb(["scenes", "clouds", "compare", old, new, "--ground", "all", "--out", str(tmp_path / "moved")]) == 0
     shown = capsys.readouterr()
     assert "loss: " in shown.out
     assert "distances 100%" in shown.err
@@ -47,9 +47,9 @@ def test_refusals_are_one_line_with_their_status(tmp_path, capsys):
     (tmp_path / "none").mkdir()
     out = ["--out", str(tmp_path / "x.tif")]
     for cloud, status in ((noise, 4), (tmp_path / "cut.laz", 1), (tmp_path / "none", 1), (tmp_path / "gone.las", 1)):
-        assert run_verb(["clouds", "grid", str(cloud), *out]) == status
+        assert run_verb(["scenes", "clouds", "grid", str(cloud), *out]) == status
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert str(cloud) in err
-    assert run_verb(["clouds", "compare", str(noise), str(tmp_path / "a.laz")]) == 4
+    assert run_verb(["scenes", "clouds", "compare", str(noise), str(tmp_path / "a.laz")]) == 4
     assert not (tmp_path / "x.tif").exists()

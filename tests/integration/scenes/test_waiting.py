@@ -204,7 +204,7 @@ def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
     cloud.write_bytes(b"LASF cut")
     os.utime(cloud, (1, 1))
     said = scene_inbox.run(database, config, site, may(12))
-    assert said.startswith("flight.laz: failed: a point cloud: `slopeward clouds grid`")
+    assert said.startswith("flight.laz: failed: a point cloud: `slopeward scenes clouds grid`")
 
 
 def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, config, drawn, tmp_path, capsys):

@@ -230,7 +230,7 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 
     def simulate(*words):
         return subprocess.run(
-            [sys.executable, "-m", "monitor.cli.main", "simulate", "--broker", mosquitto.url, *asked, *words],
+            [sys.executable, "-m", "monitor.cli.main", "demo", "simulate", "--broker", mosquitto.url, *asked, *words],
             capture_output=True,
             text=True,
             cwd=tmp_path,

@@ -159,7 +159,7 @@ def test_bad_accounts_are_refused_in_one_line_and_leave_the_transaction_usable(d
             users.set_password(c, "ada", "Summer2026!")
         assert users.check_password(c, "ada", PASSWORD) == "admin"
         users.set_password(c, "ada", "k" * 3 + " unlikely walnut bridge " * 9)  # however long
-        with pytest.raises(NotFoundError, match="users list"):
+        with pytest.raises(NotFoundError, match="people users list"):
             users.set_role(c, "nobody", "viewer")
 
 

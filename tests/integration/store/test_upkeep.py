@@ -409,7 +409,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    code, _, said = run("users", "list")
+    code, _, said = run("people", "users", "list")
     assert code == 1
     assert ("there is no database" if empty_database_url.startswith("sqlite") else "holds no schema yet") in said
     assert "slopeward db upgrade" in said
@@ -418,15 +418,15 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
     assert not list(tmp_path.glob("*.db*")), "a verb that only reads leaves no file behind"
     code, out, _ = run("db", "upgrade", "--json")
     assert (code, json.loads(out)["before"]) == (0, "")
-    assert run("users", "list")[0] == 4
-    code, out, _ = run("users", "add", "ada", "--role", "admin", "--json", stdin="a long password\n")
+    assert run("people", "users", "list")[0] == 4
+    code, out, _ = run("people", "users", "add", "ada", "--role", "admin", "--json", stdin="a long password\n")
     assert (code, json.loads(out)) == (0, {"name": "ada", "role": "admin", "sites": None})
-    code, _, said = run("users", "add", "bo", SLOPEWARD_USER_PASSWORD="tin lantern quarry 41")
+    code, _, said = run("people", "users", "add", "bo", SLOPEWARD_USER_PASSWORD="tin lantern quarry 41")
     assert (code, "--by NAME" in said) == (1, True)
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", "a long password")  # ada's; that of bo is the same
-    code, _, said = run("users", "add", "bo", "--by", "ada", SLOPEWARD_USER_PASSWORD="short")
+    code, _, said = run("people", "users", "add", "bo", "--by", "ada", SLOPEWARD_USER_PASSWORD="short")
     assert (code, "too short" in said) == (1, True)
-    assert run("users", "add")[0] == 2
+    assert run("people", "users", "add")[0] == 2
     database = Database(empty_database_url)
     try:
         with database.read() as c:
@@ -438,7 +438,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         code, _, said = run(*declare, "--at", "2026-03-01 06:00")
         assert (code, len(said.strip().splitlines())) == (1, 1)
         assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 1  # nobody of that name
-        words = ("users", "add", "bo", "--role", "operator", "--by", "ada")
+        words = ("people", "users", "add", "bo", "--role", "operator", "--by", "ada")
         assert run(*words, SLOPEWARD_USER_PASSWORD="a long password")[0] == 0
         assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 0
         code, _, said = run("offsets", "confirm", "1")

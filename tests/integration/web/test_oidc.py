@@ -148,7 +148,7 @@ def test_a_name_or_mail_address_binds_nobody(browse, provider, filled_database):
     provider.person = {"sub": "6", "preferred_username": "ADA", "email": "ada@x", "groups": ["chiefs"]}
     answer = come(browse())
     assert answer.status_code == 403
-    assert "an admin binds it: slopeward users oidc ada --subject 6" in said(answer)
+    assert "an admin binds it: slopeward people users oidc ada --subject 6" in said(answer)
     tell(filled_database, bind_person, "ada", provider.address, "6")
     browser = browse()
     come(browser)
@@ -280,7 +280,7 @@ def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_dat
         assert is_in is wanted, (mode, sub, name)
     why = {e.detail["why"] for e in entries(filled_database, "login.refused")}
     assert any("Canton does not say that you gave a second factor" in one for one in why)
-    assert "No second factor is set up for p77 here; an admin does that: slopeward users totp p77." in why
+    assert "No second factor is set up for p77 here; an admin does that: slopeward people users totp p77." in why
 
 
 def test_a_thief_without_the_second_factor_throws_nobody_out(provider, filled_database, clock):

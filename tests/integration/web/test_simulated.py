@@ -326,7 +326,7 @@ def tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for line in (
         "sites init first-slope",
         "db upgrade",
-        "simulate --readings readings.csv",
+        "demo simulate --readings readings.csv",
         "ingest readings.csv --site first-slope",
     ):
         assert run_verb(line.split()) == 0, line

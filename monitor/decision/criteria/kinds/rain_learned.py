@@ -21,11 +21,11 @@ _LARGEST: Final = Template("rain.largest", "largest rain within the lag, {depth}
 
 
 class RainLearnedTable(RainTable):
-    """kind = "rain_learned": what `slopeward thresholds learn` found on the site's own events."""
+    """kind = "rain_learned": what `slopeward sites thresholds learn` found on the site's own events."""
 
     window: Window
     lag: Duration = Field(description="how long before an event rain counts")
-    over: float = Field(gt=0.0, description="mm, as `slopeward thresholds learn` prints it")
+    over: float = Field(gt=0.0, description="mm, as `slopeward sites thresholds learn` prints it")
     events: int = Field(ge=1, description="that it was learnt from")
     level: LevelName
 
@@ -41,7 +41,7 @@ class RainLearnedTable(RainTable):
 def measure_learned(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
     """One fact: the largest sum within the lag, and the thinnest coverage of all its windows.
 
-    So `slopeward thresholds learn` counted it.
+    So `slopeward sites thresholds learn` counted it.
     """
     params = dict(criterion.params)
     threshold = criterion.thresholds[0]

@@ -56,7 +56,7 @@ _ONE_FACTOR: Final = Template(
 )
 _NONE_HERE: Final = Template(
     "login.no_second_factor",
-    "No second factor is set up for {name} here; an admin does that: slopeward users totp {name}.",
+    "No second factor is set up for {name} here; an admin does that: slopeward people users totp {name}.",
 )
 _TOO_LATE: Final = Template("login.too_late", "This login took too long. Begin it again.")
 _MANY_CODES: Final = Template("login.many_codes", "Too many wrong codes. Try again in {wait}.")

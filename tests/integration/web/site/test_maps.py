@@ -306,7 +306,7 @@ def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(t
     file.write_text(own, encoding="utf-8")
     (tmp_path / "s.toml").write_text('[paths]\nsites = "sites"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    asked = ["map", "susceptibility", "north-bench", "--config", "s.toml", "--json"]
+    asked = ["sites", "map", "susceptibility", "north-bench", "--config", "s.toml", "--json"]
     assert run_verb(asked) == 1
     assert '[scenes] prior = "susceptibility.tif"' in capsys.readouterr().err
     file.write_text(f'{own}\n[scenes]\nprior = "prior.tif"\n', encoding="utf-8")
@@ -364,27 +364,27 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     config = ["--config", "s.toml", "--json"]
-    assert run_verb(["map", "relief", "north-bench", "scene/dem.tif", *config]) == 0
+    assert run_verb(["sites", "map", "relief", "north-bench", "scene/dem.tif", *config]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["file"] == str(tmp_path / "scenes" / "north-bench" / ".relief.pmtiles")
     assert facts["kind"] == "png"
-    assert run_verb(["map", "tiles", facts["file"], *config]) == 1
+    assert run_verb(["sites", "map", "tiles", facts["file"], *config]) == 1
     assert "[map] tiles names no folder" in capsys.readouterr().err
     with (tmp_path / "s.toml").open("a") as file:
         file.write('[map]\ntiles = "tiles"\n')
     (tmp_path / "a b!.bin").write_bytes(Path(facts["file"]).read_bytes())
-    assert run_verb(["map", "tiles", "a b!.bin", *config]) == 0
+    assert run_verb(["sites", "map", "tiles", "a b!.bin", *config]) == 0
     assert Path(json.loads(capsys.readouterr().out)["file"]).name == "a-b.pmtiles"
-    assert run_verb(["map", "tiles", "tiles/a-b.pmtiles", *config]) == 1
+    assert run_verb(["sites", "map", "tiles", "tiles/a-b.pmtiles", *config]) == 1
     (tmp_path / "tiles" / "canton.mbtiles").touch()
     run_verb(["check", *config])
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     told = [one["text"] for one in said if one["subject"] == "map"]
     assert told == [
-        "canton.mbtiles is not served: run `slopeward map tiles tiles/canton.mbtiles`",
+        "canton.mbtiles is not served: run `slopeward sites map tiles tiles/canton.mbtiles`",
         "1 files of tiles in tiles",
     ]
-    assert run_verb(["map", "tiles", "s.toml", *config]) == 1
+    assert run_verb(["sites", "map", "tiles", "s.toml", *config]) == 1
     assert "neither PMTiles nor MBTiles" in capsys.readouterr().err
-    assert run_verb(["map", "relief", "nowhere", "scene/dem.tif", *config]) == 1
-    assert run_verb(["map", "relief", "north-bench", "s.toml", *config]) == 1
+    assert run_verb(["sites", "map", "relief", "nowhere", "scene/dem.tif", *config]) == 1
+    assert run_verb(["sites", "map", "relief", "north-bench", "s.toml", *config]) == 1

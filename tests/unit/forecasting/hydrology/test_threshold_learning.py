@@ -125,7 +125,7 @@ def write(path, days, rain, moved, quantity="rain_mm"):
     path.write_text("\n".join(lines))
     series = ["--rain", "R1.rain", "--movement", "G1.displacement"]
     choice = ["--rate-window", "1d", "--fast", "5", "--windows", "1d,2d,5d", "--lags", "1d,3d", "--apart", "5d"]
-    return ["thresholds", "learn", "--data", str(path), *series, *choice]
+    return ["sites", "thresholds", "learn", "--data", str(path), *series, *choice]
 
 
 def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, capsys):
@@ -137,7 +137,7 @@ def test_the_command_prints_a_criterion_that_votes_as_it_was_learned(tmp_path, c
     assert {"over_mm", "hits", "misses", "false_alarms", "quiet", "skill"} <= set(found["roc"][0])
     site = parse_site(HEAD + found["criterion"], "s.toml")
     (rule,) = site.criteria
-    assert (rule.role, rule.author) == ("advice", "slopeward thresholds learn")
+    assert (rule.role, rule.author) == ("advice", "slopeward sites thresholds learn")
     assert "years left out" in rule.reason
     # the criterion at each day says what the learner counted
     readings = [Reading(instant(t), instant(t), 0, v, 0.0, v, None, ()) for t, v in zip(days, rain, strict=True)]
@@ -178,7 +178,7 @@ def test_annual_maxima_of_complete_years_only(tmp_path, capsys):
     days, rain, moved = history(years=3)
     path = tmp_path / "slope.csv"
     write(path, days[:-200], rain[:-200], moved[:-200])
-    command = ["thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d,3d"]
+    command = ["sites", "thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d,3d"]
     assert run_verb([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     # a reading at midnight is the rain of the day before
@@ -202,7 +202,7 @@ def test_maxima_leave_out_what_is_no_rain_and_say_so(tmp_path, capsys, fill):
     rain = [round(chance.expovariate(0.2), 1) if chance.random() < 0.4 else 0.0 for _ in range(800)]
     path = tmp_path / "rain.csv"
     holes = set(chance.sample(range(800), 20))
-    command = ["thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d", "--json"]
+    command = ["sites", "thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d", "--json"]
     write_rain(path, [(k, fill if k in holes else v) for k, v in enumerate(rain)])
     assert run_verb(command) == 0
     answer = capsys.readouterr()
@@ -219,7 +219,18 @@ def test_maxima_of_a_running_sum_are_those_of_what_it_rose_by(tmp_path, capsys):
     chance = random.Random(4)
     rain = [round(chance.expovariate(0.2), 1) if chance.random() < 0.4 else 0.0 for _ in range(800)]
     path = tmp_path / "rain.csv"
-    command = ["thresholds", "maxima", "--data", str(path), "--rain", "R1.rain", "--windows", "1d,3d", "--json"]
+    command = [
+        "sites",
+        "thresholds",
+        "maxima",
+        "--data",
+        str(path),
+        "--rain",
+        "R1.rain",
+        "--windows",
+        "1d,3d",
+        "--json",
+    ]
     write_rain(path, list(enumerate(rain)))
     assert run_verb(command) == 0
     right = json.loads(capsys.readouterr().out)["annual_maxima"]

@@ -1,4 +1,4 @@
-"""`slopeward failure-time` reads curves of several forms, and says in one line why it cannot read one."""
+"""`slopeward forecast failure-time` reads curves of several forms, and says in one line why it cannot read one."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def test_it_prints_one_line_per_instant_with_the_promised_keys(
     days = [f"{(100 / (60 - i)):.4f}" for i in range(58)]
     rows = [f"2026-{1 + i // 28:02}-{1 + i % 28:02},{sum(map(float, days[:i])):.4f}" for i in range(58)]
     path = write(tmp_path, "date,disp", rows)
-    assert run_verb(["failure-time", str(path), "--json"]) == 0
+    assert run_verb(["forecast", "failure-time", str(path), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 58
     promised = {"time", "onset", "window_from", "window_mid", "window_to", "trusted", "reasons"}
@@ -35,8 +35,8 @@ def test_it_prints_one_line_per_instant_with_the_promised_keys(
     for line in lines:
         assert line["window_from"] is None or line["time"] <= line["window_from"] <= line["window_to"]
         assert line["trusted"] or line["reasons"]
-    assert run_verb(["failure-time", "--json", str(path)]) == 0  # options may come first
-    assert run_verb(["failure-time", "watch", str(path)]) == 0
+    assert run_verb(["forecast", "failure-time", "--json", str(path)]) == 0  # options may come first
+    assert run_verb(["forecast", "failure-time", "watch", str(path)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_velocity_is_added_up_and_dirt_is_told(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], header: str, rows: list[str], says: str
 ) -> None:
-    assert run_verb(["failure-time", str(write(tmp_path, header, rows))]) == 1
+    assert run_verb(["forecast", "failure-time", str(write(tmp_path, header, rows))]) == 1
     err = capsys.readouterr().err
     assert says in err
     assert len(err.splitlines()) == 1
@@ -113,11 +113,11 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
 
 def test_wrong_usage_is_two(tmp_path: Path) -> None:
     path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
-    assert run_verb(["failure-time", str(path), "--column", "colour"]) == 2
-    assert run_verb(["failure-time", str(path), "--interval", "soon"]) == 2
-    assert run_verb(["failure-time", "bench", "--curves", "none"]) == 2
-    assert run_verb(["failure-time", "bench", "--alpha", "1"]) == 2
-    assert run_verb(["failure-time", "bench", "--noise", "loud"]) == 2
+    assert run_verb(["forecast", "failure-time", str(path), "--column", "colour"]) == 2
+    assert run_verb(["forecast", "failure-time", str(path), "--interval", "soon"]) == 2
+    assert run_verb(["forecast", "failure-time", "bench", "--curves", "none"]) == 2
+    assert run_verb(["forecast", "failure-time", "bench", "--alpha", "1"]) == 2
+    assert run_verb(["forecast", "failure-time", "bench", "--noise", "loud"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_wrong_usage_is_two(tmp_path: Path) -> None:
 def test_a_benchmark_that_cannot_be_drawn_is_wrong_usage(
     option: str, wrong: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_verb(["failure-time", "bench", "--seeds", "1", f"{option}={wrong}"]) == 2
+    assert run_verb(["forecast", "failure-time", "bench", "--seeds", "1", f"{option}={wrong}"]) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert option in told.err
@@ -135,7 +135,7 @@ def test_a_benchmark_that_cannot_be_drawn_is_wrong_usage(
 
 def test_an_interval_of_nothing_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, "time,mm", [f"{t},{i}" for i, t in enumerate(DAYS)])
-    assert run_verb(["failure-time", str(path), "--interval", "0s"]) == 2
+    assert run_verb(["forecast", "failure-time", str(path), "--interval", "0s"]) == 2
     assert "--interval" in capsys.readouterr().err
 
 
@@ -151,19 +151,19 @@ def test_both_ways_of_a_collapse_are_tried_and_the_way_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], sign: float
 ) -> None:
     path = write(tmp_path, "date,displacement_mm", collapse(sign))
-    assert run_verb(["failure-time", str(path), "--json"]) == 0
+    assert run_verb(["forecast", "failure-time", str(path), "--json"]) == 0
     answer = capsys.readouterr()
     lines = [json.loads(line) for line in answer.out.splitlines()]
     assert {line["backwards"] for line in lines} == {sign < 0}
     assert any(line["trusted"] for line in lines)
     assert f"values that {'fall' if sign < 0 else 'rise'} along the movement" in answer.err
     told = ["--backwards"] if sign < 0 else ["--forwards"]
-    assert run_verb(["failure-time", str(path), "--json", *told]) == 0
+    assert run_verb(["forecast", "failure-time", str(path), "--json", *told]) == 0
     answer = capsys.readouterr()
     assert [json.loads(line) for line in answer.out.splitlines()] == lines
     assert "along the movement" not in answer.err
     other = ["--forwards"] if sign < 0 else ["--backwards"]
-    assert run_verb(["failure-time", str(path), *other]) == 0
+    assert run_verb(["forecast", "failure-time", str(path), *other]) == 0
     assert "no window at any instant" in capsys.readouterr().err
 
 

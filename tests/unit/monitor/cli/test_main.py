@@ -40,14 +40,35 @@ def run(capsys, *words):
 def test_help_lists_every_verb(capsys):
     status, out, _ = run(capsys, "--help")
     assert status == 0
-    assert all(verb in out for verb in cli.VERBS)
+    verbs = list(dict.fromkeys(path.split()[0] for path in cli.VERBS))
+    listed = [words[0] for line in out.splitlines() if (words := line.split()) and words[0] in verbs]
+    assert listed == verbs
+    assert all(f"\n\n{heading}\n{first} " in out for first, heading in cli.HEADINGS.items())
+    assert len(listed) <= 24
+
+
+@pytest.mark.parametrize("group", [*cli.GROUPS, "forecast", "ingest", "demo"])
+def test_help_of_a_verb_lists_what_lies_below_it(group, capsys):
+    below = [path.split()[1] for path in cli.VERBS if path.startswith(f"{group} ")]
+    status, out, _ = run(capsys, group, "--help")
+    assert (status, bool(below)) == (0, True)
+    assert all(re.search(rf"\b{verb}\b", out) for verb in below)
+
+
+@pytest.mark.parametrize(
+    "words", [("people",), ("people", "usrs"), ("users", "list"), ("people", "--json")], ids=" ".join
+)
+def test_a_group_alone_and_a_verb_without_its_group_are_wrong_use(words, capsys):
+    status, out, err = run(capsys, *words)
+    assert status == 2
+    assert re.search("users +Manage|slopeward people users|slopeward people --help", out + err)
 
 
 def test_without_a_verb_it_is_wrong_usage(capsys):
     assert run(capsys)[0] == 2
 
 
-@pytest.mark.parametrize(("words", "said"), [(["statsu"], "'status'"), (["check", "--nope"], "--nope")])
+@pytest.mark.parametrize(("words", "said"), [(["statsu"], "`slopeward status`"), (["check", "--nope"], "--nope")])
 def test_an_unknown_word_is_named_with_the_nearest_verb(capsys, words, said):
     status, _, err = run(capsys, *words)
     assert status == 2
@@ -65,7 +86,7 @@ VERBS_THAT_TALK = (
     ("--version",),
     ("check", "--help"),
     ("anomalies", "points", "--help"),
-    ("failure-time", "--help"),
+    ("forecast", "failure-time", "--help"),
 )
 
 
