@@ -12,6 +12,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.call import SITE_OF, ActCall
+from monitor.alerting.acts.table import ACTS, Act, ActParameter
 from monitor.cli.identity import prove, read_second, waiting_for_second
 from monitor.cli.session import (
     NOTHING,
@@ -24,7 +25,6 @@ from monitor.cli.session import (
     show,
     take_site,
 )
-from monitor.domain.acts import ACTS, Act, ActParameter
 from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.errors import RefusedError
 

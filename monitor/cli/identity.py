@@ -19,9 +19,9 @@ from typing import Any, Final, TypeVar
 import typer
 from sqlalchemy import Connection
 
+from monitor.alerting.acts.table import OPERATOR
 from monitor.cli.rules import ADMIN, needed_role, note, require_person
 from monitor.cli.session import open_database
-from monitor.domain.acts import OPERATOR
 from monitor.domain.alert import COMMAND, TOKEN, Actor
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NeedsSecondError, RefusedError

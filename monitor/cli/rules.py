@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.domain.acts import ACTS, OPERATOR
+from monitor.alerting.acts.table import ACTS, OPERATOR
 from monitor.errors import RefusedError
 from monitor.store.database.engine import Database
 

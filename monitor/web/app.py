@@ -33,6 +33,7 @@ from monitor.web.routes import acts, api, cap, exports, files, gateway, live, ma
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import (
     charts,
+    declared,
     drills,
     duty,
     instruments,
@@ -71,6 +72,7 @@ PAGES: Final = (
     signatures,
     proposals,
     duty,
+    declared,
     drills,
     readings,
     outlines,

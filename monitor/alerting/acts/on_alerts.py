@@ -11,6 +11,7 @@ from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
 from monitor.alerting.acts.call import ActCall, list_facts
 from monitor.alerting.acts.operator_acts import (
     ANSWERS,
+    asks_verification,
     find_signature,
     load_memory,
     measure_stake,
@@ -19,19 +20,18 @@ from monitor.alerting.acts.operator_acts import (
     step_of_alert,
 )
 from monitor.alerting.acts.operator_acts import verify as verify_step
+from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.decision.series.steps import MOVEMENT, says_no
-from monitor.domain.acts import ActResult, Argument
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NotFoundError
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import NO_ALERT, Alert
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.people.countersign import TwoPersonAct
 
 LARGEST_ID: Final = 2**63 - 1
-LONE_TOP: Final = "health:site:lone_top"  # only one group asks for the highest level
 _STATE: Final = Template("act.alert_state", "alert {number} is {state}")
 _NOTED: Final = Template("act.alert_noted", "noted at alert {number}")
 _OUTCOME: Final = Template("act.alert_outcome", "alert {number} was: {outcome}")
@@ -56,7 +56,7 @@ def acknowledge(
     seen: Annotated[
         int | None,
         Argument(
-            "Number of the level you saw; refused if it stands higher by now. Without it: whatever stands",
+            "Number of the level you saw; refused if it stands higher by now. Without it: the level at the call",
             "--seen",
             least=0,
             most=LARGEST_ID,
@@ -67,7 +67,8 @@ def acknowledge(
 
     Example: slopeward alerts ack 12 --seen 2 --by "R. Mori" --reason "on the way to the toe"
     """
-    return _do(call, alert_id, lambda c: store.acknowledge(c, alert_id, call.actor, reason, call.now, seen=seen))
+    shown = call.db.run_read(_require, alert_id).level if seen is None else seen  # before a raise that commits now
+    return _do(call, alert_id, lambda c: store.acknowledge(c, alert_id, call.actor, reason, call.now, seen=shown))
 
 
 def add_note(
@@ -187,8 +188,8 @@ def verify(
     """
     alert = call.db.run_read(_require, alert_id)
     key = step_of_alert(alert.key)
-    if key is None and alert.key != LONE_TOP:
-        raise RefusedError(_ASKS_NOTHING(alert=alert_id))
+    if not asks_verification(alert.key):
+        raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
     site = call.find_site(alert.site)
     if key is None:
         level, first = _answer_lone_top(call, site, alert_id, answer, reason), None
@@ -226,7 +227,7 @@ def withdraw(
     alert = call.db.run_read(_require, alert_id)
     key = step_of_alert(alert.key)
     if key is None:
-        raise RefusedError(_ASKS_NOTHING(alert=alert_id))
+        raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
     site = call.find_site(alert.site)
     answer = call.by_two(
         call.db.run_read(share_taking_back, site, key),

@@ -7,13 +7,13 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import NameList, Template, Term, Timestamp
+from forecasting.message import Figure, NameList, Template, Term, Timestamp
 from monitor.alerting.acts.call import ActCall, list_facts
 from monitor.alerting.acts.event_acts import take_event_back
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.operator_acts import find_asking, measure_stake, order_level_of
+from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
-from monitor.domain.acts import ActResult, Argument
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.names import is_station, tidy_text
@@ -72,7 +72,7 @@ _FINITE: Final = Template("act.finite", "value: expected a finite number")
 _KNEW: Final = Template("act.knew", "known from: nobody knows an event before it begins, or later than now")
 _NO_SHAKING: Final = Template("act.no_shaking", "value: a peak ground acceleration is more than 0 g")
 _TOO_STRONG: Final = Template(
-    "act.too_strong", "value {value}: no ground has shaken with more than {most} g; {value} gal (cm/s²) are {g} g"
+    "act.too_strong", "value {value}: no ground has shaken with more than {most}; {gal} (cm/s²) are {g}"
 )
 _NO_FUTURE: Final = Template("act.no_future", "from: an earthquake cannot lie in the future")
 _NO_EVENT: Final = Template("act.no_event", "there is no event {number}; see `slopeward events list`")
@@ -252,8 +252,7 @@ def _check_event(
         raise RefusedError(_ENDS_FIRST())
     if not text or not kind:
         raise RefusedError(_WORDS_WANTED())
-    if (meant := find_meant(kind)) is not None:  # a misspelt earthquake would explain no step
-        raise RefusedError(_MEANT(kind=kind, meant=meant))
+    _require_kind(kind, EVENT_KINDS)  # a misspelt earthquake would explain no step
     if value is not None and not isfinite(value):
         raise RefusedError(_FINITE())
     if known_from is not None and not begin <= known_from <= now:
@@ -263,20 +262,20 @@ def _check_event(
     if value is not None and value <= 0.0:
         raise RefusedError(_NO_SHAKING())
     if value is not None and value > MOST_G:
-        raise RefusedError(_TOO_STRONG(value=f"{value:g}", most=f"{MOST_G:g}", g=f"{value / 980.665:.3g}"))
+        gal, g = Figure(value, "g", "gal"), Figure(value / 980.665, ".3g", "g")
+        raise RefusedError(_TOO_STRONG(value=Figure(value), most=Figure(MOST_G, "g", "g"), gal=gal, g=g))
     if begin > now:
         raise RefusedError(_NO_FUTURE())
 
 
-def find_meant(kind: str) -> str | None:
-    """The usual kind that another one was probably meant for; None where it is one, or something else."""
-    if kind in EVENT_KINDS:
-        return None
+def _require_kind(kind: str, known: tuple[str, ...]) -> None:
+    """Refuse a misspelt usual kind; another one is stored as it is."""
     name = kind.strip().lower()
-    near = get_close_matches(name, EVENT_KINDS, 1, 0.75)
-    near += [known for known in EVENT_KINDS if len(name) >= len("work") and name in known]
-    near += ["earthquake"] if "quake" in name else []
-    return near[0] if near else None
+    near = get_close_matches(name, known, 1, 0.75)
+    near += [one for one in known if len(name) >= len("work") and name in one]
+    near += [one for one in known if one == "earthquake" and "quake" in name]
+    if kind not in known and near:
+        raise RefusedError(_MEANT(kind=kind, meant=near[0]))
 
 
 def confirm_event(
@@ -385,7 +384,7 @@ def add_offset(
 
 
 def confirm_offset(
-    call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument("What was checked", "--reason")]
+    call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument("What was checked", "--reason")] = ""
 ) -> ActResult:
     """Note that a declared offset was checked; by a second person it counts for the two highest levels as well.
 
@@ -428,6 +427,7 @@ def add_report(
     kind, text, who = tidy_text(kind), tidy_text(text), call.actor
     if not text or not kind:
         raise RefusedError(_WORDS_WANTED())
+    _require_kind(kind, REPORT_KINDS)
     if station is not None and not is_station(station):
         raise RefusedError(_NO_STATION(station=station))
     station = None if station is None else call.find_site(site).now_called(station)

@@ -54,6 +54,7 @@ _COUNTS: Final = Template(
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"
+LONE_TOP: Final = "health:site:lone_top"  # only one group asks for the highest level
 SIGNED: Final = "step.sign"  # the first of two words
 
 
@@ -241,6 +242,11 @@ def verify(
             note_questions(c, site.id, {key, *(k.station for k in mine)}, actor, sentence, now)
         seal_decision(c, basis, actor, now)
     return evaluate_site(db, site, now, "person")
+
+
+def asks_verification(alert_key: str) -> bool:
+    """Whether an alert asks people to verify something now."""
+    return alert_key == LONE_TOP or step_of_alert(alert_key) is not None
 
 
 def require_answer(answer: str) -> None:

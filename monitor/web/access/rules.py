@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
-from monitor.domain.acts import ACTS, API, OPERATOR
+from monitor.alerting.acts.table import ACTS, API, OPERATOR
 from monitor.domain.alert import TOKEN
 from monitor.errors import NotAllowedError
 from monitor.store.alerting.alerts import find_alert
@@ -222,6 +222,7 @@ RULES: Final[dict[str, str]] = {
             "GET /sites/{site}/card.{form}",
             "GET /sites/{site}/thresholds",
             "GET /sites/{site}/drills",
+            "GET /sites/{site}/acts",
             "POST /alerts/{alert_id}/recompute",
         ),
         VIEWER,

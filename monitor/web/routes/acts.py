@@ -20,8 +20,8 @@ from sqlalchemy import Connection
 from forecasting.message import Message, Template
 from monitor.alerting.acts.call import SITE_OF, ActCall
 from monitor.alerting.acts.stakes import needs_two_people
+from monitor.alerting.acts.table import ACTS, API, REASON, Act, ActParameter, ActResult
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.domain.acts import ACTS, API, REASON, Act, ActParameter, ActResult
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, parse_duration_s, read_iso
 from monitor.domain.site import Site
