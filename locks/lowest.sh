@@ -13,9 +13,6 @@ uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-hea
 [ -x "$place/venv/bin/python" ] || uv venv --quiet --python 3.11 "$place/venv"
 uv pip sync --quiet --python "$place/venv/bin/python" "$place/lowest.txt"
 uv pip install --quiet --python "$place/venv/bin/python" --no-deps --no-build-isolation -e .
-# tests that load PyTorch are left out: those that name it, and the rooms of networks and scenes
-mapfile -t tests < <(grep -rLE '^ *(import|from) (torch|forecasting\.(neural|explanation)|detection)' \
-    tests/unit tests/contract --include='test_*.py' |
-    grep -vE '/(neural|imagery|training|serving|explanation|worker)/|test_(extend|holdout)' | sort)
+mapfile -t tests < <(tests/without_torch.sh tests/unit tests/contract)
 exec "$place/venv/bin/python" -m pytest -q -p no:cacheprovider -p no:randomly \
     -m 'not slow and not server and not browser and not data' "$@" "${tests[@]}"

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -81,6 +81,8 @@ os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(find_fast_folder()))
 
 _PORTS = random.SystemRandom()
 LEAST_CEILING_S = 60.0
+# a day's number, the same in each worker
+TURN = int(os.environ.setdefault("SLOPEWARD_TURN", str(time.time_ns() // 86_400_000_000_000)))
 
 POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name), reverse=True)
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -136,6 +138,11 @@ def absent(what: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, and CI is set")
     pytest.skip(f"{what} is missing")
+
+
+def take_turns(names: Iterable[str], law: int, of: int = 3) -> list[str]:
+    """A third of what a law holds for, another one each day and for each `law`; all of it in `make soak`."""
+    return [n for k, n in enumerate(sorted(names)) if os.environ.get("SLOPEWARD_SOAK") or (k + law + TURN) % of == 0]
 
 
 def free_port() -> int:

@@ -109,10 +109,7 @@ def test_what_the_compose_file_names_is_there():
 
 
 class LaidOut:
-    """The containers of the compose file as processes of this machine: folders for volumes, loopback for names.
-
-    Each gets the command, the settings and the files that its container would have, and nothing else of ours.
-    """
+    """The containers of the compose file as processes of this machine: folders for volumes, loopback for names."""
 
     def __init__(self, folder, database_url):
         self.folder = folder

@@ -38,11 +38,7 @@ PUBLIC = {
 
 
 def list_words(name: str) -> set[str]:
-    """The words of a name.
-
-    >>> sorted(list_words("_ToldFile")), sorted(list_words("told_at")), list_words("weight") & PICTURES
-    (['file', 'told'], ['at', 'told'], set())
-    """
+    """The words of a name."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return set(parted.lower().strip("_").split("_"))
 

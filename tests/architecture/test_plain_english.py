@@ -1,8 +1,4 @@
-"""Plain English wherever a person reads: no pictures for alerts, no sentence that needs to be read twice.
-
-The list stands below with what to write instead. `make docs` and `make test` hold it. What a decision froze is compared
-bit for bit when it is decided again, so the wording of stored reasons stays (STORED).
-"""
+"""Plain English wherever a person reads: no pictures for alerts, no sentence that needs to be read twice."""
 
 import ast
 import functools
@@ -97,10 +93,7 @@ class Shown(HTMLParser):
 
 @functools.cache
 def read_strings(path: Path) -> list[tuple[int, str]]:
-    """Texts of a module that a person may read, with their lines; of the commands also what `--help` shows.
-
-    A formatted value is one word, and so is code.
-    """
+    """Texts of a module that a person may read, with their lines; of the commands also what `--help` shows."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     silent = {

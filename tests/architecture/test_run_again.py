@@ -1,8 +1,6 @@
-"""`tests/run.sh`: what fails twice fails the run; what passes alone is named; many failures are not tried again.
+"""`tests/run.sh`: what fails twice fails the run; what passes alone is named; many failures are not tried again."""
 
-Where pytest itself breaks off, all run once more.
-"""
-
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -55,11 +53,12 @@ def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[
     (folder / "tests" / "test_it.py").write_text(tests)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return subprocess.run(
-        [folder / "tests" / "run.sh", "-p", "no:randomly", "--rootdir", ".", *options],
+        [folder / "tests" / "run.sh", "-p", "xdist.plugin", "--rootdir", ".", *options],
         capture_output=True,
         text=True,
         check=False,
         timeout=250,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )
 
 

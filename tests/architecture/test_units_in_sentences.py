@@ -1,6 +1,4 @@
-"""Every figure of a sentence says its unit: what follows each formatted number of alerting and movement is looked at.
-
-`tests/integration/web/test_simulated.py` reads the sentences themselves."""
+"""Every figure of a sentence says its unit: what follows each number of alerting and movement is looked at."""
 
 import ast
 import re

@@ -21,6 +21,7 @@ from forecasting.neural.head import QuantileHead
 from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings
 from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS, load
+from tests.conftest import take_turns
 
 HORIZONS = (DAY_S, 7 * DAY_S)
 QUICK = Settings(epochs=2, stride=4)
@@ -118,7 +119,7 @@ def test_weights_do_not_depend_on_anything_after_calibration():
     assert to_bytes(one, "d") == to_bytes(two, "d")
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", take_turns(NETWORKS, 1))
 def test_two_runs_give_the_same_bytes_on_any_number_of_threads(name):
     def train(seed=QUICK.seed):
         settings = replace(QUICK, seed=seed, stride=16, batch=4)  # two epochs of four steps: enough to part
@@ -307,7 +308,7 @@ LONG = {"lstm2": 9}
 """Passes of those that want a longer past."""
 
 
-@pytest.mark.parametrize("model", sorted(NETWORKS))
+@pytest.mark.parametrize("model", take_turns(NETWORKS, 2))
 def test_every_network_learns_what_no_baseline_can_see(model):
     panel = pulsing(300 if model in LONG else 200)
     parts = split(panel.values.shape[0])
@@ -333,7 +334,7 @@ def test_no_two_networks_have_the_same_weights_by_shape():
     assert len(shapes) == len(NETWORKS) >= 21
 
 
-@pytest.mark.parametrize("model", sorted(NETWORKS))
+@pytest.mark.parametrize("model", take_turns(NETWORKS, 0))
 def test_odd_series_are_an_error_or_a_forecast_never_nonsense(model):
     with pytest.raises(NotEnoughDataError):
         train_network(model, PANEL.head(30), split(30), HORIZONS, QUICK)

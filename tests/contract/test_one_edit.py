@@ -6,22 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import ON_SQLITE
 
 ROOT = Path(__file__).parents[2]
 STANDS = 'Template("criterion.level", "{quantity}: {value}, bounds {bounds}")'
 SOAKED = 'Template("criterion.level.soaked", "soaked: {value}")'
 WAYS = ("page en", "page it", "mail en", "mail it", "sms en", "sms it", "cap en", "cap it", "api")
-EDITS = [
-    (
-        "monitor/decision/criteria/kinds/level.py",
-        STANDS,
-        SOAKED,
-        "soaked: 16.8",
-        WAYS,
-    ),
+EDITS = [  # file, what stands there, what is put in its place, what is read of it, where
+    ("monitor/decision/criteria/kinds/level.py", STANDS, SOAKED, "soaked: 16.8", WAYS),
     (
         "monitor/web/templates/alert.html",
         "{% block main %}",
@@ -33,13 +25,13 @@ EDITS = [
 
 
 @ON_SQLITE
-@pytest.mark.parametrize(("file", "before", "after", "said", "ways"), EDITS, ids=["reason", "page"])
-def test_one_edit_is_read_everywhere(database_url, tmp_path, file, before, after, said, ways):
+def test_one_edit_is_read_everywhere(database_url, tmp_path):
     for name in ("monitor", "forecasting", "detection"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("weights"))
-    text = (tmp_path / file).read_text(encoding="utf-8")
-    assert text.count(before) == 1
-    (tmp_path / file).write_text(text.replace(before, after), encoding="utf-8")
+    for file, before, after, *_ in EDITS:
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        assert text.count(before) == 1
+        (tmp_path / file).write_text(text.replace(before, after), encoding="utf-8")
     ended = subprocess.run(
         [sys.executable, "-m", "tests.contract.edited_copy", database_url],
         cwd=tmp_path,
@@ -50,4 +42,5 @@ def test_one_edit_is_read_everywhere(database_url, tmp_path, file, before, after
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout.splitlines()[-1])
     assert found.pop("file").startswith(str(tmp_path)), "the copy was tried, not the checkout"
-    assert [way for way in WAYS if said in found[way]] == list(ways), found
+    for *_, said, ways in EDITS:
+        assert [way for way in WAYS if said in found[way]] == list(ways), found

@@ -1,7 +1,4 @@
-"""Every reader of files meets the traps of heads and instants: what cannot be is asked about and never stored unasked.
-
-A new reader is walked without being asked; one without its traps fails by name.
-"""
+"""Every reader of files meets the traps of heads and instants: what cannot be is asked about, never stored unasked."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

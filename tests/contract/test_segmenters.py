@@ -1,7 +1,4 @@
-"""One contract for all imagery networks: any size and bands, every weight trained, tiles as exact as promised.
-
-`make soak` (SLOPEWARD_SOAK) adds the overfit: each member of the U-Net family learns eight patches by heart.
-"""
+"""One contract for all imagery networks: any size and bands, every weight trained, tiles as exact as promised."""
 
 import os
 from itertools import pairwise
@@ -19,6 +16,7 @@ from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks import segnet
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS, build, find_entry
+from tests.conftest import take_turns
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 FAMILY = [f"{unit}{kind}" for kind in ("unet", "resunet") for unit in ("", "sru-", "bru-", "sbconv-")]
@@ -98,7 +96,7 @@ def test_shipped_weights_of_the_plain_network_keep_their_names():
     assert load_model("generated").network.state_dict().keys() == set(names)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", take_turns(EVERY, 0))
 @pytest.mark.parametrize(("channels", "height", "width"), [(14, 96, 112), (3, 97, 131)])
 def test_any_size_in_logits_of_that_size_out_and_a_gradient_for_every_weight(name, channels, height, width):
     network = seeded(name, channels)
@@ -129,7 +127,7 @@ def test_a_soft_gate_trains_its_normalisation(name):
     assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in network.parameters())
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", take_turns(EVERY, 1))
 @pytest.mark.parametrize("width", [0.03, 0.2])
 def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width(name, width):
     network = build(name, 5, 3, width)
@@ -138,7 +136,7 @@ def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width
     assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", take_turns(EVERY, 1))
 def test_at_most_twenty_steps_halve_the_loss(name):
     network = seeded(name, seed=1)
     images, truth = blobs(4, 64)
@@ -157,7 +155,7 @@ def test_at_most_twenty_steps_halve_the_loss(name):
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", take_turns(EVERY, 2))
 def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_not_matter(name, tmp_path):
     network, twin, other = (seeded(name, seed=seed).eval() for seed in (3, 3, 4))
     card = {
@@ -228,7 +226,7 @@ def test_a_tile_with_its_halo_gives_the_answer_of_the_whole_scene(name):
     torch.testing.assert_close(tile, whole, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [name for name in SEGMENTERS if name not in EXACT])
+@pytest.mark.parametrize("name", take_turns(set(SEGMENTERS) - set(EXACT), 0))
 def test_a_network_that_is_not_exact_sees_the_far_end(name):
     network = seeded(name, 2, 1 / 16).double().eval()
     scene = torch.randn(1, 2, 1280, 64, dtype=torch.float64)

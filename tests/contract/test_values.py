@@ -1,7 +1,4 @@
-"""The walk over every decoder with the traps of a value: what is none is none for itself alone, and nothing else goes.
-
-A decoder that comes anew is walked without being asked; one that has no traps in `tests/data/payloads/traps.py` fails.
-"""
+"""The walk over every decoder with the traps of a value: what is none is none for itself alone."""
 
 import json
 import math

@@ -1,9 +1,4 @@
-"""A small story in a database: two slopes in winter 2026, told through the store's own functions wherever they exist.
-
-North bench creeps, speeds up, climbs to orange and is acknowledged; its antenna change was understood only afterwards.
-The lake slope is quiet, one of its instruments is silent, and one drill was held. Use `fill(db)`; all instants are
-fixed, so both databases hold the same rows.
-"""
+"""A small story in a database: two slopes in winter 2026, told through the store's own functions wherever they exist."""
 
 import math
 import struct

@@ -8,11 +8,7 @@ FAILED = 70
 
 
 def fork(act: Callable[[], object]) -> int:
-    """Do it in a child; returns its process number.
-
-    However it ends, the child leaves nothing but its exit status: 0 where it came to its end, `FAILED` where it raised.
-    An exception that left this frame would go on as a second pytest that writes into the pipe of the first.
-    """
+    """Do it in a child; returns its process number."""
     child = os.fork()
     if child:
         return child

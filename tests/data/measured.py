@@ -81,15 +81,7 @@ def replay(
     events: tuple[EventFact, ...] = (),
     person: Callable[[Memory], Memory] = lambda memory: memory,
 ) -> Iterator[tuple[datetime, Decision]]:
-    """Decide once at every instant at which something was received; memory goes through JSON each time.
-
-    Args:
-        site: the declaration.
-        observations: in any order; each counts from its `received_at` on.
-        extra_s: further looks this long after each, as a tick would take.
-        events: what was declared; each is seen from its `received_s` on.
-        person: what somebody does to the memory between two looks.
-    """
+    """Decide once at every instant at which something was received; memory goes through JSON each time."""
     span_s = max(wanted_series(site).values())
     arrivals = sorted(observations, key=lambda o: (o.received_at, o.observed_at))
     held: dict[str, dict[datetime, Reading]] = {}

@@ -1,8 +1,4 @@
-"""Products drawn in the layouts of their providers: small images, and the descriptions that come with them.
-
-Layouts: ESA Sentinel-2 Products Specification Document 14.9; USGS LSDS-1618 and LSDS-1619; Planet's PlanetScope product
-specification; STAC 1.0 with the extensions eo and raster.
-"""
+"""Products drawn in the layouts of their providers: small images, and the descriptions that come with them."""
 
 import json
 

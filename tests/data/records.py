@@ -37,14 +37,7 @@ MOST_MOVED_MM = 300.0
 
 @dataclass(frozen=True)
 class Measured:
-    """One record.
-
-    Attributes:
-        name: Of the record.
-        family: Records of one place: left out together.
-        panel: Its values.
-        horizons_s: The horizons that it can be scored at.
-    """
+    """One record."""
 
     name: str
     family: str

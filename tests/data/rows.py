@@ -17,12 +17,7 @@ _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def insert_rows(c: Connection, origin: datetime, text: str, names: Mapping[str, Any] | None = None) -> None:
-    """Insert one row for each line; a line that is indented goes on with the one before.
-
-    Values are read by the type of their column: instants count from `origin` (`-2d+6h`, `+0s`), booleans are `yes` and
-    `no`, JSON and texts with spaces stand in quotes, `$name` is taken from `names`. What is left out is the default.
-    A line that begins with a number is so many rows: `{k}` in a value is the row's, and of a list each takes its own.
-    """
+    """Insert one row for each line; a line that is indented goes on with the one before."""
     for line in re.sub(r"\n +", " ", text.strip()).splitlines():
         *count, name = line.split()[: 1 + line[0].isdigit()]
         cells = [cell.split("=", 1) for cell in shlex.split(line)[len(count) + 1 :]]

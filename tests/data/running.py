@@ -34,10 +34,7 @@ exec "$@"
 
 
 def hide_mosquitto() -> list[str]:
-    """Words before a command, so that it finds no Mosquitto: in a mount namespace of its own, which ends with it.
-
-    Where a machine allows no namespace, the setting that goes without a broker takes its place.
-    """
+    """Words before a command, so that it finds no Mosquitto: in a mount namespace of its own, which ends with it."""
     look = [sys.executable, "-c", "from monitor.ingest.broker import find_mosquitto; print(find_mosquitto())"]
     for unshare in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
         words = [*unshare, "sh", "-c", HIDE, "sh"]
@@ -49,10 +46,7 @@ def hide_mosquitto() -> list[str]:
 
 
 def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb of the command in this process: a process of its own imports for a second before it does anything.
-
-    That the command starts and ends as a process is proved by tests/end_to_end/test_first_steps.py.
-    """
+    """Run a verb of the command in this process: a process of its own imports for a second before it does anything."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder):
         status = run_verb(list(words))
@@ -60,11 +54,7 @@ def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 class Service:
-    """`slopeward run` on an external broker; `kill` ends the whole process group at once.
-
-    `page=False` leaves the page out, which takes as long to start as all the rest: for tests that do not ask it.
-    With `broker` the service has a managed one, whose data lie in that folder.
-    """
+    """`slopeward run` on an external broker; `kill` ends the whole process group at once."""
 
     program = (sys.executable, "-m", "monitor.cli.main")
 
@@ -96,10 +86,7 @@ class Service:
         self._log = (folder / "service.log").open("ab")
 
     def start(self, timeout_s: float = 120.0) -> float:
-        """Start, wait until the core is well (returns those seconds) and the broker is heard.
-
-        The page says so, or, of a service without one, the stamp of its core.
-        """
+        """Start, wait until the core is well (returns those seconds) and the broker is heard."""
         begun = time.monotonic()
         process = self.launch()
         while not (self.healthy() if self.page else self._is_stamped()):

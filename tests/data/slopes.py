@@ -23,11 +23,7 @@ def rain_driven(rows=460, seed=3):
 
 
 def rain_to_come(rows=330, seed=5):
-    """A slope that moves with the rain of the day, measured rain, and what was expected of the two days ahead.
-
-    Returns:
-        Panel without drivers, (times, mm per day ending at each), outlook whose issues err by a third.
-    """
+    """A slope that moves with the rain of the day, measured rain, and what was expected of the two days ahead."""
     rng = np.random.default_rng(seed)
     rain = np.where(rng.random(rows + 2) < 0.15, rng.gamma(2.0, 10.0, rows + 2), 0.0)
     fallen = rain[:rows]

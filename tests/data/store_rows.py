@@ -1,7 +1,4 @@
-"""Rows of the store of which a test says only what it is about: forecasts, scenes, footprints, offsets and flags.
-
-And one question to the store, or one change of it, in a transaction of its own.
-"""
+"""Rows of the store of which a test says only what it is about: forecasts, scenes, footprints, offsets and flags."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta

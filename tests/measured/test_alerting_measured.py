@@ -49,8 +49,12 @@ def test_baijiabao_alerts_by_10_june_2018_and_is_quiet_before_june(measured):
 
 @pytest.mark.parametrize(
     ("from_at", "to_at", "without"),
-    [(day(2015, 4, 1), day(2017, 4, 1), ()), (day(2012, 10, 1), day(2014, 9, 1), ("BLYN",))],
-    ids=["with outliers to 591 mm of BLYN", "with the steps of KTBW and P426"],
+    [
+        (day(2016, 6, 15), day(2017, 3, 1), ()),
+        (day(2012, 11, 15), day(2013, 3, 1), ("BLYN",)),
+        (day(2014, 1, 1), day(2014, 8, 15), ("BLYN",)),
+    ],
+    ids=["with outliers of BLYN to a metre", "with the step of KTBW", "with those of P426 and its silence"],
 )
 def test_cascadia_does_not_move_and_raises_no_hazard(measured, from_at, to_at, without):
     site = measured_site("cascadia")

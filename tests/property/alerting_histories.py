@@ -1,9 +1,4 @@
-"""Random histories of a small slope, and the decisions they lead to: what the rules of the domain are checked on.
-
-The slope: A and B stand alone, C and D share a reference with the control station K: three independent witnesses.
-A and C have a thermometer as well, which nobody asks, and B a piezometer, which never crosses its bound: they come,
-break, fall silent or never come, and no level may hang on it.
-"""
+"""Random histories of a small slope, and the decisions they lead to: what the rules of the domain are checked on."""
 
 import json
 import os
@@ -227,11 +222,7 @@ def run(
     cold: bool = False,
     start: tuple[int, Memory] = (0, Memory()),
 ) -> list[Look]:
-    """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart.
-
-    As in the service each decision goes on with what the last one held; a `cold` one holds nothing, at twice the work.
-    With `start` the first look is at that epoch, with that memory; what came before is known then.
-    """
+    """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart."""
     feed = sorted([*messages(history), *extra], key=lambda m: (m[0], m[2].observed_at, m[1]))
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, NewestEpoch] = {}

@@ -1,8 +1,4 @@
-"""The laws of the domain as checks on a run of decisions, and the slope with everything on that they are checked on.
-
-Beside the stations of `alerting_histories` there are a rain gauge R, a rule that needs rain and movement together, a
-fast track, neighbours, maintenance windows, and earthquakes that make the bounds stricter for some days.
-"""
+"""The laws of the domain as checks on a run of decisions, and the slope with everything on that they are checked on."""
 
 import json
 import random

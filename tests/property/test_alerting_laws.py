@@ -1,7 +1,4 @@
-"""Rules 1 to 9, 11, 14 and 15 on 100 stories of a slope with everything on, and a broken variant of each.
-
-`make soak` (SLOPEWARD_SOAK) tells 10,000. Each broken variant is caught within 60.
-"""
+"""Rules 1 to 9, 11, 14 and 15 on 100 stories of a slope with everything on, and a broken variant of each."""
 
 import pytest
 

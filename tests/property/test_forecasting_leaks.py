@@ -1,8 +1,4 @@
-"""No forecast knows the future, none is shown that does not beat the simple one, and no score rests on the level.
-
-`make soak` (SLOPEWARD_SOAK) compares 1,000 forecasts of every model and of every decomposition; here 1,000 of the cheap
-models and 5 per decomposition. The networks' own contract suite compares theirs.
-"""
+"""No forecast knows the future, none is shown that does not beat the simple one, and no score rests on the level."""
 
 import os
 from pathlib import Path
@@ -27,7 +23,7 @@ SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
 
 
-def slopes(rows=400, stations=20, seed=3):
+def slopes(rows=250, stations=20, seed=3):
     rng = np.random.default_rng(seed)
     values = np.cumsum(rng.gamma(0.5, 0.8, (rows, stations)), axis=0) + rng.normal(0, 0.8, (rows, stations))
     values[rng.random(values.shape) < 0.05] = np.nan

@@ -1,8 +1,4 @@
-"""Rules 12 and 13 over whole lives: what is shown has earned it lately and covers, and worth is counted in movement.
-
-The laws of a single verdict stand in test_forecasting_leaks.py; here histories of scored forecasts run through the life
-cycle cycle by cycle, and each law has a broken twin that it must catch.
-"""
+"""Rules 12 and 13 over whole lives: what is shown has earned it lately and covers, and worth is counted in movement."""
 
 import os
 from dataclasses import dataclass, replace
@@ -59,10 +55,7 @@ PHASES = st.lists(
 
 
 def live(phases, seed, *, calibration=OPEN, cadence_s=DAY_S, stations=2, late=1, rules=(check_shown, check_shadow)):
-    """The life of one network: scores come `late` cycles after the issue, the life cycle judges, one row is shown.
-
-    Returns the cycles, and all scores in order of issue.
-    """
+    """The life of one network: scores come `late` cycles after the issue, the life cycle judges, one row is shown."""
     rng = np.random.default_rng(seed)
     shown_rule, shadow_rule = rules
     state, since_s, counts_from_s = "shadow", 0.0, 0.0
@@ -139,11 +132,7 @@ GOOD, BAD, NARROW = Phase(60, 0.4, 0.82), Phase(40, 1.6, 0.8), Phase(40, 0.4, 0.
 
 
 def test_the_interesting_lives_occur():
-    """Shown, fallen by error, fallen by coverage, shown again: else the law above would hold of nothing.
-
-    Not every good network gets there: of 60 values a sound 80 % interval holds less than the 74 % asked for every
-    ninth time, and then it waits.
-    """
+    """Shown, fallen by error, fallen by coverage, shown again: else the law above would hold of nothing."""
     for fall in (BAD, NARROW):
         told = []
         for seed in range(20):

@@ -138,9 +138,10 @@ def test_ids_are_short_dotted_names():
 def list_calls():
     """Each call of a template that is a constant of its file, or is imported by name: where, the text, the call."""
     known: dict[tuple[str, str], str] = {}
-    trees = {}
+    nodes = {}
     for path in [p for package in ("monitor", "forecasting", "detection") for p in (ROOT / package).rglob("*.py")]:
-        tree = trees[path] = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        nodes[path] = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Call)]
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for node in tree.body:
             value, target = (
@@ -152,15 +153,14 @@ def list_calls():
             )
             if is_template and isinstance(target, ast.Name):
                 known[module, target.id] = ast.literal_eval(value.args[1])
-    for path, tree in trees.items():
+    for path, found in nodes.items():
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         names = {name: text for (m, name), text in known.items() if m == module}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom):
-                names |= {
-                    a.asname or a.name: known[node.module, a.name] for a in node.names if (node.module, a.name) in known
-                }
-        for node in ast.walk(tree):
+        for node in found:
+            for a in node.names if isinstance(node, ast.ImportFrom) else ():
+                if (node.module, a.name) in known:
+                    names[a.asname or a.name] = known[node.module, a.name]
+        for node in found:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", names[node.func.id], node
 

@@ -1,14 +1,4 @@
-"""Recordings: columns of figures over looks, written small, and compared so that another processor finds them equal.
-
-A look is a site, an instant and its figures by path. Whole numbers, truths, words, instants and what is absent or none
-compare exactly, at every look. Other figures are kept with seven digits and compare to 1e-6 of their size, those of a
-fit by iteration to 5e-5: other kernels stop elsewhere. What moves all the time is kept at every sixteenth look and
-wherever a level or an alert changes; of the looks between there is its sum, so that a figure that differs there by more
-than some 1e-5 of its size is found, and is named with the first of them.
-
-In a column each look has a token; `v*n` stands for n equal ones. `-` is absent, `~` is in the next sum, `v:s` is a
-value and the sum before it, `@v` an instant in ms after the look, `#v` one after the first look.
-"""
+"""Recordings: columns of figures over looks, written small, and compared so that another processor finds them equal."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,11 +51,7 @@ class Accepted:
 
 
 def read_accepted(text: str) -> list[Accepted]:
-    """Lines `record | figure | reason`; empty ones and those that begin with # say nothing.
-
-    Raises:
-        ValueError: a line names no reason.
-    """
+    """Lines `record | figure | reason`; empty ones and those that begin with # say nothing."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     found = [Accepted(*(part.strip() for part in line.split("|", 2))) for line in lines if line.count("|") >= 2]
     if len(found) < len(lines) or not all(x.reason for x in found):

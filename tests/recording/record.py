@@ -1,10 +1,4 @@
-"""Write the recording of what must stay equal, or compare with it.
-
-    python -m tests.recording.record [--check] [NAME...]
-
-Each record is replayed in one of two processes; the first differences are printed by record, site, instant and figure.
-Lines of `accepted.txt` take out what is meant, one record and one figure each; one that covers nothing is an error.
-"""
+"""Write the recording of what must stay equal, or compare with it."""
 
 import argparse
 import json

@@ -1,7 +1,4 @@
-"""What is recorded, and all that the recording knows of the code: other modules here see names, instants and figures.
-
-Every source is replayed on a clock of its own with fixed seeds. Prose, row numbers, formats and hashes are left out.
-"""
+"""What is recorded, and all that the recording knows of the code; other modules see names, instants and figures."""
 
 import csv
 import json

@@ -19,11 +19,7 @@ KINDS: Final[Mapping[str, int]] = {"step": 6, "acceleration": 15, "phase-jump": 
 
 
 def draw_points(seed: int, count: int = 10_000, acquisitions: int = 210) -> dict[str, Series]:
-    """Points of one track: creep, a season, noise of 1 to 3 mm, and an atmosphere that neighbours share.
-
-    The atmosphere of a date is a plane and eight waves over the scene, new at each date; what a far reference cannot
-    take off is 1.4 mm. One date in twenty is missing at a point.
-    """
+    """Points of one track: creep, a season, noise of 1 to 3 mm, and an atmosphere that neighbours share."""
     rng = np.random.default_rng([seed, 23])
     east, north = rng.uniform(0.0, 1.0, (2, count))
     t = np.arange(acquisitions)
@@ -40,12 +36,7 @@ def draw_points(seed: int, count: int = 10_000, acquisitions: int = 210) -> dict
 
 
 def inject_points(samples: Mapping[str, Series], seed: int) -> tuple[dict[str, Series], list[Event]]:
-    """One event in a third of the points, in the last third of the record.
-
-    Step: 4 to 8 noise standard deviations that stay. Acceleration: a cube to 8 to 16 of them in 15 acquisitions, then
-    the speed of the end. Phase jump: half a wavelength from one date to the next; half of them come back after two to
-    four dates.
-    """
+    """One event in a third of the points, in the last third of the record."""
     rng = np.random.default_rng([seed, 29])
     out, events = dict(samples), []
     for name in sorted(samples):

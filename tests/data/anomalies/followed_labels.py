@@ -31,18 +31,7 @@ def follow_labels(
     from_share: float,
     budget: float,
 ) -> dict[str, NDArray[np.bool_]]:
-    """Where a detector alarms when its threshold is corrected once a week from labels.
-
-    Labels come from the injected faults, for every alarm, a week after its end: a run that touches a fault is
-    confirmed, any other is dismissed. Runs in an aftermath alone are labelled by nobody and count nowhere.
-
-    Args:
-        scored: scores by station, in units of the counted threshold.
-        samples: the series.
-        events: the faults.
-        from_share: share of the record after which the site is watched.
-        budget: false alarms per sensor-month.
-    """
+    """Where a detector alarms when its threshold is corrected once a week from labels."""
     begin_s = max(float(s.times_s[int(len(s.times_s) * from_share)]) for s in samples.values())
     end_s = max(float(s.times_s[-1]) for s in samples.values())
     runs = [run for name in sorted(samples) for run in _find_runs(name, scored[name], samples[name], events, begin_s)]

@@ -1,7 +1,4 @@
-"""The schema of 1.0 and a database of it, from which every upgrade begins, as the program has them now.
-
-python -m tests.data.baseline.write        # called by `make baseline-fixture`; refused once v1.0.0 is tagged
-"""
+"""The schema of 1.0 and a database of it, from which every upgrade begins, as the program has them now."""
 
 import json
 import random

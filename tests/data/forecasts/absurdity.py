@@ -46,17 +46,7 @@ class Fan:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """What the readings up to the issue say.
-
-    Attributes:
-        value: Newest reading, mm.
-        level: Median of the newest seven.
-        velocity: In mm/day, of the shortest window in which it is clear; of the longest where none is.
-        error: One standard error of it.
-        mid_s: Middle of its window.
-        noise: Of one reading.
-        fastest: Largest velocity so far, without a sign.
-    """
+    """What the readings up to the issue say."""
 
     value: float
     level: float
@@ -78,12 +68,7 @@ class Present:
 
 
 def see_present(times_s: Sequence[float], values: Sequence[float], *, noise: float | None = None) -> Present | None:
-    """What a person at the screen sees: level, velocity with its error, noise. None below 4 readings.
-
-    >>> day = [86400.0 * i for i in range(10)]
-    >>> round(see_present(day, [5.0 * i for i in range(10)]).velocity, 6)
-    5.0
-    """
+    """What a person at the screen sees: level, velocity with its error, noise. None below 4 readings."""
     sigma = measure_sigma(times_s[-365:], values[-365:]) if noise is None else noise
     best: Velocity | None = None
     for n in LENGTHS:
@@ -106,16 +91,7 @@ def see_present(times_s: Sequence[float], values: Sequence[float], *, noise: flo
 
 
 def find_absurd(fans: Sequence[Fan], present: Present) -> dict[float, tuple[str, ...]]:
-    """Rules that the forecasts of one issue break, by horizon in seconds; horizons that break none are left out.
-
-    Args:
-        fans: Shown forecasts of one series and moment, in any order.
-        present: What was known.
-
-    >>> still = Present(0.0, 0.0, 0.0, 0.1, 0.0, 1.0, 0.2)
-    >>> find_absurd([Fan(86400.0, -0.2, -0.1, 0.0, 0.1, 0.2)], still)
-    {86400.0: ('below noise',)}
-    """
+    """Rules that the forecasts of one issue break, by horizon in seconds; horizons that break none are left out."""
     ordered = sorted(fans, key=lambda f: f.horizon_s)
     found = {f.horizon_s: _of_one(f, present) for f in ordered}
     way, slack = (1.0 if present.velocity > 0.0 else -1.0), max(BEYOND * present.noise, LEAST_MM)

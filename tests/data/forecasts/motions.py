@@ -14,14 +14,7 @@ RATIOS: Final = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """How often is read, and what is asked.
-
-    Attributes:
-        step_s: Seconds between readings.
-        rows: Of a record.
-        steps: Horizons in rows.
-        season: Rows of the period that such a cadence shows: a day, or a year.
-    """
+    """How often is read, and what is asked."""
 
     step_s: float
     rows: int
@@ -37,25 +30,13 @@ CADENCES: Final = {
 
 
 def draw_motion(kind: str, ratio: float, cadence: Cadence, seed: int, noise: float = 1.0) -> Floats:
-    """One record in mm, shape (T,), its noise 1 mm unless told: after half to four fifths a bend, a stop or a step.
-
-    Args:
-        kind: One of `KINDS`.
-        ratio: Rate per row over the noise.
-        cadence: How long it is.
-        seed: Of noise, phase and the row of the change.
-        noise: Of one reading, mm.
-    """
+    """One record in mm, shape (T,), its noise 1 mm unless told: after half to four fifths a bend, a stop or a step."""
     moved, _, rng = _move(kind, ratio, cadence, seed, noise)
     return np.asarray(moved + noise * rng.normal(size=cadence.rows))
 
 
 def foresee(kind: str, ratio: float, cadence: Cadence, seed: int) -> Floats | None:
-    """What one says who knows a motion of `draw_motion` so far without its noise, shape (T, H); None of other kinds.
-
-    A bend or a stop cannot be known before it comes: it is seen at the row behind it, and the pace is taken to go on.
-    Nobody who forecasts from readings errs less, so what this errs is the floor of what can be asked.
-    """
+    """What one says who knows a motion of `draw_motion` so far without its noise, shape (T, H); None of other kinds."""
     moved, pace, _ = _move(kind, ratio, cadence, seed, 1.0)
     return None if pace is None else np.asarray(moved[:, None] + pace[:, None] * np.array(cadence.steps))
 
@@ -95,12 +76,7 @@ def draw_crack(bend: bool, seed: int) -> Panel:
 
 
 def draw_marker(wander: float, seed: int) -> Panel:
-    """A marker at 8 m/day, read hourly to 3 mm over 30 days with a tenth of the rows missing.
-
-    Args:
-        wander: Standard deviation of the logarithm of its velocity from one hour to the next.
-        seed: Of everything drawn.
-    """
+    """A marker at 8 m/day, read hourly to 3 mm over 30 days with a tenth of the rows missing."""
     rng = np.random.default_rng(seed)
     velocity = 8000.0 / 24.0 * np.exp(np.cumsum(rng.normal(0.0, wander, 720)))
     values = np.cumsum(velocity) + rng.normal(0.0, 3.0, 720)

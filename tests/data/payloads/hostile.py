@@ -90,24 +90,26 @@ def _swell(rng: random.Random, raw: bytes) -> bytes:
     return (raw * (HUGE // len(raw) + 1))[: HUGE + rng.randint(-5, 5)]
 
 
+def _find_places(body: Any) -> list[tuple[Any, Any]]:
+    """Each node with a key of it, without recursion: from Python 3.12 on JSON is read deeper than a function goes."""
+    places: list[tuple[Any, Any]] = []
+    waiting = [body]
+    while waiting:
+        node = waiting.pop()
+        places += ((node, key) for key in (node if isinstance(node, dict) else range(len(node))))
+        waiting += (one for one in (node.values() if isinstance(node, dict) else node) if isinstance(one, dict | list))
+    return places
+
+
 def _retype(rng: random.Random, raw: bytes) -> bytes:
     """Another value at one place of JSON."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
         return _flip(rng, raw)
-    places: list[tuple[Any, Any]] = []
-
-    def gather(node: Any) -> None:
-        for key in node if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], dict | list):
-                gather(node[key])
-
     if not isinstance(body, dict | list) or not body:
         return json.dumps(rng.choice(SCALARS)).encode()
-    gather(body)
-    node, key = rng.choice(places)
+    node, key = rng.choice(_find_places(body))
     match rng.randrange(4):
         case 0 if isinstance(node, dict):
             del node[key]
@@ -117,7 +119,10 @@ def _retype(rng: random.Random, raw: bytes) -> bytes:
             node[str(rng.choice(SCALARS))[:50]] = node.pop(key)
         case _:
             node[key] = rng.choice(SCALARS)
-    return json.dumps(body).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(body).encode("utf-8", "surrogatepass")
+    except RecursionError:  # how deep it may go differs by the version of Python
+        return _flip(rng, raw)
 
 
 WAYS = (_cut, _flip, _insert, _remove, _number, _number, _deepen, _swell, _retype, _retype, _retype)

@@ -1,7 +1,4 @@
-"""Payloads as makers and standards publish them, with the site file that reads them; each says where it stands.
-
-They are read as they are. The fuzz of decoders and the benchmark of hostile senders damage them.
-"""
+"""Payloads as makers and standards publish them, with the site file that reads them; each says where it stands."""
 
 import base64
 import json

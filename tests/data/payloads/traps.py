@@ -1,7 +1,4 @@
-"""One payload of each decoder in which one value is a trap and the others are sound, spelled as a test asks for it.
-
-A decoder without an entry here fails the walk by its name, and so does a trap that it neither has nor explains away.
-"""
+"""One payload of each decoder in which one value is a trap and the others are sound, spelled as a test asks for it."""
 
 import base64
 import json
@@ -42,17 +39,7 @@ TRAPS = (VALUE, SIGMA, EDGES, TIMES, ZONE, FILLED)
 
 
 class Told(NamedTuple):
-    """What a decoder is walked with.
-
-    Attributes:
-        spell: the payload, from the token of the trap value, that of its error, and the time.
-        good: STATION.quantity of what must be there whatever the trap is.
-        trap: STATION.quantity of the trap where it is a number.
-        lacks: trap -> why this decoder cannot meet it.
-        lines: of its [[decoder]]; None: it stands for a topic of the house.
-        topic: where it comes.
-        sound: a token of a sound trap value, in the unit of the payload.
-    """
+    """What a decoder is walked with."""
 
     spell: Callable[[str, str, str], bytes]
     good: frozenset[str]

@@ -26,11 +26,7 @@ def sign(cert: Path, key: Path, subject: str, names: str) -> None:
 
 
 class FileServer:
-    """Serves `files` and what `answers` make; `faults` says what is wrong with a path, and `asked` what was asked for.
-
-    A fault is a status, `cut` (breaks off in the middle), `slow` (waits before the end), `packed` (gzip although nobody
-    asked), `login` (a web page with status 200), or an address to be sent to.
-    """
+    """Serves `files` and what `answers` make; `faults` says what is wrong with a path; `asked`, what was asked."""
 
     def __init__(self, certificate: str = "") -> None:
         self.files: dict[str, bytes] = {}

@@ -43,15 +43,7 @@ def encode(part):
 
 
 class OidcProvider:
-    """One provider; its attributes say how it answers from now on.
-
-    Attributes:
-        person: claims of who logs in.
-        now: gives its time, seconds since 1970.
-        bend: changes claims before they are signed.
-        userinfo: makes the answer of the userinfo endpoint of the claims as they were before `bend`.
-        sign: makes an ID token of claims; else with the key `key`.
-    """
+    """One provider; its attributes say how it answers from now on."""
 
     def __init__(self, address, now):
         self.address, self.now = address, now

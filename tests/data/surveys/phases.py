@@ -32,10 +32,7 @@ def draw_atmosphere(rng: np.random.Generator, size_px: int, radians: float) -> N
 
 
 def draw_phase_patches(seed: int, count: int, size_px: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Draw wrapped interferograms: N x 3 x H x W (cosine, sine, coherence), and the moving zone, N x H x W of 0, 1.
-
-    A third of them hold no movement at all, so that an atmosphere alone must not be called one.
-    """
+    """Draw wrapped interferograms: N x 3 x H x W (cosine, sine, coherence), and the moving zone, N x H x W of 0, 1."""
     rng = np.random.default_rng(seed)
     images = np.empty((count, 3, size_px, size_px), np.float32)
     masks = np.zeros((count, size_px, size_px), np.uint8)

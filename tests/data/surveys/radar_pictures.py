@@ -12,18 +12,7 @@ from tests.data.surveys.rasters import COLOURS, write_raster
 
 
 class Radar(NamedTuple):
-    """How a picture of radar was made.
-
-    Attributes:
-        looks: independent samples in a pixel.
-        shared: part of the speckle that both channels have.
-        unit: amplitude, intensity or decibels.
-        bits: of the file, 8 or 16.
-        third: beside VV and VH: their mean, their ratio, or VV again.
-        smoothed_px: standard deviation of the filter that speckle went through.
-        fields: whether the ground has sharp edges.
-        by_band: whether each band was stretched by itself, as viewers do.
-    """
+    """How a picture of radar was made."""
 
     looks: int
     shared: float

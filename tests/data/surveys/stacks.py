@@ -25,22 +25,7 @@ def write_stack(
     lat: float = 46.2,
     links: int = 3,
 ) -> NDArray[np.float64]:
-    """Write a folder of unwrapped interferograms and coherences with `stack.toml`.
-
-    Args:
-        folder: made if absent.
-        seed: everything follows from it.
-        dates: acquisitions, aware UTC; each is paired with the next `links`.
-        size_px: side, pixels of 40 m.
-        rate_mm_per_year: greatest rate of one bowl, toward the satellite.
-        atmosphere_rad: of each date.
-        lon: of the centre.
-        lat: of the centre.
-        links: later dates that each date is paired with.
-
-    Returns:
-        The true rate, H x W, mm per year toward the satellite.
-    """
+    """Write a folder of unwrapped interferograms and coherences with `stack.toml`."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     grid = grid_around(lon, lat, size_px, 40.0)

@@ -1,8 +1,4 @@
-"""Drawn sites whose instruments begin to scatter while nothing moves any more, or while nothing ever moved.
-
-Two to four instruments that share nothing, of any interval, noise, ladder and bounds. A site may move first, so that a
-level stands when the scatter begins.
-"""
+"""Drawn sites whose instruments begin to scatter while nothing moves any more, or while nothing ever moved."""
 
 import json
 import random
@@ -25,18 +21,7 @@ RATIOS = (12.0, 40.0, 200.0, 1000.0)  # of the scatter to the noise
 
 @dataclass(frozen=True, slots=True)
 class Scattering:
-    """A site, and what its instruments show.
-
-    Attributes:
-        site: the declaration.
-        seed: of the noise.
-        noise: one standard deviation, mm.
-        rate: mm per epoch while it moves; 0 = it never did.
-        scatter: largest deviation either way, mm.
-        names: instruments that scatter.
-        begin: the epoch from which they do.
-        end: the epoch behind the last.
-    """
+    """A site, and what its instruments show."""
 
     site: Site
     seed: int

@@ -117,10 +117,7 @@ def test_a_real_collapse_loses_one_interval_at_most():
 
 # ---- levels that stand ---------------------------------------------------------------------------------------------
 def check_votes_fall_by_the_upper_end(seeds: range) -> None:
-    """A vote falls only where one standard error above its rate lies below the recovery limit, and it does not scatter.
-
-    How far it goes back is no reason: a rate of less than nothing counts as nothing.
-    """
+    """A vote falls only where one standard error above its rate is below the recovery limit, without scatter."""
     fell = 0
     for seed in seeds:
         story = draw_scattering(seed, moves=True)

@@ -34,10 +34,7 @@ SOURCE = CapSender("slopeward@example.org", "https://slopes.example.org")
 
 @pytest.fixture(scope="module")
 def schema(measured):
-    """A function that says what is wrong by the schema of OASIS, nothing where all is well.
-
-    Without the schema our own rules judge alone; where everything must be there, it must.
-    """
+    """A function that says what is wrong by the schema of OASIS, nothing where all is well."""
     etree = pytest.importorskip("lxml.etree")
     try:
         read = etree.XMLSchema(etree.parse(str(measured("cap/CAP-v1.2.xsd"))))

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# without_torch.sh FOLDER..: the test files of these folders that load no PyTorch: none that names it, no room of networks and scenes.
+set -euo pipefail
+grep -rLE '^ *(import|from) (torch|forecasting\.(neural|explanation)|detection)' "$@" --include='test_*.py' |
+    grep -vE '/(neural|imagery|training|serving|explanation|worker)/|test_(extend|holdout)' | sort
