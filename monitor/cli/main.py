@@ -296,13 +296,13 @@ def _describe(error: Exception) -> str:
     return f"internal error: {type(error).__name__}: {text} (set {TRACEBACK}=1 to see where)"
 
 
-def _refuse_verb(program: str, word: str) -> int:
+def _refuse_verb(program: str, verb: str) -> int:
     import difflib
 
     paths = {path.rpartition(" ")[2]: path for path in (*GROUPS, *VERBS)}
-    near = difflib.get_close_matches(word, paths, n=1)
+    near = difflib.get_close_matches(verb, paths, n=1)
     hint = f"; did you mean `slopeward {paths[near[0]]}`?" if near else "."
-    print(f"{program}: unknown command {word!r}{hint} See {program} --help", file=sys.stderr)
+    print(f"{program}: unknown command {verb!r}{hint} See {program} --help", file=sys.stderr)
     return 2
 
 
