@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template, Term
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
+from monitor.alerting.acts.table import ACTS
 from monitor.domain.alert import AlertCategory
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
@@ -68,7 +69,7 @@ def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
     """A signature under a command or a form."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
-    is_reference = one.act in SPOKEN
+    is_reference, on_page = one.act in SPOKEN, any(act.name == one.act for act in ACTS)
     if is_reference:
         number = _find_newest(c, "status", alarm_key(one.subject))
     elif one.act == TAKEN_BACK:
@@ -81,9 +82,9 @@ def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
         withdraw=f"/signatures/{one.id}/withdraw",
         reason=one.reason,
         until=one.lapses_at,
-        on_page=is_reference or one.act == TAKEN_BACK,
+        on_page=is_reference or on_page,
         terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()),
-        where=f"/alerts/{number}" if number else f"/sites/{one.site}",
+        where=f"/alerts/{number}" if number else f"/sites/{one.site}{'/acts' if on_page else ''}",
     )
 
 
