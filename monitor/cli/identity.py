@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
@@ -40,6 +40,7 @@ BEARER_FD: Final = "SLOPEWARD_BY_TOKEN_FD"
 WAITS: Final = 3  # exit status: signed by one, not done yet
 LONGEST: Final = 4096  # bytes of a password or token by file descriptor
 T = TypeVar("T")
+By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user.")]
 Where = str | Callable[[Connection], str | None] | None  # a site, or how it is found; None: no site, or all
 ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "

@@ -20,6 +20,7 @@ from forecasting.message import Template
 from monitor import errors
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
+from monitor.extension import list_extensions, load
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
@@ -34,7 +35,6 @@ from monitor.web.routes.people import accounts, devices, login, second_factors, 
 from monitor.web.routes.site import (
     charts,
     declared,
-    drills,
     duty,
     instruments,
     movement,
@@ -73,7 +73,6 @@ PAGES: Final = (
     proposals,
     duty,
     declared,
-    drills,
     readings,
     outlines,
     reports,
@@ -84,7 +83,11 @@ PAGES: Final = (
     devices,
     gateway,
 )
-ROUTERS: Final = (*(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes)), acts.requests)
+ROUTERS: Final = (
+    *(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes)),
+    acts.requests,
+    *(load(path) for one in list_extensions() for path in one.routes),
+)
 
 
 class LastingFiles(StaticFiles):

@@ -17,6 +17,7 @@ from forecasting.message import Template, Term
 from monitor.alerting.acts.table import ACTS, API, OPERATOR
 from monitor.domain.alert import TOKEN
 from monitor.errors import NotAllowedError
+from monitor.extension import Address, list_extensions
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
 from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, require_caller, sites_shown
@@ -71,6 +72,9 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /cap/feed.atom",
 )
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
+_OF_EXTENSIONS: Final[dict[str, Address]] = {
+    address: declared for one in list_extensions() for address, declared in one.addresses.items()
+}
 _BY_AN_OPERATOR: Final = (
     *_FILES,
     "POST /alerts/{alert_id}/photos",
@@ -85,8 +89,6 @@ _BY_AN_OPERATOR: Final = (
             "anomalies/label",
             "anomalies/factor",
             "readings",
-            "drills",
-            "drills/{number}/end",
             "proposals/{number}/approve",
             "proposals/{number}/reject",
             "thresholds",
@@ -106,6 +108,7 @@ _BY_AN_OPERATOR: Final = (
 )
 
 RULES: Final[dict[str, str]] = {
+    **{address: declared.rule for address, declared in _OF_EXTENSIONS.items()},
     **dict.fromkeys(
         (
             "GET /login",
@@ -221,7 +224,6 @@ RULES: Final[dict[str, str]] = {
             "GET /sites/{site}/proposals",
             "GET /sites/{site}/card.{form}",
             "GET /sites/{site}/thresholds",
-            "GET /sites/{site}/drills",
             "GET /sites/{site}/acts",
             "POST /alerts/{alert_id}/recompute",
         ),
@@ -237,6 +239,7 @@ IN_PERSON: Final = frozenset(
         *_ADMINISTRATION,
         "POST /alerts/{alert_id}/recompute",
         *(f"POST {way}{act.address}" for act in ACTS if not act.by_token for way in ("", API)),
+        *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
     }
 )
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
@@ -248,6 +251,7 @@ OF_NO_SITE: Final = frozenset(
         *_OWN,
         *_FILES,
         *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
+        *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
     }
 )
 

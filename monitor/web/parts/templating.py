@@ -15,6 +15,7 @@ from forecasting.message import Message, Template, Term, format_span, join
 from monitor.domain.causes import describe_cause, gather
 from monitor.domain.headline import SIGHT_WORDS
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
+from monitor.extension import list_panels, list_template_folders
 from monitor.language import catalogue, local_time
 from monitor.language.figures import format_number, level_class
 from monitor.language.rendering import render as render_message
@@ -136,7 +137,7 @@ def gather_alerts(alerts: Iterable[AlertRow]) -> list[list[AlertRow]]:
     return gather(alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"]))
 
 
-ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates")
+ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_template_folders())
 ENVIRONMENT.filters.update(
     told=render_text,
     about=format_about,
@@ -164,6 +165,7 @@ ENVIRONMENT.globals.update(
     language=catalogue.current,
     languages=catalogue.LANGUAGES,
     script_words=translate_scripts,
+    panels=list_panels,
 )
 
 
