@@ -20,6 +20,7 @@ from forecasting.message import Template
 from monitor import errors
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
+from monitor.extension import list_extensions, load
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
@@ -33,7 +34,7 @@ from monitor.web.routes import acts, api, cap, exports, files, gateway, live, ma
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import (
     charts,
-    drills,
+    declared,
     duty,
     instruments,
     movement,
@@ -71,7 +72,7 @@ PAGES: Final = (
     signatures,
     proposals,
     duty,
-    drills,
+    declared,
     readings,
     outlines,
     reports,
@@ -82,7 +83,11 @@ PAGES: Final = (
     devices,
     gateway,
 )
-ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
+ROUTERS: Final = (
+    *(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes)),
+    acts.requests,
+    *(load(path) for one in list_extensions() for path in one.routes),
+)
 
 
 class LastingFiles(StaticFiles):
