@@ -34,6 +34,7 @@ from monitor.web.routes import acts, api, cap, exports, files, gateway, live, ma
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
+    declared,
     duty,
     instruments,
     movement,
@@ -70,6 +71,7 @@ PAGES: Final = (
     signatures,
     proposals,
     duty,
+    declared,
     readings,
     outlines,
     reports,
@@ -82,6 +84,7 @@ PAGES: Final = (
 )
 ROUTERS: Final = (
     *(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes)),
+    acts.requests,
     *(load(path) for one in list_extensions() for path in one.routes),
 )
 

@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
+from monitor.alerting.acts.table import ACTS, API, OPERATOR
 from monitor.domain.alert import TOKEN
 from monitor.errors import NotAllowedError
 from monitor.extension import Address, list_extensions
@@ -32,7 +33,6 @@ _NOT_THIS_SITE: Final = Template("access.not_this_site", "'{site}' is no site of
 OPEN: Final = "open"
 READ: Final = "read"
 VIEWER: Final = "viewer"  # whoever is logged in
-OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
 _OWN: Final = (
     "GET /account",
@@ -43,7 +43,6 @@ _OWN: Final = (
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
-    "POST /signatures/{number}/withdraw",
     "POST /account/devices",
     "POST /account/devices/{number}/remove",
 )
@@ -78,18 +77,7 @@ _OF_EXTENSIONS: Final[dict[str, Address]] = {
 }
 _BY_AN_OPERATOR: Final = (
     *_FILES,
-    *(
-        f"POST /alerts/{{alert_id}}/{act}"
-        for act in (
-            "verify",
-            "verify/withdraw",
-            "photos",
-            "shelve",
-            "unshelve",
-            "take-out",
-            "put-back",
-        )
-    ),
+    "POST /alerts/{alert_id}/photos",
     "GET /sites/{site}/readings",
     "GET /sites/{site}/thresholds/{draft}",
     "GET /sites/{site}/thresholds/{draft}/state",
@@ -97,8 +85,6 @@ _BY_AN_OPERATOR: Final = (
         f"POST /sites/{{site}}/{act}"
         for act in (
             "reports/{report_id}/photos",
-            "events/{event_id}/confirm",
-            "offsets/{offset_id}/confirm",
             "stations/{station}/reference",
             "anomalies/label",
             "anomalies/factor",
@@ -224,15 +210,8 @@ RULES: Final[dict[str, str]] = {
         ],
         READ,
     ),
-    **dict.fromkeys(
-        (
-            *_BY_AN_OPERATOR,
-            "POST /alerts/{alert_id}/note",
-            "POST /alerts/{alert_id}/acknowledge",
-            "POST /sites/{site}/report",
-        ),
-        OPERATOR,
-    ),
+    **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
+    **{f"POST {way}{act.address}": act.role for act in ACTS for way in ("", API)},
     # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
         (
@@ -242,6 +221,7 @@ RULES: Final[dict[str, str]] = {
             "GET /sites/{site}/proposals",
             "GET /sites/{site}/card.{form}",
             "GET /sites/{site}/thresholds",
+            "GET /sites/{site}/acts",
             "POST /alerts/{alert_id}/recompute",
         ),
         VIEWER,
@@ -255,6 +235,7 @@ IN_PERSON: Final = frozenset(
         *_OWN,
         *_ADMINISTRATION,
         "POST /alerts/{alert_id}/recompute",
+        *(f"POST {way}{act.address}" for act in ACTS if not act.by_token for way in ("", API)),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
     }
 )
@@ -266,6 +247,7 @@ OF_NO_SITE: Final = frozenset(
         *_GROUND,
         *_OWN,
         *_FILES,
+        *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
     }
 )

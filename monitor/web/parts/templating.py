@@ -31,6 +31,7 @@ from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import trouble_for
 from monitor.web.context import Context, context_of, token_of
+from monitor.web.parts.act_forms import list_fields
 
 LONGEST_LISTED: Final = 300  # of a subject in a list
 _STANDS_STILL: Final = Template(
@@ -155,6 +156,7 @@ ENVIRONMENT.filters.update(
 )
 ENVIRONMENT.globals.update(
     level_class=level_class,
+    list_fields=list_fields,
     spell=format_iso,
     spell_sight=describe_sight,
     spell_local=local_time.format_local,

@@ -58,6 +58,7 @@ CALLS = {
     "alerts put-back": ("1", *WHY),
     "alerts verify": ("1", "instrument", *WHY),
     "alerts withdraw": ("1", *WHY),
+    "alerts note": ("1", "--note", "seen"),
     "maintenance add": ("bench", "G1", *WHY),
     "maintenance end": ("1", *WHY),
     "people duty plan": ("bench", "-", *WHY),
