@@ -157,8 +157,8 @@ def list_calls():
             )
             if is_template and isinstance(target, ast.Name):
                 known[module, target.id] = ast.literal_eval(value.args[1])
-    told = {name for _, name in known}
-    for path in (p for p, text in rest.items() if told & {*re.findall(r"\w+", text)}):
+    constants = {name for _, name in known}
+    for path in (p for p, text in rest.items() if constants & {*re.findall(r"\w+", text)}):
         nodes[path] = [n for n in ast.walk(ast.parse(rest[path])) if isinstance(n, ast.ImportFrom | ast.Call)]
     for path, found in nodes.items():
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
