@@ -88,6 +88,11 @@ POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p:
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_report_header() -> str:
+    """Which networks this run walks, so that the same ones can be asked for again."""
+    return f"networks take turns: {TURN % 3} of 0, 1, 2 (SLOPEWARD_TURN; make soak: all)"
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around pytest-randomly: what it has shuffled is put in order here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Let half of the workers begin with the tests that mostly wait while the others compute: no long one comes last.

@@ -1,6 +1,5 @@
 """Where the figures of a benchmark are kept: docs/benchmarks/NAME.json, written by the command that measured them."""
 
-import hashlib
 import json
 import os
 import platform
@@ -43,15 +42,6 @@ def spend(act: Callable[[], object]) -> float:
     begun = time.process_time()
     act()
     return time.process_time() - begun
-
-
-def digest(*settings: Any) -> str:
-    """Twelve digits of what something was made under: in the name of what is kept, so that other settings make it anew.
-
-    >>> digest({"width": 0.5}) == digest({"width": 0.5}) != digest({"width": 0.25})
-    True
-    """
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def keep(path: Path, make: Callable[[], Any], *, fresh: bool = False) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli import session
-from monitor.cli.identity import acting, narrow_to_reader
+from monitor.cli.identity import By, acting, narrow_to_reader
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.errors import RefusedError
@@ -83,7 +83,7 @@ def label(
     cause: Annotated[str, typer.Option("--cause", help=f"One of: {', '.join(CAUSES)}")] = "unknown",
     quantity: Annotated[str | None, typer.Option("--quantity", help="Where several have one at that time")] = None,
     note: Annotated[str, typer.Option("--note", help="What was seen")] = "",
-    by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
+    by: By = None,
 ) -> None:
     """Say what an anomaly was: it is kept with who and when, and the newest word counts.
 
@@ -171,7 +171,7 @@ def set_factor(
         typer.Argument(min=0.01, max=100.0, metavar="FACTOR", help="1 = the threshold as it was counted; 1.5 at most"),
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why")],
-    by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
+    by: By = None,
 ) -> None:
     """Put the threshold of a detector back, or elsewhere within its bounds; ten new labels are needed to move it again.
 

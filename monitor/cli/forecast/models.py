@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli import session
-from monitor.cli.identity import act_by_two, prove
+from monitor.cli.identity import By, act_by_two, prove
 from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import TwoPersonAct
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from monitor.store.models.registry import GateRow, ModelRow, Transition
 
 HashArgument = Annotated[str, typer.Argument(metavar="HASH", help="Beginning of its hash, see `forecast models`.")]
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]
 HorizonOption = Annotated[str | None, typer.Option("--horizon", help="Only this horizon, such as 7d.")]
 

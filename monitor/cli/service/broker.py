@@ -10,7 +10,7 @@ from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
-from monitor.cli.identity import prove
+from monitor.cli.identity import By, prove
 from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -19,7 +19,6 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")]
 
 
 @app.command("add")

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.cli import session
-from monitor.cli.identity import act_by_two, name_helper, prove
+from monitor.cli.identity import By, act_by_two, name_helper, prove
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
@@ -126,7 +126,7 @@ def ingest(
         bool,
         typer.Option("--accept-times", help="The times are right, though ahead of now or before 1950; it is recorded"),
     ] = False,
-    by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")] = None,
+    by: By = None,
 ) -> None:
     """Store observations from files; reading a file twice stores nothing twice.
 

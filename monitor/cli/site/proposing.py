@@ -10,8 +10,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.site_diff import StoredEffect, format_effect
-from monitor.cli.identity import narrow_to_reader, prove, require_readable
-from monitor.cli.people.teams import By
+from monitor.cli.identity import By, narrow_to_reader, prove, require_readable
 from monitor.cli.session import (
     LARGEST_ID,
     Commands,

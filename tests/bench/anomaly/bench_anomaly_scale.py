@@ -29,7 +29,7 @@ from detection.anomaly.windows import Series
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
-from monitor.domain.site import Level, SeriesSpec, Site, Station
+from monitor.domain.site import SeriesSpec, Site
 from monitor.jobs import anomaly
 from monitor.jobs.instruments import run as instruments
 from monitor.store.alerting.sites import save_site
@@ -41,6 +41,7 @@ from monitor.store.upkeep.migrate import upgrade
 from monitor.worker.memory import spare_what_stays
 from tests.bench.record import read_figures, record, spend
 from tests.bench.service.bench_views import Filler, open_address
+from tests.bench.service.slopes import make_site
 
 SERIES, CYCLES, HISTORY = 10_000, 5, 900
 SITES, DAYS, INSTRUMENTS, STRANGE_DAYS = 10, 150, 1000, 60
@@ -114,30 +115,10 @@ def measure_scoring() -> dict[str, Any]:
     return out
 
 
-def make_site(name: str, stations: int, step_s: float, *more: SeriesSpec) -> Site:
+def slope(name: str, stations: int, step_s: float, *more: SeriesSpec) -> Site:
     """A slope of stations with one displacement each."""
-    levels = tuple(Level(k, n, k < 2) for k, n in enumerate(("green", "yellow", "orange", "red")))
-    return Site(
-        name,
-        name,
-        46.0,
-        8.0,
-        "UTC",
-        levels,
-        tuple(
-            Station(
-                f"S{k:04}",
-                46.0,
-                8.0,
-                azimuth_deg=90.0,
-                plunge_deg=20.0,
-                series=(SeriesSpec(f"S{k:04}", "displacement", "mm", step_s, 5 * step_s), *more),
-            )
-            for k in range(stations)
-        ),
-        (),
-        version="bench",
-    )
+    moved = SeriesSpec("", "displacement", "mm", step_s, 5 * step_s)
+    return make_site(name, [f"S{k:04}" for k in range(stations)], moved, *more)
 
 
 def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: float, rows: int) -> None:
@@ -164,7 +145,7 @@ def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: fl
 
 def measure_job(db: Database) -> dict[str, Any]:
     """The job of all sites: the first look, and cycles with one new reading of every series."""
-    sites = [make_site(f"site-{k}", SERIES // SITES, 86400.0) for k in range(SITES)]
+    sites = [slope(f"site-{k}", SERIES // SITES, 86400.0) for k in range(SITES)]
     fill(db, sites, {"displacement": "mm"}, 86400.0, DAYS)
     first_s = 0.0
     for site in sites:
@@ -199,7 +180,7 @@ def measure_job(db: Database) -> dict[str, Any]:
 def measure_instruments(db: Database) -> dict[str, Any]:
     """The board of a site: two weeks of battery and displacement, every six hours."""
     spec = SeriesSpec("", "battery_voltage", "V", 6 * 3600.0, 2 * 86400.0, empty=11.4)
-    site = make_site("board", INSTRUMENTS, 6 * 3600.0, spec)
+    site = slope("board", INSTRUMENTS, 6 * 3600.0, spec)
     with db.write() as c:
         save_site(c, site, "bench", "bench", NOW - 400 * DAY)
     fill(db, [site], {"displacement": "mm", "battery_voltage": "V"}, 6 * 3600.0, 4 * 16)

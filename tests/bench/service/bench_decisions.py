@@ -1,17 +1,15 @@
-"""What a decision costs: a year replayed, a new sample after long and after short history, a thousand series a minute.
+"""What a decision costs: a new sample after long and after short history, a thousand series a minute.
 
-    python -m tests.bench.service.bench_decisions [--quick] [--only new_sample|many_series|backtest]
+    python -m tests.bench.service.bench_decisions [--quick] [--only new_sample|many_series]
 
 Hourly GNSS with east, north and up on SQLite. Figures are processor time of this process; the ratio is made in one run,
 one sample here, one there. `warm` holds what the service holds between evaluations, `cold` begins anew each time.
 """
 
 import argparse
-import os
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,57 +17,31 @@ from pathlib import Path
 from monitor.alerting.evaluate import Evaluator, evaluate_site
 from monitor.decision.criteria.table import KINDS
 from monitor.domain.observation import Observation
-from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.replay.backtest import run_backtest
+from monitor.domain.site import Criterion, Dwell, SeriesSpec, Site, Threshold
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.upkeep.migrate import upgrade
 from tests.bench.record import read_figures, record, spend
+from tests.bench.service.slopes import make_site
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR, DAY_S = timedelta(hours=1), 86400.0
 COMPONENTS = ("displacement_east", "displacement_north", "displacement_up")
 
 
-def make_site(name: str, stations: int) -> Site:
-    """A slope of hourly GNSS stations with three bounds and a dwell."""
-    names = tuple(f"G{k:02d}" for k in range(stations))
-    return Site(
-        name,
-        name,
-        46.0,
-        8.0,
-        "UTC",
-        tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red"))),
-        tuple(
-            Station(
-                n,
-                46.0,
-                8.0,
-                azimuth_deg=90.0,
-                plunge_deg=20.0,
-                series=(SeriesSpec(n, "displacement", "mm", 3600.0, 6 * 3600.0, 0.5, 20.0),),
-            )
-            for n in names
-        ),
-        (
-            Criterion(
-                "velocity",
-                KINDS["velocity"],
-                names,
-                "displacement",
-                (
-                    Threshold(1, over=4.0, window_s=3 * DAY_S),
-                    Threshold(2, over=16.0, window_s=DAY_S),
-                    Threshold(3, over=60.0, window_s=0.5 * DAY_S),
-                ),
-                dwell=Dwell(3, 4, DAY_S),
-                recover=0.6,
-                valid_for_s=2 * DAY_S,
-            ),
-        ),
-        version="bench",
+def slope(name: str) -> Site:
+    """Ten hourly GNSS stations with three bounds and a dwell."""
+    names = [f"G{k:02d}" for k in range(10)]
+    bounds = (
+        Threshold(1, over=4.0, window_s=3 * DAY_S),
+        Threshold(2, over=16.0, window_s=DAY_S),
+        Threshold(3, over=60.0, window_s=0.5 * DAY_S),
+    )
+    lasts = {"dwell": Dwell(3, 4, DAY_S), "recover": 0.6, "valid_for_s": 2 * DAY_S}
+    moved = Criterion("velocity", KINDS["velocity"], tuple(names), "displacement", bounds, **lasts)
+    return make_site(
+        name, names, SeriesSpec("", "displacement", "mm", 3600.0, 6 * 3600.0, 0.5, 20.0), criteria=(moved,)
     )
 
 
@@ -100,29 +72,10 @@ def fill(db: Database, site: Site, hours: int, *, moves: bool = True) -> None:
             add_observations(c, rows, NOW, known)
 
 
-def measure_year(folder: Path, days: int) -> dict[str, float]:
-    """Replay ten stations through the decision."""
-    db, site = open_new(folder, "year"), make_site("year", 10)
-    fill(db, site, (days + 10) * 24)
-    begun, used = time.perf_counter(), time.process_time()
-    card = run_backtest(db, site, NOW - timedelta(days=days), NOW)
-    seconds, processor = time.perf_counter() - begun, time.process_time() - used
-    db.close()
-    assert card.to_json()
-    return {
-        "stations": 10,
-        "series": 30,
-        "days": days,
-        "seconds": round(seconds, 1),
-        "cpu_s": round(processor, 1),
-        "load_at_end": round(os.getloadavg()[0], 1),
-    }
-
-
 def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, float]:
     """A new sample of ten stations stored and evaluated, after long and after ten days of history."""
     found: dict[str, list[float]] = {k: [] for k in ("long warm", "short warm", "long cold", "short cold")}
-    site = make_site("slope", 10)
+    site = slope("slope")
     databases = {"long": open_new(folder, "long"), "short": open_new(folder, "short")}
     fill(databases["long"], site, long_days * 24, moves=False)
     fill(databases["short"], site, 10 * 24, moves=False)
@@ -160,7 +113,7 @@ def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, flo
 def measure_many(folder: Path, sites: int, minutes: int) -> dict[str, float]:
     """Every series of many sites gets a sample and is evaluated; share of a core when that happens each minute."""
     db, evaluator = open_new(folder, "many"), Evaluator()
-    slopes = [make_site(f"slope{k:03d}", 10) for k in range(sites)]
+    slopes = [slope(f"slope{k:03d}") for k in range(sites)]
     for site in slopes:
         fill(db, site, 8 * 24, moves=False)
     for site in slopes:
@@ -190,15 +143,12 @@ def main() -> None:
     """Measure and record."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="small sizes, nothing is recorded")
-    options.add_argument(
-        "--only", choices=["new_sample", "many_series", "backtest"], help="the others stay as recorded"
-    )
+    options.add_argument("--only", choices=["new_sample", "many_series"], help="the others stay as recorded")
     asked = options.parse_args()
     quick = asked.quick
     measures: dict[str, Callable[[Path], dict[str, float]]] = {
         "new_sample": lambda folder: measure_history(folder, 60 if quick else 3 * 365, 12 if quick else 60),
         "many_series": lambda folder: measure_many(folder, 4 if quick else 34, 2 if quick else 5),
-        "backtest": lambda folder: measure_year(folder, 14 if quick else 365),
     }
     figures = dict(read_figures("decisions") or {}) if asked.only else {}
     with tempfile.TemporaryDirectory() as name:
@@ -208,8 +158,6 @@ def main() -> None:
     for key, value in figures.items():
         print(key, value)
     bars = {
-        # one process on one core: what it takes on an idle machine is its processor time
-        "backtest of a year below 60 s": figures["backtest"]["cpu_s"] < 60.0,
         "a new sample costs the same": figures["new_sample"]["ratio_warm"] <= 1.2,
         "1,000 series a minute below 0.2 of a core": figures["many_series"]["share_of_a_core"] < 0.2,
     }

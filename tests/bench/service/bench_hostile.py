@@ -28,7 +28,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import paho.mqtt.client as mqtt
 import pytest
 from sqlalchemy import text
 
@@ -38,6 +37,7 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 from tests.bench.record import read_figures, record
+from tests.bench.service.slopes import close_client, open_client
 from tests.data.payloads.hostile import damage
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, SITE_FILE
 from tests.data.running import Service
@@ -90,10 +90,7 @@ def remember(url):
 
 def send(port):
     """Publish what standard input asks for: draw it, say so, and send it at the rate when told to."""
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-    client.max_inflight_messages_set(500)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
+    client = open_client(port, 500)
     for line in sys.stdin:
         count, seed = line.split(maxsplit=1)
         streams = [draw(kind, int(count), seed.strip()) for kind in KINDS if kind != "rows"]
@@ -109,8 +106,7 @@ def send(port):
         for info in last:
             info.wait_for_publish(60)
         print("sent", flush=True)
-    client.disconnect()
-    client.loop_stop()
+    close_client(client)
 
 
 class Sender:
@@ -142,9 +138,7 @@ class Live(threading.Thread):
     def __init__(self, port, url):
         super().__init__(daemon=True)
         self.stopping, self.seen, self._url = threading.Event(), [], url
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
+        self.client = open_client(port)
 
     def run(self):
         database, newest, due = Database(self._url), format_iso(datetime.now(UTC)), time.monotonic()
@@ -162,8 +156,7 @@ class Live(threading.Thread):
             now = datetime.now(UTC)
             self.seen.extend((at, (now - at).total_seconds() * 1e3) for at in map(parse, seen))
             newest = seen[-1] if seen else newest
-        self.client.disconnect()
-        self.client.loop_stop()
+        close_client(self.client)
         database.close()
 
     def wait(self):

@@ -32,6 +32,7 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
 from monitor.store.database.engine import Database
 from tests.bench.record import record
+from tests.bench.service.slopes import close_client, open_client
 from tests.conftest import MosquittoServer, PostgresServer, create_schema
 from tests.end_to_end.ingest_only import STATIONS, make_site
 
@@ -41,13 +42,7 @@ STALL_S = 120.0
 
 def send(port: int, messages: int, first: int) -> None:
     """Readings of all stations at QoS 1, each round in another order: no way of dealing them out divides the sites."""
-    from paho.mqtt.client import Client
-    from paho.mqtt.enums import CallbackAPIVersion
-
-    client = Client(CallbackAPIVersion.VERSION2)
-    client.max_inflight_messages_set(2000)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
+    client = open_client(port, 2000)
     begin, last = datetime(2026, 3, 1, tzinfo=UTC), []
     order, chance = list(range(64)), random.Random(7)
     for i in range(first, first + messages):
@@ -62,8 +57,7 @@ def send(port: int, messages: int, first: int) -> None:
             last[-1000].wait_for_publish(60)
     for info in last[-1000:]:
         info.wait_for_publish(60)
-    client.disconnect()
-    client.loop_stop()
+    close_client(client)
 
 
 def wait_until(done: Callable[[], bool], ingest: Ingest | DividedIngest) -> None:

@@ -16,15 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import pytest
 from sqlalchemy import text
 
 from monitor.store.database.engine import Database
 from tests.bench.record import read_figures, record
 from tests.bench.service.bench_service import resident_mib
+from tests.bench.service.slopes import close_client, open_client
 from tests.conftest import wait_for
 from tests.data.running import Service
+from tests.data.site_text import criterion, head, series, station
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "60"))
 RATES = [int(rate) for rate in os.environ.get("SOAK_RATES", "100 1000").split()]
@@ -39,42 +40,15 @@ KEPT_UP = 0.95  # of what was sent is stored at the end
 
 def site_file(number: int) -> str:
     """A site of stations with one reading a second and windows of about three minutes."""
-    head = f"""
-[site]
-id = "m{number}"
-name = "Memory {number}"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[levels]
-names = ["green", "yellow"]
-[fusion]
-top_needs = 1
-verify_within = "1m"
-"""
-    station = """
-[[station]]
-id = "G{k}"
-azimuth_deg = 90.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1s"
-max_silence = "1m"
-noise_floor_mm = 0.5
-"""
-    names = ", ".join(f'"G{k}"' for k in range(STATIONS))
-    criterion = f"""
-[[criterion]]
-kind = "velocity"
-quantity = "displacement"
-stations = [{names}]
-yellow = {{over = 4e6, window = "1m"}}
-dwell = {{hits = 2, of = 3}}
-author = "bench"
-reason = "memory"
-"""
-    return head + "".join(station.format(k=k) for k in range(STATIONS)) + criterion
+    fusion = {"top_needs": 1, "verify_within": "1m"}
+    text = head(f"m{number}", timezone="UTC", levels={"names": ["green", "yellow"]}, fusion=fusion)
+    names = [f"G{k}" for k in range(STATIONS)]
+    moved = series("displacement", "mm", "1s", max_silence="1m", noise_floor_mm=0.5)
+    text += "".join(station(name, moved, azimuth_deg=90.0) for name in names)
+    fast = {"yellow": {"over": 4e6, "window": "1m"}, "dwell": {"hits": 2, "of": 3}}
+    return text + criterion(
+        "velocity", quantity="displacement", stations=names, **fast, author="bench", reason="memory"
+    )
 
 
 class Stream(threading.Thread):
@@ -83,11 +57,7 @@ class Stream(threading.Thread):
     def __init__(self, broker_url: str, rate: int) -> None:
         super().__init__(daemon=True)
         self.stopping, self.sent, self._rate = threading.Event(), 0, rate
-        host, port = broker_url.removeprefix("mqtt://").split(":")
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self._client.max_inflight_messages_set(2000)
-        self._client.connect(host, int(port))
-        self._client.loop_start()
+        self._client = open_client(int(broker_url.rpartition(":")[2]), 2000)
 
     def run(self) -> None:
         begun = time.monotonic()
@@ -102,8 +72,7 @@ class Stream(threading.Thread):
                 }
                 self._client.publish(f"slopeward/v1/m{at % sites}/G{at // sites}/obs", json.dumps(body), qos=1)
                 self.sent += 1
-        self._client.disconnect()
-        self._client.loop_stop()
+        close_client(self._client)
 
 
 def slope_per_min(samples: list[tuple[float, float]]) -> float:

@@ -27,30 +27,12 @@ from monitor.store.schema.tables import series
 from monitor.store.upkeep.migrate import upgrade
 from tests.bench.record import record
 from tests.bench.service import bench_service
+from tests.data import site_text
 from tests.data.running import Service
 
 STATIONS, YEARS, READERS, THINK_S = 100, 10, 20, 3.0
 SECONDS = int(os.environ.get("BENCH_SECONDS", "60"))
 MOST_KB, MOST_MS = 300, 300
-HEAD = """
-[site]
-id = "big"
-name = "Big slope"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "red"]
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-yellow = {over = 20.0, window = "7d"}
-red = {over = 100.0, window = "2d"}
-author = "bench"
-reason = "bench"
-"""
-
-
 SERIES = [
     *((f"G{k:03d}", "displacement", "mm", 1 if k <= 10 else 6) for k in range(1, STATIONS + 1)),
     ("R1", "rain", "mm", 1),
@@ -60,11 +42,13 @@ SERIES = [
 
 def big_site() -> str:
     """100 stations that move, a rain gauge and a piezometer."""
-    return HEAD + "".join(
-        f'[[station]]\nid = "{station}"\nlatitude = {46.2 + 1e-4 * k}\nlongitude = {8.9 + 1e-4 * (k % 10)}\n'
-        f'[[station.series]]\nquantity = "{quantity}"\nunit = "{unit}"\ninterval = "{hours}h"\nmax_silence = "3650d"\n'
-        for k, (station, quantity, unit, hours) in enumerate(SERIES)
-    )
+    fast = {"yellow": {"over": 20.0, "window": "7d"}, "red": {"over": 100.0, "window": "2d"}}
+    text = site_text.head("big", "Big slope", 46.2, 8.9, timezone="Europe/Zurich", levels=site_text.THREE)
+    text += site_text.criterion("velocity", stations=["G*"], **fast, author="bench", reason="bench")
+    for k, (station, quantity, unit, hours) in enumerate(SERIES):
+        measured = site_text.series(quantity, unit, f"{hours}h", max_silence="3650d")
+        text += site_text.station(station, measured, latitude=46.2 + 1e-4 * k, longitude=8.9 + 1e-4 * (k % 10))
+    return text
 
 
 OBSERVATIONS = """

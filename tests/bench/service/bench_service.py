@@ -23,7 +23,9 @@ from sqlalchemy import text
 
 from monitor.store.database.engine import Database
 from tests.bench.record import record
+from tests.bench.service.slopes import close_client, open_client
 from tests.data.running import Service, publish
+from tests.data.site_text import criterion, head, series, station
 
 RATE = 500
 SECONDS = int(os.environ.get("BENCH_SECONDS", "40"))
@@ -32,39 +34,11 @@ SITES = 40  # each alert of the latency figure is the first of its own site
 
 def site_file(number: int) -> str:
     """A site whose water level crosses its bound once."""
-    return f"""
-[site]
-id = "b{number}"
-name = "Bench {number}"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[levels]
-names = ["green", "yellow"]
-[fusion]
-top_needs = 1
-[[station]]
-id = "P"
-[[station.series]]
-quantity = "pore_pressure"
-unit = "kPa"
-interval = "1s"
-max_silence = "1h"
-[[station]]
-id = "X"
-[[station.series]]
-quantity = "temperature"
-unit = "degC"
-interval = "1s"
-max_silence = "1h"
-[[criterion]]
-kind = "level"
-series = "P.pore_pressure"
-yellow = {{over = 100.0}}
-dwell = {{hits = 1, of = 1}}
-author = "bench"
-reason = "latency"
-"""
+    text = head(f"b{number}", timezone="UTC", levels={"names": ["green", "yellow"]}, fusion={"top_needs": 1})
+    text += station("P", series("pore_pressure", "kPa", "1s", max_silence="1h"))
+    text += station("X", series("temperature", "degC", "1s", max_silence="1h"))
+    over = {"series": "P.pore_pressure", "yellow": {"over": 100.0}, "dwell": {"hits": 1, "of": 1}}
+    return text + criterion("level", **over, author="bench", reason="latency")
 
 
 def elapsed(command: list[str], times: int = 5) -> float:
@@ -90,19 +64,13 @@ class Load(threading.Thread):
 
     def __init__(self, broker_url: str) -> None:
         super().__init__(daemon=True)
-        self.stopping, self.sent, self.bare_ms = threading.Event(), 0, []
-        host, port = broker_url.removeprefix("mqtt://").split(":")
-        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self.client.max_inflight_messages_set(2000)
-        self.client.connect(host, int(port))
-        self.client.loop_start()
-        self.bare = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self.bare.on_message = lambda _c, _u, m: self.bare_ms.append(
-            (time.time() - float(json.loads(m.payload)["sent"])) * 1e3
-        )
-        self.bare.connect(host, int(port))
+        self.stopping, self.sent, self.bare_ms = threading.Event(), 0, list[float]()
+        port = int(broker_url.rpartition(":")[2])
+        self.client, self.bare = open_client(port, 2000), open_client(port, on_message=self._hear)
         self.bare.subscribe("bare/#", qos=1)
-        self.bare.loop_start()
+
+    def _hear(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
+        self.bare_ms.append((time.time() - float(json.loads(message.payload)["sent"])) * 1e3)
 
     def run(self) -> None:
         begun = time.monotonic()
@@ -115,10 +83,7 @@ class Load(threading.Thread):
                 if self.sent % 100 == 0:
                     self.client.publish("bare/probe", json.dumps({"sent": time.time()}), qos=1)
             time.sleep(0.002)
-        self.client.disconnect()
-        self.bare.disconnect()
-        self.client.loop_stop()
-        self.bare.loop_stop()
+        close_client(self.client, self.bare)
 
 
 class Watch(threading.Thread):

@@ -38,7 +38,7 @@ def train(folder, model="gru", horizons_s=H, panel=None, **more):
     return jobs.train(draw() if panel is None else panel, Training(model, tuple(horizons_s), Path(folder), **more))
 
 
-@pytest.fixture(scope="module", params=("gru", "lstm", "graph-gru"))
+@pytest.fixture(scope="module", params=("gru", "graph-gru"))
 def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     told = []

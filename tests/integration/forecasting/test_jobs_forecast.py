@@ -24,7 +24,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs import anomaly
-from monitor.jobs.forecasts import run, train
+from monitor.jobs.forecasts import hindcast, run, train
 from monitor.jobs.forecasts.hindcast import ISSUES, run_hindcast
 from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.tasks import SiteForecast
@@ -50,7 +50,7 @@ from monitor.worker import compute
 from monitor.worker.records import WorkerTask
 from tests.conftest import ON_BOTH
 from tests.data import site_text
-from tests.data.crossing import cross
+from tests.data.crossing import cross, hurry
 from tests.data.forecast_rows import row
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
@@ -363,7 +363,12 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
-def test_networks_are_trained_registered_and_used(database: Database, config: ServiceConfig, site: Site) -> None:
+def test_networks_are_trained_registered_and_used(
+    database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = compute.run
+    monkeypatch.setattr(compute, "run", lambda task, asked, *more, **named: real(task, hurry(asked), *more, **named))
+    monkeypatch.setattr(hindcast, "ISSUES", 12)
     now = fill(database, site, 600)
     said = train.run(database, config, site, now)
     with database.read() as c:
