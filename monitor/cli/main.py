@@ -10,6 +10,7 @@ import sys
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
+from monitor.extension import list_extensions
 from monitor.worker.memory import end_without_cleanup, without_looks
 
 # verb, or verb below a verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
@@ -41,7 +42,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
     "people signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of what takes two people"),
     "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
-    "notify drill": ("monitor.cli.service.drill", "Hold an exercise up to the channels, apart from the real state"),
     "notify push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
     "notify cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
     "demo": ("monitor.cli.service.demo", "Show everything in three minutes, or simulate a slope"),
@@ -52,6 +52,12 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
+for _verb, _command in [row for one in list_extensions() for row in one.commands.items() if row[0] not in VERBS]:
+    _rows = list(VERBS.items())
+    _place = list(VERBS).index(_command.after) + 1 if _command.after in VERBS else len(_rows)
+    _rows.insert(_place, (_verb, (_command.app, _command.help)))
+    VERBS.clear()
+    VERBS.update(_rows)
 GROUPS: Final = {  # what does nothing itself: the verbs below it do; with an example of one
     "people": ("Who is on duty, accounts, tokens of programs, signatures", "people duty show north-bench"),
     "notify": ("Test channels, hold drills, keys of push and CAP messages", "notify channels test"),

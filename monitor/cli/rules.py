@@ -10,12 +10,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
+from monitor.alerting.acts.table import ACTS, OPERATOR
 from monitor.errors import RefusedError
+from monitor.extension import list_extensions
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
 SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations
-OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
 
 
@@ -38,27 +39,6 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "level set",
-            "notify drill",
-            "report add",
-            "events add",
-            "events confirm",
-            "events withdraw",
-            "alerts ack",
-            "alerts close",
-            "alerts outcome",
-            "alerts shelve",
-            "alerts unshelve",
-            "alerts take-out",
-            "alerts put-back",
-            "alerts verify",
-            "alerts withdraw",
-            "maintenance add",
-            "maintenance end",
-            "offsets add",
-            "offsets confirm",
-            "offsets revoke",
-            "people signatures withdraw",
             "anomalies label",
             "anomalies factor",
             "people duty plan",
@@ -81,6 +61,7 @@ RULES: Final[dict[str, str]] = {
         ),
         OPERATOR,
     ),
+    **{act.command: act.role for act in ACTS},
     **dict.fromkeys(
         (
             *_each("people users", "add disable enable passwd bind unbind role sites totp oidc"),
@@ -91,10 +72,12 @@ RULES: Final[dict[str, str]] = {
         ADMIN,
     ),
 }
-
+for _one in list_extensions():
+    for _command in _one.commands.values():
+        RULES.update({name: rule for name, rule in _command.rules.items() if name not in RULES})
 
 # What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.
-BY_TOKEN: Final = frozenset({"alerts ack", "report add"})
+BY_TOKEN: Final = frozenset(act.command for act in ACTS if act.by_token)
 
 
 @dataclass(slots=True)

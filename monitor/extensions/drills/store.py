@@ -1,5 +1,6 @@
 """Drills: who holds one, whether its process lives, and how it ends; its alerts are exercises of their own keys."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,15 +11,17 @@ from sqlalchemy import Connection, func, select, update
 from forecasting.message import Template
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
 from monitor.domain.canonical import code_version
-from monitor.domain.message import EXERCISE, take_out
+from monitor.domain.message import EXERCISE
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, close_alert
 from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row, find_record, load_records, match_given
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
+_LOG: Final = logging.getLogger(__name__)
 DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more
 RUNNING: Final = "running"
 _OVER: Final = Template("exercise.over", "the drill is over: {reason}")
@@ -96,17 +99,6 @@ def load_drills(c: Connection, site: str | None = None, *, running_only: bool = 
 def as_exercise(drill_id: int, changes: Sequence[AlertChange]) -> list[AlertChange]:
     """The changes of a decision as those of a drill: keys and words say so."""
     return [replace(x, key=prefix_of(drill_id) + x.key, reason=EXERCISE(text=x.reason)) for x in changes]
-
-
-def without_exercise(key: str, reason: str) -> tuple[str, str]:
-    """Key and reason of an alert as the decision ordered them; those of a real alert as they are.
-
-    >>> without_exercise("drill:7:hazard", EXERCISE(text="red")), without_exercise("hazard", "red")
-    (('hazard', 'red'), ('hazard', 'red'))
-    """
-    if not key.startswith("drill:"):
-        return key, reason
-    return key.split(":", 2)[2], take_out(EXERCISE, reason)
 
 
 def end_drill(
@@ -197,6 +189,15 @@ def end_dead_drills(
             end_drill(c, drill.id, SERVICE, _DIED(), now, site=site, state="abandoned")
             ended.append(drill.id)
     return ended
+
+
+def end_dead(db: Database, sites: Mapping[str, Site], now: datetime) -> None:
+    """What core does meanwhile: exercise alarms of a drill whose process died would be escalated for ever."""
+    if not db.run_read(load_drills, running_only=True):
+        return
+    with db.write() as c:
+        for drill_id in end_dead_drills(c, sites, now):
+            _LOG.warning("drill %d is ended: its process died", drill_id)
 
 
 def count_open(c: Connection, drill_id: int) -> int:

@@ -20,15 +20,15 @@ from monitor.domain.decision import ProofFact
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
+from monitor.extensions.drills.hold import DrillOptions, hold_drill, rehearse
+from monitor.extensions.drills.store import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifiers.webhook import payload
 from monitor.notify.path import grouped, throttled
 from monitor.notify.verdict import DeliveryContext, Superseded
-from monitor.replay.drill import DrillOptions, hold_drill, rehearse
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.audit_pack import load_citations
 from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.drills import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
 from monitor.store.alerting.outbox import QueuedMessage, claim_due
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database

@@ -2,11 +2,11 @@
 
 import pytest
 
+from monitor.extensions.drills import routes as drills
+from monitor.extensions.drills.store import load_drills
 from monitor.replay.apart import ChildProcess
 from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.drills import load_drills
 from monitor.store.people import users
-from monitor.web.routes.site import drills
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask
 from tests.data.watched_slope import START, WatchedSlope

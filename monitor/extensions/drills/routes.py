@@ -12,9 +12,9 @@ from monitor.alerting.acts.change_control import find_in_force, require_in_force
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
+from monitor.extensions.drills.hold import DrillOptions
+from monitor.extensions.drills.store import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.replay.apart import ChildProcess
-from monitor.replay.drill import DrillOptions
-from monitor.store.alerting.drills import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.web.access.acting import Acting
 from monitor.web.context import AlertId, Context, Why, take_turn
 from monitor.web.parts.collect import read_site
@@ -66,7 +66,11 @@ def hold(
 def _begin(context: Context, place: Site, actor: Actor, terms: DrillOptions) -> Message:
     """Start the process, and wait for its first word; says what is known."""
     child = ChildProcess(
-        "monitor.replay.drill:hold_apart", context.db.url.render_as_string(hide_password=False), place, actor, terms
+        "monitor.extensions.drills.hold:hold_apart",
+        context.db.url.render_as_string(hide_password=False),
+        place,
+        actor,
+        terms,
     )
     answer = next(child.lines(PREPARED_S), None)
     threading.Thread(target=child.wait, name="drill", daemon=True).start()

@@ -19,11 +19,11 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.errors import RefusedError, SlopewardError
+from monitor.extensions.drills import store as drills
 from monitor.replay.apart import SendLine
 from monitor.replay.backtest import open_empty, open_files
 from monitor.replay.clock import ReplaySchedule, play
 from monitor.replay.history import History, VisibilityRule
-from monitor.store.alerting import drills
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.decisions import add_decision
 from monitor.store.alerting.history import find_span
