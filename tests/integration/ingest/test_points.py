@@ -208,8 +208,9 @@ def test_a_file_that_breaks_off_is_told_and_what_came_before_counts(bench, tmp_p
     with pytest.raises(ConfigError, match="line 50"):
         take(bench, path, NEWEST + DAY)
     assert count(bench) >= 40
-    with bench.read() as c:
-        assert load_news_instants(c, "bench", NEWEST, NEWEST + 2 * DAY) == [NEWEST + DAY], "the past is replayed there"
+    assert ask(bench, load_news_instants, "bench", NEWEST, NEWEST + 2 * DAY) == [NEWEST + DAY], (
+        "the past is replayed there"
+    )
     assert evaluate_site(bench, SITE, NEWEST + DAY, "tick").level == 1
 
 
