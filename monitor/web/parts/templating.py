@@ -152,6 +152,7 @@ ENVIRONMENT.filters.update(
     say=translate,
     word=translate_name,
     cell=translate_cell,
+    label=catalogue.gettext,
     by_cause=gather_alerts,
     say_cause=describe_cause,
 )
