@@ -181,13 +181,6 @@ def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_pat
     assert count(bench) == 10
 
 
-@pytest.mark.parametrize("fill", [9999.0, -9999.0, -32768.0, 7999.0, -999.9, 999.0])
-def test_numbers_that_mean_nothing_are_no_measurement(bench, tmp_path, fill):
-    more = [f"{DATES[k].isoformat()},q{k},46.0,8.0,{fill}," for k in range(3)]
-    told = take(bench, write_long(tmp_path / "a.csv", more=more), NEWEST)
-    assert (told.stored, told.missing, told.rejected) == (6 * len(DATES), 3, 0)
-
-
 def test_a_number_within_its_record_is_a_measurement(bench, tmp_path):
     more = [f"{at.isoformat()},q,46.0,8.0,{v}," for at, v in zip(DATES, (800, 850, 900, 950, 999, 999.9), strict=False)]
     told = take(bench, write_long(tmp_path / "a.csv", more=more), NEWEST)
