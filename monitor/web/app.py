@@ -30,8 +30,8 @@ from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, pages, photos, probes
-from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
+from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, photos, probes
+from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
     declared,
@@ -66,7 +66,6 @@ PAGES: Final = (
     movement,
     instruments,
     login,
-    single_sign_on,
     accounts,
     second_factors,
     signatures,
@@ -84,7 +83,7 @@ PAGES: Final = (
     gateway,
 )
 ROUTERS: Final = (
-    *(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes)),
+    *(m.router for m in (*PAGES, api, cap, charts, panes, maps, probes)),
     acts.requests,
     *(load(path) for one in list_extensions() for path in one.routes),
 )
@@ -132,7 +131,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     )
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
-    app.state.sign_ons = single_sign_on.SignOns()
     app.state.workshop = UploadProcessor(app.state.context)
     app.state.change_notifier = ChangeNotifier(db)
     app.state.limiters = {}

@@ -91,10 +91,9 @@ def lay_out(folder, without=""):
         for one in here.iterdir():
             if one.name not in {without, "extensions", "table.py", "__pycache__"}:
                 (there / one.name).symlink_to(one)
-    text = (ROOT / "monitor/extensions/table.py").read_text(encoding="utf-8")
-    line = re.compile(rf'"monitor\.extensions\.{without}",?')
-    assert len(line.findall(text)) == bool(without)
-    (extensions / "table.py").write_text(line.sub("", text), encoding="utf-8")
+    kept = tuple(one for one in table.TABLE if one != f"monitor.extensions.{without}")
+    assert len(table.TABLE) - len(kept) == bool(without)
+    (extensions / "table.py").write_text(f"TABLE = {kept}\n", encoding="utf-8")
     (folder / "sites").mkdir()
     (folder / "sites/bench.toml").write_text(SITE, encoding="utf-8")
     (folder / "slopeward.toml").write_text(

@@ -52,10 +52,9 @@ def models(
             print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
             session.show(asdict(row), format_model(row))
-    elif not found:
+    else:
         of = f" of {site}" if site else ""
-        session.print_note(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
-        raise typer.Exit(session.NOTHING)
+        session.require_any(found, f"no model is kept yet{of}; --all lists retired ones, and every model there is")
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
@@ -148,18 +147,10 @@ def _compare_site(
             if champion is None:
                 continue
             scored = {
-                who: load_scored(
-                    c,
-                    names,
-                    horizon_s,
-                    now,
-                    model=who[0],
-                    model_hash=who[1],
-                    since=since,
-                    newest=None,
-                    hindcast=hindcast,
+                w: load_scored(
+                    c, names, horizon_s, now, model=w[0], model_hash=w[1], since=since, newest=None, hindcast=hindcast
                 )
-                for who in forecasters
+                for w in forecasters
             }
             for who in sorted(forecasters, key=lambda w: (w != champion, w)):
                 if not scored[who]:

@@ -97,10 +97,7 @@ def sign(
 
 @app.command("withdraw")
 def withdraw(
-    site: SiteName,
-    number: Number,
-    reason: Annotated[str, typer.Option("--reason", help="Why")],
-    by: By = None,
+    site: SiteName, number: Number, reason: Annotated[str, typer.Option("--reason", help="Why")], by: By = None
 ) -> None:
     """Take a hand-over back before who comes signed it.
 

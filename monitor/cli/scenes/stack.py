@@ -9,7 +9,7 @@ import typer
 
 from detection.imagery.insar.records import Reference, StackRates, StackRequest
 from monitor.cli.scenes.local import Area, placing_by
-from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, warn
+from monitor.cli.session import ending_at, open_site, print_if_json, warn
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
@@ -47,7 +47,7 @@ def rates(
         network=network,
     )
     # before the work: a site that is not there is said at once
-    target = None if site is None else _open(site)
+    target = None if site is None else open_site(site)[1:]
     if target is not None:
         with target[0].read() as c:
             request = replace(request, places=tuple(list_stack_places(c, target[1])))
@@ -91,11 +91,6 @@ def _place(text: str | None) -> Reference | None:
     if not (-180 <= lon <= 180 and -90 <= lat <= 90 and radius_m > 0):
         raise SlopewardError(f"--reference: {text!r} is no place on the ground")
     return lon, lat, radius_m
-
-
-def _open(site: str) -> tuple[Database, Site]:
-    service, db = open_service()
-    return db, pick_site(service, site)
 
 
 def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: Path) -> int:

@@ -211,6 +211,3 @@ def _is_readable(db: Database) -> bool:
     except (SlopewardError, SQLAlchemyError):
         return False
     return True
-
-
-# ---- shared by the verbs of the store ------------------------------------------------------------------------------

@@ -90,8 +90,7 @@ def ingest(
         float | None, typer.Option("--within", min=0.0, max=1e6, help="Only pixels within so many metres of a station")
     ] = None,
     stamp: Annotated[
-        str | None,
-        typer.Option("--stamp", help="Of rain of a grid: interval_end, or counter as that of a model run"),
+        str | None, typer.Option("--stamp", help="Of rain of a grid: interval_end, or counter as that of a model run")
     ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
     forget_epoch0: Annotated[

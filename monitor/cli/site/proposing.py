@@ -56,15 +56,7 @@ def propose(
     with open_database() as db:
         text = read_text(file)
         author, now = prove(db, by, lambda _: parse_site(text, str(file)).id), datetime.now(UTC)
-        found = store_it(
-            db,
-            text,
-            str(file),
-            author,
-            reason,
-            now,
-            lambda old, new: _preview(db, old, new, now, months),
-        )
+        found = store_it(db, text, str(file), author, reason, now, lambda old, new: _preview(db, old, new, now, months))
     _print(found)
     who = "somebody else" if found.loosens_high else "somebody"
     print_note(

@@ -11,20 +11,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from weakref import WeakKeyDictionary
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.database.audit import add_audit
-from monitor.store.people.second_factor import check_second_factor, has_second_factor
-from monitor.store.people.sessions import code_wait_s, end_sessions, is_known_device, note_code
-from monitor.store.people.users import admit_person, find_bound, find_user
-from monitor.web.access.guard import check_origin, is_safe_path
-from monitor.web.access.provider import (
+from monitor.extensions.single_sign_on.provider import (
     LoginFlow,
     LoginRefusedError,
     OidcIdentity,
@@ -32,6 +28,11 @@ from monitor.web.access.provider import (
     ProviderDownError,
     format_code,
 )
+from monitor.store.database.audit import add_audit
+from monitor.store.people.second_factor import check_second_factor, has_second_factor
+from monitor.store.people.sessions import code_wait_s, end_sessions, is_known_device, note_code
+from monitor.store.people.users import admit_person, find_bound, find_user
+from monitor.web.access.guard import check_origin, is_safe_path
 from monitor.web.access.sealed_texts import open_vault
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, take_turn
 from monitor.web.parts.templating import render
@@ -120,6 +121,13 @@ class SignOns:
             self._halfway.pop(token, None)
 
 
+_SIGN_ONS: Final[WeakKeyDictionary[FastAPI, SignOns]] = WeakKeyDictionary()
+
+
+def _find_sign_ons(request: Request) -> SignOns:
+    return _SIGN_ONS.setdefault(request.app, SignOns())
+
+
 def _provider(request: Request) -> Provider:
     config = context_of(request).config
     if not config.oidc.issuer:
@@ -132,7 +140,7 @@ def leave(request: Request, to: Parameter = "/") -> Response:
     """Send the browser to the provider."""
     provider, to = _provider(request), to if is_safe_path(to) else "/"
     try:
-        with take_turn(request.app.state.sign_ons.asking, login.MANY()):
+        with take_turn(_find_sign_ons(request).asking, login.MANY()):
             address, flow = provider.begin()
     except ProviderDownError as error:
         return _render_down(request, to, error)
@@ -169,9 +177,9 @@ def _come_back(request: Request, provider: Provider, state: str, code: str, erro
     try:
         if iss and iss != section.issuer:  # RFC 9207
             raise LoginRefusedError("the answer comes from another provider")
-        with take_turn(request.app.state.sign_ons.asking, login.MANY()):
+        with take_turn(_find_sign_ons(request).asking, login.MANY()):
             vouched = provider.redeem(code, flow, now)
-        if not request.app.state.sign_ons.use(flow.nonce):
+        if not _find_sign_ons(request).use(flow.nonce):
             raise LoginRefusedError("the answer was used already")
     except ProviderDownError as down:
         return _render_down(request, to, down)
@@ -218,7 +226,7 @@ def _let_in(request: Request, to: str, vouched: OidcIdentity) -> Response:
     if wants_ours and not has_ours:
         return login.refuse(request, to, missing, 403)
     if cookies is None:
-        token = request.app.state.sign_ons.hold(PendingLogin(name, to, detail))
+        token = _find_sign_ons(request).hold(PendingLogin(name, to, detail))
         answer = render_code_form(request)
         login.give_cookie(request, answer, HALFWAY, token, HALFWAY_S, samesite="strict")
         return answer
@@ -240,7 +248,7 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     """Go on with a login that the provider vouched for: the code of the second factor that the account has here."""
     check_origin(request)
     _provider(request)
-    context, door, waiting = context_of(request), login.turnstile_of(request), request.app.state.sign_ons
+    context, door, waiting = context_of(request), login.turnstile_of(request), _find_sign_ons(request)
     token, now = request.cookies.get(cookie_name(request, HALFWAY), ""), context.clock()
     halfway = waiting.find(token)
     if halfway is None:

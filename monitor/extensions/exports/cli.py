@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import NOTHING, Commands, check_site, open_database, print_note, show
-from monitor.domain.instants import parse
+from monitor.cli.session import Commands, check_site, open_database, print_note, read_instant, require_any, show
 from monitor.errors import RefusedError
-from monitor.export import calendar, maps
-from monitor.export.tables import FORMATS, TABLES, find_table, read_rows, write_table
+from monitor.extensions.exports import calendar, maps
+from monitor.extensions.exports.tables import FORMATS, TABLES, find_table, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.alerting.sites import load_sites_summary
 
@@ -42,10 +41,7 @@ def export(
     kind = (format_ or out.suffix.lstrip(".")).lower()
     if out.exists() and not force:
         raise RefusedError(f"{out} exists; --force replaces it")
-    try:
-        from_at, to_at = (None if at is None else parse(at) for at in (from_, to))
-    except (ValueError, OverflowError) as error:
-        raise RefusedError(f"--from, --to: {error}") from error
+    from_at, to_at = (None if at is None else read_instant("--from, --to", at) for at in (from_, to))
     _check_format(what, kind, is_ranged=bool(from_at or to_at), is_of_station=station is not None)
     now, work = datetime.now(UTC), out.with_name(f".{out.name}.{os.getpid()}")
     with open_database() as db, db.read() as c:
@@ -66,12 +62,10 @@ def export(
                 work.replace(out)
         finally:
             work.unlink(missing_ok=True)
-    if not count:
-        lacks = f"has no {what} {'in that range' if from_at or to_at else 'yet'}"
-        if what == "stations":
-            lacks = "has no station with a place: give it latitude and longitude in the site file"
-        print_note(f"{site} {lacks}; nothing was written")
-        raise typer.Exit(NOTHING)
+    lacks = f"has no {what} {'in that range' if from_at or to_at else 'yet'}"
+    if what == "stations":
+        lacks = "has no station with a place: give it latitude and longitude in the site file"
+    require_any(count, f"{site} {lacks}; nothing was written")
     size = out.stat().st_size
     show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes")
 

@@ -12,14 +12,14 @@ from sqlalchemy import select
 
 from monitor.config.service import parse_service
 from monitor.errors import ConfigError
+from monitor.extensions.single_sign_on import provider as module
+from monitor.extensions.single_sign_on.provider import LEEWAY_S
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import users
 from monitor.store.people.second_factor import add_second_factor, code_of
 from monitor.store.people.users import bind_person
 from monitor.store.schema import tables as t
-from monitor.web.access import provider as module
-from monitor.web.access.provider import LEEWAY_S
 from monitor.web.access.sealed_texts import open_vault
 from tests.data.filled import NOW, PASSWORD
 from tests.data.servers.oidc_provider import CLIENT, KEYS, SECRET, providing
