@@ -170,5 +170,6 @@ def test_offsets_of_one_person_lower_no_high_level_at_any_look():
         offsets.sort(key=lambda o: o[1])
         plain = run(history)
         assert find_lower(plain, run(history, alter=declare(offsets))) == [], seed
-        met += max(levels(plain)) >= HIGH > max(levels(run(history, alter=declare(offsets, "bo"))))
+        if met < SEEDS // 8:
+            met += max(levels(plain)) >= HIGH > max(levels(run(history, alter=declare(offsets, "bo"))))
     assert met >= SEEDS // 8, "hardly any of the offsets would have hidden a high level"
