@@ -2,4 +2,4 @@
 
 from typing import Final
 
-TABLE: Final = ("monitor.extensions.drills", "monitor.extensions.single_sign_on")
+TABLE: Final = ("monitor.extensions.drills", "monitor.extensions.single_sign_on", "monitor.extensions.exports")

@@ -30,7 +30,7 @@ from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, pages, photos, probes
+from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, photos, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
@@ -83,7 +83,7 @@ PAGES: Final = (
     gateway,
 )
 ROUTERS: Final = (
-    *(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes)),
+    *(m.router for m in (*PAGES, api, cap, charts, panes, maps, probes)),
     acts.requests,
     *(load(path) for one in list_extensions() for path in one.routes),
 )

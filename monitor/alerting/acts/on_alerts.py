@@ -26,6 +26,7 @@ from monitor.decision.series.steps import MOVEMENT, says_no
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
+from monitor.language.catalogue import N_
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import NO_ALERT, Alert
 from monitor.store.alerting.sites import load_sites_summary
@@ -46,7 +47,7 @@ AlertId = Annotated[
     int,
     Argument("Number of the alert, see `slopeward alerts list`", metavar="ALERT_ID", least=1, most=LARGEST_ID),
 ]
-Reason = Annotated[str, Argument("Why, or what was seen", "--reason")]
+Reason = Annotated[str, Argument(N_("Why, or what was seen"), "--reason")]
 
 
 def acknowledge(
@@ -74,7 +75,7 @@ def acknowledge(
 def add_note(
     call: ActCall,
     alert_id: AlertId,
-    note: Annotated[str, Argument("What was seen, or done", "--note", longest=1000)],
+    note: Annotated[str, Argument(N_("What was seen, or done"), "--note", longest=1000)],
 ) -> ActResult:
     """Write into the story of an alert what somebody saw; the alert stays as it is.
 
@@ -104,9 +105,12 @@ def record_outcome(
     call: ActCall,
     alert_id: AlertId,
     outcome: Annotated[
-        str, Argument(f"One of {', '.join(store.OUTCOMES)}", metavar="CLASS", choices=tuple(store.OUTCOMES))
+        str,
+        Argument(
+            f"One of {', '.join(store.OUTCOMES)}", label=N_("Outcome"), metavar="CLASS", choices=tuple(store.OUTCOMES)
+        ),
     ],
-    note: Annotated[str, Argument("What was found", "--note")],
+    note: Annotated[str, Argument(N_("What was found"), "--note")],
 ) -> ActResult:
     """Record what an alert turned out to be.
 
@@ -124,7 +128,7 @@ def shelve(
     call: ActCall,
     alert_id: AlertId,
     reason: Reason,
-    for_: Annotated[timedelta, Argument("How long, such as 4h", "--for")] = timedelta(hours=4),
+    for_: Annotated[timedelta, Argument(N_("How long, such as 4h"), "--for")] = timedelta(hours=4),
 ) -> ActResult:
     """Quiet an alert for a time; the second highest level needs a second person, as with `close`, the highest is never.
 
@@ -173,11 +177,11 @@ def verify(
     answer: Annotated[
         str,
         Argument(
-            "movement: it counts; instrument, weather, work, earthquake or other: what it was instead",
+            N_("movement: it counts; instrument, weather, work, earthquake or other: what it was instead"),
             choices=ANSWERS,
         ),
     ],
-    reason: Annotated[str, Argument("How you know", "--reason")],
+    reason: Annotated[str, Argument(N_("How you know"), "--reason")],
 ) -> ActResult:
     """Answer a "verify now": was it the slope, or what else?
 
@@ -214,7 +218,7 @@ def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reas
 
 
 def withdraw(
-    call: ActCall, alert_id: AlertId, reason: Annotated[str, Argument("Why it does not hold", "--reason")]
+    call: ActCall, alert_id: AlertId, reason: Annotated[str, Argument(N_("Why it does not hold"), "--reason")]
 ) -> ActResult:
     """Take back an answer to "verify now": a first one that waits, or else the answer that counts.
 

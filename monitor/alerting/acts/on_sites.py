@@ -19,6 +19,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.names import is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.language.catalogue import N_
 from monitor.store.alerting import events, maintenance, offsets
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.countersign import withdraw_signature as take_signature_back
@@ -80,7 +81,7 @@ _NO_STATION: Final = Template("act.no_station", "station: '{station}' is no stat
 
 SiteId = Annotated[str, Argument("Site", metavar="SITE", longest=64)]
 SiteOption = Annotated[str, Argument("Site", "--site", longest=64)]
-StationOption = Annotated[str, Argument("Station", "--station", longest=64)]
+StationOption = Annotated[str, Argument(N_("Station"), "--station", longest=64)]
 EventId = Annotated[
     int, Argument("Number of the event, see `slopeward events list`", metavar="EVENT_ID", least=1, most=LARGEST_ID)
 ]
@@ -93,9 +94,9 @@ OffsetId = Annotated[
 def set_level(
     call: ActCall,
     site: SiteId,
-    level: Annotated[str, Argument("Name of the level, or its number", metavar="LEVEL", longest=64)],
-    reason: Annotated[str, Argument("Why; it is sent with the level", "--reason")],
-    yes: Annotated[bool, Argument("Lower the level although something asks for more", "--yes")] = False,
+    level: Annotated[str, Argument("Name of the level, or its number", label=N_("Level"), metavar="LEVEL", longest=64)],
+    reason: Annotated[str, Argument(N_("Why; it is sent with the level"), "--reason")],
+    yes: Annotated[bool, Argument(N_("Lower the level although something asks for more"), "--yes")] = False,
 ) -> ActResult:
     """Set the hazard level. Raised, it stands until a person lowers it; lowered, only newer data raise it again.
 
@@ -128,11 +129,13 @@ def set_level(
 def add_maintenance(
     call: ActCall,
     site: SiteId,
-    station: Annotated[str, Argument("Station that is worked on", metavar="STATION", longest=64)],
-    reason: Annotated[str, Argument("What is done there", "--reason")],
-    for_: Annotated[timedelta, Argument("How long, such as 4h; 7d at most", "--for")] = timedelta(hours=4),
-    from_: Annotated[datetime | None, Argument("Begin, such as 2026-03-01T06:00Z; else now", "--from")] = None,
-    two: Annotated[bool, Argument("With a second person: its votes for the second highest level wait too")] = False,
+    station: Annotated[str, Argument(N_("Station that is worked on"), metavar="STATION", longest=64)],
+    reason: Annotated[str, Argument(N_("What is done there"), "--reason")],
+    for_: Annotated[timedelta, Argument(N_("How long, such as 4h; 7d at most"), "--for")] = timedelta(hours=4),
+    from_: Annotated[
+        datetime | None, Argument("Begin, such as 2026-03-01T06:00Z; else now", "--from", label=N_("Begin; else now"))
+    ] = None,
+    two: Annotated[bool, Argument(N_("With a second person: its votes for the second highest level wait too"))] = False,
 ) -> ActResult:
     """Declare work on a station: its votes are set aside, with this as the reason, until the time is over.
 
@@ -165,7 +168,7 @@ def end_maintenance(
         int,
         Argument("Number, see `slopeward maintenance list`", metavar="ID", least=1, most=LARGEST_ID),
     ],
-    reason: Annotated[str, Argument("Why; such as: work is done", "--reason")],
+    reason: Annotated[str, Argument(N_("Why; such as: work is done"), "--reason")],
 ) -> ActResult:
     """End a maintenance before its time; the votes count again within seconds.
 
@@ -189,19 +192,33 @@ def add_event(
     site: SiteOption,
     kind: Annotated[
         str,
-        Argument("Such as work, blasting, reservoir, earthquake", "--kind", longest=64, choices=EVENT_KINDS),
+        Argument(
+            "Such as work, blasting, reservoir, earthquake", "--kind", label=N_("Kind"), longest=64, choices=EVENT_KINDS
+        ),
     ],
-    text: Annotated[str, Argument("What happens, in words", "--text", longest=1000)],
-    from_: Annotated[datetime | None, Argument("Begin, with zone; now when not given", "--from")] = None,
-    to: Annotated[datetime | None, Argument("End, with zone; the begin when not given", "--to")] = None,
+    text: Annotated[str, Argument(N_("What happens, in words"), "--text", longest=1000)],
+    from_: Annotated[
+        datetime | None, Argument("Begin, with zone; now when not given", "--from", label=N_("Begin; else now"))
+    ] = None,
+    to: Annotated[
+        datetime | None, Argument("End, with zone; the begin when not given", "--to", label=N_("End; else the begin"))
+    ] = None,
     value: Annotated[
         float | None,
         Argument(
-            "A size; of an earthquake the peak ground acceleration at the site in g", "--value", least=-1e9, most=1e9
+            N_("A size; of an earthquake the peak ground acceleration at the site in g"),
+            "--value",
+            least=-1e9,
+            most=1e9,
         ),
     ] = None,
     known_from: Annotated[
-        datetime | None, Argument("Since when people knew it, with zone; a replay goes by it", "--known-from")
+        datetime | None,
+        Argument(
+            "Since when people knew it, with zone; a replay goes by it",
+            "--known-from",
+            label=N_("Known since; else now"),
+        ),
     ] = None,
 ) -> ActResult:
     """Add an event; it annotates, it raises and lowers no level.
@@ -279,7 +296,7 @@ def _require_kind(kind: str, known: tuple[str, ...]) -> None:
 
 
 def confirm_event(
-    call: ActCall, event_id: EventId, reason: Annotated[str, Argument("How it is known", "--reason")]
+    call: ActCall, event_id: EventId, reason: Annotated[str, Argument(N_("How it is known"), "--reason")]
 ) -> ActResult:
     """Stand behind an earthquake that was declared, so that it may explain steps of its hours.
 
@@ -298,10 +315,10 @@ def confirm_event(
 def withdraw_event(
     call: ActCall,
     event_id: EventId,
-    reason: Annotated[str, Argument("Why it does not hold", "--reason")],
+    reason: Annotated[str, Argument(N_("Why it does not hold"), "--reason")],
     confirmation_of: Annotated[
         str | None,
-        Argument("Only what this person confirmed; the event stays", "--confirmation-of", longest=64),
+        Argument(N_("Only what this person confirmed; the event stays"), "--confirmation-of", longest=64),
     ] = None,
 ) -> ActResult:
     """Take back an event that was wrong, or only that a person stands behind it.
@@ -346,15 +363,27 @@ def add_offset(
     call: ActCall,
     site: SiteOption,
     station: StationOption,
-    quantity: Annotated[str, Argument("Quantity, such as displacement_east", "--quantity", longest=64)],
-    at: Annotated[datetime, Argument("First epoch that carries the jump, with zone: 2026-03-01T06:00:00Z", "--at")],
-    size: Annotated[float, Argument("The jump as raw shows it", "--size", least=-1e9, most=1e9)],
-    unit: Annotated[str, Argument("Unit of the size", "--unit", longest=32)],
-    reason: Annotated[str, Argument("Why", "--reason")],
+    quantity: Annotated[
+        str, Argument("Quantity, such as displacement_east", "--quantity", label=N_("Quantity"), longest=64)
+    ],
+    at: Annotated[
+        datetime,
+        Argument(
+            "First epoch that carries the jump, with zone: 2026-03-01T06:00:00Z",
+            "--at",
+            label=N_("First reading with the jump"),
+        ),
+    ],
+    size: Annotated[float, Argument(N_("The jump as raw shows it"), "--size", least=-1e9, most=1e9)],
+    unit: Annotated[str, Argument(N_("Unit of the size"), "--unit", longest=32)],
+    reason: Annotated[str, Argument(N_("Why"), "--reason")],
     kind: Annotated[
-        str, Argument(f"One of {', '.join(offsets.KINDS)}", "--kind", choices=tuple(offsets.KINDS))
+        str, Argument(f"One of {', '.join(offsets.KINDS)}", "--kind", label=N_("Kind"), choices=tuple(offsets.KINDS))
     ] = "other",
-    known_from: Annotated[datetime | None, Argument("Since when we know; now when not given", "--known-from")] = None,
+    known_from: Annotated[
+        datetime | None,
+        Argument("Since when we know; now when not given", "--known-from", label=N_("Known since; else now")),
+    ] = None,
 ) -> ActResult:
     """Declare an offset; it counts from the next evaluation on: corrected = raw - sum(offsets up to then).
 
@@ -384,7 +413,7 @@ def add_offset(
 
 
 def confirm_offset(
-    call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument("What was checked", "--reason")] = ""
+    call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument(N_("What was checked"), "--reason")] = ""
 ) -> ActResult:
     """Note that a declared offset was checked; by a second person it counts for the two highest levels as well.
 
@@ -395,7 +424,9 @@ def confirm_offset(
     return ActResult(_OFFSET_CONFIRMED(number=offset_id), {"offset_id": offset_id})
 
 
-def revoke_offset(call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument("Why", "--reason")]) -> ActResult:
+def revoke_offset(
+    call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument(N_("Why"), "--reason")]
+) -> ActResult:
     """Withdraw an offset from now on; past decisions keep what they knew.
 
     What two people stand behind is taken back by the opposite offset, which a second person confirms.
@@ -411,11 +442,14 @@ def revoke_offset(call: ActCall, offset_id: OffsetId, reason: Annotated[str, Arg
 def add_report(
     call: ActCall,
     site: SiteOption,
-    kind: Annotated[str, Argument("Such as crack, rockfall, road_damage", "--kind", longest=32, choices=REPORT_KINDS)],
-    text: Annotated[str, Argument("What was seen, in words", "--text", longest=1000)],
-    time: Annotated[datetime | None, Argument("When, with zone; now when not given", "--time")] = None,
-    station: Annotated[str | None, Argument("The station it is near", "--station", longest=64)] = None,
-    photo_url: Annotated[str | None, Argument("Where a picture lies", "--photo-url", longest=500)] = None,
+    kind: Annotated[
+        str,
+        Argument("Such as crack, rockfall, road_damage", "--kind", label=N_("Kind"), longest=32, choices=REPORT_KINDS),
+    ],
+    text: Annotated[str, Argument(N_("What was seen, in words"), "--text", longest=1000)],
+    time: Annotated[datetime | None, Argument(N_("When, with zone; now when not given"), "--time")] = None,
+    station: Annotated[str | None, Argument(N_("The station it is near"), "--station", longest=64)] = None,
+    photo_url: Annotated[str | None, Argument(N_("Where a picture lies"), "--photo-url", longest=500)] = None,
 ) -> ActResult:
     """Add an observer's report; a report criterion of the site may vote on it.
 
@@ -451,7 +485,7 @@ def withdraw_signature(
             "Number of the signature, see `slopeward people signatures list`", metavar="ID", least=1, most=LARGEST_ID
         ),
     ],
-    reason: Annotated[str, Argument("Why it does not hold any more", "--reason")],
+    reason: Annotated[str, Argument(N_("Why it does not hold any more"), "--reason")],
 ) -> ActResult:
     """Take back a first signature before the second person gives theirs; its signer may, and an admin of the site.
 

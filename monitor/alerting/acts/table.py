@@ -27,6 +27,7 @@ class Argument:
     least: float | None = None
     most: float | None = None
     longest: int = REASON  # characters
+    label: str = ""  # beside its field on the page, where the help is for a command line
     choices: tuple[str, ...] = ()  # usual ones; what else is good or not, the act itself says
 
 

@@ -42,4 +42,12 @@ def _make(one: ActParameter) -> FormField:
     value = one.default if isinstance(one.default, str) else ""
     if isinstance(one.default, timedelta):
         value = f"{one.default.total_seconds() / 3600.0:g}h"
-    return FormField(one.name.rstrip("_"), argument.help, kind, argument.choices, is_required, argument.longest, value)
+    return FormField(
+        one.name.rstrip("_"),
+        argument.label or argument.help,
+        kind,
+        argument.choices,
+        is_required,
+        argument.longest,
+        value,
+    )

@@ -30,6 +30,7 @@ from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import trouble_for
+from monitor.web.access.rules import RULES
 from monitor.web.context import Context, context_of, token_of
 from monitor.web.parts.act_forms import list_fields
 
@@ -151,6 +152,7 @@ ENVIRONMENT.filters.update(
     say=translate,
     word=translate_name,
     cell=translate_cell,
+    label=catalogue.gettext,
     by_cause=gather_alerts,
     say_cause=describe_cause,
 )
@@ -166,6 +168,7 @@ ENVIRONMENT.globals.update(
     languages=catalogue.LANGUAGES,
     script_words=translate_scripts,
     panels=list_panels,
+    serves=RULES.__contains__,
 )
 
 

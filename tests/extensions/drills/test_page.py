@@ -7,6 +7,7 @@ from monitor.extensions.drills.store import load_drills
 from monitor.replay.apart import ChildProcess
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.people import users
+from tests.conftest import ON_SQLITE
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask
 from tests.data.watched_slope import START, WatchedSlope
@@ -26,6 +27,7 @@ def bench(database):
     return slope
 
 
+@ON_SQLITE
 def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
     clock = Clock(bench.now)
     with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:

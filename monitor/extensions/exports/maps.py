@@ -1,11 +1,11 @@
 """Stations, footprints, outlines and points as GeoJSON (RFC 7946) or a GeoPackage; scenes as a STAC catalogue."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict, get_args
+from typing import Any, Final, TypedDict
 
 from sqlalchemy import Connection
 
@@ -13,124 +13,16 @@ from detection.geojson import Feature, Geometry
 from forecasting.message import gather
 from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
-from monitor.export.tables import kind_of, read_rows
+from monitor.export.features import describe_outlines, list_stations, make_feature, make_point
+from monitor.extensions.exports.tables import kind_of, read_rows
 from monitor.store import pages
-from monitor.store.alerting.decisions import find_asks, find_asks_at
-from monitor.store.alerting.timeline import NewestMovement, load_newest_movement, load_ribbon
-from monitor.store.schema.views import stream_view
 
-_STATION: Final = (
-    "site",
-    "station",
-    "state",
-    "reason",
-    "newest_at",
-    "stage",
-    "trend",
-    "velocity_mm_per_day",
-    "velocity_error_mm_per_day",
-    "moved_at",
-    "heading_deg",
-    "heading_from",
-    "asks",
-    "asks_name",
-    "level",
-    "level_name",
-    "top_level",
-    "height_m",
-    "azimuth_deg",
-    "on_slope",
-    "logger",
-    "reference",
-)
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}
 STATIONS: Final = "stations"
-SEEN: Final = 2.0  # a movement of so many of its standard errors has a direction
 OUTLINES: Final = "outlines"
 POINTS: Final = ("insar-points", "point-forecasts")  # tables whose rows lie somewhere
 LAYERS: Final = (STATIONS, "footprints", OUTLINES, *POINTS)
 FORMATS: Final = ("geojson", "gpkg")
-_Health = Literal["state", "reason", "newest_at"]
-_HEALTH: Final[tuple[_Health, ...]] = get_args(_Health)
-_MOVED: Final = ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")
-
-
-def list_sites(c: Connection, sites: str | frozenset[str] | None) -> list[Feature]:
-    """Sites as points with the row of `site_status`, the most dangerous first."""
-    return [
-        _feature(
-            card.id,
-            _point(card.longitude, card.latitude),
-            {**card.status, "name": card.name, "top_level": card.top_level},
-        )
-        for card in pages.load_cards(c, sites)
-    ]
-
-
-def list_stations(c: Connection, site: str, now: datetime, at: datetime | None = None) -> list[Feature]:
-    """Declared stations as points: health, the fastest series as last judged, and the level that each asks for.
-
-    `at`: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
-    """
-    then = at or now
-    card = next(iter(pages.load_cards(c, site)), None)
-    levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
-    top = max(levels, default=0)
-    level = None if card is None else card.status["level"]
-    if at is not None:
-        level = next((one.level for one in load_ribbon(c, site, at - timedelta(seconds=1), at)), None)
-    asks = find_asks(c, site, top, now) if at is None else find_asks_at(c, site, top, at)
-    moves = _find_fastest(load_newest_movement(c, site, then))
-    windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
-    headings = pages.find_headings(c, site, windows, then)
-    found = []
-    for one in pages.load_stations(c, site):
-        if not one.declared:
-            continue
-        health = one.health if at is None else None
-        move = moves.get(one.id)
-        heading_deg, heading_from = _find_heading(one, move, headings)
-        requested_level = asks.get(one.id, 0)
-        facts: dict[str, Any] = {
-            **{name: getattr(one, name, None) for name in _STATION},
-            "site": site,
-            "station": one.id,
-            **{k: None if health is None else health[k] for k in _HEALTH},
-            **({} if move is None else {k: v for k, v in move.items() if k in _MOVED}),
-            "moved_at": None if move is None else move["at"],
-            "heading_deg": heading_deg,
-            "heading_from": heading_from,
-            "asks": requested_level,
-            "asks_name": levels.get(requested_level) if requested_level else None,
-            "level": level,
-            "level_name": None if level is None else levels.get(level),
-            "top_level": top,
-        }
-        found.append(_feature(f"{site}/{one.id}", _point(one.longitude, one.latitude, one.height_m), facts))
-    return found
-
-
-def _find_fastest(movement: Iterable[NewestMovement]) -> dict[str, NewestMovement]:
-    """The row of the fastest series of each station; of equal ones the last."""
-    return {row["station"]: row for row in sorted(movement, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))}
-
-
-def _is_seen(move: NewestMovement) -> bool:
-    """Whether a movement stands out of its own noise, so that it has a direction."""
-    speed, error = move["velocity_mm_per_day"], move["velocity_error_mm_per_day"]
-    return speed is not None and error is not None and abs(speed) > SEEN * error
-
-
-def _find_heading(
-    station: pages.StationCard, move: NewestMovement | None, measured: Mapping[str, float]
-) -> tuple[float | None, str | None]:
-    """Degrees clockwise from north as east and north tell, else along the declared azimuth; and which of them."""
-    if station.id in measured:
-        return measured[station.id], "readings"
-    if station.azimuth_deg is None or move is None or not _is_seen(move):
-        return None, None
-    back = 180.0 if (move["velocity_mm_per_day"] or 0.0) < 0.0 else 0.0
-    return (station.azimuth_deg + back) % 360.0, "site file"
 
 
 def list_footprints(
@@ -139,26 +31,7 @@ def list_footprints(
     """Footprints of all scenes as polygons in WGS 84, by the time of the image."""
     for row in read_rows(c, "footprints", site, from_at=from_at, to_at=to_at):
         rest = {k: v for k, v in row.items() if k != "geometry"}
-        yield _feature(row["polygon_id"], json.loads(row["geometry"]), rest)
-
-
-def list_outlines(
-    c: Connection,
-    site: str,
-    scene_hash: str | None = None,
-    *,
-    from_at: datetime | None = None,
-    to_at: datetime | None = None,
-) -> Iterator[Feature]:
-    """Outlines that people drew on the scenes of a site, or on one, and that stand, as polygons in WGS 84."""
-    rows = read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at)
-    if scene_hash is not None:
-        rows = stream_view(c, "scene_outlines", order_by=("outline_id",), site=site, scene_hash=scene_hash)
-    for row in rows:
-        if row["withdrawn_at"] is None:
-            left = ("geometry", "withdrawn_at", "withdrawn_by")
-            rest = {k: v for k, v in row.items() if k not in left}
-            yield _feature(str(row["outline_id"]), json.loads(row["geometry"]), rest)
+        yield make_feature(row["polygon_id"], json.loads(row["geometry"]), rest)
 
 
 def list_points(
@@ -166,8 +39,8 @@ def list_points(
 ) -> Iterator[Feature]:
     """Rows of a table of `POINTS`, each where its satellite point lies."""
     for row in read_rows(c, name, site, from_at=from_at, to_at=to_at):
-        place = _point(row.pop("longitude"), row.pop("latitude"), row.get("height_m"))
-        yield _feature(f"{row['point_set']}/{row['pid']}", place, row)
+        place = make_point(row.pop("longitude"), row.pop("latitude"), row.get("height_m"))
+        yield make_feature(f"{row['point_set']}/{row['pid']}", place, row)
 
 
 def write_map(
@@ -205,7 +78,7 @@ def write_map(
     if name == STATIONS:
         found = list_stations(c, site, now)
     elif name == OUTLINES:
-        found = list_outlines(c, site, from_at=from_at, to_at=to_at)
+        found = describe_outlines(read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at))
     elif name in POINTS:
         found = list_points(c, name, site, from_at=from_at, to_at=to_at)
     else:
@@ -263,17 +136,6 @@ def _write_layer(first: Feature, others: Iterable[Feature], path: Path, layer: s
         )
     else:
         write_geopackage(path, rows, columns, table=layer, changed_at=now)
-
-
-def _point(longitude: float | None, latitude: float | None, height_m: float | None = None) -> Geometry | None:
-    if longitude is None or latitude is None:
-        return None
-    return {"type": "Point", "coordinates": [longitude, latitude, *([] if height_m is None else [height_m])]}
-
-
-def _feature(name: str, geometry: Geometry | None, facts: Mapping[str, Any]) -> Feature:
-    properties = {k: format_iso(v) if isinstance(v, datetime) else v for k, v in facts.items()}
-    return {"type": "Feature", "id": name, "geometry": geometry, "properties": properties}
 
 
 VERSION: Final = "1.0.0"

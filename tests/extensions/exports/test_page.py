@@ -16,11 +16,11 @@ import shapely
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
-from monitor.export import tables
-from monitor.export.sensorthings import read_query
+from monitor.extensions.exports import routes as exports
+from monitor.extensions.exports import tables
+from monitor.extensions.exports.sensorthings import read_query
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import stream_view
-from monitor.web.routes import exports
 from monitor.worker import compute
 from tests.conftest import STORY_ON_BOTH
 from tests.data.filled import NOW

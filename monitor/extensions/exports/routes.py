@@ -5,21 +5,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from forecasting.message import Message, Template
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
-from monitor.export import maps, sensorthings
-from monitor.export.tables import FORMATS, TABLES, read_rows, write_table
+from monitor.extensions.exports import maps, sensorthings
+from monitor.extensions.exports.calendar import write_maintenance
+from monitor.extensions.exports.tables import FORMATS, TABLES, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
-from monitor.web.access.rules import narrow
 from monitor.web.context import From, To, context_of
 from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
-from monitor.web.parts.zones import GEOJSON, GeoJsonResponse, make_collection
-from monitor.web.routes.maps import Early
+from monitor.web.parts.zones import GEOJSON, GeoJsonResponse
 from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
@@ -40,7 +39,6 @@ _MANY_ROWS: Final = Template(
     "export.many_rows", "more than {most} rows: ask for a shorter range, or use `slopeward export`"
 )
 _TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
-Then = Annotated[Early, Query(description="as stored then; default now")]
 
 
 class FileStream:
@@ -95,20 +93,6 @@ def _root(request: Request, site: str, what: str) -> str:
     return f"{page}/api/v1/sites/{site}/{what}"
 
 
-@router.get("/sites.geojson", response_class=GeoJsonResponse)
-def map_sites(request: Request) -> GeoJsonResponse:
-    """Sites as points with their level; the most dangerous first."""
-    with context_of(request).db.read() as c:
-        return GeoJsonResponse(make_collection(maps.list_sites(c, narrow(request, None))))
-
-
-@router.get("/sites/{site}/stations.geojson", response_class=GeoJsonResponse)
-def map_stations(request: Request, site: str, at: Then = None) -> GeoJsonResponse:
-    """Stations as points with health, velocity, the level each asks for and that of the site."""
-    with read_site(request, site) as seen:
-        return GeoJsonResponse(make_collection(maps.list_stations(seen.c, site, seen.now, at)))
-
-
 @router.get("/sites/{site}/export/{table}.{form}", response_class=StreamingResponse)
 def send_file(
     request: Request, site: str, table: str, form: str, from_: From = None, to: To = None, station: str | None = None
@@ -153,8 +137,6 @@ def list_exports(request: Request, site: str) -> dict[str, dict[str, list[str]]]
 @router.get("/sites/{site}/maintenance.ics", response_class=Response)
 def send_calendar(request: Request, site: str) -> Response:
     """Maintenance as a calendar, also what is over."""
-    from monitor.export.calendar import write_maintenance
-
     with read_site(request, site) as seen:
         windows = load_maintenance(seen.c, site, seen.now, everything=True)
     return Response(
