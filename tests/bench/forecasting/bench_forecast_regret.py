@@ -43,21 +43,7 @@ MEASURED_ONCE = ("by chance", "of exact intervals, worst and below .70")
 
 @dataclass(frozen=True)
 class Fold:
-    """One test of one record at one horizon.
-
-    Attributes:
-        cut: Where it lies.
-        steps: The horizon in rows.
-        first: Row of the first forecast in `made`.
-        made: What every candidate said from there on, shape (E, N, S).
-        least: Rows that must be scored before each has a weight.
-        rivals: Model to its forecasts on the test.
-        observed: At the targets of the test.
-        known: Values up to the end of the test.
-        surprise: Newest error of the standard in usual ones, from `first` on.
-        scale: Of errors to be expected, mm.
-        groups: Columns of one motion.
-    """
+    """One test of one record at one horizon."""
 
     cut: Split
     steps: int
@@ -82,15 +68,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Paths:
-    """How far the path of each station reaches from each origin of a test.
-
-    Attributes:
-        origins: Rows of the test.
-        steps: All horizons in rows.
-        known: Values up to the end of the test.
-        newest: Row of the last reading of each station at each origin, -1 where there is none, shape (N, S).
-        reaches: By origin.
-    """
+    """How far the path of each station reaches from each origin of a test."""
 
     origins: Ints
     steps: Sequence[int]
@@ -261,12 +239,7 @@ def tabulate(cells: Sequence[Cell], own: Callable[[Cell], float]) -> dict[str, A
 
 @dataclass
 class Held:
-    """Coverage of the 80 % interval at one horizon.
-
-    Attributes:
-        stations: (share inside, targets, rows of the horizon, record and station) per station.
-        fast: Targets issued while the station moved faster than in nine of ten rows before, and how many were inside.
-    """
+    """Coverage of the 80 % interval at one horizon."""
 
     stations: list[tuple[float, int, int, tuple[str, str]]] = field(default_factory=list)
     fast: Floats = field(default_factory=lambda: np.zeros(2))

@@ -35,15 +35,7 @@ COST_MOST = 0.1
 
 
 def score_sizes(model: SegmentationModel, patches: Patches) -> dict[str, ScoringResult]:
-    """Score weights at their own threshold on patches as they are, and at `SIZES` of their size.
-
-    Where the card says that pictures of such pixels are brought to those of the training (`other_pixels`), they are
-    also brought there as `detect` does.
-
-    Args:
-        model: weights that draw maps.
-        patches: held-out ones, at native sizes; scored there whatever the network is shown.
-    """
+    """Score weights at their own threshold on patches as they are, and at `SIZES` of their size."""
     card = model.card
     resize_px, threshold = card.get("resize_px"), float(card["threshold"])
     patches = patches.remember()
@@ -59,15 +51,7 @@ def score_sizes(model: SegmentationModel, patches: Patches) -> dict[str, Scoring
 
 
 def measure_other_pixels(model: SegmentationModel, patches: Patches) -> dict[str, Any] | None:
-    """Measure from which pixel sizes an image may be brought to those of the training; None where from no other.
-
-    To twice as coarse, and then also from twice as fine on, where at each of `SIZES` on that side it is better to bring
-    a picture there than to show it as it is, and costs at most `COST_MOST`.
-
-    Args:
-        model: weights that draw maps.
-        patches: held ones, on which the weights were not fitted.
-    """
+    """Measure from which pixel sizes an image may be brought to those of the training; None where from no other."""
     trained_m = float(model.card["pixel_size_m"])
     widest = {"finest_m": trained_m / 2, "coarsest_m": trained_m * 2, "coarse_at_m": trained_m / COARSE_FINER}
     tried = replace(model, card={**model.card, "other_pixels": widest})
