@@ -35,6 +35,13 @@ def test_a_class_that_is_nowhere_is_left_out():
     assert scores["classes_used"] == 1
 
 
+def test_no_pixel_at_all_defines_nothing():
+    scores = score(Confusion(nodata=7))
+    assert scores["accuracy"] is None
+    assert scores["miou"] is None
+    assert scores["fwiou"] is None
+
+
 def test_counts_and_nodata_make_all_pixels():
     rng = np.random.default_rng(3)
     predicted, truth, valid = (rng.random((40, 50)) < share for share in (0.3, 0.2, 0.8))
