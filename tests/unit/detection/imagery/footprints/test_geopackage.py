@@ -72,6 +72,21 @@ def test_the_tables_are_those_of_the_standard(tmp_path):
     db.close()
 
 
+def test_geometries_come_back_as_they_were(tmp_path):
+    with sqlite3.connect(write(tmp_path / "a.gpkg")) as db:
+        rows = db.execute("SELECT geom, polygon_id, area_m2, touches_edge FROM landslides ORDER BY fid").fetchall()
+    db.close()
+    assert [row[1:] for row in rows] == [("a", 12.5, 1), ("b", None, 0)]
+    for (blob, *_), feature in zip(rows, FEATURES, strict=True):
+        magic, version, flags, srs, *envelope = struct.unpack("<2sBBi4d", blob[:40])
+        assert (magic, version, flags, srs) == (b"GP", 0, 3, 4326)
+        outline = shapely.from_wkb(blob[40:])
+        assert outline.geom_type == "MultiPolygon"
+        assert outline.equals(shapely.geometry.shape(feature["geometry"]))
+        left, bottom, right, top = outline.bounds
+        assert envelope == [left, right, bottom, top]
+
+
 def test_no_features_and_no_place(tmp_path):
     with sqlite3.connect(write(tmp_path / "a.gpkg", [], placed=False)) as db:
         assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
