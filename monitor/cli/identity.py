@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.rules import ADMIN, OPERATOR, needed_role, note, require_person
+from monitor.alerting.acts.table import OPERATOR
+from monitor.cli.rules import ADMIN, needed_role, note, require_person
 from monitor.cli.session import open_database
 from monitor.domain.alert import COMMAND, TOKEN, Actor
 from monitor.domain.names import fold_name, is_same_person
@@ -39,6 +40,7 @@ BEARER_FD: Final = "SLOPEWARD_BY_TOKEN_FD"
 WAITS: Final = 3  # exit status: signed by one, not done yet
 LONGEST: Final = 4096  # bytes of a password or token by file descriptor
 T = TypeVar("T")
+By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user.")]
 Where = str | Callable[[Connection], str | None] | None  # a site, or how it is found; None: no site, or all
 ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
@@ -199,9 +201,16 @@ def act_by_two(
         has_accounts = bool(load_users(c))
     if not has_accounts:
         with db.write() as c:
-            return do(c, _read_second(named))
-    try:
+            return do(c, read_second(named))
+    with waiting_for_second(actor, again):
         return countersign.do_by_two(db, act, actor, reason, do, measure, now)
+
+
+@contextmanager
+def waiting_for_second(actor: Actor, again: str) -> Iterator[None]:
+    """Where an act waits for a second person: say what that one does, and end with status 3."""
+    try:
+        yield
     except NeedsSecondError as missing:
         print(
             f"{missing}; signed by {actor.name} alone, nothing is done yet: within four hours a second person gives "
@@ -211,7 +220,8 @@ def act_by_two(
         raise typer.Exit(WAITS) from None
 
 
-def _read_second(named: str | None) -> Actor | None:
+def read_second(named: str | None) -> Actor | None:
+    """The second person, named before the first account; raises RefusedError."""
     if named is not None and not fold_name(named):
         raise RefusedError(f"--second: a name is needed, and {named!r} is none")
     return None if named is None else Actor(named, "person", COMMAND)

@@ -10,6 +10,7 @@ import sys
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
+from monitor.extension import list_extensions
 from monitor.worker.memory import end_without_cleanup, without_looks
 
 # verb, or verb below a verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
@@ -30,43 +31,33 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "ingest sources": ("monitor.cli.service.sources", "List the servers that files are fetched from; look at one now"),
     "report": ("monitor.cli.site.report", "Add an observer's report; write bulletins and the quick card"),
     "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
-    "scenes susceptibility": (
-        "monitor.cli.scenes.susceptibility",
-        "Learn and draw maps of where landslides would lie, never when",
-    ),
-    "scenes clouds": (
-        "monitor.cli.scenes.clouds",
-        "Grid point clouds with their error, compare them along their normals",
-    ),
-    "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
+    "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Draw maps of where landslides would lie, not when"),
+    "scenes clouds": ("monitor.cli.scenes.clouds", "Grid point clouds with their error, compare them along normals"),
     "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; failure windows of a curve"),
-    "forecast failure-time": (
-        "monitor.cli.forecast.failure_time",
-        "Failure windows of a curve in a file, and how good such windows are",
-    ),
+    "forecast failure-time": ("monitor.cli.forecast.failure_time", "Failure windows of a curve, and how good they are"),
     "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),
     "people duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it, take it out as a calendar"),
     "people users": ("monitor.cli.people.users", "Manage the accounts of the page"),
     "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
-    "people signatures": (
-        "monitor.cli.site.signatures",
-        "List and withdraw first signatures of acts that take two people",
-    ),
+    "people signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of what takes two people"),
     "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
-    "notify drill": ("monitor.cli.service.drill", "Hold an exercise up to the channels, apart from the real state"),
     "notify push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
     "notify cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
-    "demo": ("monitor.cli.service.demo", "Show everything in three minutes, or simulate a slope"),
-    "demo simulate": ("monitor.cli.service.simulate", "Publish a simulated slope to a broker"),
     "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
     "check": ("monitor.cli.service.check", "Check the configuration; --connect: broker, database, channels"),
     "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
-GROUPS: Final = {  # what does nothing itself: the verbs below it do
-    "people": "Who is on duty, accounts, tokens of programs, signatures",
-    "notify": "Test channels, hold drills, keys of push and CAP messages",
+for _verb, _command in [row for one in list_extensions() for row in one.commands.items() if row[0] not in VERBS]:
+    _rows = list(VERBS.items())
+    _place = list(VERBS).index(_command.after) + 1 if _command.after in VERBS else len(_rows)
+    _rows.insert(_place, (_verb, (_command.app, _command.help)))
+    VERBS.clear()
+    VERBS.update(_rows)
+GROUPS: Final = {  # what does nothing itself: the verbs below it do; with an example of one
+    "people": ("Who is on duty, accounts, tokens of programs, signatures", "people duty show north-bench"),
+    "notify": ("Test channels, hold drills, keys of push and CAP messages", "notify channels test"),
 }
 HEADINGS: Final = {  # by the verb that each stands above
     "status": "Look",
@@ -74,12 +65,7 @@ HEADINGS: Final = {  # by the verb that each stands above
     "ingest": "Data",
     "forecast": "Models",
     "people": "People",
-    "demo": "Keep it running",
-}
-EXAMPLES: Final = {
-    "": "slopeward demo",
-    "people": "slopeward people duty show north-bench",
-    "notify": "slopeward notify channels test",
+    "run": "Keep it running",
 }
 HELP: Final = frozenset({"--help", "-h", "help"})
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends
@@ -296,13 +282,13 @@ def _describe(error: Exception) -> str:
     return f"internal error: {type(error).__name__}: {text} (set {TRACEBACK}=1 to see where)"
 
 
-def _refuse_verb(program: str, word: str) -> int:
+def _refuse_verb(program: str, verb: str) -> int:
     import difflib
 
     paths = {path.rpartition(" ")[2]: path for path in (*GROUPS, *VERBS)}
-    near = difflib.get_close_matches(word, paths, n=1)
+    near = difflib.get_close_matches(verb, paths, n=1)
     hint = f"; did you mean `slopeward {paths[near[0]]}`?" if near else "."
-    print(f"{program}: unknown command {word!r}{hint} See {program} --help", file=sys.stderr)
+    print(f"{program}: unknown command {verb!r}{hint} See {program} --help", file=sys.stderr)
     return 2
 
 
@@ -313,19 +299,19 @@ def print_help(group: str = "") -> None:
 
     console = Console()
     name = f"slopeward {group}".rstrip()
-    line = GROUPS.get(group, "Watch slopes: warn in time, and say why")
+    line, example = GROUPS.get(group, ("Watch slopes: warn in time, and say why", "demo"))
     console.print(f"[bold]{name}[/bold] VERB [OPTIONS]\n\n{line}." + "\n" * bool(group), highlight=False)
     for verb in _list_below(group) if group else dict.fromkeys(path.split()[0] for path in VERBS):
         if heading := HEADINGS.get(verb):
             console.print(f"\n[bold]{heading}[/bold]")
         row = Table.grid(padding=(0, 4))
         row.add_column(min_width=11)
-        row.add_row(f"[cyan]{verb}[/cyan]", GROUPS.get(verb) or VERBS[f"{group} {verb}".strip()][1])
+        row.add_row(f"[cyan]{verb}[/cyan]", GROUPS[verb][0] if verb in GROUPS else VERBS[f"{group} {verb}".strip()][1])
         console.print(row)
     console.print(
         f"\nEach verb explains itself: {name} VERB --help\n"
         "Exit: 0 done, 1 known error, 2 wrong usage, 3 done in part, 4 nothing to do\n"
-        f"Example: {EXAMPLES[group]}",
+        f"Example: slopeward {example}",
         highlight=False,
     )
 

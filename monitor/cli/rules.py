@@ -10,117 +10,62 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
+from monitor.alerting.acts.table import ACTS, OPERATOR
 from monitor.errors import RefusedError
+from monitor.extension import list_extensions
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
 SERVES: Final = "serves"  # writes what the service itself would write from files, readings and declarations
-OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
+
+
+def _each(verb: str, acts: str) -> list[str]:
+    return [f"{verb} {act}" for act in acts.split()]
+
 
 # what is not listed only reads
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
-            "demo",
-            "run",
-            "demo simulate",
-            "db upgrade",
-            "db prune",
+            *("run", "evaluate", "ingest", "ingest sources poll", "notify channels test"),
+            *_each("db", "upgrade prune"),
             "broker files",
-            "notify channels test",
-            "evaluate",
-            "ingest",
-            "ingest sources poll",
-            "forecast run",
-            "forecast train",
-            "forecast hindcast",
-            "forecast points",
-            "anomalies score",
-            "anomalies train",
-            "anomalies bench",
-            "scenes add",
-            "scenes learn",
-            "scenes rates",
-            "scenes track",
-            "scenes velocity",
+            *_each("forecast", "run train hindcast points"),
+            *_each("anomalies", "score train bench"),
+            *_each("scenes", "add learn rates track velocity"),
         ),
         SERVES,
     ),
     **dict.fromkeys(
         (
-            "level set",
-            "notify drill",
-            "report add",
-            "events add",
-            "events confirm",
-            "events withdraw",
-            "alerts ack",
-            "alerts close",
-            "alerts outcome",
-            "alerts shelve",
-            "alerts unshelve",
-            "alerts take-out",
-            "alerts put-back",
-            "alerts verify",
-            "alerts withdraw",
-            "maintenance add",
-            "maintenance end",
-            "offsets add",
-            "offsets confirm",
-            "offsets revoke",
-            "people signatures withdraw",
-            "anomalies label",
-            "anomalies factor",
-            "people duty plan",
-            "people duty swap",
-            "people duty withdraw",
-            "people duty hand-over write",
-            "people duty hand-over sign",
-            "people duty hand-over withdraw",
-            "sites propose",
-            "sites approve",
-            "sites reject",
-            "sites retire",
-            "forecast promote",
-            "forecast retire",
-            "scenes promote",
-            "scenes retire",
-            "scenes review accept",
-            "scenes review reject",
-            "scenes review redraw",
+            *_each("anomalies", "label factor"),
+            *_each("people duty", "plan swap withdraw"),
+            *_each("people duty hand-over", "write sign withdraw"),
+            *_each("sites", "propose approve reject retire"),
+            *_each("forecast", "promote retire"),
+            *_each("scenes", "promote retire"),
+            *_each("scenes review", "accept reject redraw"),
         ),
         OPERATOR,
     ),
+    **{act.command: act.role for act in ACTS},
     **dict.fromkeys(
         (
-            "people users add",
-            "people users disable",
-            "people users enable",
-            "people users passwd",
-            "people users bind",
-            "people users unbind",
-            "people users role",
-            "people users sites",
-            "people users totp",
-            "people users oidc",
-            "people tokens add",
-            "people tokens revoke",
-            "broker add",
-            "broker revoke",
-            "broker acl",
-            "broker key-add",
-            "broker key-retire",
-            "db restore",
-            "db grant-readonly",
+            *_each("people users", "add disable enable passwd bind unbind role sites totp oidc"),
+            *_each("people tokens", "add revoke"),
+            *_each("broker", "add revoke acl key-add key-retire"),
+            *_each("db", "restore grant-readonly"),
         ),
         ADMIN,
     ),
 }
-
+for _one in list_extensions():
+    for _command in _one.commands.values():
+        RULES.update({name: rule for name, rule in _command.rules.items() if name not in RULES})
 
 # What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.
-BY_TOKEN: Final = frozenset({"alerts ack", "report add"})
+BY_TOKEN: Final = frozenset(act.command for act in ACTS if act.by_token)
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ class CommandOptions:
 
 
 _OPTIONS: Final[ContextVar[CommandOptions]] = ContextVar("slopeward_options")
+Value = TypeVar("Value")
 Command = TypeVar("Command", bound=Callable[..., Any])
 _CONFIG_HELP: Final = "Service file; else SLOPEWARD_CONFIG, else ./configs/slopeward.toml."
 CONFIG: Final = inspect.Parameter(
@@ -303,12 +304,22 @@ def warn(warnings: Iterable[object]) -> None:
         print_note(f"warning: {warning}")
 
 
+def read_option(option: str, read: Callable[[str], Value], text: str, hint: str = "") -> Value:
+    """What an option says, by what reads its kind of value; raises RefusedError."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise RefusedError(f"{option}: {error}{hint}") from error
+
+
 def read_duration_s(option: str, text: str) -> float:
     """The seconds that an option says, such as `4h`; raises RefusedError."""
-    try:
-        return parse_duration_s(text)
-    except ValueError as error:
-        raise RefusedError(f"{option}: {error}") from error
+    return read_option(option, parse_duration_s, text)
+
+
+def read_instant(option: str, text: str) -> datetime:
+    """The instant that an option says, with its zone; raises RefusedError."""
+    return read_option(option, parse, text, "; for example 2026-03-01T06:00:00Z")
 
 
 def make_progress_printer() -> Callable[[str, float], None]:

@@ -1,5 +1,6 @@
 """Names and words of people: how they are written down; when two spellings are one person is decided here alone."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,6 +10,13 @@ _UNSEEN: Final = frozenset(map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2
 _SELECTORS: Final = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0000, 0xE0FFF))  # of variants and tags: they show nothing
 
 _TURNS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # the direction of a line
+
+_STATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def is_station(text: str) -> bool:
+    """Whether a text can be a station id."""
+    return _STATION.fullmatch(text) is not None
 
 
 def fold_name(name: str) -> str:

@@ -1,1 +1,1 @@
-"""What leaves the service as files and in the words of other standards: tables, maps, SensorThings, STAC, calendars."""
+"""What several ways out of the service share: features of GeoJSON, rows of CSV, calendars."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from monitor.domain import topics
+from monitor.domain.names import is_station
 from monitor.domain.observation import Link, Observation, ObserverReport, PayloadSize, SiteEvent
 from monitor.store.readings.messages import SequenceMark
 
@@ -16,7 +17,6 @@ POINTS_TOPIC: Final = "points/"  # the same for files of InSAR points; those are
 LIVE_FILTER: Final = ROOT + "+/+/obs"
 BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs", ROOT + "+/report", ROOT + "+/event")
 _SITE: Final = re.compile(r"[a-z0-9-]{1,64}")
-_STATION: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(slots=True)
@@ -89,18 +89,13 @@ def locate(topic: str) -> TopicTarget | None:
     if not _SITE.fullmatch(parts[0]) or parts[0] == "status":
         return None
     match parts[1:]:
-        case [station, "obs"] | [station, "backfill", "obs"] if _STATION.fullmatch(station):
+        case [station, "obs"] | [station, "backfill", "obs"] if is_station(station):
             return TopicTarget("native", parts[0], station)
         case ["report"]:
             return TopicTarget("report", parts[0], "")
         case ["event"]:
             return TopicTarget("event", parts[0], "")
     return None
-
-
-def is_station(text: str) -> bool:
-    """Whether a text can be a station id."""
-    return _STATION.fullmatch(text) is not None
 
 
 def matches(topic_filter: str, topic: str) -> bool:

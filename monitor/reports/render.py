@@ -81,10 +81,10 @@ def format_signed(value: float | None, digits: int = 3) -> str:
     return f"+{text}" if value is not None and value > 0 else text
 
 
-def open_templates(folder: Path) -> Environment:
+def open_templates(*folders: str | Path) -> Environment:
     """Templates in the language in use; all they show is escaped, and a name that is not there is an error."""
     environment = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

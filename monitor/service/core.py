@@ -11,6 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -28,6 +29,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
+from monitor.extension import list_extensions, load
 from monitor.ingest.service import IngestContext
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.cap.chain import compose_event
@@ -52,7 +54,6 @@ from monitor.service.schedule import Schedule
 from monitor.service.self_checks import AlarmConditions
 from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import ChangeDetector
-from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
@@ -505,7 +506,11 @@ class Core:
             PeriodicTask(self._check_versions, STAMP_EVERY_S),
             PeriodicTask(self.clock_watch.follow, CLOCK_EVERY_S),
             PeriodicTask(self.schedule.hasten_first, FIRST_RUNS_EVERY_S),
-            PeriodicTask(self._end_dead_drills, UNSHELVE_EVERY_S),
+            *(
+                PeriodicTask(partial(self._work_for_extension, path), every_s)
+                for one in list_extensions()
+                for path, every_s in one.background.items()
+            ),
         )
         due = dict.fromkeys(duties, 0.0)
         while not self._parts_end.wait(0.25):
@@ -534,14 +539,8 @@ class Core:
             if self._do(turn.keep, LEASE):
                 self.commits.note_write(LEASE)
 
-    def _end_dead_drills(self) -> None:
-        """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""
-        with self.db.read() as c:
-            if not load_drills(c, running_only=True):
-                return
-        with self.db.write() as c:
-            for drill_id in end_dead_drills(c, self.sites, self.clock()):
-                log.warning("drill %d is ended: its process died", drill_id)
+    def _work_for_extension(self, path: str) -> None:
+        load(path)(self.db, self.sites, self.clock())
 
     def _follow_conditions(self) -> None:
         grew = self.conditions.grew

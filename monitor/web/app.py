@@ -20,6 +20,7 @@ from forecasting.message import Template
 from monitor import errors
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
+from monitor.extension import list_extensions, load
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
@@ -29,11 +30,11 @@ from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, pages, photos, probes
-from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
+from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, photos, probes
+from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
-    drills,
+    declared,
     duty,
     instruments,
     movement,
@@ -65,13 +66,12 @@ PAGES: Final = (
     movement,
     instruments,
     login,
-    single_sign_on,
     accounts,
     second_factors,
     signatures,
     proposals,
     duty,
-    drills,
+    declared,
     readings,
     outlines,
     reports,
@@ -82,7 +82,11 @@ PAGES: Final = (
     devices,
     gateway,
 )
-ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
+ROUTERS: Final = (
+    *(m.router for m in (*PAGES, api, cap, charts, panes, maps, probes)),
+    acts.requests,
+    *(load(path) for one in list_extensions() for path in one.routes),
+)
 
 
 class LastingFiles(StaticFiles):
@@ -127,7 +131,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     )
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
-    app.state.sign_ons = single_sign_on.SignOns()
     app.state.workshop = UploadProcessor(app.state.context)
     app.state.change_notifier = ChangeNotifier(db)
     app.state.limiters = {}

@@ -114,10 +114,9 @@ ALL = pytest.mark.parametrize("name", READERS)
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch, sqlite_url):
     monkeypatch.chdir(tmp_path)
     assert run_verb(["sites", "init", "bench"]) == 0
-    assert run_verb(["db", "upgrade"]) == 0
     Path("m.toml").write_text(MAPPING)
     with next(Path().rglob("bench.toml")).open("a") as site:
         site.write(ORIGIN)

@@ -74,7 +74,7 @@ SKILL = {("lld", 7): 0.15, ("lld", 30): 0.18, ("ewa", 1): 0.07, ("ewa", 7): 0.20
 @pytest.mark.slow
 def test_what_serves_without_a_network_beats_persistence_and_its_intervals_hold(measured):
     """Bars F2, F3, C1, C2 in short, by rolling origin; skill and the folds' worst stations are printed."""
-    scores = score(read_long_csv(measured("benchmarks/SK.csv")), ["lld", "ewa", "auto"])
+    scores = score(read_long_csv(measured("benchmarks/SK.csv")), ["lld", "ewa"])
     for (model, days), bar in SKILL.items():
         mine = [s for s in scores if (s.model, s.horizon_s) == (model, days * DAY_S)]
         skill = float(np.mean([s.skill_persistence for s in mine]))

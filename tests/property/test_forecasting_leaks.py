@@ -21,6 +21,7 @@ from tests.data.forecast_rows import row
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+DEAR = {"auto", "local-trend", "trend"}
 
 
 def slopes(rows=250, stations=20, seed=3):
@@ -32,8 +33,9 @@ def slopes(rows=250, stations=20, seed=3):
 
 @pytest.mark.parametrize("name", sorted(set(BASELINES) - {"seasonal", "climatology"}))
 def test_a_thousand_forecasts_do_not_move_with_their_future(name):
-    (result,) = run_leak_test(slopes(), [name], HORIZONS, count=1000)
-    assert result.forecasts >= 1000
+    count = 1000 if SOAK or name not in DEAR else 250
+    (result,) = run_leak_test(slopes(), [name], HORIZONS, count=count)
+    assert result.forecasts >= count
     assert (result.changed, result.refits_changed) == (0, 0)
 
 

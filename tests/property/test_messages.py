@@ -138,9 +138,13 @@ def test_ids_are_short_dotted_names():
 def list_calls():
     """Each call of a template that is a constant of its file, or is imported by name: where, the text, the call."""
     known: dict[tuple[str, str], str] = {}
-    nodes = {}
+    nodes, rest = {}, {}
     for path in [p for package in ("monitor", "forecasting", "detection") for p in (ROOT / package).rglob("*.py")]:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "Template(" not in text:
+            rest[path] = text
+            continue
+        tree = ast.parse(text)
         nodes[path] = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Call)]
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for node in tree.body:
@@ -153,6 +157,9 @@ def list_calls():
             )
             if is_template and isinstance(target, ast.Name):
                 known[module, target.id] = ast.literal_eval(value.args[1])
+    constants = {name for _, name in known}
+    for path in (p for p, text in rest.items() if constants & {*re.findall(r"\w+", text)}):
+        nodes[path] = [n for n in ast.walk(ast.parse(rest[path])) if isinstance(n, ast.ImportFrom | ast.Call)]
     for path, found in nodes.items():
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         names = {name: text for (m, name), text in known.items() if m == module}

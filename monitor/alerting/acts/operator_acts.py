@@ -54,6 +54,7 @@ _COUNTS: Final = Template(
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)
 VERIFIED: Final = "step.verify"
+LONE_TOP: Final = "health:site:lone_top"  # only one group asks for the highest level
 SIGNED: Final = "step.sign"  # the first of two words
 
 
@@ -205,8 +206,7 @@ def verify(
             to say otherwise than an answer that counts.
     """
     require_person(actor, reason)
-    if answer not in ANSWERS:
-        raise RefusedError(_ODD_ANSWER(answer=answer, names=NameList(ANSWERS)))
+    require_answer(answer)
     with db.write() as c:
         memory = load_memory(c, site)
         mine = [k for k in memory.steps if key in {k, k.station}]
@@ -242,6 +242,17 @@ def verify(
             note_questions(c, site.id, {key, *(k.station for k in mine)}, actor, sentence, now)
         seal_decision(c, basis, actor, now)
     return evaluate_site(db, site, now, "person")
+
+
+def asks_verification(alert_key: str) -> bool:
+    """Whether an alert asks people to verify something now."""
+    return alert_key == LONE_TOP or step_of_alert(alert_key) is not None
+
+
+def require_answer(answer: str) -> None:
+    """Refuse what is no answer to "what was it?"; raises RefusedError."""
+    if answer not in ANSWERS:
+        raise RefusedError(_ODD_ANSWER(answer=answer, names=NameList(ANSWERS)))
 
 
 def note_questions(

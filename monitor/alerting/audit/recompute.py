@@ -21,12 +21,12 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.headline import FrozenDecision
 from monitor.domain.instants import parse
+from monitor.domain.message import EXERCISE, take_out
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.store.alerting.alerts import Alert, load_alert_events
 from monitor.store.alerting.audit_pack import OrderedChange, load_citations
 from monitor.store.alerting.decisions import DecisionRow, load_decision
-from monitor.store.alerting.drills import without_exercise
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import find_seal
 
@@ -133,6 +133,17 @@ def _recompute_act(frozen: FrozenDecision) -> list[str]:
     else:
         after = order_level(before, frozen["after"]["level"], now_s)
     return _differences("after", frozen["after"], gather(json.loads(canonical_json(after.to_json()))))
+
+
+def without_exercise(key: str, reason: str) -> tuple[str, str]:
+    """Key and reason of an alert as the decision ordered them, without what a drill adds to them.
+
+    >>> without_exercise("drill:7:hazard", EXERCISE(text="red")), without_exercise("hazard", "red")
+    (('hazard', 'red'), ('hazard', 'red'))
+    """
+    if not key.startswith("drill:"):
+        return key, reason
+    return key.split(":", 2)[2], take_out(EXERCISE, reason)
 
 
 def _check_cited(frozen: FrozenDecision, cited: OrderedChange) -> list[str]:

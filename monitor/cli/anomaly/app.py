@@ -83,10 +83,7 @@ def _describe(card: Mapping[str, Any]) -> str:
 
 @app.command(epilog="Example: slopeward anomalies bench --site north-bench")
 def bench(
-    data: Annotated[
-        str | None,
-        typer.Option(help="A long CSV; S, SK, G or K."),
-    ] = None,
+    data: Annotated[str | None, typer.Option(help="A long CSV; S, SK, G or K.")] = None,
     site: Annotated[str | None, typer.Option("--site", help="The record of this site in the database.")] = None,
     budget: Annotated[
         float | None,

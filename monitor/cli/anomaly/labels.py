@@ -6,10 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli import session
-from monitor.cli.identity import acting, narrow_to_reader
-from monitor.domain.instants import format_iso, parse
+from monitor.cli.identity import By, acting, narrow_to_reader
+from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CAUSES, VERDICTS
-from monitor.errors import RefusedError
 from monitor.store.models.anomaly_budget import BudgetMeasurement, counts_again, load_budgets, measure_detectors
 from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
@@ -52,9 +51,7 @@ def list_runs(
             "missing": gap.missing,
         }
         session.show(facts, f"{line} ({gap.missing} readings missing)")
-    if not found and not gaps:
-        session.print_note("no anomaly")
-        raise typer.Exit(session.NOTHING)
+    session.require_any(found or gaps, "no anomaly")
 
 
 def run_to_json(run: AnomalyRun) -> dict[str, Any]:
@@ -83,16 +80,13 @@ def label(
     cause: Annotated[str, typer.Option("--cause", help=f"One of: {', '.join(CAUSES)}")] = "unknown",
     quantity: Annotated[str | None, typer.Option("--quantity", help="Where several have one at that time")] = None,
     note: Annotated[str, typer.Option("--note", help="What was seen")] = "",
-    by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
+    by: By = None,
 ) -> None:
     """Say what an anomaly was: it is kept with who and when, and the newest word counts.
 
     Example: slopeward anomalies label north-bench G1 --at 2026-03-01T06:00Z --as dismissed --cause snow_ice
     """
-    try:
-        instant = parse(at)
-    except ValueError as error:
-        raise RefusedError(f"--at: {error}") from error
+    instant = session.read_instant("--at", at)
     declared = session.pick_site(session.read_service(), site)
     with acting(by, site) as (c, who, now):
         since = now - timedelta(days=LABEL_DAYS)
@@ -136,9 +130,8 @@ def list_budgets(
         session.show(facts, line if is_same else f"{line}: DIFFERS when counted again")
     if differ:
         raise typer.Exit(1)
-    if not measured and not kept:
-        session.print_note("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
-        raise typer.Exit(session.NOTHING)
+    nothing = "no detector with a threshold" if not (history or recompute) else "nothing was kept yet"
+    session.require_any(measured or kept, nothing)
 
 
 def budget_to_json(one: BudgetMeasurement) -> dict[str, Any]:
@@ -171,7 +164,7 @@ def set_factor(
         typer.Argument(min=0.01, max=100.0, metavar="FACTOR", help="1 = the threshold as it was counted; 1.5 at most"),
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why")],
-    by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
+    by: By = None,
 ) -> None:
     """Put the threshold of a detector back, or elsewhere within its bounds; ten new labels are needed to move it again.
 

@@ -86,10 +86,7 @@ def train(
 for verb, example in (
     (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
-    (
-        models.compare,
-        "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)",
-    ),
+    (models.compare, "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)"),
     (models.promote, 'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"'),
     (models.retire, 'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"'),
     (points.points, "slopeward forecast points --site north-bench --most 20"),

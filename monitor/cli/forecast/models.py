@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli import session
-from monitor.cli.identity import act_by_two, prove
+from monitor.cli.identity import By, act_by_two, prove
 from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import TwoPersonAct
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from monitor.store.models.registry import GateRow, ModelRow, Transition
 
 HashArgument = Annotated[str, typer.Argument(metavar="HASH", help="Beginning of its hash, see `forecast models`.")]
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]
 HorizonOption = Annotated[str | None, typer.Option("--horizon", help="Only this horizon, such as 7d.")]
 
@@ -53,10 +52,9 @@ def models(
             print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
             session.show(asdict(row), format_model(row))
-    elif not found:
+    else:
         of = f" of {site}" if site else ""
-        session.print_note(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
-        raise typer.Exit(session.NOTHING)
+        session.require_any(found, f"no model is kept yet{of}; --all lists retired ones, and every model there is")
 
 
 def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
@@ -149,18 +147,10 @@ def _compare_site(
             if champion is None:
                 continue
             scored = {
-                who: load_scored(
-                    c,
-                    names,
-                    horizon_s,
-                    now,
-                    model=who[0],
-                    model_hash=who[1],
-                    since=since,
-                    newest=None,
-                    hindcast=hindcast,
+                w: load_scored(
+                    c, names, horizon_s, now, model=w[0], model_hash=w[1], since=since, newest=None, hindcast=hindcast
                 )
-                for who in forecasters
+                for w in forecasters
             }
             for who in sorted(forecasters, key=lambda w: (w != champion, w)):
                 if not scored[who]:

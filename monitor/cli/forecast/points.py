@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import NOTHING, SiteOption, open_site, print_note, show
+from monitor.cli.session import SiteOption, open_site, print_note, require_any, show
 from monitor.store.models.point_looks import load_largest, load_newest_issues
 from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
@@ -48,9 +48,8 @@ def points(
         show(row, f"  {_describe_point(row)}")
     if not all(same.values()):
         raise typer.Exit(1)
-    if not issues or (pid is not None and not rows):
-        print_note("no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}")
-        raise typer.Exit(NOTHING)
+    nothing = "no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}"
+    require_any(issues and (pid is None or rows), nothing)
 
 
 def _describe(one: PointIssueRow) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, NOTHING, options, print_if_json, print_json, print_note, show_in_order
+from monitor.cli.session import LARGEST_SEED, options, print_if_json, print_json, print_note, require_any, show_in_order
 from monitor.domain.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
 from monitor.domain.names import list_names
 
@@ -102,9 +102,7 @@ def backtest(
         if len(records) > 1 and own:
             summaries.append(f"{list_names(panel.stations)}, every {_format_step(panel)}:")
         summaries += summary(own) if own else []
-    if not scores:
-        print_note("no forecast could be scored")
-        raise typer.Exit(NOTHING)
+    require_any(scores, "no forecast could be scored")
     if not options().as_json:
         print("\n".join(summaries))
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.identity import acting, require_readable
+from monitor.cli.identity import By, acting, require_readable
 from monitor.cli.people.hand_over import app as hand_over
-from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
+from monitor.cli.people.teams import SiteName, TeamOption, find_site, pick_team
 from monitor.cli.session import LARGEST_ID, Commands, open_database, options, print_json, print_note, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
 from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty

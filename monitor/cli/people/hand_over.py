@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import acting, require_readable
-from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
+from monitor.cli.identity import By, acting, require_readable
+from monitor.cli.people.teams import SiteName, TeamOption, find_site, pick_team
 from monitor.cli.session import Commands, open_database, show
 from monitor.domain.instants import format_iso, parse
 from monitor.language.local_time import format_local
@@ -97,10 +97,7 @@ def sign(
 
 @app.command("withdraw")
 def withdraw(
-    site: SiteName,
-    number: Number,
-    reason: Annotated[str, typer.Option("--reason", help="Why")],
-    by: By = None,
+    site: SiteName, number: Number, reason: Annotated[str, typer.Option("--reason", help="Why")], by: By = None
 ) -> None:
     """Take a hand-over back before who comes signed it.
 

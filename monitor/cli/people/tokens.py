@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import prove
+from monitor.cli.identity import By, prove
 from monitor.cli.session import LARGEST_ID, Commands, open_database, print_note, read_duration_s, require_any, show
 from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError
@@ -14,7 +14,6 @@ from monitor.store.people import api_tokens
 from monitor.store.people.api_tokens import ApiToken
 
 app = Commands(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who does it; else whom the OS user is bound to")]
 
 
 @app.command("add")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.identity import acting, prove
+from monitor.cli.identity import By, acting, prove
 from monitor.cli.session import Commands, open_database, options, print_note, read_service, require_any, show
 from monitor.domain.instants import format_iso
 from monitor.errors import RefusedError
@@ -22,7 +22,6 @@ from monitor.web.access.sealed_texts import FernetVault, open_vault
 app = Commands(no_args_is_help=True, help=__doc__)
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
 Name = Annotated[str, typer.Argument(help="Name of the account")]
-By = Annotated[str | None, typer.Option("--by", help="Admin who does it; else whom the OS user is bound to")]
 
 
 @app.command("add")

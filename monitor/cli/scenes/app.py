@@ -13,21 +13,9 @@ import typer
 
 from detection.geojson import Geometry
 from forecasting.message import Message
-from monitor.cli.forecast.models import By, HashArgument, Reason
-from monitor.cli.identity import prove
-from monitor.cli.scenes import (
-    change,
-    detect,
-    learn,
-    models,
-    review,
-    sar,
-    stack,
-    surface,
-    track,
-    train,
-    velocity,
-)
+from monitor.cli.forecast.models import HashArgument, Reason
+from monitor.cli.identity import By, prove
+from monitor.cli.scenes import change, detect, learn, models, review, sar, stack, surface, track, train, velocity
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.session import (
     Commands,

@@ -10,7 +10,7 @@ import typer
 
 from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.cli.scenes.earlier import check_past, describe_change, describe_index_comparison, not_alone
-from monitor.cli.scenes.local import SiteFile, placing_by_file
+from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
 from monitor.errors import SlopewardError
 
@@ -25,15 +25,10 @@ EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-
 
 def compare(
     scene: Annotated[list[Path], typer.Argument(help="Two or more scenes of one ground, in any order.")],
-    model: Annotated[
-        str, typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none.")
-    ] = "auto",
+    model: Weights = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
-    minimum_area_m2: Annotated[
-        float | None,
-        typer.Option("--mmu", min=0.0, max=1e12, help="Smallest footprint, true m²; else the model's, else 900."),
-    ] = None,
+    minimum_area_m2: FootprintArea = None,
     match: Annotated[
         bool, typer.Option("--match", help="Stretch the older images to the newest, band by band.")
     ] = False,

@@ -33,13 +33,7 @@ def grid(
     from detection.clouds.grid import CloudGridRequest, grid_clouds
     from detection.clouds.header import read_header
 
-    request = CloudGridRequest(
-        cell_m=cell,
-        ground=ground,
-        crs=crs,
-        height_unit=height_unit,
-        like=like,
-    )
+    request = CloudGridRequest(cell_m=cell, ground=ground, crs=crs, height_unit=height_unit, like=like)
     with ending_at(NoPointsError):
         found = grid_clouds(files := _list_clouds(clouds), out, request, make_progress_printer())
     warn(found.warnings)

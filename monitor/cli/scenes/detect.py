@@ -15,7 +15,7 @@ import typer
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection, explain_unread, find_coarser
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
-from monitor.cli.scenes.local import SiteFile, placing_by_file
+from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.cli.session import NOTHING, print_note, show_in_order
 from monitor.errors import RefusedError
 
@@ -35,19 +35,14 @@ def detect(
             metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, products, or archives."
         ),
     ],
-    model: Annotated[
-        str, typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none.")
-    ] = "auto",
+    model: Weights = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
     ] = None,
-    minimum_area_m2: Annotated[
-        float | None,
-        typer.Option("--mmu", min=0.0, max=1e12, help="Smallest footprint, true m²; else the model's, else 900."),
-    ] = None,
+    minimum_area_m2: FootprintArea = None,
     slope_gate_deg: Annotated[
         float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
     ] = None,

@@ -18,6 +18,12 @@ SiteFile = Annotated[
         help="Site file whose [crs] local places files in a system of its own.", rich_help_panel="What goes in"
     ),
 ]
+Area = Annotated[float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest area that is drawn, true m².")]
+FootprintArea = Annotated[
+    float | None,
+    typer.Option("--mmu", min=0.0, max=1e12, help="Smallest footprint, true m²; else the model's, else 900."),
+]
+Weights = Annotated[str, typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none.")]
 
 
 @contextmanager

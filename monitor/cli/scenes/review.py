@@ -9,12 +9,11 @@ import typer
 
 from detection.geojson import Geometry
 from monitor.cli import session
-from monitor.cli.identity import acting
+from monitor.cli.identity import By, acting
 from monitor.errors import SlopewardError
 from monitor.store.scenes import reviews as store
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user.")]
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
 Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
 Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footprint, or its beginning.")]

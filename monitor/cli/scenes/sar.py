@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from detection.imagery.change.radar_records import RadarChange, RadarRequest
-from monitor.cli.scenes.local import SiteFile, placing_by_file
+from monitor.cli.scenes.local import Area, SiteFile, placing_by_file
 from monitor.cli.session import ending_at, make_progress_printer, print_if_json, warn
 
 EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 20260513_VV.tif --out ./change --json"
@@ -32,9 +32,7 @@ def sar(
     looks: Annotated[
         float | None, typer.Option(min=0.3, max=2000.0, help="Equivalent number of looks of a cell; else estimated.")
     ] = None,
-    minimum_area_m2: Annotated[
-        float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest outline, true m².")
-    ] = 5000.0,
+    minimum_area_m2: Area = 5000.0,
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None,
     site: SiteFile = None,
 ) -> None:

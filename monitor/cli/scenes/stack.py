@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from detection.imagery.insar.records import Reference, StackRates, StackRequest
-from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, warn
+from monitor.cli.scenes.local import Area, placing_by
+from monitor.cli.session import ending_at, open_site, print_if_json, warn
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
@@ -25,9 +25,7 @@ def rates(
     reference: Annotated[str | None, typer.Option(help="Still ground: LON,LAT,RADIUS_M.")] = None,
     k_sigma: Annotated[float, typer.Option(min=0.0, max=1000.0, help="A zone moves beyond so many sigma.")] = 3.0,
     coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3,
-    minimum_area_m2: Annotated[
-        float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest zone, true m².")
-    ] = 40_000.0,
+    minimum_area_m2: Area = 40_000.0,
     every: Annotated[int, typer.Option(min=1, max=10_000, help="Points of every n-th row and column.")] = 1,
     network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None,
@@ -49,7 +47,7 @@ def rates(
         network=network,
     )
     # before the work: a site that is not there is said at once
-    target = None if site is None else _open(site)
+    target = None if site is None else open_site(site)[1:]
     if target is not None:
         with target[0].read() as c:
             request = replace(request, places=tuple(list_stack_places(c, target[1])))
@@ -93,11 +91,6 @@ def _place(text: str | None) -> Reference | None:
     if not (-180 <= lon <= 180 and -90 <= lat <= 90 and radius_m > 0):
         raise SlopewardError(f"--reference: {text!r} is no place on the ground")
     return lon, lat, radius_m
-
-
-def _open(site: str) -> tuple[Database, Site]:
-    service, db = open_service()
-    return db, pick_site(service, site)
 
 
 def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: Path) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.scenes.local import SiteFile, placing_by_file
+from monitor.cli.scenes.local import Area, SiteFile, placing_by_file
 from monitor.cli.session import ending_at, print_if_json, warn
 
 EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 --sigma-newer-m 0.15 --json"
@@ -19,7 +19,7 @@ def dod(
     sigma_older_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
     sigma_newer_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
     stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest body, true m².")] = 100.0,
+    minimum_area_m2: Area = 100.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
     site: SiteFile = None,
 ) -> None:

@@ -11,7 +11,7 @@ from monitor.cli import session
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
 from monitor.errors import SlopewardError
-from monitor.export.tables import write_csv
+from monitor.export.rows import write_csv
 from monitor.ingest.files.reading import FileResult, record_file
 from monitor.ingest.files.vectors import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline

@@ -15,7 +15,7 @@ import typer
 
 from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
-from monitor.cli.identity import prove
+from monitor.cli.identity import By, prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
 from monitor.decision.criteria.proofs import OUTLINES, check_outlines, needs_proof
 from monitor.errors import SlopewardError
@@ -139,9 +139,7 @@ def score(
         str | None,
         typer.Option("--site", help="The patches show its ground: keep the score as proof for its criteria."),
     ] = None,
-    by: Annotated[
-        str | None, typer.Option("--by", help="Who keeps the proof; else the account of the OS user.")
-    ] = None,
+    by: By = None,
 ) -> None:
     """Score weights on labelled patches: pixels, images, things, edges, with intervals by image.
 

@@ -11,7 +11,7 @@ import typer
 
 from detection.whole_file import write_json
 from monitor.cli.identity import name_helper
-from monitor.cli.scenes.local import placing_by
+from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, print_note, warn
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import format_iso
@@ -50,9 +50,7 @@ def velocity(
         float | None, typer.Option(min=1e-9, max=1e9, help="One error for all values, in the same unit.")
     ] = None,
     k_sigma: Annotated[float, typer.Option(min=0.1, max=100.0, help="A zone moves beyond so many sigma.")] = 3.0,
-    minimum_area_m2: Annotated[
-        float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest zone, true m².")
-    ] = 10_000.0,
+    minimum_area_m2: Area = 10_000.0,
     cell: Annotated[float, typer.Option(min=0.1, max=100_000.0, help="Side of a cell for points, m.")] = 50.0,
     until: Annotated[str | None, typer.Option(help="End of the time that the map shows; needed with --site.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record.")] = None,

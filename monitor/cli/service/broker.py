@@ -10,7 +10,7 @@ from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
-from monitor.cli.identity import prove
+from monitor.cli.identity import By, prove
 from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -19,7 +19,6 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account at the keyboard")]
 
 
 @app.command("add")
@@ -103,9 +102,7 @@ def acl(
     service, db = session.open_service()
     with db:
         who = prove(db, by)
-        sites, failures = scan_sites(service.paths.sites)
-        for error in failures.values():
-            session.print_note(f"left as it was: {error}")
+        sites = _read_sites(service)
         book = _open_book(service.broker)
         for site, station in _list_places(sites, book.load(), stations=stations):
             login, password = book.issue(site, station, reserved=_reserved(service.broker))
@@ -131,9 +128,7 @@ def files() -> None:
     Example: slopeward broker files
     """
     service = session.read_service()
-    sites, failures = scan_sites(service.paths.sites)
-    for error in failures.values():
-        session.print_note(f"left as it was: {error}")
+    sites = _read_sites(service)
     book = _open_book(service.broker)
     book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
     facts = {"folder": str(book.folder), "logins": len(book.load()), "sites": len(sites)}
@@ -185,6 +180,13 @@ def key_retire(key_id: Annotated[str, typer.Argument(help="Id of the key")], by:
         with db.write() as c:
             add_audit(c, who, "broker.key.retire", f"key:{key_id}", {}, datetime.now(UTC))
     session.show({"id": key_id}, f"{key_id} signs no more")
+
+
+def _read_sites(service: ServiceConfig) -> list[Site]:
+    sites, failures = scan_sites(service.paths.sites)
+    for error in failures.values():
+        session.print_note(f"left as it was: {error}")
+    return sites
 
 
 def _open_keyring(service: ServiceConfig) -> Keyring:

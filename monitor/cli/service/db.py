@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.cli.identity import acting, name_helper, prove
+from monitor.cli.identity import By, acting, name_helper, prove
 from monitor.cli.session import (
     Commands,
     make_progress_printer,
@@ -26,7 +26,6 @@ from monitor.store.schema import views
 from monitor.store.upkeep import backup, migrate, proof, prune, publish
 
 app = Commands(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Admin who does it; else whom the OS user is bound to")]
 
 
 @app.command("upgrade")
@@ -212,6 +211,3 @@ def _is_readable(db: Database) -> bool:
     except (SlopewardError, SQLAlchemyError):
         return False
     return True
-
-
-# ---- shared by the verbs of the store ------------------------------------------------------------------------------

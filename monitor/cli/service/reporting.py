@@ -11,7 +11,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import require_readable
-from monitor.domain.instants import format_iso, parse
+from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
@@ -125,19 +125,13 @@ def _save(out: Path, html: str) -> None:
 def _read_language(named: str | None, default: str) -> str:
     from monitor.language.catalogue import read_language
 
-    try:
-        return read_language(named or default)
-    except ValueError as error:
-        raise RefusedError(f"--language: {error}") from None
+    return session.read_option("--language", read_language, named or default)
 
 
 def _read_end(at: str | None, now: datetime) -> datetime:
     if at is None:
         return now.replace(second=0, microsecond=0)
-    try:
-        end = parse(at)
-    except (ValueError, OverflowError) as error:
-        raise RefusedError(f"--at: {error}") from None
+    end = session.read_instant("--at", at)
     if not datetime(1970, 2, 1, tzinfo=UTC) <= end <= now:
         raise RefusedError("--at: a report ends in the past, after 1970")
     return end

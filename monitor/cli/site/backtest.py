@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from monitor.cli.identity import By
 from monitor.cli.identity import prove as prove_identity
 from monitor.cli.printable import bare
 from monitor.cli.session import (
@@ -82,7 +83,7 @@ def backtest(
     prove: Annotated[
         str | None, typer.Option("--prove", help="Keep it as the proof of this criterion of kind forecast")
     ] = None,
-    by: Annotated[str | None, typer.Option("--by", help="Who keeps the proof; else the account of the OS user")] = None,
+    by: By = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
 ) -> None:
     """Run the decision over the past of a site on a simulated clock, and score it. Nothing is written.

@@ -9,9 +9,8 @@ from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.cli import session
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, Memory, seconds
-from monitor.domain.instants import format_iso, parse
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
 from monitor.replay.history import MODES, History, VisibilityRule
 from monitor.store.alerting.decisions import find_state
 from monitor.store.database.engine import Database
@@ -37,7 +36,7 @@ def evaluate(
     with db:
         site = session.pick_site(service, site_id)
         if at is not None:
-            decision = _evaluate_from(db, site, _instant(at), VisibilityRule(known))
+            decision = _evaluate_from(db, site, session.read_instant("--at", at), VisibilityRule(known))
         else:
             if not dry_run:
                 site = session.take_site(db, site, "evaluate", now)
@@ -82,10 +81,3 @@ def _evaluate_from(db: Database, site: Site, at: datetime, known: VisibilityRule
     memory = Memory() if row is None else Memory.read(row.state)
     # a memory that knows more than was known then would answer from the future
     return decide(site, Memory() if (memory.newest_s or 0.0) > at.timestamp() else memory, view, at)
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise RefusedError(f"--at: {error}; for example 2026-03-01T06:00:00Z") from error

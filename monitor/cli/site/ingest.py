@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.cli import session
-from monitor.cli.identity import act_by_two, name_helper, prove
+from monitor.cli.identity import By, act_by_two, name_helper, prove
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
@@ -90,8 +90,7 @@ def ingest(
         float | None, typer.Option("--within", min=0.0, max=1e6, help="Only pixels within so many metres of a station")
     ] = None,
     stamp: Annotated[
-        str | None,
-        typer.Option("--stamp", help="Of rain of a grid: interval_end, or counter as that of a model run"),
+        str | None, typer.Option("--stamp", help="Of rain of a grid: interval_end, or counter as that of a model run")
     ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
     forget_epoch0: Annotated[
@@ -126,7 +125,7 @@ def ingest(
         bool,
         typer.Option("--accept-times", help="The times are right, though ahead of now or before 1950; it is recorded"),
     ] = False,
-    by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")] = None,
+    by: By = None,
 ) -> None:
     """Store observations from files; reading a file twice stores nothing twice.
 

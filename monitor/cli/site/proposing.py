@@ -10,8 +10,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.site_diff import StoredEffect, format_effect
-from monitor.cli.identity import narrow_to_reader, prove, require_readable
-from monitor.cli.people.teams import By
+from monitor.cli.identity import By, narrow_to_reader, prove, require_readable
 from monitor.cli.session import (
     LARGEST_ID,
     Commands,
@@ -57,15 +56,7 @@ def propose(
     with open_database() as db:
         text = read_text(file)
         author, now = prove(db, by, lambda _: parse_site(text, str(file)).id), datetime.now(UTC)
-        found = store_it(
-            db,
-            text,
-            str(file),
-            author,
-            reason,
-            now,
-            lambda old, new: _preview(db, old, new, now, months),
-        )
+        found = store_it(db, text, str(file), author, reason, now, lambda old, new: _preview(db, old, new, now, months))
     _print(found)
     who = "somebody else" if found.loosens_high else "somebody"
     print_note(

@@ -2,19 +2,17 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
-
-import typer
-from sqlalchemy import Connection
 
 from monitor.alerting.acts.answer_acts import list_first_answers
-from monitor.cli.identity import acting, sites_of_reader
-from monitor.cli.session import LARGEST_ID, Commands, open_database, require_any, show
+from monitor.cli.acts import add_acts
+from monitor.cli.identity import sites_of_reader
+from monitor.cli.session import Commands, open_database, require_any, show
 from monitor.domain.instants import format_iso
 from monitor.store.alerting.offsets import load_waiting_offsets
-from monitor.store.people.countersign import load_waiting, withdraw_signature
+from monitor.store.people.countersign import load_waiting
 
 app = Commands(no_args_is_help=True, help=__doc__)
+add_acts(app, "people signatures")
 
 
 @app.command("list")
@@ -68,26 +66,3 @@ def list_signatures() -> None:
         }
         show(facts, line)
     require_any(found or words or offsets, "no signature waits for a second person")
-
-
-@app.command("withdraw")
-def withdraw(
-    signature_id: Annotated[
-        int,
-        typer.Argument(min=1, max=LARGEST_ID, help="Number of the signature, see `slopeward people signatures list`"),
-    ],
-    reason: Annotated[str, typer.Option("--reason", help="Why it does not hold any more")],
-    by: Annotated[str | None, typer.Option("--by", help="Who withdraws; else the account of the OS user")] = None,
-) -> None:
-    """Take back a first signature before the second person gives theirs; its signer may, and an admin of the site.
-
-    Example: slopeward people signatures withdraw 7 --by Ada --reason "the crack opened again"
-    """
-
-    def where(c: Connection) -> str | None:
-        return next((w.site for w in load_waiting(c, datetime.now(UTC)) if w.id == signature_id), None)
-
-    with acting(by, where, urgent=True) as (c, who, now):
-        act = withdraw_signature(c, signature_id, who, reason, now)
-    facts = {"signature_id": signature_id, "act": act, "withdrawn_by": who.name}
-    show(facts, f"signature {signature_id} is withdrawn: {act} is not done by it")

@@ -13,9 +13,9 @@ import typer
 
 from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
-from monitor.cli.session import Commands, print_note, show
+from monitor.cli.session import Commands, print_note, read_duration_s, show
 from monitor.decision.criteria.rain_gauge import make_gauge
-from monitor.domain.instants import format_duration, format_iso, from_epoch_s, parse_duration_s
+from monitor.domain.instants import format_duration, format_iso, from_epoch_s
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
@@ -231,10 +231,7 @@ def _round_down(value: float) -> float:
 
 
 def _durations(text: str, option: str) -> list[float]:
-    try:
-        found = [parse_duration_s(part.strip()) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise RefusedError(f"{option}: {error}") from None
+    found = [read_duration_s(option, part.strip()) for part in text.split(",") if part.strip()]
     if not found or min(found) <= 0.0:
         raise RefusedError(f"{option}: expected durations such as '1d,3d', got {text!r}")
     return found

@@ -6,12 +6,12 @@ from typing import Final
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import format_iso
+from monitor.domain.names import is_station
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.site import GEOID, Origin, Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.native import AXES
-from monitor.ingest.message import is_station
 from monitor.ingest.positions import Vector, find_enu_mm
 from monitor.ingest.quality import ReadingDetails, error_of_step
 from monitor.ingest.references import PART

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.domain.names import is_station
 from monitor.domain.quantities import UNITS, convert, split_suffix
 from monitor.domain.site import Binding
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
-from monitor.ingest.message import is_station
 from monitor.ingest.quality import StationField
 
 SYMBOLS: Final = {"°C": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}  # units as others write them

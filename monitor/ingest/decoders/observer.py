@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.names import is_station
 from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
@@ -17,7 +18,7 @@ from monitor.ingest.decoders.strict_json import (
     read_text,
     read_time,
 )
-from monitor.ingest.message import DecodedMessage, is_station
+from monitor.ingest.message import DecodedMessage
 
 _REPORT: Final = frozenset({"time", "time_unit", "kind", "text", "by", "station", "photo_url"})
 _EVENT: Final = frozenset({"from", "to", "time_unit", "kind", "value", "text", "by"})

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.names import is_station
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
 from monitor.domain.site import Site
@@ -24,7 +25,7 @@ from monitor.ingest.decoders.strict_json import (
     read_sigma,
     read_time,
 )
-from monitor.ingest.message import DecodedMessage, MessageFault, is_station
+from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import ReadingDetails, Vocabulary, observe, read_digit
 
 FRAME, EPOCH0 = "frame", "epoch0"  # what a position counts from: the file as a whole is held to it

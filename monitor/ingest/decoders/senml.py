@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.names import is_station
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Binding
@@ -24,7 +25,7 @@ from monitor.ingest.decoders.decoder import (
     join_fault,
 )
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
-from monitor.ingest.message import DecodedMessage, is_station
+from monitor.ingest.message import DecodedMessage
 
 _ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
 _UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2", "%EL": "%", "%RH": "%"}  # where SenML spells otherwise

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.names import is_station
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding
 from monitor.errors import PayloadError
@@ -20,7 +21,7 @@ from monitor.ingest.births import Births, Metric, Node
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.naming import Target, find_target, read_series
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number
-from monitor.ingest.message import DecodedMessage, MessageFault, is_station
+from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import StationField
 
 NAMESPACE: Final = "spBv1.0"

@@ -79,6 +79,13 @@ def find_site(c: Connection, subject: str, terms: Mapping[str, Any]) -> str | No
     return (rest if mark else kind).partition("/")[0]
 
 
+def find_site_of_signature(c: Connection, number: int) -> str | None:
+    """The site that a signature is about, None where there is no such signature, or of no site."""
+    s = first_signature.c
+    row = c.execute(select(s.subject, s.terms).where(s.id == number)).one_or_none()
+    return None if row is None else find_site(c, row.subject, json.loads(row.terms))
+
+
 def find_first(c: Connection, act: TwoPersonAct, actor: Actor, height: int, now: datetime) -> FirstSignature | None:
     """The newest signature of another person that counts for this act now, locked for who uses it.
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import Depends, Form, Request
+from fastapi import Depends, Form, Header, Request
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Connection
 
@@ -61,6 +61,11 @@ def begin_act(request: Request, csrf: Annotated[str, Form()] = "") -> Act:
     """Who acts, by a form of this page; raises NotSignedInError, NotAllowedError."""
     context = context_of(request)
     return Act(request, actor_of(request, csrf), context, context.clock())
+
+
+def begin_request(request: Request, x_csrf_token: Annotated[str, Header()] = "") -> Act:
+    """Who acts, by a request of a program or of a script of this page; raises NotSignedInError, NotAllowedError."""
+    return begin_act(request, x_csrf_token)
 
 
 Acting = Annotated[Act, Depends(begin_act)]

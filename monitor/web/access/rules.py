@@ -14,8 +14,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
+from monitor.alerting.acts.table import ACTS, API, OPERATOR
 from monitor.domain.alert import TOKEN
 from monitor.errors import NotAllowedError
+from monitor.extension import Address, list_extensions
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
 from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, require_caller, sites_shown
@@ -31,7 +33,6 @@ _NOT_THIS_SITE: Final = Template("access.not_this_site", "'{site}' is no site of
 OPEN: Final = "open"
 READ: Final = "read"
 VIEWER: Final = "viewer"  # whoever is logged in
-OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
 _OWN: Final = (
     "GET /account",
@@ -42,7 +43,6 @@ _OWN: Final = (
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
     "GET /signatures",
-    "POST /signatures/{number}/withdraw",
     "POST /account/devices",
     "POST /account/devices/{number}/remove",
 )
@@ -72,20 +72,12 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /cap/feed.atom",
 )
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
+_OF_EXTENSIONS: Final[dict[str, Address]] = {
+    address: declared for one in list_extensions() for address, declared in one.addresses.items()
+}
 _BY_AN_OPERATOR: Final = (
     *_FILES,
-    *(
-        f"POST /alerts/{{alert_id}}/{act}"
-        for act in (
-            "verify",
-            "verify/withdraw",
-            "photos",
-            "shelve",
-            "unshelve",
-            "take-out",
-            "put-back",
-        )
-    ),
+    "POST /alerts/{alert_id}/photos",
     "GET /sites/{site}/readings",
     "GET /sites/{site}/thresholds/{draft}",
     "GET /sites/{site}/thresholds/{draft}/state",
@@ -93,14 +85,10 @@ _BY_AN_OPERATOR: Final = (
         f"POST /sites/{{site}}/{act}"
         for act in (
             "reports/{report_id}/photos",
-            "events/{event_id}/confirm",
-            "offsets/{offset_id}/confirm",
             "stations/{station}/reference",
             "anomalies/label",
             "anomalies/factor",
             "readings",
-            "drills",
-            "drills/{number}/end",
             "proposals/{number}/approve",
             "proposals/{number}/reject",
             "thresholds",
@@ -120,14 +108,12 @@ _BY_AN_OPERATOR: Final = (
 )
 
 RULES: Final[dict[str, str]] = {
+    **{address: declared.rule for address, declared in _OF_EXTENSIONS.items()},
     **dict.fromkeys(
         (
             "GET /login",
             "POST /login",
             "POST /logout",
-            "GET /login/oidc",
-            "GET /login/oidc/back",
-            "POST /login/oidc/code",
             "MOUNT /static",
             "MOUNT /vendor",
             "GET /sw.js",
@@ -206,33 +192,18 @@ RULES: Final[dict[str, str]] = {
                 "panes/{station}/{quantity}",
                 "compare/{quantity}",
                 "stations.geojson",
-                "export",
-                "export/{table}.{form}",
-                "maintenance.ics",
                 "map",
                 "zones.geojson",
                 "points.geojson",
                 "points/series",
                 "relief.pmtiles",
                 "susceptibility.png",
-                "stac",
-                "stac/items",
-                "stac/items/{scene_hash}",
-                "sensorthings/v1.1",
-                "sensorthings/v1.1/{path:path}",
             )
         ],
         READ,
     ),
-    **dict.fromkeys(
-        (
-            *_BY_AN_OPERATOR,
-            "POST /alerts/{alert_id}/note",
-            "POST /alerts/{alert_id}/acknowledge",
-            "POST /sites/{site}/report",
-        ),
-        OPERATOR,
-    ),
+    **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
+    **{f"POST {way}{act.address}": act.role for act in ACTS for way in ("", API)},
     # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
         (
@@ -242,7 +213,7 @@ RULES: Final[dict[str, str]] = {
             "GET /sites/{site}/proposals",
             "GET /sites/{site}/card.{form}",
             "GET /sites/{site}/thresholds",
-            "GET /sites/{site}/drills",
+            "GET /sites/{site}/acts",
             "POST /alerts/{alert_id}/recompute",
         ),
         VIEWER,
@@ -250,9 +221,28 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
-IN_PERSON: Final = frozenset({*_BY_AN_OPERATOR, *_OWN, *_ADMINISTRATION, "POST /alerts/{alert_id}/recompute"})
+IN_PERSON: Final = frozenset(
+    {
+        *_BY_AN_OPERATOR,
+        *_OWN,
+        *_ADMINISTRATION,
+        "POST /alerts/{alert_id}/recompute",
+        *(f"POST {way}{act.address}" for act in ACTS if not act.by_token for way in ("", API)),
+        *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
+    }
+)
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
-OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_GROUND, *_OWN, *_FILES})
+OF_NO_SITE: Final = frozenset(
+    {
+        "GET /api/v1/openapi.json",
+        *_LISTS,
+        *_GROUND,
+        *_OWN,
+        *_FILES,
+        *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
+        *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
+    }
+)
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
 from monitor.alerting.acts.answer_acts import OperatorAnswer, find_operator_answer
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
-from monitor.alerting.acts.operator_acts import step_of_alert
+from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.checks.verdict import check_parts
 from monitor.decision.series.bounds import declared_units
@@ -401,6 +401,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor) -> d
             found["events"], redactor.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
         "step": step_of_alert(found["alert"]["key"]),
+        "asks": asks_verification(found["alert"]["key"]),
         "spoken": _find_spoken(c, found["alert"]),
         "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),

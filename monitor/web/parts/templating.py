@@ -15,6 +15,7 @@ from forecasting.message import Message, Template, Term, format_span, join
 from monitor.domain.causes import describe_cause, gather
 from monitor.domain.headline import SIGHT_WORDS
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
+from monitor.extension import list_panels, list_template_folders
 from monitor.language import catalogue, local_time
 from monitor.language.figures import format_number, level_class
 from monitor.language.rendering import render as render_message
@@ -29,7 +30,9 @@ from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import trouble_for
+from monitor.web.access.rules import RULES
 from monitor.web.context import Context, context_of, token_of
+from monitor.web.parts.act_forms import list_fields
 
 LONGEST_LISTED: Final = 300  # of a subject in a list
 _STANDS_STILL: Final = Template(
@@ -135,7 +138,7 @@ def gather_alerts(alerts: Iterable[AlertRow]) -> list[list[AlertRow]]:
     return gather(alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"]))
 
 
-ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates")
+ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_template_folders())
 ENVIRONMENT.filters.update(
     told=render_text,
     about=format_about,
@@ -149,11 +152,13 @@ ENVIRONMENT.filters.update(
     say=translate,
     word=translate_name,
     cell=translate_cell,
+    label=catalogue.gettext,
     by_cause=gather_alerts,
     say_cause=describe_cause,
 )
 ENVIRONMENT.globals.update(
     level_class=level_class,
+    list_fields=list_fields,
     spell=format_iso,
     spell_sight=describe_sight,
     spell_local=local_time.format_local,
@@ -162,6 +167,8 @@ ENVIRONMENT.globals.update(
     language=catalogue.current,
     languages=catalogue.LANGUAGES,
     script_words=translate_scripts,
+    panels=list_panels,
+    serves=RULES.__contains__,
 )
 
 

@@ -1,88 +1,165 @@
-"""The narrow write path: acknowledge, verify, report what was seen. Each act carries a name and a reason."""
+"""Acts as forms of the page and as requests of the HTTP API: the arguments of an act become fields of both.
 
+What the table of acts names is answered at its address by a form, and below `/api/v1` by JSON. Two things are
+done on the page alone: to decide again from frozen evidence, and to say which GNSS reference holds.
+"""
+
+import inspect
 import threading
-from datetime import timedelta
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from re import findall
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Body, Depends, Form
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator
 from sqlalchemy import Connection
 
-from forecasting.message import NameList, Template
-from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
-from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
+from forecasting.message import Message, Template
+from monitor.alerting.acts.call import SITE_OF, ActCall
 from monitor.alerting.acts.stakes import needs_two_people
+from monitor.alerting.acts.table import ACTS, API, REASON, Act, ActParameter, ActResult
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
-from monitor.domain.observation import ObserverReport
+from monitor.domain.instants import parse, parse_duration_s, read_iso
 from monitor.domain.site import Site
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
 from monitor.jobs.worker import run_in_worker
-from monitor.store.alerting import alerts
-from monitor.store.alerting.alerts import acknowledge, add_note, find_alert
-from monitor.store.alerting.events import confirm_event
-from monitor.store.alerting.offsets import confirm_offset
-from monitor.store.pages import load_cards
-from monitor.store.people.countersign import TwoPersonAct, do_by_two
-from monitor.store.readings.messages import add_report, find_report
+from monitor.store.alerting.alerts import find_alert
 from monitor.store.readings.photos import NO_ALERT
-from monitor.web.access.acting import Acting
-from monitor.web.context import NO_NUL, AlertId, Context, Reason, Why, require_words, take_turn
+from monitor.web.access.acting import Act as PageAct
+from monitor.web.access.acting import Acting, begin_act, begin_request
+from monitor.web.context import NO_NUL, AlertId, Reason, require_words, take_turn
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
+requests = APIRouter(prefix=API, tags=["acts"])
+_NO_SUCH: Final = Template("act.no_such", "there is no {number} of {site}")
+_SIGNED: Final = Template(
+    "act.signed", "signed, not done yet; within four hours a second person must do the same. {reason}"
+)
+_ODD_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
+
+
+# ---- acts of the table -------------------------------------------------------------------------------------------
+def _add(act: Act) -> None:
+    """Answer at the address of an act, by a form and by JSON."""
+    parameters = {one.name: one for one in act.list_parameters()}
+    places = findall(r"{(\w+)}", act.address)
+
+    def by_form(acting: PageAct, **given: Any) -> Response:
+        done = _do(act, parameters, acting, given)
+        text = done.text if isinstance(done, ActResult) else done
+        if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
+            return JSONResponse(_describe(done), status_code=201)
+        return acting.back(act.back.format(**acting.request.path_params), text)
+
+    def by_request(acting: PageAct, **given: Any) -> JSONResponse:
+        done = _do(act, parameters, acting, given)
+        return JSONResponse(_describe(done), 200 if isinstance(done, ActResult) else 202)
+
+    summary = str(act.load().__doc__).partition("\n")[0]
+    ways = ((by_form, Form, begin_act, router), (by_request, Body, begin_request, requests))
+    for run, marker, begin, where in ways:
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)]),
+                *(inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places),
+                *(_declare(one, marker) for name, one in parameters.items() if name not in places),
+            ]
+        )
+        where.add_api_route(act.address, run, methods=["POST"], summary=summary, name=act.name, response_model=None)
+
+
+_KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
+_PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys(SITE_OF, AlertId)}
+
+
+def _declare(one: ActParameter, marker: Any) -> inspect.Parameter:
+    """An argument as a field; times and spans are texts until they are read."""
+    argument, kind = one.argument, str if one.kind in {timedelta, datetime} else one.kind
+    known: dict[str, Any] = {"alias": one.name.rstrip("_"), "description": argument.help}
+    more = []
+    if kind is str:
+        known |= {"max_length": argument.longest, "pattern": NO_NUL}
+        more = [AfterValidator(require_words)] if argument.longest >= REASON and one.kind is str else []
+    elif kind in {int, float}:
+        known |= {"ge": argument.least, "le": argument.most}
+    default = one.default
+    if isinstance(default, timedelta):
+        default = f"{default.total_seconds() / 3600.0:g}h"
+    if marker is Body:
+        known["embed"] = True
+    annotation: Any = Annotated[kind | None if one.is_optional else kind, marker(**known), *more]
+    return inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation)
+
+
+def _do(
+    act: Act, parameters: Mapping[str, ActParameter], acting: PageAct, given: dict[str, Any]
+) -> ActResult | Message:
+    """What it did; the sentence where it waits for a second person."""
+    context, site = acting.context, given.get("site")
+    key = next((name for name in SITE_OF if name in given and name != "alert_id"), None)
+    zone = "UTC"
+    with context.db.read() as c:
+        if site is not None:
+            zone = find_card(c, site).timezone
+            if key is not None and SITE_OF[key](c, given[key]) != site:
+                raise NotFoundError(_NO_SUCH(number=given[key], site=site))
+
+    def find_site(site_id: str) -> Site:
+        with context.db.read() as c:
+            return require_declared(context, c, site_id)
+
+    call = ActCall(db=context.db, actor=acting.actor, now=acting.now, find_site=find_site, check_site=find_card)
+    values = {name: _read(one, given[name], zone) for name, one in parameters.items()}
+    try:
+        return act.load()(call, **values)
+    except NeedsSecondError as missing:
+        return _SIGNED(reason=missing.message)
+
+
+def _read(one: ActParameter, value: Any, zone: str) -> Any:
+    """A value as the act takes it; a time without an offset, as a form gives it, is one of the site."""
+    if value is None or one.kind not in {timedelta, datetime}:
+        return value
+    try:
+        if one.kind is timedelta:
+            return timedelta(seconds=parse_duration_s(value))
+        at = read_iso(value)
+        return parse(value) if at.tzinfo is not None else at.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(_ODD_VALUE(name=one.name.rstrip("_"), problem=str(error))) from error
+
+
+def _describe(done: ActResult | Message) -> dict[str, Any]:
+    if isinstance(done, Message):
+        return {"done": False, "text": str(done)}
+    return {"done": True, "text": str(done.text), "notes": list(done.notes), **done.facts}
+
+
+for _act in ACTS:
+    _add(_act)
+
+
+# ---- on the page alone -------------------------------------------------------------------------------------------
 RECOMPUTE: Final = WorkerTask(
     "monitor.alerting.audit.recompute:recompute_all", RecomputationRequest, RecomputationResult
 )
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
-_ACKNOWLEDGED: Final = Template("act.acknowledged", "acknowledged")
-_NOTED: Final = Template("act.noted", "noted")
 _ANSWERED: Final = Template("act.answered", "answered")
 _RECOMPUTING: Final = Template("recompute.busy", "another alert is being decided again; try again in a minute")
 _EQUAL: Final = Template("recompute.equal", "recomputed: equal bit for bit")
 _DIFFERS: Final = Template("recompute.differs", "recomputed, and it differs: {text}")
 _NOT_RECOMPUTED: Final = Template("recompute.failed", "not recomputed: {problem}")
-_SIGNED_ANSWER: Final = Template("act.signed_answer", "signed; a second person must sign the same answer")
-_TAKEN_BACK: Final = Template("act.taken_back", "the {text} is withdrawn")
-_SIGNED_BACK: Final = Template(
-    "act.signed_back", "signed, not done yet; within four hours a second person must withdraw it as well"
-)
 _SIGNED_REFERENCE: Final = Template(
     "act.signed_reference", "signed, not done yet; within four hours a second person must give the same answer"
 )
-_ASKS_NOTHING: Final = Template("act.asks_nothing", "alert {alert} asks for no verification")
-_ODD_REPORT: Final = Template("act.odd_report", "kind '{kind}' is unknown; one of {names}")
-_REPORT_STORED: Final = Template("act.report_stored", "report stored")
-_EVENT_CONFIRMED: Final = Template("act.event_confirmed", "event confirmed")
-_EVENT_WAITS: Final = Template(
-    "act.event_waits", "event confirmed; for the two highest levels a second person must confirm it as well"
-)
-_OFFSET_CONFIRMED: Final = Template("act.offset_confirmed", "offset {number} is confirmed")
-REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
-Words = Annotated[str, Form(max_length=1000, pattern=NO_NUL), AfterValidator(require_words)]
-
-
-@router.post("/alerts/{alert_id}/acknowledge")
-def acknowledge_alert(
-    act: Acting, alert_id: AlertId, reason: Reason, seen: Annotated[int | None, Form()] = None
-) -> Response:
-    """Sign an alert: who, when, why; escalation ends by it. `seen` is the level that the form was shown with."""
-    with act.db.write(urgent=True) as c:
-        acknowledge(c, alert_id, act.actor, reason, act.now, seen=seen)
-    return act.back(f"/alerts/{alert_id}", _ACKNOWLEDGED())
-
-
-@router.post("/alerts/{alert_id}/note")
-def note_on_alert(act: Acting, alert_id: AlertId, note: Words) -> Response:
-    """Write into the story of an alert what somebody saw; the alert stays as it is."""
-    with act.db.write(urgent=True) as c:
-        add_note(c, alert_id, act.actor, note, act.now)
-    return act.back(f"/alerts/{alert_id}#h-chain", _NOTED())
 
 
 @router.post("/alerts/{alert_id}/recompute")
@@ -101,71 +178,6 @@ def recompute_alert(act: Acting, alert_id: AlertId) -> Response:
         except JobError as error:
             text = _NOT_RECOMPUTED(problem=error.message)
     return act.back(f"/alerts/{alert_id}#h-evidence", text)
-
-
-@router.post("/alerts/{alert_id}/verify")
-def verify_step(
-    act: Acting, alert_id: AlertId, answer: Annotated[str, Form(max_length=32)], reason: Reason
-) -> Response:
-    """Say what a sudden step or a common motion was; the site is decided again at once."""
-    site, key = _find_question(act.context, alert_id)
-    verify(act.db, site, key, answer, act.actor, reason, act.now)
-    waits = find_signature(act.db, site.id, key) is not None
-    return act.back(f"/alerts/{alert_id}", _SIGNED_ANSWER() if waits else _ANSWERED())
-
-
-@router.post("/alerts/{alert_id}/verify/withdraw")
-def withdraw_step_answer(act: Acting, alert_id: AlertId, reason: Reason) -> Response:
-    """Take back the first answer to a question, or the answer that counts; the site is decided again at once."""
-    site, key = _find_question(act.context, alert_id)
-    with act.db.read() as c:
-        shared = share_taking_back(c, site, key)
-    try:
-        described = do_by_two(
-            act.db,
-            shared,
-            act.actor,
-            reason,
-            lambda c, second: withdraw_answer(c, site, key, act.actor, reason, act.now, second=second),
-            lambda c: measure_stake(c, site),
-            act.now,
-        )
-        text = _TAKEN_BACK(text=described)
-        evaluate_site(act.db, site, act.now, "person")
-    except NeedsSecondError:
-        text = _SIGNED_BACK()
-    return act.back(f"/alerts/{alert_id}", text)
-
-
-def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
-    """What an alert asks people to verify, with the declaration of its site in force."""
-    with context.db.read() as c:
-        alert = find_alert(c, alert_id)
-        key = None if alert is None else step_of_alert(alert.key)
-        if alert is None or key is None:
-            raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
-        return require_declared(context, c, alert.site), key
-
-
-@router.post("/sites/{site}/report")
-def report_seen(
-    act: Acting,
-    site: str,
-    kind: Annotated[str, Form(max_length=32)],
-    text: Words,
-    station: Annotated[str, Form(max_length=64, pattern=NO_NUL)] = "",
-) -> Response:
-    """Enter what was seen on the slope, verification of a step included; rules that use it look within a minute."""
-    if kind not in REPORT_KINDS:
-        raise RefusedError(_ODD_REPORT(kind=kind, names=NameList(REPORT_KINDS)))
-    with act.db.write() as c:
-        find_card(c, site)
-        item = ObserverReport(site, act.now, kind, text, act.actor.name, station or None)
-        add_report(c, item, act.now, actor=act.actor, credential=f"account {act.actor.name}")
-        number = find_report(c, item)
-    if "application/json" in act.request.headers.get("accept", ""):  # the script that sends a photo of it next
-        return JSONResponse({"report": number}, status_code=201)
-    return act.back(f"/sites/{site}#reports", _REPORT_STORED())
 
 
 @router.post("/sites/{site}/stations/{station}/reference")
@@ -188,85 +200,3 @@ def choose_reference(
 
     text = act.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
     return act.back(f"/alerts/{alert}", text)
-
-
-@router.post("/sites/{site}/events/{event_id}/confirm")
-def confirm_earthquake(act: Acting, site: str, event_id: AlertId, reason: Reason) -> Response:
-    """Stand behind an earthquake that was declared, so that it may explain steps; the site is looked at at once."""
-    with act.db.write(urgent=True) as c:
-        names = confirm_event(c, event_id, act.actor, reason, act.now, site=site)
-    return act.back(f"/sites/{site}#reports", _EVENT_CONFIRMED() if len(names) > 1 else _EVENT_WAITS())
-
-
-@router.post("/sites/{site}/offsets/{offset_id}/confirm")
-def confirm_declared(act: Acting, site: str, offset_id: AlertId, reason: Reason) -> Response:
-    """Stand behind an offset of somebody else, so that it counts for the two highest levels as well."""
-    with act.db.write(urgent=True) as c:
-        confirm_offset(c, offset_id, act.actor, reason, act.now, site=site)
-    return act.back("/signatures", _OFFSET_CONFIRMED(number=offset_id))
-
-
-_WAITS: Final = Template("shelf.waits", "signed, not done yet; within four hours a second person must do the same")
-_SHELVED: Final = Template("shelf.shelved", "shelved")
-_BACK_FROM_SHELF: Final = Template("shelf.back", "back from the shelf")
-_OUT: Final = Template("shelf.out", "out of service")
-_BACK_IN_SERVICE: Final = Template("shelf.back_in_service", "back in service")
-
-
-@router.post("/alerts/{alert_id}/shelve")
-def shelve_alert(
-    act: Acting, alert_id: AlertId, hours: Annotated[float, Form(gt=0.0, le=720.0)], reason: Why
-) -> Response:
-    """Put an alert aside for a time, at most as long as its level allows."""
-    until = act.now + timedelta(hours=hours)
-    with act.db.read() as c:
-        top = _find_top(c, alert_id)
-
-    def do(c: Connection, second: Actor | None) -> None:
-        alerts.shelve(c, alert_id, act.actor, reason, until, act.now, second=second, top_level=top)
-
-    shared = TwoPersonAct("alert.shelve", f"alert:{alert_id}", {"for_s": hours * 3600.0})
-    text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _SHELVED(), _WAITS())
-    return act.back(f"/alerts/{alert_id}", text)
-
-
-@router.post("/alerts/{alert_id}/unshelve")
-def unshelve_alert(act: Acting, alert_id: AlertId, reason: Why) -> Response:
-    """Bring an alert back from the shelf."""
-    with act.db.write(urgent=True) as c:
-        alerts.unshelve(c, alert_id, act.actor, reason, act.now)
-    return act.back(f"/alerts/{alert_id}", _BACK_FROM_SHELF())
-
-
-@router.post("/alerts/{alert_id}/take-out")
-def take_alert_out(act: Acting, alert_id: AlertId, reason: Why) -> Response:
-    """Take an alert out of service until a person puts it back."""
-
-    def do(c: Connection, second: Actor | None) -> None:
-        alerts.take_out(c, alert_id, act.actor, reason, act.now, second=second)
-
-    shared = TwoPersonAct("alert.take-out", f"alert:{alert_id}", {})
-    text = act.by_two(shared, reason, do, lambda c: _find_level(c, alert_id), _OUT(), _WAITS())
-    return act.back(f"/alerts/{alert_id}", text)
-
-
-@router.post("/alerts/{alert_id}/put-back")
-def put_alert_back(act: Acting, alert_id: AlertId, reason: Why) -> Response:
-    """Put an alert back in service."""
-    with act.db.write(urgent=True) as c:
-        alerts.put_back(c, alert_id, act.actor, reason, act.now)
-    return act.back(f"/alerts/{alert_id}", _BACK_IN_SERVICE())
-
-
-def _find_level(c: Connection, alert_id: int) -> int:
-    found = alerts.find_alert(c, alert_id)
-    if found is None:
-        raise NotFoundError(NO_ALERT(n=alert_id))
-    return found.level
-
-
-def _find_top(c: Connection, alert_id: int) -> int:
-    """The number of the highest level of the alert's site."""
-    found = alerts.find_alert(c, alert_id)
-    cards = load_cards(c, found.site) if found is not None else []
-    return cards[0].top_level if cards else 3

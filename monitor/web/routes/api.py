@@ -11,7 +11,7 @@ from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
 from monitor.domain.instants import format_instants
 from monitor.errors import NotFoundError
-from monitor.export.maps import list_outlines
+from monitor.export import features
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.outlines import NO_SCENE
@@ -24,7 +24,7 @@ from monitor.store.schema.view_rows import (
     SiteStatusRow,
     WhyNotShownRow,
 )
-from monitor.store.schema.views import load_view
+from monitor.store.schema.views import load_view, stream_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
@@ -32,7 +32,9 @@ from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
 from monitor.web.parts.zones import GeoJsonResponse, make_collection
+from monitor.web.routes.maps import Early
 
+Then = Annotated[Early, Query(description="as stored then; default now")]
 router = APIRouter(prefix="/api/v1")
 _MAKING: Final = Template("scene.making", "the picture of this scene is being made")
 _NO_PICTURE: Final = Template("scene.no_picture", "this scene has no picture")
@@ -231,12 +233,27 @@ def get_footprints(request: Request, site: str, scene_hash: str) -> FeatureColle
     )
 
 
+@router.get("/sites.geojson", tags=["export"], response_class=GeoJsonResponse)
+def map_sites(request: Request) -> GeoJsonResponse:
+    """Sites as points with their level; the most dangerous first."""
+    with context_of(request).db.read() as c:
+        return GeoJsonResponse(make_collection(features.list_sites(c, narrow(request, None))))
+
+
+@router.get("/sites/{site}/stations.geojson", tags=["export"], response_class=GeoJsonResponse)
+def map_stations(request: Request, site: str, at: Then = None) -> GeoJsonResponse:
+    """Stations as points with health, velocity, the level each asks for and that of the site."""
+    with read_site(request, site) as seen:
+        return GeoJsonResponse(make_collection(features.list_stations(seen.c, site, seen.now, at)))
+
+
 @router.get("/sites/{site}/scenes/{scene_hash}/outlines.geojson", tags=["scenes"], response_class=GeoJsonResponse)
 def get_outlines(request: Request, site: str, scene_hash: str) -> GeoJsonResponse:
     """Outlines that people drew on one scene and that stand."""
     with context_of(request).db.read() as c:
         _find_scene(c, site, scene_hash)
-        return GeoJsonResponse(make_collection(list(list_outlines(c, site, scene_hash))))
+        rows = stream_view(c, "scene_outlines", order_by=("outline_id",), site=site, scene_hash=scene_hash)
+        return GeoJsonResponse(make_collection(list(features.describe_outlines(rows))))
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/preview.png", tags=["scenes"], response_class=FileResponse)

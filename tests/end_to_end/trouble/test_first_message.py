@@ -1,7 +1,7 @@
 """How long until a person reads of what would pass unseen: the whole service, timed by the clock, on both databases.
 
-`make soak` alone runs these (SLOPEWARD_SOAK). In fast time tests/integration tries the same: test_failures_unseen,
-test_order, test_claims. A database without writes and a gateway with a wrong clock are beside this file.
+`make soak` alone runs these (SLOPEWARD_SOAK). In fast time others try the same: test_common_silence,
+test_late_crossings, test_order, test_claims. A database without writes and a wrong clock are beside this file.
 """
 
 import asyncio

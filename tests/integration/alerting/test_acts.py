@@ -23,6 +23,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from tests.conftest import ON_BOTH
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.integration.alerting.test_scenes import T0, make_site
 
@@ -33,8 +34,7 @@ CANNOT_SEE = "health:site:cannot_see"
 
 @pytest.fixture
 def desk(database):
-    with database.write() as c:
-        save_site(c, SITE, "test", "acts", T0)
+    tell(database, save_site, SITE, "test", "acts", T0)
     return database
 
 
@@ -110,8 +110,7 @@ def console(desk, tmp_path, monkeypatch):
 
 @ON_BOTH
 def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk, console, monkeypatch, capsys):
-    with desk.write() as c:
-        number = change(c, 1)
+    number = tell(desk, change, 1)
     looked, codes = threading.Event(), []
     original = store.find_alert
 
@@ -137,10 +136,8 @@ def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk
 
 
 def test_the_level_that_was_seen_can_be_said(desk, console):
-    with desk.write() as c:
-        number = change(c, 2)
+    number = tell(desk, change, 2)
     words = ("alerts", "ack", number, "--by", "Ada", "--reason", "on my way")
     assert console(*words, "--seen", 1) == 1
     assert console(*words, "--seen", 2) == 0
-    with desk.read() as c:
-        assert load_alerts(c, "bench")[0].acknowledged_by == "Ada"
+    assert ask(desk, load_alerts, "bench")[0].acknowledged_by == "Ada"

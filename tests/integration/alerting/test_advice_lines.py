@@ -18,6 +18,7 @@ from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.outbox import claim_due
 from monitor.store.schema.views import load_view
 from tests.data.filled import NOW
+from tests.data.store_rows import ask
 from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
@@ -78,8 +79,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     assert run_verb(["alerts", "list", "--site", "north-bench", "--json", "--config", service]) == 0
     facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len({fact["id"] for fact in facts}) == 15
-    with filled_database.read() as c:
-        assert len(load_view(c, "active_alerts", site="north-bench", ledger="advice")) == 14
+    assert len(ask(filled_database, load_view, "active_alerts", site="north-bench", ledger="advice")) == 14
     # the page: a line that opens, with a link to each
     ids = {fact["id"] for fact in facts if fact["key"].startswith("advice:anomaly")}
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:

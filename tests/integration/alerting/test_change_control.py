@@ -27,8 +27,8 @@ from monitor.store.alerting.sites import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
-from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, table
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -164,8 +164,7 @@ def suggest(bench, text, actor=ADA, preview=effect):
 
 
 def in_force(bench):
-    with bench.database.read() as c:
-        return find_in_force(c, "bench").source
+    return ask(bench.database, find_in_force, "bench").source
 
 
 def test_a_loosening_needs_somebody_else(bench, tmp_path):
@@ -248,10 +247,9 @@ def test_an_edited_bound_goes_on_with_the_votes_of_before(database):
     bench = WatchedSlope(database, TWO_LEVELS)
     bench.live(26, looks=1)
     assert bench.live(30, {"G1": 5.5}, looks=6).level == 1
-    with database.write() as c:
-        bench.site = take_in(
-            c, parse_site(TWO_LEVELS.replace("over = 4.0", "over = 90.0"), "b"), "core", "x", bench.now
-        ).site
+    bench.site = tell(
+        database, take_in, parse_site(TWO_LEVELS.replace("over = 4.0", "over = 90.0"), "b"), "core", "x", bench.now
+    ).site
     assert bench.live(3).level == 0
 
 
@@ -264,15 +262,13 @@ def test_a_tightening_needs_one_person(bench, tmp_path):
 
 def test_where_accounts_exist_author_and_approver_need_one(bench, tmp_path):
     found = suggest(bench, LOOSE)
-    with bench.database.write() as c:
-        add_user(c, "Bo", "long enough 1", "operator", START)
+    tell(bench.database, add_user, "Bo", "long enough 1", "operator", START)
     with pytest.raises(RefusedError, match="'Ada' has no open account"):
         approve(bench.database, tmp_path, found.id, BO, "fine", START)
     with pytest.raises(RefusedError, match="'Ada' has no open account"):
         suggest(bench, LOOSE)
     assert suggest(bench, TIGHT).state == "proposed"
-    with bench.database.write() as c:
-        add_user(c, "Ada", "long enough 1", "admin", START)
+    tell(bench.database, add_user, "Ada", "long enough 1", "admin", START)
     with pytest.raises(RefusedError, match="'Cy' has no open account"):
         approve(bench.database, tmp_path, found.id, Actor("Cy"), "fine", START)
     approve(bench.database, tmp_path, found.id, BO, "fine", START)
@@ -293,8 +289,7 @@ def test_a_proposal_must_fit_what_is_in_force(bench, tmp_path):
     with pytest.raises(RefusedError, match="propose it anew"):
         approve(bench.database, tmp_path, fourth.id, BO, "x", START)
     reject(bench.database, fourth.id, BO, "no evidence", START)
-    with bench.database.read() as c:
-        states = {p.id: p.state for p in load_proposals(c, everything=True)}
+    states = {p.id: p.state for p in ask(bench.database, load_proposals, everything=True)}
     assert states == {first.id: "superseded", second.id: "approved", third.id: "superseded", fourth.id: "rejected"}
 
 
@@ -317,8 +312,7 @@ def test_what_cannot_be_proposed_is_refused(bench, tmp_path):
 
 def test_a_file_on_disk_loosens_nothing_unseen(bench):
     loose, tight = parse_site(LOOSE, "bench.toml"), parse_site(TIGHT, "bench.toml")
-    with bench.database.write() as c:
-        taken = take_in(c, loose, "slopeward", "loaded at start", START)
+    taken = tell(bench.database, take_in, loose, "slopeward", "loaded at start", START)
     assert taken.site.source == SITE_TEXT
     line = explain_refusal(taken, "sites/bench.toml")
     assert "criterion rate-1, level 3 (red): over 80 -> 90" in line
@@ -336,22 +330,19 @@ def test_a_file_on_disk_loosens_nothing_unseen(bench):
 def test_a_change_never_touches_the_ladder(bench, tmp_path):
     assert bench.fail().level == 3
     before = bench.now
-    with bench.database.read() as c:
-        memory = find_state(c, "bench").digest
+    memory = ask(bench.database, find_state, "bench").digest
     gone = (
         LOOSENING["a criterion that is gone"] + '\n[[criterion]]\nkind = "report"\nkinds = ["crack"]\nlevel = "red"\n'
     )
     for text in (LOOSE, gone):
         found = suggest(bench, text)
         approve(bench.database, tmp_path, found.id, BO, "x", before)
-        with bench.database.read() as c:
-            assert find_state(c, "bench").digest == memory
+        assert ask(bench.database, find_state, "bench").digest == memory
     bench.site = parse_site(gone, "bench.toml")
     for hours in (1, 30):
         assert evaluate_site(bench.database, bench.site, before + hours * HOUR, "tick").level == 3
 
 
-@ON_BOTH
 def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     bench.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 70 * HOUR
     bench.fail()

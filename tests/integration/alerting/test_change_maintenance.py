@@ -16,7 +16,7 @@ from monitor.store.alerting.maintenance import (
 )
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user, disable_user
-from tests.conftest import ON_BOTH
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -28,23 +28,25 @@ def bench(database):
 
 
 def add(bench, from_h=0.0, to_h=4.0, **more):
-    with bench.database.write() as c:
-        return add_maintenance(
-            c,
-            "bench",
-            more.pop("station", "G1"),
-            START + from_h * HOUR,
-            START + to_h * HOUR,
-            more.pop("actor", ADA),
-            more.pop("reason", "new mast"),
-            START,
-            **more,
-        )
+    return tell(
+        bench.database,
+        add_maintenance,
+        "bench",
+        more.pop("station", "G1"),
+        START + from_h * HOUR,
+        START + to_h * HOUR,
+        more.pop("actor", ADA),
+        more.pop("reason", "new mast"),
+        START,
+        **more,
+    )
 
 
 def known(bench, hours):
-    with bench.database.read() as c:
-        return [(f.station, f.by, f.second_by) for f in load_maintenance_facts(c, "bench", START + hours * HOUR)]
+    return [
+        (f.station, f.by, f.second_by)
+        for f in ask(bench.database, load_maintenance_facts, "bench", START + hours * HOUR)
+    ]
 
 
 def test_a_window_is_known_from_its_beginning_and_ends_by_itself(bench):
@@ -56,8 +58,7 @@ def test_a_window_is_known_from_its_beginning_and_ends_by_itself(bench):
 
 def test_a_window_that_is_ended_stays_known_for_the_time_before(bench):
     number = add(bench)
-    with bench.database.write() as c:
-        end_maintenance(c, number, BO, "done", START + HOUR)
+    tell(bench.database, end_maintenance, number, BO, "done", START + HOUR)
     assert known(bench, 0.99) == [("G1", "Ada", None)]
     assert known(bench, 1) == []
     with bench.database.write() as c, pytest.raises(RefusedError, match="over already"):
@@ -93,27 +94,22 @@ def test_where_accounts_exist_both_people_need_one(bench):
         with pytest.raises(RefusedError, match="no open account as operator"):
             add(bench, second=Actor(nobody))
     add(bench, second=BO)
-    with bench.database.write() as c:
-        disable_user(c, "Bo", START)
+    tell(bench.database, disable_user, "Bo", START)
     with pytest.raises(RefusedError, match="no open account"):
         add(bench, second=BO)
 
 
 def test_a_window_and_its_end_are_news_for_the_running_service(bench):
     news = ChangeDetector()
-    with bench.database.read() as c:
-        news.find_changed(c)
+    ask(bench.database, news.find_changed)
     number = add(bench)
     with bench.database.read() as c:
         assert news.find_changed(c) == {"bench"}
         assert news.find_changed(c) == frozenset()
-    with bench.database.write() as c:
-        end_maintenance(c, number, ADA, "done", START + HOUR)
-    with bench.database.read() as c:
-        assert news.find_changed(c) == {"bench"}
+    tell(bench.database, end_maintenance, number, ADA, "done", START + HOUR)
+    assert ask(bench.database, news.find_changed) == {"bench"}
 
 
-@ON_BOTH
 def test_the_commands_add_list_and_end(bench, tmp_path, capsys):
     config = str(write_service(tmp_path, bench.database))
 

@@ -29,6 +29,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
 from tests.data import site_text
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 
 NOW = parse("2026-06-30T12:00:00Z")
@@ -74,8 +75,7 @@ def say(database, verdicts, now=NOW):
 
 
 def look(database, now=NOW):
-    with database.read() as c:
-        (found,) = measure_detectors(c, SITE, now)
+    (found,) = ask(database, measure_detectors, SITE, now)
     return found
 
 
@@ -98,12 +98,10 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
         for run in load_runs(c, site, NOW - 180 * DAY, NOW):
             if run.station == "P1":
                 add_label(c, "bench", run, "dismissed", "unknown", ADA, "", NOW)
-    with watched.read() as c:
-        (found,) = measure_detectors(c, site, NOW)
+    (found,) = ask(watched, measure_detectors, site, NOW)
     assert (found.labelled, found.dismissed, found.sensor_months) == (before.labelled, 0, before.sensor_months)
     correct(watched, site, NOW)
-    with watched.read() as c:
-        assert load_factors(c, site) == {"rules": 1.0}
+    assert ask(watched, load_factors, site) == {"rules": 1.0}
 
 
 @ON_BOTH
@@ -122,8 +120,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
     factors = []
     for week in range(1, 13):
         correct(watched, SITE, NOW + week * 7 * DAY)
-        with watched.read() as c:
-            factors.append(load_factors(c, SITE)["rules"])
+        factors.append(ask(watched, load_factors, SITE)["rules"])
     assert factors[0] == pytest.approx(1.0 + STEP)
     assert all(b <= a * (1.0 + STEP) + 1e-3 for a, b in zip([1.0, *factors], factors, strict=False))
     assert max(factors) <= HIGHEST
@@ -148,8 +145,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
             set_factor(c, SITE, "rules", 1.0, SERVICE, "why not", NOW)
         set_factor(c, SITE, "rules", 1.0, ADA, "labels by mistake", NOW + 90 * DAY)
     correct(watched, SITE, NOW + 98 * DAY)
-    with watched.read() as c:
-        assert load_factors(c, SITE) == {"rules": 1.0}
+    assert ask(watched, load_factors, SITE) == {"rules": 1.0}
     with watched.write() as c:
         row = t.anomaly_budget.c
         c.execute(t.anomaly_budget.update().where(row.id == kept[2]["budget_id"]).values(factor=1.4))
@@ -199,8 +195,7 @@ def test_the_bench_reads_the_record_of_a_site(watched, tmp_path, capsys):
         for n in range(3)
         for day in range(1, 700)
     ]
-    with watched.write() as c:
-        add_observations(c, rows, NOW)
+    tell(watched, add_observations, rows, NOW)
     service = str(write_service(tmp_path, watched, TEXT))
     assert run_verb(["anomalies", "bench", "--site", "bench", "--budget", "0.3", "--json", "--config", service]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]

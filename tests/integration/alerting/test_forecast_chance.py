@@ -14,7 +14,7 @@ from monitor.store.models.forecasts import add_forecasts
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import forecast_row
+from tests.data.store_rows import ask, forecast_row
 from tests.unit.monitor.replay.test_forecast_gain import DAY, SITE, START
 
 HOUR = timedelta(hours=1)
@@ -39,8 +39,7 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
 
     def look(hours):
         evaluate_site(database, SITE, START + hours * HOUR, "tick")
-        with database.read() as c:
-            return list(load_view(c, "forecast_chances", site="slope"))
+        return list(ask(database, load_view, "forecast_chances", site="slope"))
 
     assert look(1) == []
     issue(database, series_id, START + HOUR, 1.5, 0.5)  # 16 % of more than 2 mm/day
@@ -76,5 +75,4 @@ def test_forecasts_that_nobody_asks_for_crowd_no_criterion_out(database):
         series_id = find_series_id(c, "slope", "G1", "displacement")
         horizons_s = [*(60.0 * k for k in range(1, 601)), DAY]
         add_forecasts(c, [forecast_row(series_id, START, [5.0] * 5, horizon_s) for horizon_s in horizons_s])
-    with database.read() as c:
-        assert [x.horizon_s for x in load_forecast_facts(c, "slope", START, {"G1"}, {DAY})] == [DAY]
+    assert [x.horizon_s for x in ask(database, load_forecast_facts, "slope", START, {"G1"}, {DAY})] == [DAY]

@@ -12,16 +12,14 @@ from monitor.config.service import parse_site
 from monitor.domain.alert import Actor, AlertCategory
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import load_alert_events, load_alerts
-from monitor.store.alerting.decisions import find_state, load_decision
-from monitor.store.alerting.maintenance import add_maintenance
+from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, revoke_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, decision, notification
-from tests.conftest import ON_BOTH
 from tests.data.site_text import table
-from tests.data.store_rows import enter_offset
-from tests.integration.alerting.test_scenes import HOUR, Slope, site_text
+from tests.data.store_rows import ask, enter_offset, tell
+from tests.integration.alerting.test_scenes import Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")
 RULE = table("[[fusion.rule]]", id="both", level="orange", when={"criterion": "velocity-1", "level": "yellow", "k": 2})
@@ -47,7 +45,6 @@ def frozen(slope):
         return row, load_site_source(c, row.config_sha256)
 
 
-@ON_BOTH
 def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     slope = Slope(database, place(RULE))
     slope.live(24, look=False)
@@ -100,42 +97,6 @@ def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(dat
     assert slope.live(24, {"G1": 40.0, "G2": 40.0}).level >= 2
 
 
-def test_an_unanswered_lone_vote_counts_when_its_clock_is_over_without_new_data(database):
-    slope = Slope(database, place(NEAR))
-    slope.live(24, look=False)
-    while "health:alone:G1:verify" not in slope.live(1, {"G1": 40.0}).decision.memory.conditions:
-        assert slope.now.day < 4
-    asked = slope.look()
-    assert asked.level == 1
-    assert asked.next_due_at <= slope.now + 2 * HOUR, "the service wakes when the clock is over"
-    assert slope.wait(2).level == 2
-
-
-def test_work_on_a_station_by_the_record_of_it(database):
-    slope = Slope(database, place())
-    slope.live(24, look=False)
-    with database.write() as c:
-        add_maintenance(c, "bench", "G1", slope.now, slope.now + 30 * HOUR, ADA, "new mast", slope.now)
-    assert slope.live(28, {"G1": 12.0}).level == 0
-    with database.read() as c:
-        assert "velocity-1|G1" in find_state(c, "bench").state["votes"]
-    assert slope.live(4, {"G1": 12.0}).level == 1, "it ended by itself"
-    row, source = frozen(slope)
-    assert recompute(row, source).differences == ()
-
-
-def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(database):
-    slope = Slope(database, place(NEAR))
-    slope.live(24, look=False)
-    while "health:alone:G1:verify" not in slope.live(1, {"G1": 40.0}).decision.memory.conditions:
-        assert slope.now.day < 4
-    first = verify(database, slope.site, "alone:G1", "weather", ADA, "ice on the mast", slope.now)
-    assert first.level == 1
-    assert slope.wait(2).level == 2, "nobody signed with her"
-    after = verify(database, slope.site, "alone:G1", "movement", BO, "cracks on foot", slope.now)
-    assert (after.level, after.decision.memory.answers["alone:G1"]) == (2, "movement"), "movement needs no second word"
-
-
 def move_antenna(slope, size=80.0):
     with slope.database.write() as c:
         series_id = find_series_id(c, "bench", "G1", "displacement_east")
@@ -166,8 +127,7 @@ def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_
     assert (step["state"], step["level"]) == ("movement", 3)
     assert "by offset of Ada: it goes on counting for red until a second person confirms" in offset_notice(held)
     for actor, gone in ((ADA, False), (BO, True)):
-        with stepped.database.write() as c:
-            confirm_offset(c, number, actor, "field book", stepped.now)
+        tell(stepped.database, confirm_offset, number, actor, "field book", stepped.now)
         look = stepped.look("person")
         assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
 
@@ -215,8 +175,7 @@ def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
 
 
 def facts_of(slope):
-    with slope.database.read() as c:
-        return load_offset_facts(c, "bench", slope.now)
+    return ask(slope.database, load_offset_facts, "bench", slope.now)
 
 
 def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped):
@@ -228,8 +187,7 @@ def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped
     told = [k for k in done.decision.memory.conditions if ":offset" in k]
     assert (list(done.decision.evidence["offsets"]), len(told)) == (told, 2)
     assert done.level <= 1
-    with stepped.database.write() as c:
-        revoke_offset(c, number, BO, "wrong station", stepped.now)
+    tell(stepped.database, revoke_offset, number, BO, "wrong station", stepped.now)
     again = stepped.live(1)
     assert [s.state for s in again.decision.memory.steps.values()] == ["pending"]
     assert "health:G1:verify" in again.decision.memory.conditions

@@ -28,6 +28,7 @@ from monitor.store.readings.observations import (
 )
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import tell
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")
@@ -55,8 +56,7 @@ class Stream:
 
     def __init__(self, database, evaluator):
         self.database, self.evaluator, self.epoch, self.now = database, evaluator, 0, START
-        with database.write() as c:
-            save_site(c, SITE, "test", "held", START)
+        tell(database, save_site, SITE, "test", "held", START)
         self.pipeline = Pipeline(database, {SITE.id: SITE}, lambda: self.now)
 
     def go_on(self, seconds):
@@ -84,10 +84,10 @@ def test_memory_stands_still_once_the_windows_are_full(database):
     stream.go_on(int(8 * block_s))
     held = []
     for _ in range(3):
-        stream.go_on(int(6 * block_s))
+        stream.go_on(int(4 * block_s))
         gc.collect()
         held.append(sys.getallocatedblocks())
-    readings = 12 * int(block_s) * len(NAMES)
+    readings = 8 * int(block_s) * len(NAMES)
     print(f"{held} blocks, {(held[2] - held[0]) / readings:.3f} for each of {readings} readings")
     assert held[2] - held[0] < 0.2 * readings, "each reading leaves something behind"
 

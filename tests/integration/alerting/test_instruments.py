@@ -2,8 +2,6 @@
 
 import csv
 import json
-import math
-import random
 import re
 from dataclasses import replace
 from datetime import date, timedelta
@@ -34,6 +32,7 @@ from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.filled import NOW as STORY_NOW
+from tests.data.store_rows import ask
 from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
@@ -95,19 +94,16 @@ def bench(database):
 
 
 def board(db):
-    with db.read() as c:
-        return {r["instrument"]: r for r in load_view(c, "instrument_health", site="bench")}
+    return {r["instrument"]: r for r in ask(db, load_view, "instrument_health", site="bench")}
 
 
 def findings(db):
-    with db.read() as c:
-        rows = load_view(c, "instrument_findings", order_by=("instrument", "state"), site="bench")
+    rows = ask(db, load_view, "instrument_findings", order_by=("instrument", "state"), site="bench")
     return {(r["instrument"], r["state"]): r for r in rows}
 
 
 def keys(db):
-    with db.read() as c:
-        return {r["key"] for r in load_view(c, "active_alerts", site="bench") if "instrument" in r["key"]}
+    return {r["key"] for r in ask(db, load_view, "active_alerts", site="bench") if "instrument" in r["key"]}
 
 
 def find_clock(database, rows, at):
@@ -196,8 +192,7 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
         for number in range(1, 9):
             put(c, "G1", NOW + number * 6 * HOUR, 12.9)
     run(bench, ServiceConfig(), SITE, NOW + 2 * DAY)
-    with bench.read() as c:
-        (battery,) = load_view(c, "alert_history", key="health:instrument:G1:battery")
+    (battery,) = ask(bench, load_view, "alert_history", key="health:instrument:G1:battery")
     assert battery["state"] == "returned_unacknowledged", "a new battery ends the notice"
 
 
@@ -221,8 +216,7 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
         at = NOW + number * 12 * HOUR
         evaluate_site(bench, SITE, at, "tick")
         run(bench, ServiceConfig(), SITE, at)
-    with bench.read() as c:
-        stale = [r["key"] for r in load_view(c, "active_alerts", site="bench") if r["key"].endswith(":stale")]
+    stale = [r["key"] for r in ask(bench, load_view, "active_alerts", site="bench") if r["key"].endswith(":stale")]
     assert any("G1" in key for key in stale), "it stands on the page"
     assert len(told("G1")) == 1
     assert any("silent" in body for body in told("G2"))
@@ -234,45 +228,10 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
     assert len(told("G1")) == 1, "nobody was told of the silence, and of its end nobody is"
 
 
-@pytest.mark.parametrize("days_left", [2.0, 4.0, 8.0])
-def test_a_swapped_battery_leaves_nothing_of_the_old_one(database, days_left):
-    """One without a panel, cold by night: its end is known within a factor of 1.5, and gone six hours after a swap."""
-    draw = random.Random(3)
-
-    def volts(at, full_at):  # the last third of a battery falls faster
-        days, night = (at - full_at) / DAY, 0.015 * math.cos(2 * math.pi * at.hour / 24)
-        return 12.9 - 0.02 * days - 0.0004 * days**2 - night + draw.gauss(0, 0.004)
-
-    full_at = next(at for n in range(24 * 90) if volts(NOW + days_left * DAY, at := NOW - n * HOUR) < 11.4)
-    with database.write() as c:
-        save_site(c, SITE, "test", "test", NOW - 16 * DAY)
-        for quarter in range(64, 0, -1):
-            at = NOW - quarter * 6 * HOUR
-            put(c, "G1", at, volts(at, full_at))
-    run(database, ServiceConfig(), SITE, NOW)
-    left = (parse(board(database)["G1"]["battery_empty_at"]) - NOW) / DAY
-    assert days_left / 1.5 < left < 1.5 * days_left
-    assert ("G1", "battery") in findings(database)
-    with database.write() as c:
-        put(c, "G1", NOW + HOUR, 12.9)
-    run(database, ServiceConfig(), SITE, NOW + HOUR)
-    assert ("G1", "battery") in findings(database), "one reading may be wrong"
-    with database.write() as c:
-        put(c, "G1", NOW + 7 * HOUR, 12.89)
-    run(database, ServiceConfig(), SITE, NOW + 7 * HOUR)
-    assert ("G1", "battery") not in findings(database)
-    assert board(database)["G1"]["battery_empty_at"] is None
-    assert board(database)["G1"]["battery_method"] == "voltages of 1 day, 5 are needed"
-    with database.read() as c:
-        (notice,) = load_view(c, "alert_history", key="health:instrument:G1:battery")
-    assert notice["state"] == "returned_unacknowledged", "a new battery ends the notice"
-
-
 @ON_BOTH
 def test_shares_of_months_count_what_never_came(bench):
     run(bench, ServiceConfig(), SITE, NOW + 10 * DAY)
-    with bench.read() as c:
-        rows = load_view(c, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
+    rows = ask(bench, load_view, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
     assert [r["month"] for r in rows] == ["2026-02", "2026-03"]
     assert rows[0]["availability"] == 1.0
     assert rows[1]["availability"] == pytest.approx(14.5 / 24.5, abs=0.02)
@@ -289,8 +248,7 @@ def test_a_sensor_that_is_added_to_an_old_station_is_expected_from_its_first_epo
     with bench.write() as c:
         add_observations(c, rows, begun)
     run(bench, ServiceConfig(), site, NOW)
-    with bench.read() as c:
-        *_, march = load_view(c, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
+    *_, march = ask(bench, load_view, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
     assert (march["month"], march["availability"]) == ("2026-03", 1.0)
 
 
@@ -373,8 +331,7 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
         add_anomalies(c, [AnomalyRow(series, at, "rules", 9.0, 4.5, 0.1, "spike", True) for at in times], NOW)
     run(bench, ServiceConfig(), SITE, NOW)
     assert board(bench)["G2"]["spark_of"] == "displacement_downslope", "what is strange is drawn"
-    with bench.read() as c:
-        runs = load_runs(c, SITE, NOW - 3 * DAY, NOW)
+    runs = ask(bench, load_runs, SITE, NOW - 3 * DAY, NOW)
     assert [(r.from_at, r.to_at, r.score) for r in runs] == [(times[0], times[1], 2.0), (times[2], times[2], 2.0)]
     with bench.write() as c:
         add_label(c, "bench", find_run(runs, "G2", NOW - 25 * HOUR), "confirmed", "spike", ada, "", NOW)
@@ -408,8 +365,7 @@ def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
     with filled_database.write() as c:
         series = find_series_id(c, "north-bench", "P1", "pore_pressure")
         add_anomalies(c, [score(40, 3.0, told=True), score(2, 1.4, told=False), score(1, 0.9, told=False)], STORY_NOW)
-    with filled_database.read() as c:
-        (held,) = load_held(c, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW)
+    (held,) = ask(filled_database, load_held, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW)
     assert (held.station, held.at, held.score) == ("P1", STORY_NOW - 2 * DAY, 1.4)
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
         page = bo.get("/sites/north-bench/instruments").text
@@ -417,8 +373,7 @@ def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
     assert "1.4 times the threshold; reported last" in page
     with filled_database.write() as c:
         add_anomalies(c, [score(0.5, 2.1, told=True)], STORY_NOW)
-    with filled_database.read() as c:
-        assert load_held(c, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW) == []
+    assert ask(filled_database, load_held, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW) == []
 
 
 def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_database, tmp_path, capsys):
@@ -478,8 +433,7 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
     def tell(state, at, station="G2"):
         pipeline.store([BrokerMessage(f"homie/{station}/$state", state, at, "live")])
         run(bench, ServiceConfig(), SITE, at)
-        with bench.read() as c:
-            rows = load_view(c, "instrument_findings", site="bench", instrument="G2")
+        rows = ask(bench, load_view, "instrument_findings", site="bench", instrument="G2")
         return [(r["reason"], r["since"]) for r in rows if r["state"] == "offline"]
 
     gone = NOW + timedelta(minutes=1)

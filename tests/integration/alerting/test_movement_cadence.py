@@ -20,6 +20,7 @@ from monitor.store.alerting.decisions import save_memory
 from monitor.store.models.movement import save_stage
 from monitor.store.service_state import load_runs
 from tests.conftest import ON_BOTH, wait_for
+from tests.data.store_rows import ask
 
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
 STAGES = (
@@ -107,8 +108,7 @@ def test_movement_waits_for_no_training(database, monkeypatch):
 
 
 def done_jobs(db):
-    with db.read() as c:
-        return [r.job for r in load_runs(c) if r.state == "done"]
+    return [r.job for r in ask(db, load_runs) if r.state == "done"]
 
 
 def wait(db, config, site, now):
@@ -127,8 +127,7 @@ def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, mo
     for _ in range(3):
         assert schedule.run_now("movement:s") == "failed"
     assert told == [("movement:s", "A.displacement: ZeroDivisionError: x", True)]
-    with database.read() as c:
-        assert {r.detail for r in load_runs(c)} == {"unknown, none; 0 series updated", told[0][1]}
+    assert {r.detail for r in ask(database, load_runs)} == {"unknown, none; 0 series updated", told[0][1]}
 
 
 def test_the_core_asks_the_schedule_for_the_pace_of_a_site():

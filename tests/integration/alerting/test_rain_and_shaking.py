@@ -6,11 +6,9 @@ import pytest
 
 from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
-from monitor.alerting.evaluate import evaluate_site, load_view
-from monitor.alerting.reading_cache import SiteReadingCache
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation, SiteEvent
 from monitor.store.alerting.alerts import load_alerts
@@ -20,6 +18,7 @@ from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station, table
+from tests.data.store_rows import ask
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -65,26 +64,7 @@ def shake(db, at, value, received_at, confirmed_by=()):
 
 
 def keys(db):
-    with db.read() as c:
-        return {a.key: a for a in load_alerts(c, "slope", open_only=True)}
-
-
-def test_expected_rain_is_advice_and_only_what_was_issued_is_known(slope):
-    for hour in range(24):
-        tell(slope, T0 + hour * HOUR, 0.5)
-    now = T0 + 23 * HOUR
-    # issued at 20:00 but delivered at 23:30
-    tell(slope, T0 + 20 * HOUR, 28.0, "rain_next_12h", now + HOUR / 2)
-    evaluate_site(slope, SITE, now, "data")
-    assert "advice:expected:R1" not in keys(slope)
-    found = evaluate_site(slope, SITE, now + HOUR / 2, "data")
-    # 24 h that end at 08:00: 0.5 mm in each hour from 09:00 to 20:00, and 28 expected
-    alert = keys(slope)["advice:expected:R1"]
-    assert "rain 34.0 mm in 24 h of which 28.0 mm are expected" in alert.reason
-    assert found.level == 0, "what is expected moves no level until it is promoted"
-    with slope.read() as c:
-        view, _ = load_view(c, SITE, now, draining=False)
-    assert view.readings.get("R1.rain_next_12h", ()) == (), "asked about the past, it was not known"
+    return {a.key: a for a in ask(db, load_alerts, "slope", open_only=True)}
 
 
 def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
@@ -117,35 +97,6 @@ def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
     assert again.decision.evidence["words"][2]["heard"] is False, "what was answered as harmless says no more"
 
 
-def test_shaking_of_unknown_strength_asks_and_changes_no_bound(slope):
-    for hour in range(24):
-        tell(slope, T0 + hour * HOUR, 0.75)
-    now = T0 + 23 * HOUR
-    shake(slope, now - HOUR, 5.4, now)  # a magnitude where an acceleration was asked for
-    assert evaluate_site(slope, SITE, now, "person").level == 0
-    question = next(a for k, a in keys(slope).items() if k.startswith("health:inspect:quake@"))
-    assert "5.4 is no acceleration in g" in question.reason
-
-
-def test_the_service_that_holds_a_site_decides_as_a_fresh_look(slope):
-    looking = SiteReadingCache(SITE)
-    for hour in range(0, 40, 2):
-        now = T0 + hour * HOUR
-        tell(slope, now, 1.0 + hour % 3)
-        if hour % 6 == 0:
-            tell(slope, now, 10.0 * (hour % 4), "rain_next_12h")
-        if hour == 20:
-            shake(slope, now, 0.2, now)
-        with slope.read() as c:
-            cold, _ = load_view(c, SITE, now, draining=False)
-            warm, _ = load_view(c, SITE, now, draining=False, looking=looking)
-        assert canonical_json(warm.to_json()) == canonical_json(cold.to_json())
-        before = evaluate_site(slope, SITE, now, "data", dry_run=True).decision
-        after = evaluate_site(slope, SITE, now, "data", looking=looking).decision
-        assert canonical_json(after.to_json()) == canonical_json(before.to_json())
-    assert after.level == 1
-
-
 @ON_BOTH
 def test_events_are_loaded_as_they_were_known(slope):
     shake(slope, T0, 0.1, T0 + 2 * HOUR)
@@ -154,19 +105,6 @@ def test_events_are_loaded_as_they_were_known(slope):
         known = [[e.value for e in load_event_facts(c, "slope", T0 - HOUR, T0 + k * HOUR)] for k in (1, 3, 6)]
         assert known == [[], [0.1], [0.2, 0.1]]
         assert load_event_facts(c, "slope", T0 + HOUR, T0 + 3 * HOUR) == (), "it was over before"
-
-
-@ON_BOTH
-def test_a_flood_of_other_events_pushes_no_earthquake_out(slope, monkeypatch):
-    monkeypatch.setattr("monitor.store.alerting.events.READ_AT_MOST", 3)
-    shake(slope, T0, 0.1, T0)
-    with slope.write() as c:
-        for k in range(1, 5):
-            at = T0 + k * HOUR
-            add_event(c, SiteEvent("slope", at, at, "work", f"{k}", None), at, "x", via="mqtt")
-    with slope.read() as c:
-        facts = load_event_facts(c, "slope", T0 - HOUR, T0 + 9 * HOUR)
-    assert [f.kind for f in facts] == ["work", "work", "earthquake"]
 
 
 CRACK = series("crack_opening", "mm", "1d", max_silence="4d", noise_floor_mm=1.0, verify_step_mm=20.0)
@@ -222,8 +160,9 @@ def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(s
         save_site(c, site, "test", "new, with its history", begun)
         add_observations(c, history, begun)
     first = evaluate_site(slope, site, begun + HOUR, "data")
-    with slope.read() as c:
-        told = [a for a in load_alerts(c, "slope", open_only=True, ledger="health") if "before the watch" in a.reason]
+    told = [
+        a for a in ask(slope, load_alerts, "slope", open_only=True, ledger="health") if "before the watch" in a.reason
+    ]
     assert first.level == 0
     assert [a.level for a in told] == [1, 1]
     assert all("step of 300." in a.reason and "it counts for nothing" in a.reason for a in told)

@@ -2,35 +2,30 @@
 
 import json
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from monitor.alerting import evaluate as evaluate_module
-from monitor.alerting import reading_cache as looking_module
-from monitor.alerting.acts.operator_acts import set_level, verify
-from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
-from monitor.errors import RefusedError
 from monitor.notify.state import site_payload
-from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events, load_alerts
-from monitor.store.alerting.decisions import find_state, load_decision
-from monitor.store.alerting.sites import load_site_source, save_site
-from monitor.store.database.audit import verify_chain
+from monitor.store.alerting.alerts import load_alert_events, load_alerts
+from monitor.store.alerting.decisions import find_state
+from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.readings.observations import add_observations, load_readings
+from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, table
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 
 T0 = parse("2026-03-01T00:00:00Z")
@@ -89,8 +84,7 @@ class Slope:
         self.database, self.site, self.now = database, site, T0
         self.rng = random.Random(seed)
         self.position = dict.fromkeys((s.id for s in site.stations), 0.0)
-        with database.write() as c:
-            save_site(c, site, "test", "scene", T0)
+        tell(database, save_site, site, "test", "scene", T0)
 
     def publish(self, values, flags=(), at=None, solution=None):
         at = at or self.now
@@ -110,8 +104,7 @@ class Slope:
             for name, value in values.items()
             for part in ("east", "north", "up")
         ]
-        with self.database.write() as c:
-            add_observations(c, rows, self.now)
+        tell(self.database, add_observations, rows, self.now)
 
     def live(self, hours, rates=None, silent=(), jump=None, look=True):
         """Hours of readings, each with a look: rates in mm/day by station, a jump added for good."""
@@ -140,14 +133,14 @@ class Slope:
         return evaluate_site(self.database, self.site, self.now, trigger)
 
     def open_keys(self):
-        with self.database.read() as c:
-            return {
-                a.key: a.level for a in load_alerts(c, "bench", open_only=True) if a.state != "returned_unacknowledged"
-            }
+        return {
+            a.key: a.level
+            for a in ask(self.database, load_alerts, "bench", open_only=True)
+            if a.state != "returned_unacknowledged"
+        }
 
     def hazard(self):
-        with self.database.read() as c:
-            return load_alerts(c, "bench", ledger="hazard")
+        return ask(self.database, load_alerts, "bench", ledger="hazard")
 
 
 @pytest.fixture
@@ -183,181 +176,6 @@ def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope,
     slope.database.close()
 
 
-def test_shift_of_all_on_one_reference_asks_and_is_not_red(database):
-    slope = Slope(database, make_site(G1="BASE", G2="BASE", G3="BASE"))
-    slope.live(30, look=False)
-    slope.look("start")
-    first = slope.live(1, jump={"G1": 90.0, "G2": 90.0, "G3": 90.0})
-    assert first.level == 0
-    assert slope.open_keys()["health:reference:BASE:verify"] == 2
-    assert max(slope.live(1).level for _ in range(8)) < 3
-    with database.read() as c:
-        told = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
-    assert any("move as one on reference BASE" in body for body in told)
-
-
-def test_too_few_witnesses_lower_what_can_be_reached_and_page(slope):
-    assert slope.live(5, silent=("G1",)).reachable_level == 3
-    result = slope.live(4, silent=("G1",))
-    assert (result.reachable_level, result.observability) == (2, "degraded")
-    assert slope.open_keys() == {"health:G1.displacement:stale": 1, "health:site:reachable": 2}
-    assert slope.live(3).reachable_level == 3
-    assert slope.open_keys() == {}
-
-
-@pytest.mark.parametrize("others", [{"H1": "B1", "H2": "B2"}, {}], ids=["others can speak", "nobody else"])
-def test_twenty_rovers_of_a_dead_base_are_one_notification_and_change_no_hazard(database, others):
-    names = [f"G{n:02}" for n in range(20)]
-    text = site_text({**dict.fromkeys(names, "BASE"), **others}).replace('["G*"]', '["*"]')
-    slope = Slope(database, parse_site(text, "bench.toml"))
-    slope.live(8, {"G00": 300.0})
-    before = slope.look()
-    result = slope.live(8, silent=names)
-    assert before.level > 0
-    assert result.level == before.level, "health changes no hazard"
-    said = set(slope.open_keys()) - {"hazard", "health:site:lone_top"}
-    of_site = set() if others else {"health:site:reachable", "health:site:silent_slope"}
-    assert said == {"health:base:BASE:stale"} | of_site
-    with slope.database.read() as c:
-        told = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
-        votes = {r["station"]: r["votes"] for r in load_view(c, "station_health", site="bench")}
-    stale = [body for body in told if "and with it all that hangs on it" in body]
-    assert len(stale) == 2, "one message by each of the two channels"
-    assert all(name in stale[0] for name in names)
-    assert not any(votes[name] for name in names), "what is silent does not vote"
-
-
-def test_poisoned_values_are_stored_flagged_and_decide_nothing(slope):
-    for value, flags in ((1e299, ("out_of_range",)), (-5e5, ("broken",)), (9e4, ("bad_fix",))):
-        slope.now += HOUR
-        slope.publish({"G1": value, "G2": value}, flags)
-        assert slope.look().level == 0
-    slope.publish({"G1": 4e5}, ("future",), at=slope.now + timedelta(hours=26))
-    assert slope.look().level == 0
-    assert slope.hazard() == []
-
-
-def test_a_step_waits_counts_and_is_answered_by_a_person(slope):
-    assert slope.live(2, jump={"G1": 80.0}).level == 0
-    assert slope.open_keys() == {"health:G1:verify": 2}
-    counted = slope.live(2)
-    assert counted.level >= 1
-    with pytest.raises(RefusedError):
-        verify(slope.database, slope.site, "G1", "instrument", SERVICE, "it says so", slope.now)
-    verify(slope.database, slope.site, "G1", "instrument", ADA, "antenna was bumped", slope.now)
-    assert "health:G1:verify" not in slope.open_keys()
-    set_level(slope.database, slope.site, 0, ADA, "inspected, nothing moved", slope.now)
-    assert slope.live(6).level == 0
-    with slope.database.read() as c:
-        assert verify_chain(c) == []
-        actions = c.execute(select(t.audit_entry.c.action)).scalars().all()
-    assert actions.count("step.verify") == 1
-    assert actions.count("level.set") == 1
-
-
-def test_a_level_lowered_by_a_person_rises_again_only_on_new_data(slope):
-    assert slope.live(16, {"G1": 60.0}).level == 2
-    set_level(slope.database, slope.site, 0, ADA, "rockfall net holds, seen on foot", slope.now)
-    assert slope.wait(1).level == 0
-    assert slope.live(5, {"G1": 60.0}).level == 2
-    with slope.database.read() as c:
-        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
-        events = load_alert_events(c, alert.id)
-    assert ("Ada", "person", 0) in {(e.actor, e.actor_kind, e.to_level) for e in events}
-    with pytest.raises(RefusedError):
-        set_level(slope.database, slope.site, 1, ADA, " ", slope.now)
-
-
-@ON_BOTH
-def test_a_final_solution_replaces_the_rapid_one(slope):
-    """Rule 10: windows take the newest revision known at `now`, and not one that came later."""
-    at = slope.now
-    quiet = evaluate_module.load_view
-    with slope.database.read() as c:
-        known, _ = quiet(c, slope.site, at, draining=False)
-    slope.now += 3 * HOUR
-    slope.publish({"G1": 33.0}, at=at, solution="final")
-    with slope.database.read() as c:
-        then, _ = quiet(c, slope.site, at, draining=False)
-        now, _ = quiet(c, slope.site, slope.now, draining=False)
-    assert then == known, "a look at the past saw what came later"
-    newest = [r for r in now.readings["G1.displacement_east"] if r.observed_at == at]
-    assert [r.revision for r in newest] == [1]
-    assert abs(newest[0].value - 33.0) < 5
-
-
-def test_a_variant_that_sees_later_revisions_is_caught(slope, monkeypatch):
-    monkeypatch.setattr(
-        looking_module, "load_readings", lambda c, i, a, b, known: load_readings(c, i, a, b, known + timedelta(days=9))
-    )
-    with pytest.raises(AssertionError):
-        test_a_final_solution_replaces_the_rapid_one(slope)
-
-
-def test_two_people_are_needed_to_hide_a_grave_alert(slope):
-    """Rule 15."""
-    slope.live(16, {"G1": 60.0})
-    with slope.database.write() as c:
-        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
-        for second in (None, ADA, SERVICE):
-            with pytest.raises(RefusedError):
-                store.shelve(c, alert.id, ADA, "too loud", slope.now + HOUR, slope.now, second=second)
-        with pytest.raises(RefusedError):
-            store.close_alert(c, alert.id, ADA, "away with it", slope.now)
-        store.shelve(c, alert.id, ADA, "blasting until noon", slope.now + HOUR, slope.now, second=BO)
-    slope.live(2, {"G1": 60.0})
-    with slope.database.read() as c:
-        assert find_alert(c, alert.id).state == "unacknowledged", "it stayed on the shelf"
-        assert verify_chain(c) == []
-        acts = select(func.count()).select_from(t.audit_entry).where(t.audit_entry.c.action.startswith("alert."))
-        assert c.execute(acts).scalar() == 2
-
-
-def test_a_variant_in_which_one_person_may_hide_it_is_caught(slope, monkeypatch):
-    monkeypatch.setattr(store, "is_grave", lambda *_: False)
-    with pytest.raises(pytest.fail.Exception):
-        test_two_people_are_needed_to_hide_a_grave_alert(slope)
-
-
-def test_acknowledged_alerts_close_when_over_and_unacknowledged_ones_wait_for_a_person(slope):
-    slope.live(16, {"G1": 10.0})
-    with slope.database.write() as c:
-        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
-        assert (alert.level, alert.state) == (1, "unacknowledged")
-    assert slope.live(30).level == 0
-    with slope.database.write() as c:
-        assert find_alert(c, alert.id).state == "returned_unacknowledged"
-        acknowledge(c, alert.id, ADA, "seen, it was the rain", slope.now)
-        assert find_alert(c, alert.id).state == "closed"
-        with pytest.raises(RefusedError):
-            acknowledge(c, alert.id, ADA, "again", slope.now)
-        store.set_outcome(c, alert.id, "false_weather", ADA, "thaw", slope.now)
-        with pytest.raises(RefusedError):
-            store.set_outcome(c, alert.id, "whatever", ADA, "", slope.now)
-        states = [(e.from_state, e.to_state) for e in load_alert_events(c, alert.id)]
-    assert states == [
-        (None, "unacknowledged"),
-        ("unacknowledged", "returned_unacknowledged"),
-        ("returned_unacknowledged", "closed"),
-    ]
-
-
-def test_every_alert_recomputes_bit_for_bit_even_after_later_corrections(slope):
-    slope.live(24, {"G1": 150.0, "G2": 130.0})
-    for hour in range(10):
-        slope.publish({"G1": 0.0}, at=slope.now - hour * HOUR, solution="corrected")
-    with slope.database.read() as c:
-        rows = [load_decision(c, a.decision_id) for a in load_alerts(c, "bench")]
-        assert rows
-        for row in rows:
-            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
-    frozen = json.loads(rows[0].evidence)
-    name = next(k for k in frozen["view"]["readings"] if k.endswith("east"))
-    frozen["view"]["readings"][name][-1][5] += 1e-9
-    altered = replace(rows[0], evidence=json.dumps(frozen))
-    assert any("SHA-256" in d for d in recompute(altered, slope.site.source).differences)
-
-
 @ON_BOTH
 def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
     original, calls = evaluate_module.decide, []
@@ -374,8 +192,7 @@ def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
 
 
 def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
-    with slope.database.read() as c:
-        before = find_state(c, "bench").digest
+    before = ask(slope.database, find_state, "bench").digest
     later = slope.now + timedelta(hours=9)
     assert evaluate_site(slope.database, slope.site, later, "tick", dry_run=True).observability == "blind"
     draining = evaluate_site(slope.database, slope.site, later, "start", draining=True)
@@ -394,10 +211,11 @@ def test_who_is_silent_is_so_since_before_a_restart(slope):
     evaluate_site(slope.database, slope.site, slope.now, "tick")
 
     def told():
-        with slope.database.read() as c:
-            return next(
-                (row["state"], row["since"]) for row in load_view(c, "station_health") if row["station"] == "G1"
-            )
+        return next(
+            (row["state"], row["since"])
+            for row in ask(slope.database, load_view, "station_health")
+            if row["station"] == "G1"
+        )
 
     before = told()
     assert before[0] == "silent"
@@ -409,12 +227,10 @@ def test_who_is_silent_is_so_since_before_a_restart(slope):
 
 def told_of_catching_up(database):
     """What the view and the MQTT state of the site say of it."""
-    with database.read() as c:
-        (row,) = load_view(c, "site_status")
+    (row,) = ask(database, load_view, "site_status")
     return bool(row["catching_up"]), bool(json.loads(site_payload(row, [], 180.0))["catching_up"])
 
 
-@ON_BOTH
 def test_commands_list_explain_acknowledge_and_recompute(slope, tmp_path, monkeypatch, capsys):
     slope.live(24, {"G1": 150.0, "G2": 130.0})
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, slope.database, slope.site.source)))

@@ -15,6 +15,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import ask, tell
 
 START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
 HEAD = head(
@@ -45,8 +46,7 @@ class Markers:
     def __init__(self, database, by_hand=True):
         self.database, self.now = database, START
         self.site = parse_site(HEAD + "".join(marker(name, by_hand=by_hand) for name in STOOD), "msl.toml")
-        with database.write() as c:
-            save_site(c, self.site, "test", "test", START)
+        tell(database, save_site, self.site, "test", "test", START)
         self.pipeline = Pipeline(database, {"msl": self.site}, lambda: self.now)
         for day in range(12):
             self.read(day, **STOOD)
@@ -70,8 +70,7 @@ class Markers:
         return level
 
     def flagged(self):
-        with self.database.read() as c:
-            rows = load_view(c, "observation_history", order_by=("observed_at",), site="msl")
+        rows = ask(self.database, load_view, "observation_history", order_by=("observed_at",), site="msl")
         return [(r["station"], r["value_raw"]) for r in rows if "mistyped" in (r["flags"] or "")]
 
     def said(self):
@@ -118,28 +117,27 @@ def test_without_being_told_that_people_read_it_silence_after_the_jump_is_moveme
         ({"C": -144.7}, "-1447 for 1447 mm: sign"),
     ],
 )
-def test_other_slips_are_named(sqlite_url, typed, meant, open_markers):
-    markers = open_markers(sqlite_url)
+def test_other_slips_are_named(database, typed, meant):
+    markers = Markers(database)
     markers.read(12, **STOOD | typed)
     assert markers.look() == 0
     ((why, _),), _ = markers.said()
     assert why == f"crack opening: looks like a typing error: {meant}"
 
 
-def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(sqlite_url, open_markers):
-    markers = open_markers(sqlite_url)
+def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(database):
+    markers = Markers(database)
     for day in (12, 13):
         markers.read(day, **STOOD | {"A": 974.0})
         markers.look()
     assert markers.flagged() == [("A", 9740.0)], "the first one only"
     assert markers.said() == ([], [])
-    with markers.database.read() as c:
-        health = {r["station"]: r["state"] for r in load_view(c, "station_health", site="msl")}
+    health = {r["station"]: r["state"] for r in ask(markers.database, load_view, "station_health", site="msl")}
     assert health["A"] == "verify"
 
 
-def test_what_is_sent_again_for_the_same_instant_sets_it_right(sqlite_url, open_markers):
-    markers = open_markers(sqlite_url)
+def test_what_is_sent_again_for_the_same_instant_sets_it_right(database):
+    markers = Markers(database)
     markers.read(12, **STOOD | {"A": 974.0})
     markers.read(12, **STOOD | {"A": 974.0})  # once more by another way: one reading
     markers.look()
@@ -149,23 +147,7 @@ def test_what_is_sent_again_for_the_same_instant_sets_it_right(sqlite_url, open_
     assert markers.said() == ([], [])
 
 
-def test_a_marker_that_jumps_to_no_value_of_a_slip_is_not_flagged(sqlite_url, open_markers):
-    markers = open_markers(sqlite_url)
+def test_a_marker_that_jumps_to_no_value_of_a_slip_is_not_flagged(database):
+    markers = Markers(database)
     markers.read(12, **STOOD | {"A": 131.6, "B": 139.2})
     assert markers.flagged() == []
-
-
-@pytest.fixture
-def open_markers():
-    """Markers on a database of one's own, which is closed afterwards."""
-    from monitor.store.database.engine import Database
-
-    opened = []
-
-    def begin(url):
-        opened.append(Database(url))
-        return Markers(opened[-1])
-
-    yield begin
-    for one in opened:
-        one.close()

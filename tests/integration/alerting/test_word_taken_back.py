@@ -23,6 +23,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.people.users import add_user, set_sites
 from monitor.store.schema.tables import audit_entry, decision
 from tests.conftest import ON_BOTH
+from tests.data.store_rows import ask, tell
 from tests.integration.alerting.test_fusion import NEAR, place
 from tests.integration.alerting.test_scenes import HOUR, Slope
 
@@ -31,14 +32,12 @@ WORDS = "copper violin marsh 38"
 
 
 def withdraw(slope, key, actor, reason="seen otherwise", second=None):
-    with slope.database.write() as c:
-        said = withdraw_answer(c, slope.site, key, actor, reason, slope.now, second=second)
+    said = tell(slope.database, withdraw_answer, slope.site, key, actor, reason, slope.now, second=second)
     return said, slope.look("person")
 
 
 def load_memory_of(slope):
-    with slope.database.read() as c:
-        return load_memory(c, slope.site)
+    return ask(slope.database, load_memory, slope.site)
 
 
 def logged(slope):
@@ -72,8 +71,7 @@ def stepped(database):
 @ON_BOTH
 def test_a_first_word_taken_back_counts_with_nobody(asked):
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)
-    with asked.database.read() as c:
-        (word,) = list_first_answers(c)
+    (word,) = ask(asked.database, list_first_answers)
     assert (word.site, word.question, word.by, word.answer) == ("bench", "alone:G1", "Ada", "weather")
     with pytest.raises(RefusedError, match="only who gave it or an admin"):
         withdraw(asked, "alone:G1", BO)
@@ -108,8 +106,7 @@ def test_of_two_first_words_on_steps_of_one_station_each_is_taken_back_by_who_sa
     stepped.live(1, jump={"G1": 80.0})
     memory = stepped.live(2).decision.memory
     words = {k: Signature("instrument", who, 3) for k, who in zip(sorted(memory.steps), ("Ada", "Bo"), strict=True)}
-    with stepped.database.write() as c:
-        save_memory(c, "bench", replace(memory, signed=words), stepped.site.version, stepped.now)
+    tell(stepped.database, save_memory, "bench", replace(memory, signed=words), stepped.site.version, stepped.now)
     with pytest.raises(RefusedError, match="first answer of Ada and Bo is not yours"):
         withdraw(stepped, "G1", CY)
     said, look = withdraw(stepped, "G1", BO)

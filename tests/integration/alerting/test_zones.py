@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from monitor.alerting.evaluate import evaluate_site, load_view
+from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import PAGE, Actor
-from monitor.domain.decision import DecisionInputs, Memory
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import ObserverReport
 from monitor.ingest.message import BrokerMessage
@@ -29,7 +28,7 @@ from monitor.store.schema.views import load_view as load_rows
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import prove_outlines
 from tests.data.site_text import criterion, head, series, station
-from tests.data.store_rows import footprint_row, scene_row
+from tests.data.store_rows import ask, footprint_row, scene_row, tell
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)
@@ -49,12 +48,8 @@ SITE = parse_site(TEXT, "bench.toml")
 
 @pytest.fixture
 def slope(database):
-    with database.write() as c:
-        save_site(c, SITE, "test", "zones", T0)
+    tell(database, save_site, SITE, "test", "zones", T0)
     return database
-
-
-NAMES = (*(f"p{i}" for i in range(12)), "far")
 
 
 def place(c, points):
@@ -87,8 +82,7 @@ def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
 
 
 def fact(database, now):
-    with database.read() as c:
-        return {f.station: f for f in load_point_facts(c, SITE, now)}
+    return {f.station: f for f in ask(database, load_point_facts, SITE, now)}
 
 
 def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
@@ -103,48 +97,6 @@ def test_a_zone_moves_at_its_rate_with_its_error_and_its_true_age(slope):
     # as known a day after it was taken, the newest acquisition did not exist
     before = fact(slope, newest + DAY)["G1"]
     assert before.newest_s == (newest - 12 * DAY).timestamp()
-
-
-@ON_BOTH
-def test_a_later_processing_is_a_revision_that_counts_from_when_it_came(slope):
-    newest = fly(slope, 0.5)
-    then = fact(slope, newest + 3 * DAY)
-    with slope.write() as c:
-        placed = place(c, [Point(name, 46.0, 8.0) for name in NAMES])
-        again = dict.fromkeys(placed, 99.0)
-        assert process(c, placed, again, newest, newest + 5 * DAY) == len(placed) == 13
-        assert process(c, placed, again, newest, newest + 6 * DAY) == 0, "the same again is no news"
-    assert fact(slope, newest + 3 * DAY) == then
-    assert fact(slope, newest + 6 * DAY) != then
-
-
-def test_a_zone_over_its_bound_votes_as_long_as_its_acquisition_is_valid_and_all_zones_are_one_witness(slope):
-    newest = fly(slope, 0.5)
-    now = newest + 3 * DAY
-    result = evaluate_site(slope, SITE, now, "tick")
-    assert result.level == 1
-    evidence = result.decision.evidence
-    assert evidence["votes"]["radar|insar:G1"]["counted"]
-    assert "known 2d later" in next(w["reason"] for w in evidence["words"] if w["station"] == "insar:G1")
-    assert evidence["votes"]["radar|insar:G1"]["valid_until_s"] == (newest + 24 * DAY).timestamp()
-    late = evaluate_site(slope, SITE, newest + 40 * DAY, "tick")
-    assert not late.decision.evidence["votes"]["radar|insar:G1"]["counted"], "too old to count"
-    assert late.level == 1, "and no reason to fall"
-    assert DecisionInputs.read(load(slope, now).to_json()) == load(slope, now)
-
-
-def load(database, now):
-    with database.read() as c:
-        return load_view(c, SITE, now, draining=False)[0]
-
-
-def test_stable_ground_and_one_wild_acquisition_raise_nothing(slope):
-    newest = fly(slope, 0.0, seed=3)
-    assert evaluate_site(slope, SITE, newest + 3 * DAY, "tick").level == 0
-    with slope.write() as c:
-        placed = place(c, [Point(name, 46.0, 8.0) for name in NAMES])
-        process(c, placed, dict.fromkeys(placed, 30.0), newest + 12 * DAY, newest + 14 * DAY)
-    assert evaluate_site(slope, SITE, newest + 15 * DAY, "tick").level == 0
 
 
 def test_reports_count_when_enough_observers_saw_it_and_no_longer_than_they_are_valid(slope):
@@ -197,21 +149,6 @@ def test_two_names_over_one_way_are_one_observer(slope):
     assert [(e["actor"], e["actor_kind"]) for e in log] == [("mqtt", "program"), ("mqtt", "program"), ("Ada", "person")]
 
 
-def test_a_single_image_is_no_part_of_a_rule_either():
-    from dataclasses import replace
-
-    from monitor.decision.criteria.kinds.scene import assess_scenes
-    from monitor.decision.series.assessment import DecisionContext
-    from monitor.domain.decision import FootprintFact
-
-    (image,) = (c for c in SITE.criteria if c.id == "image")
-    at_s = T0.timestamp()
-    view = DecisionInputs(footprints=(FootprintFact("post", at_s, "p1", "single", 4000.0, "G1", 40.0, at_s),))
-    for role, level in (("witness", 0), ("part", 0), ("advice", 1)):
-        (word,) = assess_scenes(replace(image, role=role), DecisionContext(SITE, view, Memory(), T0.timestamp() + 60.0))
-        assert word.raise_level == level, role
-
-
 def near_g1(scene_hash, **facts):
     return footprint_row(scene_hash, scene_hash, (8.0, 46.0, 8.0, 46.0), nearest_station="G1", distance_m=40.0, **facts)
 
@@ -219,8 +156,7 @@ def near_g1(scene_hash, **facts):
 @ON_BOTH
 def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(slope):
     def see(name, model, at, change="new"):
-        with slope.write() as c:
-            save_scene(c, scene_row(name, at), [near_g1(name, model=model, model_hash=model, change=change)], at)
+        tell(slope, save_scene, scene_row(name, at), [near_g1(name, model=model, model_hash=model, change=change)], at)
 
     see("old", "tested", T0 - 2 * DAY, "single")
     prove_outlines(slope, SITE, T0 - DAY)

@@ -162,41 +162,6 @@ def wait_for_text(path, timeout_s=60.0):
     return path.read_text()
 
 
-def test_ingest_runs_with_the_demo_broker(tmp_path, port, sqlite_url):
-    pytest.importorskip("amqtt")
-    broker = DemoBroker(tmp_path / "demo", port)
-    broker.start()
-    address = SimpleNamespace(host="127.0.0.1", port=port, client_id="slopeward", username="", password="", mode="demo")
-    site = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
-    database = Database(sqlite_url)
-    ingest = Ingest(
-        IngestContext(
-            database,
-            SimpleNamespace(broker=address),
-            {"north": site},
-            lambda _: None,
-            lambda _: None,
-            lambda: datetime.now(UTC),
-        )
-    )
-    try:
-        ingest.start()
-        wait_for(lambda: all(ingest.status()["connected"].values()))
-        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
-        client.connect("127.0.0.1", port)
-        client.loop_start()
-        for i in range(300):
-            payload = f'{{"time":"2026-03-01T06:00:00.{i:03d}Z","rain_mm":{i}}}'
-            client.publish("slopeward/v1/north/G1/obs", payload, qos=1)
-        wait_for(lambda: ingest.status()["stored"] == 300)
-        client.disconnect()
-        client.loop_stop()
-    finally:
-        ingest.stop()
-        broker.stop()
-        database.close()
-
-
 # ---- an external broker by URL with TLS and a password; and what is said when it refuses ----
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
 

@@ -316,23 +316,6 @@ def test_reports_and_events_by_hand(place, run):
     assert ask(place, said) == [("2026-03-02T08:00:00.000000Z",)]
 
 
-@pytest.mark.data
-def test_the_measured_slope_of_outang(place, run, measured):
-    columns = "".join(
-        f'[[column]]\nname = "{s}/mm"\nstation = "{s}"\nquantity = "displacement"\nunit = "mm"\n'
-        for s in ("MJ9", "MJ1", "MJ3", "ATU4", "ATU5", "ATU3", "ATU2", "ATU1")
-    )
-    columns += '[[column]]\nname = "RWL/m"\nstation = "RES"\nquantity = "reservoir_level"\nunit = "m"\n'
-    Path("m.toml").write_text(f'[time]\ncolumn = "Date"\nformat = "DATE"\nzone = "Asia/Shanghai"\n{columns}')
-    table = measured("outang/monitoring_data.csv")
-    example = table.read_text(encoding="utf-8-sig").splitlines()[1].split(",")[0]
-    form = "%Y/%m/%d" if "/" in example else "iso"
-    Path("m.toml").write_text(Path("m.toml").read_text().replace("DATE", form))
-    status, (said,), _ = run("ingest", table, "--mapping", "m.toml", "--json")
-    assert (status, said["rows"], said["stored"], said["rejected"]) == (0, 1461, 9 * 1461, 0)
-    assert said["from"] == "2016-06-30T16:00:00.000000Z"
-
-
 def test_a_workbook_is_read_by_day_numbers_and_by_cells_that_are_dates(tmp_path, monkeypatch, run):
     monkeypatch.chdir(tmp_path)
     book = openpyxl.Workbook()

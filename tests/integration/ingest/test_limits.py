@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, text
 
-from monitor.checks.live import IntakeStatus
-from monitor.checks.table import run_checks
 from monitor.config.service import parse_service, parse_site
 from monitor.decision.criteria import cost
 from monitor.domain.site import Binding, Level, Site, Station
@@ -19,7 +17,6 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.service.self_checks import AlarmConditions
 from monitor.store.readings import messages
 from monitor.store.readings.messages import MOST_BOOTS, MOST_SOURCES, OTHERS
 from monitor.store.readings.observations import add_observations
@@ -296,30 +293,3 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
     assert count(database, t.rejected_message) == 0
     assert sources(database) == {}
     assert pipeline.store([rubbish(n) for n in range(10)]).unkept == 0
-
-
-def test_what_is_not_kept_is_told_as_an_alarm_of_the_service():
-    status = {
-        "connected": {},
-        "problems": {},
-        "refused": {},
-        "database_busy_since": None,
-        "lost": 0,
-        "dropped_qos0": 0,
-        "stumbles": 0,
-        "unkept": 7,
-    }
-    told = {}
-
-    class Alarms:
-        def open(self, key, reason, level):
-            told[key] = (reason, level)
-
-        def clear(self, key, reason):
-            told.pop(key, None)
-
-    conditions = AlarmConditions(Alarms())
-    conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), 0.0)
-    assert "7 unreadable messages" in told["ingest:quarantine"][0]
-    conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), 700.0)
-    assert told == {}

@@ -30,7 +30,6 @@ from monitor.service.intake.divided import DividedIngest, open_ingest
 from monitor.service.intake.records import IngestHeartbeat
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
-from monitor.store.readings.messages import RejectedMessage
 from monitor.store.service_state import find_stamp
 from tests.conftest import (
     REPOSITORY,
@@ -39,6 +38,7 @@ from tests.conftest import (
     wait_for,
 )
 from tests.data.payloads import published
+from tests.data.store_rows import ask
 from tests.end_to_end.ingest_only import STATIONS
 from tests.end_to_end.ingest_only import make_site as make_eight_stations
 
@@ -105,15 +105,14 @@ def publisher(mosquitto):
 def start_ingest(mosquitto, database):
     running = []
 
-    def start(**more):
+    def start(sites=None):
         broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
         seen = SimpleNamespace(stored=[], alarms=[], drained=[])
-        site = make_site()
         ingest = Ingest(
             IngestContext(
                 database,
                 SimpleNamespace(broker=broker),
-                {site.id: site},
+                sites or {"north": make_site()},
                 lambda sites: seen.stored.append(sites) or seen.drained.append(ingest.drained()),
                 seen.alarms.append,
                 lambda: datetime.now(UTC),
@@ -130,23 +129,13 @@ def start_ingest(mosquitto, database):
         ingest.stop()
 
 
-def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(database, mosquitto):
-    broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
+def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(start_ingest):
     sites = {
         name: replace(make_site(name), decoders=(Binding(f"gateway/{name}", decoder),))
         for name, decoder in (("a", "mapping:/gone"), ("b", "rows"))
     }
-    alarms = []
-    ingest = Ingest(
-        IngestContext(
-            database, SimpleNamespace(broker=broker), sites, lambda _: None, alarms.append, lambda: datetime.now(UTC)
-        )
-    )
-    ingest.start()
-    try:
-        wait_for(lambda: len(alarms) == 2)
-    finally:
-        ingest.stop()
+    alarms = start_ingest(sites).seen.alarms
+    wait_for(lambda: len(alarms) == 2)
     assert {a.key: a.open for a in alarms} == {"health:decoder:a": True, "health:decoder:b": False}
 
 
@@ -157,15 +146,6 @@ def count(database, sql="select count(*) from observation"):
 
 def sample(i, value=None, **more):
     return {"time": (T0 + timedelta(minutes=i)).isoformat(), "rain_mm": float(i) if value is None else value, **more}
-
-
-def test_messages_become_rows_and_sites_are_told(database, publisher, start_ingest):
-    ingest = start_ingest()
-    publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(1200)])
-    wait_for(lambda: count(database) == 1200)
-    wait_for(lambda: frozenset({"north"}) in ingest.seen.stored)
-    assert ingest.status()["rejected"] == 0
-    assert ingest.drained() or wait_for(ingest.drained)
 
 
 def test_a_site_that_is_filled_with_its_past_is_not_judged_by_the_first_reading_of_it(
@@ -257,44 +237,6 @@ def test_holes_in_the_count_are_stored_asked_for_and_closed(database, publisher,
     publisher.wait(*[publisher.send(back, sample(i, source="l", boot_id=1, seq=i)) for i in (3, 5)])
     wait_for(lambda: count(database, "select count(*) from sequence_gap where filled_at is null") == 0)
     assert count(database) == 7
-
-
-def test_what_cannot_be_read_waits_with_its_reason_and_the_rest_goes_on(database, publisher, start_ingest):
-    start_ingest()
-    bad = [
-        (OBS, b"\x00\xff\xfe"),
-        (OBS, {"time": "2026-03-01T06:00:00", "rain_mm": 1}),
-        (OBS, {"rain_mm": 1}),
-        ("slopeward/v1/nowhere/G1/obs", sample(0)),
-        (OBS, {"time": "2026-03-01T06:00:00Z", "rain": 1}),
-    ]
-    publisher.wait(*[publisher.send(*item) for item in bad])
-    publisher.wait(publisher.send(OBS, {"samples": [sample(1), {**sample(2), "rain_mm": "x"}, sample(3)]}))
-    publisher.wait(publisher.send(OBS, sample(9)))
-    wait_for(lambda: count(database) == 3)
-    wait_for(lambda: count(database, "select count(*) from rejected_message") == 6)
-    with database.read() as c:
-        codes = c.execute(text("select code from rejected_message order by id")).scalars().all()
-    assert codes == ["not_json", "no_zone", "no_time", "unknown_site", "no_unit", "not_number"]
-
-
-def test_of_what_is_too_large_the_beginning_reaches_us_and_counts_as_the_whole(database, publisher, start_ingest):
-    start_ingest()
-    sent = [publisher.send(OBS, b"[" * size) for size in (1 << 20, (1 << 20) + 1, 3 << 20, 3 << 20)]
-    publisher.wait(*sent, publisher.send(OBS, sample(1)))
-    wait_for(lambda: count(database, "select sum(times) from rejected_message") == 4)
-    wait_for(lambda: count(database) == 1)  # the quarantine does not wait for the reading behind it
-    with database.read() as c:
-        rows = c.execute(text("select payload_bytes, length(payload), code, times, digest from rejected_message"))
-        found = {size: tuple(rest) for size, *rest in rows}
-    assert found == {
-        size: (kept, code, times, RejectedMessage(T0, OBS, b"[" * size, "", "", "live").digest)
-        for size, kept, code, times in (
-            (1 << 20, 1 << 20, "too_deep", 1),
-            ((1 << 20) + 1, 1 << 16, "too_large", 1),
-            (3 << 20, 1 << 16, "too_large", 2),
-        )
-    }
 
 
 def test_readings_do_not_wait_for_the_quarantine_and_nothing_is_acknowledged_before_it(
@@ -419,29 +361,13 @@ def test_an_acknowledgement_of_an_earlier_connection_is_dropped(
     assert again.status()["messages"] == 0
 
 
-def test_devices_that_tell_no_time_or_no_birth(database, mosquitto, publisher):
+def test_devices_that_tell_no_time_or_no_birth(database, publisher, start_ingest):
     """A node of Sparkplug B is asked for its birth; a value without time counts only where it comes at once."""
-    broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
     asked = []
     publisher.client.on_message = lambda c, u, m: asked.append((m.topic, bytes(m.payload)))
     publisher.client.subscribe("spBv1.0/+/NCMD/#", qos=1)
     node, engine = "spBv1.0/tedge/{}/sim-cnc01", "homie/super-car/engine/temperature"
     publisher.wait(publisher.client.publish(engine, b"19.5", qos=1, retain=True))
-
-    def start():
-        ingest = Ingest(
-            IngestContext(
-                database,
-                SimpleNamespace(broker=broker),
-                {"north": published.SITE},
-                lambda _: None,
-                lambda _: None,
-                lambda: datetime.now(UTC),
-            )
-        )
-        ingest.start()
-        wait_for(lambda: all(ingest.status()["connected"].values()))
-        return ingest
 
     def look(quantity):
         query = (
@@ -451,25 +377,20 @@ def test_devices_that_tell_no_time_or_no_birth(database, mosquitto, publisher):
         with database.read() as c:
             return [round(value, 2) for value in c.execute(text(query)).scalars()]
 
-    ingest = start()
-    try:
-        publisher.send(node.format("NDATA"), published.NDATA)
-        publisher.send(node.format("NDATA"), published.NDATA)  # a node is asked once a minute
-        wait_for(lambda: asked)
-        publisher.send(node.format("NBIRTH"), published.NBIRTH[:-1] + b"\x0d")
-        publisher.send(node.format("NDATA"), published.NDATA)
-        publisher.wait(publisher.client.publish(engine, b"21.5", qos=1, retain=True))
-        publisher.wait(publisher.client.publish(engine.replace("temperature", "speed"), b"9", qos=1, retain=True))
-        wait_for(lambda: len(look("temperature")) == 3 and ingest.status()["retained_cleared"])
-        assert ingest.status()["retained_cleared"] == 1  # the speed, which nobody asked for
-    finally:
-        ingest.stop()
+    ingest = start_ingest({"north": published.SITE})
+    publisher.send(node.format("NDATA"), published.NDATA)
+    publisher.send(node.format("NDATA"), published.NDATA)  # a node is asked once a minute
+    wait_for(lambda: asked)
+    publisher.send(node.format("NBIRTH"), published.NBIRTH[:-1] + b"\x0d")
+    publisher.send(node.format("NDATA"), published.NDATA)
+    publisher.wait(publisher.client.publish(engine, b"21.5", qos=1, retain=True))
+    publisher.wait(publisher.client.publish(engine.replace("temperature", "speed"), b"9", qos=1, retain=True))
+    wait_for(lambda: len(look("temperature")) == 3 and ingest.status()["retained_cleared"])
+    assert ingest.status()["retained_cleared"] == 1  # the speed, which nobody asked for
+    ingest.stop()
     publisher.wait(publisher.send(engine, b"30"), publisher.send(OBS, sample(1)))  # nobody listens
-    ingest = start()
-    try:
-        wait_for(lambda: look("rain"))
-    finally:
-        ingest.stop()
+    start_ingest({"north": published.SITE})
+    wait_for(lambda: look("rain"))
     assert look("temperature") == [20.97, 22.26, 21.5]  # what was retained, and what waited, came without its time
     assert [topic for topic, _ in asked] == ["spBv1.0/tedge/NCMD/sim-cnc01"]
     assert asked[0][1].endswith(b"Node Control/Rebirth\x20\x0b\x70\x01")
@@ -653,6 +574,5 @@ def test_sqlite_has_one_line():
 
 
 def find_division_of(db):
-    with db.read() as c:
-        found = find_stamp(c, STAMP)
+    found = ask(db, find_stamp, STAMP)
     return None if found is None else found[1]

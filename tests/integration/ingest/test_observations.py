@@ -13,7 +13,7 @@ from monitor.store.readings.observations import (
     load_readings,
     load_series,
 )
-from monitor.store.schema.tables import offset_entry, series_latest
+from monitor.store.schema.tables import series_latest
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.store_rows import add_flag, ask, tell
 
@@ -81,25 +81,6 @@ def test_latest_row_follows_time_not_arrival_and_leaves_the_future_out(database)
     assert (newest.value, newest.observed_at) == (5.0, T0 + 5 * DAY)
 
 
-def test_readings_are_as_they_were_known(database):
-    add(database, *(reading(10.0, at=T0 + i * DAY) for i in range(4)))
-    sid = series_id(database)
-    with database.write() as c:
-        known = {"at": T0 + 2 * DAY, "known_from": T0 + 5 * DAY, "revoked_at": T0 + 8 * DAY}
-        said = {"size": 0.4, "unit": "cm", "kind": "antenna", "author": "a", "reason": "r"}
-        c.execute(offset_entry.insert().values(series_id=sid, **known, **said))
-        for flag, known in (("spike", 5), ("-spike", 7)):
-            add_flag(c, sid, T0, flag, T0 + known * DAY)
-    seen = {}
-    for day in (4, 6, 9):
-        seen[day] = ask(database, load_readings, sid, T0 - DAY, T0 + 3 * DAY, T0 + day * DAY)
-    assert [r.value for r in seen[4]] == [10.0] * 4
-    assert [r.value for r in seen[6]] == [10.0, 10.0, 6.0, 6.0]
-    assert [r.offset_applied for r in seen[6]] == [0.0, 0.0, 4.0, 4.0]
-    assert [r.value for r in seen[9]] == [10.0] * 4
-    assert [r[0].flags for r in seen.values()] == [(), ("spike",), ()]
-
-
 def test_from_is_exclusive_and_to_inclusive(database):
     add(database, *(reading(float(i), at=T0 + i * DAY) for i in range(4)))
     got = ask(database, load_readings, series_id(database), T0, T0 + 2 * DAY, T0 + 99 * DAY)
@@ -118,8 +99,9 @@ def test_a_series_keeps_its_unit(database):
 def test_memory_of_ids_serves_many_batches(database):
     known = {}
     for i in range(3):
-        with database.write() as c:
-            add_observations(c, [reading(at=T0 + i * DAY, station=f"G{i}"), reading(at=T0 + i * DAY)], T0, known)
+        tell(
+            database, add_observations, [reading(at=T0 + i * DAY, station=f"G{i}"), reading(at=T0 + i * DAY)], T0, known
+        )
     assert len(known) == 4 - 1
 
 

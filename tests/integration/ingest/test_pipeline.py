@@ -28,6 +28,7 @@ from monitor.store.readings.messages import (
 from monitor.store.readings.observations import add_observations
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
 from tests.data.payloads import published
+from tests.data.store_rows import tell
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
@@ -233,8 +234,7 @@ def note_counts(database, *batches):
         marks = [
             SequenceMark("north", "G1", "logger", 7, seq, NOW + timedelta(seconds=k)) for k, seq in enumerate(batch)
         ]
-        with database.write() as c:
-            note_sequences(c, marks, NOW)
+        tell(database, note_sequences, marks, NOW)
     with database.read() as c:
         told = c.execute(text("select from_seq, to_seq from sequence_gap where filled_at is null order by from_seq"))
         return {seq for first, last in told for seq in range(first, last + 1)}

@@ -26,6 +26,7 @@ from monitor.store.upkeep.proof import verify
 from monitor.web.access.guard import csrf_token
 from tests.data.site_text import head, series, station, table
 from tests.data.store_rows import ask, tell
+from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import serving
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -46,10 +47,7 @@ def pipeline(database):
 
 @pytest.fixture
 def console(database, tmp_path, monkeypatch):
-    url = database.url.render_as_string(hide_password=False)
-    (tmp_path / "sites").mkdir()
-    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
-    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, None)))
     return lambda *words: run_verb([str(w) for w in words])
 
 
@@ -65,12 +63,11 @@ def say(pipeline, epoch0, *minutes, frame="local"):
 
 
 def alarms(database):
-    with database.read() as c:
-        return [
-            (a["key"], a["state"], a["reason"])
-            for a in load_view(c, "alert_history", order_by=("alert_id",))
-            if a["key"].startswith("health:epoch0:")
-        ]
+    return [
+        (a["key"], a["state"], a["reason"])
+        for a in ask(database, load_view, "alert_history", order_by=("alert_id",))
+        if a["key"].startswith("health:epoch0:")
+    ]
 
 
 def test_the_real_reference_is_asked_about_and_taken_on_the_word_of_a_person(pipeline, database, console, capsys):
@@ -160,8 +157,9 @@ def two_people(pipeline, database):
     with database.write() as c:
         for name in ("ada", "bo"):
             add_user(c, name, PASSWORD, "operator", NOW)
-    with database.read() as c:
-        return next(a["alert_id"] for a in load_view(c, "alert_history") if a["key"].startswith("health:epoch0:"))
+    return next(
+        a["alert_id"] for a in ask(database, load_view, "alert_history") if a["key"].startswith("health:epoch0:")
+    )
 
 
 def test_the_question_is_answered_on_the_page(pipeline, database, two_people):

@@ -52,3 +52,5 @@ def test_one_reading_of_nothing_empties_no_battery_and_two_hours_do():
     )
     dead = [*hours[:-2], *(BatteryDay(h.at_s, 0.0, 0.0) for h in hours[-2:])]
     assert expect_empty(split_days(dead, hours[-1].at_s), 11.0, hours[-1].at_s).empty_s == hours[-1].at_s
+    young = expect_empty(split_days(hours[:3], hours[2].at_s), 11.0, hours[2].at_s)
+    assert (young.empty_s, str(young.method)) == (None, "voltages of 1 day, 5 are needed")

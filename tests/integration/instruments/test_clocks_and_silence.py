@@ -14,6 +14,7 @@ from monitor.movement.movement_state import Path
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import SITE_TEXT, START
 
 READINGS = 8
@@ -36,8 +37,7 @@ def watch(database, name, story, shift_s, drift=0.0):
     text = text.replace('interval = "1h"', f'interval = "{story.interval_s}s"')
     site = parse_site(text.replace('max_silence = "6h"', f'max_silence = "{story.allowed_s}s"'), f"{name}.toml")
     last = START + READINGS * timedelta(seconds=story.interval_s)
-    with database.write() as c:
-        save_site(c, site, "test", "test", START)
+    tell(database, save_site, site, "test", "test", START)
     seen, draining, evaluate, sent = [], 0, Evaluator(), 0
     for after_s in range(-2 * story.interval_s, story.allowed_s + 6 * story.tick_s, story.tick_s):
         now = last + timedelta(seconds=after_s)
@@ -55,8 +55,7 @@ def watch(database, name, story, shift_s, drift=0.0):
             evaluate(database, site, now, "start", draining=True)
         else:
             evaluate(database, site, now, "tick", draining=False)
-        with database.read() as c:
-            (row,) = load_view(c, "station_health", site=name, station="G1")
+        (row,) = ask(database, load_view, "station_health", site=name, station="G1")
         seen.append((after_s, row["state"]))
     return seen
 

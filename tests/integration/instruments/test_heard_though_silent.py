@@ -15,6 +15,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.service_state import stamp
 from tests.conftest import ON_BOTH
 from tests.data.site_text import along
+from tests.data.store_rows import ask, tell
 from tests.integration.alerting.test_instruments import HEAD, HOUR
 
 NOW = parse("2026-03-15T12:00:00Z")
@@ -29,8 +30,7 @@ def read_row(database, readings, refused):
         add_rejected(c, refused)
     for hours in (12, 0):
         evaluate_site(database, SITE, NOW - hours * HOUR, "tick")
-    with database.read() as c:
-        return next(row for row in load_board(c, "bench") if row["instrument"] == "G1")
+    return next(row for row in ask(database, load_board, "bench") if row["instrument"] == "G1")
 
 
 def list_readings(until, wrong_by=timedelta(0)):
@@ -109,8 +109,7 @@ def test_one_that_is_silent_is_silent(database):
 def test_what_the_broker_refused_stands_with_the_instrument_of_the_login(database, login, site, station, topic, is_its):
     facts = {"login": login, "site": site, "station": station, "topic": topic, "n": 7, "at": format_iso(NOW)}
     long_ago = facts | {"topic": f"{topic}/old", "n": 9, "at": format_iso(NOW - 12 * HOUR)}
-    with database.write() as c:
-        stamp(c, "broker", {"denied": [facts, long_ago]}, NOW)
+    tell(database, stamp, "broker", {"denied": [facts, long_ago]}, NOW)
     row = read_row(database, list_readings(NOW), [])
     assert (
         f"the broker refused 7 messages of it, the last at {format_iso(NOW)} on topic {topic}" in str(row["reason"])

@@ -16,6 +16,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import InstrumentAssessment
 from monitor.store.readings.observations import add_observations
 from tests.data.site_text import along
+from tests.data.store_rows import ask
 from tests.integration.alerting.test_instruments import HEAD, HOUR
 
 NOW = parse("2026-03-15T12:00:00Z")
@@ -42,8 +43,7 @@ def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
         save_site(c, SITE, "test", "test", NOW - 48 * HOUR)
         add_observations(c, rows, NOW)
     evaluate_site(database, SITE, NOW, "tick")
-    with database.read() as c:
-        board = load_board(c, "bench")
+    board = ask(database, load_board, "bench")
     assert {(r["parent"], r["action"]) for r in board if r["instrument"] in TWENTY} == {
         ("base BASE", "look at power, antenna and radio of base BASE")
     }

@@ -33,7 +33,7 @@ from monitor.store.schema import tables as t
 from monitor.store.service_state import load_stamps, stamp
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import enter_offset
+from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 ADA = Actor("Ada")
@@ -46,8 +46,7 @@ RENAMED = SITE_TEXT.replace('id = "G1"', 'id = "H1"\nname = "Upper scarp"\nwas =
 def rename(slope, text=RENAMED):
     """Take the file in as a core does when it starts."""
     site = parse_site(text, "bench.toml")
-    with slope.database.write() as c:
-        taken = take_in(c, site, "Ada", "renamed", slope.now)
+    taken = tell(slope.database, take_in, site, "Ada", "renamed", slope.now)
     assert taken.site.version == site.version, [str(line) for line in taken.loosens]
     slope.site = taken.site
     slope.position = {site.now_called(name): value for name, value in slope.position.items()}
@@ -252,8 +251,7 @@ def is_asked(c):
 
 
 def find_id(slope, station):
-    with slope.database.read() as c:
-        return find_series_id(c, "bench", station, "crack_opening")
+    return ask(slope.database, find_series_id, "bench", station, "crack_opening")
 
 
 def value_at(slope):

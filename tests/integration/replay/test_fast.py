@@ -16,6 +16,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from tests.data.site_text import criterion, head, series, station
+from tests.data.store_rows import tell
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 EPOCHS = 46
@@ -61,8 +62,7 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetim
     assert run_verb(["db", "upgrade"]) == 0
     site, evaluator, levels = parse_site(SITE, "fast"), Evaluator(), []
     with Database(url) as db:
-        with db.write() as c:
-            save_site(c, site, "test", "fast", START)
+        tell(db, save_site, site, "test", "fast", START)
         for message in stream():
             now = message.received_at
             assert Pipeline(db, {site.id: site}, lambda at=now: at).store([message]).added.stored == 1

@@ -5,13 +5,12 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from sqlalchemy import insert
 
 from monitor.alerting.evaluate import load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import DecisionInputs, seconds
-from monitor.domain.observation import Observation, SiteEvent
+from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Site
 from monitor.replay import backtest
 from monitor.replay.backtest import BacktestOptions, run_backtest
@@ -20,11 +19,11 @@ from monitor.store.alerting.events import add_event, confirm_event
 from monitor.store.alerting.offsets import confirm_offset, revoke_offset
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
-from monitor.store.schema.tables import observation_flag, report, site_event
 from tests.conftest import ON_BOTH
 from tests.data.site_text import FOUR, criterion, head, series, station
-from tests.data.store_rows import enter_offset
+from tests.data.store_rows import add_flag, ask, enter_offset
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -93,41 +92,11 @@ def fill(db: Database, site: Site) -> None:
         other = enter_offset(c, series_id, START + 120 * HOUR, -4.0, START + 125 * HOUR)
         confirm_offset(c, other, Actor("Bo"), "field book", START + 170 * HOUR)
         for hours, flag in ((60, "doubtful"), (150, "-doubtful")):
-            c.execute(
-                insert(observation_flag).values(
-                    series_id=series_id,
-                    observed_at=START + 50 * HOUR,
-                    revision=0,
-                    flag=flag,
-                    known_from=START + hours * HOUR,
-                    by="Ada",
-                    reason="snow",
-                )
-            )
-        c.execute(
-            insert(report).values(
-                site=site.id,
-                at=START + 30 * HOUR,
-                received_at=START + 44 * HOUR,
-                kind="crack",
-                text="a crack",
-                by="Ada",
-                digest="r1",
-            )
-        )
-        c.execute(
-            insert(site_event).values(
-                site=site.id,
-                from_at=START + 80 * HOUR,
-                to_at=START + 82 * HOUR,
-                received_at=START + 70 * HOUR,
-                kind="blasting",
-                text="blast",
-                by="Ada",
-                digest="e1",
-                via="mqtt",
-            )
-        )
+            add_flag(c, series_id, START + 50 * HOUR, flag, START + hours * HOUR)
+        crack = ObserverReport(site.id, START + 30 * HOUR, "crack", "a crack", "Ada")
+        add_report(c, crack, START + 44 * HOUR, actor=ada, credential="Ada")
+        blast = SiteEvent(site.id, START + 80 * HOUR, START + 82 * HOUR, "blasting", "blast")
+        add_event(c, blast, START + 70 * HOUR, "Ada", via="mqtt")
 
 
 @ON_BOTH
@@ -302,5 +271,6 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
     for mode in ("auto", "received"):
         assert find_words(mode, told + HOUR / 2)[:1] == [()]
         assert find_words(mode, told + 2 * HOUR)[:1] == [("Bo",)]
-    with database.read() as c:
-        assert not [e for e in load_view(c, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"]
+    assert not [
+        e for e in ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"
+    ]

@@ -313,6 +313,7 @@ REFUSED = {**AWAY, "refused": {"live": "the broker refused the subscription to a
         ({"lost": 3}, "health:ingest:lost", "3 messages", 0),
         ({"dropped_qos0": 7}, "health:ingest:dropped", "7 messages of QoS 0", 0),
         ({"stumbles": 3}, "health:ingest:stumbles", "again and again", 0),
+        ({"unkept": 7}, "health:ingest:quarantine", "7 unreadable messages", 0),
     ],
 )
 def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, words, after_s):
@@ -332,7 +333,7 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     assert found[key][0] == "unacknowledged"
     assert words in found[key][1]
     # a count stays where it is, the others become well: over after ten minutes at the latest
-    healed = {**HEALTHY, **{k: v for k, v in trouble.items() if k in ("lost", "dropped_qos0")}}
+    healed = {**HEALTHY, **{k: v for k, v in trouble.items() if k in ("lost", "dropped_qos0", "unkept")}}
     assert follow(healed, after_s + 700.0)[key][0] == "returned_unacknowledged"
 
 

@@ -4,7 +4,6 @@ import ctypes
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,8 @@ import pytest
 
 from monitor import health
 from monitor.broker.access import open_access
-from monitor.config.service import parse_service
+from monitor.cli.main import run_verb
+from monitor.config.service import find_weaknesses, load_site, parse_service
 from monitor.domain.alert import Actor
 from monitor.errors import BrokerError
 from monitor.service.alarms import ServiceAlarms
@@ -225,31 +225,24 @@ def test_a_broker_that_does_not_answer_is_one_line():
 
 
 @pytest.mark.server
-def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosquitto, tmp_path):
-    asked = "--days 2 --step 2h --live 4h --speed 100000".split()
+def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosquitto, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
 
     def simulate(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "monitor.cli.main", "demo", "simulate", "--broker", mosquitto.url, *asked, *words],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            timeout=60,
-        )
+        asked = "--days 2 --step 2h --live 4h --speed 100000".split()
+        return run_verb(["demo", "simulate", "--broker", mosquitto.url, *asked, *words])
 
-    assert simulate("--site-file", "sim.toml").returncode == 0
-    from monitor.config.service import find_weaknesses, load_site
-
+    assert simulate("--site-file", "sim.toml") == 0
     site = load_site(tmp_path / "sim.toml")
     assert find_weaknesses(site) == []
-    done = simulate("--truth", "truth.json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    capsys.readouterr()
+    assert simulate("--truth", "truth.json") == 0
+    said = json.loads(capsys.readouterr().out)
     assert said["acknowledged"] == said["history"] + said["live"]
     assert said["live"] >= 2 * len(site.stations)
     assert set(json.loads((tmp_path / "truth.json").read_text())["factors"]) == {s.id for s in site.stations}
-    assert simulate("--step", "soon").returncode == 2
-    assert simulate("--live", "9d").returncode == 1
+    assert simulate("--step", "soon") == 2
+    assert simulate("--live", "9d") == 1
 
 
 @pytest.mark.server

@@ -14,7 +14,6 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
 from monitor.errors import StoreBusyError
 from monitor.ingest.service import Ingest, IngestContext
-from monitor.service.self_checks import AlarmConditions
 from monitor.store.database.audit import add_audit, verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.reserve import MEGABYTE, DiskReserve
@@ -79,6 +78,8 @@ def test_when_another_program_fills_the_disk_decisions_are_written_still(disk, d
     decide(db)
     assert ask(db, verify_chain) == []
     assert "readings wait with the broker" in reserve.trouble
+    (told,) = (one for one in run_checks(PartTroubles(reserve.trouble)) if one.is_wrong)
+    assert (told.key, told.check.alarm) == ("disk:reserve", 2)
     (disk / "other").unlink()
     reserve.follow()
     assert (file.stat().st_size, reserve.trouble) == (8 * MEGABYTE, "")
@@ -102,23 +103,6 @@ def test_readings_wait_before_the_reserve_is_touched(disk, db):
     (disk / "other").unlink()
     reserve.follow()
     assert ingest._store([]).rejected == 0
-
-
-def test_the_trouble_is_an_alarm_and_its_end_too():
-    told = {}
-
-    class Alarms:
-        def open(self, key, reason, level):
-            told[key] = (reason, level)
-
-        def clear(self, key, reason):
-            told.pop(key, None)
-
-    conditions = AlarmConditions(Alarms())
-    conditions.follow(run_checks(PartTroubles("2 MB are free")), 0.0)
-    assert told == {"disk:reserve": ("2 MB are free", 2)}
-    conditions.follow(run_checks(PartTroubles()), 10.0)
-    assert told == {}
 
 
 @pytest.mark.parametrize(

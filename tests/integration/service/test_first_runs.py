@@ -16,6 +16,8 @@ from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model
 from monitor.worker import compute
 from tests.data.crossing import cross
+from tests.data.store_rows import tell
+from tests.data.watched_slope import write_service
 from tests.integration.forecasting import test_cadences
 from tests.integration.forecasting.test_cadences import DAY, END, GNSS, HOUR, SLOW, declare, fill, spell_site
 
@@ -52,8 +54,7 @@ class Clocked:
 def declare_first(database: Database, models=("auto", "gru"), intervals_s=GNSS):
     site = declare("first", intervals_s, models=models)
     site = replace(site, anomaly=replace(site.anomaly, detectors=("rules",)))
-    with database.write() as c:
-        save_site(c, site, "test", "test", END)
+    tell(database, save_site, site, "test", "test", END)
     return site
 
 
@@ -102,10 +103,7 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(
 ) -> None:
     monkeypatch.setattr(test_cadences, "END", datetime.now(UTC).replace(microsecond=0))
     text = spell_site("first", GNSS | SLOW, models=("auto", "gru")) + '[anomaly]\ndetectors = ["ae"]\n'
-    (tmp_path / "sites").mkdir()
-    (tmp_path / "sites/first.toml").write_text(text)
-    config, url = tmp_path / "slopeward.toml", database.url.render_as_string(hide_password=False)
-    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    config = write_service(tmp_path, database, text)
     fill(database, parse_site(text, "first.toml"), {HOUR: 48, 6 * DAY: 30, 7 * DAY: 30})
 
     def call(*words: str) -> str:

@@ -18,6 +18,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import alert, audit_entry, notification, scene
 from monitor.worker import compute
+from tests.data.store_rows import tell
 from tests.data.watched_slope import WatchedSlope
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -48,8 +49,7 @@ def test_a_scene_cut_off_by_a_stop_is_read_again_and_no_alarm(database, config, 
 
     monkeypatch.setattr(compute, "run", run)
     monkeypatch.setattr(compute, "is_stopping", lambda: stopping)
-    with database.write() as c:
-        save_site(c, site, "test", "loaded", NOW)
+    tell(database, save_site, site, "test", "loaded", NOW)
     if stopping:
         with pytest.raises(JobError):
             inbox.run(database, config, site, NOW)

@@ -138,10 +138,12 @@ def test_a_burst_of_readings_while_the_broker_is_there_is_no_outage_and_a_suspen
 
 def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(database):
 
-    with database.write() as c:
-        save_checks(c, [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW)
-    with database.write() as c:
-        gone = save_checks(c, [CheckRow("clock", OK, "found")], NOW, lambda name: not name.startswith("broker."))
+    tell(
+        database, save_checks, [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW
+    )
+    gone = tell(
+        database, save_checks, [CheckRow("clock", OK, "found")], NOW, lambda name: not name.startswith("broker.")
+    )
     assert (gone, set(ask(database, load_checks))) == (["disk.broker"], {"broker.queue", "clock"})
 
 

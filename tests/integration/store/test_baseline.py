@@ -26,6 +26,7 @@ from monitor.store.upkeep import migrate
 from monitor.store.upkeep.proof import verify
 from tests.data.baseline.write import PACK, REVISION, ROWS, SITE
 from tests.data.filled import PASSWORD
+from tests.data.store_rows import ask
 from tests.data.watched_slope import HOUR, write_service
 from tests.integration.web.served import serving
 
@@ -73,8 +74,7 @@ def test_its_decisions_recompute_and_its_alert_tells_the_same_story(upgraded, tm
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, upgraded)))
     assert run_verb(["alerts", "explain", str(ALERT), "--recompute"]) == 0
     assert "recomputed: equal bit for bit" in capsys.readouterr().out
-    with upgraded.read() as c:
-        found = load_material(c, ALERT)
+    found = ask(upgraded, load_material, ALERT)
     for part, rows in (("timeline", found.events), ("messages", found.messages), ("outcomes", found.outcomes)):
         told = json.loads(TOLD[f"{part}.json"])
         assert [{k: row[k] for k in said} for row, said in zip(rows, told, strict=True)] == told

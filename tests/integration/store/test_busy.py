@@ -30,7 +30,7 @@ from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 from tests.data.store_rows import ask, tell
-from tests.data.watched_slope import SITE_TEXT
+from tests.data.watched_slope import write_service
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 WRITER = """
@@ -197,10 +197,8 @@ def test_a_job_waits_for_the_database_and_comes_again_soon_where_it_waited_in_va
 
 
 def test_a_verb_waits_with_a_word_and_says_in_one_line_where_it_waited_in_vain(url, tmp_path, monkeypatch, capfd):
-    (tmp_path / "sites").mkdir()
-    (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)
-    config = tmp_path / "slopeward.toml"
-    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    with Database(url) as db:
+        config = write_service(tmp_path, db)
     verb = ["forecast", "run", "--site", "bench", "--config", str(config)]
     said, freed = [], threading.Event()
     monkeypatch.setattr(engine.log, "warning", lambda *words: (said.append(words[0] % words[1:]), freed.set()))

@@ -25,6 +25,7 @@ from monitor.store.schema import views
 from monitor.store.upkeep import backup, copies, proof
 from tests.conftest import wait_for
 from tests.data.filled import NOW, days
+from tests.data.store_rows import ask
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +35,7 @@ def client_programs():
 
 
 def rows_of(database, name):
-    with database.read() as c:
-        return views.load_view(c, name, order_by=["at"])
+    return ask(database, views.load_view, name, order_by=["at"])
 
 
 def reading(k):
@@ -91,10 +91,10 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
 
 
 def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tmp_path):
-    database, folder = filled_database, tmp_path / "copies"
+    folder = tmp_path / "copies"
     said = f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n'
     config = parse_service(said, "t")
-    assert "every says never" in job.run(database, parse_service("", "t"), None, NOW)
+    assert "every says never" in job.run(filled_database, parse_service("", "t"), None, NOW)
     own = folder / "before-the-move.db"
     folder.mkdir()
     killed = [folder / ".slopeward-auto-20260101T000000Z.db.0a1b2c3d.part", folder / ".slopeward_proof_0a1b2c3d.db"]
@@ -102,41 +102,41 @@ def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tm
         left.touch()
         os.utime(left, (0, 0))
     for day in range(4):
-        assert "made" in job.run(database, config, None, NOW + days(day + 1))
-        assert "not due" in job.run(database, config, None, NOW + days(day + 1) + timedelta(hours=20))
+        assert "made" in job.run(filled_database, config, None, NOW + days(day + 1))
+        assert "not due" in job.run(filled_database, config, None, NOW + days(day + 1) + timedelta(hours=20))
         own.touch()
     assert len(copies.list_copies(folder)) == 2
     assert own.exists()
     assert not any(left.exists() for left in killed)
     assert len(list(folder.glob("*.sha256"))) == 2
-    assert [row["state"] for row in rows_of(database, "backups")][-4:] == ["made"] * 4
+    assert [row["state"] for row in rows_of(filled_database, "backups")][-4:] == ["made"] * 4
     (folder / "in-the-way").touch()
     broken = parse_service(f'[backup]\nevery = "24h"\nfolder = "{folder}/in-the-way"\n', "t")
     with pytest.raises(StoreError):
-        job.run(database, broken, None, NOW + days(9))
-    assert rows_of(database, "backups")[-1]["state"] == "failed"
+        job.run(filled_database, broken, None, NOW + days(9))
+    assert rows_of(filled_database, "backups")[-1]["state"] == "failed"
 
 
 def test_a_torn_an_altered_and_a_newer_copy_are_refused_before_anything_is_replaced(filled_database, tmp_path):
-    database, whole = filled_database, tmp_path / "copy"
-    backup.back_up(database, whole)
+    whole = tmp_path / "copy"
+    backup.back_up(filled_database, whole)
     torn = tmp_path / "torn"
     torn.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     with pytest.raises(StoreError):
-        proof.prove(database, torn)
+        proof.prove(filled_database, torn)
     altered = bytearray(whole.read_bytes())
     altered[len(altered) // 2] ^= 1
     whole.write_bytes(altered)
     with pytest.raises(StoreError, match="not as it was written"):
-        proof.require_restorable(database, whole)
+        proof.require_restorable(filled_database, whole)
     newer = tmp_path / "newer"
-    with database.write() as c:
+    with filled_database.write() as c:
         c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    backup.back_up(database, newer)
+    backup.back_up(filled_database, newer)
     with pytest.raises(StoreError, match="revision 9999, made by a newer Slopeward"):
-        proof.require_restorable(database, newer)
-    if not database.is_sqlite:
-        with database.read() as c:
+        proof.require_restorable(filled_database, newer)
+    if not filled_database.is_sqlite:
+        with filled_database.read() as c:
             left = c.execute(text("SELECT count(*) FROM pg_database WHERE datname LIKE 'slopeward_proof%'")).scalar()
         assert left == 0
 

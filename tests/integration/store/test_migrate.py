@@ -104,17 +104,6 @@ def test_a_database_that_was_never_set_up_says_what_to_do(empty_database_url):
         assert not isinstance(caught.value, StoreBusyError), "trying again is of no use"
 
 
-def test_a_new_database_is_a_working_store(empty_database_url):
-    db = open_database(empty_database_url)
-    with pytest.raises(StoreError, match="slopeward db upgrade"):
-        migrate.require_current(db)
-    migrate.upgrade(db)
-    migrate.require_current(db)
-    fill(db)
-    assert len(ask(db, views.load_view, "site_status")) == 2
-    db.close()
-
-
 def test_three_processes_upgrade_at_once(empty_database_url):
     code = (
         "import sys; from monitor.store.database.engine import Database; from monitor.store.upkeep import migrate\n"
@@ -154,26 +143,25 @@ def before_next() -> str:
 
 
 def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(filled_database, newer_program):
-    database = filled_database
-    with database.read() as c:
+    with filled_database.read() as c:
         before = {name: views.load_view(c, name) for name in views.NAMES}
     stored = before_next()
     with pytest.raises(StoreError, match=rf"revision {stored}, next is needed; run `slopeward db upgrade`"):
-        migrate.require_current(database)
-    copy = migrate.upgrade(database, NOW)
-    migrate.require_current(database)
-    with database.read() as c:
+        migrate.require_current(filled_database)
+    copy = migrate.upgrade(filled_database, NOW)
+    migrate.require_current(filled_database)
+    with filled_database.read() as c:
         assert {name: views.load_view(c, name) for name in views.NAMES} == before
-    if not database.is_sqlite:
+    if not filled_database.is_sqlite:
         assert copy is None
         return
-    assert copy == Path(database.url.database + f".{stored}.20260301T060000Z.bak")
+    assert copy == Path(filled_database.url.database + f".{stored}.20260301T060000Z.bak")
     assert copy.stat().st_mode & 0o077 == 0
     kept = sqlite3.connect(copy)
     assert kept.execute("SELECT version_num FROM alembic_version").fetchone() == (stored,)
     assert kept.execute("SELECT count(*) FROM observation").fetchone()[0] == len(before["observation_history"])
     kept.close()
-    with database.write() as c:  # foreign keys are on again after the rebuild
+    with filled_database.write() as c:  # foreign keys are on again after the rebuild
         assert c.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         with pytest.raises(Exception, match="FOREIGN KEY"):
             c.exec_driver_sql(
@@ -191,16 +179,15 @@ def test_a_database_of_a_newer_program_is_refused(database, tmp_path, request):
 
 
 def test_a_failing_migration_leaves_everything_as_it_was(filled_database, tmp_path, monkeypatch):
-    database = filled_database
     folder = tmp_path / "alembic"
     shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
     broken = NEXT.format(head=migrate.head()) + "    raise RuntimeError('half-way')\n"
     (folder / "versions" / "next.py").write_text(broken)
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="half-way"):
         patch.setattr(migrate, "_folder", lambda: folder)
-        migrate.upgrade(database, NOW)
-    migrate.require_current(database)
-    assert len(ask(database, views.load_view, "site_status")) == 2
+        migrate.upgrade(filled_database, NOW)
+    migrate.require_current(filled_database)
+    assert len(ask(filled_database, views.load_view, "site_status")) == 2
 
 
 def test_views_of_another_version_are_made_anew(database):

@@ -1,25 +1,17 @@
 """What people add is noticed at the next look, on both databases, and nothing else is."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
-from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
-from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.store.alerting.change_feed import ChangeDetector
-from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.events import add_event, confirm_event
 from monitor.store.alerting.offsets import confirm_offset, revoke_offset
-from monitor.store.alerting.sites import save_site
-from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
-from tests.conftest import wait_for
-from tests.data.site_text import THREE, criterion, head, series, station
 from tests.data.store_rows import add_flag, ask, enter_offset, tell
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -41,8 +33,14 @@ def look(database):
 
 
 def test_reports_and_events_of_any_process_are_news_once(database, look):
-    with database.write() as c:
-        add_report(c, ObserverReport("north", T0, "crack", "5 cm", "anna"), T0, actor=ANNA, credential="account anna")
+    tell(
+        database,
+        add_report,
+        ObserverReport("north", T0, "crack", "5 cm", "anna"),
+        T0,
+        actor=ANNA,
+        credential="account anna",
+    )
     assert look() == {"north"}
     assert look() == frozenset()
     with database.write() as c:
@@ -73,48 +71,3 @@ def test_readings_are_no_news_they_bring_their_own_evaluation(database, look):
         add_observations(c, [Observation("north", "G1", "displacement", "mm", T0 + timedelta(hours=1), T0, 2.0)], T0)
         c.execute(text("UPDATE station SET declared = declared"))
     assert look() == frozenset()
-
-
-SITE = (
-    head("north", timezone="UTC", levels=THREE, fusion={"top_needs": 1})
-    + station("G1", series("displacement", "mm"))
-    + criterion("report", level="yellow", kinds=["crack"], role="witness", author="x", reason="x")
-)
-
-
-def test_a_report_of_another_process_counts_within_five_seconds(database_url):
-    site = parse_site(SITE, "x")
-    with Database(database_url) as ours, Database(database_url) as theirs:
-        tell(ours, save_site, site, "x", "x", T0)
-        news = ChangeDetector()
-
-        def find_news():
-            return ask(ours, news.find_changed)
-
-        def level():
-            state = ask(ours, find_state, "north")
-            return None if state is None else state.level
-
-        loop = EvaluationLoop(
-            ours,
-            {"north": site},
-            60.0,
-            is_drained=lambda: True,
-            on_changed=lambda _: None,
-            on_poisoned=lambda *_: None,
-            clock=lambda: datetime.now(UTC),
-            find_news=find_news,
-        )
-        loop.start()
-        try:
-            wait_for(lambda: level() == 0)
-            now = datetime.now(UTC)
-            with theirs.write() as c:
-                add_report(
-                    c, ObserverReport("north", now, "crack", "5 cm", "anna"), now, actor=ANNA, credential="account anna"
-                )
-            started = time.monotonic()
-            wait_for(lambda: level() == 1)
-            assert time.monotonic() - started < 30.0  # the tick is at 60 s
-        finally:
-            loop.stop(5.0)

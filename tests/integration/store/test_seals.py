@@ -154,37 +154,36 @@ def test_a_row_that_is_gone_or_was_added_is_named(filled_database):
 
 
 def test_what_the_service_writes_is_sealed_and_a_message_on_its_way_is_not(filled_database):
-    database = filled_database
 
     def count_seals():
-        with database.read() as c:
+        with filled_database.read() as c:
             assert findings(c) == []
             return len(c.execute(select(t.audit_entry.c.id).where(t.audit_entry.c.action == "rows.seal")).all())
 
-    with database.write() as c:
+    with filled_database.write() as c:
         unheard = outbox.load_unacknowledged(c)[0]
         assert outbox.add_escalation(c, unheard, "chief", "email:chief@example.org", "once more", NOW)
     stale = unheard.alert_id
     before = count_seals()
-    (waiting,) = tell(database, outbox.claim_due, NOW, "me", 60.0, 9, "email:chief@example.org")
-    with database.write() as c:
+    (waiting,) = tell(filled_database, outbox.claim_due, NOW, "me", 60.0, 9, "email:chief@example.org")
+    with filled_database.write() as c:
         again = NOW + HOUR
         assert outbox.mark_failed(c, waiting.id, "me", "no route", permanent=False, next_attempt_at=again)
     assert count_seals() == before, "progress of a delivery needs no seal"
-    with database.write() as c:
+    with filled_database.write() as c:
         outbox.claim_due(c, NOW + HOUR, "me", 60.0, 9, waiting.channel)
         assert outbox.mark_delivered(c, waiting.id, "me", NOW + HOUR)
     assert count_seals() == before + 1
-    tell(database, alerts.acknowledge, stale, ADA, "seen", NOW)
-    tell(database, users.set_role, "bo", "admin")
-    tell(database, users.set_role, "bo", "admin")  # changes nothing
-    tell(database, clock_steps.set_back, 3600.0, NOW - HOUR)
+    tell(filled_database, alerts.acknowledge, stale, ADA, "seen", NOW)
+    tell(filled_database, users.set_role, "bo", "admin")
+    tell(filled_database, users.set_role, "bo", "admin")  # changes nothing
+    tell(filled_database, clock_steps.set_back, 3600.0, NOW - HOUR)
     assert count_seals() == before + 4
-    with pytest.raises(RuntimeError), database.write() as c:
+    with pytest.raises(RuntimeError), filled_database.write() as c:
         alerts.add_note(c, stale, BO, "never said", NOW)
         raise RuntimeError
     assert count_seals() == before + 4
-    assert ask(database, verify) == []
+    assert ask(filled_database, verify) == []
 
 
 def test_an_act_is_logged_before_the_seal_of_its_rows_in_one_transaction(filled_database):

@@ -11,7 +11,7 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep import clock_steps, prune
 from monitor.store.upkeep.proof import verify
 from monitor.store.upkeep.used_readings import AT_ONCE, MOST, find_altered
-from tests.data.store_rows import add_flag, enter_offset
+from tests.data.store_rows import add_flag, ask, enter_offset
 from tests.data.watched_slope import HOUR, START, WatchedSlope
 
 EDITS = {
@@ -94,8 +94,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
         assert list(find_altered(c)) == []
     noted = []
     monkeypatch.setattr("monitor.store.upkeep.used_readings.AT_ONCE", 50)
-    with slope.database.read() as c:
-        assert list(find_altered(c, lambda n, of: noted.append((n, of)))) == []
+    assert list(ask(slope.database, find_altered, lambda n, of: noted.append((n, of)))) == []
     assert noted[-1][0] == noted[-1][1]
     assert 1 < len(noted) <= noted[-1][1] < AT_ONCE
 

@@ -17,7 +17,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 from tests.data.filled import NOW, days
-from tests.data.store_rows import ask
+from tests.data.store_rows import ask, tell
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 ALERTS = (
@@ -139,8 +139,7 @@ def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqli
 
 
 def test_booleans_filter_and_come_back_as_booleans(filled_database):
-    database = filled_database
-    with database.read() as c:
+    with filled_database.read() as c:
         for name in views.NAMES:
             every = views.load_view(c, name)
             for column in BOOLEANS & {*every[0]}:
@@ -150,8 +149,7 @@ def test_booleans_filter_and_come_back_as_booleans(filled_database):
 
 
 def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database):
-    database = filled_database
-    with database.read() as c:
+    with filled_database.read() as c:
         newest = {
             (r["station"], r["quantity"]): r for r in views.load_view(c, "latest_observation", site="north-bench")
         }
@@ -174,8 +172,7 @@ def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database)
 
 def test_the_views_see_what_decisions_see(filled_database):
     """`value` and flags of the view are those that load_readings hands to the criteria."""
-    database = filled_database
-    with database.read() as c:
+    with filled_database.read() as c:
         keys = {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}
         for site, station, quantity in keys:
             series_id = observations.find_series_id(c, site, station, quantity)
@@ -194,8 +191,7 @@ def test_the_views_see_what_decisions_see(filled_database):
 
 
 def test_latest_forecast_is_the_last_issue_of_each_model(filled_database):
-    database = filled_database
-    with database.read() as c:
+    with filled_database.read() as c:
         rows = views.load_view(c, "latest_forecast", station="G1")
         expected = c.execute(
             text(
@@ -210,21 +206,21 @@ def test_latest_forecast_is_the_last_issue_of_each_model(filled_database):
 
 
 def test_a_model_that_stopped_keeps_its_last_issue(filled_database):
-    database = filled_database
-    with database.write() as c:
+    with filled_database.write() as c:
         series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
         c.execute(
             t.forecast.delete().where(
                 t.forecast.c.series_id == series_id, t.forecast.c.model == "gru", t.forecast.c.issued_at > NOW - days(2)
             )
         )
-    issues = {r["model"]: r["issued_at"] for r in ask(database, views.load_view, "latest_forecast", station="G1")}
+    issues = {
+        r["model"]: r["issued_at"] for r in ask(filled_database, views.load_view, "latest_forecast", station="G1")
+    }
     assert issues == {"gru": format_iso(NOW - days(2)), "lld": format_iso(NOW), "persistence": format_iso(NOW)}
 
 
 def test_skill_and_coverage_by_hand(filled_database):
-    database = filled_database
-    with database.read() as c:
+    with filled_database.read() as c:
         scored = [
             r
             for r in views.load_view(c, "forecast_vs_observed", station="G1", model="gru")
@@ -248,7 +244,7 @@ def test_skill_and_coverage_by_hand(filled_database):
                     nominal=nominal,
                 )[0]
                 assert cover["covered"] == pytest.approx(sum(r[inside] for r in mine) / len(mine), abs=1e-6)
-    with database.read() as c:
+    with filled_database.read() as c:
         parts = views.load_view(c, "forecast_skill_by_stage", station="G1", model="gru", horizon_s=86400.0)
         whole = views.load_view(c, "forecast_vs_observed", station="G1", model="gru", horizon_s=86400.0)
     assert {r["stage"] for r in parts} == {None, "creep", "progressive"}
@@ -258,7 +254,7 @@ def test_skill_and_coverage_by_hand(filled_database):
         assert row["mae"] == pytest.approx(sum(abs(r["error"]) for r in mine) / len(mine), abs=1e-6)
         assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in mine) / len(mine), abs=1e-6)
     assert sum(r["n"] for r in parts) == len(whole)
-    with database.read() as c:
+    with filled_database.read() as c:
         fans = views.load_view(c, "forecast_scores", station="G1", model="gru", horizon_s=86400.0)
         rolled = views.load_view(
             c, "forecast_coverage_rolling", station="G1", model="gru", horizon_s=86400.0, order_by=("target_at",)
@@ -276,9 +272,9 @@ def test_skill_and_coverage_by_hand(filled_database):
         newest = whole[max(0, i - 29) : i + 1]
         assert row["n"] == len(newest)
         assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in newest) / len(newest), abs=1e-6)
-    with database.write() as c:  # a baseline that made no error gives no skill, never an invented one
+    with filled_database.write() as c:  # a baseline that made no error gives no skill, never an invented one
         c.execute(t.forecast_score.update().values(baseline_error=0.0))
-    assert {r["skill"] for r in ask(database, views.load_view, "forecast_skill")} == {None}
+    assert {r["skill"] for r in ask(filled_database, views.load_view, "forecast_skill")} == {None}
 
 
 def add_site(c):
@@ -311,14 +307,11 @@ def test_advice_waits_for_nobody(database):
 
 def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
-    with database.write() as c:
-        add_rejected(
-            c,
-            [
-                RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept")
-                for name, body in sent.items()
-            ],
-        )
+    tell(
+        database,
+        add_rejected,
+        [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()],
+    )
     with database.read() as c:
         rows = views.load_view(c, "rejected_messages")
         assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
@@ -347,8 +340,10 @@ def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database
     for odd in ("nowhere", "site = site --"):
         with pytest.raises(Exception, match="column"), filled_database.read() as c:
             views.load_view(c, "site_status", **{odd: "x"})
-    with filled_database.read() as c:
-        assert views.load_view(c, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"] == "false_weather"
+    assert (
+        ask(filled_database, views.load_view, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"]
+        == "false_weather"
+    )
 
 
 @pytest.mark.server

@@ -115,7 +115,7 @@ def test_a_report_is_stored_under_the_name_of_who_is_logged_in(client, database)
     log_in(client)
     form = {"kind": "crack", "text": "<b>fresh</b> crack", "station": "G1", "csrf": token(client, "/sites/north-bench")}
     assert client.post("/sites/north-bench/report", data=form).status_code == 303
-    assert client.post("/sites/north-bench/report", data=form | {"kind": "party"}).status_code == 409
+    assert client.post("/sites/north-bench/report", data=form | {"kind": "crak"}).status_code == 409
     assert client.post("/sites/nowhere/report", data=form).status_code == 404
     with database.read() as c:
         row = c.execute(select(report).where(report.c.at == NOW)).one()

@@ -56,7 +56,9 @@ def places(filled_database):
         alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
     said = {"site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene}
     said |= {"alert_id": str(alert), "event_id": "2", "name": "dee", "table": "movement", "form": "csv"}
-    said |= dict.fromkeys(("offset_id", "number", "photo_id", "report_id"), "1") | dict.fromkeys("xyz", "0")
+    said |= dict.fromkeys(
+        ("offset_id", "maintenance_id", "signature_id", "number", "photo_id", "report_id"), "1"
+    ) | dict.fromkeys("xyz", "0")
     return said | {"path": "Things('G1')", "size": "small.jpg"} | dict.fromkeys(("upload", "draft"), "0" * 16)
 
 
@@ -204,8 +206,9 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
             method, path = one.split(" ")
             others["number"] = str(token if "/tokens/" in path else signature)
             headers = {"x-csrf-token": form["csrf"]}
-            data = form if method == "POST" else None
-            got = browser.request(method, fill_in(path, others), data=data, headers=headers)
+            is_api = path.startswith("/api/")
+            data = {"json" if is_api else "data": form} if method == "POST" else {}
+            got = browser.request(method, fill_in(path, others), headers=headers, **data)
             wrong += [] if got.status_code == 404 else [f"{one}: {got.status_code} {got.text[:200]}"]
     after = count_rows(filled_database)
     assert not wrong

@@ -1,7 +1,9 @@
 """A scene that is read in strips, in this process: the answer of one worker; what is spoiled is read by one."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,14 +16,20 @@ from monitor.worker.records import record_to_plain
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import draw_tall, request_scene
 
-STRIPS_OF_TALL = 13  # of 256 rows
+STRIPS_OF_TALL = 4  # of 256 rows
 CLUSTER = ComputeSection(dask="tls://127.0.0.1:1")
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "may"
+    draw_tall(folder, 7)
+    return folder
+
+
 @pytest.fixture
-def tall(tmp_path):
-    draw_tall(tmp_path / "may", 25)
-    return tmp_path / "may"
+def tall(tmp_path, drawn):
+    return Path(shutil.copytree(drawn, tmp_path / "may"))
 
 
 @pytest.fixture
@@ -45,23 +53,16 @@ def asked_of(monkeypatch):
 
 def read(plan, scene, out, **more):
     """The answer, with the files that it left."""
-    answer = divided.read_divided(plan, request_scene(scene, out, **more), [scene], out.parent)
+    answer = divided.read_divided(plan, replace(request_scene(scene, out), **more), [scene], out.parent)
     told = json.dumps(answer, default=record_to_plain).replace(str(out), "")
     return {"answer": told} | {path.name: path.read_bytes() for path in out.iterdir()}
 
 
 @pytest.mark.parametrize("weights", ["generated", "auto", "index"])
 def test_strips_give_what_one_worker_gives(tall, tmp_path, asked_of, weights):
-    def read_by(plan, out):
-        asked = replace(request_scene(tall, out), weights=weights)
-        answer = divided.read_divided(plan, asked, [tall], out.parent)
-        return json.dumps(answer, default=record_to_plain).replace(str(out), ""), {
-            path.name: path.read_bytes() for path in out.iterdir()
-        }
-
-    alone = read_by(ComputeSection(), tmp_path / "alone")
+    alone = read(ComputeSection(), tall, tmp_path / "alone", weights=weights)
     assert [name for name, *_ in asked_of] == ["read_one"]
-    assert read_by(CLUSTER, tmp_path / "parted") == alone
+    assert read(CLUSTER, tall, tmp_path / "parted", weights=weights) == alone
     names = [name for name, *_ in asked_of][1:]
     drawn = [(question.number, terms["writes"]) for name, question, terms in asked_of if name == "draw_one_strip"]
     if weights == "index":
@@ -98,7 +99,7 @@ def test_what_is_not_as_it_was_is_read_by_one_worker(tall, tmp_path, asked_of, m
             manifest.write_text(manifest.read_text().replace("2026-05-07", "2026-05-08"))
         yield from run_all(*given, **terms)
         if spoil == "strip":
-            (folder / "strip-03.bin").write_bytes((folder / "strip-02.bin").read_bytes())
+            (folder / "strip-01.bin").write_bytes((folder / "strip-02.bin").read_bytes())
 
     monkeypatch.setattr(divided, "run_all_in_workers", spoiled)
     parted = read(CLUSTER, tall, tmp_path / "parted")

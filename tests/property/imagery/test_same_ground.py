@@ -44,9 +44,7 @@ def resample(share: float) -> Callable[[Pixels], Pixels]:
 WAYS = {
     "3, 5 px later": cut(3, 5),
     "11, 14 px later": cut(11, 14),
-    "a rim of 1 px": frame(1),
     "a rim of 7 px": frame(7),
-    "pixels of 98 %": resample(0.98),
     "pixels of 103 %": resample(1.03),
 }
 

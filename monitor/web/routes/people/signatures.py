@@ -2,25 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from forecasting.message import Template, Term
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
+from monitor.alerting.acts.table import ACTS
 from monitor.domain.alert import AlertCategory
-from monitor.errors import NotFoundError
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
 from monitor.store.alerting.sites import Proposal, load_proposals
-from monitor.store.people import countersign
 from monitor.store.people.countersign import PendingSignature, load_waiting
-from monitor.web.access.acting import Acting
 from monitor.web.access.callers import caller_of
-from monitor.web.context import NO_NUL, context_of
+from monitor.web.context import context_of
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -50,18 +48,6 @@ def show_signatures(request: Request) -> HTMLResponse:
     return render(request, "signatures.html", waiting=waiting)
 
 
-@router.post("/signatures/{number}/withdraw")
-def withdraw_signature(
-    act: Acting, number: int, reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)]
-) -> Response:
-    """Take one's own signature back, as an admin anybody's; a second person finds nothing to sign any more."""
-    if not 0 < number < 1 << 63:
-        raise NotFoundError(_NONE_WAITS(number=number, name=act.actor.name))
-    with act.db.write(urgent=True) as c:
-        countersign.withdraw_signature(c, number, act.actor, reason, act.now)
-    return act.back("/signatures", _WITHDRAWN(number=number))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRow:
     """What waits for a second person: what is done to what, by whom, and where the second one looks."""
@@ -83,7 +69,7 @@ def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
     """A signature under a command or a form."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
-    is_reference = one.act in SPOKEN
+    is_reference, on_page = one.act in SPOKEN, any(act.name == one.act for act in ACTS)
     if is_reference:
         number = _find_newest(c, "status", alarm_key(one.subject))
     elif one.act == TAKEN_BACK:
@@ -96,9 +82,9 @@ def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
         withdraw=f"/signatures/{one.id}/withdraw",
         reason=one.reason,
         until=one.lapses_at,
-        on_page=is_reference or one.act == TAKEN_BACK,
+        on_page=is_reference or on_page,
         terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()),
-        where=f"/alerts/{number}" if number else f"/sites/{one.site}",
+        where=f"/alerts/{number}" if number else f"/sites/{one.site}{'/acts' if on_page else ''}",
     )
 
 

@@ -325,10 +325,10 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         bo = Browser(client, "bo")
         page = bo.read("/alerts/1")
         assert 'action="/alerts/1/shelve"' in page
-        assert '<option value="24">24 h</option></select>' in page
+        assert '<option value="24h">24 h</option></select>' in page
         assert "/alerts/1/take-out" not in page  # a hazard
-        assert bo.send("/alerts/1/shelve", hours="72", reason="blasting").status_code == 409
-        assert bo.send("/alerts/1/shelve", hours="8", reason="blasting").status_code == 303
+        assert bo.send("/alerts/1/shelve", **{"for": "72h"}, reason="blasting").status_code == 409
+        assert bo.send("/alerts/1/shelve", **{"for": "8h"}, reason="blasting").status_code == 303
         for path in ("/", "/sites/bench"):
             text = " ".join(bo.read(path).split())
             assert "1 alert is put aside" in text

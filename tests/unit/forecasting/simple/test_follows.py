@@ -16,7 +16,6 @@ from forecasting.serving.quantiles import bounds, conform, simple_fans, widen
 from forecasting.simple import trend
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.trend import Trend, follow
-from monitor.simulate.demo import DAYS, STATIONS
 from monitor.simulate.story import plan_story
 from tests.data.forecasts.motions import CADENCES, Cadence, draw_motion, foresee
 
@@ -26,6 +25,7 @@ SEEDS = range(8 if SOAK else 2)
 CLEAR, NOISE = 4.0, 1.0
 QUANTILES = ("q025", "q10", "q50", "q90", "q975")
 HOURLY = CADENCES["hourly"]
+DAYS, STATIONS = 45.0, 6  # as the demo shows it
 
 
 def fit(values, cadence: Cadence, rows: int) -> tuple[Auto, Panel]:

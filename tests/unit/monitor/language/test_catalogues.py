@@ -31,7 +31,7 @@ from monitor.web.parts.templating import ENVIRONMENT
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 MONITOR = Path(catalogues.__file__).parents[1]
 TEMPLATES = {  # of the page, and of reports
-    **{name: MONITOR / "web/templates" / name for name in ENVIRONMENT.list_templates()},
+    **{name: Path(str(ENVIRONMENT.get_template(name).filename)) for name in ENVIRONMENT.list_templates()},
     **{path.name: path for path in (MONITOR / "reports/templates").glob("*.html")},
 }
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")

@@ -228,7 +228,7 @@ class Slow:
 
 
 def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.5)
+    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.2)
     decide = Slow(computes=True)
 
     def computed():  # a clock that stands still while a busy machine lets this process wait
@@ -237,14 +237,14 @@ def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop
     loop, _ = make_loop(decide, tick_s=0.5, clock=computed)
     wait_for(loop.find_slow)
     assert set(loop.find_slow()) == {"a"}
-    end = computed() + timedelta(seconds=2)
+    end = computed() + timedelta(seconds=0.8)
     while computed() < end:  # looked at as the watchdog does
-        assert find_overdue(loop.progress(), computed(), 1.0) == []
+        assert find_overdue(loop.progress(), computed(), 0.4) == []
         time.sleep(0.05)
     assert decide.done == []
     decide.let_go.set()
     wait_for(lambda: "b" in decide.done)
-    assert loop.find_slow()["a"] > 2.0
+    assert loop.find_slow()["a"] > 0.8
     wait_for(lambda: loop.find_slow() == {})  # its next evaluation is quick
 
 
@@ -252,12 +252,12 @@ def test_a_slow_site_is_named_while_it_computes_and_is_no_stuck_thread(make_loop
 def test_nothing_about_speed_is_told_of_one_that_waits_for_the_database_or_catches_up(
     make_loop, monkeypatch, computes, is_drained
 ):
-    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.3)
+    monkeypatch.setattr("monitor.service.evaluation_loop.SLOW_S", 0.1)
     monkeypatch.setattr("monitor.service.evaluation_loop.AGAIN_WHEN_DRAINED_S", 60.0)
     decide = Slow(computes=computes)
     loop, _ = make_loop(decide, drained=lambda: is_drained)
     wait_for(loop.is_busy)
-    until_s = time.monotonic() + 1.0
+    until_s = time.monotonic() + 0.4
     while time.monotonic() < until_s:
         assert loop.find_slow() == {}
         time.sleep(0.02)

@@ -1,0 +1,127 @@
+"""Acts as commands: the arguments of an act become those of its command, who does it proves that, and one line answers.
+
+An act that takes two people takes two commands: the first one leaves a signature and ends with status 3.
+"""
+
+import inspect
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.call import SITE_OF, ActCall
+from monitor.alerting.acts.table import ACTS, Act, ActParameter
+from monitor.cli.identity import prove, read_second, waiting_for_second
+from monitor.cli.session import (
+    NOTHING,
+    Commands,
+    check_site,
+    open_database,
+    pick_site,
+    print_note,
+    read_service,
+    show,
+    take_site,
+)
+from monitor.domain.instants import format_iso, parse, parse_duration_s
+from monitor.errors import RefusedError
+
+BY: Final = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
+EXAMPLE: Final = datetime(2026, 3, 1, 6, tzinfo=UTC)
+
+
+def add_acts(app: Commands, group: str) -> None:
+    """Register the acts of a group of commands, such as `alerts`."""
+    for act in ACTS:
+        above, _, name = act.command.rpartition(" ")
+        if above == group:
+            app.command(name)(_make_command(act))
+
+
+def _make_command(act: Act) -> Callable[..., None]:
+    parameters = {one.name: one for one in act.list_parameters() if one.argument.option or one.kind is not bool}
+    asks_two = any(one.name == "two" for one in act.list_parameters())
+
+    def run(*, by: str | None = None, second: str | None = None, **given: Any) -> None:
+        values = {name: _read(parameters[name], value) for name, value in given.items()}
+        if asks_two:
+            values["two"] = second is not None
+        _run(act, values, by, second, _repeat(act, parameters, given, asks_two=asks_two))
+
+    shared = [inspect.Parameter("by", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=BY)]
+    if act.second:
+        kind = Annotated[str | None, typer.Option("--second", help=act.second)]
+        shared.append(inspect.Parameter("second", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
+    own = [_declare(one) for one in parameters.values()]
+    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    run.__doc__ = act.load().__doc__
+    return run
+
+
+def _declare(one: ActParameter) -> inspect.Parameter:
+    """An argument as the parser knows it; times and spans are texts until they are read."""
+    argument, kind = one.argument, str if one.kind in {timedelta, datetime} else one.kind
+    bounds: dict[str, Any] = {"min": argument.least, "max": argument.most} if kind in {int, float} else {}
+    if kind is int:
+        bounds = {name: None if bound is None else int(bound) for name, bound in bounds.items()}
+    made: Any
+    if argument.option:
+        made = typer.Option(argument.option, help=argument.help, **bounds)
+    else:
+        made = typer.Argument(help=argument.help, metavar=argument.metavar or one.name.upper(), **bounds)
+    default = one.default
+    if isinstance(default, timedelta):
+        default = f"{default.total_seconds() / 3600.0:g}h"
+    annotation: Any = Annotated[kind | None if one.is_optional else kind, made]
+    return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _read(one: ActParameter, value: Any) -> Any:
+    """A value as the act takes it; raises RefusedError."""
+    if value is None or one.kind not in {timedelta, datetime}:
+        return value
+    try:
+        return timedelta(seconds=parse_duration_s(value)) if one.kind is timedelta else parse(value)
+    except ValueError as error:
+        hint = "" if one.kind is timedelta else f"; for example {format_iso(EXAMPLE)}"
+        raise RefusedError(f"{one.argument.option}: {error}{hint}") from error
+
+
+def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any], *, asks_two: bool) -> str:
+    """The command that a second person gives, without the reason."""
+    words = ["slopeward", act.command]
+    for name, value in given.items():
+        one = parameters[name]
+        if value is None or value is False or value == _declare(one).default or one.argument.option == "--reason":
+            continue
+        words += [one.argument.option] if one.argument.option else []
+        words += [] if value is True else [str(value)]
+    return " ".join(words) + (" --second {name}" if asks_two else "")
+
+
+def _run(act: Act, values: dict[str, Any], by: str | None, second: str | None, again: str) -> None:
+    key = next((name for name in SITE_OF if name in values), None)
+
+    def where(c: Connection) -> str | None:
+        return values.get("site") if key is None else SITE_OF[key](c, values[key])
+
+    with open_database() as db:
+        actor, now = prove(db, by, where), datetime.now(UTC)
+        call = ActCall(
+            db=db,
+            actor=actor,
+            now=now,
+            find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
+            check_site=check_site,
+            second=read_second(second),
+        )
+        with waiting_for_second(actor, again.replace("{name}", actor.name)):
+            done = act.load()(call, **values)
+    for note in done.notes:
+        print_note(note)
+    if done.status == NOTHING:
+        print_note(str(done.text))
+        raise typer.Exit(NOTHING)
+    show(done.facts, str(done.text))

@@ -1,0 +1,1 @@
+"""What the core can do without: a folder each."""

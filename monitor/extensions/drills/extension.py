@@ -1,0 +1,28 @@
+"""Drills: what they add to the service."""
+
+from typing import Final
+
+from monitor.extension import Address, Command, Extension
+
+_HERE: Final = "monitor.extensions.drills"
+EXTENSION: Final = Extension(
+    name="drills",
+    description="exercises by the real channels, apart from the real state",
+    package=_HERE,
+    routes=(f"{_HERE}.routes:router",),
+    addresses={
+        "GET /sites/{site}/drills": Address("viewer"),
+        "POST /sites/{site}/drills": Address("operator", in_person=True),
+        "POST /sites/{site}/drills/{number}/end": Address("operator", in_person=True),
+    },
+    commands={
+        "notify drill": Command(
+            f"{_HERE}.cli",
+            "Hold an exercise up to the channels, apart from the real state",
+            after="notify channels",
+            rules={"notify drill": "operator"},
+        )
+    },
+    background={f"{_HERE}.store:end_dead": 15.0},
+    panels={"site.links": ("drills_link.html",)},
+)

@@ -1,0 +1,1 @@
+"""What leaves for other programs: tables, maps, SensorThings, STAC, a calendar."""

@@ -1,0 +1,266 @@
+"""One public view of one site as CSV or Parquet, row by row, in bounded memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import format_iso
+from monitor.errors import NotFoundError, RefusedError
+from monitor.export.rows import write_csv
+from monitor.store.readings.observations import load_series
+from monitor.store.schema.views import ColumnSpan, stream_view
+
+BLOCK: Final = 20_000  # rows held at a time
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTable:
+    """A view that can be taken out."""
+
+    view: str  # its name in SQL
+    instant: str  # column that a range is about; empty where rows have none
+    order: tuple[str, ...]  # columns by which rows come, so that the same rows give the same file
+
+
+_SERIES: Final = ("station", "quantity")
+# what people call it -> where it stands; logs of acts and texts with addresses are no measurements and stay in SQL
+TABLES: Final[dict[str, ExportTable]] = {
+    "observations": ExportTable("observation_history", "observed_at", (*_SERIES, "observed_at", "revision")),
+    "latest": ExportTable("latest_observation", "observed_at", _SERIES),
+    "forecasts": ExportTable("forecast_history", "target_at", (*_SERIES, "issued_at", "model", "horizon_s")),
+    "forecast-errors": ExportTable("forecast_vs_observed", "target_at", (*_SERIES, "issued_at", "model", "horizon_s")),
+    "failure-windows": ExportTable("failure_windows", "issued_at", (*_SERIES, "issued_at")),
+    "movement": ExportTable("movement_history", "at", (*_SERIES, "at")),
+    "anomalies": ExportTable("anomalies", "at", (*_SERIES, "at", "detector")),
+    "anomaly-labels": ExportTable("anomaly_labels", "from_at", (*_SERIES, "from_at", "label_id")),
+    "offsets": ExportTable("offsets", "at", (*_SERIES, "at", "offset_id")),
+    "alerts": ExportTable("alert_history", "raised_at", ("raised_at", "alert_id")),
+    "alert-events": ExportTable("alert_events", "at", ("alert_id", "sequence")),
+    "events": ExportTable("site_events", "from_at", ("from_at", "event_id")),
+    "maintenance": ExportTable("maintenance_windows", "from_at", ("from_at", "maintenance_id")),
+    "instruments": ExportTable("instrument_health", "", ("instrument",)),
+    "availability": ExportTable("instrument_availability", "", ("instrument", "month")),
+    "footprints": ExportTable(
+        "scene_polygons", "acquired_at", ("acquired_at", "scene_hash", "model_hash", "polygon_id")
+    ),
+    "outlines": ExportTable("scene_outlines", "acquired_at", ("acquired_at", "scene_hash", "outline_id")),
+    "insar-points": ExportTable("insar_points", "newest_at", ("point_set", "pid")),
+    "point-forecasts": ExportTable("point_forecasts", "target_at", ("point_set", "pid", "horizon")),
+}
+FORMATS: Final = ("csv", "parquet")
+# columns of these views by what they hold, for typed files; the rest is text, or an instant where the name ends in _at
+_KINDS: Final[dict[str, str]] = {
+    **dict.fromkeys(("at", "since", "data_until", "data_time", "window_from", "window_mid", "window_to"), "instant"),
+    **dict.fromkeys(
+        (
+            "revision",
+            "n",
+            "issue_id",
+            "horizon",
+            "n_filters",
+            "n_agree",
+            "level",
+            "peak_level",
+            "sequence",
+            "from_level",
+            "to_level",
+            "confirmations",
+            "expected",
+            "received",
+            "alert_id",
+            "offset_id",
+            "event_id",
+            "maintenance_id",
+            "outline_id",
+            "parent_alert_id",
+            "asks",
+            "top_level",
+            "calibration_age_days",
+            "label_id",
+        ),
+        "integer",
+    ),
+    **dict.fromkeys(
+        ("shown", "hindcast", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes", "on_slope"),
+        "boolean",
+    ),
+    **dict.fromkeys(
+        (
+            "value",
+            "value_raw",
+            "offset_applied",
+            "sigma",
+            "size",
+            "q025",
+            "q10",
+            "q50",
+            "q90",
+            "q975",
+            "baseline_q50",
+            "data_value",
+            "novelty",
+            "weight",
+            "horizon_s",
+            "observed",
+            "susceptibility",
+            "error",
+            "baseline_error",
+            "persistence_error",
+            "pinball",
+            "winkler_80",
+            "crps",
+            "pit",
+            "velocity_mm_per_day",
+            "r2",
+            "probability",
+            "velocity_error_mm_per_day",
+            "velocity_window_s",
+            "acceleration_mm_per_day2",
+            "acceleration_error_mm_per_day2",
+            "tangential_angle_deg",
+            "v_eq_mm_per_day",
+            "inverse_velocity_day_per_mm",
+            "score",
+            "threshold",
+            "budget",
+            "factor",
+            "missing_share_24h",
+            "battery_v",
+            "battery_percent",
+            "availability",
+            "area_m2",
+            "grown_m2",
+            "mean_probability",
+            "min_lon",
+            "min_lat",
+            "max_lon",
+            "max_lat",
+            "distance_m",
+            "latitude",
+            "longitude",
+            "height_m",
+            "value_mm",
+            "azimuth_deg",
+            "heading_deg",
+            "rate_mm_per_year",
+            "error_mm_per_year",
+        ),
+        "real",
+    ),
+}
+
+
+def find_table(name: str) -> ExportTable:
+    """A table by its name; NotFoundError names those there are."""
+    if name not in TABLES:
+        raise NotFoundError(f"there is no table {name!r} to export; there are: {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def read_rows(
+    c: Connection,
+    name: str,
+    site: str,
+    *,
+    station: str | None = None,
+    from_at: datetime | None = None,
+    to_at: datetime | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Rows of a table for one site.
+
+    `c`: a read transaction that stays open while rows are taken; `name`: one of `TABLES`; `station`: only this station
+    (or instrument); `from_at`: rows after this instant; `to_at`: rows up to this instant.
+
+    Raises:
+        NotFoundError: no such table.
+        RefusedError: the table knows no station or no time.
+    """
+    table = find_table(name)
+    if (from_at or to_at) and not table.instant:
+        raise RefusedError(f"{name} are as of now: they take no --from and no --to")
+    which: dict[str, Any] = {"site": site}
+    if station is not None:
+        of = next((column for column in ("station", "instrument") if column in table.order), None)
+        if of is None:
+            raise RefusedError(f"{name} are of the site, not of a station: leave --station out")
+        which[of] = station
+    after, until = (None if at is None else format_iso(at) for at in (from_at, to_at))
+    parts: list[dict[str, Any]] = [which]
+    if table.order[:2] == _SERIES:  # series by series, as the indexes lie: no sorting of years
+        own = [one for one in load_series(c, site) if station in {None, one.station}]
+        parts = [{**which, "station": one.station, "quantity": one.quantity} for one in own]
+    within = ColumnSpan(table.instant, after, until) if table.instant else None
+    for part in parts:
+        yield from stream_view(c, table.view, order_by=table.order, within=within, block=BLOCK, **part)
+
+
+def write_table(
+    rows: Iterator[dict[str, Any]], path: Path, kind: str, on_progress: Callable[[int], None] | None = None
+) -> int:
+    """Write rows as a file and return how many there were; nothing is written where there are none.
+
+    Args:
+        rows: as `read_rows` gives them.
+        path: a new file.
+        kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas) or parquet (typed columns).
+        on_progress: is called with the number of rows written so far.
+    """
+    first = next(rows, None)
+    if first is None:
+        return 0
+    written = 0
+
+    def count(some: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        nonlocal written
+        for row in some:
+            yield row
+            written += 1
+            if on_progress is not None and written % BLOCK == 0:
+                on_progress(written)
+
+    whole = count(chain((first,), rows))
+    if kind == "csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_csv(whole, file)
+    else:
+        _write_parquet(whole, list(first), path)
+    return written
+
+
+def kind_of(column: str) -> str:
+    """What a column of a public view holds: instant, real, integer, boolean or text."""
+    if column in _KINDS:
+        return _KINDS[column]
+    return "instant" if column.endswith("_at") else "text"
+
+
+def _write_parquet(rows: Iterator[dict[str, Any]], columns: list[str], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {
+        "instant": pa.timestamp("us", tz="UTC"),
+        "real": pa.float64(),
+        "integer": pa.int64(),
+        "boolean": pa.bool_(),
+        "text": pa.string(),
+    }
+    schema = pa.schema([(name, types[kind_of(name)]) for name in columns])
+    with pq.ParquetWriter(path, schema, compression="zstd") as file:
+        while block := list(islice(rows, BLOCK)):
+            file.write_table(pa.table([_make_column([row[f.name] for row in block], f.type) for f in schema], schema))
+
+
+def _make_column(values: list[Any], kind: Any) -> Any:
+    import pyarrow as pa
+
+    # instants are text in the views; pyarrow reads that spelling
+    return pa.array(values, pa.string()).cast(kind) if pa.types.is_timestamp(kind) else pa.array(values, kind)
+
+
+# a spreadsheet takes a cell that begins with one of these for a formula, some of them after white space

@@ -1,0 +1,1 @@
+"""Logins by a provider elsewhere (OpenID Connect)."""

@@ -1,0 +1,10 @@
+"""The table of our extensions; without its line and its folder the service runs without one."""
+
+from typing import Final
+
+TABLE: Final = (
+    "monitor.extensions.drills",
+    "monitor.extensions.single_sign_on",
+    "monitor.extensions.exports",
+    "monitor.extensions.demo",
+)

@@ -1,0 +1,53 @@
+"""The fields of a form that does an act, from the arguments of the act."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from inspect import Parameter
+from typing import Final
+
+from monitor.alerting.acts.table import REASON, ActParameter, find_act
+
+KINDS: Final = {timedelta: "span", datetime: "time", float: "number", int: "number", bool: "tick"}
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One field: how it is filled in, and what it means."""
+
+    name: str
+    label: str
+    kind: str  # line, text, select, span, time, number or tick
+    choices: tuple[str, ...]
+    is_required: bool
+    longest: int
+    value: str
+
+
+@cache
+def list_fields(name: str) -> tuple[FormField, ...]:
+    """The fields of the form of an act; what its address names is none of them.
+
+    >>> [(one.name, one.kind, one.value) for one in list_fields("alert.shelve")]
+    [('reason', 'line', ''), ('for', 'span', '4h')]
+    """
+    act = find_act(name)
+    return tuple(_make(one) for one in act.list_parameters() if f"{{{one.name}}}" not in act.address)
+
+
+def _make(one: ActParameter) -> FormField:
+    argument = one.argument
+    kind = KINDS.get(one.kind) or ("select" if argument.choices else "text" if argument.longest > REASON else "line")
+    is_required = not one.is_optional and (one.default is Parameter.empty or argument.option == "--reason")
+    value = one.default if isinstance(one.default, str) else ""
+    if isinstance(one.default, timedelta):
+        value = f"{one.default.total_seconds() / 3600.0:g}h"
+    return FormField(
+        one.name.rstrip("_"),
+        argument.label or argument.help,
+        kind,
+        argument.choices,
+        is_required,
+        argument.longest,
+        value,
+    )

@@ -1,0 +1,175 @@
+"""The core does without each extension of ours, and takes one of others by its entry point."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from monitor.extension import list_extensions, load
+from monitor.extensions import table
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/how-to/write-an-extension.md"
+BLOCK = re.compile(r"^```\w+ (file|try)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMES = [one.rpartition(".")[2] for one in table.TABLE]
+SITE = """
+[site]
+id = "bench"
+name = "Bench"
+latitude = 46.0
+longitude = 8.0
+[[station]]
+id = "S1"
+series = [{quantity = "pore_pressure", unit = "kPa", interval = "1h"}]
+[[station]]
+id = "S2"
+series = [{quantity = "pore_pressure", unit = "kPa", interval = "1h"}]
+[[criterion]]
+kind = "rate"
+stations = ["S1", "S2"]
+quantity = "pore_pressure"
+yellow = {over = 5.0, window = "1d"}
+orange = {over = 10.0, window = "1d"}
+red = {over = 20.0, window = "1d"}
+[[recipient]]
+name = "Duty"
+levels = ["yellow", "orange", "red"]
+channels = ["log:duty"]
+"""
+# the service over a small site: `check` passes, core puts its jobs together, the page answers
+START = """
+import asyncio
+from datetime import UTC, datetime
+
+import httpx
+
+from monitor.cli.main import run_verb
+from monitor.config.service import load_service, parse_site
+from monitor.extension import list_extensions
+from monitor.service.core import Core
+from monitor.service.schedule import Schedule
+from monitor.store.alerting.sites import save_site
+from monitor.store.upkeep.migrate import upgrade
+from monitor.web.app import build
+
+assert run_verb(["check", "--config", "slopeward.toml"]) == 0
+assert run_verb(["--help"]) == 0
+config = load_service("slopeward.toml", {})
+core = Core(config)
+upgrade(core.db)
+site = parse_site(open("sites/bench.toml").read(), "bench.toml")
+core.sites[site.id] = site
+with core.db.write() as c:
+    save_site(c, site, "Ada", "new", datetime.now(UTC))
+Schedule(core.db, config, [site], core.clock, lambda *_: None)
+for one in list_extensions():
+    for path in one.background:
+        core._work_for_extension(path)
+
+
+async def ask(*addresses):
+    app = build(config, core.db)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as page:
+        return [(await page.get(address)).status_code for address in addresses]
+
+
+assert asyncio.run(ask("/", "/sites/bench", "/login", "/alerts", "/metrics")) == [200] * 5
+"""
+
+
+def lay_out(folder, without=""):
+    """The packages in a folder, where what is left out is not there; files are those of the checkout."""
+    for name in ("forecasting", "detection", "alembic", "configs"):
+        (folder / name).symlink_to(ROOT / name)
+    extensions = folder / "monitor/extensions"
+    extensions.mkdir(parents=True)
+    for here, there in ((ROOT / "monitor", folder / "monitor"), (ROOT / "monitor/extensions", extensions)):
+        for one in here.iterdir():
+            if one.name not in {without, "extensions", "table.py", "__pycache__"}:
+                (there / one.name).symlink_to(one)
+    kept = tuple(one for one in table.TABLE if one != f"monitor.extensions.{without}")
+    assert len(table.TABLE) - len(kept) == bool(without)
+    (extensions / "table.py").write_text(f"TABLE = {kept}\n", encoding="utf-8")
+    (folder / "sites").mkdir()
+    (folder / "sites/bench.toml").write_text(SITE, encoding="utf-8")
+    (folder / "slopeward.toml").write_text(
+        '[database]\nurl = "sqlite:///bench.db"\n[paths]\nsites = "sites"\n', encoding="utf-8"
+    )
+
+
+def run_python(folder, code):
+    environ = {"PYTHONPATH": f"{folder}:{folder / 'others'}", "OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environ, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended
+
+
+def test_every_folder_of_an_extension_has_its_line_and_its_tests():
+    folders = {path.parent.name for path in (ROOT / "monitor/extensions").glob("*/extension.py")}
+    assert folders == set(NAMES) == {one.name for one in list_extensions()}
+    assert folders == {path.name for path in (ROOT / "tests/extensions").iterdir() if path.name != "__pycache__"}
+
+
+@pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
+def test_what_an_extension_declares_is_there(one):
+    for path in (*one.routes, *one.background):
+        load(path)
+    verbs = [verb for verb, command in one.commands.items() if load(f"{command.app}:app")]
+    rules = [name for command in one.commands.values() for name in command.rules]
+    assert all(any(name == verb or name.startswith(f"{verb} ") for verb in verbs) for name in rules)
+    assert one.routes or one.commands
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_its_folder_and_its_line_the_service_starts(tmp_path, name):
+    lay_out(tmp_path, name)
+    gone = f"import sys\nassert not any(one.startswith('monitor.extensions.{name}') for one in sys.modules)\n"
+    out = run_python(tmp_path, START + gone + "import monitor\nprint(monitor.__file__)").stdout
+    assert out.splitlines()[-1].startswith(str(tmp_path)), "the copy was tried, not the checkout"
+
+
+def test_a_missing_folder_whose_line_is_left_keeps_the_service_from_starting(tmp_path):
+    """What the tests above would find, had the core need of an extension."""
+    lay_out(tmp_path)
+    (tmp_path / "monitor/extensions" / NAMES[0]).unlink()
+    with pytest.raises(AssertionError, match="ModuleNotFoundError"):
+        run_python(tmp_path, START)
+
+
+def install(folder):
+    """What the page says, as an installer would leave it; returns what the page tries."""
+    tries = []
+    for what, place, body in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+        if what == "try":
+            tries.append(body)
+        else:
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_text(body, encoding="utf-8")
+    (folder / "slope_greeting/__init__.py").touch()
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    facts = folder / f"slope_greeting-{project['version']}.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = {
+        group: "\n".join(f"{name} = {value}" for name, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    }
+    (facts / "entry_points.txt").write_text("".join(f"[{group}]\n{lines}\n" for group, lines in groups.items()))
+    return tries
+
+
+def test_an_extension_of_others_comes_by_its_entry_point_as_the_page_says(tmp_path):
+    lay_out(tmp_path)
+    (attempt,) = install(tmp_path / "others")
+    shown = "assert asyncio.run(ask('/sites/bench/greeting', '/sites/none/greeting')) == [200, 404]\n"
+    out = run_python(tmp_path, START + attempt + shown).stdout
+    assert out.splitlines()[-1] == "good morning, north-bench"
+    assert re.search(r"^greet +Greet a site", out, re.MULTILINE)
+    # one that breaks is left out, and one line of the log names it
+    (tmp_path / "others/slope_greeting/extension.py").write_text("import no_such_module\n")
+    ended = run_python(tmp_path, "from monitor.cli.main import run_verb\nassert run_verb(['greet']) == 2")
+    assert "the extension greeting (slope_greeting.extension:EXTENSION) is left out" in ended.stderr

@@ -1,0 +1,119 @@
+"""The demonstration, shortened: everything a newcomer shall see is in the database, and nothing stays behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+
+import pytest
+
+from monitor.extensions.demo import demo
+from tests.data.running import hide_mosquitto
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+SHORT = """
+import sys
+from datetime import timedelta
+from monitor.extensions.demo import demo
+from monitor.simulate import story
+demo.PLAY_S = 20.0
+demo.STATIONS = 3  # of six: half of the trainings
+demo.DAYS = 24.0  # of 45: half of the readings, and half of the trainings again
+story.ACCELERATES, story.CREEP_MM_PER_DAY = timedelta(days=10), 2.0  # the last hours are those of the whole
+from monitor.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def run_demo(folder, *words, before=()):
+    environment = {k: v for k, v in os.environ.items() if not (k.startswith("SLOPEWARD_") and "__" in k)}
+    done = subprocess.run(
+        [*before, sys.executable, "-c", SHORT, "demo", "--once", "--json", "--folder", str(folder / "demo"), *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=1200,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def nothing_runs_in(folder):
+    return not [p for p in Path("/proc").glob("[0-9]*/cmdline") if str(folder).encode() in _read(p)]
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.timeout(1260)
+def test_a_newcomer_sees_everything_on_a_machine_without_mosquitto(tmp_path):
+    status, counted, words = run_demo(tmp_path, before=hide_mosquitto())
+    assert status == 0, "\n".join([*map(str, counted["trouble"]), words])
+    assert counted["observations"] > 20_000
+    assert {"auto", "gru", "lstm", "graph-gru", "lld", "persistence"} <= set(counted["forecasters"])
+    assert all(one["shown"] or one["not_shown_because"] for one in counted["forecasters"].values())
+    for name in ("gru", "lstm", "graph-gru"):
+        assert counted["forecasters"][name]["own"]["horizons"], "what it forecasts by itself"
+        assert counted["forecasters"][name]["past"]["n"] > 0, "what it erred, beside a straight line"
+    assert "errors on the past" in words
+    assert counted["anomalies"]["ae"]["scores"] > 0
+    assert counted["anomalies"]["ae"]["budget_per_sensor_month"] > 0
+    assert counted["degraded"]
+    assert "degraded: the broker is not durable; install Mosquitto" in words
+    assert "\ndone in " in words
+    assert counted["footprints"] > 0
+    assert counted["anomaly_scores"] > 0
+    assert counted["top_level"] == 3
+    assert counted["notifications"]["delivered"] >= 1  # a busy machine may see only the top of the climb
+    assert counted["notifications"]["failed"] == 0
+    assert counted["rejected"] == 1
+    assert counted["trouble"] == []
+    assert counted["page_url"].startswith("http://127.0.0.1:")
+    assert nothing_runs_in(tmp_path / "demo")
+    assert json.loads((tmp_path / "demo/truth.json").read_text())["failure_at"]
+
+
+def test_measured_series_are_played(tmp_path):
+    lines = ["time,station,quantity,value,sigma"]
+    for day in range(200):
+        at = f"2024-{1 + day // 28:02d}-{1 + day % 28:02d}T00:00:00Z"
+        for station, factor in (("A", 1.0), ("B", 1.3)):
+            lines.append(f"{at},{station},displacement_mm,{factor * (0.5 * day + 0.002 * day**2):.3f},0.5")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/long.csv").write_text("\n".join(lines))
+    status, counted, words = run_demo(tmp_path, "--data", str(tmp_path / "data"))
+    assert status == 0, (counted, words)
+    assert counted["observations"] == 400
+    assert counted["rejected"] == 0
+    assert counted["forecasts"]
+
+
+def test_what_moves_is_waited_for_and_what_stands_is_given_up(monkeypatch):
+    clock, looks = iter(range(0, 10_000, 20)), iter(range(30))
+    monkeypatch.setattr(demo, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stage = SimpleNamespace(stop=Event(), service=SimpleNamespace(poll=lambda: None))
+    assert demo.wait_until(lambda: ((now := next(looks)) == 29, now), 60.0, stage, 0.0)  # a slow machine: 1,200 s
+    begun = next(clock)
+    assert not demo.wait_until(lambda: (False, "the same"), 60.0, stage, 0.0)
+    assert next(clock) - begun <= 160
+
+
+def test_a_folder_that_holds_nothing_is_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor.cli.main", "demo", "--data", str(tmp_path / "empty")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no neutral file" in done.stderr

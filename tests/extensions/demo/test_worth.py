@@ -1,0 +1,155 @@
+"""What a demonstration counts of its forecasters and detectors, beside figures by hand."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from monitor.extensions.demo.demo import DemoInstallation, _print_summary
+from monitor.extensions.demo.worth import assess_detectors, assess_forecasters, print_worth
+from monitor.store.schema import tables as t
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ERRORS = {"drift": 2.0, "auto": 1.0, "gru": 1.5}
+
+
+def forecast(number, model, issued_at, *, hindcast, series_id=1, moved=10.0, shown=False, horizon_s=3600.0):
+    quantiles = {
+        name: 100.0 + moved + off
+        for name, off in (("q025", -4), ("q10", -2), ("q50", 0), ("q90", 2), ("q975", 4), ("baseline_q50", 0))
+    }
+    return {
+        "id": number,
+        "series_id": series_id,
+        "issued_at": issued_at,
+        "data_until": issued_at,
+        "as_of_received_at": issued_at,
+        "target_at": issued_at + timedelta(seconds=horizon_s),
+        "horizon_s": horizon_s,
+        "model": model,
+        "model_hash": "",
+        "baseline": "auto",
+        "data_value": 100.0,
+        "shown": shown,
+        "reason": "not shown: no forecast of it has been scored yet",
+        "hindcast": hindcast,
+        **quantiles,
+    }
+
+
+@pytest.fixture
+def filled(database):
+    with database.write() as c:
+        for number, station in ((1, "G1"), (2, "G2")):
+            c.execute(
+                insert(t.series).values(
+                    id=number, site="s", station=station, quantity="crack_opening", unit="mm", created_at=NOW
+                )
+            )
+        number = 0
+        for model in ERRORS:
+            for series_id, moved in ((1, 3.0), (2, -10.0)):
+                number += 1
+                c.execute(
+                    insert(t.forecast).values(
+                        **forecast(
+                            number, model, NOW, hindcast=False, series_id=series_id, moved=moved, shown=model == "auto"
+                        )
+                    )
+                )
+        for model, error in ERRORS.items():
+            for issue in range(4 if model == "gru" else 3):  # one issue of the network stands alone: it is no pair
+                for horizon_s, times in ((3600.0, 1.0), (86400.0, 10.0 if model == "drift" else 1.0)):
+                    number += 1
+                    row = forecast(number, model, NOW - (9 - issue) * HOUR, hindcast=True, horizon_s=horizon_s)
+                    c.execute(insert(t.forecast).values(**row))
+                    off = 99.0 if issue == 3 else times * error * (-1) ** issue
+                    c.execute(
+                        insert(t.forecast_score).values(
+                            forecast_id=number,
+                            observed_at=NOW,
+                            observed=0.0,
+                            error=off,
+                            baseline_error=1.0,
+                            persistence_error=1.0,
+                            inside_80=True,
+                            inside_95=True,
+                            pinball=1.0,
+                            winkler_80=1.0,
+                            scored_at=NOW,
+                        )
+                    )
+        for hour, alerted in ((1, False), (2, True), (3, True)):
+            c.execute(
+                insert(t.anomaly).values(
+                    series_id=1,
+                    at=NOW - hour * HOUR,
+                    detector="ae",
+                    score=1.0,
+                    threshold=1.0,
+                    budget=0.5,
+                    kind="drift",
+                    alerted=alerted,
+                    scored_at=NOW,
+                )
+            )
+    return database
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_forecasts_errors_and_anomalies_are_told_as_they_are_stored(filled):
+    with filled.read() as c:
+        forecasters, detectors = assess_forecasters(c), assess_detectors(c)
+    gru = forecasters["gru"]
+    assert (gru["forecasts"], gru["shown"]) == (2, 0)
+    assert gru["own"] == {"series": "G2.crack_opening", "horizons": {"1h": {"mm": -10.0, "low": -12.0, "high": -8.0}}}
+    past = gru["past"]
+    assert past["n"] == 6, "the same targets alone"
+    assert past["horizons"]["1h"]["mae_mm"] == 1.5
+    assert past["horizons"]["1d"]["mae_straight_line_mm"] == 20.0
+    assert past["skill_straight_line"] == pytest.approx((0.25 + 0.925) / 2)
+    assert past["skill_auto"] == pytest.approx(-0.5)
+    assert detectors["ae"] == {
+        "scores": 3,
+        "over_threshold": 2,
+        "series": 1,
+        "series_over": 1,
+        "first_over_at": "2026-02-28T21:00:00.000000Z",
+        "budget_per_sensor_month": 0.5,
+    }
+    said = []
+    print_worth(forecasters, detectors, said.append)
+    assert "  gru           1h -10.0 (-12.0 to -8.0)" in said
+    assert "  gru           1h 1.50, 1d 1.50; beside straight line +59%, auto -50%" in said
+    assert "  gru: 0 of 2 forecasts shown, because: no forecast of it has been scored yet" in said
+    assert any(
+        line.startswith("  ae: 3 anomaly scores, 2 over the threshold at 1 of 1 series from 21:00") for line in said
+    )
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_demonstration_without_networks_and_scores_says_what_there_is(database):
+    with database.read() as c:
+        assert assess_forecasters(c) == {}
+        assert assess_detectors(c) == {}
+    said = []
+    print_worth({}, {}, said.append)
+    assert said == []
+
+
+# ---- what a demonstration says when it is done ----
+def test_the_reason_of_a_forecast_that_is_not_shown_stands_once():
+    said = []
+    none = {"forecasts": 34, "shown": 0, "not_shown_because": "not shown: no forecast of it has been scored yet"}
+    counted = {
+        "seconds": 9.0,
+        "top_level": 3,
+        "notifications": {"delivered": 8},
+        "forecasters": {"gru": none},
+        "anomalies": {},
+        "degraded": False,
+    }
+    _print_summary(DemoInstallation(Path(), "", "", "", None), counted, said.append, keeps=False)
+    assert "  gru: 0 of 34 forecasts shown, because: no forecast of it has been scored yet" in said

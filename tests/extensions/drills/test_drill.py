@@ -1,0 +1,370 @@
+"""A drill from its first to its last word: real dispatcher, real webhook, and every real table before and after."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select, text
+
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.evaluate import evaluate_site
+from monitor.cli.main import run_verb
+from monitor.config.service import parse_site
+from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
+from monitor.domain.decision import ProofFact
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.extensions.drills.hold import DrillOptions, hold_drill, rehearse
+from monitor.extensions.drills.store import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.notifiers.webhook import payload
+from monitor.notify.path import grouped, throttled
+from monitor.notify.verdict import DeliveryContext, Superseded
+from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alert_events, load_alerts
+from monitor.store.alerting.audit_pack import load_citations
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.outbox import QueuedMessage, claim_due
+from monitor.store.alerting.sites import load_site_source, save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.tables import metadata
+from tests.data.playing import Listener
+from tests.data.site_text import FOUR, head, series, station
+
+ADA = Actor("Ada Berg")
+NOW = datetime.now(UTC).replace(microsecond=0)
+MOVES = series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=1.0, verify_step_mm=60.0)
+SITE = (
+    head("ridge", longitude=9.0, timezone="UTC", levels=FOUR)
+    + station("G1", MOVES, reference="A")
+    + station("G2", MOVES, reference="B")
+    + """
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+yellow = {over = 2.0, window = "7d"}
+orange = {over = 4.0, window = "7d"}
+red = {over = 8.0, window = "5d"}
+valid_for = "3d"
+author = "test"
+reason = "test"
+[[recipient]]
+name = "hook"
+channels = ["webhook:HOOK"]
+levels = ["yellow", "orange", "red"]
+"""
+)
+WITNESS = """
+[[criterion]]
+id = "strange"
+kind = "anomaly"
+role = "witness"
+level = "yellow"
+author = "test"
+reason = "test"
+"""
+# what a drill may add rows to; every other table must be as it was
+OWN = {"drill", "decision", "alert", "alert_event", "notification", "audit_entry", "service_state"}
+
+
+@pytest.fixture
+def site() -> Site:
+    return parse_site(SITE, "ridge.toml")
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    server = Listener()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def real(database: Database, site: Site) -> Database:
+    """A site with readings, an evaluation, a real yellow alarm and a real health alarm."""
+    rows = [
+        Observation(
+            site.id,
+            station,
+            "displacement",
+            "mm",
+            NOW - timedelta(days=d),
+            NOW - timedelta(days=d),
+            0.1 * d % 3 + (30 - d) * 0.2,
+        )
+        for station in ("G1", "G2")
+        for d in range(30, 0, -1)
+    ]
+    with database.write() as c:
+        save_site(c, site, "test", "test", NOW)
+        add_observations(c, rows, NOW)
+    evaluate_site(database, site, NOW, "start")
+    with database.write() as c:
+        tell_real(c, site, "hazard", AlertCategory.HAZARD, 1)
+        tell_real(c, site, "health:G2:stale", AlertCategory.HEALTH, 1)
+    return database
+
+
+def tell_real(c: Any, site: Site, key: str, ledger: AlertCategory, level: int) -> None:
+    change = AlertChange(ledger, key, level, open=True, reason=f"really {key}", data_time=NOW, evidence="{}")
+    apply_changes(c, [change], ChangeContext(site.id, site, site.recipients, SERVICE, NOW, "test"))
+
+
+def snapshot(db: Database) -> dict[str, list[dict[str, Any]]]:
+    """Every row of every table, and what people read of the site."""
+    with db.read() as c:
+        found = {
+            t.name: [dict(r._mapping) for r in c.execute(select(t).order_by(*t.primary_key.columns))]
+            for t in metadata.sorted_tables
+        }
+        found["site_status"] = [dict(r._mapping) for r in c.execute(text("SELECT * FROM site_status"))]
+    return found
+
+
+def assert_untouched(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Nothing of the real state differs: other tables are the same, in the drill's own only its own rows are new."""
+    for name, rows in before.items():
+        if name not in OWN:
+            assert after[name] == rows, name
+            continue
+        keys = [next(iter(row.values())) for row in rows]
+        kept = [row for row in after[name] if next(iter(row.values())) in keys]
+        if name != "service_state":
+            # a message of before may have been delivered meanwhile
+            assert [strip(r) for r in kept] == [strip(r) for r in rows], name
+    old_alerts = {row["id"] for row in before["alert"]}
+    new = [row for row in after["alert"] if row["id"] not in old_alerts]
+    assert new
+    assert all(row["exercise"] and row["key"].startswith("drill:") for row in new)
+    ids = {row["id"] for row in new}
+    old = {row["id"] for row in before["notification"]}
+    told = [row for row in after["notification"] if row["id"] not in old]
+    assert all(row["exercise"] and row["alert_id"] in ids for row in told)
+    assert all("EXERCISE" in row["subject"] and "EXERCISE" in row["body"] for row in told)
+
+
+def strip(row: dict[str, Any]) -> dict[str, Any]:
+    moving = {"state", "attempts", "sent_at", "next_attempt_at", "lease_owner", "lease_until", "last_error"}
+    return row if "channel" not in row else {k: v for k, v in row.items() if k not in moving}
+
+
+def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
+    real: Database, site: Site, listener: Listener
+) -> None:
+    before = snapshot(real)
+    dispatcher = Dispatcher(
+        real,
+        {site.id: site},
+        lambda: datetime.now(UTC),
+        environ={"HOOK": listener.url},
+        jitter=lambda: 0.0,
+        poll_s=0.02,
+    )
+    seen: list[tuple[datetime, AlertChange]] = []
+    signed: list[int] = []
+
+    def wait(_: float) -> None:
+        """People answer once the message has come: the drill waits, the receiver hears, somebody signs."""
+        time.sleep(0.02)
+        told = {b["alert_id"] for b in listener.bodies if b["exercise"] and b["level"] == 3}
+        with real.write() as c:
+            mine = [a for a in load_alerts(c, site.id, open_only=True) if a.id in told and a.exercise]
+            new = [a.id for a in mine if a.state == AlertState.UNACKNOWLEDGED]
+            signed.extend(acknowledge(c, i, ADA, "drill: road closed", datetime.now(UTC)) for i in new)
+
+    dispatcher.start()
+    try:
+        drill_id, outcome = hold_drill(
+            real,
+            site,
+            ADA,
+            DrillOptions(speed=1e9, hold_s=30.0),
+            clock=lambda: datetime.now(UTC),
+            wait=wait,
+            on_turn=lambda at, change: seen.append((at, change)),
+        )
+        deadline = time.monotonic() + 20
+        while not any(b["exercise"] and b["level"] == 0 for b in listener.bodies) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        dispatcher.stop(5)
+    assert [x.level for _, x in seen] == [1, 2, 3]
+    assert len(signed) == 1
+    assert outcome["peak_level"] == 3
+    assert outcome["unanswered"] == 0
+    # who reads it may answer before its delivery is on record
+    assert all(0.0 <= outcome[key] < 30.0 for key in ("first_message_s", "slowest_acknowledgement_s"))
+    exercises = [b for b in listener.bodies if b["exercise"]]
+    assert {b["level"] for b in exercises} >= {3, 0}
+    assert all("EXERCISE" in b["subject"] for b in exercises)
+    assert not any("EXERCISE" in b["subject"] for b in listener.bodies if not b["exercise"])
+    assert_untouched(before, snapshot(real))
+    with real.read() as c:
+        assert find_drill(c, drill_id).state == "ended"
+        mine = [a for a in load_alerts(c, site.id) if a.exercise]
+    assert {a.state for a in mine} == {AlertState.CLOSED}
+    # what was decided in the drill can be decided again from what was frozen
+    with real.read() as c:
+        raised = next(e for e in load_alert_events(c, mine[0].id) if e.to_level == 3)
+        assert raised.decision_id is not None
+        row = load_decision(c, raised.decision_id)
+        source = load_site_source(c, row.config_sha256)
+        cited = load_citations(c, row.id)
+    assert recompute(row, source, cited=cited).differences == ()
+
+
+def begin_red(c: Connection, site: Site) -> int:
+    """A drill that stands at red."""
+    drill_id = add_drill(c, site.id, ADA, "collapse", NOW)
+    red = AlertChange(AlertCategory.HAZARD, "hazard", 3, open=True, reason="red", data_time=None, evidence="{}")
+    apply_changes(
+        c, as_exercise(drill_id, [red]), ChangeContext(site.id, site, site.recipients, ADA, NOW, "test", exercise=True)
+    )
+    return drill_id
+
+
+def test_a_real_alarm_goes_first_and_no_drill_touches_it(real: Database, site: Site) -> None:
+    with real.write() as c:
+        drill_id = begin_red(c, site)
+    with real.write() as c:
+        sent = [claim_due(c, NOW, "worker", 60.0, 1, "webhook:HOOK")[0] for _ in range(3)]
+    assert [(s.exercise, s.ledger, s.level) for s in sent] == [
+        (False, "hazard", 1),
+        (False, "health", 1),
+        (True, "hazard", 3),
+    ]
+    assert json.loads(payload(sent[-1]))["subject"].startswith("EXERCISE")
+    with real.write() as c:
+        end_drill(c, drill_id, ADA, "enough", NOW + timedelta(minutes=1), site=site)
+        alerts = {a.key: a for a in load_alerts(c, site.id)}
+    assert alerts["hazard"].closed_at is None
+    assert alerts["hazard"].level == 1
+    assert alerts[f"drill:{drill_id}:hazard"].state == AlertState.CLOSED
+
+
+def test_a_dead_drill_is_ended_and_a_second_one_waits_its_turn(real: Database, site: Site) -> None:
+    before = snapshot(real)
+    with real.write() as c:
+        drill_id = begin_red(c, site)
+    with pytest.raises(RefusedError, match="runs, held by Ada"), real.write() as c:
+        add_drill(c, site.id, ADA, "collapse", NOW)
+    with real.write() as c:
+        assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=30)) == [], "it may still live"
+        assert end_dead_drills(c, {site.id: site}, NOW + timedelta(seconds=90)) == [drill_id]
+        (drill,) = load_drills(c, site.id)
+    assert drill.state == "abandoned"
+    assert drill.outcome is not None
+    assert drill.outcome["unanswered"] == 1
+    assert_untouched(before, snapshot(real))
+
+
+def test_somebody_else_can_end_a_drill(real: Database, site: Site) -> None:
+    def wait(_: float) -> None:
+        with real.write() as c:
+            for drill in load_drills(c, site.id, running_only=True):
+                end_drill(c, drill.id, Actor("Bo"), "telephone", datetime.now(UTC), site=site)
+        clock.now += timedelta(seconds=2)
+
+    class Running:
+        now = datetime.now(UTC)
+
+        def __call__(self) -> datetime:
+            return self.now
+
+    clock = Running()
+    told: list[int] = []
+    _, outcome = hold_drill(
+        real, site, ADA, DrillOptions(speed=86400.0), clock=clock, wait=wait, on_turn=lambda _, x: told.append(x.level)
+    )
+    assert outcome["reason"] == "telephone"
+    assert told == [1], "what was not told yet is told no more"
+
+
+def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Database, site: Site) -> None:
+    with pytest.raises(RefusedError, match="--by"):
+        hold_drill(real, site, Actor(" "), DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
+    calm = parse_site(SITE.replace('kind = "velocity"', 'kind = "velocity"\nrole = "advice"'), "ridge.toml")
+    with pytest.raises(RefusedError, match="no velocity or rate criterion"):
+        hold_drill(real, calm, ADA, DrillOptions(), clock=lambda: NOW, wait=lambda _: None)
+    with real.read() as c:
+        (one,) = load_drills(c)
+    assert (one.state, one.outcome["alerts"], "no velocity" in one.outcome["reason"]) == ("refused", 0, True)
+
+
+def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
+    def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
+        return QueuedMessage(
+            number,
+            number,
+            "ridge",
+            ledger,
+            level,
+            "hook",
+            "webhook:HOOK",
+            NOW - timedelta(minutes=1),
+            NOW,
+            0,
+            "unacknowledged",
+            urgent=False,
+            exercise=exercise,
+        )
+
+    # the drill's is the higher and newer one of the group: it still does not stand for the real one
+    assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []
+    two = grouped([waiting(2, 1, exercise=False), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0))
+    assert [(v.id, v.by) for v in two if isinstance(v, Superseded)] == [(1, 2)]
+    # one place left in the hour: a real advice takes it before a hazard of a drill
+    full = DeliveryContext(NOW, 59)
+    held = throttled(
+        [waiting(2, 1, exercise=True, ledger="hazard"), waiting(1, 1, exercise=False, ledger="advice")], full
+    )
+    assert [v.id for v in held] == [2]
+
+
+def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ridge.toml").write_text(SITE)
+    config = tmp_path / "service.toml"
+    url = real.url.render_as_string(hide_password=False)
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "ridge.toml").rename(tmp_path / "sites" / "ridge.toml")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        status = run_verb(["notify", "drill", *words, "--config", str(config)])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    assert call("list")[0] == 4
+    assert call("end")[0] == 4
+    assert call("ridge")[0] == 1, "a name is needed"
+    assert call("nowhere", "--by", "Ada")[0] == 1
+    assert call("ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
+    status, out, err = call("ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
+    assert status == 3, "nobody acknowledged"
+    assert json.loads(out)["peak_level"] == 3
+    assert err.count("EXERCISE") == 0
+    assert "red" in err
+    status, out, _ = call("list", "--json")
+    assert (status, json.loads(out)["state"]) == (0, "ended")
+    with real.write() as c:
+        drill_id = add_drill(c, site.id, ADA, "collapse", datetime.now(UTC))
+    status, out, _ = call("end", str(drill_id), "--by", "Bo", "--reason", "telephone")
+    assert status == 0
+    assert call("end", str(drill_id))[0] == 4
+
+
+def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
+    watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
+    holds = ProofFact("strange", "rules", 0.0, 4e9, True, weights="w", settings="s", weights_now="w", settings_now="s")
+    for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
+        turns = rehearse(watched, DrillOptions(quiet=False), lambda: True, [fact])
+        keys = {change.key for turn in turns for change in turn.changes}
+        assert ("health:strange:unproven" in keys) is unproven
+        (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]
+        assert "strange" in str(proof), "it is decided again from what was frozen"

@@ -1,0 +1,275 @@
+"""What leaves a filled database as files and in other standards' words, read back by the programs of others."""
+
+import csv
+import io
+import os
+import sqlite3
+from datetime import timedelta
+
+import icalendar
+import pyarrow.parquet as pq
+import pyogrio
+import pystac
+import pytest
+import shapely
+
+from monitor.domain.instants import format_iso
+from monitor.domain.observation import Observation
+from monitor.errors import RefusedError
+from monitor.extensions.exports import routes as exports
+from monitor.extensions.exports import tables
+from monitor.extensions.exports.sensorthings import read_query
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.views import stream_view
+from monitor.worker import compute
+from tests.conftest import STORY_ON_BOTH
+from tests.data.filled import NOW
+from tests.integration.web.served import serving
+
+SITE = "/api/v1/sites/north-bench"
+THINGS = f"{SITE}/sensorthings/v1.1"
+
+
+@pytest.fixture
+def client(filled_database):
+    with serving(filled_database, NOW + timedelta(minutes=5)) as c:
+        yield c
+
+
+def rows_of(database, name):
+    table = tables.TABLES[name]
+    with database.read() as c:
+        return list(stream_view(c, table.view, order_by=table.order, site="north-bench"))
+
+
+def read_parquet(content):
+    return pq.read_table(io.BytesIO(content)).to_pylist()
+
+
+@STORY_ON_BOTH
+def test_every_table_leaves_as_csv_and_as_typed_parquet_with_all_its_rows(client, filled_database):
+    seen = 0
+    for name in tables.TABLES:
+        expected = rows_of(filled_database, name)
+        answers = {kind: client.get(f"{SITE}/export/{name}.{kind}") for kind in tables.FORMATS}
+        assert {a.status_code for a in answers.values()} == ({200} if expected else {404}), name
+        if not expected:
+            continue
+        seen += 1
+        found = list(csv.DictReader(io.StringIO(answers["csv"].text)))
+        assert [list(row) for row in found] == [list(row) for row in expected], name
+        for row, plain in zip(read_parquet(answers["parquet"].content), expected, strict=True):
+            assert {k: format_iso(v) if hasattr(v, "isoformat") else v for k, v in row.items()} == plain, name
+    assert seen >= 13
+
+
+@pytest.mark.parametrize("filled_database", ["postgresql"], indirect=True)
+def test_columns_have_the_types_that_postgresql_gives_them(filled_database):
+    kinds = {701: "real", 20: "integer", 23: "integer", 16: "boolean", 25: "text", 1043: "text"}
+    with filled_database.read() as c:
+        wrong = [
+            (name, column.name, kinds.get(column.type_code, column.type_code))
+            for name, table in tables.TABLES.items()
+            for column in c.exec_driver_sql(f"SELECT * FROM {table.view} LIMIT 0").cursor.description
+            if kinds.get(column.type_code) != tables.kind_of(column.name).replace("instant", "text")
+        ]
+    assert wrong == []
+
+
+def test_a_range_takes_what_lies_after_its_begin_and_up_to_its_end(client, filled_database):
+    whole = rows_of(filled_database, "observations")
+    first, last = "2026-02-01T00:00:00.000000Z", "2026-02-10T00:00:00.000000Z"
+    found = client.get(f"{SITE}/export/observations.csv", params={"from": first, "to": last, "station": "G1"})
+    expected = [r for r in whole if r["station"] == "G1" and first < r["observed_at"] <= last]
+    assert len(list(csv.DictReader(io.StringIO(found.text)))) == len(expected) > 30
+
+
+def test_wrong_questions_are_one_line(client, monkeypatch):
+    monkeypatch.setattr(exports, "MOST_ROWS", 10)
+    for path, status, word in (
+        ("export/passwords.csv", 404, "there are: observations"),
+        (
+            "export/observations.xml",
+            404,
+            "stations, footprints, outlines, insar-points, point-forecasts come as geojson, gpkg",
+        ),
+        ("export/observations.csv?from=yesterday", 409, "range:"),
+        ("export/observations.csv?from=0001-01-01T00:00:00%2B01:00", 409, "range:"),
+        ("export/instruments.csv?from=2026-01-01T00:00:00Z", 409, "as of now"),
+        ("export/alerts.csv?station=G1", 409, "not of a station"),
+        ("export/observations.csv", 409, "slopeward export"),
+        ("stac/items/none", 404, "no scene"),
+    ):
+        answer = client.get(f"{SITE}/{path}")
+        assert (answer.status_code, word in answer.json()["error"]) == (status, True), answer.text
+    assert client.get("/api/v1/sites/nowhere/export/alerts.csv").status_code == 404
+
+
+def test_what_people_wrote_cannot_become_a_formula(client, filled_database):
+    with filled_database.write() as c:
+        c.exec_driver_sql("UPDATE site_event SET text = '=cmd|calc' WHERE site = 'north-bench'")
+    found = list(csv.DictReader(io.StringIO(client.get(f"{SITE}/export/events.csv").text)))
+    assert found
+    assert {row["text"] for row in found} == {"'=cmd|calc"}
+
+
+def test_maps_open_in_a_gis(client, tmp_path):
+    kinds = {"stations": "Point", "footprints": "MultiPolygon", "insar-points": "Point", "point-forecasts": "Point"}
+    for name, kind in kinds.items():
+        path = tmp_path / f"{name}.gpkg"
+        path.write_bytes(client.get(f"{SITE}/export/{name}.gpkg").content)
+        told = pyogrio.read_info(path)
+        assert (told["geometry_type"], told["crs"]) == (kind, "EPSG:4326")
+        listed = client.get(f"{SITE}/export/{name}.geojson").json()
+        assert told["features"] == len(listed["features"]) > 0
+        assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    _, _, places, (names, newest_mm) = pyogrio.raw.read(
+        tmp_path / "insar-points.gpkg", columns=["pid", "value_mm"], where="n > 3"
+    )
+    assert dict(zip(names, newest_mm, strict=True)) == {"p0": -3.0, "p1": -3.0}
+    assert shapely.from_wkb(places[1]).coords[0] == pytest.approx((8.9, 46.2001), abs=1e-12)
+    shown = client.get(f"{SITE}/stations.geojson")
+    assert shown.headers["content-type"] == "application/geo+json"
+    told = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/sites/{site}/stations.geojson"]["get"]
+    assert list(told["responses"]["200"]["content"]) == ["application/geo+json"]
+    one = next(f["properties"] for f in shown.json()["features"] if f["properties"]["station"] == "G1")
+    assert one["level_name"] == "orange"
+    assert one["stage"] == "progressive"
+    assert one["velocity_mm_per_day"] > 0
+    sites = client.get("/api/v1/sites.geojson").json()["features"]
+    assert [f["id"] for f in sites] == ["north-bench", "lake-slope"]
+
+
+def test_scenes_are_a_catalogue_that_pystac_accepts(client):
+    found = pystac.Collection.from_dict(client.get(f"{SITE}/stac").json())
+    found.validate()
+    items = client.get(f"{SITE}/stac/items").json()["features"]
+    assert [link.target for link in found.links if link.rel == "item"] == [
+        f"{client.base_url}{SITE}/stac/items/{item['id']}" for item in items
+    ]
+    for item in items:
+        pystac.Item.from_dict(item).validate()
+        assert client.get(item["assets"]["footprints"]["href"]).json()["type"] == "FeatureCollection"
+        assert client.get(f"{SITE}/stac/items/{item['id']}").json() == item
+
+
+def test_maintenance_is_a_calendar(client, filled_database):
+    answer = client.get(f"{SITE}/maintenance.ics")
+    assert answer.headers["content-type"].startswith("text/calendar")
+    events = icalendar.Calendar.from_ical(answer.content).walk("VEVENT")
+    expected = rows_of(filled_database, "maintenance")
+    assert [e["uid"] for e in events] == [f"maintenance-{r['maintenance_id']}@north-bench.slopeward" for r in expected]
+    ends = [r["ended_at"] or r["to_at"] for r in expected]
+    assert [format_iso(e["dtend"].dt) for e in events] == ends
+    assert events
+
+
+def test_observations_come_page_by_page_as_sensorthings(client, filled_database):
+    root = client.get(THINGS).json()
+    assert {entry["name"] for entry in root["value"]} == {
+        "Things",
+        "Locations",
+        "Datastreams",
+        "Sensors",
+        "ObservedProperties",
+        "Observations",
+    }
+    streams = client.get(f"{THINGS}/Things('G1')/Datastreams").json()["value"]
+    stream = next(s for s in streams if s["@iot.id"] == "G1:displacement_east")
+    assert stream["unitOfMeasurement"] == {"name": "mm", "symbol": "mm", "definition": "ucum:mm"}
+    asked = "$top=40&$count=true&$filter=phenomenonTime ge 2026-02-01T00:00:00Z"
+    address = f"{stream['Observations@iot.navigationLink']}?{asked}"
+    got, total = [], None
+    while address:
+        page = client.get(address).json()
+        got += page["value"]
+        total = total or page["@iot.count"]
+        address = page.get("@iot.nextLink")
+    history = [
+        r
+        for r in rows_of(filled_database, "observations")
+        if (r["station"], r["quantity"]) == ("G1", "displacement_east") and r["observed_at"] >= "2026-02-01"
+    ]
+    assert [o["phenomenonTime"] for o in got] == sorted({r["observed_at"] for r in history})
+    assert len(got) == total > 80
+    assert client.get(got[3]["@iot.selfLink"]).json() == got[3]
+    assert client.get(got[3]["Datastream@iot.navigationLink"]).json()["@iot.id"] == "G1:displacement_east"
+
+
+def test_the_revision_that_speaks_is_the_result(client, filled_database):
+    at = NOW - timedelta(days=3)
+    for value, solution in ((1.0, "final"), (2.0, "rapid"), (3.0, "corrected")):
+        with filled_database.write() as c:
+            seen = Observation("north-bench", "G9", "rain", "mm", at, NOW, value, solution=solution)
+            add_observations(c, [seen], NOW + timedelta(seconds=value))
+        newest = client.get(f"{THINGS}/Datastreams('G9:rain')/Observations?$orderby=phenomenonTime desc&$top=1").json()
+        assert newest["value"][0]["result"] == {1.0: 1.0, 2.0: 1.0, 3.0: 3.0}[value]
+
+
+def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(client):
+    thing = client.get(f"{THINGS}/Things('G1')?$expand=Locations,Datastreams").json()
+    assert thing["Locations"][0]["location"]["type"] == "Point"
+    assert len(thing["Datastreams"]) >= 3
+    assert client.get(f"{THINGS}/Locations('G1')/Things").json()["value"][0]["@iot.id"] == "G1"
+    assert client.get(f"{THINGS}/Datastreams('G1:displacement_up')/Thing").json()["name"] == "G1"
+    assert client.get(f"{THINGS}/").json() == client.get(THINGS).json()
+    assert "@iot.nextLink" not in client.get(f"{THINGS}/Things?$top=0").json()
+    at = client.get(f"{THINGS}/Datastreams('G1:displacement_up')/Observations?$top=3").json()["value"][2]
+    own = f"{THINGS}/Datastreams('G1:displacement_up')/Observations('{at['@iot.id']}')"
+    assert client.get(own).json() == at
+    assert client.get(f"{THINGS}/ObservedProperties?$top=1").json()["@iot.nextLink"].endswith("$top=1&$skip=1")
+    for path, status in (
+        ("Observations", 409),
+        ("Things/Datastreams", 404),
+        ("Things('G1')/Observations", 404),
+        ("Wings", 404),
+        ("Things('no')", 404),
+        ("Things?$select=name", 409),
+        ("Things?$top=-1", 409),
+        ("Things('G1", 404),
+        ("Datastreams('G1:displacement_up')/Observations?$filter=result gt 3", 409),
+        ("Datastreams('G1:displacement_up')/Observations('G2:displacement_up@2026-02-01T00:00:00.000000Z')", 404),
+        ("Things('G1')/Locations('G2')", 404),
+        ("Things('P1')/Locations('P1')", 404),
+        ("Datastreams('G1:displacement_up')/Thing('G2')", 404),
+        ("Datastreams('G1:displacement_up')/Observations?$filter=phenomenonTime le 9999-12-31T23:59:59.999999Z", 409),
+        ("Datastreams?$orderby=name", 409),
+        ("Things?$filter=phenomenonTime gt 2026-01-01T00:00:00Z", 409),
+        ("Datastreams?$orderby=phenomenonTime", 409),
+        ("Things?$expand=Observations", 409),
+    ):
+        answer = client.get(f"{THINGS}/{path}")
+        assert (answer.status_code, "\n" in answer.json()["error"]) == (status, False), (path, answer.text)
+
+
+def test_a_filter_of_two_ends_is_the_span_between_them():
+    query = read_query({"$filter": "phenomenonTime gt 2026-03-01T00:00:00Z and phenomenonTime le 2026-03-02T00:00:00Z"})
+    assert format_iso(query.after) == "2026-03-01T00:00:00.000001Z"
+    assert format_iso(query.until) == "2026-03-02T00:00:00.000001Z"
+    with pytest.raises(RefusedError, match=r"\$skip takes a whole number"):
+        read_query({"$skip": "1; DROP TABLE site"})
+
+
+def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
+    assert client.get(f"{SITE}/export/alerts.parquet").status_code == 200
+    assert client.get(f"{SITE}/export/alerts.xml").status_code == 404
+    assert client.get(f"{SITE}/export/alerts.csv", headers={"Range": "bytes=x"}).status_code == 200
+    left = tmp_path / "work" / f"{compute.FOLDER}old"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    assert client.get(f"{SITE}/export/alerts.csv").status_code == 200
+    assert list((tmp_path / "work").iterdir()) == []
+    turns = [exports._TURNS.acquire(blocking=False) for _ in range(exports.AT_ONCE)]
+    busy = client.get(f"{SITE}/export/alerts.csv")
+    for _ in turns:
+        exports._TURNS.release()
+    assert busy.status_code == 503
+    assert busy.headers["retry-after"]
+
+
+def test_the_list_of_exports_names_addresses_that_answer(client):
+    listed = client.get(f"{SITE}/export").json()
+    assert set(listed["tables"]) == set(tables.TABLES)
+    assert client.get(listed["maps"]["stations"][0]).status_code == 200
