@@ -1,7 +1,4 @@
-"""What is served follows the motion that the rows prove, and nothing else: over drawn motions, from fast to still.
-
-`make soak` (SLOPEWARD_SOAK) draws more of each.
-"""
+"""What is served follows the motion that the rows prove, and nothing else: over drawn motions, from fast to still."""
 
 import os
 from dataclasses import replace
@@ -37,10 +34,7 @@ def fit(values, cadence: Cadence, rows: int) -> tuple[Auto, Panel]:
 
 
 def compare(kind: str, ratio: float, cadence: Cadence, served=lambda auto: auto) -> tuple[list[float], list[float]]:
-    """Per horizon the error of what is served, over the lowest of the three that is known only afterwards.
-
-    Behind it over the larger of that and of what is erred by one who foresees all but the change.
-    """
+    """Per horizon the error of what is served, over the lowest of the three that is known only afterwards."""
     # the change of pace comes at 45 % of the rows at the soonest
     first = round((0.35 if cadence.rows > 100 else 0.5) * cadence.rows)
     errors = {name: [[] for _ in cadence.steps] for name in (*RIVALS, "served", "floor")}
