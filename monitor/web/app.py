@@ -30,7 +30,7 @@ from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, photos, probes
+from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
@@ -62,7 +62,6 @@ STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
 )
 PAGES: Final = (
     pages,
-    photos,
     movement,
     instruments,
     login,

@@ -336,24 +336,6 @@ def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before
     assert why in rows(database, "movement_history")[-1]["reasons"]
 
 
-def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database, monkeypatch):
-    begin(database, 100)
-    store(database, *(reading(d, 0.1 * (d % 7), "B") for d in range(100)))
-    update_movement(database, PLACE, at(99) + DAY / 24)
-    healthy = movement_state.load_paths
-
-    def poisoned(c, site, moving, *rest, **more):
-        if moving.station.id == "A":
-            raise ZeroDivisionError("a poisoned series")
-        return healthy(c, site, moving, *rest, **more)
-
-    monkeypatch.setattr(movement_state, "load_paths", poisoned)
-    found = update_movement(database, PLACE, at(120))
-    assert found.failed == {"A.displacement": "ZeroDivisionError: a poisoned series"}
-    told = [r["station"] for r in rows(database, "movement_history") if "no usable reading since" in r["reasons"]]
-    assert told == ["B"]
-
-
 def test_an_instrument_faster_than_it_declares_costs_no_more_than_others(database, monkeypatch, read_epochs):
     monkeypatch.setattr(movement_state, "MOST_READ", 100)
     tell(database, save_site, FAST, "test", "test", T0)

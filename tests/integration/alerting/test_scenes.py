@@ -8,20 +8,17 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerting import evaluate as evaluate_module
-from monitor.alerting.acts.operator_acts import set_level, verify
+from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
-from monitor.errors import RefusedError
 from monitor.notify.state import site_payload
-from monitor.store.alerting import alerts as store
-from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_events, load_alerts
+from monitor.store.alerting.alerts import load_alert_events, load_alerts
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.sites import save_site
-from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
@@ -177,56 +174,6 @@ def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope,
     assert len({n.idempotency_key for n in told}) == len(told) == 2 * len(told_events)
     assert (row.level, row.observability, row.level_source) == (3, "blind", "auto")
     slope.database.close()
-
-
-def test_too_few_witnesses_lower_what_can_be_reached_and_page(slope):
-    assert slope.live(5, silent=("G1",)).reachable_level == 3
-    result = slope.live(4, silent=("G1",))
-    assert (result.reachable_level, result.observability) == (2, "degraded")
-    assert slope.open_keys() == {"health:G1.displacement:stale": 1, "health:site:reachable": 2}
-    assert slope.live(3).reachable_level == 3
-    assert slope.open_keys() == {}
-
-
-def test_a_step_waits_counts_and_is_answered_by_a_person(slope):
-    assert slope.live(2, jump={"G1": 80.0}).level == 0
-    assert slope.open_keys() == {"health:G1:verify": 2}
-    counted = slope.live(2)
-    assert counted.level >= 1
-    with pytest.raises(RefusedError):
-        verify(slope.database, slope.site, "G1", "instrument", SERVICE, "it says so", slope.now)
-    verify(slope.database, slope.site, "G1", "instrument", ADA, "antenna was bumped", slope.now)
-    assert "health:G1:verify" not in slope.open_keys()
-    set_level(slope.database, slope.site, 0, ADA, "inspected, nothing moved", slope.now)
-    assert slope.live(6).level == 0
-    with slope.database.read() as c:
-        assert verify_chain(c) == []
-        actions = c.execute(select(t.audit_entry.c.action)).scalars().all()
-    assert actions.count("step.verify") == 1
-    assert actions.count("level.set") == 1
-
-
-def test_acknowledged_alerts_close_when_over_and_unacknowledged_ones_wait_for_a_person(slope):
-    slope.live(16, {"G1": 10.0})
-    with slope.database.write() as c:
-        (alert,) = load_alerts(c, "bench", ledger="hazard", open_only=True)
-        assert (alert.level, alert.state) == (1, "unacknowledged")
-    assert slope.live(30).level == 0
-    with slope.database.write() as c:
-        assert find_alert(c, alert.id).state == "returned_unacknowledged"
-        acknowledge(c, alert.id, ADA, "seen, it was the rain", slope.now)
-        assert find_alert(c, alert.id).state == "closed"
-        with pytest.raises(RefusedError):
-            acknowledge(c, alert.id, ADA, "again", slope.now)
-        store.set_outcome(c, alert.id, "false_weather", ADA, "thaw", slope.now)
-        with pytest.raises(RefusedError):
-            store.set_outcome(c, alert.id, "whatever", ADA, "", slope.now)
-        states = [(e.from_state, e.to_state) for e in load_alert_events(c, alert.id)]
-    assert states == [
-        (None, "unacknowledged"),
-        ("unacknowledged", "returned_unacknowledged"),
-        ("returned_unacknowledged", "closed"),
-    ]
 
 
 @ON_BOTH

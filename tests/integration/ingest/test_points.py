@@ -104,19 +104,6 @@ def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_the
     assert {r["revision"] for r in rows} == {1}
 
 
-def test_points_and_dates_that_are_new_come_beside_those_that_are_known(bench, tmp_path):
-    take(bench, write_long(tmp_path / "a.csv", points=4, dates=DATES[:6]), NEWEST)
-    more = [f"{DATES[0].isoformat()},p0,46.0,8.0,77.5,0.5"]
-    result = take(bench, write_long(tmp_path / "b.csv", points=7, dates=DATES[1:], more=more), NEWEST + DAY)
-    assert (result.stored, result.duplicates, result.revisions) == (7 * 7 - 4 * 5 + 1, 4 * 5, 1)
-    with bench.read() as c:
-        ids = {r.pid: r.id for r in c.execute(select(t.point.c.pid, t.point.c.id))}
-        o = t.point_observation.c
-        first = c.execute(select(o.revision, o.value_raw).where(o.point_id == ids["p0"], o.observed_at == T0)).all()
-    assert sorted(ids) == [f"p{k}" for k in range(7)]
-    assert [tuple(r) for r in first] == [(0, 0.0), (1, 77.5)]
-
-
 def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path):
     arrived = NEWEST + 10 * DAY
     take(bench, write_long(tmp_path / "a.csv"), arrived)
@@ -179,13 +166,6 @@ def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_pat
     }
     assert set(rejected(bench)) == set(result.reasons)
     assert count(bench) == 10
-
-
-@pytest.mark.parametrize("fill", [9999.0, -9999.0, -32768.0, 7999.0, -999.9, 999.0])
-def test_numbers_that_mean_nothing_are_no_measurement(bench, tmp_path, fill):
-    more = [f"{DATES[k].isoformat()},q{k},46.0,8.0,{fill}," for k in range(3)]
-    told = take(bench, write_long(tmp_path / "a.csv", more=more), NEWEST)
-    assert (told.stored, told.missing, told.rejected) == (6 * len(DATES), 3, 0)
 
 
 def test_a_number_within_its_record_is_a_measurement(bench, tmp_path):

@@ -25,8 +25,11 @@ from monitor.store.schema import views
 from monitor.store.upkeep import backup, migrate, prune
 from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.proof import verify
+from tests.data import site_text
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
+
+SITE = site_text.head("s") + site_text.station("G1", site_text.series("tilt", "mrad"))
 
 
 def told(database):
@@ -443,6 +446,8 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
             assert c.execute(text(acts)).all() == [("person", "user.add", "user:ada")]
         with database.write() as c:
             c.execute(insert(t.series).values(site="s", station="G1", quantity="tilt", unit="mrad", created_at=NOW))
+        (tmp_path / "configs" / "sites").mkdir(parents=True)
+        (tmp_path / "configs" / "sites" / "s.toml").write_text(SITE)
         declare = "offsets add --site s --station G1 --quantity tilt --size 1 --unit mrad --reason r".split()
         code, _, said = run(*declare, "--at", "2026-03-01 06:00")
         assert (code, len(said.strip().splitlines())) == (1, 1)
