@@ -43,8 +43,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "notify channels": ("monitor.cli.service.channels", "List and test the channels of the recipients"),
     "notify push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
     "notify cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
-    "demo": ("monitor.cli.service.demo", "Show everything in three minutes, or simulate a slope"),
-    "demo simulate": ("monitor.cli.service.simulate", "Publish a simulated slope to a broker"),
     "run": ("monitor.cli.service.run", "Run the service: broker, core and page, supervised"),
     "check": ("monitor.cli.service.check", "Check the configuration; --connect: broker, database, channels"),
     "doctor": ("monitor.cli.service.doctor", "Look for what is wrong with the installation and say what to do"),
@@ -67,7 +65,7 @@ HEADINGS: Final = {  # by the verb that each stands above
     "ingest": "Data",
     "forecast": "Models",
     "people": "People",
-    "demo": "Keep it running",
+    "run": "Keep it running",
 }
 HELP: Final = frozenset({"--help", "-h", "help"})
 READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends

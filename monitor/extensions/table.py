@@ -2,4 +2,10 @@
 
 from typing import Final
 
-TABLE: Final = ("monitor.extensions.drills", "monitor.extensions.single_sign_on", "monitor.extensions.exports")
+TABLE: Final = (
+    "monitor.extensions.drills",
+    "monitor.extensions.single_sign_on",
+    "monitor.extensions.exports",
+    "monitor.extensions.demo",
+    "monitor.extensions.photos",
+)

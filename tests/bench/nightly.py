@@ -51,10 +51,7 @@ def fill(db: Database, site: Site, days: int, seed: int) -> None:
 
 
 def run_night(*, sites: int, stations: int, days: int) -> dict[str, Any]:
-    """Train, issue and score for every site; wall seconds by kind of work, and what all of it took with its workers.
-
-    The first issue works out past intervals; `again` is the day after, when states are at hand.
-    """
+    """Train, issue and score for every site; wall seconds by kind of work, and what all of it took with its workers."""
     took: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="slopeward-night-") as name:
         folder = Path(name)

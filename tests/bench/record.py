@@ -15,11 +15,7 @@ FOLDER = ROOT / "docs" / "benchmarks"
 
 
 def record(name: str, command: str, figures: Any, added: str = "") -> Path:
-    """Write figures with the command, the day and the machine they were measured on.
-
-    Args:
-        added: of figures that join kept ones, what asked for them. The kept day and load stay; theirs stand beside.
-    """
+    """Write figures with the command, the day and the machine they were measured on."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.json"
     facts = {

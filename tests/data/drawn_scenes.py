@@ -61,7 +61,7 @@ def may(day: int) -> datetime:
 
 def draw(folder: Path, at: datetime, growth: float | None, **kwargs):
     """One date of one ground: without a scar, or with one that has grown by a factor."""
-    where = {"scar_lonlat": PLACE, "size_px": 128} | kwargs
+    where = {"scar_lonlat": PLACE, "size_px": 96} | kwargs
     return write_scene(folder, 5, with_scar=growth is not None, acquired_at=at, scar_growth=growth or 1.0, **where)
 
 

@@ -1,13 +1,12 @@
 """A small story in a database: two slopes in winter 2026, told through the store's own functions wherever they exist."""
 
 import math
-import struct
-import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from sqlalchemy import Connection, insert, update
 
 from forecasting.decomposition.season import Season
@@ -503,42 +502,11 @@ def _fill_point_look(c: Connection, point_id: int) -> None:
     (asked,) = point_looks.list_due(c, "north-bench")
     against = "the median of its last 5 acquisitions, and with 11 other points"
     alarm = point_looks.PointAnomaly(point_id, NOW - days(2), "rules", "level", "step", 9.5, 7.0, -12.5, against)
-    alone = point_looks.PointEvent(
-        1,
-        "step",
-        False,
-        NOW - days(2),
-        NOW - days(2),
-        1,
-        1,
-        -12.5,
-        1.36,
-        46.2,
-        8.9,
-        0.0,
-        "G1",
-        120.0,
-        against,
-        (alarm,),
-    )
-    common = point_looks.PointEvent(
-        2,
-        "phase-jump",
-        True,
-        NOW - days(14),
-        NOW - days(14),
-        11,
-        12,
-        0.0412,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        against,
-        (replace(alarm, at=NOW - days(14)),),
-    )
+    begun, jumped, nowhere = NOW - days(2), NOW - days(14), (None,) * 6
+    place = (1.36, 46.2, 8.9, 0.0, "G1", 120.0)
+    alone = point_looks.PointEvent(1, "step", False, begun, begun, 1, 1, -12.5, *place, against, (alarm,))
+    both = (2, "phase-jump", True, jumped, jumped, 11, 12, 0.0412)
+    common = point_looks.PointEvent(*both, *nowhere, against, (replace(alarm, at=jumped),))
     found = point_looks.ScanResult(
         NOW - days(2), 2, 12, 1, 2, 0, 0, 0.001, {"rules": {"level": 7.0}}, "ab" * 32, "", (alone, common)
     )
@@ -748,19 +716,12 @@ DRAWN_BOUNDS = (8.898, 46.198, 8.912, 46.208)
 def write_png(path, wide=210, high=150):
     """A slope of woods and gullies with a bare scar."""
 
-    def chunk(name, content):
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     def pixel(x, y):
         light = 24 * math.sin(x / 9 + math.sin(y / 17)) + 14 * math.sin(y / 5 + x / 31) + (x * 7 + y * 13) % 11
         is_scar = math.hypot((x - 118) / (14 + y / 9), (y - 75) / 52) < 1
         return bytes(round(k + light) for k in ((165, 145, 118) if is_scar else (62, 98, 58)))
 
-    rows = b"".join(b"\0" + b"".join(pixel(x, y) for x in range(wide)) for y in range(high))
-    head = struct.pack(">IIBBBBB", wide, high, 8, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    Image.frombytes("RGB", (wide, high), b"".join(pixel(x, y) for y in range(high) for x in range(wide))).save(path)
 
 
 def make_drawable(db, folder):

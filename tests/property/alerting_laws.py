@@ -74,17 +74,8 @@ QUAKE = Criterion(
     valid_for_s=2 * DAY_S,
     params=(("lower_for_s", STRICTER_S), ("lower_to", 0.5)),
 )
-WET = FusionRule(
-    "wet",
-    2,
-    Clause(
-        "all",
-        (
-            Clause("votes", criterion="v", witnesses=MOVERS),
-            Clause("votes", criterion="r", witnesses=("R",)),
-        ),
-    ),
-)
+PARTS = (Clause("votes", criterion="v", witnesses=MOVERS), Clause("votes", criterion="r", witnesses=("R",)))
+WET = FusionRule("wet", 2, Clause("all", PARTS))
 FULL = replace(
     SITE,
     stations=(*SITE.stations, GAUGE),
@@ -160,30 +151,13 @@ def draw_story(seed: int) -> Story:
     maintenance = ()
     if pick(0, 2) == 0:
         begin = pick(8, EPOCHS - 8)
-        maintenance = (
-            MaintenanceFact(
-                MOVERS[pick(0, 3)],
-                at_of(begin),
-                at_of(begin + pick(4, 16)),
-                "ada",
-                ("bob", "Ada", None)[pick(0, 2)],
-                "bolt",
-            ),
-        )
+        name, to_s, second = MOVERS[pick(0, 3)], at_of(begin + pick(4, 16)), ("bob", "Ada", None)[pick(0, 2)]
+        maintenance = (MaintenanceFact(name, at_of(begin), to_s, "ada", second, "bolt"),)
     quake = None
     if pick(0, 3) == 0:
         begin = pick(8, EPOCHS - 6)
-        quake = EventFact(
-            at_of(begin),
-            at_of(begin),
-            at_of(begin + pick(0, 2)),
-            "earthquake",
-            pick(5, 40) / 100.0,
-            "M",
-            "usgs",
-            1,
-            "mqtt",
-        )
+        at_s, known_s, value = at_of(begin), at_of(begin + pick(0, 2)), pick(5, 40) / 100.0
+        quake = EventFact(at_s, at_s, known_s, "earthquake", value, "M", "usgs", 1, "mqtt")
     history = draw_history(pick, EPOCHS)
     if pick(0, 5) == 0:  # one bad epoch of two independent stations, in half of the stories a lasting step
         at, field_name = pick(12, EPOCHS - 4), ("spikes", "steps")[pick(0, 1)]
@@ -493,12 +467,10 @@ def _choose_offset(story: Story, rng: random.Random) -> "Offset | None":
     free = [n for n in MOVERS if n not in jumping and (story.history.shift is None or n in "AB")]
     if not free:
         return None
-    first = (
-        8 if story.history.seed % 3 == 0 else 18
-    )  # before, or while, the slope moves: what comes before is not replayed
-    return Offset(
-        rng.choice(free), at_of(rng.randint(first, EPOCHS - 4)), rng.choice((-1.0, 1.0)) * rng.randint(40, 400)
-    )
+    name = rng.choice(free)
+    # before, or while, the slope moves: what comes before is not replayed
+    begin = rng.randint(8 if story.history.seed % 3 == 0 else 18, EPOCHS - 4)
+    return Offset(name, at_of(begin), rng.choice((-1.0, 1.0)) * rng.randint(40, 400))
 
 
 @dataclass(slots=True)

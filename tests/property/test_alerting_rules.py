@@ -30,6 +30,7 @@ from tests.property.alerting_histories import (
 
 Check = Callable[[Sequence[Look]], None]
 SEEDS = range(4)
+BRIEF = 34  # epochs: what happens at the twentieth is over by then
 
 
 # ---- rule by rule, against a changed history -------------------------------------------------------------------
@@ -117,7 +118,7 @@ def check_a_step_waits_for_its_clock(_: object = None) -> None:
     """Rule 5: a lasting step is no hazard within its clock, and movement after it, until a person says no."""
     for seed in range(4):
         at, size = 20 + seed, 45.0 + 30.0 * seed
-        looks = run(quiet(seed, steps={"B": (at, size)}))
+        looks = run(quiet(seed, epochs=BRIEF, steps={"B": (at, size)}))
         seen = levels(looks)
         clock = round(DAY_S / STEP_S)
         assert set(seen[: at + clock]) == {0}, "believed before its clock was over"
@@ -133,30 +134,30 @@ def check_two_that_jump_wait_for_one_more_epoch(_: object = None) -> None:
     clock, told = round(DAY_S / STEP_S), "health:site:disturbance"
     for seed in range(3):
         size = {"A": (20, 150.0), "B": (20, 120.0 + 40.0 * seed)}
-        struck = run(quiet(seed, spikes=size))
+        struck = run(quiet(seed, epochs=BRIEF, spikes=size))
         assert set(levels(struck)) == {0}, "a common disturbance raised a level"
         asked = [{"health:A:verify", "health:B:verify"} & set(x.decision.memory.conditions) for x in struck]
         assert [i for i, open_now in enumerate(asked) if open_now] == [20], "asked about at once, and no longer"
-        assert [told in x.decision.memory.conditions for x in struck] == [20 < i < 25 for i in range(EPOCHS)], "told"
-        stays = run(quiet(seed, steps=size))
+        assert [told in x.decision.memory.conditions for x in struck] == [20 < i < 25 for i in range(BRIEF)], "told"
+        stays = run(quiet(seed, epochs=BRIEF, steps=size))
         assert levels(stays)[20:23] == [0, 0, 3], "a collapse loses two epochs"
         page = stays[20].decision.memory.conditions["health:A:verify"].reason
         assert "B, which is independent, jumped as well" in page
-        onwards = run(quiet(seed, motions={n: Motion(480.0, 20) for n in "AB"}))
+        onwards = run(quiet(seed, epochs=BRIEF, motions={n: Motion(480.0, 20) for n in "AB"}))
         assert levels(onwards)[20:23] == [0, 0, 3], "what goes on at once is no disturbance"
-        silent = run(quiet(seed, steps=size, gaps=dict.fromkeys("AB", (21, EPOCHS))))
+        silent = run(quiet(seed, epochs=BRIEF, steps=size, gaps=dict.fromkeys("AB", (21, EPOCHS))))
         assert levels(silent)[20 + clock - 1 : 21 + clock] == [0, 3], "silence is no way back"
-        half = run(quiet(seed, steps={"A": size["A"]}, spikes={"B": size["B"]}))
+        half = run(quiet(seed, epochs=BRIEF, steps={"A": size["A"]}, spikes={"B": size["B"]}))
         assert set(levels(half)[: 20 + clock]) == {0}, "the one that stays is alone"
         assert set(levels(half)[20 + clock :]) == {1}
         bold = replace(SITE, fusion=replace(SITE.fusion, fast_track=True))
-        assert levels(run(quiet(seed, steps=size), bold))[20] == 3, "the site file chose otherwise"
+        assert levels(run(quiet(seed, epochs=BRIEF, steps=size), bold))[20] == 3, "the site file chose otherwise"
 
 
 def check_common_shift_is_verified_not_red(_: object = None) -> None:
     """Rule 5: all rovers of one reference jump and nothing else moves: ask, do not raise; never red."""
     for seed in range(4):
-        looks = run(quiet(seed, shift=(22, 50.0 + 10 * seed)))
+        looks = run(quiet(seed, epochs=BRIEF, shift=(22, 50.0 + 10 * seed)))
         seen = levels(looks)
         assert set(seen[: 22 + round(DAY_S / STEP_S)]) == {0}
         assert max(seen) < 3
@@ -184,7 +185,7 @@ def check_offsets_explain_steps(_: object = None) -> None:
         return replace(view, readings={**view.readings, "A.displacement": rows})
 
     for seed in range(3):
-        looks = run(quiet(seed, steps={"A": (22, 70.0)}), alter=corrected)
+        looks = run(quiet(seed, epochs=BRIEF, steps={"A": (22, 70.0)}), alter=corrected)
         assert set(levels(looks)) == {0}
         assert "health:A:verify" in looks[23].decision.memory.conditions
         assert "health:A:verify" not in looks[25].decision.memory.conditions

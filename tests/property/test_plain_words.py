@@ -26,20 +26,10 @@ NAME = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z0-9]+)+\b(?!\()")
 TWICE = re.compile(r"\b(?:([^\W\d_]{2,}) \1|([^\W\d_]{4,}): \2)\b", re.IGNORECASE)
 # names that a reader types or looks up: keys of tables, fields of messages, views, settings of others
 OF_OTHERS = frozenset(
-    {
-        "persistent_client_expiration",
-        "max_queued_messages",
-        "max_queued_bytes",
-        "per_listener_settings",
-        "archive_command",
-        "pg_replication_slots",
-        "pg_signal_backend",
-        "cov_mm2",
-        "boot_id",
-        "not_landslide",
-        "interval_end",
-        "job_limit",
-    }
+    """
+persistent_client_expiration max_queued_messages max_queued_bytes per_listener_settings archive_command
+pg_replication_slots pg_signal_backend cov_mm2 boot_id not_landslide interval_end job_limit
+""".split()
 )
 
 

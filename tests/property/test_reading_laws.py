@@ -105,23 +105,8 @@ def tell(database, seed, epochs=6):
             at = rng.choice(ats)
             if rng.random() < 0.3:
                 size = float(rng.randint(1, 50))
-                standing.append(
-                    (
-                        add_offset(
-                            c,
-                            series_id,
-                            at=at,
-                            known_from=now,
-                            size=size,
-                            unit="mm",
-                            kind="rezero",
-                            author=ADA,
-                            reason="bolt",
-                            now=now,
-                        ),
-                        len(facts),
-                    )
-                )
+                size_mm = {"size": size, "unit": "mm", "kind": "rezero", "author": ADA, "reason": "bolt"}
+                standing.append((add_offset(c, series_id, at=at, known_from=now, now=now, **size_mm), len(facts)))
                 facts.append(Fact(now, None, "offset", at, size))
             elif standing and rng.random() < 0.3:
                 number, place = standing.pop()

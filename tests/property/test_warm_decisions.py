@@ -162,20 +162,14 @@ class Jumble:
                     )
                 )
             if rng.random() < 0.08:
-                self.offsets.append(
-                    add_offset(
-                        c,
-                        ids[name],
-                        at=at,
-                        known_from=now,
-                        size=rng.uniform(5.0, 90.0),
-                        unit="mm",
-                        kind="rezero",
-                        author=ADA,
-                        reason="bolt",
-                        now=now,
-                    )
-                )
+                moved = {
+                    "size": rng.uniform(5.0, 90.0),
+                    "unit": "mm",
+                    "kind": "rezero",
+                    "author": ADA,
+                    "reason": "bolt",
+                }
+                self.offsets.append(add_offset(c, ids[name], at=at, known_from=now, now=now, **moved))
             if self.offsets and rng.random() < 0.08:
                 revoke_offset(c, self.offsets.pop(), ADA, "wrong station", now)
             if rng.random() < 0.03:  # retention that reaches into the window

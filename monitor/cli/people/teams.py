@@ -12,7 +12,6 @@ from monitor.errors import NotFoundError, RefusedError
 
 SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
 TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 
 
 def find_site(c: Connection, site: str) -> Site:

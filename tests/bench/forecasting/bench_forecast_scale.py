@@ -13,7 +13,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -163,27 +162,6 @@ def training() -> dict[str, Any]:
     return {"rows": parts.calibration.end, "s_per_seed": [round(s, 1) for s in seconds], "s": round(sum(seconds), 1)}
 
 
-def digest() -> dict[str, Any]:
-    """The name of the checkpoint that `forecast train --seed 7` would write."""
-    import torch
-
-    from forecasting.serving.jobs import train
-    from forecasting.serving.records import Training
-
-    panel = _bench("SK").head(500)
-    threads = torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        made = train(panel, Training("gru", (DAY_S,), Path(folder), seed=7, epochs=4))
-    return {"hash": made.model_hash, "threads": threads}
-
-
-def same() -> dict[str, Any]:
-    """D1: the same training with one thread, again, and with two."""
-    found = [child("digest", threads) for threads in (1, 1, 2)]
-    hashes = {one["hash"] for one in found}
-    return {"threads": [one["threads"] for one in found], "equal": len(hashes) == 1, "hash": found[0]["hash"][:12]}
-
-
 def points() -> dict[str, Any]:
     """F6: satellite points that were not learnt from, over a year that was not either, by the command."""
     words = ["forecast", "backtest", "--config", "configs/forecasting/egms-points.toml", "--by", "all", "--json"]
@@ -230,10 +208,8 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "update": update,
     "issue": issue,
     "training": training,
-    "same": same,
     "points": points,
     "night": night,
-    "digest": digest,
 }
 TITLES = {
     "lstm": "P2 lstm, 100,000 points x 30 d",
@@ -243,16 +219,15 @@ TITLES = {
     "update": "P5 one update",
     "issue": "P6 one issue, 1,000 stations",
     "training": "P1 one site, gru, 3 seeds",
-    "same": "D1 same bytes",
     "points": "F6 unseen points, unseen year",
     "night": "ten sites in a night",
 }
 
 
-def child(part: str, threads: int = 1) -> dict[str, Any]:
+def child(part: str) -> dict[str, Any]:
     """One part in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.forecasting.bench_forecast_scale", "--child", part]
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     made = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(made.stdout.splitlines()[-1])
     return found

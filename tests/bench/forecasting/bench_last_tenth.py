@@ -64,16 +64,7 @@ DRAWS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A record and when its life ends.
-
-    Attributes:
-        kind: What its figures are filed under.
-        name: Of the record.
-        samples: Station to rising seconds and values in mm.
-        step_s: Of the grid.
-        horizons_s: What is asked.
-        end_s: Failure, or the peak of the velocity.
-    """
+    """A record and when its life ends."""
 
     kind: str
     name: str

@@ -12,15 +12,7 @@ from forecasting.data.series import DAY_S, Floats
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Readings of one instrument, the newest at the moment of issue.
-
-    Attributes:
-        times_s: Rising seconds, shape (n,).
-        values: In mm, shape (n,).
-        step_s: Of the grid.
-        horizons_s: What is asked.
-        noise: Of one reading, mm.
-    """
+    """Readings of one instrument, the newest at the moment of issue."""
 
     times_s: Floats
     values: Floats

@@ -260,10 +260,7 @@ def processor_ns(c: Connection) -> int:
 
 
 def measure_map(db: Database) -> dict[str, float]:
-    """Median milliseconds of three times what draws all sites: by SQL, and as the page gathers it.
-
-    Beside them the processor time, which says the same on a machine that others load.
-    """
+    """Median milliseconds of three times what draws all sites: by SQL, and as the page gathers it."""
 
     def by_sql(c: Connection) -> None:
         for name in ("site_status", "station_health", "latest_observation", "latest_forecast", "active_alerts"):

@@ -11,25 +11,11 @@ from typing import NamedTuple
 from monitor.config.service import parse_site
 
 TIME = "2026-03-01T06:00:00Z"
-NO_VALUES = (
-    "undefined",
-    "None",
-    "-1.#IND",
-    "1.#QNAN",
-    "nan(snan)",
-    "n/a",
-    "null",
-    "NaN",
-    '"nan"',
-    '"NaN"',
-    "Infinity",
-    "-Infinity",
-    '"-inf"',
-    "nan",
-    "-nan",
-    '""',
-    '"null"',
-    "-inf",
+NO_VALUES = tuple(
+    """
+undefined None -1.#IND 1.#QNAN nan(snan) n/a null NaN "nan" "NaN" Infinity -Infinity "-inf" nan -nan "" "null"
+-inf
+""".split()
 )
 BAD_SIGMAS = ("null", "NaN", "-1", '"nan"', '"x"', "Infinity", "true", "[]")
 AROUND = (b"\xef\xbb\xbf%b", b"%b\0", b"\0\0%b\0\r\n", b" \t%b \n", b"\xef\xbb\xbf \r\n%b\0\0\0")

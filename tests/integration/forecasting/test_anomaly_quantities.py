@@ -164,7 +164,7 @@ def test_what_is_wrong_with_any_quantity_is_found_and_named_on_the_board(databas
 def test_a_stuck_instrument_stays_on_the_board_as_long_as_it_stands_still(database: Database) -> None:
     """It is found once; three days later the board called it well, and it still stood."""
     stations = {"P1": ("pore_pressure",), "P2": ("pore_pressure",)}
-    site, ends = declare(stations), FAULT + 24 * 8
+    site, ends = declare(stations), FAULT + 24 * 5
 
     def stop(series: str, hour: int, value: float) -> float:
         return 56.125 if series[:2] == "P1" and FAULT <= hour < ends else value
@@ -195,7 +195,7 @@ def list_findings(database: Database) -> list[tuple[str, str, str, str]]:
 
 def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: Database) -> None:
     """It was forgotten after three days; then alarms of the changed noise called it now a step, now movement."""
-    stations, ends = {"T1": ("tilt_x",), "T2": ("tilt_x",)}, FAULT + 24 * 8
+    stations, ends = {"T1": ("tilt_x",), "T2": ("tilt_x",)}, FAULT + 24 * 5
     site = declare(stations)
 
     def change(series: str, hour: int, value: float) -> float:

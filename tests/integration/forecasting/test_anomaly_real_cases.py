@@ -153,10 +153,7 @@ def test_a_measured_record_that_goes_on_in_another_unit(measured: Measured, fact
 
 
 def test_typing_errors_of_crack_markers_are_named_as_they_come_and_their_movement_is_not(measured: Measured) -> None:
-    """Dynaslope, 1,917 readings typed by hand: the check was chosen on A to C; D to F are unseen.
-
-    E got values of the markers beside it, F once another one for nobody knows what. Both move by metres otherwise.
-    """
+    """Dynaslope, 1,917 readings typed by hand: the check was chosen on A to C; D to F are unseen."""
     markers = read_markers(measured("dynaslope-markers/surficialdata.csv"))
     found = {
         (name, f"{row.at:%Y-%m-%d}", slip.typed, slip.detail): row.is_doubted
@@ -174,10 +171,7 @@ def test_typing_errors_of_crack_markers_are_named_as_they_come_and_their_movemen
 
 
 def test_markers_that_were_set_anew_are_steps_and_what_was_typed_wrongly_comes_back(measured: Measured) -> None:
-    """What no slip explains is a step that waits for a person; the next reading takes those back that were errors.
-
-    So it is with a wrong digit (B 310.1 for 330.5) and an old value (A 99.8 for 94.3), which look like movement first.
-    """
+    """What no slip explains is a step that waits for a person; the next reading takes those back that were errors."""
     steps, returned = {}, set()
     for name, rows in read_markers(measured("dynaslope-markers/surficialdata.csv")).items():
         mm = {row.at.timestamp(): 10.0 * row.value for row in rows}

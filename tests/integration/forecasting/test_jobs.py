@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -62,13 +62,6 @@ def test_training_writes_a_checkpoint_that_describes_itself(model):
     assert len(told) == card["training"]["epochs"] == 2
     assert set(card["explanation"]["forecast"]["stations"]) == {"A", "B", "C"}
     assert "not a cause" in card["explanation"]["note"]
-
-
-@pytest.mark.parametrize("model", ["gru"], indirect=True)  # of every network: test_forecasting_networks
-def test_training_again_gives_the_same_hash(model, tmp_path):
-    made, _, _ = model
-    again = train(tmp_path, made.model, epochs=2, stride=4)
-    assert again.model_hash == made.model_hash
 
 
 def test_a_network_forecasts_every_station(model):
@@ -194,18 +187,6 @@ def test_a_gate_that_takes_nothing_makes_no_blend(model, tmp_path):
     assert {r.reason for r in own} == {"by hand"}
 
 
-def test_no_row_and_no_blend_reads_what_comes_after_its_issue(model, tmp_path):
-    """Bit for bit: whatever comes later, an issue from the rows before is the same."""
-    made, _, _ = model
-    path, panel = with_weight(made, tmp_path, 0.5), draw()
-    changed = draw()
-    changed.values[400:] = 1e4
-    for name in (made.model, name_blend(made.model)):
-        one, two = (jobs.forecast(p.head(400), name, H, checkpoint=path).rows for p in (panel, changed))
-        assert [replace(r, latency_ms=0.0) for r in one] == [replace(r, latency_ms=0.0) for r in two]
-        assert one
-
-
 @pytest.mark.parametrize("name", ["persistence", "auto"])
 def test_simple_forecasts_need_no_checkpoint(name):
     out = jobs.forecast(draw(), name, H)
@@ -216,17 +197,6 @@ def test_simple_forecasts_need_no_checkpoint(name):
         assert row.shown
     if name == "persistence":
         assert out.rows[0].q50 == draw().values[-1, 0]
-
-
-def test_one_forecast_is_shown_per_station_and_horizon(model):
-    made, _, _ = model
-    rows = []
-    for name in ("persistence", "lld", "auto"):
-        rows += jobs.forecast(draw(), name, H).rows
-    rows += jobs.forecast(draw(), made.model, H, checkpoint=made.path).rows
-    out = choose_shown(rows)
-    keys = [(r.station, r.horizon_s) for r in out if r.shown]
-    assert len(keys) == len(set(keys)) == 6
 
 
 def test_a_stale_station_is_withheld_with_its_reason():

@@ -369,7 +369,8 @@ def test_networks_are_trained_registered_and_used(
     real = compute.run
     monkeypatch.setattr(compute, "run", lambda task, asked, *more, **named: real(task, hurry(asked), *more, **named))
     monkeypatch.setattr(hindcast, "ISSUES", 12)
-    now = fill(database, site, 600)
+    site = replace(site, anomaly=replace(site.anomaly, budget_per_sensor_month=2.0))  # a short record counts
+    now = fill(database, site, 336)
     said = train.run(database, config, site, now)
     with database.read() as c:
         kinds = {r.kind: r for r in c.execute(select(model).where(model.c.state != "retired")).all()}

@@ -40,7 +40,7 @@ def drawn(tmp_path_factory):
     """One ground without and with a scar, drawn once."""
     folder = tmp_path_factory.mktemp("drawn")
     for name, at, scar in (("a", MAY_7, False), ("b", MAY_12, True)):
-        write_scene(folder / name, 5, with_scar=scar, size_px=128, acquired_at=at, scar_lonlat=(141.951, 42.7305))
+        write_scene(folder / name, 5, with_scar=scar, size_px=96, acquired_at=at, scar_lonlat=(141.951, 42.7305))
     return folder
 
 

@@ -27,7 +27,7 @@ def drawn(tmp_path_factory):
     """The same four dates for every test, drawn once."""
     folder = tmp_path_factory.mktemp("drawn")
     truth = [
-        draw(folder / name, at, growth)
+        draw(folder / name, at, growth, size_px=128)
         for name, at, growth in (
             ("a", MAY_7, None),
             ("b", MAY_12, 1.0),

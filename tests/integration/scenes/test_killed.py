@@ -1,7 +1,4 @@
-"""The watched folder under kill -9 between probabilities, rows and the other files: the same bytes, the rows once.
-
-And files that cannot be made: the rows stay, and it is tried again after a while.
-"""
+"""The watched folder under kill -9 between probabilities, rows and the other files: the same bytes, the rows once."""
 
 import json
 import os

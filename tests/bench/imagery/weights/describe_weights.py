@@ -1,7 +1,6 @@
 """Describe the training tiles of shipped weights again (`python -m` this module, DATA, NAME ...).
 
-And measure, on the held part of them, from which other pixel sizes an image may be brought to theirs. With
-`--steadiness` before the names only what they lose where pictures lose quality is measured, and the rest stays.
+And measure, on the held part of them, from which other pixel sizes an image may be brought to theirs.
 """
 
 import json
@@ -23,10 +22,8 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.resized import COARSE_FINER, Pixels, find_pixels, resample
 from detection.imagery.training.domain import describe
 from detection.imagery.training.evaluation import Maps, map_patches
-from detection.imagery.training.model_card import render_card
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 from detection.imagery.training.scoring import ScoringResult, score_maps
-from detection.imagery.training.steadiness import measure_steadiness
 from detection.imagery.weights_file import weights_path
 
 Values = NDArray[np.float32]
@@ -38,15 +35,7 @@ COST_MOST = 0.1
 
 
 def score_sizes(model: SegmentationModel, patches: Patches) -> dict[str, ScoringResult]:
-    """Score weights at their own threshold on patches as they are, and at `SIZES` of their size.
-
-    Where the card says that pictures of such pixels are brought to those of the training (`other_pixels`), they are
-    also brought there as `detect` does.
-
-    Args:
-        model: weights that draw maps.
-        patches: held-out ones, at native sizes; scored there whatever the network is shown.
-    """
+    """Score weights at their own threshold on patches as they are, and at `SIZES` of their size."""
     card = model.card
     resize_px, threshold = card.get("resize_px"), float(card["threshold"])
     patches = patches.remember()
@@ -62,15 +51,7 @@ def score_sizes(model: SegmentationModel, patches: Patches) -> dict[str, Scoring
 
 
 def measure_other_pixels(model: SegmentationModel, patches: Patches) -> dict[str, Any] | None:
-    """Measure from which pixel sizes an image may be brought to those of the training; None where from no other.
-
-    To twice as coarse, and then also from twice as fine on, where at each of `SIZES` on that side it is better to bring
-    a picture there than to show it as it is, and costs at most `COST_MOST`.
-
-    Args:
-        model: weights that draw maps.
-        patches: held ones, on which the weights were not fitted.
-    """
+    """Measure from which pixel sizes an image may be brought to those of the training; None where from no other."""
     trained_m = float(model.card["pixel_size_m"])
     widest = {"finest_m": trained_m / 2, "coarsest_m": trained_m * 2, "coarse_at_m": trained_m / COARSE_FINER}
     tried = replace(model, card={**model.card, "other_pixels": widest})
@@ -126,24 +107,6 @@ def add_to_card(
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def add_steadiness(name: str, data: Path) -> None:
-    """Write into the card of shipped weights what they lose with the quality of pictures, on their held part."""
-    model = load_model(name)
-    training, resize_px = model.card["training"], model.card.get("resize_px")
-    native, _ = read_parts(read_recipe(find_recipe(name)), data)
-    _, held = split(native, training["split"], training["held_share"], training["seed"])
-    path = weights_path(name).with_suffix(".json")
-    card = json.loads(path.read_text(encoding="utf-8"))
-    card["steadiness"] = measure_steadiness(
-        lambda patches: map_patches(model, patches, resize_px), native.take(held), float(card["threshold"])
-    )
-    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    page = path.with_suffix(".md")
-    again = "\nMade again by"
-    end = page.read_text(encoding="utf-8").partition(again)[1:]
-    page.write_text("".join([render_card(card).partition(again)[0], *end]), encoding="utf-8")
-
-
 def main(names: Iterable[str], data: Path) -> None:
     """Describe the training tiles of shipped weights again."""
     for name in names:
@@ -160,8 +123,4 @@ def main(names: Iterable[str], data: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "--steadiness":
-        for asked in sys.argv[3:]:
-            add_steadiness(asked, Path(sys.argv[1]))
-    else:
-        main(sys.argv[2:], Path(sys.argv[1]))
+    main(sys.argv[2:], Path(sys.argv[1]))

@@ -30,11 +30,7 @@ LIMITS = [
 
 
 def train_moving(out: Path, *, patches: int = PATCHES, epochs: int = EPOCHS, seed: int = SEED) -> dict[str, Any]:
-    """Train `drs-unet` on drawn wrapped interferograms and write `out` (.safetensors) and its card.
-
-    Returns:
-        The card, with the scores on drawn patches of other seeds.
-    """
+    """Train `drs-unet` on drawn wrapped interferograms and write `out` (.safetensors) and its card."""
     images, masks = draw_phase_patches(seed, patches, SIZE_PX)
     settings = ImageryTrainingSettings(
         network="drs-unet", epochs=epochs, seed=seed, brightness=(1.0, 1.0), shift=0.0, warmup_steps=30

@@ -255,7 +255,7 @@ def answer_of(learnt):
 def test_learning_spends_its_time_and_goes_on_where_it_was_cut_off(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(cross_validation, "FIRST", 0.04)  # 2 passes
     monkeypatch.setattr(cross_validation, "ENOUGH", 0.08)
-    minutes, told = 2.0, []
+    minutes, told = 1.2, []
     learnt = run.learn(ask(pictures, tmp_path / "whole", minutes), told.append, Hooks(clock=Clock()))
     found = learnt.answer["cross_validation"]
     assert len(found["tried"]) > 1

@@ -45,20 +45,7 @@ def draw(
     points=True,
     extra="",
 ) -> Landscape:
-    """Draw heights, rock of three classes and a river, and landslides by a logistic law of slope, rock and river.
-
-    Args:
-        folder: where the files go.
-        seed: of everything.
-        size: pixels.
-        base: log-odds of level ground far from the river.
-        strength: of all factors; 0: none matters.
-        hidden: of a field that no factor shows, which makes landslides lie in swarms.
-        lumps_px: the distance over which that field resembles itself, pixels.
-        noise: share of the landslides that lie anywhere.
-        points: landslides are points, else outlines of some pixels.
-        extra: more lines of the study file, under [factors].
-    """
+    """Draw heights, rock of three classes and a river, and landslides by a logistic law of slope, rock and river."""
     rng = np.random.default_rng(seed)
     grid = grid_around(12.0, 46.0, size, PIXEL_M)
     dem = 900 + 160 * smooth(rng, size, 12) + 12 * smooth(rng, size, 3)

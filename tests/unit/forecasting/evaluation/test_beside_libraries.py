@@ -1,7 +1,4 @@
-"""Formulas of our own beside the libraries that know them, on the ground that both stand on: full series, no gaps.
-
-Ours stay because of gaps, of one rule for all stations, or because a decision recomputes them bit for bit.
-"""
+"""Formulas of our own beside the libraries that know them, on the ground that both stand on: full series, no gaps."""
 
 import numpy as np
 import pytest

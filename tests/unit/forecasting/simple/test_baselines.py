@@ -1,7 +1,4 @@
-"""Simple forecasts: their formulas against a slow second implementation, gaps, choice on calibration.
-
-That none moves with its future is in tests/property/test_forecasting_leaks.py.
-"""
+"""Simple forecasts: their formulas against a slow second implementation, gaps, choice on calibration."""
 
 import numpy as np
 import pytest

@@ -5,6 +5,14 @@ from monitor.domain.decision import DecisionInputs
 
 AT = "2026-03-01T06:00:00.000000Z"
 VOTE = {"level": 2, "newest_s": 1772344800.0, "valid_until_s": 1772388000.0, "counted": False, "pended": None}
+
+
+def word(key, level, reason, facts):
+    criterion, station = key.split("|")
+    said = {"criterion": criterion, "station": station, "heard": level > 0, "raise_level": level, "hold_level": level}
+    return {**said, "reason": reason, "facts": facts}
+
+
 EVIDENCE = {
     "level_before": 0,
     "asked": 2,
@@ -12,33 +20,9 @@ EVIDENCE = {
     "held_by": ["v|G9"],
     "common": {"B": "all move as one"},
     "words": [
-        {
-            "criterion": "v",
-            "station": "G1",
-            "heard": True,
-            "raise_level": 2,
-            "hold_level": 2,
-            "reason": "fast",
-            "facts": {"bounds": [{"level": 2, "bound": 24.0, "margin": -1.5, "hits": 1, "needs": 2}]},
-        },
-        {
-            "criterion": "r",
-            "station": "R1",
-            "heard": True,
-            "raise_level": 1,
-            "hold_level": 1,
-            "reason": "wet",
-            "facts": {"levels": [{"level": 1, "ratio": 1.25}]},
-        },
-        {
-            "criterion": "v",
-            "station": "G2",
-            "heard": False,
-            "raise_level": 0,
-            "hold_level": 0,
-            "reason": "silent",
-            "facts": {},
-        },
+        word("v|G1", 2, "fast", {"bounds": [{"level": 2, "bound": 24.0, "margin": -1.5, "hits": 1, "needs": 2}]}),
+        word("r|R1", 1, "wet", {"levels": [{"level": 1, "ratio": 1.25}]}),
+        word("v|G2", 0, "silent", {}),
     ],
     "votes": {
         "v|G1": {**VOTE, "counted": True},

@@ -134,21 +134,8 @@ def test_a_forecast_of_values_with_an_offset_of_one_person_takes_no_high_level_b
         def alter(now_s, view, second=second):
             view = declare([("A", 20, 5.0)], second)(now_s, view)
             at_s, gain = now_s - 60.0, 90.0 if now_s < T0 + 20 * STEP_S else 1.0
-            fact = ForecastFact(
-                "A",
-                "displacement",
-                at_s,
-                at_s + DAY_S,
-                DAY_S,
-                gain,
-                gain,
-                gain,
-                0.0,
-                "lld",
-                shown=True,
-                q025=gain,
-                q975=gain,
-            )
+            fan = {"shown": True, "q025": gain, "q975": gain}
+            fact = ForecastFact("A", "displacement", at_s, at_s + DAY_S, DAY_S, gain, gain, gain, 0.0, "lld", **fan)
             return replace(view, forecasts=(fact,))
 
         looks = run(quiet(5), site, alter=alter)

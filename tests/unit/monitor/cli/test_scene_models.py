@@ -58,28 +58,16 @@ def test_a_score_of_a_network_as_it_was_built_once_is_refused():
     assert models._find_score("frrn-a", "l4s", {"imagery-added": content})["beside"] == "unet"
 
 
+PAIR = "unet (0.010 to 0.030, one seed) at 2.0 times its processor time"
+
+
 @pytest.mark.parametrize(
     ("carried", "cpu_s", "said", "against"),
     [
-        (
-            [["new", "unet", 0.02, [0.01, 0.03]]],
-            20.0,
-            "bijie: F1 0.020 above unet (0.010 to 0.030, one seed) at 2.0 times its processor time",
-            None,
-        ),
-        (
-            [["unet", "new", 0.02, [0.01, 0.03]]],
-            20.0,
-            None,
-            "bijie: F1 0.020 below unet (0.010 to 0.030, one seed) at 2.0 times its processor time",
-        ),
+        ([["new", "unet", 0.02, [0.01, 0.03]]], 20.0, f"bijie: F1 0.020 above {PAIR}", None),
+        ([["unet", "new", 0.02, [0.01, 0.03]]], 20.0, None, f"bijie: F1 0.020 below {PAIR}"),
         # the record holds the interval of the pair as it was drawn: its sign does not matter
-        (
-            [["unet", "new", 0.02, [-0.03, -0.01]]],
-            20.0,
-            None,
-            "bijie: F1 0.020 below unet (0.010 to 0.030, one seed) at 2.0 times its processor time",
-        ),
+        ([["unet", "new", 0.02, [-0.03, -0.01]]], 20.0, None, f"bijie: F1 0.020 below {PAIR}"),
         ([], 5.0, "bijie: not distinguished from unet at 0.5 times its processor time", None),
         ([], 20.0, None, "bijie: not distinguished from unet at 2.0 times its processor time"),
     ],

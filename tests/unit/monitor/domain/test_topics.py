@@ -18,21 +18,11 @@ FILTERS = st.builds(
     lambda levels, rest: "/".join([*levels, *(["#"] if rest else [])]), st.lists(LEVELS, max_size=5), st.booleans()
 ).filter(bool)
 OWN = [
-    f"{ROOT}/{'/'.join(levels)}"
+    f"{ROOT}/{levels}"
     for levels in (
-        ("status",),
-        ("north", "state"),
-        ("v1", "obs"),
-        ("", "app"),
-        ("app",),
-        ("v2",),
-        ("Slopeward",),
-        ("obs",),
-        ("",),
-        ("north", "G1", "obs"),
-        ("north", "state", "obs"),
-        ("slopeward", "v1", "north"),
-        ("north", "north", "state", "obs"),
+        *"status north/state v1/obs /app app v2 Slopeward obs north/G1/obs north/state/obs slopeward/v1/north".split(),
+        "north/north/state/obs",
+        "",
     )
 ]
 SITE = head("south", timezone="UTC", levels={"names": ["green", "yellow"]}) + station(

@@ -428,60 +428,44 @@ def write(path, head, *columns, mark=","):
 
 
 # header -> series with the column of their error; each column of numbers moves, but where its name says an error
-SAID = MappingProxyType(
-    {
-        "Date,Crack R1 (mm),Crack S1 (mm)": {"R1.crack_opening": None, "S1.crack_opening": None},
-        "Date,Crack N (mm),Crack S (mm)": {"N.crack_opening": None, "S.crack_opening": None},
-        "Date,Crack NE (mm),Crack SE (mm)": {"NE.crack_opening": None, "SE.crack_opening": None},
-        "Date,Crack R1 (mm),Sigma R1 (mm)": {"R1.crack_opening": "Sigma R1 (mm)"},
-        "Date,Riss 1 [mm],Unsicherheit [mm]": {"Riss-1.crack_opening": "Unsicherheit [mm]"},
-        "Date,N (mm),E (mm),U (mm),SN (mm),SE (mm),SU (mm)": {
-            "f.displacement_north": "SN (mm)",
-            "f.displacement_east": "SE (mm)",
-            "f.displacement_up": "SU (mm)",
-        },
-        "Date,P1 E (mm),P1 N (mm),P2 E (mm),P2 N (mm)": {
-            "P1.displacement_east": None,
-            "P1.displacement_north": None,
-            "P2.displacement_east": None,
-            "P2.displacement_north": None,
-        },
-        "Date,E1 (mm),N1 (mm),U1 (mm)": {
-            "S1.displacement_east": None,
-            "S1.displacement_north": None,
-            "S1.displacement_up": None,
-        },
-        "Data,Estensimetro E1 (mm),Estensimetro N2 (mm)": {"E1.crack_opening": None, "N2.crack_opening": None},
-        "Date,Extensomètre E3 (mm),Piézomètre U2 (kPa),Pluviometro N1 (mm)": {
-            "E3.crack_opening": None,
-            "U2.pore_pressure": None,
-            "N1.rain": None,
-        },
-        "Date,Tilt X (mm/m),Tilt Y (mm/m),T2 tilt A (°),T2 tilt B (°),Klino 3 X (arcsec),Klino 3 Y (arcsec)": {
-            "f.tilt_x": None,
-            "f.tilt_y": None,
-            "T2.tilt_x": None,
-            "T2.tilt_y": None,
-            "Klino-3.tilt_x": None,
-            "Klino-3.tilt_y": None,
-        },
-        "Date,Tilt A (deg),Tilt B (deg),Tilt C (deg)": {"A.tilt": None, "B.tilt": None, "C.tilt": None},
-        "Date,Crack 1 (mm),Temp 1 (°C),Battery (%),Quality,Alarm threshold (mm)": {
-            "Crack-1.crack_opening": None,
-            "Temp-1.temperature": None,
-            "f.battery_level": None,
-        },
-    }
-)
+SAID = """
+Date,Crack R1 (mm),Crack S1 (mm)
+    R1.crack_opening, S1.crack_opening
+Date,Crack N (mm),Crack S (mm)
+    N.crack_opening, S.crack_opening
+Date,Crack NE (mm),Crack SE (mm)
+    NE.crack_opening, SE.crack_opening
+Date,Crack R1 (mm),Sigma R1 (mm)
+    R1.crack_opening = Sigma R1 (mm)
+Date,Riss 1 [mm],Unsicherheit [mm]
+    Riss-1.crack_opening = Unsicherheit [mm]
+Date,N (mm),E (mm),U (mm),SN (mm),SE (mm),SU (mm)
+    f.displacement_north = SN (mm), f.displacement_east = SE (mm), f.displacement_up = SU (mm)
+Date,P1 E (mm),P1 N (mm),P2 E (mm),P2 N (mm)
+    P1.displacement_east, P1.displacement_north, P2.displacement_east, P2.displacement_north
+Date,E1 (mm),N1 (mm),U1 (mm)
+    S1.displacement_east, S1.displacement_north, S1.displacement_up
+Data,Estensimetro E1 (mm),Estensimetro N2 (mm)
+    E1.crack_opening, N2.crack_opening
+Date,Extensomètre E3 (mm),Piézomètre U2 (kPa),Pluviometro N1 (mm)
+    E3.crack_opening, U2.pore_pressure, N1.rain
+Date,Tilt X (mm/m),Tilt Y (mm/m),T2 tilt A (°),T2 tilt B (°),Klino 3 X (arcsec),Klino 3 Y (arcsec)
+    f.tilt_x, f.tilt_y, T2.tilt_x, T2.tilt_y, Klino-3.tilt_x, Klino-3.tilt_y
+Date,Tilt A (deg),Tilt B (deg),Tilt C (deg)
+    A.tilt, B.tilt, C.tilt
+Date,Crack 1 (mm),Temp 1 (°C),Battery (%),Quality,Alarm threshold (mm)
+    Crack-1.crack_opening, Temp-1.temperature, f.battery_level
+""".strip().splitlines()
 
 
-@pytest.mark.parametrize("head", SAID)
-def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_otherwise(tmp_path, head):
-    names = head.split(",")[1:]
-    errors = {error for error in SAID[head].values() if error}
+@pytest.mark.parametrize(("head", "series"), [*zip(SAID[::2], SAID[1::2], strict=True)])
+def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_otherwise(tmp_path, head, series):
+    names, pairs = head.split(",")[1:], [one.partition(" = ") for one in series.strip().split(", ")]
+    expected = {name: error or None for name, _, error in pairs}
+    errors = {*expected.values()}
     path = write(tmp_path / "f.csv", head, *(SMALL if name in errors else MOVES for name in names))
     found = understand(path, {"zone": "UTC"})
-    assert {f"{c.station}.{c.quantity}": c.sigma for c in found.mapping.columns} == SAID[head]
+    assert {f"{c.station}.{c.quantity}": c.sigma for c in found.mapping.columns} == expected
 
 
 @pytest.mark.parametrize(
@@ -613,41 +597,34 @@ PLACES = MappingProxyType(
         "groups above the names": (
             "Date,P1,,P2,\n,Crack (mm),Temp (°C),Crack (mm),Temp (°C)",
             "MSMS",
-            {"P1.crack_opening": "2", "P1.temperature": "3", "P2.crack_opening": "4", "P2.temperature": "5"},
+            "P1.crack_opening = 2; P1.temperature = 3; P2.crack_opening = 4; P2.temperature = 5",
         ),
         "components below the names": (
             "Date,P1,P1,P2,P2\n,East (mm),North (mm),East (mm),North (mm)",
             "MSMS",
-            {
-                "P1.displacement_east": "P1",
-                "P1.displacement_north": "P1#2",
-                "P2.displacement_east": "P2",
-                "P2.displacement_north": "P2#2",
-            },
+            (
+                "P1.displacement_east = P1; P1.displacement_north = P1#2; "
+                "P2.displacement_east = P2; P2.displacement_north = P2#2"
+            ),
         ),
         "units below": (
             "Date,Crack 1,Temp\nYYYY-MM-DD,mm,°C",
             "MS",
-            {"Crack-1.crack_opening": "Crack 1", "f.temperature": "Temp"},
+            "Crack-1.crack_opening = Crack 1; f.temperature = Temp",
         ),
         "names, units and groups": (
             "Date,North,,South,\n,Crack,Temp,Crack,Temp\n,mm,°C,mm,°C",
             "MSMS",
-            {
-                "North.crack_opening": "2",
-                "North.temperature": "3",
-                "South.crack_opening": "4",
-                "South.temperature": "5",
-            },
+            "North.crack_opening = 2; North.temperature = 3; South.crack_opening = 4; South.temperature = 5",
         ),
-        "an index without a name": (",Crack 1 (mm)", "M", {"Crack-1.crack_opening": "2"}),
-        "a blank line below the names": ("Date,Crack 1 (mm)\n", "M", {"Crack-1.crack_opening": "Crack 1 (mm)"}),
+        "an index without a name": (",Crack 1 (mm)", "M", "Crack-1.crack_opening = 2"),
+        "a blank line below the names": ("Date,Crack 1 (mm)\n", "M", "Crack-1.crack_opening = Crack 1 (mm)"),
         "words of the file as wide as the table": (
             "Project,Slope A,\nLogger,123,\nDate,Crack 1 [mm],Rain [mm]",
             "MS",
-            {"Crack-1.crack_opening": "Crack 1 [mm]", "f.rain": "Rain [mm]"},
+            "Crack-1.crack_opening = Crack 1 [mm]; f.rain = Rain [mm]",
         ),
-        "a total of the rain": ("Date,Rain (mm),Total rain (mm),Total (mm)", "STT", {"f.rain": "Rain (mm)"}),
+        "a total of the rain": ("Date,Rain (mm),Total rain (mm),Total (mm)", "STT", "f.rain = Rain (mm)"),
     }
 )
 
@@ -659,11 +636,12 @@ def test_names_and_units_are_found_where_they_stand(tmp_path, place):
     columns = [{"M": MOVES, "S": SMALL, "T": sums}[kind] for kind in kinds]
     path = write(tmp_path / "f.csv", head, *columns)
     found = understand(path, {"zone": "UTC"})
-    assert {f"{c.station}.{c.quantity}": c.name for c in found.mapping.columns} == series
+    columns_of = dict(one.split(" = ") for one in series.split("; "))
+    assert {f"{c.station}.{c.quantity}": c.name for c in found.mapping.columns} == columns_of
     rows = read_all(path, keep(found.mapping, path))
-    assert len(rows) == len(series) * len(DAYS)
+    assert len(rows) == len(columns_of) * len(DAYS)
     assert not [error for _, error in rows if error is not None]
-    assert [float(row["value"]) for row, _ in rows[:: len(series)]] == list(columns[0])
+    assert [float(row["value"]) for row, _ in rows[:: len(columns_of)]] == list(columns[0])
 
 
 def test_units_behind_the_numbers_are_taken_off_and_others_refused(tmp_path):

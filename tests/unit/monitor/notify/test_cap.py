@@ -56,25 +56,8 @@ def make(levels, *, exercise=False, reason=REASON, ledger="hazard"):
             AlertEvent(n, 7, n, at, at, None, "unacknowledged", before, level, "slopeward", "service", reason, 1)
         )
         before = level
-    alert = Alert(
-        7,
-        "pit",
-        ledger,
-        "hazard",
-        levels[-1],
-        max(levels),
-        "unacknowledged",
-        exercise,
-        T0,
-        T0,
-        reason,
-        1,
-        "1",
-        None,
-        None,
-        None,
-    )
-    return alert, events
+    standing = (levels[-1], max(levels), "unacknowledged", exercise, T0, T0)
+    return Alert(7, "pit", ledger, "hazard", *standing, reason, 1, "1", None, None, None), events
 
 
 def read(text):

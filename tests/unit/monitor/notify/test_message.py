@@ -114,23 +114,9 @@ def make(
             exercise=exercise,
         )
     )
-    return Notification(
-        1,
-        7,
-        9,
-        SITE.id,
-        str(ledger),
-        level,
-        name,
-        "sala operativa",
-        channel,
-        exercise=exercise,
-        subject=subject,
-        body=body,
-        idempotency_key="k" * 64,
-        attempts=1,
-        queued_at=AT,
-    )
+    text = {"exercise": exercise, "subject": subject, "body": body}
+    way = {"idempotency_key": "k" * 64, "attempts": 1, "queued_at": AT}
+    return Notification(1, 7, 9, SITE.id, str(ledger), level, name, "sala operativa", channel, **text, **way)
 
 
 def read(notification, language="en", zone="Europe/Zurich"):

@@ -91,8 +91,7 @@ def test_columns_without_what_the_network_sees_beside_them_show(segmenter):
     assert np.abs(found.astype(int) - draw_whole(reader, segmenter)).max() > 1
 
 
-@pytest.mark.parametrize("height", [700, 1025, 1600])
-@pytest.mark.parametrize("columns", [64, 4096])
+@pytest.mark.parametrize(("height", "columns"), [(700, 64), (1025, 64), (1600, 4096)])
 def test_strips_make_the_whole_to_the_last_bit(height, columns, segmenter):
     reader, plan = make_reader(height, 140), TilingPlan("rows", columns, 112, 16)
     reader.valid[300:1290, :90] = False

@@ -15,33 +15,6 @@ from detection.imagery.training.simple_maps import describe_pixels, fit_index, f
 from monitor.cli.main import run_verb
 
 
-def confusion_of(share, recall, f1, total=10**9):
-    """Counts that have this share of landslide, recall and F1."""
-    tp = share * recall
-    fp = 2 * tp / f1 - 2 * tp - (share - tp)
-    counts = tp, fp, share - tp, 1 - share - fp
-    return Confusion(*(round(count * total) for count in counts))
-
-
-@pytest.mark.parametrize(
-    ("recall", "f1", "precision", "oa", "mf1"),
-    [
-        (60.59, 70.91, None, 98.85, 85.16),  # U-Net
-        (75.74, 73.89, 72.13, None, None),  # SBConvU-Net
-        (70.98, 73.78, None, None, None),  # SBConvResU-Net
-        (54.75, 66.86, None, None, None),  # ResU-Net
-    ],
-)
-def test_published_rows_agree_among_themselves(recall, f1, precision, oa, mf1):
-    """Song et al. 2024 (Land 13:835): landslides fill 2.31 to 2.32 % of its evaluation pixels."""
-    scores = score(confusion_of(0.0232, recall / 100, f1 / 100))
-    found = {name: 100 * scores[name] for name in ("recall", "f1", "precision", "accuracy", "mean_f1")}
-    assert found["recall"] == pytest.approx(recall, abs=0.01)
-    assert found["f1"] == pytest.approx(f1, abs=0.01)
-    for name, value in (("precision", precision), ("accuracy", oa), ("mean_f1", mf1)):
-        assert value is None or found[name] == pytest.approx(value, abs=0.01)
-
-
 def test_published_shares_of_images_by_mean_iou():
     """Skip Connection DeepLab (China Geology 2024): of 231 images 52 above .9, 119 from .8, 18 below .7, 5 below .6."""
     values = [0.95] * 52 + [0.85] * 119 + [0.75] * 42 + [0.65] * 13 + [0.5] * 5
@@ -245,12 +218,12 @@ def _name(path, names):
 
 @pytest.mark.data
 def test_an_index_and_logistic_regression_on_measured_patches(measured):
-    """On a fifth of the train part: thresholds from held patches, far above a map that finds everything (.079)."""
+    """On a tenth of the train part: thresholds from held patches, far above a map that finds everything (.079)."""
     from detection.imagery.data.landslide4sense import read_png
 
     folder = measured("landslide4sense-rgb")
     train, test = (read_png(folder, part) for part in ("train", "validation"))
-    train, test = train.take(range(0, 1100, 6)).remember(), test.take(range(0, 300, 5)).remember()
+    train, test = train.take(range(0, 1100, 10)).remember(), test.take(range(0, 300, 8)).remember()
     fit, held = split_held(len(train), 0.15, 20)
     index = score_simple(fit_index(train, held), test, objects=False).report
     logistic = score_simple(fit_logistic(train, fit, held), test, objects=False).report

@@ -10,14 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.simulate import demo
+from monitor.extensions.demo import demo
 from tests.data.running import hide_mosquitto
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 SHORT = """
 import sys
 from datetime import timedelta
-from monitor.simulate import demo, story
+from monitor.extensions.demo import demo
+from monitor.simulate import story
 demo.PLAY_S = 20.0
 demo.STATIONS = 3  # of six: half of the trainings
 demo.DAYS = 24.0  # of 45: half of the readings, and half of the trainings again

@@ -31,13 +31,8 @@ from monitor.domain.observation import SiteEvent
 from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.topics import ROOT
 from monitor.errors import JobError, PayloadError, SlopewardError, StoreBusyError
-from monitor.extras import describe_missing, is_installed
-from monitor.health import HOW_TO_INSTALL
-from monitor.simulate.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
-from monitor.simulate.scene import DRAW, DrawSceneRequest
-from monitor.simulate.slope import SITE_ID, SlopeModel
-from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
-from monitor.simulate.worth import (
+from monitor.extensions.demo.scene import DRAW, DrawSceneRequest
+from monitor.extensions.demo.worth import (
     NETWORKS,
     DetectorWorth,
     ForecasterWorth,
@@ -45,6 +40,11 @@ from monitor.simulate.worth import (
     assess_forecasters,
     print_worth,
 )
+from monitor.extras import describe_missing, is_installed
+from monitor.health import HOW_TO_INSTALL
+from monitor.simulate.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
+from monitor.simulate.slope import SITE_ID, SlopeModel
+from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database

@@ -42,4 +42,4 @@ def write(request: DrawSceneRequest) -> DrawnScene:
     return DrawnScene(str(request.folder))
 
 
-DRAW: Final = WorkerTask("monitor.simulate.scene:write", DrawSceneRequest, DrawnScene)
+DRAW: Final = WorkerTask("monitor.extensions.demo.scene:write", DrawSceneRequest, DrawnScene)

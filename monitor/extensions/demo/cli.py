@@ -24,7 +24,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Same seed, same slope.")] = 1,
 ) -> None:
     """Run broker, service and a simulated slope that fails; prints the page. Exit 3 when a part is missing."""
-    from monitor.simulate.demo import is_complete, run_demo, run_measured
+    from monitor.extensions.demo.demo import is_complete, run_demo, run_measured
 
     def leave(*_: object) -> None:
         raise KeyboardInterrupt

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from monitor.simulate.demo import DemoInstallation, _print_summary
-from monitor.simulate.worth import assess_detectors, assess_forecasters, print_worth
+from monitor.extensions.demo.demo import DemoInstallation, _print_summary
+from monitor.extensions.demo.worth import assess_detectors, assess_forecasters, print_worth
 from monitor.store.schema import tables as t
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Everything in three minutes: broker, service, page and a simulated slope that fails."""

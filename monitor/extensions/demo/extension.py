@@ -1,0 +1,20 @@
+"""The demo: what it adds to the service."""
+
+from typing import Final
+
+from monitor.extension import Command, Extension
+
+_HERE: Final = "monitor.extensions.demo"
+EXTENSION: Final = Extension(
+    name="demo",
+    description="everything in three minutes, and a simulated slope that publishes",
+    package=_HERE,
+    commands={
+        "demo": Command(
+            f"{_HERE}.cli", "Show everything in three minutes, or simulate a slope", "run", {"demo": "serves"}
+        ),
+        "demo simulate": Command(
+            f"{_HERE}.simulate", "Publish a simulated slope to a broker", "demo", {"demo simulate": "serves"}
+        ),
+    },
+)
