@@ -7,4 +7,5 @@ TABLE: Final = (
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",
     "monitor.extensions.demo",
+    "monitor.extensions.photos",
 )

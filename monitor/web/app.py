@@ -20,7 +20,7 @@ from forecasting.message import Template
 from monitor import errors
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
-from monitor.extension import list_extensions, load
+from monitor.extension import list_routers
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
@@ -30,7 +30,7 @@ from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, photos, probes
+from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
@@ -62,7 +62,6 @@ STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
 )
 PAGES: Final = (
     pages,
-    photos,
     movement,
     instruments,
     login,
@@ -85,7 +84,7 @@ PAGES: Final = (
 ROUTERS: Final = (
     *(m.router for m in (*PAGES, api, cap, charts, panes, maps, probes)),
     acts.requests,
-    *(load(path) for one in list_extensions() for path in one.routes),
+    *list_routers(),
 )
 
 

@@ -77,14 +77,12 @@ _OF_EXTENSIONS: Final[dict[str, Address]] = {
 }
 _BY_AN_OPERATOR: Final = (
     *_FILES,
-    "POST /alerts/{alert_id}/photos",
     "GET /sites/{site}/readings",
     "GET /sites/{site}/thresholds/{draft}",
     "GET /sites/{site}/thresholds/{draft}/state",
     *(
         f"POST /sites/{{site}}/{act}"
         for act in (
-            "reports/{report_id}/photos",
             "stations/{station}/reference",
             "anomalies/label",
             "anomalies/factor",
@@ -148,7 +146,6 @@ RULES: Final[dict[str, str]] = {
             f"GET /sites/{{site}}/{rest}"
             for rest in (
                 "forecasts",
-                "photos/{photo_id}/{size}",
                 "movement",
                 "reports",
                 "reports/{name}.{form}",

@@ -7,7 +7,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from monitor.web.uploads.develop import DAMAGED, NO_PICTURE, ReceivedPhoto, develop
+from monitor.extensions.photos.develop import DAMAGED, NO_PICTURE, ReceivedPhoto, develop
 
 GPS, EXIF = 0x8825, 0x8769
 

@@ -17,6 +17,7 @@ from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.names import tidy_text
 from monitor.errors import JobError, RefusedError
+from monitor.extensions.photos.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
 from monitor.jobs.worker import run_in_worker
 from monitor.language.file_names import EMPTY
 from monitor.store.database.engine import Database
@@ -24,7 +25,6 @@ from monitor.store.readings.photos import PhotoMetadata, add_photo, find_picture
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
-from monitor.web.uploads.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
@@ -112,7 +112,7 @@ def show_photo(request: Request, site: str, photo_id: Number, size: Literal["pho
 
 
 _LOG = logging.getLogger(__name__)
-DEVELOP: Final = WorkerTask("monitor.web.uploads.develop:develop", ReceivedPhoto, DevelopedPhoto)
+DEVELOP: Final = WorkerTask("monitor.extensions.photos.develop:develop", ReceivedPhoto, DevelopedPhoto)
 LIMIT_S: Final = 30.0
 MOST_BYTES: Final = 4 << 20  # of a picture that was written anew
 _NO_ROOM: Final = Template("photo.room", "the disk has no room for photos; what is left is for decisions and alarms")

@@ -12,6 +12,7 @@ from sqlalchemy import select, text, update
 
 from monitor.alerting.audit.audit_pack import build_pack, check_pack
 from monitor.domain.alert import Actor
+from monitor.extensions.photos import routes as photos
 from monitor.store.alerting.alerts import close_alert
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.stories import verify_story
@@ -22,7 +23,7 @@ from monitor.store.readings.photos import PhotoMetadata, add_photo
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
-from monitor.web.routes import acts, photos
+from monitor.web.routes import acts
 from tests.data.filled import NOW
 from tests.data.store_rows import ask
 from tests.integration.web.test_door import Clock, serving, token
@@ -116,7 +117,7 @@ def test_photos_have_bounds_and_leave_the_room_for_decisions(filled_sqlite, monk
                 answer = take(bo, way, jpeg())
                 assert (answer.status_code, words in answer.text) == (409, True), answer.text
         with monkeypatch.context() as m:
-            m.setattr("monitor.web.routes.photos.MEGABYTE", 1 << 60)
+            m.setattr("monitor.extensions.photos.routes.MEGABYTE", 1 << 60)
             assert "the disk has no room for photos" in take(bo, way, jpeg()).text
         monkeypatch.setattr(photos, "_coming", threading.Semaphore(0))
         monkeypatch.setattr(acts, "_recomputing", threading.Semaphore(0))

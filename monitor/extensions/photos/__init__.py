@@ -1,0 +1,1 @@
+"""Photos of the field, taken by the telephone."""
