@@ -57,9 +57,9 @@ class Inbox:
         return self._bell.is_set() and (len(self) >= BATCH_MESSAGES or time.monotonic() >= due_at_s)
 
     def take(self, timeout_s: float) -> list[BrokerMessage]:
-        """A batch in order of reception, after 500 messages or 50 ms: what waits, at most 2,000 messages or 4 MiB.
+        """A batch in order of reception, after 500 messages or 25 ms: what waits, at most 2,000 messages or 4 MiB.
 
-        The 50 ms count from the first of them: what came while the last batch was written has waited already. Between
+        The 25 ms count from the first of them: what came while the last batch was written has waited already. Between
         two batches the database is left to other writers for a moment.
         """
         began_at_s = time.monotonic()
