@@ -68,15 +68,15 @@ def _load_others(taken: set[str]) -> list[Extension]:
     if not any(map(_names_extensions, sys.path)):  # to import what reads entry points costs more than a verb's help
         return found
     from importlib.metadata import entry_points
-    from logging import getLogger
 
     for entry in sorted(entry_points(group=GROUP), key=lambda one: one.name):
         try:
             one = entry.load()
             if not isinstance(one, Extension) or one.name in taken:
                 raise TypeError("expected an `Extension` with a name of its own")
-        except Exception:  # code of others, whatever it does
-            getLogger(__name__).exception("the extension %s (%s) is left out", entry.name, entry.value)
+            importlib.import_module(one.package)
+        except Exception as error:  # code of others, whatever it does
+            _log_left_out(f"the extension {entry.name} ({entry.value})", error)
         else:
             taken.add(one.name)
             found.append(one)
@@ -92,6 +92,25 @@ def _names_extensions(folder: str) -> bool:
                     if GROUP.encode() in file.read():
                         return True
     return False
+
+
+def list_routers() -> list[Any]:
+    """The routers of extensions; one of others that cannot be loaded is left out and logged, too."""
+    found = []
+    for one in list_extensions():
+        try:
+            found += [load(path) for path in one.routes]
+        except Exception as error:
+            if one.package.startswith(f"{OURS.rpartition('.')[0]}."):
+                raise
+            _log_left_out(f"the pages of the extension {one.name}", error)
+    return found
+
+
+def _log_left_out(what: str, error: Exception) -> None:
+    from logging import getLogger
+
+    getLogger(__name__).error("%s: left out", what, exc_info=error)
 
 
 def list_panels(place: str) -> list[str]:

@@ -10,7 +10,7 @@ from monitor.ingest.message import BrokerMessage
 BATCH_MESSAGES: Final = 500  # that many end the wait
 BATCH_MOST: Final = 2000  # that many are taken when more came while the last batch was written: fewer disk syncs
 BATCH_BYTES: Final = 4 << 20
-BATCH_WAIT_S: Final = 0.05
+BATCH_WAIT_S: Final = 0.025
 PAUSE_S: Final = 0.02  # between two batches, however slow commits are: other writers get their turn
 _YIELD_S: Final = 0.005  # the same where a full batch waits
 _BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still

@@ -19,6 +19,14 @@ BACKFILL_FILTERS: Final = (ROOT + "+/+/backfill/obs", ROOT + "+/report", ROOT + 
 _SITE: Final = re.compile(r"[a-z0-9-]{1,64}")
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSites:
+    """Sites with news that are committed, and those of them where nothing came on which a vote may rest."""
+
+    sites: frozenset[str]
+    unvoted: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True)
 class BrokerMessage:
     """What the broker handed over; `epoch` counts connections, an acknowledgement is good for its own only."""

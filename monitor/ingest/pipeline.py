@@ -15,7 +15,9 @@ from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
 from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
+from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Binding, Site, gather_recipients
+from monitor.domain.witnesses import is_judged
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
@@ -55,6 +57,7 @@ class BatchResult:
     rejected: int  # messages or parts of them that went to the quarantine
     gaps: int  # holes in the counts of publishers that opened
     sites: frozenset[str]  # with news: readings, reports or events
+    unvoted: frozenset[str] = frozenset()  # of them those where nothing came on which a vote may rest
     lost: tuple[BrokerMessage, ...] = ()  # could be written nowhere: must not be acknowledged
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
     asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
@@ -311,11 +314,17 @@ class Pipeline:
             len(refused),
             len(gaps),
             added.sites | notified,
+            added.sites - notified - {o.site for o in observations if self._may_vote(o)},
             unkept=unkept,
             asks=tuple(asks.values()),
             waiting=tuple(sorted(refused, key=lambda one: len(one[1].payload) > LARGE_BYTES)) if readings_first else (),
             brings_history=self._is_filled(added.sites, now),
         )
+
+    def _may_vote(self, item: Observation) -> bool:
+        """Whether a vote may rest on a reading, itself or as a part of the motion of its station."""
+        site = self.sites.get(item.site)
+        return site is None or item.quantity.startswith(OF_GROUND) or is_judged(site, item.station, item.quantity)
 
     def _is_declared(self, link: Link) -> bool:
         site = self.sites.get(link.site)
@@ -384,7 +393,7 @@ class Pipeline:
         )
         rejected, gaps, unkept = (sum(getattr(one, name) for one in done) for name in ("rejected", "gaps", "unkept"))
         asks = dict(request for one in done for request in one.asks)
-        return BatchResult(added, rejected, gaps, sites, tuple(lost), unkept, tuple(asks.items()))
+        return BatchResult(added, rejected, gaps, sites, lost=tuple(lost), unkept=unkept, asks=tuple(asks.items()))
 
     def _quarantine(self, message: BrokerMessage, error: Exception) -> BatchResult:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]

@@ -19,7 +19,7 @@ from monitor.errors import StoreBusyError
 from monitor.ingest.decoders.table import is_known_value
 from monitor.ingest.division import BACKFILL, LIVE, REST, BrokerSession, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, Inbox
-from monitor.ingest.message import LIVE_FILTER, ROOT, BrokerMessage, locate, matches
+from monitor.ingest.message import LIVE_FILTER, ROOT, BrokerMessage, StoredSites, locate, matches
 from monitor.ingest.mqtt import Connected, MqttSession
 from monitor.ingest.pipeline import PORTION_BYTES, BatchResult, Clock, LastReading, Pipeline, Refusals
 from monitor.store.database.engine import Database
@@ -79,7 +79,7 @@ class IngestContext:
     db: Database  # this writer goes before others of the process
     config: Any  # of the service; `.broker` is read, and `.limits` where it has some
     sites: Mapping[str, Site]  # by id
-    on_stored: Callable[[frozenset[str]], None]  # called after each commit with the sites that have news; must be quick
+    on_stored: Callable[[StoredSites], None]  # called after each commit that brought news; must be quick
     # writes an alarm of ingest itself and returns when it is committed, or raises StoreBusyError; called from the
     # writer's thread, outside of any transaction
     on_alarm: Callable[[AlertChange], None]
@@ -286,7 +286,7 @@ class Ingest:
         if outcome.brings_history:  # a new site that is filled is not silent since the first reading of it
             self._full_at = time.monotonic()
         if outcome.sites:
-            self._on_stored(outcome.sites)
+            self._on_stored(StoredSites(outcome.sites, outcome.unvoted))
         refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))
         self._stored.append(_StoredBatch(batch, outcome, refusals))
         self._in_hand = []

@@ -30,6 +30,7 @@ from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.extension import list_extensions, load
+from monitor.ingest.message import StoredSites
 from monitor.ingest.service import IngestContext
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.cap.chain import compose_event
@@ -446,9 +447,9 @@ class Core:
             self.renewing.set()
 
     # ---- what the parts tell each other ------------------------------------------------------------------------
-    def _on_stored(self, sites: frozenset[str]) -> None:
-        self.evaluation.mark(sites)
-        self.schedule.note_arrival(sites)
+    def _on_stored(self, stored: StoredSites) -> None:
+        self.evaluation.mark(stored.sites, stored.unvoted)
+        self.schedule.note_arrival(stored.sites)
 
     def _wake_dispatcher(self) -> None:
         self.dispatcher.wake()

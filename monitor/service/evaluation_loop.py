@@ -15,6 +15,8 @@ from monitor.store.database.engine import Database
 log = logging.getLogger(__name__)
 # between two evaluations of one site on data: a burst is one evaluation, and an alert row is there within a second
 SHORTEST_GAP_S: Final = 0.25
+# the same, and by how much later it counts as arrived, where nothing came on which a vote may rest
+UNVOTED_GAP_S: Final = 1.0
 # after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
 DRAIN_LIMIT_S: Final = 300.0
 BUSY_PAUSE_S: Final = 1.0
@@ -37,7 +39,8 @@ class Evaluate(Protocol):
 class EvaluationLoop:
     """Evaluates each site when it is dirty or due, one after the other.
 
-    1. `mark(sites)` makes sites dirty; many marks before the next round are one evaluation.
+    1. `mark(sites)` makes sites dirty; many marks before its turn are one evaluation. Who waits longest comes first;
+       a site where nothing came on which a vote may rest waits for the others.
     2. Without data a site is due after the tick, or earlier where its stage of movement or its last evaluation said so
        (a dwell, an expiry).
     3. While a backlog is being read, at most five minutes, evaluations are `draining`: levels rise, nothing falls.
@@ -77,7 +80,8 @@ class EvaluationLoop:
         self._db, self._sites, self._tick_s, self._clock = db, sites, tick_s, clock
         self._evaluate: Evaluate = Evaluator() if evaluate is None else evaluate
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
-        self._dirty: set[str] = set()
+        self._dirty: dict[str, float] = {}  # since when, monotonic
+        self._unvoted: set[str] = set()  # of the dirty ones: nothing came on which a vote may rest
         self._condition = threading.Condition()
         self._stopping = False
         self._poisoned: set[str] = set()
@@ -104,10 +108,21 @@ class EvaluationLoop:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def mark(self, sites: frozenset[str]) -> None:
-        """Note that data of these sites was stored; returns at once."""
+    def mark(self, sites: frozenset[str], unvoted: frozenset[str] = frozenset()) -> None:
+        """Note that data of these sites was stored; returns at once.
+
+        `unvoted`: those of them where nothing came on which a vote may rest.
+        """
+        now = time.monotonic()
         with self._condition:
-            self._dirty.update(sites)
+            for site in sites:
+                if site not in unvoted:
+                    if site in self._unvoted:  # its turn does not come later than that of others with votes
+                        self._dirty[site] = now
+                    self._unvoted.discard(site)
+                elif site not in self._dirty:
+                    self._unvoted.add(site)
+                self._dirty.setdefault(site, now)
             self._condition.notify_all()
 
     def progress(self) -> dict[str, datetime]:
@@ -161,8 +176,8 @@ class EvaluationLoop:
             self._evaluate_once(site_id, "start")
         while not self._stopping:
             self._mark_changed()
-            for site_id, why in self._take_due():
-                self._evaluate_once(site_id, why)
+            if taken := self._take_due():
+                self._evaluate_once(*taken)
             self._progress["evaluate"] = self._clock()
 
     def _mark_changed(self) -> None:
@@ -184,29 +199,38 @@ class EvaluationLoop:
         self._behind_since = now if self._behind_since is None else self._behind_since
         return now - self._behind_since < DRAIN_LIMIT_S
 
-    def _take_due(self) -> list[tuple[str, str]]:
-        """Wait until something is due, at most one second, and take it: (site, data or tick)."""
+    def _take_due(self) -> tuple[str, str] | None:
+        """Wait until something is due, at most one second, and take what waits longest: site, and data or tick."""
         with self._condition:
             now = time.monotonic()
-            ready = self._ready(now)
-            if not ready:
+            taken = self._find_first(now)
+            if taken is None:
                 self._condition.wait(max(0.01, min(1.0, self._next(now) - now)))
-                ready = self._ready(time.monotonic())
-            self._dirty.difference_update(site for site, _ in ready)
-            return ready
+                taken = self._find_first(time.monotonic())
+            if taken is not None:
+                self._dirty.pop(taken[0], None)
+                self._unvoted.discard(taken[0])
+            return taken
 
-    def _ready(self, now: float) -> list[tuple[str, str]]:
+    def _find_first(self, now: float) -> tuple[str, str] | None:
+        """The site whose turn it is; who has nothing on which a vote may rest counts as come later."""
         ready = []
         for site_id in self._sites:
-            if site_id in self._dirty and now >= self._not_before.get(site_id, 0.0):
-                ready.append((site_id, "data"))
-            elif now >= self._due.get(site_id, 0.0):
-                ready.append((site_id, "tick"))
-        return ready
+            since = self._dirty.get(site_id)
+            if since is not None and now >= self._open_at(site_id):
+                ready.append((since + UNVOTED_GAP_S * (site_id in self._unvoted), site_id, "data"))
+            elif now >= (due := self._due.get(site_id, 0.0)):
+                ready.append((due, site_id, "tick"))
+        return min(ready)[1:] if ready else None
+
+    def _open_at(self, site_id: str) -> float:
+        """From when on data of a site may be looked at again."""
+        longer_s = UNVOTED_GAP_S - SHORTEST_GAP_S if site_id in self._unvoted else 0.0
+        return self._not_before.get(site_id, 0.0) + longer_s
 
     def _next(self, now: float) -> float:
         moments = [self._due.get(s, now) for s in self._sites]
-        moments += [self._not_before.get(s, now) for s in self._dirty if s in self._sites]
+        moments += [self._open_at(s) for s in self._dirty if s in self._sites]
         return min(moments, default=now + 1.0)
 
     def _evaluate_once(self, site_id: str, trigger: str) -> None:

@@ -124,6 +124,17 @@ def test_what_an_extension_declares_is_there(one):
     assert one.routes or one.commands
 
 
+def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
+    shown = {
+        place
+        for path in (ROOT / "monitor").rglob("*.html")
+        for place in re.findall(r'panels\("([\w.]+)"\)', path.read_text(encoding="utf-8"))
+    }
+    assert {place for one in list_extensions() for place in one.panels} <= shown
+    assert shown == set(re.findall(r"`((?:site|alert|note|report|login)\.\w+)`", PAGE.read_text(encoding="utf-8")))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_folder_and_its_line_the_service_starts(tmp_path, name):
     lay_out(tmp_path, name)
@@ -162,6 +173,7 @@ def install(folder):
     return tries
 
 
+@pytest.mark.slow
 def test_an_extension_of_others_comes_by_its_entry_point_as_the_page_says(tmp_path):
     lay_out(tmp_path)
     (attempt,) = install(tmp_path / "others")
@@ -169,7 +181,11 @@ def test_an_extension_of_others_comes_by_its_entry_point_as_the_page_says(tmp_pa
     out = run_python(tmp_path, START + attempt + shown).stdout
     assert out.splitlines()[-1] == "good morning, north-bench"
     assert re.search(r"^greet +Greet a site", out, re.MULTILINE)
-    # one that breaks is left out, and one line of the log names it
+    # pages that break are left out, the rest stays; one that breaks is left out as a whole; a line of the log names it
+    (tmp_path / "others/slope_greeting/routes.py").write_text("import no_such_module\n")
+    ended = run_python(tmp_path, START)
+    assert "the pages of the extension greeting: left out" in ended.stderr
+    assert re.search(r"^greet +Greet a site", ended.stdout, re.MULTILINE)
     (tmp_path / "others/slope_greeting/extension.py").write_text("import no_such_module\n")
     ended = run_python(tmp_path, "from monitor.cli.main import run_verb\nassert run_verb(['greet']) == 2")
-    assert "the extension greeting (slope_greeting.extension:EXTENSION) is left out" in ended.stderr
+    assert "the extension greeting (slope_greeting.extension:EXTENSION): left out" in ended.stderr

@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Self
 
+from sqlalchemy import Connection, select
+
+from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import EvaluationResult, evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
@@ -16,9 +19,11 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.movement.update import update_movement
 from monitor.simulate.story import plan_story, write_story_site
-from monitor.store.alerting.sites import save_site
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
+from monitor.store.schema.tables import decision
 from monitor.store.service_state import stamp
 
 START: Final = parse("2026-03-01T00:00:00Z")
@@ -123,6 +128,16 @@ class WatchedSlope:
         """A quiet day, then both rovers run away until the top level stands."""
         self.live(26, looks=1)
         return self.live(10, {"G1": 150.0, "G2": 140.0})
+
+
+def recompute_every(c: Connection) -> list[str]:
+    """What differs where every decision is made again from what it froze."""
+    found: list[str] = []
+    for number, evidence in c.execute(select(decision.c.id, decision.c.evidence)).all():
+        row = load_decision(c, number)
+        source = load_site_source(c, row.config_sha256) if '"view":' in evidence else ""
+        found += recompute(row, source).differences
+    return found
 
 
 def write_service(folder: Path, database: Database, text: str | None = SITE_TEXT) -> Path:

@@ -16,6 +16,7 @@ from monitor import health
 from monitor.errors import StoreBusyError
 from monitor.ingest.division import Division, Share
 from monitor.ingest.handover import DivisionHandover, find_division, save_division
+from monitor.ingest.message import StoredSites
 from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
@@ -320,7 +321,7 @@ class DividedIngest:
     def _take(self, child: IngestChild) -> None:
         received = child.receive()
         if isinstance(received, StoredNotice):
-            self._on_stored(received.sites)
+            self._on_stored(StoredSites(received.sites, received.unvoted))
         elif isinstance(received, AlarmNotice):
             self._on_alarm()
         elif isinstance(received, IngestHeartbeat):
@@ -331,7 +332,7 @@ class DividedIngest:
                 log.critical("%s has made no progress for %g s; ended", child.name, health.OVERDUE_S)
                 child.stop()
         elif child.share.sites:  # it ended; what it stored last it may not have told
-            self._on_stored(child.share.sites)
+            self._on_stored(StoredSites(child.share.sites))
 
     def _give_orders(self, share: Share) -> tuple[StartOrders, CoreHeartbeat]:
         config = self._config

@@ -68,7 +68,7 @@ class IngestProcess:
             self.db,
             orders,
             orders.sites,
-            lambda sites: self._send(StoredNotice(sites)),
+            lambda stored: self._send(StoredNotice(stored.sites, stored.unvoted)),
             alarms.write,
             self._clock,
             lambda: self._hold,

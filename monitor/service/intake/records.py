@@ -49,9 +49,10 @@ class IngestHeartbeat:
 
 @dataclass(frozen=True, slots=True)
 class StoredNotice:
-    """Sites that have news; said right after the commit."""
+    """Sites that have news, and those of them where no vote may rest on it; said right after the commit."""
 
     sites: frozenset[str]
+    unvoted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,16 @@ import pytest
 from sqlalchemy import select
 
 from monitor.alerting.acts.operator_acts import verify
-from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.decisions import load_decision
-from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.tables import audit_entry, decision
-from tests.data.store_rows import tell
-from tests.data.watched_slope import HOUR, WatchedSlope
+from monitor.store.schema.tables import audit_entry
+from tests.data.store_rows import ask, tell
+from tests.data.watched_slope import HOUR, WatchedSlope, recompute_every
 
 FALL = {"G1": 150.0, "G2": 140.0}
 ADA, BO = Actor("Ada", "person"), Actor("Bo", "person")
@@ -66,10 +63,7 @@ def test_values_of_each_hour_that_are_corrected_to_no_movement_keep_no_falling_s
         part in said for part in ("mallory changed", "G1 crack opening", "2026-03-02T", "mm", "Two people must answer")
     ), said
     assert "as it arrived" in seen.decision.evidence["sentence"]
-    with quiet.database.read() as c:
-        for number in c.execute(select(decision.c.id)).scalars().all():
-            row = load_decision(c, number)
-            assert recompute(row, load_site_source(c, row.config_sha256)).differences == (), number
+    assert ask(quiet.database, recompute_every) == []
 
 
 def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_people_say_that_it_is_right(quiet):

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import select, text, update
 
 from monitor.alerting.acts.event_acts import take_event_back
-from monitor.alerting.audit.recompute import recompute
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
@@ -15,15 +14,14 @@ from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.store.alerting.decisions import find_state, load_decision
+from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.events import confirm_event, withdraw_confirmation
-from monitor.store.alerting.sites import load_site_source
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask
-from tests.data.watched_slope import write_service
+from tests.data.watched_slope import recompute_every, write_service
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR, Slope, make_site
 
 JUMP = {"G1": 200.0, "G2": 180.0}
@@ -92,8 +90,7 @@ def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
     ]
     with slope.database.read() as c:
         assert verify(c) == []
-        for row in [load_decision(c, i) for i in c.execute(select(t.decision.c.id)).scalars()]:
-            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        assert recompute_every(c) == []
         memory = Memory.read(find_state(c, "bench").state)
     assert {s.state for s in memory.steps.values()} == ({"movement"} if level else {"event"})
 
@@ -118,8 +115,7 @@ def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(s
     assert slope.live(3).level == (1 if whole else 3)
     with slope.database.read() as c:
         assert verify(c) == []
-        for row in [load_decision(c, i) for i in c.execute(select(t.decision.c.id)).scalars()]:
-            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        assert recompute_every(c) == []
         row = c.execute(text("select confirmations, withdrawn_by from site_events")).one()
         assert tuple(row) == ((2, "Ada") if whole else (1, None))
     ((who, kind, detail),) = log_of(slope, "event.withdraw" if whole else "event.unconfirm")

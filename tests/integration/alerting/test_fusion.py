@@ -16,9 +16,10 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, revoke_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import alert, audit_entry, decision, notification
+from monitor.store.schema.tables import alert, audit_entry, notification
 from tests.data.site_text import table
 from tests.data.store_rows import ask, enter_offset, tell
+from tests.data.watched_slope import recompute_every
 from tests.integration.alerting.test_scenes import Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -150,9 +151,7 @@ def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, s
     assert look.level == level
     assert any(":offset_" in k and c.level == 2 for k, c in look.decision.memory.conditions.items()) == (level > 0)
     with database.read() as c:
-        for number in c.execute(select(decision.c.id)).scalars():
-            row = load_decision(c, number)
-            assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        assert recompute_every(c) == []
         told = select(alert.c.key).join(notification, notification.c.alert_id == alert.c.id)
         keys = set(c.execute(told.where(alert.c.key.like("%:offset_%"))).scalars())
     assert (len(keys) > 10) == (level > 0), "the recipients hear of each that is declared while the slope moves"

@@ -113,7 +113,7 @@ def start_ingest(mosquitto, database):
                 database,
                 SimpleNamespace(broker=broker),
                 sites or {"north": make_site()},
-                lambda sites: seen.stored.append(sites) or seen.drained.append(ingest.drained()),
+                lambda stored: seen.stored.append(stored.sites) or seen.drained.append(ingest.drained()),
                 seen.alarms.append,
                 lambda: datetime.now(UTC),
             )
@@ -417,11 +417,17 @@ def place(postgresql_url, mosquitto):
     def now():
         return datetime.now(UTC)
 
+    def note(stored):
+        news.append(stored.sites)
+
     def start(processes, turn=None):
         chosen = config.model_copy(update={"ingest": IngestSection(processes=processes)})
         alarms = ServiceAlarms(db, sites, now, lambda: None)
         found = open_ingest(
-            IngestContext(db, chosen, sites, news.append, alarms.write, now), alarms, lambda: None, turn
+            IngestContext(db, chosen, sites, note, alarms.write, now),
+            alarms,
+            lambda: None,
+            turn,
         )
         found.start()
         running.append(found)

@@ -66,6 +66,11 @@ def test_one_message_that_the_database_refuses_does_not_stop_the_others(pipeline
     assert sorted(v for (v,) in ask(database, "select value_raw from observation")) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
 
 
+def test_news_on_which_no_vote_may_rest_is_set_apart(pipeline):
+    assert pipeline.store([message(1)]).unvoted == {"north"}
+    assert not pipeline.store([message(2), message(3, displacement_east_mm=1.0)]).unvoted
+
+
 def test_a_message_that_fits_nowhere_is_not_acknowledged(pipeline, database, monkeypatch):
     poison = message(7)
     monkeypatch.setattr(module, "add_observations", lambda *_: (_ for _ in ()).throw(ValueError("no")))

@@ -10,7 +10,6 @@ from sqlalchemy import and_, func, select
 
 from monitor.alerting.acts.change_control import approve, compare, find_in_force, propose, take_in
 from monitor.alerting.audit.as_of import decide_as_of
-from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
@@ -34,7 +33,7 @@ from monitor.store.service_state import load_stamps, stamp
 from monitor.store.upkeep.proof import verify
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import ask, enter_offset, tell
-from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
+from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, recompute_every
 
 ADA = Actor("Ada")
 # a rename as people write it: the table of the station, and the criterion that names it
@@ -63,15 +62,6 @@ def list_rows(c, name):
             found |= {table.name: count} if count else {}
     is_there = c.execute(select(func.count()).where(t.station.c.id == name)).scalar_one()
     return found | ({"station": 1} if is_there else {})
-
-
-def recompute_all(c):
-    found = []
-    for number, evidence in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all():
-        row = load_decision(c, number)
-        source = load_site_source(c, row.config_sha256) if '"view":' in evidence else ""
-        found += recompute(row, source).differences
-    return found
 
 
 @pytest.fixture
@@ -108,13 +98,13 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         assert "epoch0:bench/H1" in load_stamps(c)
         assert "epoch0:bench/G1" not in load_stamps(c)
         assert c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id)).scalars().all() == frozen
-        assert recompute_all(c) == []
+        assert recompute_every(c) == []
         assert list(verify(c)) == []
     result = evaluate_site(slope.database, slope.site, slope.now, "data")
     assert result.level == level
     slope.live(6, {"H1": 150.0, "G2": 140.0})
     with slope.database.read() as c:
-        assert recompute_all(c) == []
+        assert recompute_every(c) == []
         assert list(verify(c)) == []
         last = max(n for n, e in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all() if "G1" in e)
         row = load_decision(c, last)
@@ -329,5 +319,5 @@ def test_a_proposal_shows_the_past_under_both_ids_and_renames_once_approved(slop
     with slope.database.read() as c:
         assert find_in_force(c, "bench").station("G1").id == "H1"
         assert list_rows(c, "G1") == {}
-        assert recompute_all(c) == []
+        assert recompute_every(c) == []
         assert list(verify(c)) == []

@@ -386,61 +386,42 @@ def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     ]
 
 
-def test_disks_that_are_full_are_one_alarm(db):
+def follow_all(db, key, look, *steps):
+    """What each step (given, at_s) of a story tells of one alarm, as (open, level); and all that was told."""
     alarms = make_alarms(db)
-    conditions = AlarmConditions(alarms)
+    conditions, told = AlarmConditions(alarms), []
+    for given, at_s in steps:
+        before = len(alarms.pending())
+        conditions.follow(look(given, conditions), at_s)
+        told.append([(a.open, a.level) for a in alarms.pending()[before:] if a.key == key])
+    return told, alarms.pending()
+
+
+def test_disks_that_are_full_are_one_alarm(db):
     full, free = (
         tuple(CheckRow(f"disk.{n}", state, f"0.4 GiB free at /{n}") for n in ("broker", "state")) for state in (BAD, OK)
     )
-    told = []
-    for checks, at_s in ((free, 0.0), (full, 5.0), (full, 70.0), ((*full[:1], *free[1:]), 100.0), (free, 130.0)):
-        before = len(alarms.pending())
-        conditions.follow(read_rows(checks), at_s)
-        told.append([(a.key, a.open) for a in alarms.pending()[before:]])
-    assert told == [
-        [("health:check:disk", False)],
-        [],
-        [("health:check:disk", True)],
-        [],
-        [("health:check:disk", False)],
-    ]
-    (reason,) = {a.reason for a in alarms.pending() if a.open}
+    steps = ((free, 0.0), (full, 5.0), (full, 70.0), ((*full[:1], *free[1:]), 100.0), (free, 130.0))
+    told, pending = follow_all(db, "health:check:disk", lambda rows, _: read_rows(rows), *steps)
+    assert (told, len(pending)) == ([[(False, 0)], [], [(True, 1)], [], [(False, 0)]], 3)
+    (reason,) = {a.reason for a in pending if a.open}
     assert reason.endswith(": 0.4 GiB free at /broker; 0.4 GiB free at /state"), "where room has to be made"
 
 
 def test_a_cluster_that_is_away_is_one_alarm_after_a_minute(db):
-    alarms = make_alarms(db)
-    conditions = AlarmConditions(alarms)
-    told = []
-    for trouble, at_s in (
-        ("", 0.0),
-        ("no worker for 60 s", 5.0),
-        ("", 30.0),
-        ("no worker for 60 s", 40.0),
-        ("no scheduler", 101.0),
-        ("", 130.0),
-    ):
-        before = len(alarms.pending())
-        conditions.follow((one for one in run_checks(PartTroubles(compute=trouble)) if one.key == "compute:away"), at_s)
-        told.append([(a.open, a.level) for a in alarms.pending()[before:]])
+    gone = "no worker for 60 s"
+    steps = (("", 0.0), (gone, 5.0), ("", 30.0), (gone, 40.0), ("no scheduler", 101.0), ("", 130.0))
+    told, _ = follow_all(db, "health:compute:away", lambda t, _: run_checks(PartTroubles(compute=t)), *steps)
     assert told == [[(False, 0)], [], [], [], [(True, 1)], [(False, 0)]]
 
 
 def test_a_count_that_grew_is_told_for_ten_minutes(db):
-    alarms = make_alarms(db)
-    conditions = AlarmConditions(alarms)
-    for at_s, lost, expected in (
-        (0, 0, []),
-        (3, 2, [True]),
-        (300, 2, []),
-        (500, 5, []),
-        (900, 5, []),
-        (1101, 5, [False]),
-    ):
-        conditions.follow(run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.grew)), at_s)
-        told = [a.open for a in alarms.pending() if a.key == "health:ingest:lost"]
-        assert told == ([False] if at_s == 0 else expected), at_s
-        alarms.write_pending()
+    def look(lost, conditions):
+        return run_checks(IntakeStatus({**HEALTHY, "lost": lost}, conditions.grew))
+
+    steps = ((0, 0), (2, 3), (2, 300), (5, 500), (5, 900), (5, 1101))
+    told, _ = follow_all(db, "health:ingest:lost", look, *steps)
+    assert [[is_open for is_open, _ in one] for one in told] == [[False], [True], [], [], [], [False]]
 
 
 def test_what_is_wrong_in_ingest_or_evaluation_makes_the_status_degraded(db):

@@ -133,6 +133,52 @@ def test_a_burst_of_data_is_one_evaluation_of_that_site_only(make_loop):
     assert not decide.of("b", "data")
 
 
+class HeldDecisions(Decisions):
+    """The first evaluation on data waits until it is let go: what is marked meanwhile waits for its turn."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, db, site, now, trigger, *, draining):
+        if trigger == "data" and not self.begun.is_set():
+            self.begun.set()
+            self.go.wait(10.0)
+        return super().__call__(db, site, now, trigger, draining=draining)
+
+
+def test_a_site_with_news_on_which_a_vote_may_rest_goes_first_and_the_others_are_not_forgotten(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_GAP_S", 0.5)
+    decide, quiet = HeldDecisions(), frozenset("bcdef")
+    loop, _ = make_loop(decide, sites=tuple("abcdefgh"))
+    wait_for(lambda: decide.of("h", "start"))
+    time.sleep(0.3)
+    loop.mark(frozenset("a"))
+    assert decide.begun.wait(10.0)
+    loop.mark(quiet, quiet)
+    loop.mark(frozenset("g"))
+    loop.mark(frozenset("h"))
+    loop.mark(frozenset("f"))  # a vote may rest on what came since
+    decide.go.set()
+    wait_for(lambda: all(decide.of(site, "data") for site in "abcdefgh"))
+    assert [c[0] for c in decide.calls if c[1] == "data"] == [*"aghf", *"bcde"]
+
+
+def test_news_without_votes_never_keep_a_site_from_its_turn(make_loop, monkeypatch):
+    """Whoever waits longest comes first, also where others have votes all the time."""
+    monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_GAP_S", 0.2)
+    monkeypatch.setattr("monitor.service.evaluation_loop.SHORTEST_GAP_S", 0.0)
+    decide = Decisions()
+    loop, _ = make_loop(decide)
+    wait_for(lambda: decide.of("b", "start"))
+    loop.mark(frozenset("b"), frozenset("b"))
+    until = time.monotonic() + 20.0
+    while not decide.of("b", "data"):
+        loop.mark(frozenset("a"))
+        assert time.monotonic() < until
+    assert decide.of("a", "data")
+
+
 def test_data_is_evaluated_long_before_the_tick(make_loop):
     decide = Decisions()
     loop, _ = make_loop(decide)
