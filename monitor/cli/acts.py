@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.call import SITE_OF, ActCall
 from monitor.alerting.acts.table import ACTS, Act, ActParameter
-from monitor.cli.identity import prove, read_second, waiting_for_second
+from monitor.cli.identity import By, prove, read_second, waiting_for_second
 from monitor.cli.session import (
     NOTHING,
     Commands,
@@ -28,7 +28,6 @@ from monitor.cli.session import (
 from monitor.domain.instants import format_iso, parse, parse_duration_s
 from monitor.errors import RefusedError
 
-BY: Final = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
 EXAMPLE: Final = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
@@ -50,7 +49,7 @@ def _make_command(act: Act) -> Callable[..., None]:
             values["two"] = second is not None
         _run(act, values, by, second, _repeat(act, parameters, given, asks_two=asks_two))
 
-    shared = [inspect.Parameter("by", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=BY)]
+    shared = [inspect.Parameter("by", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=By)]
     if act.second:
         kind = Annotated[str | None, typer.Option("--second", help=act.second)]
         shared.append(inspect.Parameter("second", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))

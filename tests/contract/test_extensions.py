@@ -134,6 +134,7 @@ def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
     assert shown == set(re.findall(r"`((?:site|alert|note|report|login)\.\w+)`", PAGE.read_text(encoding="utf-8")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_without_its_folder_and_its_line_the_service_starts(tmp_path, name):
     lay_out(tmp_path, name)
@@ -172,6 +173,7 @@ def install(folder):
     return tries
 
 
+@pytest.mark.slow
 def test_an_extension_of_others_comes_by_its_entry_point_as_the_page_says(tmp_path):
     lay_out(tmp_path)
     (attempt,) = install(tmp_path / "others")

@@ -21,8 +21,6 @@ from monitor.store.alerting.sites import load_sites_summary
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(explaining.app)
-Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
-Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
 
 
 @app.command("cap")

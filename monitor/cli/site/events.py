@@ -9,9 +9,6 @@ from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
 from monitor.store.schema.views import load_view
 
-KINDS = ("work", "blasting", "reservoir", "earthquake")  # usual words; others are kept as they are
-# the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
-MOST_G = 5.0
 app = session.Commands(no_args_is_help=True, help=__doc__)
 
 

@@ -28,11 +28,7 @@ _NO_LEVEL: Final = frozenset(
 )
 _REACH: Final = timedelta(days=180)  # readings before and after a work
 app = Commands(no_args_is_help=True, help=__doc__)
-By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
 Site = Annotated[str | None, typer.Option("--site", help="Only this site")]
-OffsetId = Annotated[
-    int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the offset, see `slopeward offsets list`")
-]
 
 
 add_acts(app, "offsets")

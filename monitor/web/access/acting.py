@@ -23,7 +23,7 @@ from monitor.web.context import Context, context_of, token_of
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class PageAct:
     """What a route that does something begins with."""
 
     request: Request
@@ -57,18 +57,18 @@ class Act:
         return done
 
 
-def begin_act(request: Request, csrf: Annotated[str, Form()] = "") -> Act:
+def begin_act(request: Request, csrf: Annotated[str, Form()] = "") -> PageAct:
     """Who acts, by a form of this page; raises NotSignedInError, NotAllowedError."""
     context = context_of(request)
-    return Act(request, actor_of(request, csrf), context, context.clock())
+    return PageAct(request, actor_of(request, csrf), context, context.clock())
 
 
-def begin_request(request: Request, x_csrf_token: Annotated[str, Header()] = "") -> Act:
+def begin_request(request: Request, x_csrf_token: Annotated[str, Header()] = "") -> PageAct:
     """Who acts, by a request of a program or of a script of this page; raises NotSignedInError, NotAllowedError."""
     return begin_act(request, x_csrf_token)
 
 
-Acting = Annotated[Act, Depends(begin_act)]
+Acting = Annotated[PageAct, Depends(begin_act)]
 
 
 LONGEST: Final = 500  # characters of a plain text; addresses stay short

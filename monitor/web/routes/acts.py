@@ -30,8 +30,7 @@ from monitor.ingest.references import answer_reference, share_answer
 from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.readings.photos import NO_ALERT
-from monitor.web.access.acting import Act as PageAct
-from monitor.web.access.acting import Acting, begin_act, begin_request
+from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.context import NO_NUL, AlertId, Reason, require_words, take_turn
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.worker.records import WorkerTask

@@ -13,7 +13,7 @@ from monitor.store.delivery.devices import find_push_key, load_devices
 from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.people.sessions import end_sessions, load_sessions
-from monitor.web.access.acting import Act, Acting
+from monitor.web.access.acting import Acting, PageAct
 from monitor.web.access.callers import require_caller
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
@@ -64,7 +64,7 @@ def change_password(act: Acting, old: Password, new: Password, again: Password) 
     return RedirectResponse("/login?to=/account", status_code=303)
 
 
-def prove_again(act: Act, password: str) -> None:
+def prove_again(act: PageAct, password: str) -> None:
     """Make sure that who acts knows the password too, and did not only find a session; raises RefusedError."""
     actor, door = act.actor, turnstile_of(act.request)
     key = f"change:{actor.name}"  # of its own: who took over a session must not lock the owner out of the door
@@ -113,7 +113,7 @@ def sign_out_user(act: Acting, name: str) -> Response:
     return act.back("/admin", _SIGNED_OUT(count=_end_sessions(act, name), name=name))
 
 
-def _end_sessions(act: Act, name: str) -> int:
+def _end_sessions(act: PageAct, name: str) -> int:
     with act.db.write() as c:
         if users.find_user(c, name) is None:
             raise NotFoundError(_NO_USER(name=name))
@@ -128,7 +128,7 @@ def revoke_token(act: Acting, number: int) -> Response:
     return _revoke(act, number, "/admin", own=False)
 
 
-def _revoke(act: Act, number: int, to: str, *, own: bool) -> Response:
+def _revoke(act: PageAct, number: int, to: str, *, own: bool) -> Response:
     if not 0 < number < 1 << 63:
         raise NotFoundError(api_tokens.NO_TOKEN(number=number))
     with act.db.write() as c:

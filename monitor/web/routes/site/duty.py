@@ -19,7 +19,7 @@ from monitor.store.alerting import duty
 from monitor.store.alerting.answers import AlertDeliveries, load_answers
 from monitor.store.alerting.duty import Handover, PlannedDuty, join_days
 from monitor.store.pages import load_open_alerts
-from monitor.web.access.acting import Act, Acting
+from monitor.web.access.acting import Acting, PageAct
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL, AlertId, Name, Why
 from monitor.web.parts.collect import read_site, require_declared
@@ -188,7 +188,7 @@ def withdraw_handover(act: Acting, site: str, number: AlertId, reason: Why) -> R
     return act.back(f"/sites/{site}/duty", _WITHDRAWN())
 
 
-def _act(act: Act, site: str, team: str, do: Callable[[Connection, Team], None], done: Message) -> Response:
+def _act(act: PageAct, site: str, team: str, do: Callable[[Connection, Team], None], done: Message) -> Response:
     """One act on a team of the site file in force, in one transaction."""
     with act.db.write() as c:
         teams = require_declared(act.context, c, site).teams

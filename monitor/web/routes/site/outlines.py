@@ -13,7 +13,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.store import pages
 from monitor.store.scenes import outlines as store
 from monitor.store.scenes.reviews import add_review, load_reviewed
-from monitor.web.access.acting import Act, Acting, go_back
+from monitor.web.access.acting import Acting, PageAct, go_back
 from monitor.web.context import NO_NUL, AlertId
 from monitor.web.parts.collect import NO_READ_SCENE, STORED, read_site
 from monitor.web.parts.templating import render
@@ -185,13 +185,13 @@ def withdraw(act: Acting, site: str, number: AlertId) -> Response:
     return _back(act, site, scene_hash, _WITHDRAWN(number=number))
 
 
-def _find_bounds(act: Act, site: str, scene_hash: str) -> store.Bounds:
+def _find_bounds(act: PageAct, site: str, scene_hash: str) -> store.Bounds:
     """Where a scene of the site lies; raises NotFoundError where it is of another one."""
     with act.db.read() as c:
         return store.find_bounds(c, site, scene_hash)
 
 
-def _back(act: Act, site: str, scene_hash: str, text: Message) -> Response:
+def _back(act: PageAct, site: str, scene_hash: str, text: Message) -> Response:
     return act.back(f"/sites/{site}/scenes/{scene_hash}/outlines", text)
 
 

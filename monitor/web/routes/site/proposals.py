@@ -18,7 +18,7 @@ from monitor.domain.names import is_same_person, tidy_text
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting.sites import PROPOSED, Proposal, load_proposals
-from monitor.web.access.acting import Act, Acting
+from monitor.web.access.acting import Acting, PageAct
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL, AlertId, Why
 from monitor.web.drafts import Draft, Drafts
@@ -66,7 +66,7 @@ def reject(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
     return act.back(f"/sites/{site}/proposals", _TURNED_DOWN(number=number))
 
 
-def _require_of(act: Act, site: str, number: int) -> None:
+def _require_of(act: PageAct, site: str, number: int) -> None:
     """Refuse a proposal of another site without telling that it exists; raises NotFoundError."""
     with act.db.read() as c:
         if all(one.id != number for one in load_proposals(c, site, everything=True)):
