@@ -99,7 +99,7 @@ def test_the_same_ground_without_a_scar_has_no_footprint_there(tmp_path):
 
 
 def test_a_second_run_gives_the_same_bytes_and_a_third_does_nothing(tmp_path, monkeypatch):
-    write_scene(tmp_path / "scene", 5, size_px=200)
+    write_scene(tmp_path / "scene", 5, size_px=128)
     results = [
         detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / out)})
         for out in ("a", "b")
@@ -115,7 +115,7 @@ def test_a_second_run_gives_the_same_bytes_and_a_third_does_nothing(tmp_path, mo
 
 
 def test_other_options_are_another_run(tmp_path):
-    write_scene(tmp_path / "scene", 5, size_px=200)
+    write_scene(tmp_path / "scene", 5, size_px=128)
     payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
     assert detect(payload)["polygons"]
     assert detect({**payload, "minimum_area_m2": 1e9})["polygons"] == []
@@ -372,7 +372,7 @@ def test_files_that_cannot_be_made_leave_what_is_there(tmp_path, monkeypatch):
 
 
 def test_the_files_say_what_the_result_says(tmp_path):
-    write_scene(tmp_path / "scene", 5, size_px=200)
+    write_scene(tmp_path / "scene", 5, size_px=128)
     result = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
     collection = json.loads((tmp_path / "out" / "landslides.geojson").read_text())
     assert [feature["id"] for feature in collection["features"]] == [item["polygon_id"] for item in result["polygons"]]
@@ -387,7 +387,7 @@ def test_the_files_say_what_the_result_says(tmp_path):
 
 
 def test_the_preview_shows_the_footprints_in_their_place(tmp_path):
-    write_scene(tmp_path / "scene", 5, size_px=200)
+    write_scene(tmp_path / "scene", 5, size_px=128)
     result = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
     left, bottom, right, top = result["outputs"]["bounds"]
     image = decode_png((tmp_path / "out" / "preview.png").read_bytes())
