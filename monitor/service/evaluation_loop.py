@@ -82,11 +82,12 @@ class EvaluationLoop:
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
         self._dirty: dict[str, float] = {}  # since when, monotonic
         self._unvoted: set[str] = set()  # of the dirty ones: nothing came on which a vote may rest
+        self._was_unvoted = False  # what is evaluated now
         self._condition = threading.Condition()
         self._stopping = False
         self._poisoned: set[str] = set()
         self._due: dict[str, float] = {}  # monotonic
-        self._not_before: dict[str, float] = {}
+        self._not_before: dict[str, tuple[float, float]] = {}  # monotonic: for news that may vote, and for others
         self._behind_since: float | None = None
         self._progress: dict[str, datetime] = {}
         self._in_hand: tuple[str, float, float] | None = None  # site, since (monotonic, processor time)
@@ -209,6 +210,7 @@ class EvaluationLoop:
                 taken = self._find_first(time.monotonic())
             if taken is not None:
                 self._dirty.pop(taken[0], None)
+                self._was_unvoted = taken[1] == "tick" or taken[0] in self._unvoted
                 self._unvoted.discard(taken[0])
             return taken
 
@@ -224,9 +226,8 @@ class EvaluationLoop:
         return min(ready)[1:] if ready else None
 
     def _open_at(self, site_id: str) -> float:
-        """From when on data of a site may be looked at again."""
-        longer_s = UNVOTED_GAP_S - SHORTEST_GAP_S if site_id in self._unvoted else 0.0
-        return self._not_before.get(site_id, 0.0) + longer_s
+        """From when on news of a site may be looked at; what may vote waits for nothing but the last that could."""
+        return self._not_before.get(site_id, (0.0, 0.0))[site_id in self._unvoted]
 
     def _next(self, now: float) -> float:
         moments = [self._due.get(s, now) for s in self._sites]
@@ -272,6 +273,8 @@ class EvaluationLoop:
             self._slow[site_id] = taken_s
             log.warning("evaluation of %s took %.0f s", site_id, ended - started)
         # a slow evaluation leaves as much time as it took to ingest and the others
-        self._not_before[site_id] = ended + max(SHORTEST_GAP_S, ended - started)
+        taken_s = ended - started
+        gap_s = taken_s if self._was_unvoted else max(SHORTEST_GAP_S, taken_s)
+        self._not_before[site_id] = (ended + gap_s, ended + max(UNVOTED_GAP_S, taken_s))
         self._due[site_id] = ended + pause_s
         self._progress["evaluate"] = self._clock()

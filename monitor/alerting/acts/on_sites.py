@@ -393,9 +393,9 @@ def add_offset(
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
     with call.db.write(urgent=True) as c:
-        call.check_site(c, site)
         series_id = find_series_id(c, site, station, quantity)
         if series_id is None:
+            call.check_site(c, site)
             raise NotFoundError(_NO_SERIES(site=site, station=station, quantity=quantity))
         number = offsets.add_offset(
             c,

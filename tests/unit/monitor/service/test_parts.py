@@ -164,6 +164,21 @@ def test_a_site_with_news_on_which_a_vote_may_rest_goes_first_and_the_others_are
     assert [c[0] for c in decide.calls if c[1] == "data"] == [*"aghf", *"bcde"]
 
 
+def test_what_may_vote_does_not_wait_for_an_evaluation_of_other_news(make_loop, monkeypatch):
+    monkeypatch.setattr("monitor.service.evaluation_loop.SHORTEST_GAP_S", 30.0)
+    decide, a = Decisions(), frozenset("a")
+    loop, _ = make_loop(decide, sites=("a",))
+    wait_for(lambda: decide.of("a", "start"))
+    loop._not_before.clear()  # as if it had stood for long
+    loop.mark(a, a)
+    wait_for(lambda: len(decide.of("a", "data")) == 1)
+    loop.mark(a)
+    wait_for(lambda: len(decide.of("a", "data")) == 2)
+    loop.mark(a)  # the next one keeps its distance: a burst is one evaluation
+    time.sleep(0.5)
+    assert len(decide.of("a", "data")) == 2
+
+
 def test_news_without_votes_never_keep_a_site_from_its_turn(make_loop, monkeypatch):
     """Whoever waits longest comes first, also where others have votes all the time."""
     monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_GAP_S", 0.2)
