@@ -15,8 +15,9 @@ from monitor.store.database.engine import Database
 log = logging.getLogger(__name__)
 # between two evaluations of one site on data: a burst is one evaluation, and an alert row is there within a second
 SHORTEST_GAP_S: Final = 0.25
-# the same, and by how much later it counts as arrived, where nothing came on which a vote may rest
-UNVOTED_GAP_S: Final = 1.0
+# the same where nothing came on which a vote may rest, and by how much later such news count as arrived
+UNVOTED_GAP_S: Final = 2.0
+UNVOTED_LATER_S: Final = 10.0
 # after an outage, silence is judged and levels may fall when the queue is drained, at the latest after this
 DRAIN_LIMIT_S: Final = 300.0
 BUSY_PAUSE_S: Final = 1.0
@@ -118,8 +119,8 @@ class EvaluationLoop:
         with self._condition:
             for site in sites:
                 if site not in unvoted:
-                    if site in self._unvoted:  # its turn does not come later than that of others with votes
-                        self._dirty[site] = now
+                    if site in self._unvoted:  # its turn comes no later than it would have without
+                        self._dirty[site] = min(now, self._dirty[site] + UNVOTED_LATER_S)
                     self._unvoted.discard(site)
                 elif site not in self._dirty:
                     self._unvoted.add(site)
@@ -220,7 +221,7 @@ class EvaluationLoop:
         for site_id in self._sites:
             since = self._dirty.get(site_id)
             if since is not None and now >= self._open_at(site_id):
-                ready.append((since + UNVOTED_GAP_S * (site_id in self._unvoted), site_id, "data"))
+                ready.append((since + UNVOTED_LATER_S * (site_id in self._unvoted), site_id, "data"))
             elif now >= (due := self._due.get(site_id, 0.0)):
                 ready.append((due, site_id, "tick"))
         return min(ready)[1:] if ready else None

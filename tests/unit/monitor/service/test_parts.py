@@ -179,9 +179,32 @@ def test_what_may_vote_does_not_wait_for_an_evaluation_of_other_news(make_loop, 
     assert len(decide.of("a", "data")) == 2
 
 
+def test_who_has_waited_for_long_is_not_put_back_by_news_that_may_vote():
+    loop = EvaluationLoop(
+        None,
+        dict.fromkeys("ab"),
+        60.0,
+        is_drained=lambda: True,
+        on_changed=lambda _: None,
+        on_poisoned=lambda *_: None,
+        clock=clock,
+    )
+    loop._due = dict.fromkeys("ab", float("inf"))
+    a, b = frozenset("a"), frozenset("b")
+    loop.mark(a, a)
+    loop._dirty["a"] -= 20.0
+    loop.mark(b)
+    loop._dirty["b"] -= 5.0
+    assert loop._find_first(time.monotonic()) == ("a", "data")
+    loop.mark(a)
+    assert loop._take_due() == ("a", "data")
+    assert loop._take_due() == ("b", "data")
+
+
 def test_news_without_votes_never_keep_a_site_from_its_turn(make_loop, monkeypatch):
     """Whoever waits longest comes first, also where others have votes all the time."""
     monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_GAP_S", 0.2)
+    monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_LATER_S", 0.2)
     monkeypatch.setattr("monitor.service.evaluation_loop.SHORTEST_GAP_S", 0.0)
     decide = Decisions()
     loop, _ = make_loop(decide)
