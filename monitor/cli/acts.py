@@ -25,8 +25,10 @@ from monitor.cli.session import (
     show,
     take_site,
 )
-from monitor.domain.instants import format_iso, parse, parse_duration_s
+from monitor.domain.duty.local_time import read_said
+from monitor.domain.instants import format_iso, read_said_span
 from monitor.errors import RefusedError
+from monitor.store.alerting.alerts import find_alert
 
 EXAMPLE: Final = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -82,7 +84,7 @@ def _read(one: ActParameter, value: Any) -> Any:
     if value is None or one.kind not in {timedelta, datetime}:
         return value
     try:
-        return timedelta(seconds=parse_duration_s(value)) if one.kind is timedelta else parse(value)
+        return read_said_span(value) if one.kind is timedelta else read_said(value)
     except ValueError as error:
         hint = "" if one.kind is timedelta else f"; for example {format_iso(EXAMPLE)}"
         raise RefusedError(f"{one.argument.option}: {error}{hint}") from error
@@ -107,6 +109,8 @@ def _run(act: Act, values: dict[str, Any], by: str | None, second: str | None, a
         return values.get("site") if key is None else SITE_OF[key](c, values[key])
 
     with open_database() as db:
+        if values.get("seen", 0) is None and (found := db.run_read(find_alert, values["alert_id"])) is not None:
+            values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
         actor, now = prove(db, by, where), datetime.now(UTC)
         call = ActCall(
             db=db,

@@ -16,6 +16,9 @@ _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
 _LEAP_SECOND: Final = re.compile(r"(.*[T ]\d\d:?\d\d:?)60((?:[.,]\d+)?(?:Z|[+-].*)?)$")
 _END_OF_DAY: Final = re.compile(r"(\d{4}-?\d\d-?\d\d[T ])24((?::?00){1,2}(?:[.,]0+)?(?:Z|[+-].*)?)$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(1800, 1, 1, tzinfo=UTC)  # of what people say; every zone can show it
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)  # what lies beyond was written in another unit
+LONGEST_SPAN_S: Final = 3660 * 86400.0  # of what people say: added to a time it is still one
 CORE_SILENT: Final = timedelta(minutes=1)  # core writes its sign every few seconds; older than this, nobody evaluates
 STOPPED: Final = "stopped"
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of reception is wrong
@@ -131,6 +134,21 @@ def parse_duration_s(text: str | float) -> float:
     if match is None:
         raise ValueError(f"duration {text!r} is not of the form 15m, 6h, 7d")
     return float(match[1]) * _UNITS_S[match[2]]
+
+
+def read_said_span(text: str) -> timedelta:
+    """How long something lasts, as a person says it; raises ValueError.
+
+    >>> read_said_span("90m")
+    datetime.timedelta(seconds=5400)
+    >>> read_said_span("900000000d")
+    Traceback (most recent call last):
+    ValueError: duration '900000000d' is longer than ten years
+    """
+    seconds = parse_duration_s(text)
+    if seconds > LONGEST_SPAN_S:
+        raise ValueError(f"duration {text[:40]!r} is longer than ten years")
+    return timedelta(seconds=seconds)
 
 
 def format_age(age: timedelta) -> str:

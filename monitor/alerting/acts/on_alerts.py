@@ -210,6 +210,8 @@ def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reas
     """The one group was right, and the highest level is set; or it was not, and nobody need look any more."""
     require_answer(answer)
     with call.db.write(urgent=True) as c:
+        if _require(c, alert_id).closed_at is not None:  # a question of the past raises nothing today
+            raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         if answer == MOVEMENT:
             order_level_of(c, site, site.top_level, call.actor, reason, call.now)
         elif says_no(answer):

@@ -1,5 +1,6 @@
 """What a person may do on a site: set its level, declare work, events and offsets, report what was seen."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from math import isfinite
@@ -16,7 +17,7 @@ from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
-from monitor.domain.names import is_station, tidy_text
+from monitor.domain.names import fold_name, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.language.catalogue import N_
@@ -269,7 +270,8 @@ def _check_event(
         raise RefusedError(_ENDS_FIRST())
     if not text or not kind:
         raise RefusedError(_WORDS_WANTED())
-    _require_kind(kind, EVENT_KINDS)  # a misspelt earthquake would explain no step
+    if (meant := _find_meant(kind, EVENT_KINDS)) is not None:  # a misspelt earthquake would explain no step
+        raise RefusedError(_MEANT(kind=kind, meant=meant))
     if value is not None and not isfinite(value):
         raise RefusedError(_FINITE())
     if known_from is not None and not begin <= known_from <= now:
@@ -285,14 +287,15 @@ def _check_event(
         raise RefusedError(_NO_FUTURE())
 
 
-def _require_kind(kind: str, known: tuple[str, ...]) -> None:
-    """Refuse a misspelt usual kind; another one is stored as it is."""
+def _find_meant(kind: str, known: tuple[str, ...]) -> str | None:
+    """The usual kind that another one was probably meant for; None where it is one, or something else."""
+    if kind in known:
+        return None
     name = kind.strip().lower()
     near = get_close_matches(name, known, 1, 0.75)
     near += [one for one in known if len(name) >= len("work") and name in one]
     near += [one for one in known if one == "earthquake" and "quake" in name]
-    if kind not in known and near:
-        raise RefusedError(_MEANT(kind=kind, meant=near[0]))
+    return near[0] if near else None
 
 
 def confirm_event(
@@ -335,6 +338,8 @@ def withdraw_event(
     site_id = call.db.run_read(events.find_site_of_event, event_id)
     if site_id is None:
         raise NotFoundError(_NO_EVENT(number=event_id))
+    if confirmation_of is not None and not fold_name(confirmation_of):  # it would mean everybody
+        raise RefusedError("whose confirmation? A name is needed")
     site, who = call.find_site(site_id), call.actor
     left: tuple[str, ...] = ()
     if confirmation_of is None:
@@ -461,10 +466,17 @@ def add_report(
     kind, text, who = tidy_text(kind), tidy_text(text), call.actor
     if not text or not kind:
         raise RefusedError(_WORDS_WANTED())
-    _require_kind(kind, REPORT_KINDS)
     if station is not None and not is_station(station):
         raise RefusedError(_NO_STATION(station=station))
-    station = None if station is None else call.find_site(site).now_called(station)
+    meant, declared = _find_meant(kind, REPORT_KINDS), None
+    if station is not None or meant is not None:
+        with suppress(RefusedError):  # where nobody can read its file, what was seen is noted all the same
+            declared = call.find_site(site)
+    if declared is not None and station is not None:
+        station = declared.now_called(station)
+    votes = declared is not None and any(kind in criterion.kinds for criterion in declared.criteria)
+    if meant is not None and not votes:
+        raise RefusedError(_MEANT(kind=kind, meant=meant))
     item = ObserverReport(site, time or call.now, kind, text, who.name, station, photo_url)
     with call.db.write(urgent=True) as c:
         call.check_site(c, site)

@@ -7,7 +7,7 @@ requests of them. The table names functions by their path, so that whoever reads
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Final, get_args
 
 from forecasting.message import Message
@@ -40,6 +40,11 @@ class ActParameter:
     is_optional: bool  # None is a value too
     default: object  # Parameter.empty where it must be given
     argument: Argument
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a form or a request must give it: there each act says why, also where a command need not."""
+        return self.default is Parameter.empty or (not self.is_optional and self.argument.option == "--reason")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from forecasting.message import Template
-from monitor.domain.instants import parse
+from monitor.domain.instants import EARLIEST, LATEST, parse
 
 DAY_MIN: Final = 1440
 _UNREADABLE: Final = Template("local_time.unreadable", "'{text}': expected a local time such as '2026-03-06 20:00'")
@@ -112,3 +112,25 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     if later is None and first != second:
         raise ValueError(TWICE(clock=f"{plain:%H:%M}"))
     return second if later else first
+
+
+def read_said(text: str, zone: str | None = None, later: bool | None = None) -> datetime:
+    """When something was or will be, as a person says it; a time without an offset is one of the zone.
+
+    >>> str(read_said("2026-03-06T20:00", "Europe/Zurich"))
+    '2026-03-06 19:00:00+00:00'
+    >>> read_said("9999-12-31T23:00Z")
+    Traceback (most recent call last):
+    ValueError: time '9999-12-31T23:00Z' lies before 1800 or after 2200
+
+    Args:
+        zone: by name; None = a time without an offset is refused.
+        later: as `read_local` has it.
+
+    Raises:
+        ValueError: it is none, or none that counts; its argument is the message.
+    """
+    at = parse(text) if zone is None else read_local(text, zone, later)
+    if not EARLIEST <= at < LATEST:
+        raise ValueError(f"time {text[:40]!r} lies before 1800 or after 2200")
+    return at

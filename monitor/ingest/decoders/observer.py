@@ -1,6 +1,5 @@
 """What people say: an observer's report and an event on the slope, as JSON."""
 
-from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +15,6 @@ from monitor.ingest.decoders.strict_json import (
     read_object,
     read_person,
     read_text,
-    read_time,
 )
 from monitor.ingest.message import DecodedMessage
 
@@ -71,8 +69,3 @@ def _is_address(text: str) -> bool:
         return urlsplit(text).scheme in {"http", "https"}
     except ValueError:
         return False
-
-
-def read_given_time(text: str | None, default: datetime) -> datetime:
-    """A time that a person typed, or the default; raises PayloadError in one line."""
-    return default if text is None else read_time(text, live=False)

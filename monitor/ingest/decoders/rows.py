@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
+from monitor.domain.instants import LATEST
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import DIGIT, Observation
@@ -18,7 +19,6 @@ from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
 from monitor.ingest.decoders.strict_json import (
     LATE,
-    LATEST,
     check_keys,
     read_cell,
     read_object,

@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template
-from monitor.domain.instants import from_epoch_s, parse, read_iso
+from monitor.domain.instants import LATEST, from_epoch_s, parse, read_iso
 from monitor.domain.instruments.no_value import LARGEST, is_no_value
 from monitor.domain.names import fold_name, tidy_name, tidy_text
 from monitor.errors import PayloadError
@@ -17,7 +17,6 @@ PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000
 _DEPTH_LIMIT: Final = 16
 _OLDEST_CLOCK: Final = datetime(1981, 1, 1, tzinfo=UTC)  # a clock of GPS without a fix begins at 1980-01-06
-LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _AROUND: Final = "\0\ufeff \t\r\n\v\f"
 _BARE: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|(?<=[:,\[])[^"{}\[\],:]*(?=[,}\]])')  # a string, or what stands bare

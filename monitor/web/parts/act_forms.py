@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from inspect import Parameter
 from typing import Final
 
 from monitor.alerting.acts.table import REASON, ActParameter, find_act
@@ -38,7 +37,6 @@ def list_fields(name: str) -> tuple[FormField, ...]:
 def _make(one: ActParameter) -> FormField:
     argument = one.argument
     kind = KINDS.get(one.kind) or ("select" if argument.choices else "text" if argument.longest > REASON else "line")
-    is_required = not one.is_optional and (one.default is Parameter.empty or argument.option == "--reason")
     value = one.default if isinstance(one.default, str) else ""
     if isinstance(one.default, timedelta):
         value = f"{one.default.total_seconds() / 3600.0:g}h"
@@ -47,7 +45,7 @@ def _make(one: ActParameter) -> FormField:
         argument.label or argument.help,
         kind,
         argument.choices,
-        is_required,
+        one.is_required,
         argument.longest,
         value,
     )

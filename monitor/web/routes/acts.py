@@ -7,23 +7,23 @@ done on the page alone: to decide again from frozen evidence, and to say which G
 import inspect
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from re import findall
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Body, Depends, Form
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template
+from forecasting.message import Message, Template, error_text
 from monitor.alerting.acts.call import SITE_OF, ActCall
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import ACTS, API, REASON, Act, ActParameter, ActResult
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.alert import Actor
-from monitor.domain.instants import parse, parse_duration_s, read_iso
+from monitor.domain.duty.local_time import read_said
+from monitor.domain.instants import read_said_span
 from monitor.domain.site import Site
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
@@ -33,6 +33,7 @@ from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.context import NO_NUL, AlertId, Reason, require_words, take_turn
 from monitor.web.parts.collect import find_card, require_declared
+from monitor.web.routes.site.readings import LATER
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
@@ -50,8 +51,8 @@ def _add(act: Act) -> None:
     parameters = {one.name: one for one in act.list_parameters()}
     places = findall(r"{(\w+)}", act.address)
 
-    def by_form(acting: PageAct, **given: Any) -> Response:
-        done = _do(act, parameters, acting, given)
+    def by_form(acting: PageAct, turn: str = "", **given: Any) -> Response:
+        done = _do(act, parameters, acting, given, turn)
         text = done.text if isinstance(done, ActResult) else done
         if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
             return JSONResponse(_describe(done), status_code=201)
@@ -62,11 +63,15 @@ def _add(act: Act) -> None:
         return JSONResponse(_describe(done), 200 if isinstance(done, ActResult) else 202)
 
     summary = str(act.load().__doc__).partition("\n")[0]
-    ways = ((by_form, Form, begin_act, router), (by_request, Body, begin_request, requests))
+    ways: tuple[tuple[Any, Any, Any, APIRouter], ...] = (
+        (by_form, Form, begin_act, router),
+        (by_request, Body, begin_request, requests),
+    )
     for run, marker, begin, where in ways:
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(
             [
                 inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)]),
+                *([_TURN] if marker is Form and any(one.kind is datetime for one in parameters.values()) else []),
                 *(inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places),
                 *(_declare(one, marker) for name, one in parameters.items() if name not in places),
             ]
@@ -75,6 +80,8 @@ def _add(act: Act) -> None:
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
+# of a form with times: which is meant where the clock of the site shows one twice
+_TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
 _PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys(SITE_OF, AlertId)}
 
 
@@ -85,10 +92,10 @@ def _declare(one: ActParameter, marker: Any) -> inspect.Parameter:
     more = []
     if kind is str:
         known |= {"max_length": argument.longest, "pattern": NO_NUL}
-        more = [AfterValidator(require_words)] if argument.longest >= REASON and one.kind is str else []
+        more = [AfterValidator(_require_words)] if argument.longest >= REASON and one.kind is str else []
     elif kind in {int, float}:
-        known |= {"ge": argument.least, "le": argument.most}
-    default = one.default
+        known |= {"ge": argument.least, "le": argument.most, "strict": marker is Body}  # JSON has numbers, a form texts
+    default = inspect.Parameter.empty if one.is_required else one.default
     if isinstance(default, timedelta):
         default = f"{default.total_seconds() / 3600.0:g}h"
     if marker is Body:
@@ -97,16 +104,25 @@ def _declare(one: ActParameter, marker: Any) -> inspect.Parameter:
     return inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation)
 
 
+def _require_words(text: str | None) -> str | None:
+    return None if text is None else require_words(text)
+
+
 def _do(
-    act: Act, parameters: Mapping[str, ActParameter], acting: PageAct, given: dict[str, Any]
+    act: Act, parameters: Mapping[str, ActParameter], acting: PageAct, given: dict[str, Any], turn: str | None = None
 ) -> ActResult | Message:
-    """What it did; the sentence where it waits for a second person."""
+    """What it did; the sentence where it waits for a second person.
+
+    `turn`: of a form, whose times are those of the site: which of two is meant; None = a time without an offset is
+    refused, never guessed.
+    """
     context, site = acting.context, given.get("site")
     key = next((name for name in SITE_OF if name in given and name != "alert_id"), None)
-    zone = "UTC"
+    zone = None
     with context.db.read() as c:
         if site is not None:
-            zone = find_card(c, site).timezone
+            card = find_card(c, site)
+            zone = None if turn is None else card.timezone
             if key is not None and SITE_OF[key](c, given[key]) != site:
                 raise NotFoundError(_NO_SUCH(number=given[key], site=site))
 
@@ -115,24 +131,23 @@ def _do(
             return require_declared(context, c, site_id)
 
     call = ActCall(db=context.db, actor=acting.actor, now=acting.now, find_site=find_site, check_site=find_card)
-    values = {name: _read(one, given[name], zone) for name, one in parameters.items()}
+    values = {name: _read(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
     try:
         return act.load()(call, **values)
     except NeedsSecondError as missing:
         return _SIGNED(reason=missing.message)
 
 
-def _read(one: ActParameter, value: Any, zone: str) -> Any:
-    """A value as the act takes it; a time without an offset, as a form gives it, is one of the site."""
+def _read(one: ActParameter, value: Any, zone: str | None, later: bool | None) -> Any:
+    """A value as the act takes it; a time without an offset is one of a zone, where there is one."""
     if value is None or one.kind not in {timedelta, datetime}:
         return value
     try:
         if one.kind is timedelta:
-            return timedelta(seconds=parse_duration_s(value))
-        at = read_iso(value)
-        return parse(value) if at.tzinfo is not None else at.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise RefusedError(_ODD_VALUE(name=one.name.rstrip("_"), problem=str(error))) from error
+            return read_said_span(value)
+        return read_said(value, zone, later)
+    except ValueError as error:
+        raise RefusedError(_ODD_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
 
 
 def _describe(done: ActResult | Message) -> dict[str, Any]:

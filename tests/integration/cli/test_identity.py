@@ -13,10 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from forecasting.message import join
 from monitor.alerting.acts.operator_acts import set_level
+from monitor.cli import acts
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
@@ -102,6 +103,22 @@ def entries(bench, action):
 
 
 LOWER = ("level", "set", "bench", "green", "--reason", "nothing moves", "--yes")
+
+
+def test_an_alert_that_rises_while_its_password_is_typed_is_not_acknowledged(bench, call, monkeypatch):
+    with bench.database.read() as c:
+        number = c.execute(select(t.alert.c.id).where(t.alert.c.ledger == "hazard")).scalar_one()
+    proved = acts.prove
+
+    def rise_meanwhile(db, *given):
+        who = proved(db, *given)
+        with db.write() as c:
+            c.execute(update(t.alert).where(t.alert.c.id == number).values(level=t.alert.c.level + 1))
+        return who
+
+    monkeypatch.setattr(acts, "prove", rise_meanwhile)
+    status, _, said = call("alerts", "ack", number, "--reason", "on the way")
+    assert (status, "has risen" in said) == (1, True)
 
 
 # ---- the attack ------------------------------------------------------------------------------------------------

@@ -1,0 +1,153 @@
+"""Values of acts that no form would give: each is one refusal, none a fault of the program, and none is guessed."""
+
+import json
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import insert, select
+
+from monitor.alerting.acts.call import ActCall
+from monitor.alerting.acts.on_sites import add_report
+from monitor.alerting.acts.operator_acts import LONE_TOP
+from monitor.domain.alert import Actor
+from monitor.errors import RefusedError
+from monitor.store.alerting import offsets
+from monitor.store.readings.observations import load_series
+from monitor.store.schema.tables import alert, report, site_event
+from monitor.web.parts.collect import find_card
+from tests.integration.web.served import NOW, client, database, filled, log_in, token
+
+__all__ = ["client", "database", "filled"]  # fixtures
+PAGE = "/sites/north-bench"
+WHY = {"reason": "seen on foot"}
+EVENT = {"kind": "work", "text": "bench 4"}
+
+
+def test_what_no_calendar_and_no_clock_holds_is_refused(client, filled):
+    log_in(client)
+    csrf, at = token(client, PAGE), f"/alerts/{filled['stale_alert']}"
+    wrong = []
+    for address, values, said in (
+        (f"{at}/shelve", WHY | {"for": "900000000d"}, "longer than ten years"),
+        (f"{at}/shelve", WHY | {"for": "9" * 400 + "d"}, "longer than ten years"),
+        (f"{at}/shelve", WHY | {"for": "-4h"}, "is not of the form"),
+        (f"{PAGE}/maintenance", WHY | {"station": "G1", "for": "99999d"}, "longer than ten years"),
+        (f"{PAGE}/maintenance", WHY | {"station": "G1", "from": "9999-12-31T23:00:00Z"}, "after 2200"),
+        (f"{PAGE}/events", EVENT | {"from": "9999-12-31T23:00:00Z"}, "after 2200"),
+        (f"{PAGE}/events", EVENT | {"from": "0001-01-01T00:00:00Z"}, "before 1800"),
+        (f"{PAGE}/events", EVENT | {"from": "yesterday"}, "from: "),
+        (f"{PAGE}/report", EVENT | {"kind": "crack", "time": "9999-12-31T23:00:00Z"}, "after 2200"),
+    ):
+        by_form = client.post(address, data=values | {"csrf": csrf})
+        by_request = client.post(f"/api/v1{address}", json=values, headers={"x-csrf-token": csrf})
+        answers = [(got.status_code, said in got.text, got.text[-300:]) for got in (by_form, by_request)]
+        wrong += [(address, values, one) for one in answers if one[:2] != (409, True)]
+    assert not wrong
+
+
+def test_a_time_without_an_offset_is_one_of_the_site_in_a_form_and_refused_in_a_request(client, database):
+    log_in(client)
+    csrf = token(client, PAGE)
+
+    def add(at, **more):
+        form = {"kind": "work", "text": f"bench at {at}", "from": at, "csrf": csrf}
+        return client.post(f"{PAGE}/events", data=form | more)
+
+    assert (
+        "has no zone"
+        in client.post(
+            f"/api/v1{PAGE}/events", json=EVENT | {"from": "2026-02-28T12:00"}, headers={"x-csrf-token": csrf}
+        ).text
+    )
+    assert "is left out" in add("2025-03-30T02:30").text
+    assert "comes twice" in add("2025-10-26T02:30").text
+    assert add("2025-10-26T02:30", turn="second").status_code == 303
+    assert add("2026-02-28T12:00").status_code == 303
+    with database.read() as c:
+        wanted = select(site_event.c.from_at).where(site_event.c.text.like("bench at %")).order_by(site_event.c.id)
+        stored = c.execute(wanted).scalars().all()
+    assert stored == [datetime(2025, 10, 26, 1, 30, tzinfo=UTC), datetime(2026, 2, 28, 11, tzinfo=UTC)]
+    assert "Where the clock shows a time twice" in client.get(f"{PAGE}/acts").text
+
+
+def test_what_is_no_number_is_refused(client, filled):
+    log_in(client)
+    headers = {"x-csrf-token": token(client, PAGE)}
+    at, size = f"/alerts/{filled['stale_alert']}", {"station": "P1", "quantity": "pore_pressure", "unit": "kPa"}
+    size |= WHY | {"at": "2026-02-27T00:00:00Z"}
+    for address, body, status in (
+        (f"{PAGE}/offsets", size | {"size": True}, 422),
+        (f"{PAGE}/offsets", size | {"size": float("nan")}, 422),
+        (f"{PAGE}/offsets", size | {"size": float("inf")}, 422),
+        (f"{PAGE}/offsets", size | {"size": 10**400}, 422),
+        (f"{PAGE}/events", EVENT | {"value": float("nan")}, 422),
+        (f"{PAGE}/events", EVENT | {"value": "much"}, 422),
+        (f"{PAGE}/events/2/withdraw", WHY | {"confirmation_of": "  "}, 409),
+        (f"{at}/acknowledge", WHY | {"seen": True}, 422),
+        (f"{at}/acknowledge", WHY | {"seen": 1 << 70}, 422),
+        (f"{at}/acknowledge", {"reason": True}, 422),
+        (f"{at}/acknowledge", {"reason": " . "}, 409),
+        (f"{at}/acknowledge", {"reason": "a\0b"}, 422),
+        (f"{at}/acknowledge", {"reason": "\ud800\ud800\ud800"}, 422),
+        (f"{at}/acknowledge", {"reason": "x" * 501}, 422),
+    ):
+        text = json.dumps(body).encode()
+        got = client.post(f"/api/v1{address}", content=text, headers={**headers, "content-type": "application/json"})
+        assert got.status_code == status, (address, body, got.text)
+    deep = b'{"reason": ' + b"[" * 30000
+    kind = {"content-type": "application/json"}
+    assert client.post(f"/api/v1{at}/acknowledge", content=deep, headers=headers | kind).status_code in {400, 422}
+    for value in ("nan", "inf", "1e999"):
+        form = size | {"size": value, "csrf": headers["x-csrf-token"]}
+        assert client.post(f"{PAGE}/offsets", data=form).status_code in {409, 422}
+
+
+def test_null_is_no_value_and_a_reason_is_given(client, database):
+    log_in(client, "ada")
+    headers = {"x-csrf-token": token(client, PAGE)}
+    nothing = {"photo_url": None, "station": None, "time": None}
+    body = {"kind": "crack", "text": "new crack", **nothing}
+    assert client.post(f"/api/v1{PAGE}/report", json=body, headers=headers).status_code == 200
+    with database.write() as c:
+        series = next(s for s in load_series(c, "north-bench") if s.quantity == "pore_pressure")
+        more = {"size": 2.0, "unit": "kPa", "kind": "other", "author": Actor("bo"), "reason": "rezeroed", "now": NOW}
+        number = offsets.add_offset(c, series.id, at=NOW, known_from=NOW, **more)
+        offsets.confirm_offset(c, number, Actor("bo"), "of my own", NOW)
+    address = f"{PAGE}/offsets/{number}/confirm"
+    assert client.post(f"/api/v1{address}", json={}, headers=headers).status_code == 422
+    assert client.post(address, data={"csrf": headers["x-csrf-token"]}).status_code == 422
+    assert address in client.get(f"{PAGE}/acts").text, "what its author alone confirmed waits for a second person"
+    assert client.post(f"/api/v1{address}", json=WHY, headers=headers).status_code == 200
+
+
+def test_the_highest_level_is_not_set_by_an_answer_to_a_question_of_the_past(client, database):
+    log_in(client)
+    headers = {"x-csrf-token": token(client, PAGE)}
+    row = {"site": "north-bench", "ledger": "health", "key": LONE_TOP, "level": 2, "peak_level": 2, "state": "closed"}
+    row |= {"exercise": False, "reason": "only G1 asks", "rule_version": "1", "raised_at": NOW, "closed_at": NOW}
+    with database.write() as c:
+        number = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    body = WHY | {"answer": "movement"}
+    got = client.post(f"/api/v1/alerts/{number}/verify", json=body, headers=headers)
+    assert (got.status_code, "asks for no verification" in got.text) == (404, True)
+
+
+def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
+    def call(find_site):
+        return ActCall(db=database, actor=Actor("bo"), now=NOW, find_site=find_site, check_site=find_card)
+
+    def fail(site):
+        raise RefusedError("its file cannot be read")
+
+    rule = SimpleNamespace(kinds=("cracks",))
+    declared = SimpleNamespace(criteria=[rule], now_called=lambda station: f"{station}-new")
+    add_report(call(lambda _: declared), "north-bench", "cracks", "three of them", station="G1")
+    with pytest.raises(RefusedError, match="did you mean rockfall"):
+        add_report(call(lambda _: declared), "north-bench", "rockfal", "three of them")
+    with pytest.raises(RefusedError, match="did you mean crack"):
+        add_report(call(fail), "north-bench", "cracks", "three of them")
+    add_report(call(fail), "north-bench", "crack", "where nobody reads the file", station="G1")
+    with database.read() as c:
+        found = c.execute(select(report.c.kind, report.c.station).order_by(report.c.id.desc()).limit(2)).all()
+    assert [tuple(one) for one in found] == [("crack", "G1"), ("cracks", "G1-new")]
