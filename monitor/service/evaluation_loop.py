@@ -83,7 +83,7 @@ class EvaluationLoop:
         self._is_drained, self._on_changed, self._on_poisoned = is_drained, on_changed, on_poisoned
         self._dirty: dict[str, float] = {}  # since when, monotonic
         self._unvoted: set[str] = set()  # of the dirty ones: nothing came on which a vote may rest
-        self._was_unvoted = False  # what is evaluated now
+        self._was_unvoted = False  # whether the evaluation in hand is of such a site, or of the tick
         self._condition = threading.Condition()
         self._stopping = False
         self._poisoned: set[str] = set()

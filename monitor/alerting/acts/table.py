@@ -1,4 +1,4 @@
-"""What a person may do: one line each. Command line, page, HTTP API and replies by telephone all read this table.
+"""What a person may do: one line each. Commands, forms of the page and requests of the HTTP API are made of this table.
 
 An act is a function with arguments of plain types, each with its meaning; the ways in make commands, forms and
 requests of them. The table names functions by their path, so that whoever reads who may do what loads none of them.

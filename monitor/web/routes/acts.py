@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from re import findall
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Body, Depends, Form
+from fastapi import APIRouter, Depends, Form
 from fastapi.responses import JSONResponse, Response
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, error_text
+from forecasting.message import Message, Template, error_text, join
 from monitor.alerting.acts.call import SITE_OF, ActCall
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import ACTS, API, REASON, Act, ActParameter, ActResult
@@ -53,29 +53,37 @@ def _add(act: Act) -> None:
 
     def by_form(acting: PageAct, turn: str = "", **given: Any) -> Response:
         done = _do(act, parameters, acting, given, turn)
-        text = done.text if isinstance(done, ActResult) else done
+        text = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
         if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
             return JSONResponse(_describe(done), status_code=201)
         return acting.back(act.back.format(**acting.request.path_params), text)
 
-    def by_request(acting: PageAct, **given: Any) -> JSONResponse:
-        done = _do(act, parameters, acting, given)
+    def by_request(acting: PageAct, body: BaseModel, **given: Any) -> JSONResponse:
+        done = _do(act, parameters, acting, given | {name: getattr(body, name) for name in type(body).model_fields})
         return JSONResponse(_describe(done), 200 if isinstance(done, ActResult) else 202)
 
+    fields = [one for name, one in parameters.items() if name not in places]
+    # a misspelt key is refused: what it was to say would not be done
+    model = create_model(
+        act.name.title().replace(".", ""),
+        __config__=ConfigDict(extra="forbid"),
+        **{one.name: _declare(one, is_form=False) for one in fields},  # type: ignore[call-overload]
+    )
+    shown = [inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places]
+    form = [_TURN] if any(one.kind is datetime for one in fields) else []
+    for one in fields:
+        annotation, default = _declare(one, is_form=True)
+        default = inspect.Parameter.empty if default is ... else default
+        form.append(inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation))
+    body = [inspect.Parameter("body", _KEYWORD, annotation=model)]
     summary = str(act.load().__doc__).partition("\n")[0]
     ways: tuple[tuple[Any, Any, Any, APIRouter], ...] = (
-        (by_form, Form, begin_act, router),
-        (by_request, Body, begin_request, requests),
+        (by_form, form, begin_act, router),
+        (by_request, body, begin_request, requests),
     )
-    for run, marker, begin, where in ways:
-        run.__signature__ = inspect.Signature(
-            [
-                inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)]),
-                *([_TURN] if marker is Form and any(one.kind is datetime for one in parameters.values()) else []),
-                *(inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places),
-                *(_declare(one, marker) for name, one in parameters.items() if name not in places),
-            ]
-        )
+    for run, given, begin, where in ways:
+        who = inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)])
+        run.__signature__ = inspect.Signature([who, *shown, *given])
         where.add_api_route(act.address, run, methods=["POST"], summary=summary, name=act.name, response_model=None)
 
 
@@ -85,8 +93,8 @@ _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annota
 _PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys(SITE_OF, AlertId)}
 
 
-def _declare(one: ActParameter, marker: Any) -> inspect.Parameter:
-    """An argument as a field; times and spans are texts until they are read."""
+def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
+    """An argument as a field, type and default; times and spans are texts until they are read."""
     argument, kind = one.argument, str if one.kind in {timedelta, datetime} else one.kind
     known: dict[str, Any] = {"alias": one.name.rstrip("_"), "description": argument.help}
     more = []
@@ -94,14 +102,14 @@ def _declare(one: ActParameter, marker: Any) -> inspect.Parameter:
         known |= {"max_length": argument.longest, "pattern": NO_NUL}
         more = [AfterValidator(_require_words)] if argument.longest >= REASON and one.kind is str else []
     elif kind in {int, float}:
-        known |= {"ge": argument.least, "le": argument.most, "strict": marker is Body}  # JSON has numbers, a form texts
-    default = inspect.Parameter.empty if one.is_required else one.default
+        known |= {"ge": argument.least, "le": argument.most}
+    if not is_form:
+        known["strict"] = True  # JSON has numbers and truths, a form texts
+    default = ... if one.is_required else one.default
     if isinstance(default, timedelta):
         default = f"{default.total_seconds() / 3600.0:g}h"
-    if marker is Body:
-        known["embed"] = True
-    annotation: Any = Annotated[kind | None if one.is_optional else kind, marker(**known), *more]
-    return inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation)
+    marker: Any = Form if is_form else Field
+    return Annotated[kind | None if one.is_optional else kind, marker(**known), *more], default
 
 
 def _require_words(text: str | None) -> str | None:

@@ -71,6 +71,18 @@ def test_a_time_without_an_offset_is_one_of_the_site_in_a_form_and_refused_in_a_
     assert "Where the clock shows a time twice" in client.get(f"{PAGE}/acts").text
 
 
+def test_a_key_that_no_act_has_is_refused_and_nothing_is_done(client, database, filled):
+    log_in(client)
+    headers = {"x-csrf-token": token(client, PAGE)}
+    address = f"/api/v1/alerts/{filled['stale_alert']}/acknowledge"
+    got = client.post(address, json=WHY | {"sean": 0}, headers=headers)
+    assert (got.status_code, "sean" in got.text) == (422, True)
+    with database.read() as c:
+        state = select(alert.c.state).where(alert.c.id == filled["stale_alert"])
+        assert c.execute(state).scalar() == "unacknowledged"
+    assert client.post(address, json=WHY | {"seen": 3}, headers=headers).json()["done"]
+
+
 def test_what_is_no_number_is_refused(client, filled):
     log_in(client)
     headers = {"x-csrf-token": token(client, PAGE)}
