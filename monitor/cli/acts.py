@@ -25,8 +25,8 @@ from monitor.cli.session import (
     show,
     take_site,
 )
-from monitor.domain.duty.local_time import read_said
-from monitor.domain.instants import format_iso, read_said_span
+from monitor.domain.duty.local_time import read_typed_time
+from monitor.domain.instants import format_iso, read_typed_span
 from monitor.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
 
@@ -84,7 +84,7 @@ def _read(one: ActParameter, value: Any) -> Any:
     if value is None or one.kind not in {timedelta, datetime}:
         return value
     try:
-        return read_said_span(value) if one.kind is timedelta else read_said(value)
+        return read_typed_span(value) if one.kind is timedelta else read_typed_time(value)
     except ValueError as error:
         hint = "" if one.kind is timedelta else f"; for example {format_iso(EXAMPLE)}"
         raise RefusedError(f"{one.argument.option}: {error}{hint}") from error

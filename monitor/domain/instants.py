@@ -136,12 +136,12 @@ def parse_duration_s(text: str | float) -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def read_said_span(text: str) -> timedelta:
+def read_typed_span(text: str) -> timedelta:
     """How long something lasts, as a person says it; raises ValueError.
 
-    >>> read_said_span("90m")
+    >>> read_typed_span("90m")
     datetime.timedelta(seconds=5400)
-    >>> read_said_span("900000000d")
+    >>> read_typed_span("900000000d")
     Traceback (most recent call last):
     ValueError: duration '900000000d' is longer than ten years
     """

@@ -114,12 +114,12 @@ def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     return second if later else first
 
 
-def read_said(text: str, zone: str | None = None, later: bool | None = None) -> datetime:
+def read_typed_time(text: str, zone: str | None = None, later: bool | None = None) -> datetime:
     """When something was or will be, as a person says it; a time without an offset is one of the zone.
 
-    >>> str(read_said("2026-03-06T20:00", "Europe/Zurich"))
+    >>> str(read_typed_time("2026-03-06T20:00", "Europe/Zurich"))
     '2026-03-06 19:00:00+00:00'
-    >>> read_said("9999-12-31T23:00Z")
+    >>> read_typed_time("9999-12-31T23:00Z")
     Traceback (most recent call last):
     ValueError: time '9999-12-31T23:00Z' lies before 1800 or after 2200
 

@@ -22,8 +22,8 @@ from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import ACTS, API, REASON, Act, ActParameter, ActResult
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.alert import Actor
-from monitor.domain.duty.local_time import read_said
-from monitor.domain.instants import read_said_span
+from monitor.domain.duty.local_time import read_typed_time
+from monitor.domain.instants import read_typed_span
 from monitor.domain.site import Site
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.ingest.references import answer_reference, share_answer
@@ -152,8 +152,8 @@ def _read(one: ActParameter, value: Any, zone: str | None, later: bool | None) -
         return value
     try:
         if one.kind is timedelta:
-            return read_said_span(value)
-        return read_said(value, zone, later)
+            return read_typed_span(value)
+        return read_typed_time(value, zone, later)
     except ValueError as error:
         raise RefusedError(_ODD_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
 
