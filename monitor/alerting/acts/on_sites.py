@@ -17,7 +17,7 @@ from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
-from monitor.domain.names import fold_name, is_station, tidy_text
+from monitor.domain.names import fold_name, is_same_person, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.language.catalogue import N_
@@ -32,6 +32,7 @@ EVENT_KINDS: Final = ("work", "blasting", "reservoir", "earthquake")  # usual on
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
 # the strongest record is of nearly 4 g (Aoi et al., Science 322, 2008): more was given in another unit
 MOST_G: Final = 5.0
+SENT_TWICE: Final = timedelta(minutes=1)
 THERE_ALREADY: Final = 4  # exit status
 _LEVEL: Final = Template("act.level_set", "{site}: {before} -> {level}")
 _NO_LEVEL: Final = Template("act.no_level", "{site} has no level '{name}'; expected one of: {names}")
@@ -41,6 +42,8 @@ _MAINTENANCE_OVER: Final = Template(
     "act.maintenance_over",
     "maintenance {number} is over; was a sensor replaced or moved? Once it has sent readings: {command}",
 )
+_MAINTENANCE_STANDS: Final = Template("act.maintenance_stands", "maintenance {numbers} of {station} still stands")
+_SAME_MAINTENANCE: Final = Template("act.maintenance_there", "the very same maintenance is there already: {number}")
 _EVENT: Final = Template("act.event_added", "{site}: {kind} noted as event {number}")
 _SAME_EVENT: Final = Template(
     "act.event_there", "the very same event is there already: {number}; see `slopeward events confirm`"
@@ -60,7 +63,13 @@ _OFFSET: Final = Template(
     "offset {number} is declared; for the two highest levels it counts once a second person confirms it: {command}",
 )
 _OFFSET_CONFIRMED: Final = Template("act.offset_confirmed", "offset {number} is confirmed")
+_OFFSET_CONFIRMED_ALONE: Final = Template(
+    "act.offset_confirmed_alone",
+    "offset {number} is confirmed by its author; for the two highest levels a second person must confirm it as well",
+)
 _OFFSET_REVOKED: Final = Template("act.offset_revoked", "offset {number} is revoked")
+_NOT_SEEN_YET: Final = Template("act.not_seen_yet", "time: nobody has seen what lies in the future")
+_ODD_STATION: Final = Template("act.odd_station", "{site} has no station '{station}'; it has: {names}")
 _REPORTED: Final = Template("act.report_added", "{site}: {kind} noted")
 _SAME_REPORT: Final = Template("act.report_there", "the very same report is there already")
 _SIGNATURE_GONE: Final = Template("act.signature_withdrawn", "signature {number} is withdrawn: {act} is not done by it")
@@ -147,20 +156,40 @@ def add_maintenance(
     """
     begin = call.now if from_ is None else from_
 
-    def do(c: Connection, second: Actor | None) -> maintenance.Maintenance:
+    def do(c: Connection, second: Actor | None) -> tuple[maintenance.Maintenance, bool]:
         call.check_site(c, site)
         if two and second is None and load_users(c):
             raise NeedsSecondError(_MAINTENANCE_BY_TWO())
+        if not two and (same := _find_same(c, site, station, begin, for_, call.actor.name, reason, call.now)):
+            return same, True
         number = maintenance.add_maintenance(
             c, site, station, begin, begin + for_, call.actor, reason, call.now, second=second if two else None
         )
-        return _find_maintenance(c, number, call.now)
+        return _find_maintenance(c, number, call.now), False
 
     begin_text = None if from_ is None else format_iso(from_)
     terms = {"for_s": for_.total_seconds(), "from": begin_text, "two": two}
-    added = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
+    added, is_there = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
+    if is_there:
+        return ActResult(_SAME_MAINTENANCE(number=added.id), list_facts(added), status=THERE_ALREADY)
     until = Timestamp.of(added.to_at, "minute")
     return ActResult(_MAINTENANCE(number=added.id, site=site, station=station, until=until), list_facts(added))
+
+
+def _find_same(
+    c: Connection, site: str, station: str, begin: datetime, span: timedelta, by: str, reason: str, now: datetime
+) -> maintenance.Maintenance | None:
+    """The window that this person has declared a moment ago in the same words: a form that was sent twice."""
+    return next(
+        (
+            m
+            for m in maintenance.load_maintenance(c, site, now)
+            if (m.station, m.by, m.reason, m.second_by) == (station, by, reason, None)
+            and m.to_at - m.from_at == span
+            and abs(m.from_at - begin) < SENT_TWICE
+        ),
+        None,
+    )
 
 
 def end_maintenance(
@@ -178,9 +207,11 @@ def end_maintenance(
     with call.db.write(urgent=True) as c:
         maintenance.end_maintenance(c, maintenance_id, call.actor, reason, call.now)
         done = _find_maintenance(c, maintenance_id, call.now)
+        left = [m.id for m in maintenance.load_maintenance(c, done.site, call.now) if m.station == done.station]
     command = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {maintenance_id}"
     text = _MAINTENANCE_OVER(number=maintenance_id, command=command)
-    return ActResult(text, {"id": maintenance_id, "ended": True, "propose": command})
+    notes = [str(_MAINTENANCE_STANDS(numbers=NameList(tuple(map(str, left))), station=done.station))] if left else []
+    return ActResult(text, {"id": maintenance_id, "ended": True, "propose": command}, tuple(notes))
 
 
 def _find_maintenance(c: Connection, number: int, now: datetime) -> maintenance.Maintenance:
@@ -426,7 +457,9 @@ def confirm_offset(
     """
     with call.db.write(urgent=True) as c:
         offsets.confirm_offset(c, offset_id, call.actor, reason, call.now)
-    return ActResult(_OFFSET_CONFIRMED(number=offset_id), {"offset_id": offset_id})
+        alone = is_same_person(offsets.find_offset(c, offset_id).author, call.actor.name)
+    text = (_OFFSET_CONFIRMED_ALONE if alone else _OFFSET_CONFIRMED)(number=offset_id)
+    return ActResult(text, {"offset_id": offset_id})
 
 
 def revoke_offset(
@@ -474,9 +507,14 @@ def add_report(
             declared = call.find_site(site)
     if declared is not None and station is not None:
         station = declared.now_called(station)
+        if declared.station(station) is None:
+            names = NameList(tuple(one.id for one in declared.stations))
+            raise RefusedError(_ODD_STATION(site=site, station=station, names=names))
     votes = declared is not None and any(kind in criterion.kinds for criterion in declared.criteria)
     if meant is not None and not votes:
         raise RefusedError(_MEANT(kind=kind, meant=meant))
+    if time is not None and time > call.now + SENT_TWICE:
+        raise RefusedError(_NOT_SEEN_YET())
     item = ObserverReport(site, time or call.now, kind, text, who.name, station, photo_url)
     with call.db.write(urgent=True) as c:
         call.check_site(c, site)

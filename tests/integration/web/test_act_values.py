@@ -153,7 +153,7 @@ def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
         raise RefusedError("its file cannot be read")
 
     rule = SimpleNamespace(kinds=("cracks",))
-    declared = SimpleNamespace(criteria=[rule], now_called=lambda station: f"{station}-new")
+    declared = SimpleNamespace(criteria=[rule], now_called=lambda station: f"{station}-new", station={"G1-new": 1}.get)
     add_report(call(lambda _: declared), "north-bench", "cracks", "three of them", station="G1")
     with pytest.raises(RefusedError, match="did you mean rockfall"):
         add_report(call(lambda _: declared), "north-bench", "rockfal", "three of them")
@@ -163,3 +163,37 @@ def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
     with database.read() as c:
         found = c.execute(select(report.c.kind, report.c.station).order_by(report.c.id.desc()).limit(2)).all()
     assert [tuple(one) for one in found] == [("crack", "G1"), ("cracks", "G1-new")]
+
+
+def test_a_form_that_was_sent_twice_is_one_maintenance_and_what_still_stands_is_said(client, database):
+    log_in(client)
+    headers = {"x-csrf-token": token(client, PAGE)}
+    address = f"/api/v1{PAGE}/maintenance"
+    first, same, other = (
+        client.post(address, json={"station": "G1", **WHY, **more}, headers=headers).json()
+        for more in ({}, {}, {"for": "8h"})
+    )
+    assert (same["id"], "there already" in same["text"]) == (first["id"], True)
+    assert other["id"] != first["id"], "another span is another work"
+    ended = client.post(f"{address}/{first['id']}/end", json=WHY, headers=headers).json()
+    assert ended["notes"] == [f"maintenance {other['id']} of G1 still stands"]
+
+
+def test_who_confirms_an_offset_of_ones_own_reads_that_a_second_person_is_needed(client, database):
+    log_in(client)
+    headers = {"x-csrf-token": token(client, PAGE)}
+    body = WHY | {"station": "P1", "quantity": "pore_pressure", "unit": "kPa", "size": 2.0}
+    made = client.post(f"/api/v1{PAGE}/offsets", json=body | {"at": "2026-02-20T00:00:00Z"}, headers=headers).json()
+    address = f"/api/v1{PAGE}/offsets/{made['offset_id']}/confirm"
+    assert "a second person must confirm it" in client.post(address, json=WHY, headers=headers).json()["text"]
+    log_in(client, "ada")
+    headers = {"x-csrf-token": token(client, PAGE)}
+    assert client.post(address, json=WHY, headers=headers).json()["text"].endswith("is confirmed")
+
+
+def test_a_report_is_of_a_station_there_is_and_of_what_was_seen(client, filled):
+    log_in(client)
+    headers = {"x-csrf-token": token(client, PAGE)}
+    for more, text in ({"station": "ZZ"}, "it has: G1"), ({"time": "2027-01-01T00:00:00Z"}, "in the future"):
+        got = client.post(f"/api/v1{PAGE}/report", json={"kind": "crack", "text": "new crack"} | more, headers=headers)
+        assert (got.status_code, text in got.text) == (409, True)
