@@ -21,13 +21,13 @@ from monitor.cli.session import (
     open_database,
     pick_site,
     print_note,
+    read_option,
     read_service,
     show,
     take_site,
 )
 from monitor.domain.duty.local_time import read_typed_time
 from monitor.domain.instants import format_iso, read_typed_span
-from monitor.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
 
 EXAMPLE: Final = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -62,8 +62,8 @@ def _make_command(act: Act) -> Callable[..., None]:
 
 
 def _declare(one: ActParameter) -> inspect.Parameter:
-    """An argument as the parser knows it; times and spans are texts until they are read."""
-    argument, kind = one.argument, str if one.kind in {timedelta, datetime} else one.kind
+    """An argument as the parser knows it."""
+    argument, kind = one.argument, one.given_kind
     bounds: dict[str, Any] = {"min": argument.least, "max": argument.most} if kind in {int, float} else {}
     if kind is int:
         bounds = {name: None if bound is None else int(bound) for name, bound in bounds.items()}
@@ -72,22 +72,17 @@ def _declare(one: ActParameter) -> inspect.Parameter:
         made = typer.Option(argument.option, help=argument.help, **bounds)
     else:
         made = typer.Argument(help=argument.help, metavar=argument.metavar or one.name.upper(), **bounds)
-    default = one.default
-    if isinstance(default, timedelta):
-        default = f"{default.total_seconds() / 3600.0:g}h"
     annotation: Any = Annotated[kind | None if one.is_optional else kind, made]
-    return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default_text, annotation=annotation)
 
 
 def _read(one: ActParameter, value: Any) -> Any:
     """A value as the act takes it; raises RefusedError."""
-    if value is None or one.kind not in {timedelta, datetime}:
+    if value is None or one.kind is one.given_kind:
         return value
-    try:
-        return read_typed_span(value) if one.kind is timedelta else read_typed_time(value)
-    except ValueError as error:
-        hint = "" if one.kind is timedelta else f"; for example {format_iso(EXAMPLE)}"
-        raise RefusedError(f"{one.argument.option}: {error}{hint}") from error
+    if one.kind is timedelta:
+        return read_option(one.argument.option, read_typed_span, value)
+    return read_option(one.argument.option, read_typed_time, value, f"; for example {format_iso(EXAMPLE)}")
 
 
 def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any], *, asks_two: bool) -> str:
@@ -95,7 +90,7 @@ def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any]
     words = ["slopeward", act.command]
     for name, value in given.items():
         one = parameters[name]
-        if value is None or value is False or value == _declare(one).default or one.argument.option == "--reason":
+        if value is None or value is False or value == one.default_text or one.argument.option == "--reason":
             continue
         words += [one.argument.option] if one.argument.option else []
         words += [] if value is True else [str(value)]

@@ -23,7 +23,7 @@ class ModelScores:
     reasons_against: str | None = None
 
 
-class Argument(NamedTuple):
+class ScoreArgument(NamedTuple):
     """A score, whether it speaks for the model, and in which words; score and words may be missing."""
 
     score: Mapping[str, Any] | None
@@ -54,7 +54,7 @@ def format_reasons(reasons_for: str | None, reasons_against: str | None) -> list
     return [f"    {side}: {text}" for side, text in (("for", reasons_for), ("against", reasons_against)) if text]
 
 
-def sum_up_arguments(arguments: Iterable[Argument]) -> ModelScores:
+def sum_up_arguments(arguments: Iterable[ScoreArgument]) -> ModelScores:
     """Scores and what they say for and against a model."""
     arguments = list(arguments)
     scores = [one.score for one in arguments if one.score is not None]

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import format_about, format_duration, format_instants, format_iso, parse, parse_duration_s
+from monitor.domain.instants import format_about, format_duration, format_iso, parse, parse_duration_s
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import format_instant, use_zone
@@ -28,9 +28,6 @@ from monitor.language.rendering import translate
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 LARGEST_ID: Final = 2**63 - 1  # of a row of the database
@@ -258,11 +255,6 @@ def print_if_json(value: Any) -> bool:
     if as_json := options().as_json:
         print_json(value)
     return as_json
-
-
-def record_to_json(record: "DataclassInstance", *left_out: str) -> dict[str, Any]:
-    """A record as JSON has it, its instants written, without some of its fields."""
-    return {k: format_instants(v) for k, v in asdict(record).items() if k not in left_out}
 
 
 def show(facts: Mapping[str, Any], line: str) -> None:

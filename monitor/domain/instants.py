@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.message import format_about, format_duration
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = ["format_about", "format_duration"]
 
@@ -42,6 +46,11 @@ def format_instants(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [format_instants(v) for v in value]
     return format_iso(value) if isinstance(value, datetime) else value
+
+
+def record_to_json(record: "DataclassInstance", *left_out: str) -> dict[str, Any]:
+    """A record as JSON has it, its instants written, without some of its fields."""
+    return {k: format_instants(v) for k, v in asdict(record).items() if k not in left_out}
 
 
 def read_iso(text: str) -> datetime:

@@ -1,14 +1,13 @@
 """Who does an act, where and when, and how two people do one together."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
 from monitor.domain.alert import Actor
-from monitor.domain.instants import format_instants
 from monitor.domain.site import Site
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.events import find_site_of_event
@@ -17,9 +16,6 @@ from monitor.store.alerting.offsets import find_site_of_offset
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_of_signature
 from monitor.store.people.users import load_users
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -73,8 +69,3 @@ class ActCall:
             return do_by_two(self.db, shared, self.actor, reason, do, measure, self.now)
         with self.db.write(urgent=True) as c:
             return do(c, self.second)
-
-
-def list_facts(record: "DataclassInstance", *left_out: str) -> dict[str, Any]:
-    """A record as JSON has it, its instants written, without some of its fields."""
-    return {k: format_instants(v) for k, v in asdict(record).items() if k not in left_out}

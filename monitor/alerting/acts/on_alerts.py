@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, Term
 from monitor.alerting.acts.answer_acts import share_taking_back, withdraw_answer
-from monitor.alerting.acts.call import ActCall, list_facts
+from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.operator_acts import (
     ANSWERS,
     asks_verification,
@@ -24,6 +24,7 @@ from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.decision.series.steps import MOVEMENT, says_no
 from monitor.domain.alert import Actor
+from monitor.domain.instants import record_to_json
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.language.catalogue import N_
@@ -271,7 +272,7 @@ def _do_by_two(
 
 
 def _describe(alert: Alert, text: Message | None = None) -> ActResult:
-    return ActResult(text or _STATE(number=alert.id, state=Term(alert.state)), list_facts(alert))
+    return ActResult(text or _STATE(number=alert.id, state=Term(alert.state)), record_to_json(alert))
 
 
 def _require(c: Connection, alert_id: int) -> Alert:

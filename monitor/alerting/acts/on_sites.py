@@ -9,14 +9,14 @@ from typing import Annotated, Final
 from sqlalchemy import Connection
 
 from forecasting.message import Figure, NameList, Template, Term, Timestamp
-from monitor.alerting.acts.call import ActCall, list_facts
+from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.event_acts import take_event_back
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.operator_acts import find_asking, measure_stake, order_level_of
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import format_iso, record_to_json
 from monitor.domain.names import fold_name, is_same_person, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -171,9 +171,9 @@ def add_maintenance(
     terms = {"for_s": for_.total_seconds(), "from": begin_text, "two": two}
     added, is_there = call.by_two(TwoPersonAct("maintenance.add", f"station:{site}/{station}", terms), reason, do)
     if is_there:
-        return ActResult(_SAME_MAINTENANCE(number=added.id), list_facts(added), status=THERE_ALREADY)
+        return ActResult(_SAME_MAINTENANCE(number=added.id), record_to_json(added), status=THERE_ALREADY)
     until = Timestamp.of(added.to_at, "minute")
-    return ActResult(_MAINTENANCE(number=added.id, site=site, station=station, until=until), list_facts(added))
+    return ActResult(_MAINTENANCE(number=added.id, site=site, station=station, until=until), record_to_json(added))
 
 
 def _find_same(

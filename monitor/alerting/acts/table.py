@@ -6,9 +6,10 @@ requests of them. The table names functions by their path, so that whoever reads
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib import import_module
 from inspect import Parameter, signature
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from forecasting.message import Message
 
@@ -45,6 +46,16 @@ class ActParameter:
     def is_required(self) -> bool:
         """Whether a form or a request must give it: there each act says why, also where a command need not."""
         return self.default is Parameter.empty or (not self.is_optional and self.argument.option == "--reason")
+
+    @property
+    def given_kind(self) -> type:
+        """The type in which the ways in take it: times and spans are texts until they are read."""
+        return str if self.kind in {timedelta, datetime} else self.kind
+
+    @property
+    def default_text(self) -> Any:
+        """The default as the ways in have it: a span as a text, such as `4h`."""
+        return f"{self.default.total_seconds() / 3600.0:g}h" if isinstance(self.default, timedelta) else self.default
 
 
 @dataclass(frozen=True, slots=True)

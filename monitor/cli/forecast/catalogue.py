@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-from monitor.cli.benchmarks import Argument, ModelScores, format_reasons, read_benchmark, sum_up_arguments
+from monitor.cli.benchmarks import ModelScores, ScoreArgument, format_reasons, read_benchmark, sum_up_arguments
 
 SETS = ("SK", "S", "G", "K")
 RECORDS = "records: G and K measured by GNSS (18 and 24 stations), S and SK a landslide's curve with such noise (8)"
@@ -229,7 +229,7 @@ def _score(name: str) -> Iterator[DailyScore]:
             }
 
 
-def _score_short() -> Iterator[Argument]:
+def _score_short() -> Iterator[ScoreArgument]:
     """Of the network with shipped weights: its error on short records that it never saw, and how often it is shown."""
     figures, source = _read("forecast-short")
     for rows, table in figures.get("reported", {}).items():
@@ -244,10 +244,10 @@ def _score_short() -> Iterator[Argument]:
         }
         side = "above" if ratio["tuned"] > 1.0 else "below"
         size = f"{abs(ratio['tuned'] - 1.0):.1%} {side} auto, shown in {table['served']:.0%}"
-        yield Argument(score, ratio["tuned"] < 1.0, f"{rows} of {table['records']} records: {size}")
+        yield ScoreArgument(score, ratio["tuned"] < 1.0, f"{rows} of {table['records']} records: {size}")
 
 
-def _score_parts(name: str) -> Iterator[Argument]:
+def _score_parts(name: str) -> Iterator[ScoreArgument]:
     """A row ahead by the parts and without them, and what the future would have made of it."""
     figures, source = _read("seeds")
     for one, horizon in PARTS_SETS.items():
@@ -256,7 +256,7 @@ def _score_parts(name: str) -> Iterator[Argument]:
             continue
         keys = ("issues", "rmse_causal_mm", "rmse_without_mm", "rmse_whole_series_mm", "trend_moves_mm")
         score = {"set": one, "horizon": horizon, **{key: row[key] for key in keys}, **source}
-        yield Argument(
+        yield ScoreArgument(
             score,
             row["rmse_causal_mm"] < row["rmse_without_mm"],
             (
@@ -266,7 +266,7 @@ def _score_parts(name: str) -> Iterator[Argument]:
         )
 
 
-def _score_looks(name: str) -> Iterator[Argument]:
+def _score_looks(name: str) -> Iterator[ScoreArgument]:
     """How often the worst is called a week before drawn collapses, and on slopes that did not fail."""
     key, words, counted = CALLED[name]
     figures, source = _read("stages")
@@ -274,13 +274,13 @@ def _score_looks(name: str) -> Iterator[Argument]:
     for one, table in figures.items():
         if isinstance(table, dict) and table is not unfailed:
             row = table["7d"]
-            yield Argument(
+            yield ScoreArgument(
                 {"set": one, "lead": "7d", "share": row[key], "curves": row["curves"], **source},
                 True,
                 (f"a week before the end of {row['curves']} drawn collapses, {one}: {row[key]:.0%} {words}"),
             )
     for one, row in unfailed.items():
-        yield Argument(
+        yield ScoreArgument(
             {"set": one, "lead": None, "share": row[key], "looks": row[counted], **source},
             False,
             (f"{one}, which did not fail: {row[key]:.1%} of {row[counted]:,} looks {words}"),
@@ -289,14 +289,14 @@ def _score_looks(name: str) -> Iterator[Argument]:
 
 def _argue(scores: Iterable[DailyScore]) -> ModelScores:
     """For it: where its error, or that of what the gate would show, is below that of `auto`; against it: the rest."""
-    arguments: list[Argument] = []
+    arguments: list[ScoreArgument] = []
     for score in scores:
         shown = score["gated_mae_mm"] if score["gated_mae_mm"] is not None else score["mae_mm"]
         gain = 1.0 - min(shown, score["mae_mm"]) / score["auto_mae_mm"]
-        arguments.append(Argument(score, gain > 0, f"{score['set']} {score['horizon']}: {_compare(score, gain)}"))
+        arguments.append(ScoreArgument(score, gain > 0, f"{score['set']} {score['horizon']}: {_compare(score, gain)}"))
     if arguments and all(score["mae_mm"] == score["auto_mae_mm"] for score, _, _ in arguments if score):
         arguments = [argument._replace(is_for=False, words=None) for argument in arguments]
-        arguments.append(Argument(None, True, "what every other forecast is compared with"))
+        arguments.append(ScoreArgument(None, True, "what every other forecast is compared with"))
     return sum_up_arguments(arguments)
 
 
@@ -319,13 +319,13 @@ def _score_failure() -> ModelScores:
         f"a week before the end of {row['curves']} drawn collapses: issued {row['issued']:.0%}, error "
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
-    return sum_up_arguments([Argument({"set": FAILURE_SET, "lead": "7d"} | row | source, True, reason)])
+    return sum_up_arguments([ScoreArgument({"set": FAILURE_SET, "lead": "7d"} | row | source, True, reason)])
 
 
 def _score_detector(name: str) -> ModelScores:
     """Recall and F1 of injected faults at the same budget, beside the rules."""
     figures, source = _read("anomalies-bench")
-    arguments: list[Argument] = []
+    arguments: list[ScoreArgument] = []
     for one, tables in figures.items():
         for seeds in ("three seeds", "networks, one seed", "rules, one seed"):
             rows = {row["detector"]: row for row in tables.get(seeds, ())}
@@ -339,6 +339,6 @@ def _score_detector(name: str) -> ModelScores:
                 words = f"{one}: F1 {score['f1']:.2f}"
             elif score["f1"] is not None and rules is not None:
                 is_for, words = score["f1"] > rules, f"{one}: F1 {score['f1']:.2f}, rules {score['rules_f1']:.2f}"
-            arguments.append(Argument(score, is_for, words))
+            arguments.append(ScoreArgument(score, is_for, words))
             break
     return sum_up_arguments(arguments)

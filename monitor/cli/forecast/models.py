@@ -9,7 +9,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import By, act_by_two, prove
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import format_iso, record_to_json
 from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import TwoPersonAct
 
@@ -250,7 +250,7 @@ def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence
         "reason": row.reason,
         "path": row.path,
         "created_at": format_iso(row.created_at),
-        "horizons": [session.record_to_json(g, "model_hash") for g in gates],
+        "horizons": [record_to_json(g, "model_hash") for g in gates],
         **({} if changes is None else {"history": transitions}),
     }
 

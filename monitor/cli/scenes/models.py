@@ -8,7 +8,14 @@ from typing import Annotated, Any, TypedDict
 
 import typer
 
-from monitor.cli.benchmarks import Argument, Benchmark, ModelScores, format_reasons, read_benchmark, sum_up_arguments
+from monitor.cli.benchmarks import (
+    Benchmark,
+    ModelScores,
+    ScoreArgument,
+    format_reasons,
+    read_benchmark,
+    sum_up_arguments,
+)
 from monitor.cli.session import options, show
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
@@ -123,11 +130,13 @@ def _make_row(
     kept: Mapping[str, Benchmark],
 ) -> NetworkRow:
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
-    arguments = [Argument(score, _is_for(score), _sentence(score)) for score in measured] or _find_drawn_scores(shipped)
+    arguments = [ScoreArgument(score, _is_for(score), _sentence(score)) for score in measured] or _find_drawn_scores(
+        shipped
+    )
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()
     if shipped:
-        arguments.insert(0, Argument(None, True, "shipped as " + ", ".join(one.name for one in shipped)))
+        arguments.insert(0, ScoreArgument(None, True, "shipped as " + ", ".join(one.name for one in shipped)))
     return NetworkRow(
         id=name,
         kind=kind,
@@ -166,7 +175,7 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> Netw
     return None
 
 
-def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[Argument]:
+def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[ScoreArgument]:
     """Of a network whose weights are all learnt from drawn data: their score on drawn patches they never saw."""
     arguments = []
     for one in shipped if all(other.name.startswith("generated") for other in shipped) else ():
@@ -180,11 +189,11 @@ def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[Argument]:
             "record": "its card",
             "against": against,
         }
-        arguments.append(Argument(score, False, against))
+        arguments.append(ScoreArgument(score, False, against))
     return arguments
 
 
-def _find_triage_scores() -> list[Argument]:
+def _find_triage_scores() -> list[ScoreArgument]:
     """Landslide tiles that are looked at: by the recipe on tiles it did not see, then by the shipped weights."""
     if (content := read_benchmark("triage")) is None:
         return []
@@ -203,7 +212,7 @@ def _find_triage_scores() -> list[Argument]:
             "measured_at": content["measured_at"],
             "machine": content["machine"],
         }
-        arguments += [Argument(score, True, score["for"]), Argument(None, False, score["against"])]
+        arguments += [ScoreArgument(score, True, score["for"]), ScoreArgument(None, False, score["against"])]
     return arguments
 
 

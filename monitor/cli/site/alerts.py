@@ -13,6 +13,7 @@ from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.domain.alert import AlertCategory
 from monitor.domain.causes import describe_cause, gather
+from monitor.domain.instants import record_to_json
 from monitor.domain.message import name_level
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import alerts as store
@@ -92,9 +93,7 @@ def list_(
         level = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
         at = session.format_in_zone(alert.raised_at, zones(alert.site))
         line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {level}, {_name(alert.state)}"
-        session.show(
-            session.record_to_json(alert), f"{line}: {session.translate_in_zone(alert.reason, zones(alert.site))}"
-        )
+        session.show(record_to_json(alert), f"{line}: {session.translate_in_zone(alert.reason, zones(alert.site))}")
     session.require_any(found, "no alert")
 
 
@@ -110,7 +109,7 @@ def show_(alert_id: AlertId, utc: session.UtcOption = False) -> None:
         events = store.load_alert_events(c, alert_id)
         zone = session.find_zones(c, utc=utc)(alert.site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}.get(alert.site, ())
-    facts = {**session.record_to_json(alert), "events": [session.record_to_json(e) for e in events]}
+    facts = {**record_to_json(alert), "events": [record_to_json(e) for e in events]}
     what = f"{alert.ledger} {name_level(names, alert.ledger, alert.level)}, {_name(alert.state)}"
     lines = [f"alert {alert.id} of {alert.site}: {what}"]
     lines += [

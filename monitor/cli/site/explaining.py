@@ -16,11 +16,10 @@ from monitor.cli.session import (
     find_zones,
     open_database,
     print_note,
-    record_to_json,
     show,
 )
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import format_iso, parse
+from monitor.domain.instants import format_iso, parse, record_to_json
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import format_instant, use_zone
 from monitor.language.rendering import translate

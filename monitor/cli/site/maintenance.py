@@ -7,7 +7,8 @@ import typer
 
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import Commands, check_site, open_database, record_to_json, require_any, show
+from monitor.cli.session import Commands, check_site, open_database, require_any, show
+from monitor.domain.instants import record_to_json
 from monitor.store.alerting import maintenance as store
 
 app = Commands(no_args_is_help=True, help=__doc__)

@@ -18,12 +18,11 @@ from monitor.cli.session import (
     open_database,
     open_service,
     print_note,
-    record_to_json,
     require_any,
     show,
 )
 from monitor.config.service import parse_site
-from monitor.domain.instants import format_iso
+from monitor.domain.instants import format_iso, record_to_json
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
 from monitor.store.alerting.sites import Proposal

@@ -37,9 +37,7 @@ def list_fields(name: str) -> tuple[FormField, ...]:
 def _make(one: ActParameter) -> FormField:
     argument = one.argument
     kind = KINDS.get(one.kind) or ("select" if argument.choices else "text" if argument.longest > REASON else "line")
-    value = one.default if isinstance(one.default, str) else ""
-    if isinstance(one.default, timedelta):
-        value = f"{one.default.total_seconds() / 3600.0:g}h"
+    value = one.default_text if isinstance(one.default_text, str) else ""
     return FormField(
         one.name.rstrip("_"),
         argument.label or argument.help,

@@ -94,8 +94,8 @@ _PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys(SITE_OF, Alert
 
 
 def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
-    """An argument as a field, type and default; times and spans are texts until they are read."""
-    argument, kind = one.argument, str if one.kind in {timedelta, datetime} else one.kind
+    """An argument as a field, type and default."""
+    argument, kind = one.argument, one.given_kind
     known: dict[str, Any] = {"alias": one.name.rstrip("_"), "description": argument.help}
     more = []
     if kind is str:
@@ -105,9 +105,7 @@ def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
         known |= {"ge": argument.least, "le": argument.most}
     if not is_form:
         known["strict"] = True  # JSON has numbers and truths, a form texts
-    default = ... if one.is_required else one.default
-    if isinstance(default, timedelta):
-        default = f"{default.total_seconds() / 3600.0:g}h"
+    default = ... if one.is_required else one.default_text
     marker: Any = Form if is_form else Field
     return Annotated[kind | None if one.is_optional else kind, marker(**known), *more], default
 
@@ -148,7 +146,7 @@ def _do(
 
 def _read(one: ActParameter, value: Any, zone: str | None, later: bool | None) -> Any:
     """A value as the act takes it; a time without an offset is one of a zone, where there is one."""
-    if value is None or one.kind not in {timedelta, datetime}:
+    if value is None or one.kind is one.given_kind:
         return value
     try:
         if one.kind is timedelta:
