@@ -42,7 +42,7 @@ Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 
 
-JOBS: Final = [
+_OWN: Final = (
     Job(
         "movement",
         "monitor.movement.update:run",
@@ -91,8 +91,9 @@ JOBS: Final = [
     Job("reports", "monitor.reports.issue:run", lambda _: HOUR_S / 12, 60.0, per_site=False, polls=True),
     Job("backup", "monitor.jobs.backup:run", lambda _: HOUR_S, 300.0, per_site=False),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
-]
-JOBS += [job for one in list_extensions() for job in one.jobs if job.name not in {own.name for own in JOBS}]
+)
+_TAKEN: Final = {job.name for job in _OWN}
+JOBS: Final = (*_OWN, *(job for one in list_extensions() for job in one.jobs if job.name not in _TAKEN))
 
 
 def _give_back_memory() -> None:
