@@ -88,7 +88,6 @@ _OWN: Final = (
     Job("broker", "monitor.checks.broker_audit:run", lambda _: HOUR_S, 120.0, per_site=False, light=True),
     Job("outages", "monitor.jobs.outages:run", lambda _: HOUR_S / 6, 90.0, per_site=False, light=True),
     Job("channels", "monitor.notify.trial:run", lambda _: 60.0, 75.0, per_site=False, polls=True),
-    Job("reports", "monitor.reports.issue:run", lambda _: HOUR_S / 12, 60.0, per_site=False, polls=True),
     Job("backup", "monitor.jobs.backup:run", lambda _: HOUR_S, 300.0, per_site=False),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
 )

@@ -42,7 +42,6 @@ from monitor.web.routes.site import (
     panes,
     proposals,
     readings,
-    reports,
     scenes,
 )
 from monitor.web.uploads.processing import UploadProcessor
@@ -73,7 +72,6 @@ PAGES: Final = (
     declared,
     readings,
     outlines,
-    reports,
     scenes,
     acts,
     files,
