@@ -1,9 +1,9 @@
 """What tests cost in processor time: `python -m pytest -p tests.costs --costs=FILE ...` adds a line for each to FILE.
 
-A line holds seconds, those of them that children took, seconds slept, what (test, fixture, start), and its name. Children
-count when they have ended and were waited for: a service that a fixture keeps counts with the test at its end. A fixture
-of more than one test is not counted with the test that happened to come first. PostgreSQL, which nobody waits for, is left
-out. Slept is what the main thread neither computed nor stood in line for a processor (Linux; elsewhere it holds both).
+A line holds seconds, those of them that children took, seconds slept, what (test, fixture, start), and its name.
+Children count when they have ended and were waited for: a service that a fixture keeps counts with the test at its end.
+A fixture of more than one test is not counted with the test that happened to come first. PostgreSQL, which nobody waits
+for, is left out. Slept is what the main thread neither computed nor stood in line for a processor (Linux tells).
 """
 
 import os
