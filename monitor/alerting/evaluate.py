@@ -206,7 +206,7 @@ def _store(
     after = decision.memory
     moved = (
         row is None
-        or row.state.get("newest_s") != after.newest_s
+        or memory.newest_s != after.newest_s
         or digest_of({**row.state, "seen_s": None}) != digest_of({**after.to_json(), "seen_s": None})
     )
     with db.write() as c:

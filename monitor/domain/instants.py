@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -64,6 +65,8 @@ def read_iso(text: str) -> datetime:
     Raises:
         ValueError: it is none.
     """
+    with suppress(ValueError):  # the usual spelling, and that of the database
+        return datetime.fromisoformat(text)
     text = text.strip().upper()
     if (found := _LEAP_SECOND.match(text)) is not None:
         instead, more = "59", timedelta(seconds=1)
