@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum, sqrt
 from operator import mul
-from typing import Final
+from typing import Final, NamedTuple
 
 DAY_S = 86_400.0
 LEAST_ROOM: Final = 1e-9  # of the spread: less is left of it without an epoch that the slope hangs on alone
 
 
-@dataclass(frozen=True, slots=True)
-class Velocity:
+class Velocity(NamedTuple):
     """A fitted rate, in units of the values per day, stamped in the middle of its window."""
 
     rate: float  # weighted least-squares slope

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
@@ -82,8 +82,7 @@ class SeriesProblem:
     urgency: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesHealth:
+class SeriesHealth(NamedTuple):
     """How one declared series does (one of `BLIND` shows no rest), its newest epoch, and why it scatters."""
 
     state: str

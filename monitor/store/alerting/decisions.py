@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, 
 
 from forecasting.message import read_columns, read_message
 from monitor.domain.alert import AlertCategory
-from monitor.domain.canonical import canonical_json, code_version, digest_text
+from monitor.domain.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
     Decision,
@@ -138,12 +138,19 @@ def _plan_newest() -> Select[Any]:
 
 
 def save_state(
-    c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime, *, catching_up: bool = False
+    c: Connection,
+    site: str,
+    decision: Decision,
+    state: CanonicalText,
+    config_sha256: str,
+    now: datetime,
+    *,
+    catching_up: bool = False,
 ) -> None:
-    """Write the memory and what people read of it."""
+    """Write the memory, spelled, and what people read of it."""
     memory = decision.memory
     sick = sorted(h.station for h in decision.health if h.state != "ok")
-    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": memory.to_json()}
+    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": state}
     facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
     row = fill_row(t.site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
     save_rows(c, t.site_state, [row])
@@ -231,12 +238,13 @@ def add_evaluation(
     now: datetime,
     trigger: str,
     decision: Decision,
+    state: CanonicalText,
     known_until: datetime | None,
     config_sha256: str,
 ) -> None:
-    """Store the instant of an evaluation, what it had seen and what came out."""
+    """Store the instant of an evaluation, what it had seen, what came out and the digest of its memory."""
     row = fill_row(t.evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
-    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_of(decision.memory.to_json()))
+    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_text(state))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
