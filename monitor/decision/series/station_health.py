@@ -14,7 +14,7 @@ from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import carries
 from monitor.decision.series.steps import QUIET
-from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track, list_rain
+from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.instruments.no_value import AT_STOP, FILL
@@ -185,8 +185,7 @@ def _find_overlap(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem |
     """That the rain of a gauge raises nothing, where its sums cover more time than passed."""
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
-    readings = windows.view.readings.get(f"{spec.station}.{spec.quantity}", ())
-    rows = list_rain(readings, spec, windows.now_s)
+    rows = windows.list_rain(spec.station, spec.quantity, spec)
     if not find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s):
         return None
     known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OVERLAP}")

@@ -225,7 +225,8 @@ def _learn(
 
 @cache
 def _plan_known() -> Select[Any]:
-    s, stations = series.c, bindparam("stations", expanding=True)
+    s = series.c
+    stations: Any = bindparam("stations", expanding=True)
     return select(s.station, s.quantity, s.id, s.unit).where(s.site == bindparam("of_site"), s.station.in_(stations))
 
 
