@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.kinematics.direction import NORMAL, free_of_noise
-from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from forecasting.kinematics.velocity import Velocity, fit_slopes, fit_velocity
 from forecasting.message import Message, Template, join
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import Vector
@@ -75,8 +75,8 @@ def list_ways(track: Track, some: slice) -> list[MotionComponent]:
     found = [MotionComponent("signed", times, track.along[some], track.along_sigma[some], track.digit)]
     if not track.is_plunge_known:
         up, sigmas = [v[2] for v in track.values[some]], [s[2] for s in track.sigmas[some]]
-        rates = fit_rates(times, [up], [sigmas])
-        found += [_orient("no_plunge", times, up, sigmas, rates[0][0], _step_up(track))] if rates else []
+        rates = fit_slopes(times, [up], [sigmas])
+        found += [_orient("no_plunge", times, up, sigmas, rates[0], _step_up(track))] if rates else []
     return found
 
 
@@ -96,20 +96,20 @@ def list_free_ways(track: Track, some: slice, unit: Vector | None = None, least:
         *[sigmas] * min(2, len(columns)),
         *([tuple([s[2] for s in track.sigmas[some]])] if len(columns) > 2 else []),
     ]
-    rates = fit_rates(times, columns, deviations)
+    rates = fit_slopes(times, columns, deviations)
     if rates is None:
         return []
     if len(rates) == 1:  # a single series whose criterion asks for its speed
-        return [_orient("either", times, columns[0], sigmas, rates[0][0], track.digit)]
-    (east, _), (north, _), *up = rates
+        return [_orient("either", times, columns[0], sigmas, rates[0], track.digit)]
+    east, north, *up = rates
     speed = sqrt(east * east + north * north)
-    if max(speed, *(abs(rate) for rate, _ in up)) < CLEARLY * least:
+    if max([speed, *map(abs, up)]) < CLEARLY * least:
         return []
     u, v = (east / speed, north / speed) if speed > 0.0 else (1.0, 0.0)
     gone = [u * e + v * n for e, n in zip(columns[0], columns[1], strict=True)]
     found = [MotionComponent("horizontal", times, gone, sigmas, max(track.digits[:2], default=0.0))]
     if up:
-        found.append(_orient("vertical", times, columns[2], deviations[2], up[0][0], _step_up(track)))
+        found.append(_orient("vertical", times, columns[2], deviations[2], up[0], _step_up(track)))
     return found
 
 

@@ -234,10 +234,10 @@ def _examine_series(
         if now_s - started_s > spec.max_silence_s:
             return SeriesProblem("silent", NEVER_RECEIVED(), started_s)
         return SeriesProblem("unknown", _NOTHING_YET(), started_s)
-    allowed = Duration(spec.max_silence_s)
     if now_s - seen_s > spec.max_silence_s:
         since = seen_s + spec.max_silence_s
-        return SeriesProblem("silent", _TOO_OLD(at=Timestamp(seen_s), duration=allowed), since)
+        text = _TOO_OLD(at=Timestamp(seen_s), duration=Duration(spec.max_silence_s))
+        return SeriesProblem("silent", text, since)
     if now_s - seen_s <= _EARLY_S and tracks and all(t.newest_s is None for t in tracks):
         return SeriesProblem(
             "unknown", _NOTHING_YET(), seen_s
@@ -248,7 +248,8 @@ def _examine_series(
         return mute
     if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
-        return SeriesProblem("flagged", _UNUSABLE_FOR(duration=allowed, text=why), max(usable, default=seen_s))
+        text = _UNUSABLE_FOR(duration=Duration(spec.max_silence_s), text=why)
+        return SeriesProblem("flagged", text, max(usable, default=seen_s))
     if not tracks and not _is_unflagged(windows, spec):
         return SeriesProblem("flagged", _FLAGGED(), seen_s)
     if tracks and all(t.stuck for t in tracks):
