@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Final, NamedTuple, cast
@@ -72,8 +72,7 @@ _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent":
 MUTE: Final = 2  # newest epochs without a value, from which on an instrument gives none
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesProblem:
+class SeriesProblem(NamedTuple):
     """What is wrong with one series."""
 
     state: str
