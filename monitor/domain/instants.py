@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,6 +99,7 @@ def parse(text: str) -> datetime:
         raise ValueError(f"time {text!r} lies beyond the calendar") from None
 
 
+@lru_cache(maxsize=1024)  # a decision asks for few instants, and for each of them often
 def from_epoch_s(seconds: float) -> datetime:
     """Turn seconds since 1970 into an aware instant."""
     return EPOCH + timedelta(seconds=seconds)
