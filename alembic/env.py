@@ -28,6 +28,7 @@ context.configure(
     render_as_batch=connection.dialect.name == "sqlite",
     render_item=_render,
     compare_server_default=False,
+    version_table=context.config.attributes["version_table"],
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -3,7 +3,6 @@
 python docs/generate.py build/reference        # called by `make site`, which takes them into the site
 """
 
-import importlib
 import inspect
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from sqlalchemy import text
 
-from monitor.cli.main import VERBS
+from monitor.cli.main import VERBS, load_app
 from monitor.config.service import ServiceConfig, parse_service
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
 from monitor.decision.criteria.table import CRITERIA
@@ -54,8 +53,8 @@ def main(folder: Path) -> None:
 def list_commands() -> list[str]:
     """Every command with its help and its options."""
     lines = ["# Every command and option", "", f"{MADE} [the command line](cli.md).", ""]
-    for verb, (module, _) in sorted(VERBS.items()):
-        command = typer.main.get_command(importlib.import_module(module).app)
+    for verb in sorted(VERBS):
+        command = typer.main.get_command(load_app(verb))
         for name, one in walk(verb, command):
             lines += [f"## {name}", "", *inspect.cleandoc(one.help or "").splitlines()]
             lines += ["", *([one.epilog, ""] if one.epilog else [])]

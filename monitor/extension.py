@@ -7,10 +7,12 @@ by dotted paths (`module:object`), so that nothing of it is loaded before it is 
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from io import FileIO
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +38,61 @@ class Command(NamedTuple):
     rules: Mapping[str, str] = MappingProxyType({})
 
 
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One kind of channel, `kind:address` in a site file."""
+
+    notifier: str  # "module:class"; loaded when the first channel of the kind appears
+    # it takes orders, and those of hazards; it brings people no words and confirms what it did (a siren)
+    orders: bool = False
+    reaches_person: bool = True  # a message by it comes to a person by itself
+    rings: bool = False  # for alarms alone: a telephone rings
+    digest_rank: int = 0  # by which a person reads a digest, the fittest first; 0 = no digest
+    is_english: bool = False  # its lines are English and UTC, whoever reads them
+    sends_document: bool = False  # a document of the alert in place of subject and body; of hazards alone
+    needs_database: bool = False  # the notifier takes the database as its third argument
+    is_replied: bool = False  # its messages bear a code by which the recipient acknowledges
+    holds: bool = False  # a connection, or which devices have the message in hand: the notifier outlives a failure
+    of_broker: bool = False  # its address is a topic of the broker
+    parallel: int = 1  # so many messages at a time; more than one where each has a connection of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One line of the table of jobs: `function` is run(db, config, site, now) -> one line that says what it did.
+
+    `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
+    `light` job computes here and briefly: it has a thread of its own and waits for no training; one that `polls` waits
+    for servers, in threads of its own. What is for `show` alone has one thread as well: it takes none from a forecast
+    or a scene. A job that watches a
+    folder also runs as soon as something arrived in it, or in a folder of it, and when `again(config, site)` says: the
+    monotonic second at which something there will have stayed for long enough, or None. A job with an `hour` runs once
+    a day at that hour of the site's own clock, and once after a start.
+    """
+
+    name: str
+    function: str
+    every_s: Callable[[Any], float]  # of its site, or of None
+    first_s: float  # after start
+    per_site: bool = True
+    at_stage: Callable[[Any, str | None], float] | None = None
+    light: bool = False
+    polls: bool = False
+    show: bool = False
+    watched: Callable[[Any, Any], Path] | None = None
+    again: str = ""
+    hour: int | None = None
+
+    @property
+    def lane(self) -> str:
+        """The threads that it runs in."""
+        return next((name for name in ("light", "polls", "show") if getattr(self, name)), "default")
+
+    def pause_s(self, site: Any, stage: str | None) -> float:
+        """Seconds between two runs."""
+        return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
+
+
 class Extension(NamedTuple):
     """One extension, `EXTENSION` in its `extension.py`."""
 
@@ -48,6 +105,11 @@ class Extension(NamedTuple):
     # what core does every so many seconds: `work(db, sites, now)`; it is brief, and may fail
     background: Mapping[str, float] = MappingProxyType({})
     panels: Mapping[str, tuple[str, ...]] = MappingProxyType({})  # templates shown at a place of a page
+    jobs: tuple[Job, ...] = ()
+    checks: tuple[str, ...] = ()  # lists of `monitor.checks.check:Check`
+    channels: Mapping[str, Channel] = MappingProxyType({})  # by kind
+    # the package that holds its migrations (alembic), where it has tables of its own; their names begin with its name
+    tables: str = ""
 
 
 def load(path: str) -> Any:
@@ -76,7 +138,7 @@ def _load_others(taken: set[str]) -> list[Extension]:
                 raise TypeError("expected an `Extension` with a name of its own")
             importlib.import_module(one.package)
         except Exception as error:  # code of others, whatever it does
-            _log_left_out(f"the extension {entry.name} ({entry.value})", error)
+            log_left_out(f"the extension {entry.name} ({entry.value})", error)
         else:
             taken.add(one.name)
             found.append(one)
@@ -94,20 +156,26 @@ def _names_extensions(folder: str) -> bool:
     return False
 
 
-def list_routers() -> list[Any]:
-    """The routers of extensions; one of others that cannot be loaded is left out and logged, too."""
+def load_declared(field: str) -> list[Any]:
+    """What extensions name in a field by dotted paths; that of others that cannot be loaded is left out and logged."""
     found = []
     for one in list_extensions():
         try:
-            found += [load(path) for path in one.routes]
+            found += [load(path) for path in getattr(one, field)]
         except Exception as error:
-            if one.package.startswith(f"{OURS.rpartition('.')[0]}."):
+            if is_ours(one.package):
                 raise
-            _log_left_out(f"the pages of the extension {one.name}", error)
+            log_left_out(f"{field} of the extension {one.name}", error)
     return found
 
 
-def _log_left_out(what: str, error: Exception) -> None:
+def is_ours(path: str) -> bool:
+    """Whether a package or dotted path belongs to this program: what it lacks is a fault, and no thing of others."""
+    return path.startswith("monitor.")
+
+
+def log_left_out(what: str, error: Exception) -> None:
+    """Log what of an extension of others is not there, and why."""
     from logging import getLogger
 
     getLogger(__name__).error("%s: left out", what, exc_info=error)

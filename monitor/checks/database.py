@@ -59,6 +59,20 @@ def _versions(seen: CurrentDatabase) -> Iterator[SubjectState]:
         yield found(site.id, is_wrong=site.version != in_force.get(site.id), what=what)
 
 
+def _lacking(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    from monitor.store.upkeep.migrate import find_lacking
+
+    yield from (found(name) for name in find_lacking(seen.db))
+
+
+def _left_over(seen: CurrentDatabase) -> Iterator[SubjectState]:
+    """Tables whose extension is gone: they stay as they are, and are no longer cut."""
+    from monitor.store.upkeep.migrate import find_left_over
+
+    for name, tables in find_left_over(seen.db).items():
+        yield found(name, tables=", ".join(tables))
+
+
 def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
     from monitor.store.alerting.outbox import count_states
 
@@ -113,6 +127,22 @@ CHECKS: Final = (
         "a password stands in the service file",
         _password,
         "use SLOPEWARD_DATABASE__URL or ~/.pgpass",
+    ),
+    Check(
+        "extensions.tables",
+        CurrentDatabase,
+        BAD,
+        "its tables are not what this extension needs",
+        _lacking,
+        "slopeward db upgrade; the log says what went wrong",
+    ),
+    Check(
+        "extensions.gone",
+        CurrentDatabase,
+        WARN,
+        "this extension is gone, its tables are left as they are: {tables}",
+        _left_over,
+        "install it again, or drop them by hand",
     ),
     Check(
         "sites.versions",

@@ -49,7 +49,11 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
-for _verb, _command in [row for one in list_extensions() for row in one.commands.items() if row[0] not in VERBS]:
+ADDED: Final[dict[str, list[str]]] = {}  # what extensions add to a verb that is there: modules, until they are loaded
+for _verb, _command in [row for one in list_extensions() for row in one.commands.items()]:
+    if _verb in VERBS:
+        ADDED.setdefault(_verb, []).append(_command.app)
+        continue
     _rows = list(VERBS.items())
     _place = list(VERBS).index(_command.after) + 1 if _command.after in VERBS else len(_rows)
     _rows.insert(_place, (_verb, (_command.app, _command.help)))
@@ -190,7 +194,7 @@ def _invoke(verb: str, words: list[str]) -> int:
         from monitor.cli.rules import running
         from monitor.store.database.engine import PATIENCE_S, patient
 
-        command = _build(importlib.import_module(VERBS[verb][0]).app, verb)
+        command = _build(load_app(verb), verb)
     # the supervisor looks after its children meanwhile
     patience = contextlib.nullcontext() if verb == "run" else patient(PATIENCE_S)
     with running(_find_command(verb, command, words)) as run, patience:
@@ -198,6 +202,14 @@ def _invoke(verb: str, words: list[str]) -> int:
     for line in run.notes if status in {0, 3} else ():
         print(line, file=sys.stderr)
     return status
+
+
+def load_app(verb: str) -> Any:
+    """The commands of a verb, with those that extensions add to them: a `typer.Typer`."""
+    app = importlib.import_module(VERBS[verb][0]).app
+    for module in ADDED.pop(verb, ()):
+        app.add_typer(importlib.import_module(module).app)
+    return app
 
 
 @functools.cache  # who calls verbs again and again in one process need not read their options again

@@ -3,6 +3,7 @@
 from typing import Final
 
 TABLE: Final = (
+    "monitor.extensions.reports",
     "monitor.extensions.drills",
     "monitor.extensions.single_sign_on",
     "monitor.extensions.exports",

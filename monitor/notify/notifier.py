@@ -1,6 +1,5 @@
 """The seam to channels: `kind:address` becomes a notifier that delivers one notification or says why not."""
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import NOTIFIERS, split_channel
 from monitor.errors import ConfigError, UnsetError
+from monitor.extension import load
 from monitor.store.database.engine import Database
 from monitor.store.delivery.replies import tidy_number
 
@@ -39,9 +39,12 @@ def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None 
     kind, address = split_channel(channel)
     if kind not in NOTIFIERS:
         raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(NOTIFIERS)}")
-    module, _, name = NOTIFIERS[kind].notifier.partition(":")
     more = (db,) if NOTIFIERS[kind].needs_database else ()
-    notifier: Notifier = getattr(importlib.import_module(module), name)(address, environ, *more)
+    try:
+        build = load(NOTIFIERS[kind].notifier)
+    except ImportError as error:
+        raise ConfigError(f"channel {channel!r}: {error}") from error
+    notifier: Notifier = build(address, environ, *more)
     return notifier
 
 

@@ -2,13 +2,11 @@
 
 import contextlib
 import ctypes
-import importlib
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
+from monitor.extension import Job, is_ours, list_extensions, load, log_left_out
 from monitor.movement.cadence import stage_cadence
 from monitor.store.database.engine import Database, patient
 from monitor.store.models.movement import find_stage
@@ -43,43 +42,7 @@ Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did.
-
-    `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
-    `light` job computes here and briefly: it has a thread of its own and waits for no training; one that `polls` waits
-    for servers, in threads of its own. What is for `show` alone has one thread as well: it takes none from a forecast
-    or a scene. A job that watches a
-    folder also runs as soon as something arrived in it, or in a folder of it, and when `again(config, site)` says: the
-    monotonic second at which something there will have stayed for long enough, or None. A job with an `hour` runs once
-    a day at that hour of the site's own clock, and once after a start.
-    """
-
-    name: str
-    function: str
-    every_s: Callable[[Site | None], float]
-    first_s: float  # after start
-    per_site: bool = True
-    at_stage: Callable[[Site, str | None], float] | None = None
-    light: bool = False
-    polls: bool = False
-    show: bool = False
-    watched: Callable[[ServiceConfig, Site], Path] | None = None
-    again: str = ""
-    hour: int | None = None
-
-    @property
-    def lane(self) -> str:
-        """The threads that it runs in."""
-        return next((name for name in ("light", "polls", "show") if getattr(self, name)), "default")
-
-    def pause_s(self, site: Site | None, stage: str | None) -> float:
-        """Seconds between two runs."""
-        return self.every_s(site) if site is None or self.at_stage is None else self.at_stage(site, stage)
-
-
-JOBS: Final = (
+_OWN: Final = (
     Job(
         "movement",
         "monitor.movement.update:run",
@@ -125,10 +88,11 @@ JOBS: Final = (
     Job("broker", "monitor.checks.broker_audit:run", lambda _: HOUR_S, 120.0, per_site=False, light=True),
     Job("outages", "monitor.jobs.outages:run", lambda _: HOUR_S / 6, 90.0, per_site=False, light=True),
     Job("channels", "monitor.notify.trial:run", lambda _: 60.0, 75.0, per_site=False, polls=True),
-    Job("reports", "monitor.reports.issue:run", lambda _: HOUR_S / 12, 60.0, per_site=False, polls=True),
     Job("backup", "monitor.jobs.backup:run", lambda _: HOUR_S, 300.0, per_site=False),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
 )
+_TAKEN: Final = {job.name for job in _OWN}
+JOBS: Final = (*_OWN, *(job for one in list_extensions() for job in one.jobs if job.name not in _TAKEN))
 
 
 def _give_back_memory() -> None:
@@ -137,10 +101,15 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _find(name: str) -> Callable[..., Any]:
-    module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
+def _find(job: Job) -> dict[str, Callable[..., Any]]:
+    """The functions of a job, by their paths; none where an extension of others names what cannot be loaded."""
+    try:
+        return {path: load(path) for path in (job.function, job.again) if path}
+    except Exception as error:
+        if is_ours(job.function):
+            raise
+        log_left_out(f"the job {job.name}", error)
+        return {}
 
 
 def trigger_of(job: Job, site: Site | None, every_s: float) -> BaseTrigger:
@@ -181,7 +150,7 @@ class Schedule:
         jobs: Sequence[Job] = JOBS,
     ) -> None:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
-        self._found = {name: _find(name) for job in jobs for name in (job.function, job.again) if name}
+        self._found = {path: found for job in jobs for path, found in _find(job).items()}
         self._failures: dict[str, int] = {}
         self._last_results: dict[str, str] = {}  # by a job and its site: how its last run ended
         self._lock = threading.Lock()
@@ -196,9 +165,9 @@ class Schedule:
         self._anew: set[str] = set()  # runs, and was hastened since it began
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
-        self._first_runs = _find(FIRST_RUNS)(db, {site.id: site for site in sites}, self.hasten, clock)
+        self._first_runs = load(FIRST_RUNS)(db, {site.id: site for site in sites}, self.hasten, clock)
         for job in jobs:
-            for site in sites if job.per_site else (None,):
+            for site in (sites if job.per_site else (None,)) if job.function in self._found else ():
                 self._add(job, site)
 
     def _add(self, job: Job, site: Site | None) -> None:

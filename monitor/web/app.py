@@ -20,7 +20,7 @@ from forecasting.message import Template
 from monitor import errors
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
-from monitor.extension import list_routers
+from monitor.extension import load_declared
 from monitor.language.rendering import translate
 from monitor.store.database.engine import Database
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
@@ -42,7 +42,6 @@ from monitor.web.routes.site import (
     panes,
     proposals,
     readings,
-    reports,
     scenes,
 )
 from monitor.web.uploads.processing import UploadProcessor
@@ -73,7 +72,6 @@ PAGES: Final = (
     declared,
     readings,
     outlines,
-    reports,
     scenes,
     acts,
     files,
@@ -84,7 +82,7 @@ PAGES: Final = (
 ROUTERS: Final = (
     *(m.router for m in (*PAGES, api, cap, charts, panes, maps, probes)),
     acts.requests,
-    *list_routers(),
+    *load_declared("routes"),
 )
 
 

@@ -116,12 +116,13 @@ def test_every_folder_of_an_extension_has_its_line_and_its_tests():
 
 @pytest.mark.parametrize("one", list_extensions(), ids=lambda one: one.name)
 def test_what_an_extension_declares_is_there(one):
-    for path in (*one.routes, *one.background):
+    notifiers = [channel.notifier for channel in one.channels.values()]
+    for path in (*one.routes, *one.background, *one.checks, *notifiers, *(job.function for job in one.jobs)):
         load(path)
     verbs = [verb for verb, command in one.commands.items() if load(f"{command.app}:app")]
     rules = [name for command in one.commands.values() for name in command.rules]
     assert all(any(name == verb or name.startswith(f"{verb} ") for verb in verbs) for name in rules)
-    assert one.routes or one.commands
+    assert one.routes or one.commands or one.channels or one.jobs
 
 
 def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
@@ -161,6 +162,7 @@ def install(folder):
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / place).write_text(body, encoding="utf-8")
     (folder / "slope_greeting/__init__.py").touch()
+    (folder / "slope_greeting/migrations/__init__.py").touch()
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     facts = folder / f"slope_greeting-{project['version']}.dist-info"
     facts.mkdir()
@@ -184,8 +186,72 @@ def test_an_extension_of_others_comes_by_its_entry_point_as_the_page_says(tmp_pa
     # pages that break are left out, the rest stays; one that breaks is left out as a whole; a line of the log names it
     (tmp_path / "others/slope_greeting/routes.py").write_text("import no_such_module\n")
     ended = run_python(tmp_path, START)
-    assert "the pages of the extension greeting: left out" in ended.stderr
+    assert "routes of the extension greeting: left out" in ended.stderr
     assert re.search(r"^greet +Greet a site", ended.stdout, re.MULTILINE)
     (tmp_path / "others/slope_greeting/extension.py").write_text("import no_such_module\n")
     ended = run_python(tmp_path, "from monitor.cli.main import run_verb\nassert run_verb(['greet']) == 2")
     assert "the extension greeting (slope_greeting.extension:EXTENSION): left out" in ended.stderr
+
+
+KEPT = """
+from sqlalchemy import inspect
+
+from monitor.checks.database import CurrentDatabase
+from monitor.checks.table import run_checks
+from monitor.store.database.engine import Database
+
+
+def find_of(area):
+    with Database(config.database.url) as db:
+        seen = CurrentDatabase(config, db, datetime.now(UTC))
+        return [(one.check.id, one.subject, one.text) for one in run_checks(seen) if one.check.area == area]
+
+
+def list_tables():
+    return [name for name in inspect(core.db.engine).get_table_names() if "greeting" in name]
+"""
+GREET = """
+from monitor.service.schedule import JOBS
+
+assert find_of("extensions") == [] and [one[1:] for one in find_of("greeting")] == [("bench", "nobody greeted it")]
+schedule = Schedule(core.db, config, [site], core.clock, lambda *_: None)
+assert schedule.run_now("greeting:bench") == "done"
+assert find_of("greeting") == [("greeting.lonely", "bench", "")]
+assert list_tables() == ["alembic_version_greeting", "greeting_sent"]
+"""
+STAYED = """
+from sqlalchemy import text
+
+((check, name, said),) = find_of("extensions")
+assert (check, name) == ("extensions.gone", "greeting") and "greeting_sent" in said
+with core.db.read() as c:
+    assert c.execute(text("SELECT number FROM greeting_sent")).scalar() == 1
+"""
+
+
+@pytest.mark.slow
+def test_tables_jobs_checks_and_channels_of_others_work_and_outlive_them(tmp_path, empty_database_url):
+    lay_out(tmp_path)
+    install(tmp_path / "others")
+    (tmp_path / "slopeward.toml").write_text(
+        f'[database]\nurl = "{empty_database_url}"\n[paths]\nsites = "sites"\n', encoding="utf-8"
+    )
+    (tmp_path / "sites/bench.toml").write_text(SITE.replace("log:duty", "bell:door"), encoding="utf-8")
+    run_python(tmp_path, START + KEPT + GREET)
+    # its line is gone: what it stored stays, and doctor names it; the next start leaves it alone, too
+    facts = next((tmp_path / "others").glob("*.dist-info"))
+    (facts / "entry_points.txt").rename(tmp_path / "entry_points.txt")
+    (tmp_path / "sites/bench.toml").write_text(SITE, encoding="utf-8")
+    again = START.replace('save_site(c, site, "Ada", "new", datetime.now(UTC))', "pass")
+    run_python(tmp_path, again + KEPT + STAYED)
+    # it is back, with a migration and a job that break: the service starts without them
+    (tmp_path / "entry_points.txt").rename(facts / "entry_points.txt")
+    folder = tmp_path / "others/slope_greeting"
+    broken = (folder / "migrations/0001.py").read_text().replace('"0001"', '"0002"').replace("None\n", '"0001"\n', 1)
+    (folder / "migrations/0002.py").write_text(broken)
+    (folder / "job.py").write_text("import no_such_module\n")
+    ended = run_python(
+        tmp_path, again + KEPT + 'assert find_of("extensions")[0][:2] == ("extensions.tables", "greeting")'
+    )
+    assert "the tables of the extension greeting: left out" in ended.stderr
+    assert "the job greeting: left out" in ended.stderr

@@ -1,12 +1,11 @@
 """Every verb of the command line exists, shows an example, answers wrong use by status 2, and is in the reference."""
 
-import importlib
 import re
 from pathlib import Path
 
 import pytest
 
-from monitor.cli.main import GROUPS, VERBS, run_verb
+from monitor.cli.main import GROUPS, VERBS, load_app, run_verb
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_verb_exists_and_every_command_shows_an_example(verb):
     import typer
 
-    app = importlib.import_module(VERBS[verb][0]).app
+    app = load_app(verb)
     command = typer.main.get_command(app)
     commands = getattr(command, "commands", None) or {verb: command}
     for name, one in commands.items():
@@ -28,9 +27,9 @@ def test_the_reference_of_the_command_line_names_every_verb_and_option():
 
     text = (ROOT / "docs/reference/cli.md").read_text()
     missing = set()
-    for verb, (module, _) in VERBS.items():
+    for verb in VERBS:
         missing |= set() if f"slopeward {verb} " in text or f"slopeward {verb}`" in text else {verb}
-        command = typer.main.get_command(importlib.import_module(module).app)
+        command = typer.main.get_command(load_app(verb))
         for name, one in (getattr(command, "commands", None) or {"": command}).items():
             if name and not re.search(rf"`(slopeward {verb} )?{name}\b", text):
                 missing.add(f"{verb} {name}")
@@ -48,8 +47,8 @@ def make_tree():
         return {name: grow(one) for name, one in below.items()} if below else {}
 
     tree = {name: {} for name in GROUPS}
-    for path, (module, _) in VERBS.items():
-        command = typer.main.get_command(importlib.import_module(module).app)
+    for path in VERBS:
+        command = typer.main.get_command(load_app(path))
         *above, name = path.split()
         place = tree[above[0]] if above else tree
         place[name] = grow(command)
@@ -116,8 +115,8 @@ def test_a_program_can_read_every_command():
 
     for_people = {"run"}  # a service with a log
     silent = set()
-    for verb, (module, _) in VERBS.items():
-        command = typer.main.get_command(importlib.import_module(module).app)
+    for verb in VERBS:
+        command = typer.main.get_command(load_app(verb))
         for name, one in (getattr(command, "commands", None) or {"": command}).items():
             for last, each in (getattr(one, "commands", None) or {"": one}).items():
                 if all("--json" not in option.opts for option in each.params):
@@ -142,11 +141,7 @@ def list_numbers(kind):
             yield from walk(one, f"{path} {name}")
         yield from ((path, p) for p in command.params if hasattr(p, "type_descriptor"))
 
-    every = (
-        each
-        for verb, (module, _) in VERBS.items()
-        for each in walk(typer.main.get_command(importlib.import_module(module).app), verb)
-    )
+    every = (each for verb in VERBS for each in walk(typer.main.get_command(load_app(verb)), verb))
     return [(path, p) for path, p in every if p.type_descriptor.annotation is kind]
 
 

@@ -18,8 +18,8 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
-from monitor.reports.facts import digest_of, gather_facts
-from monitor.reports.period import Period
+from monitor.extensions.reports.facts import digest_of, gather_facts
+from monitor.extensions.reports.period import Period
 from monitor.store import service_state
 from monitor.store.alerting import alerts, duty, events, offsets, outbox, sites
 from monitor.store.database.audit import add_audit

@@ -12,8 +12,8 @@ from monitor.language.catalogue import ENGLISH
 from monitor.language.figures import level_class
 from monitor.replay.matrix import Span, name_class
 from monitor.replay.scorecard import ForecastGain, Run, Scorecard
-from monitor.reports.pictures import PlotScale
-from monitor.reports.render import render
+from monitor.web.parts.documents import render
+from monitor.web.parts.pictures import PlotScale
 
 WIDTH, RIBBON, CURVES = 1000.0, 15.0, 260.0  # of the pictures
 MOST_LINES: Final = 16

@@ -1,29 +1,9 @@
-"""The one list of channels: what each kind declares of itself, and where the class lies that delivers by it."""
+"""The one list of channels: those of the core, and those that extensions declare."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from monitor.domain.topics import HOUSE, ROOT, is_wild, reaches_own_topics
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One kind of channel, `kind:address` in a site file."""
-
-    notifier: str  # "module:class"; loaded when the first channel of the kind appears
-    # it takes orders, and those of hazards; it brings people no words and confirms what it did (a siren)
-    orders: bool = False
-    reaches_person: bool = True  # a message by it comes to a person by itself
-    rings: bool = False  # for alarms alone: a telephone rings
-    digest_rank: int = 0  # by which a person reads a digest, the fittest first; 0 = no digest
-    is_english: bool = False  # its lines are English and UTC, whoever reads them
-    sends_document: bool = False  # a document of the alert in place of subject and body; of hazards alone
-    needs_database: bool = False  # the notifier takes the database as its third argument
-    is_replied: bool = False  # its messages bear a code by which the recipient acknowledges
-    holds: bool = False  # a connection, or which devices have the message in hand: the notifier outlives a failure
-    of_broker: bool = False  # its address is a topic of the broker
-    parallel: int = 1  # so many messages at a time; more than one where each has a connection of its own
-
+from monitor.extension import Channel, list_extensions
 
 ROOM: Final = "monitor.notify.notifiers"
 NOTIFIERS: Final[dict[str, Channel]] = {
@@ -45,6 +25,8 @@ NOTIFIERS: Final[dict[str, Channel]] = {
         of_broker=True,
     ),
 }
+for _one in list_extensions():
+    NOTIFIERS.update({kind: channel for kind, channel in _one.channels.items() if kind not in NOTIFIERS})
 ORDERING: Final = tuple(f"{kind}:" for kind, one in NOTIFIERS.items() if one.orders)  # begin their channels
 
 

@@ -30,9 +30,9 @@ from monitor.notify.cap.signature import sign_cap
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.alerts import NO_ALERT, find_alert, find_alert_of_event, find_outcome, load_alert_events
 from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.sites import find_version_at
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.pages import PlacedSite, StoredLevel, load_cards
-from monitor.store.report_facts import find_version_at
 
 
 def find_source(config: ServiceConfig) -> CapSender:

@@ -206,3 +206,13 @@ def mark_superseded(c: Connection, site: str, by_number: int, now: datetime) -> 
         .where(p.site == site, p.state == PROPOSED, p.id != by_number)
         .values(state=SUPERSEDED, decided_at=now, **because)
     )
+
+
+def find_version_at(c: Connection, site: str, at: datetime) -> str:
+    """The hash of the site file that was in force at an instant; raises NotFoundError."""
+    k = t.config_version.c
+    query = select(k.sha256).where(k.site == site, k.loaded_at <= at).order_by(k.loaded_at.desc(), k.id.desc())
+    found = c.execute(query.limit(1)).scalar()
+    if found is None:
+        raise NotFoundError(f"site {site} was not watched yet at that time")
+    return str(found)

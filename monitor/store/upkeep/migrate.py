@@ -11,26 +11,30 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, column, inspect, select, text
+from sqlalchemy import table as sql_table
 from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StoreBusyError, StoreError
+from monitor.extension import Extension, list_extensions, log_left_out
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
 from monitor.store.schema import views
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
 PATIENCE_S: Final = 120.0
+_VERSIONS: Final = "alembic_version"  # that of an extension bears its name behind
 _TURN: Final = "upgrade"  # of the one that migrates
 _ALEMBIC: Final = threading.Lock()  # alembic keeps its context in module globals
 _REVISION: Final = re.compile(r'^(down_)?revision = "(\w+)"$', re.MULTILINE)
 
 
 def upgrade(db: Database, now: datetime | None = None) -> Path | None:
-    """Bring schema and views to what this program needs; does nothing where they are.
+    """Bring schema, views, and tables of extensions to what this program needs; does nothing where they are.
 
     One exclusive transaction (SQLite: BEGIN IMMEDIATE; PostgreSQL: its turn), so that of two processes one waits
     and then finds the work done. A SQLite file that already holds a schema is copied beside itself first.
@@ -56,7 +60,7 @@ def current(db: Database) -> str:
 
 def head() -> str:
     """The revision this program needs."""
-    known, followed = _read_revisions()
+    known, followed = _read_revisions(_folder() / "versions")
     (revision,) = known - followed
     return revision
 
@@ -93,23 +97,45 @@ def _is_missing(db: Database) -> bool:
     return is_file and not Path(name).exists()
 
 
-def make_config(connection: Connection | None = None) -> Any:
-    """The alembic configuration (`alembic.config.Config`), in code: it needs no file and no working directory."""
+def make_config(connection: Connection | None = None, of: Extension | None = None) -> Any:
+    """The alembic configuration (`alembic.config.Config`), in code: it needs no file and no working directory.
+
+    `of`: the extension whose branch it is, which is counted in a table of its own; None for the core's.
+    """
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
-    config.attributes["connection"] = connection
+    if of is not None:
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", str(_branch(of)).replace("%", "%%"))
+    config.attributes.update(connection=connection, version_table=_version_table(of.name) if of else _VERSIONS)
     return config
+
+
+def find_lacking(db: Database) -> list[str]:
+    """The extensions whose tables are not what they need."""
+    with db.read() as connection:
+        return [one.name for one in list_extensions() if one.tables and not _fits(connection, one)]
+
+
+def find_left_over(db: Database) -> dict[str, list[str]]:
+    """Tables of extensions that are not here any more, by the name of the extension; nothing touches them."""
+    known = {one.name for one in list_extensions()}
+    with db.read() as connection:
+        names = inspect(connection).get_table_names()
+    gone = {name.removeprefix(f"{_VERSIONS}_") for name in names if name.startswith(f"{_VERSIONS}_")} - known
+    return {one: sorted(name for name in names if name.startswith(f"{one}_")) for one in sorted(gone)}
 
 
 def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path | None:
     found, needed = _current(connection), head()
-    if found == needed and views.views_are_current(connection):
+    waiting = [one for one in list_extensions() if one.tables and not _fits(connection, one)]
+    if found == needed and not waiting and views.views_are_current(connection):
         return None
     _refuse_newer(found)
     copy = None
-    if found and found != needed and db.is_sqlite:
+    if found and (found != needed or waiting) and db.is_sqlite:
         copy = _copy_file(db, found, now or datetime.now(UTC))
     grants = views.load_grants(connection)
     views.end_readers(connection)
@@ -118,25 +144,50 @@ def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path
         _run(connection)
     views.create_views(connection)
     views.grant_views(connection, grants)
+    for one in waiting:
+        try:
+            with connection.begin_nested():
+                _run(connection, one)
+        except Exception as error:  # code of others, whatever it does; `doctor` names it as well
+            log_left_out(f"the tables of the extension {one.name}", error)
     return copy
 
 
-def _run(connection: Connection) -> None:
+def _run(connection: Connection, of: Extension | None = None) -> None:
     from alembic import command
 
     with _ALEMBIC:
-        command.upgrade(make_config(connection), "head")
+        command.upgrade(make_config(connection, of), "head")
 
 
-def _current(connection: Connection) -> str:
-    if not inspect(connection).has_table("alembic_version"):
+def _version_table(extension: str) -> str:
+    return f"{_VERSIONS}_{extension}"
+
+
+def _branch(of: Extension) -> Path:
+    """The folder of an extension's migrations."""
+    return Path(*import_module(of.tables).__path__)
+
+
+def _fits(connection: Connection, of: Extension) -> bool:
+    """Whether the tables of an extension are at the head of its branch."""
+    try:
+        known, followed = _read_revisions(_branch(of))
+    except Exception as error:
+        log_left_out(f"the tables of the extension {of.name}", error)
+        return False
+    return {_current(connection, _version_table(of.name))} == known - followed
+
+
+def _current(connection: Connection, table: str = _VERSIONS) -> str:
+    if not inspect(connection).has_table(table):
         return ""
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+    return connection.execute(select(column("version_num")).select_from(sql_table(table))).scalar() or ""
 
 
 def is_known(revision: str) -> bool:
     """Whether this program knows a revision; one that it does not was made by a newer program."""
-    return revision in _read_revisions()[0]
+    return revision in _read_revisions(_folder() / "versions")[0]
 
 
 def _refuse_newer(found: str) -> None:
@@ -144,10 +195,9 @@ def _refuse_newer(found: str) -> None:
         raise StoreError(f"the database is at revision {found}, made by a newer Slopeward; upgrade Slopeward")
 
 
-def _read_revisions() -> tuple[set[str], set[str]]:
-    """All revisions, and those that another one follows."""
-    files = (_folder() / "versions").glob("*.py")
-    found = [match for file in files for match in _REVISION.findall(file.read_text(encoding="utf-8"))]
+def _read_revisions(folder: Path) -> tuple[set[str], set[str]]:
+    """All revisions of a branch, and those that another one follows."""
+    found = [match for file in folder.glob("*.py") for match in _REVISION.findall(file.read_text(encoding="utf-8"))]
     return {name for down, name in found if not down}, {name for down, name in found if down}
 
 

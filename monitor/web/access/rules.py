@@ -147,8 +147,6 @@ RULES: Final[dict[str, str]] = {
             for rest in (
                 "forecasts",
                 "movement",
-                "reports",
-                "reports/{name}.{form}",
                 "instruments",
                 "scenes/{scene_hash}",
                 "outlines",
@@ -208,7 +206,6 @@ RULES: Final[dict[str, str]] = {
             "GET /sites/{site}/duty",
             "GET /sites/{site}/duty.ics",
             "GET /sites/{site}/proposals",
-            "GET /sites/{site}/card.{form}",
             "GET /sites/{site}/thresholds",
             "GET /sites/{site}/acts",
             "POST /alerts/{alert_id}/recompute",

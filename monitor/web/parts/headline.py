@@ -23,13 +23,13 @@ from monitor.domain.site import Criterion, Site
 from monitor.language.figures import format_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
-from monitor.reports.pictures import PlotScale
 from monitor.store.alerting import timeline
 from monitor.store.alerting.decisions import find_evidence
 from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
 from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
+from monitor.web.parts.pictures import PlotScale
 
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
 SPARK: Final = timedelta(days=1)

@@ -9,7 +9,6 @@ from forecasting.message import Message
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import CAUSES, RANKS
 from monitor.domain.instruments.parents import Parent
-from monitor.reports.pictures import draw_line
 from monitor.store.instrument_board import PARENTS, BoardRow, load_board
 from monitor.store.models.anomalies import HeldAnomaly, load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
@@ -19,6 +18,7 @@ from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.schema.view_rows import FindingRow
 from monitor.store.schema.views import load_view
 from monitor.web.parts.collect import SiteSnapshot, name_stations
+from monitor.web.parts.pictures import draw_line
 
 LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60

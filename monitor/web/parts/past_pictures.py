@@ -9,7 +9,7 @@ from monitor.domain.decision import seconds
 from monitor.domain.instants import parse
 from monitor.ingest.guess.preview import PreviewCurve
 from monitor.replay.past_levels import ForecastPicture
-from monitor.reports.pictures import PlotScale
+from monitor.web.parts.pictures import PlotScale
 
 RIBBON: Final = 1000.0
 LEAST: Final = 2.0  # of a span of levels: what was short is to be seen

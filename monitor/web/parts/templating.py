@@ -22,7 +22,6 @@ from monitor.language.rendering import render as render_message
 from monitor.language.rendering import translate, translate_term
 from monitor.language.scripts import translate_scripts
 from monitor.language.subjects import translate_subject
-from monitor.reports.render import open_templates
 from monitor.store.pages import SiteCard
 from monitor.store.schema.view_rows import AlertRow
 from monitor.store.service_state import find_stamp
@@ -33,6 +32,7 @@ from monitor.web.access.redaction import trouble_for
 from monitor.web.access.rules import RULES
 from monitor.web.context import Context, context_of, token_of
 from monitor.web.parts.act_forms import list_fields
+from monitor.web.parts.documents import open_templates
 
 LONGEST_LISTED: Final = 300  # of a subject in a list
 _STANDS_STILL: Final = Template(

@@ -21,16 +21,16 @@ from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError, StoreError
+from monitor.extensions.reports.facts import digest_of, gather_facts
+from monitor.extensions.reports.period import find_before
+from monitor.extensions.reports.store import IssuedReport, add_issue
 from monitor.ingest.sources.polled import PollSummary, follow
-from monitor.reports.facts import digest_of, gather_facts
-from monitor.reports.period import find_before
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.people.countersign import TwoPersonAct, keep_first
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
-from monitor.store.report_facts import IssuedReport, add_issue
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import enter_offset, tell

@@ -10,8 +10,8 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import parse
 from monitor.domain.observation import HARMLESS, Observation
 from monitor.domain.site import SeriesSpec
-from monitor.reports.facts import _describe_rain
-from monitor.reports.period import Period
+from monitor.extensions.reports.facts import _describe_rain
+from monitor.extensions.reports.period import Period
 from monitor.store import pages
 from monitor.store.readings.extremes import load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series

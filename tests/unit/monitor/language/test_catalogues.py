@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jinja2 import nodes
 
 from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, join
+from monitor.extensions.reports.render import LAST, TITLES
 from monitor.language import catalogue as catalogues
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
 from monitor.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
@@ -24,7 +25,6 @@ from monitor.notify.message import LINK
 from monitor.notify.notifiers.gateway import PRESS
 from monitor.notify.notifiers.telephone import HOW
 from monitor.notify.notifiers.telephone import OTHERS as OTHER_ALERTS
-from monitor.reports.render import LAST, TITLES
 from monitor.store.delivery.replies import ANSWERS
 from monitor.web.parts.templating import ENVIRONMENT
 

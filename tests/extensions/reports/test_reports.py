@@ -17,21 +17,22 @@ from monitor.cli.main import run_verb
 from monitor.config.service import ComputeSection, parse_service
 from monitor.domain.observation import Observation
 from monitor.errors import JobError, NotFoundError, RefusedError
-from monitor.reports import facts as facts_of
-from monitor.reports import field, pdf
-from monitor.reports import issue as issuing
-from monitor.reports.facts import digest_of, gather_facts
-from monitor.reports.field import load_photos
-from monitor.reports.period import DAILY, SHIFT, WEEKLY, Period, find_before
-from monitor.reports.render import find_policy, find_state, render_report
-from monitor.store import report_facts
+from monitor.extensions.reports import facts as facts_of
+from monitor.extensions.reports import field, pdf
+from monitor.extensions.reports import issue as issuing
+from monitor.extensions.reports import store as report_facts
+from monitor.extensions.reports.facts import digest_of, gather_facts
+from monitor.extensions.reports.field import load_photos
+from monitor.extensions.reports.period import DAILY, SHIFT, WEEKLY, Period, find_before
+from monitor.extensions.reports.render import find_state, render_report
+from monitor.extensions.reports.store import load_issue, load_issues, load_mails
 from monitor.store.alerting import alerts
 from monitor.store.pages import load_range
 from monitor.store.readings import photos
 from monitor.store.readings.observations import add_observations
-from monitor.store.report_facts import load_issue, load_issues, load_mails
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from monitor.web.parts.documents import find_policy
 from tests.conftest import STORY_ON_SQLITE, free_port
 from tests.data.filled import ADA, BO, NOW
 from tests.integration.web.served import log_in, serving

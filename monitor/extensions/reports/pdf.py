@@ -40,7 +40,7 @@ def print_document(request: PdfRequest) -> PdfResult:
     return PdfResult(base64.b64encode(content).decode())
 
 
-PRINT: Final = WorkerTask("monitor.reports.pdf:print_document", PdfRequest, PdfResult)
+PRINT: Final = WorkerTask("monitor.extensions.reports.pdf:print_document", PdfRequest, PdfResult)
 
 
 def make_pdf(plan: ComputeSection, html: str) -> bytes:

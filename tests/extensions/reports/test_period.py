@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from monitor.config.service import parse_service
 from monitor.errors import ConfigError
-from monitor.reports.period import DAILY, KINDS, SHIFT, WEEKLY, find_before, find_newest, read_times, split_days
+from monitor.extensions.reports.period import (
+    DAILY,
+    KINDS,
+    SHIFT,
+    WEEKLY,
+    find_before,
+    find_newest,
+    read_times,
+    split_days,
+)
 
 ZONES = ["UTC", "Europe/Zurich", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Santiago"]
 TIMES = st.lists(st.times().map(lambda t: t.replace(second=0, microsecond=0)), min_size=1, max_size=4, unique=True)

@@ -23,10 +23,10 @@ from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.reports.period import Period, split_days
-from monitor.store import report_facts as rows
+from monitor.extensions.reports import store as rows
+from monitor.extensions.reports.period import Period, split_days
 from monitor.store.alerting.duty import PlannedDuty, load_days
-from monitor.store.alerting.sites import load_site_source
+from monitor.store.alerting.sites import find_version_at, load_site_source
 from monitor.store.alerting.timeline import (
     LevelSegment,
     NewestMovement,
@@ -134,7 +134,7 @@ class ReportForecast(TypedDict):
 
 def load_site_then(c: Connection, site_id: str, at: datetime) -> Site:
     """A site as its file declared it at an instant; raises NotFoundError, ConfigError for one of another version."""
-    version = rows.find_version_at(c, site_id, at)
+    version = find_version_at(c, site_id, at)
     return parse_site(load_site_source(c, version), version[:12])
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.reports.period import Period
+from monitor.extensions.reports.period import Period
 from monitor.store.readings.photos import FieldPhoto, load_between
 
 MOST: Final = 9

@@ -15,7 +15,7 @@ from monitor.domain.instants import format_iso
 from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
-    from monitor.reports.issue import ReissueCheck
+    from monitor.extensions.reports.issue import ReissueCheck
 
 app = session.Commands()
 Site = Annotated[str, typer.Argument(help="Site id")]
@@ -60,10 +60,10 @@ def write_shift(
 
 
 def _write(site: str, kind: str, hours: int, out: Path, at: str | None, language: str | None) -> None:
-    from monitor.reports.facts import digest_of, gather_facts, load_site_then
-    from monitor.reports.field import load_photos
-    from monitor.reports.period import find_before
-    from monitor.reports.render import render_report
+    from monitor.extensions.reports.facts import digest_of, gather_facts, load_site_then
+    from monitor.extensions.reports.field import load_photos
+    from monitor.extensions.reports.period import find_before
+    from monitor.extensions.reports.render import render_report
 
     service = session.read_service()
     wanted, now = _read_language(language, service.language.default), datetime.now(UTC)
@@ -94,7 +94,7 @@ def write_card(site: Site, out: Out, language: Language = None) -> None:
 
     Example: slopeward report card north-bench --out card.pdf
     """
-    from monitor.reports.render import render_card
+    from monitor.extensions.reports.render import render_card
 
     service = session.read_service()
     wanted = _read_language(language, service.language.default)
@@ -108,7 +108,7 @@ def write_card(site: Site, out: Out, language: Language = None) -> None:
 
 
 def _save(out: Path, html: str) -> None:
-    from monitor.reports.pdf import make_pdf
+    from monitor.extensions.reports.pdf import make_pdf
 
     if str(out) == "-":
         sys.stdout.write(html)
@@ -143,7 +143,7 @@ def list_issues(site: Site, limit: session.LimitOption = 20) -> None:
 
     Example: slopeward report list north-bench
     """
-    from monitor.store.report_facts import load_issues, load_mails
+    from monitor.extensions.reports.store import load_issues, load_mails
 
     with session.open_database() as db, db.read() as c:
         require_readable(c, site)
@@ -177,8 +177,8 @@ def prove_issue(
 
     Example: slopeward report prove 12
     """
-    from monitor.reports.issue import prove
-    from monitor.store.report_facts import load_issue
+    from monitor.extensions.reports.issue import prove
+    from monitor.extensions.reports.store import load_issue
 
     with session.open_database() as db, db.read() as c:
         issue = load_issue(c, number)

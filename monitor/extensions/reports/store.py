@@ -8,7 +8,6 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 
 from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
-from monitor.errors import NotFoundError
 from monitor.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent
@@ -35,16 +34,6 @@ class AlertAtInstant:
     closed_at: datetime | None
     outcome: str | None
     note: str | None
-
-
-def find_version_at(c: Connection, site: str, at: datetime) -> str:
-    """The hash of the site file that was in force at an instant; raises NotFoundError."""
-    k = t.config_version.c
-    query = select(k.sha256).where(k.site == site, k.loaded_at <= at).order_by(k.loaded_at.desc(), k.id.desc())
-    found = c.execute(query.limit(1)).scalar()
-    if found is None:
-        raise NotFoundError(f"site {site} was not watched yet at that time")
-    return str(found)
 
 
 def load_past_alerts(

@@ -1,127 +1,26 @@
-"""Facts and cards as one HTML document that needs nothing else: a browser shows it, and it prints to A4."""
+"""Facts and cards as documents."""
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from sqlalchemy import Connection
 
-from forecasting.message import format_span
-from monitor.domain.canonical import code_version
-from monitor.domain.instants import format_duration, parse
+from monitor.domain.instants import parse
 from monitor.domain.site import Recipient, Site
+from monitor.extensions.reports.facts import ReportFacts, load_site_then
+from monitor.extensions.reports.field import NO_PHOTOS, Photos
 from monitor.language import catalogue
 from monitor.language.catalogue import N_, gettext
-from monitor.language.figures import format_number, level_class
-from monitor.language.local_time import describe_zone, format_local, use_zone
+from monitor.language.figures import level_class
+from monitor.language.local_time import format_local, use_zone
 from monitor.language.rendering import translate, translate_level
-from monitor.reports.facts import ReportFacts, load_site_then
-from monitor.reports.field import NO_PHOTOS, Photos
-from monitor.reports.pictures import draw_line
+from monitor.web.parts.documents import render
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
+HERE: Final = Path(__file__).parent / "templates"
 TITLES: Final = {"daily": N_("Daily bulletin"), "weekly": N_("Weekly bulletin"), "shift": N_("Shift report")}
 LAST: Final = N_("last decision %(at)s: %(level)s")
-WIDTH, HEIGHT = 150.0, 30.0  # of a small picture
-
-
-@cache
-def read_style() -> str:
-    """The style sheet of all documents."""
-    return (TEMPLATES / "report.css").read_text(encoding="utf-8")
-
-
-@cache
-def find_policy() -> str:
-    """The content security policy under which a page may hand such a document out: its own style, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(read_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
-
-
-def minute(value: str | datetime | None) -> str:
-    """An instant by the clock of the site, or a dash."""
-    if value is None:
-        return "–"
-    return format_local(parse(value) if isinstance(value, str) else value)
-
-
-def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
-    """Bars of equal width; none where all are nothing.
-
-    >>> draw_bars([0.0, 2.0])
-    [{'x': 75.0, 'y': 0.0, 'w': 72.0, 'h': 30.0}]
-    """
-    most = max(values, default=0.0)
-    step = WIDTH / max(len(values), 1)
-    return [
-        {
-            "x": round(k * step, 2),
-            "y": round(HEIGHT * (1 - v / most), 2),
-            "w": round(step * 0.96, 2),
-            "h": round(HEIGHT * v / most, 2),
-        }
-        for k, v in enumerate(values)
-        if v > 0
-    ]
-
-
-def format_signed(value: float | None, digits: int = 3) -> str:
-    """A change with its sign.
-
-    >>> format_signed(1.234), format_signed(-0.5), format_signed(0.0), format_signed(None)
-    ('+1.23', '-0.5', '0', '–')
-    """
-    text = format_number(value, digits)
-    return f"+{text}" if value is not None and value > 0 else text
-
-
-def open_templates(*folders: str | Path) -> Environment:
-    """Templates in the language in use; all they show is escaped, and a name that is not there is an error."""
-    environment = Environment(
-        loader=FileSystemLoader(folders),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        extensions=["jinja2.ext.i18n"],
-    )
-    environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    return environment
-
-
-@cache
-def _environment() -> Environment:
-    environment = open_templates(TEMPLATES)
-    environment.filters.update(
-        minute=minute,
-        number=format_number,
-        signed=format_signed,
-        say=translate,
-        line=partial(draw_line, width=WIDTH, height=HEIGHT),
-        bars=draw_bars,
-        span=format_duration,
-        window=format_span,
-    )
-    environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
-    return environment
-
-
-def render(name: str, values: Mapping[str, Any], language: str, zone: str, at: datetime) -> str:
-    """A document in a language, its times by the clock of a zone."""
-    with catalogue.use(language), use_zone(zone):
-        shared = {
-            "sheet": name.removesuffix(".html"),
-            "version": code_version(),
-            "made_at": at,
-            "zone": describe_zone(at, zone),
-        }
-        return _environment().get_template(name).render(**shared, **values)
 
 
 class EndState(NamedTuple):
@@ -190,7 +89,7 @@ def render_report(
         "level_name": lambda number: translate_level(names.get(number, str(number)), language),
         "level_colour": lambda number: level_class(names.get(number), number, top),
     }
-    return render("bulletin.html", values, language, facts["site"]["timezone"], at)
+    return render("bulletin.html", values, language, facts["site"]["timezone"], at, HERE)
 
 
 def render_card(c: Connection, site_id: str, page_url: str, language: str, at: datetime) -> str:
@@ -205,7 +104,7 @@ def render_card(c: Connection, site_id: str, page_url: str, language: str, at: d
         "people": list_people(site),
         "needs": site.fusion.top_needs,
     }
-    return render("card.html", values, language, site.timezone, at)
+    return render("card.html", values, language, site.timezone, at, HERE)
 
 
 @dataclass(slots=True)
