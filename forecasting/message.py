@@ -376,14 +376,14 @@ def gather(value: Any) -> Any:
             return read_message(value["text"], value["id"], value["values"])
         ends = (key[: -len(_VALUES)] for key in value if isinstance(key, str) and key.endswith(_VALUES))
         messages = {key for key in ends if key in value and f"{key}{_ID}" in value}
-        beside = {f"{key}{end}" for key in messages for end in (_ID, _VALUES)}
+        neighbours = {f"{key}{end}" for key in messages for end in (_ID, _VALUES)}
         found = {}
         for key, one in value.items():
             if key in messages:
                 stored = value[f"{key}{_VALUES}"]  # JSON, which a view holds as text
                 values = json.loads(stored) if isinstance(stored, str) else stored
                 found[key] = None if one is None else read_message(one, value[f"{key}{_ID}"], values)
-            elif key not in beside:
+            elif key not in neighbours:
                 found[key] = gather(one) if isinstance(one, Mapping | list) else one
         return found
     if isinstance(value, list) and not _FLAT.issuperset(map(type, value)):
