@@ -32,9 +32,7 @@ UNDELIVERED: Final = "health:undelivered:"  # ... and of one that takes no messa
 _CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and went while it was put aside")
 _RISEN: Final = Template("alert.risen", "alert {number} has risen to level {level} since it was looked at; look again")
 _CLOSED: Final = Template("alert.closed_already", "alert {number} is closed already")
-_LEVEL_STANDS: Final = Template(
-    "alert.level_stands", "alert {number}: the hazard level stands; lower it with `slopeward level set` first"
-)
+_LEVEL_STANDS: Final = Template("alert.level_stands", "alert {number}: the hazard level stands; lower the level first")
 _CLOSE_ALONE: Final = Template(
     "alert.close_alone", "alert {number}: the condition stands; one person may not close it, name a second one"
 )
