@@ -5,32 +5,29 @@ An act that takes two people takes two commands: the first one leaves a signatur
 
 import inspect
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.call import SITE_OF, ActCall
+from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
 from monitor.alerting.acts.table import ACTS, Act, ActParameter
 from monitor.cli.identity import By, prove, read_second, waiting_for_second
 from monitor.cli.session import (
     NOTHING,
     Commands,
     check_site,
+    find_zones,
     open_database,
     pick_site,
     print_note,
-    read_option,
     read_service,
     show,
     take_site,
+    translate_in_zone,
 )
-from monitor.domain.duty.local_time import read_typed_time
-from monitor.domain.instants import format_iso, read_typed_span
 from monitor.store.alerting.alerts import find_alert
-
-EXAMPLE: Final = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
 def add_acts(app: Commands, group: str) -> None:
@@ -46,7 +43,7 @@ def _make_command(act: Act) -> Callable[..., None]:
     asks_two = any(one.name == "two" for one in act.list_parameters())
 
     def run(*, by: str | None = None, second: str | None = None, **given: Any) -> None:
-        values = {name: _read(parameters[name], value) for name, value in given.items()}
+        values = {name: read_value(parameters[name], value) for name, value in given.items()}
         if asks_two:
             values["two"] = second is not None
         _run(act, values, by, second, _repeat(act, parameters, given, asks_two=asks_two))
@@ -74,15 +71,6 @@ def _declare(one: ActParameter) -> inspect.Parameter:
         made = typer.Argument(help=argument.help, metavar=argument.metavar or one.name.upper(), **bounds)
     annotation: Any = Annotated[kind | None if one.is_optional else kind, made]
     return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default_text, annotation=annotation)
-
-
-def _read(one: ActParameter, value: Any) -> Any:
-    """A value as the act takes it; raises RefusedError."""
-    if value is None or one.kind is one.given_kind:
-        return value
-    if one.kind is timedelta:
-        return read_option(one.argument.option, read_typed_span, value)
-    return read_option(one.argument.option, read_typed_time, value, f"; for example {format_iso(EXAMPLE)}")
 
 
 def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any], *, asks_two: bool) -> str:
@@ -117,9 +105,12 @@ def _run(act: Act, values: dict[str, Any], by: str | None, second: str | None, a
         )
         with waiting_for_second(actor, again.replace("{name}", actor.name)):
             done = act.load()(call, **values)
+        zone = db.run_read(lambda c: find_zones(c, utc=False)(where(c) or ""))
     for note in done.notes:
         print_note(note)
+    if done.hint:
+        print_note(f"next: {done.hint}")
     if done.status == NOTHING:
         print_note(str(done.text))
         raise typer.Exit(NOTHING)
-    show(done.facts, str(done.text))
+    show(done.facts, translate_in_zone(done.text, zone))

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.message import format_about, format_duration
+from forecasting.message import Message, Template, error_text, format_about, format_duration
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["format_about", "format_duration"]
 
 Span = tuple[datetime, datetime]
+_NO_SPAN: Final = Template("instant.no_span", "'{text}' is no span; give one such as 4h or 2d")
+_LONG_SPAN: Final = Template("instant.long_span", "'{text}' is longer than ten years; give a span such as 4h or 2d")
+_NO_TIME: Final = Template("instant.no_time", "'{text}' is no time; give one such as 2026-03-01T06:00Z")
+_NO_ZONE: Final = Template("instant.no_zone", "time '{text}' has no zone; write an offset or Z")
+_BEYOND: Final = Template("instant.beyond", "time '{text}' lies beyond the calendar")
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
 _LEAP_SECOND: Final = re.compile(r"(.*[T ]\d\d:?\d\d:?)60((?:[.,]\d+)?(?:Z|[+-].*)?)$")
@@ -64,6 +71,8 @@ def read_iso(text: str) -> datetime:
     Raises:
         ValueError: it is none.
     """
+    with suppress(ValueError):  # the usual spelling, and that of the database
+        return datetime.fromisoformat(text)
     text = text.strip().upper()
     if (found := _LEAP_SECOND.match(text)) is not None:
         instead, more = "59", timedelta(seconds=1)
@@ -74,7 +83,7 @@ def read_iso(text: str) -> datetime:
     try:
         return datetime.fromisoformat(f"{found[1]}{instead}{found[2]}") + more
     except OverflowError:
-        raise ValueError(f"time {text!r} lies beyond the calendar") from None
+        raise ValueError(_BEYOND(text=text[:40])) from None
 
 
 def parse(text: str) -> datetime:
@@ -86,15 +95,20 @@ def parse(text: str) -> datetime:
     Traceback (most recent call last):
     ValueError: time '9999-12-31T23:59:59-14:00' lies beyond the calendar
     """
-    at = read_iso(text)
+    try:
+        at = read_iso(text)
+    except ValueError as error:
+        known = isinstance(error_text(error), Message)
+        raise ValueError(error_text(error) if known else _NO_TIME(text=text[:40])) from None
     if at.tzinfo is None:
-        raise ValueError(f"time {text!r} has no zone; write an offset or Z")
+        raise ValueError(_NO_ZONE(text=text[:40]))
     try:
         return at.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"time {text!r} lies beyond the calendar") from None
+        raise ValueError(_BEYOND(text=text[:40])) from None
 
 
+@lru_cache(maxsize=1024)  # a decision asks for few instants, and for each of them often
 def from_epoch_s(seconds: float) -> datetime:
     """Turn seconds since 1970 into an aware instant."""
     return EPOCH + timedelta(seconds=seconds)
@@ -152,11 +166,14 @@ def read_typed_span(text: str) -> timedelta:
     datetime.timedelta(seconds=5400)
     >>> read_typed_span("900000000d")
     Traceback (most recent call last):
-    ValueError: duration '900000000d' is longer than ten years
+    ValueError: '900000000d' is longer than ten years; give a span such as 4h or 2d
     """
-    seconds = parse_duration_s(text)
+    try:
+        seconds = parse_duration_s(text)
+    except ValueError:
+        raise ValueError(_NO_SPAN(text=text[:40])) from None
     if seconds > LONGEST_SPAN_S:
-        raise ValueError(f"duration {text[:40]!r} is longer than ten years")
+        raise ValueError(_LONG_SPAN(text=text[:40]))
     return timedelta(seconds=seconds)
 
 

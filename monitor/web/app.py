@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,19 +16,23 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
-from forecasting.message import Template
+from forecasting.message import Message, Template, join
 from monitor import errors
+from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
 from monitor.extension import load_declared
 from monitor.language.rendering import translate
+from monitor.store.alerting.alerts import find_alert
 from monitor.store.database.engine import Database
+from monitor.store.pages import load_cards
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
-from monitor.web.access.rules import admit, require_rules
+from monitor.web.access.rules import PLAIN_NUMBER, admit, require_rules
 from monitor.web.change_notices import ChangeNotifier
-from monitor.web.context import Context
+from monitor.web.context import Context, context_of
 from monitor.web.drafts import Drafts
+from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
 from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
@@ -50,6 +54,16 @@ _LOG = logging.getLogger(__name__)
 _NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this address")
 _NO_METHOD: Final = Template("page.no_method", "this address does not take that method")
 _BROKEN: Final = Template("page.broken", "something went wrong inside; the log of the web process says what")
+_NUMBER: Final = Template("value.number", "give a number that fits, such as 12.5")
+_INVALID: Final = {  # kinds of errors of pydantic, by how they begin
+    "missing": Template("value.missing", "it is needed"),
+    "extra_forbidden": Template("value.extra", "there is no such field"),
+    "string_too_long": TOO_LONG,
+    "string_type": Template("value.text", "give a text"),
+    "string_": Template("value.characters", "it holds characters that no text may hold"),
+    "bool_": Template("value.truth", "give true or false"),
+    **dict.fromkeys(("float_", "int_", "finite_number", "greater_than", "less_than"), _NUMBER),
+}
 HERE: Final = Path(__file__).parent
 STATUS_OF: Final[tuple[tuple[type[errors.SlopewardError], int], ...]] = (
     (errors.NotFoundError, 404),
@@ -167,6 +181,22 @@ def _is_open(config: ServiceConfig) -> bool:
     return config.web.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
+def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -> Response:
+    """The form of an act that was refused, filled in as it was sent."""
+    places = request.path_params
+    with context_of(request).db.read() as c:
+        number = places.get("alert_id")
+        alert = find_alert(c, int(number)) if number is not None and PLAIN_NUMBER.fullmatch(str(number)) else None
+        site = places.get("site") or (alert.site if alert is not None else None)
+        card = next(iter(load_cards(c, site)), None) if site is not None else None
+        choices = list_choices(c, site)
+    back = sent.act.back.format(**places) or "/"
+    found: Response = render(
+        request, "refused.html", status=status, text=text, sent=sent, choices=choices, card=card, back=back
+    )
+    return found
+
+
 def _answer(request: Request, status: int, text: str) -> Response:
     headers = {503: {"Retry-After": "2"}, 401: {"WWW-Authenticate": 'Bearer realm="slopeward"'}}.get(status)
     if request.url.path.startswith(("/api/", "/health", "/metrics", "/live/")):
@@ -174,8 +204,12 @@ def _answer(request: Request, status: int, text: str) -> Response:
     if status == 401 and request.method == "GET":  # the form in place of the page, which comes after it
         response = login.show_login(request, request.url.path)
     else:
-        place = request.path_params.get("site") if status == 409 else None
-        response = render(request, "error.html", status=status, text=text, place=place)
+        sent = getattr(request.state, "sent", None)
+        if sent is not None and status in {404, 409, 422}:
+            response = _show_form_again(request, status, text, sent)
+        else:
+            place = request.path_params.get("site") if status == 409 else None
+            response = render(request, "error.html", status=status, text=text, place=place)
     response.status_code = status
     response.headers.update(headers or {})
     return response
@@ -189,8 +223,16 @@ def _answer_known(request: Request, error: Exception) -> Response:
 
 def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    lines = [f"{'.'.join(str(p) for p in e['loc'][1:]) or e['loc'][0]}: {e['msg']}" for e in error.errors()[:3]]
-    return _answer(request, 422, "; ".join(lines))
+    return _answer(request, 422, join([_describe_invalid(one) for one in error.errors()[:3]], "; "))
+
+
+def _describe_invalid(one: Mapping[str, Any]) -> Message:
+    """What is wrong with a value, and what to give instead."""
+    name = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
+    known = next((text for kind, text in _INVALID.items() if one["type"].startswith(kind)), None)
+    context = one.get("ctx", {})
+    limits = {"n": context["max_length"]} if "max_length" in context else {}
+    return ODD_VALUE(name=name, problem=one["msg"] if known is None else known(**limits))
 
 
 def _answer_http(request: Request, error: Exception) -> Response:

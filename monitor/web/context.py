@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template
+from monitor.alerting.acts.call import require_words
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse
 from monitor.domain.names import tidy_text
@@ -23,7 +24,6 @@ from monitor.store.database.engine import Database
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 
 _ODD_INSTANT: Final = Template("range.odd_instant", "range: {problem}; write 2026-03-01T06:00:00Z")
-_REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
@@ -122,14 +122,6 @@ def read_instant(text: str | None) -> datetime | None:
         return parse(text) if text else None
     except (ValueError, OverflowError) as error:
         raise RefusedError(_ODD_INSTANT(problem=str(error))) from error
-
-
-def require_words(text: str) -> str:
-    """What a person wrote, tidied; raises RefusedError where it says nothing."""
-    cleaned = tidy_text(text)
-    if len(cleaned) < 3:
-        raise RefusedError(_REASON_WANTED())
-    return cleaned
 
 
 Instant = Annotated[datetime | None, BeforeValidator(read_instant)]

@@ -5,7 +5,7 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from monitor.extension import list_routers
+from monitor.extension import load_declared
 from monitor.web.access.rules import list_addresses
 from monitor.web.app import PAGES
 from tests.browser.test_web_browser import chromium, served, story, watch
@@ -27,7 +27,7 @@ IS_NO_PAGE = re.compile(
 
 def list_pages():
     """Addresses that a person opens."""
-    routers = [*(m.router for m in PAGES), *list_routers()]
+    routers = [*(m.router for m in PAGES), *load_declared("routes")]
     found = {one.removeprefix("GET ") for one in list_addresses(routers) if one.startswith("GET ")}
     return sorted(one for one in found if not IS_NO_PAGE.search(one))
 

@@ -1,14 +1,21 @@
-"""Who does an act, where and when, and how two people do one together."""
+"""Who does an act, where and when, what it is given, and how two people do one together."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, TypeVar
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
+from forecasting.message import Template, error_text
+from monitor.alerting.acts.table import REASON, ActParameter
 from monitor.domain.alert import Actor
+from monitor.domain.duty.local_time import read_typed_time
+from monitor.domain.instants import read_typed_span
+from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
+from monitor.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.events import find_site_of_event
 from monitor.store.alerting.maintenance import find_site_of_maintenance
@@ -18,6 +25,46 @@ from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_
 from monitor.store.people.users import load_users
 
 T = TypeVar("T")
+SHORTEST: Final = 3  # characters of a reason
+ODD_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
+_REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
+TOO_LONG: Final = Template("act.too_long", "write at most {n} characters")
+_NO_NUMBER: Final = Template("act.no_number", "give a number such as 12.5")
+
+
+def require_words(text: str) -> str:
+    """What a person wrote, tidied; raises RefusedError where it says nothing."""
+    cleaned = tidy_text(text)
+    if len(cleaned) < SHORTEST:
+        raise RefusedError(_REASON_WANTED())
+    return cleaned
+
+
+def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bool | None = None) -> Any:
+    """A value as the act takes it, by whichever way it came.
+
+    Args:
+        zone: in which a time without an offset is meant; None = it is refused, never guessed.
+        later: which of two times, as `read_typed_time` has it.
+
+    Raises:
+        RefusedError: what is wrong with it, and what to give instead.
+    """
+    if value is None or value == one.default_text:
+        return value if value is None else one.default
+    longest = one.argument.longest
+    try:
+        if one.kind is timedelta:
+            return read_typed_span(value)
+        if one.kind is datetime:
+            return read_typed_time(value, zone, later)
+        if one.kind is float and not isfinite(value):
+            raise ValueError(_NO_NUMBER())
+        if one.kind is str and len(value) > longest:
+            raise ValueError(TOO_LONG(n=longest))
+    except ValueError as error:
+        raise RefusedError(ODD_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
+    return require_words(value) if one.kind is str and longest >= REASON else value
 
 
 def find_site_of_alert(c: Connection, alert_id: int) -> str | None:

@@ -41,6 +41,7 @@ _ANSWERED: Final = Template("act.answered_level", "{answer}: {site} is at {level
 _ANSWERED_ALONE: Final = Template(
     "act.answered_alone", "{text}; signed by {name} alone: it counts once a second person signs it as well"
 )
+_OTHERWISE: Final = Template("act.answered_otherwise", "{text}; {name} had answered otherwise: {answer}")
 _WITHDRAWN: Final = Template("act.answer_withdrawn", "{question}: the {answer} is withdrawn; {site} is at {level}")
 _ASKS_NOTHING: Final = Template("act.asks_nothing", "alert {alert} asks for no verification")
 
@@ -192,18 +193,21 @@ def verify(
     Example: slopeward alerts verify 7 instrument --by "R. Mori" --reason "antenna was bumped, photo on file"
     """
     alert = call.db.run_read(_require, alert_id)
-    key = step_of_alert(alert.key)
+    key, before = step_of_alert(alert.key), None
     if not asks_verification(alert.key):
         raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
     site = call.find_site(alert.site)
     if key is None:
         level, first = _answer_lone_top(call, site, alert_id, answer, reason), None
     else:
+        before = find_signature(call.db, site.id, key)
         level = verify_step(call.db, site, key, answer, call.actor, reason, call.now).level
         first = find_signature(call.db, site.id, key)
     text = _ANSWERED(answer=Term(answer), site=site.id, level=Term(site.levels[level].name))
     if first is not None:
         text = _ANSWERED_ALONE(text=text, name=first.by)
+        if before is not None and before.answer != answer:
+            text = _OTHERWISE(text=text, name=before.by, answer=Term(before.answer))
     return ActResult(text, {"alert_id": alert_id, "answer": answer, "level": level, "counts": first is None})
 
 

@@ -3,7 +3,6 @@
 from contextlib import suppress
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from math import isfinite
 from typing import Annotated, Final
 
 from sqlalchemy import Connection
@@ -40,14 +39,13 @@ _MAINTENANCE: Final = Template("act.maintenance", "maintenance {number}: {site} 
 _MAINTENANCE_BY_TWO: Final = Template("act.maintenance_two", "a maintenance by two people")
 _MAINTENANCE_OVER: Final = Template(
     "act.maintenance_over",
-    "maintenance {number} is over; was a sensor replaced or moved? Once it has sent readings: {command}",
+    "maintenance {number} is over; was a sensor replaced or moved? Declare the offset once it has sent readings",
 )
 _MAINTENANCE_STANDS: Final = Template("act.maintenance_stands", "maintenance {numbers} of {station} still stands")
+_WAS_OVER: Final = Template("act.maintenance_was_over", "maintenance {number} is over already")
 _SAME_MAINTENANCE: Final = Template("act.maintenance_there", "the very same maintenance is there already: {number}")
 _EVENT: Final = Template("act.event_added", "{site}: {kind} noted as event {number}")
-_SAME_EVENT: Final = Template(
-    "act.event_there", "the very same event is there already: {number}; see `slopeward events confirm`"
-)
+_SAME_EVENT: Final = Template("act.event_there", "the very same event is there already: {number}")
 _EVENT_CONFIRMED: Final = Template("act.event_confirmed_by", "event {number} is confirmed by {name}")
 _EVENT_WAITS: Final = Template(
     "act.event_confirmed_alone",
@@ -60,7 +58,7 @@ _CONFIRMATION_GONE: Final = Template(
 )
 _OFFSET: Final = Template(
     "act.offset_added",
-    "offset {number} is declared; for the two highest levels it counts once a second person confirms it: {command}",
+    "offset {number} is declared; for the two highest levels it counts once a second person confirms it",
 )
 _OFFSET_CONFIRMED: Final = Template("act.offset_confirmed", "offset {number} is confirmed")
 _OFFSET_CONFIRMED_ALONE: Final = Template(
@@ -79,7 +77,6 @@ _NO_SERIES: Final = Template(
 _WORDS_WANTED: Final = Template("act.kind_and_text", "a kind and a text are needed")
 _ENDS_FIRST: Final = Template("act.ends_first", "the end lies before the begin")
 _MEANT: Final = Template("act.meant", "kind '{kind}': did you mean {meant}?")
-_FINITE: Final = Template("act.finite", "value: expected a finite number")
 _KNEW: Final = Template("act.knew", "known from: nobody knows an event before it begins, or later than now")
 _NO_SHAKING: Final = Template("act.no_shaking", "value: a peak ground acceleration is more than 0 g")
 _TOO_STRONG: Final = Template(
@@ -128,7 +125,7 @@ def set_level(
         signers[:] = [call.actor.name] if second is None else [second.name, call.actor.name]
         return order_level_of(c, declared, wanted.number, call.actor, reason, call.now, sure=yes, second=second)
 
-    shared = TwoPersonAct("level.set", f"site:{declared.id}", {"to": wanted.number})
+    shared = TwoPersonAct("level.set", f"site:{declared.id}", {"level": wanted.name}, choice="level")
     before = call.by_two(shared, reason, do, lambda c: measure_stake(c, declared))
     text = _LEVEL(site=declared.id, before=Term(declared.levels[before].name), level=Term(wanted.name))
     facts = {"site": declared.id, "from": before, "to": wanted.number, "level_name": wanted.name, "signed_by": signers}
@@ -205,13 +202,15 @@ def end_maintenance(
     Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
     """
     with call.db.write(urgent=True) as c:
-        maintenance.end_maintenance(c, maintenance_id, call.actor, reason, call.now)
+        ended = maintenance.end_maintenance(c, maintenance_id, call.actor, reason, call.now)
         done = _find_maintenance(c, maintenance_id, call.now)
         left = [m.id for m in maintenance.load_maintenance(c, done.site, call.now) if m.station == done.station]
     command = f"slopeward offsets propose --site {done.site} --station {done.station} --maintenance {maintenance_id}"
-    text = _MAINTENANCE_OVER(number=maintenance_id, command=command)
+    facts = {"id": maintenance_id, "ended": True, "propose": command}
+    if not ended:
+        return ActResult(_WAS_OVER(number=maintenance_id), facts, status=THERE_ALREADY)
     notes = [str(_MAINTENANCE_STANDS(numbers=NameList(tuple(map(str, left))), station=done.station))] if left else []
-    return ActResult(text, {"id": maintenance_id, "ended": True, "propose": command}, tuple(notes))
+    return ActResult(_MAINTENANCE_OVER(number=maintenance_id), facts, tuple(notes), hint=command)
 
 
 def _find_maintenance(c: Connection, number: int, now: datetime) -> maintenance.Maintenance:
@@ -275,7 +274,8 @@ def add_event(
         number = events.add_event(c, item, call.now, by, via=via, known_from=known_from, actor=call.actor)
         if number is None:
             found = events.find_event(c, item)
-            return ActResult(_SAME_EVENT(number=found or 0), {"event_id": found}, status=THERE_ALREADY)
+            hint = f"slopeward events confirm {found}"
+            return ActResult(_SAME_EVENT(number=found or 0), {"event_id": found}, status=THERE_ALREADY, hint=hint)
         if kind == "earthquake":
             try:
                 events.confirm_event(c, number, call.actor, text, call.now)
@@ -303,8 +303,6 @@ def _check_event(
         raise RefusedError(_WORDS_WANTED())
     if (meant := _find_meant(kind, EVENT_KINDS)) is not None:  # a misspelt earthquake would explain no step
         raise RefusedError(_MEANT(kind=kind, meant=meant))
-    if value is not None and not isfinite(value):
-        raise RefusedError(_FINITE())
     if known_from is not None and not begin <= known_from <= now:
         raise RefusedError(_KNEW())
     if kind != "earthquake":
@@ -445,11 +443,11 @@ def add_offset(
             reason=reason,
             now=call.now,
         )
-    return ActResult(_OFFSET(number=number, command=f"slopeward offsets confirm {number}"), {"offset_id": number})
+    return ActResult(_OFFSET(number=number), {"offset_id": number}, hint=f"slopeward offsets confirm {number}")
 
 
 def confirm_offset(
-    call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument(N_("What was checked"), "--reason")] = ""
+    call: ActCall, offset_id: OffsetId, reason: Annotated[str, Argument(N_("What was checked"), "--reason")]
 ) -> ActResult:
     """Note that a declared offset was checked; by a second person it counts for the two highest levels as well.
 

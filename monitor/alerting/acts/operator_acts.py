@@ -35,8 +35,8 @@ _SIGN_THAT: Final = Template("answer.sign_that", "{text}; a second person must s
 _NO_LEVEL: Final = Template("level.no_such", "level {number} does not exist; expected one of: {names}")
 _NOT_LOWERED: Final = Template(
     "level.not_lowered",
-    "{site} is not lowered to {level}: {count} still ask for more ({texts}); --yes lowers it all the same, and only "
-    "newer data raise it again",
+    "{site} is not lowered to {level}: {count} still ask for more ({texts}); who lowers it all the same says so "
+    "(--yes), and only newer data raise it again",
 )
 _SET_ALONE: Final = Template("level.set_alone", "{site}: one person may not set {level} aside")
 _AT: Final = Template("level.asks_at", "{criterion} at {station}")
@@ -49,7 +49,7 @@ _NOT_OPEN: Final = Template("answer.not_asked", "'{key}' does not wait for verif
 _NONE_OPEN: Final = Template("answer.none_asked", "'{key}' does not wait for verification; waiting: nothing")
 _COUNTS: Final = Template(
     "answer.counts_already",
-    "{question}: an answer counts already; take that back first: slopeward alerts withdraw",
+    "{question}: an answer counts already; take that back first",
 )
 
 ANSWERS: Final = (MOVEMENT, *CAUSES)

@@ -44,8 +44,8 @@ class ActParameter:
 
     @property
     def is_required(self) -> bool:
-        """Whether a form or a request must give it: there each act says why, also where a command need not."""
-        return self.default is Parameter.empty or (not self.is_optional and self.argument.option == "--reason")
+        """Whether it must be given."""
+        return self.default is Parameter.empty
 
     @property
     def given_kind(self) -> type:
@@ -65,6 +65,7 @@ class ActResult:
     text: Message
     facts: Mapping[str, object]
     notes: tuple[str, ...] = ()
+    hint: str = ""  # the command that goes on from here; the page has a form for it
     status: int = 0  # exit status of the command: 4 = it was there already
 
 

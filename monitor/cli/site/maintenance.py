@@ -7,7 +7,7 @@ import typer
 
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import Commands, check_site, open_database, require_any, show
+from monitor.cli.session import Commands, check_site, find_zones, format_in_zone, open_database, require_any, show
 from monitor.domain.instants import record_to_json
 from monitor.store.alerting import maintenance as store
 
@@ -27,10 +27,12 @@ def list_(
     with open_database() as db, db.read() as c:
         found = store.load_maintenance(c, narrow_to_reader(c, site), datetime.now(UTC), everything=everything)
         check_site(c, site, found)
+        zones = find_zones(c, utc=False)
     for one in found:
-        facts = record_to_json(one)
+        zone = zones(one.site)
         people = one.by + (f" with {one.second_by}" if one.second_by else "")
-        over = f", ended {facts['ended_at'][:16]}Z by {one.ended_by}" if one.ended_at else ""
-        line = f"{one.id:>4} {one.site} {one.station} {facts['from_at'][:16]}Z to {facts['to_at'][:16]}Z{over}"
-        show(facts, f"{line}, {people}: {one.reason}")
+        begin, end = format_in_zone(one.from_at, zone), format_in_zone(one.to_at, zone)
+        over = f", ended {format_in_zone(one.ended_at, zone)} by {one.ended_by}" if one.ended_at else ""
+        line = f"{one.id:>4} {one.site} {one.station} {begin} to {end}{over}"
+        show(record_to_json(one), f"{line}, {people}: {one.reason}")
     require_any(found, "no maintenance")

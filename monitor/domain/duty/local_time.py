@@ -13,6 +13,7 @@ _UNREADABLE: Final = Template("local_time.unreadable", "'{text}': expected a loc
 _LEFT_OUT: Final = Template(
     "local_time.left_out", "{clock} is left out that night: clocks go forward; write the time an hour later"
 )
+_OUT_OF_RANGE: Final = Template("local_time.out_of_range", "time '{text}' lies before 1800 or after 2200")
 TWICE: Final = Template(
     "local_time.twice", "{clock} comes twice that night: say whether it was the first or the second time"
 )
@@ -132,5 +133,5 @@ def read_typed_time(text: str, zone: str | None = None, later: bool | None = Non
     """
     at = parse(text) if zone is None else read_local(text, zone, later)
     if not EARLIEST <= at < LATEST:
-        raise ValueError(f"time {text[:40]!r} lies before 1800 or after 2200")
+        raise ValueError(_OUT_OF_RANGE(text=text[:40]))
     return at

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, update
 
-from forecasting.message import Template
+from forecasting.message import Duration, NameList, Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
-from monitor.domain.instants import format_duration, format_iso
+from monitor.domain.instants import format_iso
 from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
@@ -19,6 +19,12 @@ from monitor.store.people.users import require_person, require_two
 from monitor.store.schema import tables as t
 
 WHO_AND_WHY: Final = Template("act.who_and_why", "who and why are needed: give a name and a reason")
+_NO_STATION: Final = Template("maintenance.no_station", "{site} declares no station '{station}'; it has: {names}")
+_PAST: Final = Template("maintenance.past", "maintenance cannot begin in the past: what was decided stays decided")
+_LONG: Final = Template("maintenance.long", "maintenance lasts at most {span}, and ends after it begins")
+_NONE: Final = Template(
+    "maintenance.none", "maintenance {number} does not exist; see `slopeward maintenance list --all`"
+)
 LONGEST_S: Final = 7 * 86400.0  # who works longer says so again: a forgotten window must not stay
 
 
@@ -77,11 +83,11 @@ def add_maintenance(
     s = t.station.c
     known = c.execute(select(s.id).where(s.site == site_id, s.declared).order_by(s.id)).scalars().all()
     if station not in known:
-        raise NotFoundError(f"site {site_id!r} declares no station {station!r}; it has: {', '.join(known) or 'none'}")
+        raise NotFoundError(_NO_STATION(site=site_id, station=station, names=NameList(tuple(known))))
     if from_at < now - timedelta(seconds=60.0):
-        raise RefusedError("maintenance cannot begin in the past: what was decided stays decided")
+        raise RefusedError(_PAST())
     if not timedelta(0) < to_at - from_at <= timedelta(seconds=LONGEST_S):
-        raise RefusedError(f"maintenance lasts at most {format_duration(LONGEST_S)}, and ends after it begins")
+        raise RefusedError(_LONG(span=Duration(LONGEST_S)))
     if second is not None:
         require_two(c, actor, second, now)
     facts = {"site": site_id, "station": station, "reason": reason, "second_by": second.name if second else None}
@@ -91,23 +97,24 @@ def add_maintenance(
     return number
 
 
-def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> None:
-    """End a window before its time; the votes count again at once.
+def end_maintenance(c: Connection, number: int, actor: Actor, reason: str, now: datetime) -> bool:
+    """End a window before its time; the votes count again at once. False: it was over already.
 
     Raises:
         NotFoundError: no such window.
-        RefusedError: it is over already, or nobody or no reason is named.
+        RefusedError: nobody or no reason is named.
     """
     if not fold_name(actor.name) or not reason.strip():
         raise RefusedError(WHO_AND_WHY())
     m = t.maintenance.c
     found = c.execute(select(m.to_at, m.ended_at).where(m.id == number).with_for_update()).one_or_none()
     if found is None:
-        raise NotFoundError(f"maintenance {number} does not exist; see `slopeward maintenance list --all`")
+        raise NotFoundError(_NONE(number=number))
     if found.ended_at is not None or found.to_at <= now:
-        raise RefusedError(f"maintenance {number} is over already")
+        return False
     c.execute(update(t.maintenance).where(m.id == number).values(ended_at=now, ended_by=actor.name))
     add_audit(c, actor, "maintenance.end", f"maintenance:{number}", {"reason": reason}, now)
+    return True
 
 
 def find_site_of_maintenance(c: Connection, number: int) -> str | None:

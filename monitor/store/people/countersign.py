@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select, update
 
-from forecasting.message import Template
+from forecasting.message import Message, MessageList, Template, Term
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.names import is_same_person
@@ -25,9 +25,9 @@ from monitor.store.schema.tables import alert, first_signature
 
 VALID: Final = timedelta(hours=4)
 T = TypeVar("T")
-_SIGNED: Final = Template(
-    "signature.given", "{name} has signed this already; a second person must give the same command"
-)
+_SIGNED: Final = Template("signature.given", "{name} has signed this already; a second person must do the same")
+_OTHERWISE: Final = Template("signature.otherwise", "{text}; signed otherwise before: {names}")
+_CHOSEN: Final = Template("signature.chosen", "{choice} ({name})")
 _NONE_WAITS: Final = Template(
     "signature.none", "no signature {number} waits for a second person; see `slopeward people signatures list`"
 )
@@ -43,6 +43,7 @@ class TwoPersonAct:
     act: str  # as the audit log calls it, such as `level.set`
     subject: str  # what it is done to
     terms: Mapping[str, Any]  # what else was asked for, JSON-ready; reasons may differ
+    choice: str = ""  # the term in which two people may differ over one question, such as a level
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +158,28 @@ def do_by_two(
                 used = update(first_signature).where(first_signature.c.id == first.id)  # a signature counts once
                 c.execute(used.values(used_at=now, used_by=actor.name))
             return done
-    except NeedsSecondError:
+    except NeedsSecondError as missing:
         with db.write() as c:
             users.require_account(c, actor.name)
             keep_first(c, act, actor, reason, measure(c), now)
+            others = _list_otherwise(c, act, actor, now)
+        if others:
+            raise NeedsSecondError(_OTHERWISE(text=missing.message, names=MessageList(tuple(others)))) from missing
         raise
+
+
+def _list_otherwise(c: Connection, act: TwoPersonAct, actor: Actor, now: datetime) -> list[Message]:
+    """What other people chose over the same question, by signatures that wait."""
+    same = {**act.terms, act.choice: None}
+    return [
+        _CHOSEN(choice=Term(str(one.terms[act.choice])), name=one.by)
+        for one in load_waiting(c, now)
+        if (one.act, one.subject) == (act.act, act.subject)
+        and act.choice in one.terms
+        and one.terms[act.choice] != act.terms[act.choice]
+        and {**one.terms, act.choice: None} == same
+        and not is_same_person(one.by, actor.name)
+    ]
 
 
 def load_waiting(c: Connection, now: datetime) -> list[PendingSignature]:

@@ -1,12 +1,18 @@
 """The fields of a form that does an act, from the arguments of the act."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
-from monitor.alerting.acts.table import REASON, ActParameter, find_act
+from sqlalchemy import Connection
 
+from monitor.alerting.acts.table import REASON, Act, ActParameter, find_act
+from monitor.store.pages import load_cards, load_stations
+from monitor.web.parts.columns import list_quantities
+
+HIDDEN: Final = frozenset({"seen"})  # what stood on the page when the form was shown
 KINDS: Final = {timedelta: "span", datetime: "time", float: "number", int: "number", bool: "tick"}
 
 
@@ -21,6 +27,32 @@ class FormField:
     is_required: bool
     longest: int
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentForm:
+    """A form of an act as it was sent."""
+
+    act: Act
+    values: Mapping[str, str]
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """What a person does not fill in."""
+        return {name: value for name, value in self.values.items() if name in HIDDEN}
+
+
+def list_choices(c: Connection, site: str | None) -> dict[str, list[str]]:
+    """What there is to choose from on a site, by the name of a field."""
+    cards = [] if site is None else load_cards(c, site)
+    if site is None or not cards:
+        return {}
+    stations = load_stations(c, site)
+    return {
+        "level": [one["name"] for one in cards[0].levels],
+        "station": [one.id for one in stations],
+        "quantity": sorted({quantity for one in stations for quantity in list_quantities(one)}),
+    }
 
 
 @cache

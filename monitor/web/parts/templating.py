@@ -1,6 +1,7 @@
 """How things are spelled on the page: times, ages, numbers, levels. All escaping is Jinja's, always on."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -111,6 +112,17 @@ def render_text(text: Any) -> Any:
     return found
 
 
+def without_commands(text: str) -> str:
+    """An error without the commands that it advises to whoever sits at a terminal: the page has forms.
+
+    >>> without_commands("there is no event 7; see `slopeward events list`")
+    'there is no event 7'
+    >>> without_commands("who lowers it all the same says so (--yes)")
+    'who lowers it all the same says so'
+    """
+    return re.sub(r"; [^;`]*`slopeward [^`]*`[^;`]*$| \(--[a-z-]+\)", "", text)
+
+
 def translate_cell(value: Any) -> Any:
     """A cell of a table of evidence: messages and terms in the reader's language; one plain word may be a name.
 
@@ -152,6 +164,7 @@ ENVIRONMENT.filters.update(
     say=translate,
     word=translate_name,
     cell=translate_cell,
+    page_words=without_commands,
     label=catalogue.gettext,
     by_cause=gather_alerts,
     say_cause=describe_cause,

@@ -6,32 +6,31 @@ done on the page alone: to decide again from frozen evidence, and to say which G
 
 import inspect
 import threading
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from re import findall
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template, error_text, join
-from monitor.alerting.acts.call import SITE_OF, ActCall
+from forecasting.message import Message, Template, join
+from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
 from monitor.alerting.acts.stakes import needs_two_people
-from monitor.alerting.acts.table import ACTS, API, REASON, Act, ActParameter, ActResult
+from monitor.alerting.acts.table import ACTS, API, Act, ActParameter, ActResult
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.alert import Actor
-from monitor.domain.duty.local_time import read_typed_time
-from monitor.domain.instants import read_typed_span
 from monitor.domain.site import Site
-from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
+from monitor.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.ingest.references import answer_reference, share_answer
 from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
-from monitor.web.context import NO_NUL, AlertId, Reason, require_words, take_turn
+from monitor.web.context import NO_NUL, AlertId, Reason, take_turn
+from monitor.web.parts.act_forms import SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.routes.site.readings import LATER
 from monitor.worker.records import WorkerTask
@@ -42,10 +41,19 @@ _NO_SUCH: Final = Template("act.no_such", "there is no {number} of {site}")
 _SIGNED: Final = Template(
     "act.signed", "signed, not done yet; within four hours a second person must do the same. {reason}"
 )
-_ODD_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
 
 
 # ---- acts of the table -------------------------------------------------------------------------------------------
+def _keep_form(act: Act) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that keeps what was sent, so that a refusal shows the form again, filled in."""
+
+    async def keep(request: Request) -> None:
+        sent = await request.form()
+        request.state.sent = SentForm(act, {name: text for name, text in sent.items() if isinstance(text, str)})
+
+    return keep
+
+
 def _add(act: Act) -> None:
     """Answer at the address of an act, by a form and by JSON."""
     parameters = {one.name: one for one in act.list_parameters()}
@@ -84,7 +92,10 @@ def _add(act: Act) -> None:
     for run, given, begin, where in ways:
         who = inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)])
         run.__signature__ = inspect.Signature([who, *shown, *given])
-        where.add_api_route(act.address, run, methods=["POST"], summary=summary, name=act.name, response_model=None)
+        kept = [Depends(_keep_form(act))] if where is router else []
+        where.add_api_route(
+            act.address, run, methods=["POST"], summary=summary, name=act.name, response_model=None, dependencies=kept
+        )
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
@@ -97,21 +108,15 @@ def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
     """An argument as a field, type and default."""
     argument, kind = one.argument, one.given_kind
     known: dict[str, Any] = {"alias": one.name.rstrip("_"), "description": argument.help}
-    more = []
     if kind is str:
         known |= {"max_length": argument.longest, "pattern": NO_NUL}
-        more = [AfterValidator(_require_words)] if argument.longest >= REASON and one.kind is str else []
     elif kind in {int, float}:
         known |= {"ge": argument.least, "le": argument.most}
     if not is_form:
         known["strict"] = True  # JSON has numbers and truths, a form texts
     default = ... if one.is_required else one.default_text
     marker: Any = Form if is_form else Field
-    return Annotated[kind | None if one.is_optional else kind, marker(**known), *more], default
-
-
-def _require_words(text: str | None) -> str | None:
-    return None if text is None else require_words(text)
+    return Annotated[kind | None if one.is_optional else kind, marker(**known)], default
 
 
 def _do(
@@ -137,23 +142,11 @@ def _do(
             return require_declared(context, c, site_id)
 
     call = ActCall(db=context.db, actor=acting.actor, now=acting.now, find_site=find_site, check_site=find_card)
-    values = {name: _read(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
+    values = {name: read_value(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
     try:
         return act.load()(call, **values)
     except NeedsSecondError as missing:
         return _SIGNED(reason=missing.message)
-
-
-def _read(one: ActParameter, value: Any, zone: str | None, later: bool | None) -> Any:
-    """A value as the act takes it; a time without an offset is one of a zone, where there is one."""
-    if value is None or one.kind is one.given_kind:
-        return value
-    try:
-        if one.kind is timedelta:
-            return read_typed_span(value)
-        return read_typed_time(value, zone, later)
-    except ValueError as error:
-        raise RefusedError(_ODD_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
 
 
 def _describe(done: ActResult | Message) -> dict[str, Any]:

@@ -257,7 +257,7 @@ def test_what_was_said_to_a_question_is_taken_back_at_the_command_line(accounts,
         asked = c.execute(t.alert.insert().values(**row).returning(t.alert.c.id)).scalar_one()
     gone = ("alerts", "withdraw", asked, "--reason", "it was another slope")
     assert "nobody said anything" in call(*gone, who="Ada")[2]
-    assert "asks for no verification" in call("alerts", "withdraw", 1, "--reason", "no", who="Ada")[2]
+    assert "asks for no verification" in call("alerts", "withdraw", 1, "--reason", "no such question", who="Ada")[2]
     assert call("alerts", "verify", asked, "movement", "--reason", "cracks on foot", who="Ada")[0] == 0
     status, _, said = call(*gone, who="Ada")
     assert (status, f"slopeward alerts withdraw {asked} --by NAME" in said) == (3, True)

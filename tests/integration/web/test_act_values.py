@@ -1,7 +1,8 @@
 """Values of acts that no form would give: each is one refusal, none a fault of the program, and none is guessed."""
 
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -10,12 +11,15 @@ from sqlalchemy import insert, select
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_sites import add_report
 from monitor.alerting.acts.operator_acts import LONE_TOP
+from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.errors import RefusedError
-from monitor.store.alerting import offsets
+from monitor.store.alerting import maintenance, offsets
+from monitor.store.people import users
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import alert, report, site_event
 from monitor.web.parts.collect import find_card
+from tests.data.filled import PASSWORD
 from tests.integration.web.served import NOW, client, database, filled, log_in, token
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -31,7 +35,7 @@ def test_what_no_calendar_and_no_clock_holds_is_refused(client, filled):
     for address, values, said in (
         (f"{at}/shelve", WHY | {"for": "900000000d"}, "longer than ten years"),
         (f"{at}/shelve", WHY | {"for": "9" * 400 + "d"}, "longer than ten years"),
-        (f"{at}/shelve", WHY | {"for": "-4h"}, "is not of the form"),
+        (f"{at}/shelve", WHY | {"for": "-4h"}, "give one such as 4h or 2d"),
         (f"{PAGE}/maintenance", WHY | {"station": "G1", "for": "99999d"}, "longer than ten years"),
         (f"{PAGE}/maintenance", WHY | {"station": "G1", "from": "9999-12-31T23:00:00Z"}, "after 2200"),
         (f"{PAGE}/events", EVENT | {"from": "9999-12-31T23:00:00Z"}, "after 2200"),
@@ -197,3 +201,95 @@ def test_a_report_is_of_a_station_there_is_and_of_what_was_seen(client, filled):
     for more, text in ({"station": "ZZ"}, "it has: G1"), ({"time": "2027-01-01T00:00:00Z"}, "in the future"):
         got = client.post(f"/api/v1{PAGE}/report", json={"kind": "crack", "text": "new crack"} | more, headers=headers)
         assert (got.status_code, text in got.text) == (409, True)
+
+
+def test_a_refused_form_comes_back_as_it_was_sent_with_plain_words_and_in_the_zone_of_the_site(client, filled):
+    log_in(client)
+    csrf = token(client, PAGE)
+
+    def send(address, **values):
+        return client.post(address, data=values | {"csrf": csrf})
+
+    sent = {"station": "G2", "reason": "new mast & cable", "for": "soon", "turn": "second"}
+    got = send(f"{PAGE}/maintenance", **sent)
+    assert got.status_code == 409
+    for part in (
+        "for: &#39;soon&#39; is no span; give one such as 4h or 2d",
+        '<option value="G2" selected>',
+        'value="new mast &amp; cable"',
+        'value="soon"',
+        '<option value="second" selected>',
+        f'action="{PAGE}/maintenance"',
+        "Europe/Zurich",
+    ):
+        assert part in got.text, part
+    again = send(f"{PAGE}/maintenance", **sent | {"reason": "ok"})
+    assert (again.status_code, "give one such as 4h" in again.text or "say why" in again.text) == (409, True)
+    refused = send(f"{PAGE}/offsets", station="P1", quantity="pore_pressure", size="much", at="2026-02-27T00:00")
+    assert (refused.status_code, "size: give a number" in refused.text, "unit: it is needed" in refused.text) == (
+        422,
+        True,
+        True,
+    )
+    risen = send(f"/alerts/{filled['stale_alert']}/acknowledge", reason="seen", seen="0")
+    assert (risen.status_code, 'name="seen" value="0"' in risen.text) == (409, True)
+    other = send(f"{PAGE}/events/99999/withdraw", reason="seen on foot")
+    assert (other.status_code, "slopeward" in re.sub("<footer.*", "", other.text).lower().split("<main")[1]) == (
+        404,
+        False,
+    )
+    italian = client.post(
+        f"/api/v1{PAGE}/maintenance?lang=it",
+        json={"station": "G1", "for": "8d", **WHY},
+        headers={"x-csrf-token": csrf},
+    )
+    assert (italian.status_code, "dura al massimo 7d" in italian.text) == (409, True)
+
+
+def test_every_way_refuses_the_same_reasons(client, database, filled, monkeypatch, tmp_path, capsys):
+    log_in(client)
+    headers = {"x-csrf-token": token(client, PAGE)}
+    url = database.url.render_as_string(hide_password=False)
+    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
+    number = filled["stale_alert"]
+    for reason in ("ok", " . ", "x" * 501):
+        given = run_verb(["alerts", "ack", str(number), "--by", "bo", "--reason", reason])
+        answer = capsys.readouterr().err
+        assert (given, "say why" in answer or "at most 500 characters" in answer) == (1, True), answer
+        body = {"reason": reason}
+        got = client.post(f"/api/v1/alerts/{number}/acknowledge", json=body, headers=headers)
+        plain = "say why" in got.text or "at most 500 characters" in got.text
+        assert (got.status_code in {409, 422}, plain) == (True, True), got.text
+
+
+def test_two_who_sign_different_levels_are_informed_of_each_other(client, database):
+    with database.write() as c:
+        users.add_user(c, "carl", PASSWORD, "operator", NOW - timedelta(days=9))
+    texts = []
+    for name, level in (("bo", "0"), ("ada", "1")):
+        log_in(client, name)
+        headers = {"x-csrf-token": token(client, PAGE)}
+        body = WHY | {"level": level, "yes": True}
+        got = client.post(f"/api/v1{PAGE}/level", json=body, headers=headers)
+        assert got.status_code == 202, got.text
+        texts.append(got.json()["text"])
+    assert "signed otherwise before" not in texts[0]
+    assert "signed otherwise before: green (bo)" in texts[1]
+    page = client.get(f"{PAGE}/acts").text
+    assert "bo has signed" in page
+    assert "ada has signed" in page
+
+
+def test_work_that_is_over_is_over_already_at_the_command_line_with_status_4(client, database, monkeypatch, tmp_path):
+    with database.write() as c:
+        number = maintenance.add_maintenance(
+            c, "north-bench", "G1", (now := datetime.now(UTC)), now + timedelta(hours=2), Actor("bo"), "mast", now
+        )
+    url = database.url.render_as_string(hide_password=False)
+    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n')
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
+    words = ["maintenance", "end", str(number), "--by", "bo", "--reason", "mast stands"]
+    assert [run_verb(words), run_verb(words)] == [0, 4]

@@ -4,10 +4,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from monitor.store.alerting.maintenance import load_maintenance
-from monitor.store.pages import load_stations
+from monitor.store.people.countersign import load_waiting
 from monitor.store.schema.views import load_view
+from monitor.web.parts.act_forms import list_choices
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.columns import list_quantities
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -18,18 +18,18 @@ SHOWN = 30  # newest of each
 def show_declared(request: Request, site: str) -> HTMLResponse:
     """What stands declared on a site, and the forms that declare, confirm and end."""
     with read_site(request, site) as seen:
-        stations = load_stations(seen.c, site)
+        choices = list_choices(seen.c, site)
+        waiting = [one for one in load_waiting(seen.c, seen.now) if one.site == site]
         now = seen.now
         work = load_maintenance(seen.c, site, now)
         events = load_view(seen.c, "site_events", order_by=("-from_at", "-event_id"), limit=SHOWN, site=site)
         offsets = load_view(seen.c, "offsets", order_by=("-offset_id",), limit=SHOWN, site=site)
-    quantities = sorted({q for s in stations for q in list_quantities(s)})
     return render(
         request,
         "declared.html",
         card=seen.card,
-        stations=[s.id for s in stations],
-        quantities=quantities,
+        choices=choices,
+        waiting=waiting,
         maintenance=work,
         events=events,
         offsets=offsets,

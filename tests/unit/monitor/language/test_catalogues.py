@@ -30,10 +30,8 @@ from monitor.web.parts.templating import ENVIRONMENT
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 MONITOR = Path(catalogues.__file__).parents[1]
-TEMPLATES = {  # of the page, and of reports
-    **{name: Path(str(ENVIRONMENT.get_template(name).filename)) for name in ENVIRONMENT.list_templates()},
-    **{path.name: path for path in (MONITOR / "reports/templates").glob("*.html")},
-}
+# of the page and of documents, those of extensions too
+TEMPLATES = {str(path.relative_to(MONITOR)): path for path in sorted(MONITOR.rglob("templates/**/*.html"))}
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")
 LETTERS = re.compile(r"[A-Za-z]{2}")
 # what a template shows that is the same everywhere: names, units, formulas
