@@ -374,26 +374,21 @@ def gather(value: Any) -> Any:
     if isinstance(value, Mapping):
         if value.keys() == {"text", "id", "values"}:
             return read_message(value["text"], value["id"], value["values"])
+        ends = (key[: -len(_VALUES)] for key in value if isinstance(key, str) and key.endswith(_VALUES))
+        messages = {key for key in ends if key in value and f"{key}{_ID}" in value}
+        neighbours = {f"{key}{end}" for key in messages for end in (_ID, _VALUES)}
         found = {}
         for key, one in value.items():
-            if f"{key}{_VALUES}" in value and f"{key}{_ID}" in value:
+            if key in messages:
                 stored = value[f"{key}{_VALUES}"]  # JSON, which a view holds as text
                 values = json.loads(stored) if isinstance(stored, str) else stored
                 found[key] = None if one is None else read_message(one, value[f"{key}{_ID}"], values)
-            elif not (_is_neighbour(key, _ID, value) or _is_neighbour(key, _VALUES, value)):
+            elif key not in neighbours:
                 found[key] = gather(one) if isinstance(one, Mapping | list) else one
         return found
     if isinstance(value, list) and not _FLAT.issuperset(map(type, value)):
         return [gather(one) for one in value]
     return value
-
-
-def _is_neighbour(key: Any, ending: str, record: Mapping[Any, Any]) -> bool:
-    """Whether a key belongs to the message beside it."""
-    if not isinstance(key, str) or not key.endswith(ending):
-        return False
-    base = key[: -len(ending)]
-    return base in record and f"{base}{_ID}" in record and f"{base}{_VALUES}" in record
 
 
 def is_same_text(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from math import fsum
+from operator import sub
 from statistics import median
 from typing import Final
 
@@ -274,6 +275,9 @@ def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tu
     """
     found: list[tuple[float, float]] = []
     half_s, first = 0.5 * interval_s, 0
+    times_s = [at_s for at_s, _ in rows]
+    if min(map(sub, times_s[1:], times_s), default=half_s) >= half_s:  # the usual case: none is near another
+        found, first = list(rows), len(rows)
     while first < len(rows):
         last = first + 1
         while last < len(rows) and rows[last][0] - rows[first][0] < half_s:
@@ -327,8 +331,10 @@ def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:
     >>> find_overlaps([600.0, 1200.0, 1800.0], 600.0), find_overlaps([600.0, 900.0, 1200.0], 600.0)
     ([], [1200.0])
     """
-    found = []
+    found: list[float] = []
     over_s = 0.0
+    if min(map(sub, times_s[1:], times_s), default=interval_s) >= (1.0 - OVERLAP_SHARE) * interval_s:
+        return found  # the usual case
     for before_s, at_s in pairwise(times_s):
         over_s = max(0.0, over_s + (1.0 - OVERLAP_SHARE) * interval_s - (at_s - before_s))
         if over_s > 0.5 * interval_s:

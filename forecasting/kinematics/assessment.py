@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 from forecasting.kinematics.acceleration import fit_acceleration
@@ -105,7 +105,7 @@ def classify_movement(
     calm = 1.0
     if present is not None and present.error < scatter:
         # in a short window a daily cycle or noise that wanders bends the path as much as it moves it
-        calm, present = present.error / scatter, replace(present, error=scatter)
+        calm, present = present.error / scatter, present._replace(error=scatter)
     facts = MovementFacts(
         known.newest_s,
         None if present is None else present.rate,

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum, sqrt
 from operator import mul
-from typing import Final
+from typing import Final, NamedTuple
 
 DAY_S = 86_400.0
 LEAST_ROOM: Final = 1e-9  # of the spread: less is left of it without an epoch that the slope hangs on alone
 
 
-@dataclass(frozen=True, slots=True)
-class Velocity:
+class Velocity(NamedTuple):
     """A fitted rate, in units of the values per day, stamped in the middle of its window."""
 
     rate: float  # weighted least-squares slope
@@ -69,16 +68,21 @@ def fit_rates(
     Returns:
         (rate, error) of each component, or None for fewer than 4 epochs or no extent in time.
     """
-    found = []
-    shared: _Layout | None = None
-    for column, deviations in zip(values, sigmas, strict=True):
-        even = _are_alike(deviations)  # where each component has one error the instants weigh alike
-        layout = shared if shared is not None and even else _lay_out(times_s, deviations)
-        if layout is None:
-            return None
-        shared = layout if even else shared
-        found.append(_fit_line(layout, column, _stated_error(layout, deviations))[:2])
-    return found
+    layouts = _lay_out_each(times_s, sigmas)
+    if layouts is None:
+        return None
+    each = zip(layouts, values, sigmas, strict=True)
+    return [_fit_line(layout, column, _stated_error(layout, errors))[:2] for layout, column, errors in each]
+
+
+def fit_slopes(
+    times_s: Sequence[float], values: Sequence[Sequence[float]], sigmas: Sequence[Sequence[float]]
+) -> list[float] | None:
+    """The rates of `fit_rates` without their errors, for half of the work."""
+    layouts = _lay_out_each(times_s, sigmas)
+    if layouts is None:
+        return None
+    return [_fit_slope(layout, column)[0] for layout, column in zip(layouts, values, strict=True)]
 
 
 @dataclass(slots=True)
@@ -92,6 +96,20 @@ class _Layout:
     spread: float
     rests: list[float]  # what is left of the spread without each epoch
     hangs: bool = False  # on one epoch alone
+
+
+def _lay_out_each(times_s: Sequence[float], sigmas: Sequence[Sequence[float]]) -> list[_Layout] | None:
+    """The layout of every component; None for fewer than 4 epochs or no extent in time."""
+    found: list[_Layout] = []
+    shared: _Layout | None = None
+    for deviations in sigmas:
+        even = _are_alike(deviations)  # where each component has one error the instants weigh alike
+        layout = shared if shared is not None and even else _lay_out(times_s, deviations)
+        if layout is None:
+            return None
+        shared = layout if even else shared
+        found.append(layout)
+    return found
 
 
 def _lay_out(times_s: Sequence[float], sigmas: Sequence[float]) -> _Layout | None:
@@ -133,12 +151,18 @@ def _are_alike(sigmas: Sequence[float]) -> bool:
     return sigmas.count(sigmas[0]) == len(sigmas)
 
 
+def _fit_slope(layout: _Layout, values: Sequence[float]) -> tuple[float, list[float]]:
+    """Rate, and the values less their mean."""
+    weights = layout.weights
+    mean = fsum(values if weights is None else map(mul, weights, values)) / layout.total
+    y = [v - mean for v in values]
+    return fsum(map(mul, layout.wx, y)) / layout.spread, y
+
+
 def _fit_line(layout: _Layout, values: Sequence[float], stated: float) -> tuple[float, float, list[float]]:
     """Rate, its error, never below the stated one, and the residuals."""
-    weights, total, spread = layout.weights, layout.total, layout.spread
-    mean = fsum(values if weights is None else map(mul, weights, values)) / total
-    y = [v - mean for v in values]
-    rate = fsum(map(mul, layout.wx, y)) / spread
+    weights, spread = layout.weights, layout.spread
+    rate, y = _fit_slope(layout, values)
     residual = [b - rate * a for a, b in zip(layout.x, y, strict=True)]
     square = fsum(map(mul, residual, residual))
     weighed = square if weights is None else fsum(w * e * e for w, e in zip(weights, residual, strict=True))

@@ -17,7 +17,7 @@ from monitor.decision.criteria.kinds.earthquake import event_span_s
 from monitor.decision.criteria.scope import reach_s, wanted_series
 from monitor.decision.decide import decide
 from monitor.domain.alert import SERVICE, AlertChange
-from monitor.domain.canonical import canonical_json, code_version
+from monitor.domain.canonical import CanonicalText, canonical_json, code_version
 from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.parents import list_children, stale_key
@@ -106,7 +106,9 @@ def evaluate_site(
             looking.forget()  # what is frozen rests on nothing but what the database says
             row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
             decision = decide(site, memory, view, now, looking.warm)
-        if dry_run or _store(db, site, row, memory, view, decision, now, trigger, known_until):
+        state = CanonicalText(canonical_json(decision.memory.to_json()))
+        if dry_run or _store(db, site, row, memory, view, decision, state, now, trigger, known_until):
+            looking.note(state, decision.memory)
             return EvaluationResult(
                 level=decision.level,
                 observability=decision.observability,
@@ -125,7 +127,7 @@ def _load_snapshot(
     with db.read() as c:
         row = find_state(c, site.id)
         view, known_until = load_view(c, site, now, draining=draining, looking=looking)
-    return row, Memory() if row is None else Memory.read(row.state), view, known_until
+    return row, Memory() if row is None else looking.recall(row.text), view, known_until
 
 
 def load_view(
@@ -197,6 +199,7 @@ def _store(
     memory: Memory,
     view: DecisionInputs,
     decision: Decision,
+    state: CanonicalText,
     now: datetime,
     trigger: str,
     known_until: datetime | None,
@@ -206,7 +209,7 @@ def _store(
     after = decision.memory
     moved = (
         row is None
-        or row.state.get("newest_s") != after.newest_s
+        or memory.newest_s != after.newest_s
         or digest_of({**row.state, "seen_s": None}) != digest_of({**after.to_json(), "seen_s": None})
     )
     with db.write() as c:
@@ -219,13 +222,13 @@ def _store(
                 f"site {site.id}: another version of its file is in force ({str(in_force)[:12]}); "
                 f"nothing is decided by {site.version[:12]} any more"
             )
-        save_state(c, site.id, decision, site.version, now, catching_up=view.draining)
+        save_state(c, site.id, decision, state, site.version, now, catching_up=view.draining)
         save_station_states(c, site.id, decision, now, catching_up=view.draining)
         save_rates(c, site.id, decision)
         if any(x.kind.facts == "forecasts" for x in site.criteria):
             save_chances(c, site.id, decision, site.version, now)
         if moved or trigger != "data":
-            add_evaluation(c, site.id, now, trigger, decision, known_until, site.version)
+            add_evaluation(c, site.id, now, trigger, decision, state, known_until, site.version)
         if decision.changes:
             frozen = canonical_json(freeze(site, memory, view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)

@@ -4,6 +4,7 @@ The readings of a view are a function of the database and the instant. What is h
 says that nothing else became known of that stretch; what came behind it is read, all else makes it be read anew.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.decision.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.decision.series.assessment import EvaluationCache
+from monitor.domain.decision import Memory
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.store.readings.observations import load_readings, load_series
@@ -46,11 +48,21 @@ class SiteReadingCache:
         self._spans = wanted_series(site)
         self._held: dict[int, _Held] = {}
         self._now: datetime | None = None
+        self._memory = "", Memory()
         self.is_warm = False
 
     def forget(self) -> None:
         """Begin anew: the next look reads everything."""
-        self.warm, self._held, self._now = EvaluationCache(), {}, None
+        self.warm, self._held, self._now, self._memory = EvaluationCache(), {}, None, ("", Memory())
+
+    def note(self, text: str, memory: Memory) -> None:
+        """Hold the memory that was stored with its text."""
+        self._memory = text, memory.in_order()  # as it comes back
+
+    def recall(self, text: str) -> Memory:
+        """The memory that a stored text spells."""
+        known, memory = self._memory
+        return memory if text == known else Memory.read(json.loads(text))
 
     def count(self) -> int:
         """Readings held, and with them the epochs of tracks, of which each criterion has its own."""

@@ -178,7 +178,8 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
     level = situation.level_state.level
     changed = level != before.level
     since_s = situation.common.since_s
-    unclear = find_lasting(situation.site, assessments, situation.votes, now_s)
+    is_needed = before.answers or before.heights or before.signed  # else it is kept for nothing, and fits cost much
+    unclear = find_lasting(situation.site, assessments, situation.votes, now_s) if is_needed else set()
     lasting = {*(f"{REFERENCE}{r}" for r in since_s), *open_since_s, *unclear, *situation.corrected}
     answers = keep_answers(before.answers, lasting, now_s)
     return Memory(

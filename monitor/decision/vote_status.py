@@ -1,7 +1,7 @@
 """How each vote stands now: what it asks for, what of that counts, and why it was set aside or held down."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from forecasting.message import Message
 from monitor.decision.series.maintenance import MaintenanceMask
@@ -10,8 +10,7 @@ from monitor.domain.decision import Vote
 from monitor.domain.keys import VoteKey
 
 
-@dataclass(frozen=True, slots=True)
-class VoteStatus:
+class VoteStatus(NamedTuple):
     """Status of one vote."""
 
     level: int  # what it asks for

@@ -9,6 +9,12 @@ from typing import Any
 from forecasting.message import spread
 
 
+class CanonicalText(str):
+    """Canonical JSON; where a value is expected that will be spelled, it stands for what it spells."""
+
+    __slots__ = ()
+
+
 def canonical_json(value: Any) -> str:
     """Spell a value as canonical JSON, its messages with id and values; raises ValueError for NaN and infinity.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from forecasting.message import Message, gather, spread
 from monitor.domain.alert import AlertChange
@@ -17,8 +17,7 @@ __all__ = ["EPOCH", "Decision", "DecisionInputs", "Memory"]
 
 
 # ---- what a decision sees --------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class NewestEpoch:
+class NewestEpoch(NamedTuple):
     """The newest epoch of a series that was not stamped in the future: it lies no later than its reception."""
 
     observed_s: float

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,6 +71,8 @@ def read_iso(text: str) -> datetime:
     Raises:
         ValueError: it is none.
     """
+    with suppress(ValueError):  # the usual spelling, and that of the database
+        return datetime.fromisoformat(text)
     text = text.strip().upper()
     if (found := _LEAP_SECOND.match(text)) is not None:
         instead, more = "59", timedelta(seconds=1)
@@ -104,6 +108,7 @@ def parse(text: str) -> datetime:
         raise ValueError(_BEYOND(text=text[:40])) from None
 
 
+@lru_cache(maxsize=1024)  # a decision asks for few instants, and for each of them often
 def from_epoch_s(seconds: float) -> datetime:
     """Turn seconds since 1970 into an aware instant."""
     return EPOCH + timedelta(seconds=seconds)

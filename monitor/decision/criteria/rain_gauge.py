@@ -69,7 +69,7 @@ class Gauge:
 
     def is_overlapping(self, span_s: float) -> bool:
         """Whether more time was covered than passed within a span that ends at the newest reading."""
-        return any(at_s > self.times_s[-1] - span_s for at_s in self.overlaps_s)
+        return bool(self.overlaps_s) and self.overlaps_s[-1] > self.times_s[-1] - span_s  # they rise
 
 
 def read_gauge(view: DecisionInputs, spec: SeriesSpec, station: str, quantity: str, now_s: float) -> Gauge | None:

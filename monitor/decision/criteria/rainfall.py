@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template
-from monitor.decision.criteria.rain_gauge import Gauge, read_gauge, read_outlooks
+from monitor.decision.criteria.rain_gauge import Gauge, make_gauge, read_outlooks
 from monitor.decision.series.assessment import Assessment, DecisionContext, Rule
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
@@ -84,7 +84,7 @@ def assess_rain(
     spec = windows.site.series(station, criterion.quantity)
     if spec is None or spec.unit == "index":
         return Assessment(criterion.id, station, reason=_INDEX)
-    gauge = read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
+    gauge = make_gauge(windows.list_rain(station, criterion.quantity, spec), spec)
     if gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     outlooks, complete = read_outlooks(criterion, windows.view, gauge, windows.now_s)

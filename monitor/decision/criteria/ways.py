@@ -7,12 +7,13 @@ from typing import Any, Final, Literal
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.kinematics.direction import NORMAL, free_of_noise
-from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from forecasting.kinematics.velocity import Velocity, fit_slopes, fit_velocity
 from forecasting.message import Message, Template, join
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import Vector
 from monitor.domain.site import Criterion
 
+CLEARLY: Final = 0.9  # of a rate: a fit of the same motion along another axis is rounded otherwise
 _NO_AZIMUTH: Final = Template("criterion.way.no_azimuth", "{way}, no azimuth is declared")
 _NO_PLUNGE: Final = Template("criterion.way.no_plunge", "vertical rate, either way, no plunge is declared")()
 _TEXTS: Final = {
@@ -44,12 +45,12 @@ class MotionComponent:
         fit = fit_velocity(self.times_s, self.values, self.sigmas)
         if fit is not None and self.step:
             days = (self.times_s[-1] - self.times_s[0]) / 86400.0
-            fit = replace(fit, error=hypot(fit.error, self.step / sqrt(6.0) / days))  # of two ends, each within a step
+            fit = fit._replace(error=hypot(fit.error, self.step / sqrt(6.0) / days))  # of two ends, each within a step
         if fit is None or self.name in {"signed", "either"}:
             return fit
         freedom = fit.n - 2.0 if fit.error > fit.stated else NORMAL
         rate, unbiased = (free_of_noise(fit.rate, fit.error, s, freedom) for s in (sureness, 0.0))
-        return replace(fit, rate=rate, low=fit.low - (fit.rate - rate), high=fit.high - (fit.rate - unbiased))
+        return fit._replace(rate=rate, low=fit.low - (fit.rate - rate), high=fit.high - (fit.rate - unbiased))
 
     def fit_bend(self, sureness: float, window_s: float) -> Acceleration | None:
         """Its acceleration, and the velocity beside it freed of noise alike."""
@@ -74,13 +75,16 @@ def list_ways(track: Track, some: slice) -> list[MotionComponent]:
     found = [MotionComponent("signed", times, track.along[some], track.along_sigma[some], track.digit)]
     if not track.is_plunge_known:
         up, sigmas = [v[2] for v in track.values[some]], [s[2] for s in track.sigmas[some]]
-        rates = fit_rates(times, [up], [sigmas])
-        found += [_orient("no_plunge", times, up, sigmas, rates[0][0], _step_up(track))] if rates else []
+        rates = fit_slopes(times, [up], [sigmas])
+        found += [_orient("no_plunge", times, up, sigmas, rates[0], _step_up(track))] if rates else []
     return found
 
 
-def list_free_ways(track: Track, some: slice, unit: Vector | None = None) -> list[MotionComponent]:
-    """The motion in a window whichever way it goes; with a direction, what of it goes neither that way nor back."""
+def list_free_ways(track: Track, some: slice, unit: Vector | None = None, least: float = 0.0) -> list[MotionComponent]:
+    """The motion in a window whichever way it goes; with a direction, what of it goes neither that way nor back.
+
+    Where it is clearly slower than `least` (per day) both on the map and upright, none is listed.
+    """
     times, values, sigmas = track.times_s[some], track.values[some], track.along_sigma[some]
     columns: list[Sequence[float]] = list(zip(*values, strict=True))
     if unit is not None:
@@ -92,18 +96,20 @@ def list_free_ways(track: Track, some: slice, unit: Vector | None = None) -> lis
         *[sigmas] * min(2, len(columns)),
         *([tuple([s[2] for s in track.sigmas[some]])] if len(columns) > 2 else []),
     ]
-    rates = fit_rates(times, columns, deviations)
+    rates = fit_slopes(times, columns, deviations)
     if rates is None:
         return []
     if len(rates) == 1:  # a single series whose criterion asks for its speed
-        return [_orient("either", times, columns[0], sigmas, rates[0][0], track.digit)]
-    (east, _), (north, _), *up = rates
+        return [_orient("either", times, columns[0], sigmas, rates[0], track.digit)]
+    east, north, *up = rates
     speed = sqrt(east * east + north * north)
+    if max([speed, *map(abs, up)]) < CLEARLY * least:
+        return []
     u, v = (east / speed, north / speed) if speed > 0.0 else (1.0, 0.0)
     gone = [u * e + v * n for e, n in zip(columns[0], columns[1], strict=True)]
     found = [MotionComponent("horizontal", times, gone, sigmas, max(track.digits[:2], default=0.0))]
     if up:
-        found.append(_orient("vertical", times, columns[2], deviations[2], up[0][0], _step_up(track)))
+        found.append(_orient("vertical", times, columns[2], deviations[2], up[0], _step_up(track)))
     return found
 
 

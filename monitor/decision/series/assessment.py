@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from forecasting.message import Message, Template
-from monitor.decision.series.tracks import Track, Tracker
+from monitor.decision.series.tracks import Track, Tracker, list_rain
 from monitor.decision.series.vectors import Vector
-from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch
+from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
@@ -77,10 +77,12 @@ class EvaluationCache:
     Attributes:
         trackers: By criterion and station.
         untouched: Readings of which none was corrected and none brought by a file, by series.
+        rain: Readings of gauges and what `list_rain` made of them, by series.
     """
 
     trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
     untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
+    rain: dict[str, tuple[tuple[Reading, ...], list[tuple[float, float]]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,20 @@ class DecisionContext:
                 station, _, quantity = name.partition(".")
                 self._readings.setdefault(station, []).append((quantity, readings))
         return self._readings.get(station_id, ())
+
+    def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
+        """What `list_rain` makes of a gauge; of readings that grew only the new ones are looked at."""
+        name = f"{station_id}.{quantity}"
+        readings = self.view.readings.get(name, ())
+        known, rows = self.warm.rain.get(name, ((), []))
+        if readings[: len(known)] != known:
+            known, rows = (), []
+        news = readings[len(known) :]
+        if any(r.first is not None for r in news) or (readings and seconds(readings[-1].observed_at) > self.now_s):
+            return list_rain(readings, spec, self.now_s)  # totals need those before, and what is ahead counts later
+        rows = [*rows, *list_rain(news, spec, self.now_s)] if news else rows
+        self.warm.rain[name] = readings, rows
+        return rows
 
     def waits(self, station_id: str) -> bool:
         """True for a station with an offset or corrections that no second person has confirmed."""

@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from forecasting.hydrology.rain_amounts import find_overlaps, pick_sums
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp
@@ -14,7 +14,7 @@ from monitor.decision.series.noise import LEARNT
 from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import carries
 from monitor.decision.series.steps import QUIET
-from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track, list_rain
+from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.instruments.no_value import AT_STOP, FILL
@@ -72,8 +72,7 @@ _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent":
 MUTE: Final = 2  # newest epochs without a value, from which on an instrument gives none
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesProblem:
+class SeriesProblem(NamedTuple):
     """What is wrong with one series."""
 
     state: str
@@ -82,8 +81,7 @@ class SeriesProblem:
     urgency: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesHealth:
+class SeriesHealth(NamedTuple):
     """How one declared series does (one of `BLIND` shows no rest), its newest epoch, and why it scatters."""
 
     state: str
@@ -186,8 +184,7 @@ def _find_overlap(windows: DecisionContext, spec: SeriesSpec) -> SeriesProblem |
     """That the rain of a gauge raises nothing, where its sums cover more time than passed."""
     if spec.quantity != "rain" or spec.stamp != "interval_end":
         return None
-    readings = windows.view.readings.get(f"{spec.station}.{spec.quantity}", ())
-    rows = list_rain(readings, spec, windows.now_s)
+    rows = windows.list_rain(spec.station, spec.quantity, spec)
     if not find_overlaps([at_s for at_s, _ in pick_sums(rows, spec.interval_s)], spec.interval_s):
         return None
     known = windows.memory.conditions.get(f"health:{spec.station}.{spec.quantity}:{OVERLAP}")
@@ -236,10 +233,10 @@ def _examine_series(
         if now_s - started_s > spec.max_silence_s:
             return SeriesProblem("silent", NEVER_RECEIVED(), started_s)
         return SeriesProblem("unknown", _NOTHING_YET(), started_s)
-    allowed = Duration(spec.max_silence_s)
     if now_s - seen_s > spec.max_silence_s:
         since = seen_s + spec.max_silence_s
-        return SeriesProblem("silent", _TOO_OLD(at=Timestamp(seen_s), duration=allowed), since)
+        text = _TOO_OLD(at=Timestamp(seen_s), duration=Duration(spec.max_silence_s))
+        return SeriesProblem("silent", text, since)
     if now_s - seen_s <= _EARLY_S and tracks and all(t.newest_s is None for t in tracks):
         return SeriesProblem(
             "unknown", _NOTHING_YET(), seen_s
@@ -250,7 +247,8 @@ def _examine_series(
         return mute
     if tracks and (not usable or now_s - max(usable) > spec.max_silence_s):
         why = next((w for t in tracks for _, w in reversed(t.set_aside)), _UNUSABLE())
-        return SeriesProblem("flagged", _UNUSABLE_FOR(duration=allowed, text=why), max(usable, default=seen_s))
+        text = _UNUSABLE_FOR(duration=Duration(spec.max_silence_s), text=why)
+        return SeriesProblem("flagged", text, max(usable, default=seen_s))
     if not tracks and not _is_unflagged(windows, spec):
         return SeriesProblem("flagged", _FLAGGED(), seen_s)
     if tracks and all(t.stuck for t in tracks):

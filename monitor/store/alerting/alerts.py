@@ -511,14 +511,19 @@ def _signed(reason: str, second: Actor | None) -> str:
 
 def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
     """Bring back alerts whose shelf time is over; returns the event ids."""
-    a = t.alert.c
     events = []
-    for found in c.execute(select(t.alert).where(a.site == site_id, a.state == str(AlertState.SHELVED))).all():
+    for found in c.execute(_plan_shelved(), {"of_site": site_id}).all():
         until = _find_shelf_end(load_alert_events(c, found.id))
         if until is None or until <= now:
             state = step(AlertState.SHELVED, AlertStep.SHELF_ENDS, found.id)
             events.append(_act(c, found, state, actor, _SHELF_OVER(), now, "alert.unshelve"))
     return events
+
+
+@cache
+def _plan_shelved() -> Select[Any]:
+    a = t.alert.c
+    return select(t.alert).where(a.site == bindparam("of_site"), a.state == str(AlertState.SHELVED))
 
 
 def _find_shelf_end(events: Sequence[AlertEvent]) -> datetime | None:

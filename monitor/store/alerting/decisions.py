@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, 
 
 from forecasting.message import read_columns, read_message
 from monitor.domain.alert import AlertCategory
-from monitor.domain.canonical import canonical_json, code_version, digest_text
+from monitor.domain.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
     Decision,
@@ -56,13 +56,23 @@ ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest f
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """Ladder memory as it stands, with the digest that says whether somebody else changed it meanwhile."""
+    """Ladder memory as it stands; its digest says whether somebody else changed it meanwhile."""
 
-    state: Mapping[str, Any]
-    digest: str
+    text: str  # canonical JSON
     level: int
     observability: str
     reachable_level: int
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The memory as plain data."""
+        found: Mapping[str, Any] = json.loads(self.text)
+        return found
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its canonical JSON."""
+        return digest_text(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ def find_state(c: Connection, site: str) -> StateRow | None:
     row = c.execute(_plan_state(), {"of_site": site}).one_or_none()
     if row is None:
         return None
-    return StateRow(json.loads(row.text), digest_text(row.text), row.level, row.observability, row.reachable_level)
+    return StateRow(*row)
 
 
 @cache  # put together once, as those below: they are asked at every look
@@ -128,12 +138,19 @@ def _plan_newest() -> Select[Any]:
 
 
 def save_state(
-    c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime, *, catching_up: bool = False
+    c: Connection,
+    site: str,
+    decision: Decision,
+    state: CanonicalText,
+    config_sha256: str,
+    now: datetime,
+    *,
+    catching_up: bool = False,
 ) -> None:
-    """Write the memory and what people read of it."""
+    """Write the memory, spelled, and what people read of it."""
     memory = decision.memory
     sick = sorted(h.station for h in decision.health if h.state != "ok")
-    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": memory.to_json()}
+    facts = {"level_source": memory.level_source, "since": from_epoch_s(memory.since_s), "state": state}
     facts |= {"health": f"not ok: {', '.join(sick)}" if sick else "ok", "catching_up": catching_up}
     row = fill_row(t.site_state, decision, site=site, evaluated_at=now, config_sha256=config_sha256, **facts)
     save_rows(c, t.site_state, [row])
@@ -221,12 +238,13 @@ def add_evaluation(
     now: datetime,
     trigger: str,
     decision: Decision,
+    state: CanonicalText,
     known_until: datetime | None,
     config_sha256: str,
 ) -> None:
-    """Store the instant of an evaluation, what it had seen and what came out."""
+    """Store the instant of an evaluation, what it had seen, what came out and the digest of its memory."""
     row = fill_row(t.evaluation, decision, site=site, at=now, trigger=trigger, known_until=known_until)
-    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_of(decision.memory.to_json()))
+    add_row(c, t.evaluation, row, config_sha256=config_sha256, digest=digest_text(state))
 
 
 # ---- frozen inputs ---------------------------------------------------------------------------------------------
@@ -260,23 +278,25 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
     rows = c.execute(_plan_newest(), {"of_site": site}).all()
     found = {}
     o, until = t.observation.c, known_at + FUTURE_TOLERANCE
-    for r in rows:
-        observed_at, received_at, flags = r.observed_at, r.received_at, r.flags
+    for series_id, station, quantity, observed_at, received_at, flags in rows:
         if received_at > known_at or observed_at > until:
             # the newest row came after the instant asked for: seek what was known then
             then = c.execute(
                 select(o.observed_at, o.received_at, o.flags)
                 .where(
-                    o.series_id == r.id, o.received_at <= known_at, o.observed_at <= until, o.flags.not_like("%future%")
+                    o.series_id == series_id,
+                    o.received_at <= known_at,
+                    o.observed_at <= until,
+                    o.flags.not_like("%future%"),
                 )
                 .order_by(o.observed_at.desc())
                 .limit(1)
             ).one_or_none()
             if then is None:
                 continue
-            observed_at, received_at, flags = then
-        flag_list = tuple(f for f in flags.split(",") if f)
-        found[f"{r.station}.{r.quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
+            observed_at, received_at, flags = then  # noqa: PLW2901
+        flag_list = tuple(f for f in flags.split(",") if f) if flags else ()
+        found[f"{station}.{quantity}"] = NewestEpoch.of(observed_at, received_at, flag_list)
     return found
 
 

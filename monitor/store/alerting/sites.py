@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from forecasting.message import Template, message_columns
 from monitor.domain.canonical import code_version
@@ -106,8 +107,13 @@ def load_site_source(c: Connection, config_sha256: str) -> str:
 
 def find_version(c: Connection, site_id: str) -> str | None:
     """Hash of the version of a site file that is in force; None before the first."""
-    found = c.execute(select(t.site.c.config_sha256).where(t.site.c.id == site_id)).scalar()
+    found = c.execute(_plan_version(), {"of_site": site_id}).scalar()
     return None if found is None else str(found)
+
+
+@cache  # put together once: it is asked at every look
+def _plan_version() -> Select[Any]:
+    return select(t.site.c.config_sha256).where(t.site.c.id == bindparam("of_site"))
 
 
 def list_slope_stations(c: Connection, sites: Collection[str]) -> dict[str, set[str]]:

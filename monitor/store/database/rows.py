@@ -68,7 +68,8 @@ def _columns_of(table: Table) -> tuple[str, ...]:
 
 def add_row(c: Connection, table: Table, *facts: Mapping[str, Any], **values: Any) -> int:
     """Insert a row of facts and values; returns its number."""
-    key = c.execute(plain_insert(table).values(dict(ChainMap(values, *map(dict, facts))))).inserted_primary_key
+    # values as parameters: the statement stays the same
+    key = c.execute(plain_insert(table), dict(ChainMap(values, *map(dict, facts)))).inserted_primary_key
     assert key is not None
     return int(key[0])
 

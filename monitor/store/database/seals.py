@@ -11,9 +11,24 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Delete, Insert, String, Table, Update, func, select, true, tuple_, type_coerce
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Insert,
+    Select,
+    String,
+    Table,
+    Update,
+    bindparam,
+    func,
+    select,
+    true,
+    tuple_,
+    type_coerce,
+)
 
 from monitor.domain.alert import SERVICE
 from monitor.domain.canonical import canonical_json
@@ -151,17 +166,16 @@ class Sealing:
         name = sealed.table.name
         if not isinstance(statement, Insert):
             some = true() if statement.whereclause is None else statement.whereclause
-            self._note(c, sealed, some, ())
+            self._note(sealed, c.execute(_plan_all(name).where(some).with_for_update()), ())
         elif (key := sealed.keys[0]).name != "id":
             if not all(key.name in row for row in parameters):
                 parameters = [statement.compile(dialect=c.dialect).params]
             names = [row[key.name] for row in parameters]
-            self._note(c, sealed, key.in_(names), [(name,) for name in names])
+            self._note(sealed, c.execute(_plan_by_name(name), {"keys": names}), [(one,) for one in names])
         elif name not in self._floors:
             self._floors[name] = c.execute(select(func.max(key))).scalar() or 0
 
-    def _note(self, c: Connection, sealed: SealedTable, wanted: Any, absent: Iterable[Key]) -> None:
-        rows = c.execute(select(*sealed.columns).where(wanted).with_for_update())
+    def _note(self, sealed: SealedTable, rows: Iterable[Any], absent: Iterable[Key]) -> None:
         known = self._before.setdefault(sealed.table.name, {})
         for key, digest in {**dict.fromkeys(absent), **_digest_all(sealed, rows)}.items():
             known.setdefault(key, digest)
@@ -175,7 +189,7 @@ class Sealing:
         # under the lock, or a row of another transaction that is not through yet would be sealed as it was
         for name, floor in self._floors.items():
             sealed = SEALED[name]
-            rows = c.execute(select(*sealed.columns).where(sealed.keys[0] > floor))
+            rows = c.execute(_plan_all(name).where(sealed.keys[0] > floor))
             changed[name] = {**changed.get(name, {}), **_digest_all(sealed, rows)}
         for act in self.acts:
             append_entry(c, *act)
@@ -249,8 +263,25 @@ def _changes(c: Connection, sealed: SealedTable, before: Mapping[Key, str | None
     keys = list(before)
     for start in range(0, len(keys), AT_ONCE):
         some = keys[start : start + AT_ONCE]
-        found |= _digest_all(sealed, c.execute(select(*sealed.columns).where(tuple_(*sealed.keys).in_(some))))
+        found |= _digest_all(sealed, c.execute(_plan_by_keys(sealed.table.name), {"keys": some}))
     return {key: found.get(key) for key, digest in before.items() if found.get(key) != digest}
+
+
+@cache  # put together once, as those below: each transaction asks
+def _plan_all(name: str) -> Select[Any]:
+    return select(*SEALED[name].columns)
+
+
+@cache
+def _plan_by_name(name: str) -> Select[Any]:
+    keys: Any = bindparam("keys", expanding=True)
+    return _plan_all(name).where(SEALED[name].keys[0].in_(keys)).with_for_update()
+
+
+@cache
+def _plan_by_keys(name: str) -> Select[Any]:
+    keys: Any = bindparam("keys", expanding=True)
+    return _plan_all(name).where(tuple_(*SEALED[name].keys).in_(keys))
 
 
 def _digest_each(sealed: SealedTable, rows: Iterable[Any]) -> Iterator[tuple[Key, str]]:
@@ -265,6 +296,6 @@ def _digest_all(sealed: SealedTable, rows: Iterable[Any]) -> Rows:
 
 
 def _stream(c: Connection, sealed: SealedTable) -> Iterator[Any]:
-    query = select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000)
+    query = _plan_all(sealed.table.name).order_by(*sealed.keys).execution_options(yield_per=2000)
     with c.execute(query) as rows:  # who has heard enough leaves no cursor open in the server
         yield from rows

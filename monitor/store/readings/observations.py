@@ -219,9 +219,15 @@ def _learn(
     for site, station_id, _ in keys:
         by_site[site].add(station_id)
     for site, stations in by_site.items():
-        found = select(series).where(series.c.site == site, series.c.station.in_(sorted(stations)))
-        for row in connection.execute(found):
-            known[row.site, row.station, row.quantity] = (row.id, row.unit)
+        for row in connection.execute(_plan_known(), {"of_site": site, "stations": sorted(stations)}):
+            known[site, row.station, row.quantity] = (row.id, row.unit)
+
+
+@cache
+def _plan_known() -> Select[Any]:
+    s = series.c
+    stations: Any = bindparam("stations", expanding=True)
+    return select(s.station, s.quantity, s.id, s.unit).where(s.site == bindparam("of_site"), s.station.in_(stations))
 
 
 def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[SeriesKey, str], now: datetime) -> None:

@@ -40,12 +40,13 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     """What is known of stretches, in their order."""
     if not stretches:
         return []
-    columns = "k.id, count(*), min(o.observed_at), sum(o.revision), max(o.received_at)"
-    rows = {r[0]: (int(r[1]), r[2], int(r[3]), r[4]) for r in _query(c, stretches, columns, "GROUP BY k.id", known_at)}
+    # as one text of each stretch, for which no database sorts rows; NULL where there are none
+    columns = "count(*) || ',' || min(o.observed_at) || ',' || sum(o.revision) || ',' || max(o.received_at)"
+    totals = {i: (text or "0,,0,").split(",") for i, text in _query(c, stretches, columns, "", known_at, each=True)}
+    rows = {i: (int(t[0]), t[1], int(t[2]), t[3]) for i, t in totals.items()}
     ids, since = [s[0] for s in stretches], min(s[1] for s in stretches)
     later = _load_entries(c, {"known_at": known_at, "ids": ids, "since": since}, of_site=False)
-    none = (0, "", 0, "")
-    return [Stamp(*rows.get(i, none), *later.get(i, (_UNTOUCHED.flags, _UNTOUCHED.offsets))) for i in ids]
+    return [Stamp(*rows[i], *later.get(i, (_UNTOUCHED.flags, _UNTOUCHED.offsets))) for i in ids]
 
 
 def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, Stamp]:
@@ -176,19 +177,26 @@ def _query(
     known_at: datetime,
     *,
     until: datetime | None = None,
+    each: bool = False,
 ) -> list[Any]:
-    """Rows of several stretches in one statement; those after them too, up to an instant where one is given."""
+    """Rows of several stretches in one statement; those after them too, up to an instant where one is given.
+
+    With `each` one row of each stretch: its series, and the one column that sums up its rows.
+    """
     sqlite = c.dialect.name == "sqlite"
     mark = "?" if sqlite else "%s"
     one, collate = ("(?,?,?)", "") if sqlite else ("(%s::bigint,%s::text,%s::text)", 'COLLATE "C"')
     end = "k.to_at" if until is None else f"'{format_iso(until)}'"
+    within = f"o.series_id = k.id AND o.observed_at > k.from_at {collate} AND o.observed_at <= {end} {collate}"
+    query = f"SELECT {columns} FROM k JOIN observation o ON {within} WHERE o.received_at <= {mark} {rest}"  # noqa: S608
+    if each:
+        of_one = f"SELECT {columns} FROM observation o WHERE {within} AND o.received_at <= {mark} {rest}"  # noqa: S608
+        query = f"SELECT k.id, ({of_one}) FROM k"  # noqa: S608
     found: list[Any] = []
     spelled = {at: format_iso(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
     for chunk in observations.in_chunks(stretches):
         found += c.exec_driver_sql(
-            f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) SELECT {columns} "  # noqa: S608
-            f"FROM k JOIN observation o ON o.series_id = k.id AND o.observed_at > k.from_at {collate} "
-            f"AND o.observed_at <= {end} {collate} WHERE o.received_at <= {mark} {rest}",
+            f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) {query}",
             (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), format_iso(known_at)),
         ).all()
     return found

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from forecasting.message import Message, values_to_json
-from monitor.domain.canonical import canonical_json
+from monitor.domain.canonical import CanonicalText, canonical_json
 from monitor.domain.instants import format_iso, parse
 
 INSTANT_WIDTH = 27
@@ -69,7 +69,9 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Spell canonically; None stays NULL."""
+        """Spell canonically what is not spelled yet; None stays NULL."""
+        if isinstance(value, CanonicalText):
+            return str(value)
         return None if value is None else canonical_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002

@@ -20,7 +20,7 @@ from forecasting.message import Duration, Figure, Message, MessageList, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.level import read_values, value_epochs
 from monitor.decision.criteria.places import Places
-from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, read_gauge
+from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, make_gauge
 from monitor.decision.criteria.rain_table import Coverage, find_spec
 from monitor.decision.criteria.tables import MeasuredTable, Recovery, add_params
 from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
@@ -187,7 +187,7 @@ def _from_water(criterion: Criterion, windows: DecisionContext, station: str) ->
 def _from_rain(criterion: Criterion, windows: DecisionContext, station: str) -> Assessment:
     """Rain that is missing would have lowered the factor: thin coverage may raise a level, never lower it."""
     spec = windows.site.series(station, criterion.quantity)
-    gauge = None if spec is None else read_gauge(windows.view, spec, station, criterion.quantity, windows.now_s)
+    gauge = None if spec is None else make_gauge(windows.list_rain(station, criterion.quantity, spec), spec)
     if spec is None or gauge is None or gauge.times_s[-1] <= windows.answered_s(VoteKey(criterion.id, station)):
         return Assessment(criterion.id, station, newest_s=gauge.times_s[-1] if gauge else None)
     params = dict(criterion.params)

@@ -276,7 +276,7 @@ def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, cri
     moved = norm(tuple([b - a - along * u for a, b, u in ends])) * 86400.0
     if moved < 0.5 * least * (track.times_s[last] - track.times_s[first]):
         return None
-    key = (window_s, criterion.min_sigma, "across")
+    key = (window_s, criterion.min_sigma, least)
     if not all(is_over(keep_fit(track, e, key, _fit_across), least, 1.0, criterion.min_sigma) for e in epochs[-needs:]):
         return None
     before_s = _find_before(track, epochs, bound, criterion)
@@ -285,10 +285,11 @@ def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, cri
     return pick_way(keep_fit(track, track.times_s[-1], key, _fit_across), least, 1.0, criterion.min_sigma)
 
 
-def _fit_across(track: Track, end_s: float, window_s: float, sureness: float, _: str) -> tuple[Velocity, ...]:
+def _fit_across(track: Track, end_s: float, window_s: float, sureness: float, least: float) -> tuple[Velocity, ...]:
+    """The fits of the motion across the direction; of one that is clearly slower than `least` there are none."""
     if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
         return ()
-    ways = list_free_ways(track, some, track.unit)
+    ways = list_free_ways(track, some, track.unit, least)
     if not track.is_plunge_known:
         ways = ways[:1]  # the vertical has its own vote
     return tuple([f for way in ways if (f := way.fit_line(sureness)) is not None])
