@@ -27,9 +27,7 @@ from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.people import countersign
 from monitor.store.people.api_tokens import find_bearer
-from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.sessions import LONGEST_S, forget_attempts, take_turn_to_prove
 from monitor.store.people.users import ROLES, User, check_password, find_account, is_open, load_users
 
@@ -173,37 +171,6 @@ def name_helper() -> Actor:
     """Who runs a command that does the service's own work: the user of the operating system, without a password."""
     here = name_os_user()
     return Actor(_plain(here), "person", COMMAND, here)
-
-
-def act_by_two(
-    db: Database,
-    act: TwoPersonAct,
-    actor: Actor,
-    named: str | None,
-    reason: str,
-    again: str,
-    do: Callable[[Connection, Actor | None], T],
-    measure: Callable[[Connection], int] = lambda _: 0,
-) -> T:
-    """Do an act for which a second person may be needed, in one write transaction.
-
-    Before the first account the second person is named (`--second`). With accounts it is who gives the same command
-    within four hours of the first one: the first command only leaves a signature, and ends with exit status 3.
-
-    Args:
-        named: the name given with `--second`.
-        again: the command that the second person gives.
-        do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
-        measure: the level that is at stake now; a signature that saw less counts no more.
-    """
-    now = datetime.now(UTC)
-    with db.read() as c:
-        has_accounts = bool(load_users(c))
-    if not has_accounts:
-        with db.write() as c:
-            return do(c, read_second(named))
-    with waiting_for_second(actor, again):
-        return countersign.do_by_two(db, act, actor, reason, do, measure, now)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from monitor.store.alerting.offsets import find_site_of_offset
 from monitor.store.alerting.sites import find_site_of_proposal
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_of_signature
-from monitor.store.people.users import load_users
 
 T = TypeVar("T")
 SHORTEST: Final = 3  # characters of a reason
@@ -114,9 +113,4 @@ class ActCall:
         Raises:
             NeedsSecondError: nothing is done; the signature of this person waits for another one.
         """
-        with self.db.read() as c:
-            has_accounts = bool(load_users(c))
-        if has_accounts:
-            return do_by_two(self.db, shared, self.actor, reason, do, measure, self.now)
-        with self.db.write(urgent=True) as c:
-            return do(c, self.second)
+        return do_by_two(self.db, shared, self.actor, reason, do, measure, self.now, self.second)

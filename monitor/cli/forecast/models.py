@@ -6,12 +6,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
 from monitor.cli import session
-from monitor.cli.identity import By, act_by_two, prove
+from monitor.cli.identity import By, prove, read_second, waiting_for_second
+from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso, record_to_json
 from monitor.errors import RefusedError, SlopewardError
-from monitor.store.people.countersign import TwoPersonAct
+from monitor.store.people.countersign import TwoPersonAct, do_by_two
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -195,17 +197,13 @@ def promote(
         who, now = prove(db, by, site), datetime.now(UTC)
         shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
         again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
-        lines = act_by_two(
-            db,
-            shared,
-            who,
-            second,
-            reason,
-            f"{again} --force",
-            lambda c, other: act(
-                c, service, one, model_hash, horizon_s, who, reason, now, second=other if force else None, force=force
-            ),
-        )
+
+        def do(c: Connection, other: Actor | None) -> list[str]:
+            other = other if force else None
+            return act(c, service, one, model_hash, horizon_s, who, reason, now, second=other, force=force)
+
+        with waiting_for_second(who, f"{again} --force"):
+            lines = do_by_two(db, shared, who, reason, do, lambda _: 0, now, read_second(second))
     for line in lines:
         session.show({"site": site, "said": line}, line)
 

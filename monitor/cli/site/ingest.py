@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.cli import session
-from monitor.cli.identity import By, act_by_two, name_helper, prove
+from monitor.cli.identity import By, name_helper, prove, waiting_for_second
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
@@ -35,6 +35,7 @@ from monitor.ingest.references import Reference, answer_reference, forget_refere
 from monitor.ingest.replay import replay_rejected
 from monitor.ingest.sources.plan import add_places
 from monitor.store.database.engine import Database
+from monitor.store.people.countersign import do_by_two
 from monitor.store.people.users import find_account, load_users
 
 app = session.Commands(help=__doc__)
@@ -494,7 +495,8 @@ def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
             return answer_reference(c, place, who, reason, _now(), accept=accept, takes_two=takes_two, second=second)
 
         again = f"slopeward ingest --{'accept' if accept else 'keep'}-epoch0 {place}"
-        holds, other = act_by_two(database, act, who, None, reason, again, do, lambda c: needs_two_people(c, site)[0])
+        with waiting_for_second(who, again):
+            holds, other = do_by_two(database, act, who, reason, do, lambda c: needs_two_people(c, site)[0], _now())
     more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
     facts = {"station": place, "holds": holds.to_json(), "other": other.to_json()}
     session.show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")

@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli import session
-from monitor.cli.identity import act_by_two, prove
+from monitor.cli.identity import prove, read_second, waiting_for_second
 from monitor.cli.session import Commands, open_service, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
@@ -111,7 +111,7 @@ def retire(
     from monitor.store.alerting.decisions import find_state
     from monitor.store.alerting.sites import load_sites_summary, mark_inactive
     from monitor.store.database.audit import add_audit
-    from monitor.store.people.countersign import TwoPersonAct
+    from monitor.store.people.countersign import TwoPersonAct, do_by_two
     from monitor.store.people.users import require_two
 
     service, db = open_service()
@@ -139,6 +139,7 @@ def retire(
         return 0 if state is None else state.level
 
     act = TwoPersonAct("retire_site", name, {})
-    act_by_two(db, act, who, second, reason, f"slopeward sites retire {name}", do, measure)
+    with waiting_for_second(who, f"slopeward sites retire {name}"):
+        do_by_two(db, act, who, reason, do, measure, datetime.now(UTC), read_second(second))
     line = f"{name} is no longer watched; restart the service (or send it SIGHUP)"
     session.show({"site": name, "watched": False, "reason": reason}, line)

@@ -136,20 +136,30 @@ def do_by_two(
     do: Callable[[Connection, Actor | None], T],
     measure: Callable[[Connection], int],
     now: datetime,
+    named: Actor | None = None,
 ) -> T:
     """Do an act with the signature that another person left, or leave one for another person.
 
+    Before the first account nobody can sign: the second person is whom the first one names.
+
     Args:
-        db: the database, which holds accounts.
+        db: the database.
         act: what is done.
         actor: who does it, proved.
         do: the act itself, with the second person; raises NeedsSecondError where it wants one and has none.
         measure: the level that is at stake now; a signature that saw less counts no more.
+        named: the second person, as long as there are no accounts.
 
     Raises:
         NeedsSecondError: nothing is done; the signature of this person waits for another one.
         RefusedError: this person has signed already, has no account that counts, or gives no reason.
     """
+    if not db.run_read(users.load_users):
+        try:
+            with db.write(urgent=True) as c:
+                return do(c, named)
+        except NeedsSecondError as missing:  # nobody can sign: who is missing must be named
+            raise RefusedError(missing.message) from missing
     try:
         with db.write(urgent=True) as c:
             first = find_first(c, act, actor, measure(c), now)

@@ -372,14 +372,14 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     (tmp_path / "new.toml").write_text(LOOSE)
     code, out = call("sites", "propose", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "x", "--months", "0")
     assert "not computed: not asked for" in out.out
-    assert call("sites", "reject", "2", "--by", "Bo", "--reason", "no")[0] == 0
+    assert call("sites", "reject", "2", "--by", "Bo", "--reason", "no evidence")[0] == 0
     assert call("sites", "proposals", "--all")[1].out.count("\n") == 2
 
 
 def test_no_command_takes_a_loosened_file_by_the_way(bench, tmp_path, capsys):
     bench.live(2)
     config = str(write_service(tmp_path, bench.database, LOOSE))
-    assert run_verb(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "x", "--config", config]) == 0
+    assert run_verb(["level", "set", "bench", "yellow", "--by", "Ada", "--reason", "rain", "--config", config]) == 0
     assert "changed without approval" in capsys.readouterr().err
     assert run_verb(["evaluate", "--site", "bench", "--config", config]) == 0
     assert in_force(bench) == SITE_TEXT

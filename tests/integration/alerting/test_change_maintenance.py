@@ -122,8 +122,8 @@ def test_the_commands_add_list_and_end(bench, tmp_path, capsys):
     number = str(json.loads(out.out)["id"])
     code, out = call("maintenance", "list")
     assert (code, "bench G1" in out.out, "Ada: mast" in out.out) == (0, True, True)
-    assert call("maintenance", "add", "bench", "G1", "--for", "2 h o", "--reason", "x")[0] == 1
-    assert call("maintenance", "add", "nowhere", "G1", "--reason", "x")[0] == 1
+    assert call("maintenance", "add", "bench", "G1", "--for", "2 h o", "--reason", "new mast")[0] == 1
+    assert call("maintenance", "add", "nowhere", "G1", "--reason", "new mast")[0] == 1
     assert call("maintenance", "end", number, "--by", "Bo", "--reason", "done")[0] == 0
     assert call("maintenance", "list", "--site", "bench")[0] == 4
     code, out = call("maintenance", "list", "--all", "--json")

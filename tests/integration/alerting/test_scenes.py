@@ -266,7 +266,7 @@ def test_commands_list_explain_acknowledge_and_recompute(slope, tmp_path, monkey
     assert "--yes" in out.err
     assert call(*lower, "--by", "")[0] == 1  # nobody
     assert call(*lower, "--yes")[0] == 0
-    assert call("level", "set", "bench", "purple", "--by", "Ada", "--reason", "x")[0] == 1
+    assert call("level", "set", "bench", "purple", "--by", "Ada", "--reason", "rain")[0] == 1
     assert call("alerts", "list", "--site", "nowhere")[0] == 1
     with slope.database.write() as c:
         c.execute(t.decision.update().values(evidence=t.decision.c.evidence + " "))

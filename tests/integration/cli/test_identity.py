@@ -229,7 +229,7 @@ def test_to_withdraw_an_earthquake_at_a_high_level_takes_two_people(accounts, ca
     assert call(*gone, who="Ada")[0] == 3
     status, out, _ = call("people", "signatures", "list")
     assert (status, "event.withdraw of site:bench, event 1: signed by Ada" in out) == (0, True)
-    assert call("people", "signatures", "withdraw", 1, "--reason", "no", who="Bo")[0] == 1  # that of another one
+    assert call("people", "signatures", "withdraw", 1, "--reason", "not mine", who="Bo")[0] == 1  # that of another one
     assert call("people", "signatures", "withdraw", 1, "--reason", "it was felt", who="Ada")[0] == 0
     assert call("people", "signatures", "list")[0] == 4
     assert call(*gone, who="Bo")[0] == 3  # alone again

@@ -304,7 +304,7 @@ def test_reports_and_events_by_hand(place, run):
     for typed, meant in (("earthqake", "earthquake"), ("quake", "earthquake"), ("Blast", "blasting")):
         code, _, err = run("events", "add", "--site", "north", "--kind", typed, "--text", "felt")
         assert (code, f"did you mean {meant}?" in err) == (1, True)
-    assert run("report", "add", "--site", "south", "--kind", "x", "--text", "y")[0] == 1
+    assert run("report", "add", "--site", "south", "--kind", "x", "--text", "a crack")[0] == 1
     assert ask(place, "select kind, station, by from report") == [("crack", "G1", "Ada")]
     assert ask(place, "select kind, value, by from site_event") == [("crack", 2.5, "Ada")]
     assert ask(place, "select action, actor from audit_entry where action <> 'rows.seal' order by id") == [
