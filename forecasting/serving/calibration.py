@@ -12,8 +12,8 @@ from forecasting.data.units import format_span
 from forecasting.serving.gate import Gate, blend_weight, decide
 from forecasting.serving.pace import see_pace
 from forecasting.serving.quantiles import blend_quantiles, conform, repeat_point, widen
-from forecasting.simple.auto import Auto
-from forecasting.simple.baselines import Baseline
+from forecasting.simple.auto import Auto, answer_in_halves
+from forecasting.simple.baselines import Baseline, fit_lld
 
 
 class QuantileForecaster(Protocol):
@@ -65,7 +65,8 @@ def calibrate(
     inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
     made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     seen = origins < parts.calibration.end
-    unseen = next(one for one in auto.judged if one.name == lld.name).predict(panel.values, origins[seen])
+    judged = answer_in_halves(fit_lld, lld, panel, parts.calibration, lld.steps)
+    unseen = judged.predict(panel.values, origins[seen])
     made[seen] += (unseen - lld.predict(panel.values, origins[seen]))[..., None]
     best, pace = auto.predict(panel.values, origins), see_pace(panel.values, origins)
     out = []

@@ -20,10 +20,14 @@ from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
+from forecasting.simple.season import Season, fit_season
 from forecasting.simple.trend import Followed, Trend, fit_local_trend, follow
 
 SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
 _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
+_SEASON: Final = Template(
+    "forecast.season", "the season of the year, and an average of simple forecasts, weights by past errors: {weights}"
+)
 STANDARD = "trend"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
 FURTHEST = 8.0
@@ -57,6 +61,7 @@ class Auto:
         weights: Weights after calibration, shape (H, S, candidates with a weight).
         rule: How errors move weights.
         known: The values it was fitted to, up to the last row of calibration.
+        season: What is taken off before the candidates are fitted, and laid on what they forecast.
         mixed: The average at each row of them from `first` on, shape (N, S, H): an issue asks for it once per model.
         seconds: What fitting all members and weighing them took.
     """
@@ -71,6 +76,7 @@ class Auto:
     weights: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False)
     rule: Rule = field(default_factory=Rule)
     known: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
+    season: Season | None = None
     mixed: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False, repr=False)
     seconds: float = field(default=0.0, compare=False, repr=False)
 
@@ -85,17 +91,30 @@ class Auto:
             for i, (made, weights) in enumerate(self.compute_weighted_candidates(values, last)):
                 out[after, :, i] = mix(made, weights)[origins[after] - self.first]
         if not after.all():
-            out[~after] = self.judged[0].predict(values, origins[~after])
+            rest, wave = self.take_season(values)
+            out[~after] = self.judged[0].predict(rest, origins[~after])
+            for i, h in enumerate(self.steps):
+                out[~after, :, i] += wave[origins[~after] + h]
         return out
 
+    def take_season(self, values: Floats) -> tuple[Floats, Floats]:
+        """What the season leaves, and the season up to the longest horizon after the last row."""
+        rows = values.shape[0] + max(self.steps, default=0)
+        if self.season is None:
+            return values, np.zeros((rows, values.shape[1]))
+        wave = self.season.compute(rows)
+        return values - wave[: values.shape[0]], wave
+
     def member(self, name: str) -> Baseline | None:
-        """The candidate of that name."""
-        return next((m for m in self.members if m.name == name), None)
+        """The candidate of that name; None where it forecasts what a season leaves, not what its name promises."""
+        return None if self.season is not None else next((m for m in self.members if m.name == name), None)
 
     def explain(self, index: int, column: int | None = None) -> Message:
         """What stands behind the forecast of a horizon at a station, or on average: one plain sentence."""
         named = dict(zip((m.name for m in self.judged), self._shares(index, column), strict=True))
         first = max(named, key=lambda name: named[name])
+        if self.season is not None and self.season.is_at(column):
+            return _SEASON(weights=name_shares(named))
         if round(100 * named[first]) == 100:
             return SIMPLE_FORECAST(model=first)
         return _AVERAGE(weights=name_shares(named))
@@ -106,14 +125,16 @@ class Auto:
 
     def compute_weighted_candidates(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
         """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
-        seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
+        seen, wave = self.take_season(values[: last + 1])
+        rows = np.arange(self.first, last + 1, dtype=np.int64)
         standard, motion = self.judged[0], None
         groups: tuple[tuple[int, ...], ...] = ()
         if isinstance(standard, Trend):
             groups = standard.groups
             motion = follow(seen, self.steps, groups).since(self.first)
         every = _answer(self.judged, seen, rows, motion)
-        least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
+        named = {m.name: m for m in self.members}
+        least = np.array([least_scored(named.get(m.name)) for m in self.judged], dtype=np.int64)
         shorter: Shorter | None = None
         for i, h in enumerate(self.steps):
             made = np.stack([one[:, :, i] for one in every])
@@ -122,7 +143,7 @@ class Auto:
             errors = np.abs(made - targets(seen, rows, h))
             surprise, scale = (None, None) if motion is None else (motion.surprise, motion.scale[:, :, i])
             weights, shorter = compute_weights(made, errors, h, self.rule, least, surprise, scale, groups, shorter)
-            yield made, weights
+            yield made + wave[rows + h], weights
 
 
 def name_shares(weights: Mapping[str, float]) -> NameList:
@@ -198,8 +219,10 @@ def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> di
 
 
 def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> Auto:
-    members = fit_candidates(panel, calibration, steps)
-    judged = _unflattered(members, panel, calibration, steps)
+    season = fit_season(panel, calibration.end, steps) if len(panel.stations) <= MANY_STATIONS else None
+    rest = panel if season is None else replace(panel, values=panel.values - season.compute(panel.values.shape[0]))
+    members = fit_candidates(rest, calibration, steps)
+    judged = _unflattered(members, rest, calibration, steps)
     standard = STANDARD if STANDARD in judged else "lld"
     order = [standard, *(name for name in judged if name != standard)]
     first = max(0, calibration.first - WARM_UP_ROWS)
@@ -212,6 +235,7 @@ def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> 
         judged=tuple(judged[name] for name in order),
         first=first,
         rule=rule,
+        season=season,
     )
     known = panel.values[: calibration.end]
     chosen: list[str] = []
@@ -279,14 +303,12 @@ def _unflattered(
     What learns from every row learns from those before calibration; what is chosen on calibration answers in each half
     as chosen on the other.
     """
-    middle, last = (calibration.first + calibration.end) // 2, calibration.end - 1
-    early, late = Block(calibration.first, middle), Block(middle, calibration.end)
-
-    def halved(fit: Fit, now: Baseline) -> Baseline:
-        return Halves(Halves(fit(panel, late, steps), fit(panel, early, steps), middle), now, last)
-
+    last = calibration.end - 1
     out = {name: member for name, member in members.items() if name not in FITTED}
-    out |= {"lld": halved(fit_lld, members["lld"]), "drift": halved(fit_drift, members["drift"])}
+    out |= {
+        name: answer_in_halves(fit, members[name], panel, calibration, steps)
+        for name, fit in (("lld", fit_lld), ("drift", fit_drift))
+    }
     before = Block(0, calibration.first)
     if len(panel.stations) > MANY_STATIONS:
         return out | {"lad": Halves(fit_lad(panel, before, steps), members["lad"], last)}
@@ -300,13 +322,20 @@ def _unflattered(
     }
     averaged = members["ewa"]
     assert isinstance(averaged, Ewa)
-    damped = halved(fit_damped, averaged.members[-1])
+    damped = answer_in_halves(fit_damped, averaged.members[-1], panel, calibration, steps)
     between = take_median(out)
     return out | {
         "median5": between,
         "ewa": take_ewa(out, damped, calibration),
         STANDARD: replace(trend, rest=between),
     }
+
+
+def answer_in_halves(fit: Fit, now: Baseline, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """What is chosen on calibration, answering in each half of it as chosen on the other, and as `now` after it."""
+    middle = (calibration.first + calibration.end) // 2
+    early, late = Block(calibration.first, middle), Block(middle, calibration.end)
+    return Halves(Halves(fit(panel, late, steps), fit(panel, early, steps), middle), now, calibration.end - 1)
 
 
 def _digest(panel: Panel, calibration: Block, steps: Sequence[int]) -> str:

@@ -101,6 +101,7 @@ def _run(act: Act, values: dict[str, Any], by: str | None, second: str | None, a
             now=now,
             find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
             check_site=check_site,
+            sites_folder=read_service().paths.sites,
             second=read_second(second),
         )
         with waiting_for_second(actor, again.replace("{name}", actor.name)):

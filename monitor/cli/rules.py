@@ -42,7 +42,7 @@ RULES: Final[dict[str, str]] = {
             *_each("anomalies", "label factor"),
             *_each("people duty", "plan swap withdraw"),
             *_each("people duty hand-over", "write sign withdraw"),
-            *_each("sites", "propose approve reject retire"),
+            *_each("sites", "propose retire"),
             *_each("forecast", "promote retire"),
             *_each("scenes", "promote retire"),
             *_each("scenes review", "accept reject redraw"),

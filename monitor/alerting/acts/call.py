@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
@@ -20,6 +21,7 @@ from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.events import find_site_of_event
 from monitor.store.alerting.maintenance import find_site_of_maintenance
 from monitor.store.alerting.offsets import find_site_of_offset
+from monitor.store.alerting.sites import find_site_of_proposal
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_of_signature
 from monitor.store.people.users import load_users
@@ -79,6 +81,7 @@ SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
     "event_id": find_site_of_event,
     "offset_id": find_site_of_offset,
     "maintenance_id": find_site_of_maintenance,
+    "proposal_id": find_site_of_proposal,
     "signature_id": find_site_of_signature,
 }
 
@@ -92,6 +95,7 @@ class ActCall:
     now: datetime
     find_site: Callable[[str], Site]  # the declaration in force; raises NotFoundError, RefusedError
     check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
+    sites_folder: Path  # where site files lie
     second: Actor | None = None  # whom the first one names, as long as there are no accounts
 
     def by_two(

@@ -99,6 +99,7 @@ class Act:
 
 _ON_ALERTS: Final = "monitor.alerting.acts.on_alerts"
 _ON_SITES: Final = "monitor.alerting.acts.on_sites"
+_ON_SITE_FILES: Final = "monitor.alerting.acts.on_site_files"
 _ALERT: Final = "/alerts/{alert_id}"
 _SITE: Final = "/sites/{site}"
 _GRAVE: Final = "Second person, for grave alerts"
@@ -169,6 +170,20 @@ ACTS: Final = (
         f"{_SITE}/acts#offsets",
     ),
     Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
+    Act(
+        "site.approve",
+        "sites approve",
+        f"{_SITE}/proposals/{{proposal_id}}/approve",
+        f"{_ON_SITE_FILES}:approve",
+        f"{_SITE}/proposals",
+    ),
+    Act(
+        "site.reject",
+        "sites reject",
+        f"{_SITE}/proposals/{{proposal_id}}/reject",
+        f"{_ON_SITE_FILES}:reject",
+        f"{_SITE}/proposals",
+    ),
     Act(
         "signature.withdraw",
         "people signatures withdraw",

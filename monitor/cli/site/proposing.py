@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
 from monitor.alerting.acts.site_diff import StoredEffect, format_effect
+from monitor.cli.acts import add_acts
 from monitor.cli.identity import By, narrow_to_reader, prove, require_readable
 from monitor.cli.session import (
     LARGEST_ID,
     Commands,
     check_site,
     open_database,
-    open_service,
     print_note,
     require_any,
     show,
@@ -29,9 +28,7 @@ from monitor.store.alerting.sites import Proposal
 from monitor.store.database.engine import Database
 
 app = Commands()
-Number = Annotated[
-    int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Number, see `slopeward sites proposals`")
-]
+add_acts(app, "sites")
 
 
 @app.command(epilog='Example: slopeward sites propose north-bench.toml --by "R. Mori" --reason "noise is lower"')
@@ -91,29 +88,6 @@ def proposals(
     require_any(found, "no proposal")
 
 
-@app.command(epilog='Example: slopeward sites approve 3 --by "A. Rossi" --reason "as discussed"')
-def approve(
-    number: Number, reason: Annotated[str, typer.Option("--reason", help="Why it may go into force.")], by: By = None
-) -> None:
-    """Put a proposal in force: the site file is written, the running service takes it within seconds."""
-    from monitor.alerting.acts.change_control import approve as put_in_force
-
-    service, db = open_service()
-    with db:
-        path = put_in_force(db, service.paths.sites, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
-    show({"id": number, "state": "approved", "file": str(path)}, f"proposal {number} is in force: {path}")
-
-
-@app.command(epilog='Example: slopeward sites reject 3 --by "A. Rossi" --reason "no evidence yet"')
-def reject(number: Number, reason: Annotated[str, typer.Option("--reason", help="Why not.")], by: By = None) -> None:
-    """Turn a proposal down; it stays on record."""
-    from monitor.alerting.acts.change_control import reject as turn_down
-
-    with open_database() as db:
-        turn_down(db, number, prove(db, by, _where(number)), reason, datetime.now(UTC))
-    show({"id": number, "state": "rejected"}, f"proposal {number} is rejected")
-
-
 def _preview(db: Database, old: Site | None, new: Site, now: datetime, months: int) -> "StoredEffect":
     from monitor.replay.effect import preview_effect
 
@@ -137,12 +111,6 @@ def _make_progress_printer(*, written_over: bool) -> Callable[[float], None]:
             print(f"replaying {printed * 10} %", file=sys.stderr, flush=True)
 
     return print_share
-
-
-def _where(number: int) -> Callable[[Connection], str | None]:
-    from monitor.store.alerting.sites import load_proposals
-
-    return lambda c: next((p.site for p in load_proposals(c, everything=True) if p.id == number), None)
 
 
 def _print(one: Proposal) -> None:

@@ -189,6 +189,11 @@ def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal
     return found
 
 
+def find_site_of_proposal(c: Connection, number: int) -> str | None:
+    """The site of a proposal, None where there is no such proposal."""
+    return c.execute(select(t.site_proposal.c.site).where(t.site_proposal.c.id == number)).scalar()
+
+
 def mark_decided(
     c: Connection, number: int, state: str, by: str, reason: str, now: datetime, *, second_by: str | None = None
 ) -> None:

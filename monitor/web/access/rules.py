@@ -87,8 +87,6 @@ _BY_AN_OPERATOR: Final = (
             "anomalies/label",
             "anomalies/factor",
             "readings",
-            "proposals/{number}/approve",
-            "proposals/{number}/reject",
             "thresholds",
             "thresholds/{draft}/propose",
             "duty/plan",

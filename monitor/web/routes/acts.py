@@ -141,7 +141,14 @@ def _do(
         with context.db.read() as c:
             return require_declared(context, c, site_id)
 
-    call = ActCall(db=context.db, actor=acting.actor, now=acting.now, find_site=find_site, check_site=find_card)
+    call = ActCall(
+        db=context.db,
+        actor=acting.actor,
+        now=acting.now,
+        find_site=find_site,
+        check_site=find_card,
+        sites_folder=context.config.paths.sites,
+    )
     values = {name: read_value(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
     try:
         return act.load()(call, **values)

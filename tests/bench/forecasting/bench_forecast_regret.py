@@ -134,12 +134,13 @@ def prepare(one: Measured) -> list[list[Fold]]:
         origins = cut.test.origins
         apart = (fit_baseline(name, known, cut.calibration, steps) for name in (*RIVALS, "median5"))
         said = {one.name: one.predict(known.values, origins) for one in apart}
-        least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
+        named = {m.name: m for m in auto.members}
+        least = np.array([least_scored(named.get(m.name)) for m in auto.judged], dtype=np.int64)
         weighed = auto.compute_weighted_candidates(known.values, cut.test.end - 1)
         standard, motion, groups = auto.judged[0], None, ()
         if isinstance(standard, Trend):
             groups = standard.groups
-            motion = follow(known.values, steps, groups).since(auto.first)
+            motion = follow(auto.take_season(known.values)[0], steps, groups).since(auto.first)
         for i, (h, (made, _)) in enumerate(zip(steps, weighed, strict=True)):
             rivals = {name: points[:, :, i] for name, points in said.items()}
             observed = cut.test.targets(known.values, origins, h)

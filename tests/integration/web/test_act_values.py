@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -151,7 +152,8 @@ def test_the_highest_level_is_not_set_by_an_answer_to_a_question_of_the_past(cli
 
 def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
     def call(find_site):
-        return ActCall(db=database, actor=Actor("bo"), now=NOW, find_site=find_site, check_site=find_card)
+        known = {"find_site": find_site, "check_site": find_card, "sites_folder": Path()}
+        return ActCall(db=database, actor=Actor("bo"), now=NOW, **known)
 
     def fail(site):
         raise RefusedError("its file cannot be read")

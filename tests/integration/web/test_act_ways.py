@@ -1,7 +1,7 @@
 """Every act of the table by every way in: who may, and the same sentence whichever way it was done."""
 
+import os
 import re
-import shutil
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from monitor.alerting.acts.change_control import propose, require_in_force
 from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.alerting.acts.table import ACTS, API
 from monitor.cli.main import run_verb
+from monitor.config.service import load_service
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
@@ -94,6 +96,14 @@ def prepare(c, name, k):
     return WHY | {"signature_id": max(w.id for w in load_waiting(c, NOW + timedelta(seconds=1)))}
 
 
+def propose_change(db, comment):
+    """A changed site file that waits; it goes on from the one in force."""
+    with db.read() as c:
+        text = require_in_force(c, SITE).source
+    one = propose(db, text + comment, f"{SITE}.toml", CARL, "noise is lower", NOW, lambda *_: {})
+    return WHY | {"proposal_id": one.id}
+
+
 def command_words(act, given):
     """The words of the command; where people have no account that may act, it is refused whoever is named."""
     words, placed = act.command.split(), []
@@ -111,7 +121,8 @@ def desk(database, tmp_path, monkeypatch):
         users.add_user(c, "lou", PASSWORD, "operator", AN_HOUR_AGO)
         users.set_sites(c, "lou", ["lake-slope"])
     (tmp_path / "sites").mkdir()
-    shutil.copy(ROOT / "configs/sites/north-bench.toml", tmp_path / "sites")
+    with database.read() as c:
+        (tmp_path / "sites/north-bench.toml").write_text(require_in_force(c, SITE).source)
     url = database.url.render_as_string(hide_password=False)
     (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
@@ -122,7 +133,8 @@ def desk(database, tmp_path, monkeypatch):
 def test_every_act_by_every_way_in_every_role(desk, capsys):
     wrong, sentences = [], {}
     with ExitStack() as opened:
-        browsers = {role: opened.enter_context(serving(desk, NOW)) for role in ROLES}
+        config = load_service(Path(os.environ["SLOPEWARD_CONFIG"]))
+        browsers = {role: opened.enter_context(serving(desk, NOW, config)) for role in ROLES}
         csrf = {}
         for role, name in ROLES.items():
             if name is not None:
@@ -134,7 +146,7 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
             if way == "command":
                 status = run_verb([*command_words(act, given), "--by", ROLES[role] or "eve"])
                 return status, capsys.readouterr().out.strip()
-            fields = {"alert_id", "event_id", "offset_id", "maintenance_id", "signature_id", "site"}
+            fields = {"alert_id", "event_id", "offset_id", "maintenance_id", "signature_id", "proposal_id", "site"}
             address = act.address.format(**{"site": SITE} | {k: v for k, v in given.items() if k in fields})
             body = {k.rstrip("_"): v for k, v in given.items() if k not in fields}
             if way == "form":
@@ -147,8 +159,11 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
 
         for act in ACTS:
             for k, way in enumerate(WAYS):
-                with desk.write() as c:
-                    given = prepare(c, act.name, k)
+                if act.name in {"site.approve", "site.reject"}:
+                    given = propose_change(desk, f"# {act.name} {way}\n")
+                else:
+                    with desk.write() as c:
+                        given = prepare(c, act.name, k)
                 doer = "admin" if way == "request" else "operator"
                 for role in [*(r for r in ROLES if r not in MAY), doer]:
                     status, text = do(act, way, role, given)

@@ -16,20 +16,17 @@ from monitor.config.service import parse_site
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.names import is_same_person, tidy_text
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.errors import ConfigError, RefusedError
 from monitor.store.alerting.sites import PROPOSED, Proposal, load_proposals
-from monitor.web.access.acting import Acting, PageAct
+from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of
-from monitor.web.context import NO_NUL, AlertId, Why
+from monitor.web.context import NO_NUL
 from monitor.web.drafts import Draft, Drafts
 from monitor.web.parts.collect import SiteSnapshot, read_site
 from monitor.web.parts.past_pictures import picture_effect
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
-_IN_FORCE: Final = Template("proposal.in_force", "change No. {number} is in force; the service takes it within seconds")
-_TURNED_DOWN: Final = Template("proposal.turned_down", "change No. {number} is turned down")
-_NONE: Final = Template("proposal.none", "there is no proposal {number} of {site}")
 _OF: Final = Template("site_file.of", "{word} {name}")
 _VALUE: Final = Template("site_file.value", "{value}")
 _WITH_UNIT: Final = Template("site_file.with_unit", "{value} {unit}")
@@ -48,29 +45,6 @@ def show_proposals(request: Request, site: str) -> HTMLResponse:
     waiting = [one for one in every if one["state"] == PROPOSED]
     decided = [one for one in reversed(every) if one["state"] != PROPOSED][:DECIDED]
     return render(request, "proposals.html", card=seen.card, waiting=waiting, decided=decided)
-
-
-@router.post("/sites/{site}/proposals/{number}/approve")
-def approve(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
-    """Put a proposal in force: the site file is written, the running service takes it within seconds."""
-    _require_of(act, site, number)
-    change_control.approve(act.db, act.context.config.paths.sites, number, act.actor, reason, act.now)
-    return act.back(f"/sites/{site}/proposals", _IN_FORCE(number=number))
-
-
-@router.post("/sites/{site}/proposals/{number}/reject")
-def reject(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
-    """Turn a proposal down, or withdraw one's own; it stays on record."""
-    _require_of(act, site, number)
-    change_control.reject(act.db, number, act.actor, reason, act.now)
-    return act.back(f"/sites/{site}/proposals", _TURNED_DOWN(number=number))
-
-
-def _require_of(act: PageAct, site: str, number: int) -> None:
-    """Refuse a proposal of another site without telling that it exists; raises NotFoundError."""
-    with act.db.read() as c:
-        if all(one.id != number for one in load_proposals(c, site, everything=True)):
-            raise NotFoundError(_NONE(number=number, site=site))
 
 
 def _describe(one: Proposal, reader: str) -> dict[str, Any]:

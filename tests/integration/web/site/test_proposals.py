@@ -91,7 +91,7 @@ def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path
     with page(bench, tmp_path) as address, enter(address, "ada") as ada, enter(address, "bo") as bo:
         for person, text in ((ada, LOOSE), (bo, TIGHT)):
             _, place = suggest(bench, text)
-            assert send(person, f"{place}/reject", reason="no").status_code == 422, "a reason says something"
+            assert send(person, f"{place}/reject", reason="no").status_code == 409, "a reason says something"
             assert send(person, f"{place}/reject", reason="one month is too short").status_code == 303
             assert send(bo, f"{place}/approve", reason="too late").status_code == 409
         assert "No change waits" in bo.get("/sites/bench/proposals").text

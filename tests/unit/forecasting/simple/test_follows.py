@@ -15,6 +15,7 @@ from forecasting.serving.jobs import forecast
 from forecasting.serving.quantiles import bounds, conform, simple_fans, widen
 from forecasting.simple import trend
 from forecasting.simple.auto import Auto, fit_auto
+from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.trend import Trend, follow
 from monitor.simulate.story import plan_story
 from tests.data.forecasts.motions import CADENCES, Cadence, draw_motion, foresee
@@ -41,7 +42,11 @@ def compare(kind: str, ratio: float, cadence: Cadence, served=lambda auto: auto)
     for seed in SEEDS if SOAK or cadence.rows <= 100 else SEEDS[:1]:
         auto, panel = fit(draw_motion(kind, ratio, cadence, seed), cadence, first)
         origins = np.arange(first - 1, cadence.rows)
-        said = {name: auto.member(name).predict(panel.values, origins)[:, 0] for name in RIVALS}
+        known, calibration = panel.head(first), find_calibration(first)
+        said = {
+            name: fit_baseline(name, known, calibration, cadence.steps).predict(panel.values, origins)[:, 0]
+            for name in RIVALS
+        }
         said["served"] = served(auto).predict(panel.values, origins)[:, 0]
         foreseen = foresee(kind, ratio, cadence, seed)
         said["floor"] = said["served"] * np.nan if foreseen is None else foreseen[origins]
