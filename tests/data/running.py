@@ -130,6 +130,16 @@ class Service:
         told = subprocess.run(["pgrep", "-P", str(self.group), "-f", module], capture_output=True, text=True)
         return int(told.stdout.split()[0]) if told.stdout else None
 
+    def list_queued_s(self) -> dict[str, float]:
+        """How long each thread of the group stood in line for a processor so far (Linux; elsewhere: nothing)."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has just ended
+                if os.getpgid(int(process.name)) == self.group:
+                    for one in process.glob("task/*/schedstat"):
+                        found[one.parent.name] = int(one.read_text().split()[1]) / 1e9
+        return found
+
     @property
     def running(self) -> bool:
         """Whether it was started and not ended since."""

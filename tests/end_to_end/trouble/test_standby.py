@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,11 +88,15 @@ class Turn:
         found = self.stamps().get("core")
         return found is not None and found[1]["name"] == name and datetime.now(UTC) - found[0] < timedelta(seconds=5)
 
-    def wait(self, name: str, since_s: float, what: str) -> None:
+    def check_takeover(self, one: Service, end_other: Callable[[], object], what: str) -> None:
+        """What ends the other gives `one` the turn in time, less what a thread of it stood in line for a processor."""
+        before, since_s, name = one.list_queued_s(), time.monotonic(), one.folder.name
+        end_other()
         wait_for(lambda: self.is_active(name), what=f"{name} to decide: {what}", pause_s=0.1)
         took_s = time.monotonic() - since_s
-        print(f"{what}: taken over after {took_s:.1f} s")
-        assert took_s < TAKEOVER_S
+        queued_s = max((s - before.get(thread, 0.0) for thread, s in one.list_queued_s().items()), default=0.0)
+        print(f"{what}: taken over after {took_s:.1f} s, of them {queued_s:.1f} s in line for a processor")
+        assert took_s - queued_s < TAKEOVER_S
 
 
 def test_one_decides_and_the_other_takes_over(
@@ -116,13 +120,9 @@ def test_one_decides_and_the_other_takes_over(
             assert "a decides since" in answer.read().decode()
         stream = Stream(mosquitto.url)
         try:
-            killed_s = time.monotonic()
-            a.kill()
-            turn.wait("b", killed_s, "kill -9")
+            turn.check_takeover(b, a.kill, "kill -9")
             a.start()  # stands by from now on
-            stopped_s = time.monotonic()
-            os.killpg(b.group, signal.SIGSTOP)
-            turn.wait("a", stopped_s, "SIGSTOP")
+            turn.check_takeover(a, lambda: os.killpg(b.group, signal.SIGSTOP), "SIGSTOP")
             jump(mosquitto.url)
             wait_for(receiver.find_red, what="red to be told by the one that took over")
             os.killpg(b.group, signal.SIGCONT)
@@ -153,9 +153,7 @@ def test_a_network_that_is_cut_between_the_deciding_one_and_the_database_gives_t
         assert turn.is_active("a")
         stream = Stream(mosquitto.url)
         try:
-            cut_s = time.monotonic()
-            cable.cut()
-            turn.wait("b", cut_s, "network cut")
+            turn.check_takeover(b, cable.cut, "network cut")
             jump(mosquitto.url)
             wait_for(receiver.find_red, what="red to be told by the one that took over")
             cable.mend()
