@@ -39,7 +39,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            *_each("anomalies", "label factor"),
+            "anomalies label",
             *_each("people duty", "plan swap withdraw"),
             *_each("people duty hand-over", "write sign withdraw"),
             *_each("sites", "propose retire"),

@@ -171,6 +171,13 @@ ACTS: Final = (
     ),
     Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
     Act(
+        "anomaly.factor",
+        "anomalies factor",
+        f"{_SITE}/anomalies/factor",
+        "monitor.alerting.acts.on_anomalies:set_factor",
+        f"{_SITE}/instruments#anomalies",
+    ),
+    Act(
         "site.approve",
         "sites approve",
         f"{_SITE}/proposals/{{proposal_id}}/approve",

@@ -6,15 +6,16 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli import session
+from monitor.cli.acts import add_acts
 from monitor.cli.identity import By, acting, narrow_to_reader
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.store.models.anomaly_budget import BudgetMeasurement, counts_again, load_budgets, measure_detectors
-from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.readings.gaps import load_gaps
 
 app = session.Commands()
+add_acts(app, "anomalies")
 LABEL_DAYS = 400  # how far back an event may lie
 
 
@@ -153,27 +154,3 @@ def budget_to_json(one: BudgetMeasurement) -> dict[str, Any]:
         "factor": one.factor,
         "measured": one.describe(),
     }
-
-
-@app.command("factor")
-def set_factor(
-    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
-    detector: Annotated[str, typer.Argument(metavar="DETECTOR", help="Detector, see `slopeward anomalies budget`")],
-    factor: Annotated[
-        float,
-        typer.Argument(min=0.01, max=100.0, metavar="FACTOR", help="1 = the threshold as it was counted; 1.5 at most"),
-    ],
-    reason: Annotated[str, typer.Option("--reason", help="Why")],
-    by: By = None,
-) -> None:
-    """Put the threshold of a detector back, or elsewhere within its bounds; ten new labels are needed to move it again.
-
-    Example: slopeward anomalies factor north-bench rules 1 --reason "the labels of March were a mistake"
-    """
-    declared = session.pick_site(session.read_service(), site)
-    with acting(by, site) as (c, who, now):
-        before = keep_factor(c, declared, detector, factor, who, reason, now)
-    facts = {"site": site, "detector": detector, "factor_before": before.factor, "factor": factor}
-    session.show(
-        facts, f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g} times"
-    )

@@ -85,7 +85,6 @@ _BY_AN_OPERATOR: Final = (
         for act in (
             "stations/{station}/reference",
             "anomalies/label",
-            "anomalies/factor",
             "readings",
             "thresholds",
             "thresholds/{draft}/propose",

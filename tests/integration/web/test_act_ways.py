@@ -25,7 +25,7 @@ from monitor.store.delivery.replies import ACKNOWLEDGED, REFUSED, make_code, tak
 from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import site_state
+from monitor.store.schema.tables import anomaly_budget, site_state
 from tests.data.filled import PASSWORD
 from tests.integration.web.served import database, log_in, serving, token
 
@@ -89,6 +89,9 @@ def prepare(c, name, k):
         at -= timedelta(days=10 * len(step))
         more = {"size": 2.0, "unit": "kPa", "kind": "other", "author": CARL, "reason": "rezeroed", "now": NOW}
         return WHY | {"offset_id": offsets.add_offset(c, series.id, at=at, known_from=NOW, **more)}
+    if kind == "anomaly":
+        c.execute(update(anomaly_budget).values(factor=1.05))
+        return {"site": SITE, "detector": c.execute(select(anomaly_budget.c.detector)).scalars().first()} | WHY
     if kind == "report":
         return {"site": SITE, "kind": "crack", "text": f"new crack {k}"}
     shared = TwoPersonAct("alert.close", f"alert:{raise_alert(c, f'advice:anomaly:s{k}')}", {})

@@ -10,10 +10,9 @@ from pydantic import BeforeValidator
 
 from monitor.language.rendering import translate_all
 from monitor.store.instrument_board import BoardRow, load_board
-from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.acting import Acting
-from monitor.web.context import NO_NUL, Find, InState, Name, read_instant
+from monitor.web.context import Find, InState, Name, read_instant
 from monitor.web.parts.collect import STORED, read_site, require_declared
 from monitor.web.parts.instruments import LISTED, collect_instruments
 from monitor.web.parts.templating import render
@@ -55,13 +54,3 @@ def label_anomaly(
         add_label(c, site, run, verdict, cause, act.actor, "", act.now, seen=seen)
     query = f"?{urlencode({'find': find})}" if find else ""
     return act.back(f"/sites/{site}/instruments{query}#anomalies", STORED())
-
-
-@router.post("/sites/{site}/anomalies/factor", include_in_schema=False)
-def put_back_factor(
-    act: Acting, site: str, detector: Name, reason: Annotated[str, Form(max_length=2000, pattern=NO_NUL)]
-) -> Response:
-    """Put a threshold that people's words raised back to the counted one."""
-    with act.db.write() as c:
-        set_factor(c, require_declared(act.context, c, site), detector, 1.0, act.actor, reason, act.now)
-    return act.back(f"/sites/{site}/instruments#anomalies", STORED())
