@@ -53,7 +53,9 @@ def check_newest_revision_speaks(seeds):
         for reading in found:
             at = format_iso(reading.observed_at)
             value, _, revision = best[at]
-            moved = sum(size for since, size in offsets if since <= at)
+            moved = 0.0
+            for since, size in offsets:  # `sum` rounds otherwise from Python 3.12 on
+                moved += size if since <= at else 0.0
             assert (reading.value_raw, reading.revision) == (value, revision), f"seed {seed}: another revision speaks"
             assert reading.offset_applied == moved, f"seed {seed}: offsets"
             assert reading.value == value - moved
