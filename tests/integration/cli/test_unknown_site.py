@@ -27,7 +27,7 @@ VERBS = (
     "scenes review list --site {}",
     "scenes review accept abc --site {}",
     "ingest --forget-epoch0 {}/G1",
-    "offsets add --site {} --station G1 --quantity tilt_x --at 2026-03-01T06:00:00Z --size 1 --unit mrad --reason x",
+    "offsets add --site {} --station G1 --quantity tilt_x --at 2026-03-01T06:00:00Z --size 1 --unit mrad --reason works",
 )
 
 
@@ -72,7 +72,8 @@ def test_alerts_of_the_service_before_the_first_one_are_none_and_no_error(place,
 
 
 @pytest.mark.parametrize(
-    "verb", ["report add --site north-bench --kind crack --text x", "level set north-bench yellow --reason x"]
+    "verb",
+    ["report add --site north-bench --kind crack --text rockfall", "level set north-bench yellow --reason works"],
 )
 @pytest.mark.parametrize("name", ["", "  ", "\u200b"])
 def test_nobody_may_not_act(place, verb, name, capsys):

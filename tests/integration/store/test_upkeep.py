@@ -448,16 +448,17 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
             c.execute(insert(t.series).values(site="s", station="G1", quantity="tilt", unit="mrad", created_at=NOW))
         (tmp_path / "configs" / "sites").mkdir(parents=True)
         (tmp_path / "configs" / "sites" / "s.toml").write_text(SITE)
-        declare = "offsets add --site s --station G1 --quantity tilt --size 1 --unit mrad --reason r".split()
+        declare = "offsets add --site s --station G1 --quantity tilt --size 1 --unit mrad --reason works".split()
         code, _, said = run(*declare, "--at", "2026-03-01 06:00")
         assert (code, len(said.strip().splitlines())) == (1, 1)
         assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 1  # nobody of that name
         words = ("people", "users", "add", "bo", "--role", "operator", "--by", "ada")
         assert run(*words, SLOPEWARD_USER_PASSWORD="a long password")[0] == 0
         assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 0
-        code, _, said = run("offsets", "confirm", "1")
+        confirm = ("offsets", "confirm", "1", "--reason", "measured again")
+        code, _, said = run(*confirm)
         assert (code, "there are accounts" in said) == (1, True)
-        assert run("offsets", "confirm", "1", "--by", "ada")[0] == 0
+        assert run(*confirm, "--by", "ada")[0] == 0
         code, _, said = run("offsets", "revoke", "1", "--reason", "wrong", "--by", "ada")
         assert (code, len(said.strip().splitlines())) == (1, 1)  # two people stand behind it: one takes nothing back
         code, out, _ = run("offsets", "list", "--site", "s", "--json")
