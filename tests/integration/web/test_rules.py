@@ -57,7 +57,7 @@ def places(filled_database):
     said = {"site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene}
     said |= {"alert_id": str(alert), "event_id": "2", "name": "dee", "table": "movement", "form": "csv"}
     said |= dict.fromkeys(
-        ("offset_id", "maintenance_id", "signature_id", "number", "photo_id", "report_id"), "1"
+        ("offset_id", "maintenance_id", "signature_id", "proposal_id", "number", "photo_id", "report_id"), "1"
     ) | dict.fromkeys("xyz", "0")
     return said | {"path": "Things('G1')", "size": "small.jpg"} | dict.fromkeys(("upload", "draft"), "0" * 16)
 
