@@ -27,7 +27,7 @@ VERBS = (
     "scenes review list --site {}",
     "scenes review accept abc --site {}",
     "ingest --forget-epoch0 {}/G1",
-    "offsets add --site {} --station G1 --quantity tilt_x --at 2026-03-01T06:00:00Z --size 1 --unit mrad --reason works",
+    "offsets add --site {} --station G1 --quantity tilt_x --at 2026-03-01T06:00:00Z --size 1 --unit mrad --reason dry",
 )
 
 
