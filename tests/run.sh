@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh [pytest's options]: run the tests; up to three that failed run once more, one after another with nothing beside
+# run.sh [pytest's options]: run the tests; up to ten that failed run once more, one after another with nothing beside
 # them. A test that fails twice fails the run. One that passes alone is named at the end as unsteady: it is a fault of its
 # own, in the test or in what it tests, and is mended before anything else. Where pytest itself broke off (status 3), no
 # test has failed and most have not run: all run once more, and what was said is printed at the end.
@@ -29,7 +29,7 @@ if [ "$status" -eq 3 ]; then
 fi
 [ "$status" -eq 1 ] && [ -s "$failed" ] || exit "$status"
 names=$(.venv/bin/python -c 'import json, sys; print("\n".join(json.load(open(sys.argv[1]))))' "$failed")
-[ "$(wc -l <<< "$names")" -le 3 ] || exit "$status"
+[ "$(wc -l <<< "$names")" -le 10 ] || exit "$status"
 printf '\nonce more, alone:\n%s\n' "$names"
 run "$@" -n 0 --last-failed --last-failed-no-failures none || exit
 printf 'unsteady, mend before anything else:\n%s\n' "$names"

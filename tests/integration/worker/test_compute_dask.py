@@ -120,7 +120,7 @@ def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one
     strips = tmp_path / "there" / "scene" / STRIPS
     wait_for(lambda: any(strips.glob("strip-*.bin")) and is_busy(far, "beside"), what="a strip of the worker")
     beside.kill()
-    thread.join(120)
+    thread.join(240)
     assert [line for line in caplog.messages if "strip 5 of 5" in line], caplog.messages
     assert set(found["there"]) == set(found["here"]) == {"answer", "prob.tif", "making.json"}
     for what, here in found["here"].items():
