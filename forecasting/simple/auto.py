@@ -20,7 +20,7 @@ from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
-from forecasting.simple.season import Season, fit_season
+from forecasting.simple.season import HarmonicSeason, fit_season
 from forecasting.simple.trend import Followed, Trend, fit_local_trend, follow
 
 SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
@@ -76,7 +76,7 @@ class Auto:
     weights: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False)
     rule: Rule = field(default_factory=Rule)
     known: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
-    season: Season | None = None
+    season: HarmonicSeason | None = None
     mixed: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False, repr=False)
     seconds: float = field(default=0.0, compare=False, repr=False)
 

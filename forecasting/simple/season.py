@@ -28,7 +28,7 @@ ROUNDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Season:
+class HarmonicSeason:
     """`s(t) = sum_k a_k cos(2 pi k t / year) + b_k sin(2 pi k t / year)` of each station, t in rows of its panel.
 
     Attributes:
@@ -59,7 +59,7 @@ def make_waves(rows: int, year: float) -> Floats:
     return np.stack([wave(k * turn) for k in range(1, HARMONICS + 1) for wave in (np.cos, np.sin)])
 
 
-def fit_season(panel: Panel, end: int, steps: Sequence[int]) -> Season | None:
+def fit_season(panel: Panel, end: int, steps: Sequence[int]) -> HarmonicSeason | None:
     """The season of the rows before `end`; None where none is believed, or where too little is known.
 
     A station's season counts whole, by half or not at all: by what would have erred least over the longest horizon in
@@ -89,7 +89,7 @@ def fit_season(panel: Panel, end: int, steps: Sequence[int]) -> Season | None:
         cost += [_sum_errors(moves - share * season) for share in SHARES]
     share = np.array(SHARES)[cost.argmin(axis=0)]  # the first, none, where nothing was foretold
     sizes = (_fit_sizes(turned, moved) * share).T
-    return Season(year, tuple(map(tuple, sizes.tolist()))) if sizes.any() else None
+    return HarmonicSeason(year, tuple(map(tuple, sizes.tolist()))) if sizes.any() else None
 
 
 def _fit_sizes(turned: Floats, moved: Floats) -> Floats:
