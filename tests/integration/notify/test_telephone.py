@@ -20,8 +20,8 @@ from anyio import to_thread
 from sqlalchemy import select, update
 
 from monitor.domain.alert import UNCONFIRMED, Notification
+from monitor.domain.language.catalogue import use
 from monitor.domain.site import Level, Recipient, Site
-from monitor.language.catalogue import use
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.message import translate
 from monitor.notify.modem import FOLDERS, ModemWatch, put_message
@@ -401,7 +401,7 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
 
 
 def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
-    from monitor.errors import DeliveryError
+    from monitor.domain.errors import DeliveryError
 
     watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10))
     assert "is missing" in watch.find_trouble()

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from forecasting.message import Message, Template
 from monitor.domain.duty.local_time import local_day, read_local
 from monitor.domain.duty.rota import DAYS, Roster, list_shifts, who_is_on_duty
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Site, Team
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import duty
 from monitor.store.alerting.answers import AlertDeliveries, load_answers
 from monitor.store.alerting.duty import Handover, PlannedDuty, join_days
@@ -84,7 +84,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
 @router.get("/sites/{site}/duty.ics", response_class=Response)
 def send_shifts(request: Request, site: str) -> Response:
     """The shifts to come as a calendar."""
-    from monitor.export.calendar import write_duty
+    from monitor.web.parts.calendars import write_duty
 
     with read_site(request, site) as seen:
         now, declared = seen.now, seen.require_declared()
