@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.message import Template
+from monitor.alerting.acts.by_telephone import take_reply
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.checks import health, live
@@ -312,7 +313,7 @@ class Core:
             self.config.siren.valid_for_s,
             self.config.siren.sound_for_s,
         )
-        self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock)
+        self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock, take_reply)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
         self.dispatcher.start()

@@ -1,6 +1,7 @@
 """Who does an act, where and when, what it is given, and how two people do one together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
@@ -96,6 +97,16 @@ class ActCall:
     check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
     sites_folder: Path  # where site files lie
     second: Actor | None = None  # whom the first one names, as long as there are no accounts
+    transaction: Connection | None = None  # of a reply, which stores what it did and what it is answered together
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """The transaction of the act."""
+        if self.transaction is not None:
+            yield self.transaction
+        else:
+            with self.db.write(urgent=True) as c:
+                yield c
 
     def by_two(
         self,

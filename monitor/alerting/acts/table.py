@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
 from inspect import Parameter, signature
+from re import split
 from typing import Any, Final, get_args
 
 from forecasting.message import Message
@@ -88,6 +89,11 @@ class Act:
         module, _, name = self.function.partition(":")
         found: Callable[..., ActResult] = getattr(import_module(module), name)
         return found
+
+    @property
+    def title(self) -> str:
+        """What it is called above its form: the first words of its function, such as "Close an alert that is over"."""
+        return split(r"[:;,.]", str(self.load().__doc__), maxsplit=1)[0]
 
     def list_parameters(self) -> Iterator[ActParameter]:
         """The arguments of the function but the first."""
@@ -204,3 +210,9 @@ ACTS: Final = (
 def find_act(name: str) -> Act:
     """The act of that name; raises KeyError."""
     return {act.name: act for act in ACTS}[name]
+
+
+def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
+    """The titles of all acts for babel."""
+    del fileobj, keywords, comment_tags, options
+    yield from ((1, "gettext", act.title, []) for act in ACTS)
