@@ -18,10 +18,10 @@ from typing import Any, Final
 from detection.whole_file import replacing
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.domain.duty.channels import split_channel, traits_of
+from monitor.domain.errors import BrokerError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
-from monitor.errors import BrokerError, NotFoundError, RefusedError
 
 BOOK: Final = "logins.json"
 PASSWORDS, ACL = "passwords", "acl"

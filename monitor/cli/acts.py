@@ -29,7 +29,7 @@ from monitor.cli.session import (
     take_site,
     translate_in_zone,
 )
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.database.engine import Database

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from monitor.alerting.acts.table import ACTS, OPERATOR
-from monitor.errors import RefusedError
-from monitor.extension import list_extensions
+from monitor.domain.errors import RefusedError
+from monitor.domain.extension import list_extensions
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database

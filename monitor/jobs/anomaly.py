@@ -19,10 +19,10 @@ from detection.anomaly.running.state import RUNNING
 from forecasting.message import Figure, Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
+from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s, format_about, from_epoch_s
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
-from monitor.errors import JobError
 from monitor.jobs.anomaly_state import (
     HISTORY_STEPS,
     DetectionRequest,

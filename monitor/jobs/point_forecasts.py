@@ -16,9 +16,9 @@ import numpy as np
 from forecasting.serving import points
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s, parse
 from monitor.domain.site import Site
-from monitor.errors import JobError
 from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from monitor.config.service import ComputeSection
-from monitor.errors import JobError
+from monitor.domain.errors import JobError
 from monitor.worker import compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.compute import Progress

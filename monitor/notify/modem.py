@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Template
 from monitor.domain.alert import Actor
-from monitor.errors import DeliveryError, StoreBusyError
-from monitor.language.catalogue import gettext, use
+from monitor.domain.errors import DeliveryError, StoreBusyError
+from monitor.domain.language.catalogue import gettext, use
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_progress

@@ -17,12 +17,12 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
 from forecasting.message import Message, Template, join
-from monitor import errors
 from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
 from monitor.config.service import ServiceConfig
+from monitor.domain import errors
 from monitor.domain.canonical import code_version
-from monitor.extension import load_declared
-from monitor.language.rendering import translate
+from monitor.domain.extension import load_declared
+from monitor.domain.language.rendering import translate
 from monitor.store.alerting.alerts import RISEN, find_alert
 from monitor.store.database.engine import Database
 from monitor.store.pages import load_cards

@@ -11,7 +11,7 @@ from monitor.alerting.acts.call import ActCall, find_site_of_alert
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.alerting.acts.table import ACTS, Act
 from monitor.domain.alert import Actor
-from monitor.errors import NotAllowedError
+from monitor.domain.errors import NotAllowedError
 from monitor.store.database.engine import Database
 from monitor.store.delivery import replies
 from monitor.store.delivery.replies import ReplyAct, ReplyResult

@@ -14,10 +14,10 @@ from forecasting.message import Template, error_text
 from monitor.alerting.acts.table import REASON, ActParameter
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import read_typed_time
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import read_typed_span
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import Describe
 from monitor.store.alerting.events import find_site_of_event

@@ -24,10 +24,10 @@ from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.decision.series.steps import MOVEMENT, says_no
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import record_to_json
+from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError
-from monitor.language.catalogue import N_
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import NO_ALERT, Alert
 from monitor.store.alerting.sites import load_sites_summary

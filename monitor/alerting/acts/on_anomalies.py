@@ -6,7 +6,7 @@ from forecasting.message import Figure, Template
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.table import ActResult, Argument
-from monitor.language.catalogue import N_
+from monitor.domain.language.catalogue import N_
 from monitor.store.models import anomaly_budget
 
 _FACTOR: Final = Template(

@@ -12,9 +12,9 @@ from monitor.alerting.acts.on_alerts import LARGEST_ID, Reason
 from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.domain.duty.rota import NOBODY
+from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site, Team
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.catalogue import N_
 from monitor.store.alerting import duty
 
 _NO_TEAMS: Final = Template("duty.no_teams", "site {site} has no [[team]]; declare one in its site file first")

@@ -15,11 +15,11 @@ from monitor.alerting.acts.operator_acts import find_asking, measure_stake, orde
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, record_to_json
+from monitor.domain.language.catalogue import N_
 from monitor.domain.names import fold_name, is_same_person, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.language.catalogue import N_
 from monitor.store.alerting import events, maintenance, offsets
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.countersign import withdraw_signature as take_signature_back

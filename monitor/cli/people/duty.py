@@ -14,10 +14,10 @@ from monitor.cli.people.teams import SiteName, TeamOption, find_site
 from monitor.cli.session import Commands, open_database, options, print_json, print_note, show
 from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
+from monitor.domain.language.local_time import format_local
 from monitor.domain.names import is_same_person
-from monitor.errors import NotFoundError
-from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -100,7 +100,7 @@ def export(
 
     Example: slopeward people duty export north-bench --person "R. Mori" --ics mori.ics
     """
-    from monitor.export.calendar import write_duty
+    from monitor.web.parts.calendars import write_duty
 
     now = datetime.now(UTC)
     with open_database() as db, db.read() as c:

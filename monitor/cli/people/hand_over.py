@@ -8,7 +8,7 @@ from monitor.cli.identity import require_readable
 from monitor.cli.people.teams import SiteName, find_site
 from monitor.cli.session import Commands, open_database, show
 from monitor.domain.instants import format_iso, parse
-from monitor.language.local_time import format_local
+from monitor.domain.language.local_time import format_local
 from monitor.store.alerting import duty as store
 from monitor.store.alerting.duty import Handover
 

@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.session import check_site
+from monitor.domain.errors import NotFoundError
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError
 
 SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
 TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]

@@ -13,8 +13,8 @@ from monitor.cli import session
 from monitor.cli.identity import By, prove
 from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
 from monitor.domain.alert import Actor
+from monitor.domain.errors import BrokerError, NotFoundError
 from monitor.domain.site import Site
-from monitor.errors import BrokerError, NotFoundError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 

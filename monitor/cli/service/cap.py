@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from monitor.cli.session import Commands, show
+from monitor.domain.errors import RefusedError
 from monitor.domain.terms import read_text
-from monitor.errors import RefusedError
 
 app = Commands(no_args_is_help=True, help=__doc__)
 

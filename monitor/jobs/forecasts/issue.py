@@ -15,9 +15,9 @@ from forecasting.serving.records import Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
-from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import (
     ModelStatus,
     PromotionRefusal,

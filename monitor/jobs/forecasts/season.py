@@ -7,10 +7,10 @@ from typing import Final
 from forecasting.data.series import DAY_S
 from forecasting.decomposition.season import PARTS
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import JobError
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.observation import Timed
 from monitor.domain.site import Site
-from monitor.errors import JobError
-from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsRequest
 from monitor.jobs.samples import thin
 from monitor.jobs.worker import run_in_worker

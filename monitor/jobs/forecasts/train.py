@@ -17,11 +17,11 @@ from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import ConfigError, JobError, NotFoundError
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import go_on
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, JobError, NotFoundError
-from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts.checkpoints import SEED, keep_checkpoint, make_folder, train_network

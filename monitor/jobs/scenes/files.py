@@ -15,8 +15,8 @@ from detection.imagery.footprints.records import (
     note_failure,
 )
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import JobError
 from monitor.domain.site import Site
-from monitor.errors import JobError
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import list_names
 from monitor.jobs.worker import run_in_worker

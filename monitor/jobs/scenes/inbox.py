@@ -17,10 +17,10 @@ from detection.imagery.footprints.records import AUTO, INDEX, Box, explain_unrea
 from detection.imagery.scene.products.unpack import strip_suffix
 from forecasting.message import Template, Timestamp, error_text
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import AwayError, JobError
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.names import is_line
 from monitor.domain.site import Site
-from monitor.errors import AwayError, JobError
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
 from monitor.jobs.scenes.divided import read_divided

@@ -13,13 +13,13 @@ from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, o
 
 from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns, read_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
-from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
+from monitor.domain.alerts.headline import FrozenDecision, find_headline
+from monitor.domain.alerts.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
+from monitor.domain.alerts.states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.headline import FrozenDecision, find_headline
-from monitor.domain.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.store.alerting.decisions import add_decision, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.alerting.maintenance import WHO_AND_WHY

@@ -14,8 +14,8 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from monitor.domain.alert import Actor, AlertState, Notification
-from monitor.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
-from monitor.language.catalogue import N_
+from monitor.domain.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
+from monitor.domain.language.catalogue import N_
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import mark_confirmed
 from monitor.store.database.audit import add_audit

@@ -13,10 +13,10 @@ from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
 from forecasting.message import Template, Term, read_columns
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row
 from monitor.store.models.anomalies import CHECK, WrongUnit, find_newest_alert, list_wrong_units

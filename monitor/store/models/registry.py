@@ -13,8 +13,8 @@ from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault
 from forecasting.message import Template, gather, message_columns
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, find_record, load_records, match_given

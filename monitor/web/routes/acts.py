@@ -23,8 +23,8 @@ from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import ACTS, API, Act, ActParameter, ActResult
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.alert import Actor
+from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.domain.site import Site
-from monitor.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.ingest.references import answer_reference, share_answer
 from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import find_alert

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from forecasting.message import Template
 from monitor.alerting.acts.by_telephone import take_digit, take_reply
-from monitor.errors import NotAllowedError, NotFoundError
-from monitor.language.catalogue import ENGLISH, gettext, use
+from monitor.domain.errors import NotAllowedError, NotFoundError
+from monitor.domain.language.catalogue import ENGLISH, gettext, use
 from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, write_answer
 from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
 from monitor.store.delivery.replies import ANSWERS, REFUSED, ReplyResult

@@ -14,10 +14,10 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.errors import RefusedError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run

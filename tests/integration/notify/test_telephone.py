@@ -21,8 +21,8 @@ from sqlalchemy import select, update
 
 from monitor.alerting.acts.by_telephone import take_digit, take_reply
 from monitor.domain.alert import UNCONFIRMED, Notification
+from monitor.domain.language.catalogue import use
 from monitor.domain.site import Level, Recipient, Site
-from monitor.language.catalogue import use
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.message import translate
 from monitor.notify.modem import FOLDERS, ModemWatch, put_message
@@ -400,7 +400,7 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
 
 
 def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
-    from monitor.errors import DeliveryError
+    from monitor.domain.errors import DeliveryError
 
     watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10), take_reply)
     assert "is missing" in watch.find_trouble()

@@ -14,7 +14,7 @@ from monitor.alerting.acts.on_sites import add_report
 from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.store.alerting import maintenance, offsets
 from monitor.store.people import users
 from monitor.store.readings.observations import load_series

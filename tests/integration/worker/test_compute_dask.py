@@ -15,7 +15,7 @@ import pytest
 from detection.imagery.footprints.records import STRIPS
 from forecasting.serving.records import Training
 from monitor.config.service import ComputeSection
-from monitor.errors import AwayError, JobError
+from monitor.domain.errors import AwayError, JobError
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import READ_ONE

@@ -66,7 +66,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
 @router.get("/sites/{site}/duty.ics", response_class=Response)
 def send_shifts(request: Request, site: str) -> Response:
     """The shifts to come as a calendar."""
-    from monitor.export.calendar import write_duty
+    from monitor.web.parts.calendars import write_duty
 
     with read_site(request, site) as seen:
         now, declared = seen.now, seen.require_declared()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BeforeValidator
 
-from monitor.language.rendering import translate_all
+from monitor.domain.language.rendering import translate_all
 from monitor.store.instrument_board import BoardRow, load_board
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.acting import Acting
