@@ -25,7 +25,6 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.domain.site import Site
 from monitor.ingest.references import answer_reference, share_answer
-from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
@@ -33,6 +32,7 @@ from monitor.web.context import NO_NUL, AlertId, Reason, take_turn
 from monitor.web.parts.act_forms import SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.routes.site.readings import LATER
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
