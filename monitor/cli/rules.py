@@ -40,8 +40,6 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             "anomalies label",
-            *_each("people duty", "plan swap withdraw"),
-            *_each("people duty hand-over", "write sign withdraw"),
             *_each("sites", "propose retire"),
             *_each("forecast", "promote retire"),
             *_each("scenes", "promote retire"),

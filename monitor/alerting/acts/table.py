@@ -31,6 +31,9 @@ class Argument:
     longest: int = REASON  # characters
     label: str = ""  # beside its field on the page, where the help is for a command line
     choices: tuple[str, ...] = ()  # usual ones; what else is good or not, the act itself says
+    is_text: bool = False  # of several lines, kept as they are; `-` on the command line reads them from the input
+    is_file: bool = False  # such a text; on the command line the name of its file
+    is_local: bool = False  # a time that also the command line takes without an offset, as one of the site
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,11 @@ class Act:
 
 _ON_ALERTS: Final = "monitor.alerting.acts.on_alerts"
 _ON_SITES: Final = "monitor.alerting.acts.on_sites"
+_ON_DUTY: Final = "monitor.alerting.acts.on_duty"
 _ON_SITE_FILES: Final = "monitor.alerting.acts.on_site_files"
 _ALERT: Final = "/alerts/{alert_id}"
 _SITE: Final = "/sites/{site}"
+_DUTY: Final = f"{_SITE}/duty"
 _GRAVE: Final = "Second person, for grave alerts"
 
 ACTS: Final = (
@@ -174,6 +179,30 @@ ACTS: Final = (
         f"{_SITE}/offsets/{{offset_id}}/revoke",
         f"{_ON_SITES}:revoke_offset",
         f"{_SITE}/acts#offsets",
+    ),
+    Act("duty.plan", "people duty plan", f"{_DUTY}/plan", f"{_ON_DUTY}:put_plan", _DUTY),
+    Act("duty.swap", "people duty swap", f"{_DUTY}/swap", f"{_ON_DUTY}:swap", _DUTY),
+    Act(
+        "duty.swap.withdraw",
+        "people duty withdraw",
+        f"{_DUTY}/changes/{{number}}/withdraw",
+        f"{_ON_DUTY}:withdraw_change",
+        _DUTY,
+    ),
+    Act("duty.handover", "people duty hand-over write", f"{_DUTY}/handover", f"{_ON_DUTY}:hand_over", _DUTY),
+    Act(
+        "duty.handover.sign",
+        "people duty hand-over sign",
+        f"{_DUTY}/handovers/{{number}}/sign",
+        f"{_ON_DUTY}:take_over",
+        _DUTY,
+    ),
+    Act(
+        "duty.handover.withdraw",
+        "people duty hand-over withdraw",
+        f"{_DUTY}/handovers/{{number}}/withdraw",
+        f"{_ON_DUTY}:withdraw_handover",
+        _DUTY,
     ),
     Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
     Act(
