@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitor.broker.logins import write_private
+from forecasting.whole_file import write_private
 from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 
 KEYS_FILE: Final = "signing.keys"  # in `paths.state`

@@ -52,8 +52,8 @@ def _packages(_: Installation) -> Iterator[SubjectState]:
 
 
 def _workers(seen: Installation) -> Iterator[SubjectState]:
-    from monitor.jobs.worker import find_cluster, make_terms
     from monitor.worker import compute
+    from monitor.worker.configured import find_cluster, make_terms
     from monitor.worker.sandbox import DESCRIBE, memory_bytes
 
     settings = seen.service.compute

@@ -157,7 +157,7 @@ def find_unread(site: Site) -> Iterator[str]:
 def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
     """What the file asks for and this machine cannot do yet; everything else goes on."""
     from monitor.domain.extras import describe_missing, is_installed
-    from monitor.jobs.forecasts.train import needs_torch
+    from monitor.store.models.registry import needs_torch
 
     for site in files.sites:
         named = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]

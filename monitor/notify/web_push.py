@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from monitor.broker.logins import write_private
+from forecasting.whole_file import write_private
 from monitor.domain.errors import ConfigError
 
 KEY_FILE: Final = "push.key"  # in `paths.state`

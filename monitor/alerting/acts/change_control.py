@@ -17,8 +17,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.whole_file import replacing
 from forecasting.message import Message, Template, Term, join
+from forecasting.whole_file import replacing
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import SiteFileDifference, StoredEffect, differ
 from monitor.config.service import parse_site

@@ -87,7 +87,7 @@ def track(
 def _write_table(found: "TrackingResult", out: Path) -> str:
     """The vectors for a spreadsheet; returns the path."""
     from detection.imagery.change.tracking import list_rows
-    from detection.whole_file import replacing
+    from forecasting.whole_file import replacing
 
     with replacing(out / TABLE) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         write_csv(list_rows(found), file)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
-from detection.whole_file import write_json
+from forecasting.whole_file import write_json
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, print_note, warn

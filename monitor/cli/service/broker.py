@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from forecasting.whole_file import write_private
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
-from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
+from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
 from monitor.cli.identity import By, prove

@@ -64,7 +64,7 @@ def make(
 
     Example: slopeward notify cap key /etc/slopeward/cap-key.pem /etc/slopeward/cap.pem --name "Slope office"
     """
-    from monitor.broker.logins import write_private
+    from forecasting.whole_file import write_private
     from monitor.notify.cap.signature import make_key
 
     for path in (key, certificate):

@@ -7,7 +7,7 @@ from typing import Final
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import JobError
 from monitor.domain.extras import describe_missing, is_installed
-from monitor.jobs.worker import run_in_worker
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
 FONTS: Final = ("/etc/fonts", "/var/cache/fontconfig")

@@ -37,10 +37,10 @@ from monitor.jobs.forecasts.tasks import (
     split_points,
 )
 from monitor.jobs.samples import SeriesSamples, SitePanel, history_since
-from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 from monitor.store.models.scores import load_errors
+from monitor.worker.configured import list_models, refuse_strange, run_all_in_workers
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")

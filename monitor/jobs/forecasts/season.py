@@ -13,10 +13,10 @@ from monitor.domain.observation import Timed
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsRequest
 from monitor.jobs.samples import thin
-from monitor.jobs.worker import run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.seasons import load_computed, save_seasons
 from monitor.store.readings.observations import load_series, stream_readings
+from monitor.worker.configured import run_in_worker
 
 RECORD_SPAN: Final = timedelta(days=10 * 366)
 """Older readings say little of the season of today, and cost."""

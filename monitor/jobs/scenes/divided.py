@@ -11,7 +11,7 @@ from detection.imagery.footprints.records import STRIPS, STRIPS_MOST
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import JobError
 from monitor.jobs.scenes.tasks import DRAW_STRIP, READ_ONE, SceneRequest, SceneResult, StripRequest
-from monitor.jobs.worker import run_all_in_workers, run_in_worker
+from monitor.worker.configured import run_all_in_workers, run_in_worker
 
 log = logging.getLogger(__name__)
 

@@ -37,7 +37,6 @@ from monitor.jobs.scenes.tasks import (
     find_stranger,
 )
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
-from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
@@ -45,6 +44,7 @@ from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
+from monitor.worker.configured import list_checkpoint
 
 log = logging.getLogger(__name__)
 

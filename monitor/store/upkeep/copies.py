@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from detection.whole_file import LEFT_S
+from forecasting.whole_file import LEFT_S
 from monitor.domain.errors import StoreError
 from monitor.domain.instants import format_iso
 from monitor.store.database import audit

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso
 from monitor.store.database.audit import latest_hash

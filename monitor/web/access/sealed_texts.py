@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.broker.logins import write_private
+from forecasting.whole_file import write_private
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import ConfigError, KeyLostError
 

@@ -26,7 +26,6 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.domain.site import Site
 from monitor.ingest.references import answer_reference, share_answer
-from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
@@ -36,6 +35,7 @@ from monitor.web.parts.act_forms import SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.headline import list_sentences
 from monitor.web.routes.site.readings import LATER
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)

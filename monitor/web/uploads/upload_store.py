@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, TypeVar
 
-from detection.whole_file import replacing
 from forecasting.message import Figure, Template
+from forecasting.whole_file import replacing
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.language.file_names import EMPTY
 from monitor.ingest.files.readers import READERS

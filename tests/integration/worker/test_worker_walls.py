@@ -13,8 +13,8 @@ import time
 import pytest
 
 from monitor.domain.errors import JobError
-from monitor.jobs.worker import list_models
 from monitor.worker import compute, kernel, sandbox
+from monitor.worker.configured import list_models
 from monitor.worker.records import WorkerTask
 from monitor.worker.sandbox import GIB, MIB, MissingBounds, SandboxLimits
 from tests.conftest import wait_for
