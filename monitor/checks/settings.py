@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SET_IT, Environment, SiteFolder
-from monitor.errors import ConfigError, SlopewardError, UnsetError
+from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 
 _PACK: Final = Template("check.map.pack", "run `slopeward sites map tiles {path}`")
 _ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
@@ -110,7 +110,7 @@ def _reach(host: str, port: int) -> Message:
 
 
 def _find_broker() -> Message:
-    from monitor.health import HOW_TO_INSTALL
+    from monitor.broker.access import HOW_TO_INSTALL
     from monitor.ingest.broker import find_mosquitto
 
     path = find_mosquitto()

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
-from monitor.extension import list_extensions
+from monitor.domain.extension import list_extensions
 from monitor.worker.memory import end_without_cleanup, without_looks
 
 # verb, or verb below a verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
@@ -274,8 +274,8 @@ def _call(command: Any, verb: str, words: list[str]) -> int:
 
 
 def _describe(error: Exception) -> str:
-    from monitor.errors import SlopewardError
-    from monitor.extras import explain_missing
+    from monitor.domain.errors import SlopewardError
+    from monitor.domain.extras import explain_missing
 
     text = " ".join(str(error).split())
     if isinstance(error, SlopewardError):

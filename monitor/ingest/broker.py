@@ -19,8 +19,8 @@ from typing import Final
 from monitor.broker import logins
 from monitor.broker.access import SOCKET
 from monitor.broker.broker_log import BrokerLog
+from monitor.domain.errors import BrokerError
 from monitor.domain.site import Site
-from monitor.errors import BrokerError
 from monitor.worker.kernel import end_with_parent
 from monitor.worker.sandbox import clean_environment
 

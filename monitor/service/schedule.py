@@ -19,11 +19,11 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from monitor.config.cadence import stage_cadence
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import AwayError, KilledError, SlopewardError, StoreBusyError
+from monitor.domain.extension import Job, is_ours, list_extensions, load, log_left_out
 from monitor.domain.site import Site
-from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
-from monitor.extension import Job, is_ours, list_extensions, load, log_left_out
-from monitor.movement.cadence import stage_cadence
 from monitor.store.database.engine import Database, patient
 from monitor.store.models.movement import find_stage
 from monitor.store.service_state import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
@@ -45,7 +45,7 @@ OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 _OWN: Final = (
     Job(
         "movement",
-        "monitor.movement.update:run",
+        "monitor.jobs.movement.update:run",
         lambda _: HOUR_S,
         15.0,
         at_stage=lambda site, stage: stage_cadence(site, stage)[0],

@@ -9,8 +9,8 @@ import typer
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import NOTHING, Commands, open_service, options, pick_site, require_any, show
 from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.poll import poll_source
 from monitor.ingest.sources.take import SourceTarget

@@ -17,10 +17,10 @@ from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
+from monitor.domain.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult

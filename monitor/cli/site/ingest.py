@@ -19,10 +19,10 @@ from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
+from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF
+from monitor.domain.errors import PayloadError
 from monitor.domain.site import Origin
-from monitor.errors import PayloadError
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
 from monitor.ingest.text.clocks import doubt_span

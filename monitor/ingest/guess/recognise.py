@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import TEXT_OF, Template
-from monitor.errors import ConfigError, PayloadError
+from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.language.file_names import UNREADABLE
 from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
 from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.lines import is_long
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 from monitor.ingest.files.tables import WORKBOOKS, open_rows
-from monitor.language.file_names import UNREADABLE
 
 HEAD_BYTES: Final = 1 << 16
 _LONG: Final = frozenset({"time", "station", "quantity", "value"})

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import RefusedError, SlopewardError
-from monitor.extras import explain_missing
+from monitor.domain.errors import RefusedError, SlopewardError
+from monitor.domain.extras import explain_missing
 from monitor.ingest.sources.tasks import FAILED, FetchedFile, PollRequest, PollResult
 
 # kind of server -> what fetches from it; loaded in the worker alone

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.ingest.sources.addresses import PORTS, find_addresses, hide_query, split_address
 from monitor.ingest.sources.fetch import explain, part_of, require_room
 from monitor.ingest.sources.tasks import NEW, SAME, FetchedFile, PollRequest

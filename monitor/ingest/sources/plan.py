@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from monitor.config.secrets import find_secret
 from monitor.config.sources import SourceSection
+from monitor.domain.errors import ConfigError, UnsetError
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.site import Binding, Site, Station
-from monitor.errors import ConfigError, UnsetError
-from monitor.extras import describe_missing, is_installed
 from monitor.ingest.decoders.naming import read_series
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions, StationPlace

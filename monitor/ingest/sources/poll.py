@@ -14,9 +14,9 @@ from typing import Final
 from forecasting.message import TEXT_OF, Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import Site
-from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.decoders.sensorthings import find_newest
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
 from monitor.ingest.files.reader import ImportOptions

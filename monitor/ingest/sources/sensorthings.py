@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.ingest.decoders.sensorthings import read_next_link
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import explain

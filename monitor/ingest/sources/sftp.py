@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncssh
 
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.ingest.sources.addresses import find_addresses, hide_query, split_address
 from monitor.ingest.sources.fetch import explain, part_of, require_room
 from monitor.ingest.sources.tasks import FAILED, NEW, SAME, FetchedFile, PollRequest, WantedFile

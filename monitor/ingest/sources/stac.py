@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pystac
 
 from detection.imagery.scene.products.stac import find_mask, write_item
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import PART, explain
 from monitor.ingest.sources.http import GuardedClient

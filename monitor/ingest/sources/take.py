@@ -12,9 +12,10 @@ from typing import Final
 from forecasting.message import TEXT_OF, Figure, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError, SlopewardError
+from monitor.domain.language.file_names import EMPTY, rename_file
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
-from monitor.errors import RefusedError, SlopewardError
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS
@@ -23,7 +24,6 @@ from monitor.ingest.files.sandboxed_conversion import open_converted
 from monitor.ingest.files.tables import LINE_LIMIT
 from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.language.file_names import EMPTY, rename_file
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import drop_waiting
 from monitor.store.readings.sources import FileState

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.site import Origin
-from monitor.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.rtklib import find_origin, open_rtklib
 from monitor.ingest.guess.known import understand_known

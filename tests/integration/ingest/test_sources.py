@@ -25,7 +25,7 @@ from monitor.checks.table import run_checks
 from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
-from monitor.errors import ConfigError, JobError, RefusedError, UnsetError
+from monitor.domain.errors import ConfigError, JobError, RefusedError, UnsetError
 from monitor.ingest.sources import fetch as fetch_module
 from monitor.ingest.sources import http, poll, sensorthings
 from monitor.ingest.sources.addresses import find_addresses

@@ -14,7 +14,7 @@ import pytest
 from detection.imagery.errors import ManifestError
 from detection.imagery.scene.reader import open_scene
 from detection.imagery.scene.scene import find_missing, read_scene
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.ingest.sources.fetch import fetch
 from monitor.ingest.sources.take import place_scene
 from monitor.ingest.sources.tasks import FAILED, NEW, PollRequest, WantedFile

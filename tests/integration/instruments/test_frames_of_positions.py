@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from monitor.config.service import parse_site
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.decision.series.tracks import Track
 from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
-from monitor.movement.movement_state import (
+from monitor.jobs.movement.movement_state import (
     WARM_LOOKS,
     WARM_S,
     MovementSeries,
@@ -18,7 +18,7 @@ from monitor.movement.movement_state import (
     is_due,
     may_be_silent,
 )
-from monitor.movement.update import find_worst
+from monitor.jobs.movement.update import find_worst
 from monitor.store.models.movement import MovementRow
 
 MINUTE, H, D = 60.0, 3600.0, 86400.0

@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Final
 
-from monitor.language.catalogue import current, open_catalogue
-from monitor.language.vocabulary import KINDS, LEVELS, MOTION, QUANTITIES, SIGHT
+from monitor.domain.language.catalogue import current, open_catalogue
+from monitor.domain.language.vocabulary import KINDS, LEVELS, MOTION, QUANTITIES, SIGHT
 
 Found = tuple[int, str, str, list[str]]
-FOLDER: Final = Path(__file__).parents[1] / "web" / "static"
+FOLDER: Final = Path(__file__).parents[2] / "web" / "static"
 _CALL: Final = re.compile(r'\btr\(\s*"((?:[^"\\]|\\.)*)"')
 # words of data that scripts show
 SHOWN: Final = LEVELS | QUANTITIES | KINDS | {*MOTION, *SIGHT, "over", "under"}

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Final, cast
 
 from forecasting.message import Duration, Message, MessageList, Template, Timestamp, Value, join, list_parts
-from monitor.language.catalogue import ENGLISH
-from monitor.language.cutting import CUT, cut_words, first_clause, shorten
-from monitor.language.local_time import UNCHANGED, format_local, zone_in_use
-from monitor.language.rendering import render, translate
+from monitor.domain.language.catalogue import ENGLISH
+from monitor.domain.language.cutting import CUT, cut_words, first_clause, shorten
+from monitor.domain.language.local_time import UNCHANGED, format_local, zone_in_use
+from monitor.domain.language.rendering import render, translate
 
 LONGEST: Final = 78  # RFC 5322, section 2.1.1; a lock screen shows the first forty
 _LEAST: Final = 12  # characters of a fact that still say something

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from forecasting.message import join
+from monitor.config.cadence import UNKNOWN, stage_cadence
 from monitor.config.service import ServiceConfig
 from monitor.decision.series.corrections import answered_s
 from monitor.domain.decision import Memory, instant, seconds
+from monitor.domain.errors import JobError, StoreBusyError
 from monitor.domain.site import Site
-from monitor.errors import JobError, StoreBusyError
-from monitor.movement import movement_state
-from monitor.movement.cadence import UNKNOWN, stage_cadence
+from monitor.jobs.movement import movement_state
 from monitor.store.alerting.decisions import find_state, load_newest
 from monitor.store.database.engine import Database
 from monitor.store.models import movement

@@ -12,10 +12,6 @@ from forecasting.message import Template, gather, spread
 
 # a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
 OVERDUE_S: Final = 120.0
-HOW_TO_INSTALL: Final = Template(
-    "broker.how_to_install",
-    "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)",
-)()
 CANNOT_DECIDE: Final = Template("service.cannot_decide", "cannot decide: {text}")
 LONGEST: Final = 300  # characters, each of at most twelve bytes in JSON
 TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"  # by which the page hears from the supervisor what keeps core from deciding

@@ -12,9 +12,9 @@ from itertools import chain
 from typing import Any, Final, Self
 
 from monitor.broker.access import open_access
+from monitor.domain.errors import BrokerError, ConfigError
 from monitor.domain.topics import ROOT
-from monitor.errors import BrokerError, ConfigError
-from monitor.simulate.slope import SITE_ID, SimulatedMessage
+from monitor.extensions.demo.slope import SITE_ID, SimulatedMessage
 
 IN_FLIGHT: Final = 500
 PATIENCE_S: Final = 10.0

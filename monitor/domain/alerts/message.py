@@ -1,6 +1,6 @@
 """What a message says, as texts with typed values: its recipient reads it in his language, zone and units.
 
-The subject fits the lock screen of a telephone once it is delivered (`monitor.language.subjects`):
+The subject fits the lock screen of a telephone once it is delivered (`monitor.domain.language.subjects`):
 `RED Nordhang: close the road. 302 mm/day, 5 stations. 20:34`. The body has one fact a line: what, where, since when,
 what to do, how sure, what next, who else was notified, why.
 """
@@ -12,9 +12,9 @@ from typing import Final, TypeVar, cast
 
 from forecasting.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
 from monitor.domain.alert import AlertCategory, AlertChange
-from monitor.domain.headline import FrozenDecision, describe_expected, find_headline, find_sight, name_of
+from monitor.domain.alerts.headline import FrozenDecision, describe_expected, find_headline, find_sight, name_of
+from monitor.domain.language.subjects import compare_essence, make_subject, mark_exercise
 from monitor.domain.site import Site
-from monitor.language.subjects import compare_essence, make_subject, mark_exercise
 
 EXERCISE: Final = Template("exercise.reason", "EXERCISE: {text}")  # around every reason of a drill
 OF_LEVEL: Final = Template("level.reason", "{level}: {text}")  # around every reason of a level

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from monitor.simulate import slope as physics
-from monitor.simulate.slope import InstrumentFault, SlopeModel, format_time
+from monitor.extensions.demo import slope as physics
+from monitor.extensions.demo.slope import InstrumentFault, SlopeModel, format_time
 from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

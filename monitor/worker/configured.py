@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from monitor.config.service import ComputeSection
-from monitor.errors import JobError
+from monitor.domain.errors import JobError
 from monitor.worker import compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.compute import Progress
@@ -13,8 +13,27 @@ from monitor.worker.records import Answered, Request, WorkerTask
 from monitor.worker.sandbox import SandboxLimits
 
 
+class ComputePlan(Protocol):
+    """What `[compute]` of the service file says of workers."""
+
+    @property
+    def dask(self) -> str: ...  # noqa: D102 - as there
+    @property
+    def dask_ca_file(self) -> str: ...  # noqa: D102
+    @property
+    def dask_cert_file(self) -> str: ...  # noqa: D102
+    @property
+    def dask_key_file(self) -> str: ...  # noqa: D102
+    @property
+    def job_limit_s(self) -> float: ...  # noqa: D102
+    @property
+    def job_memory_gib(self) -> float: ...  # noqa: D102
+    @property
+    def job_file_gib(self) -> float: ...  # noqa: D102
+
+
 def run_in_worker(
-    plan: ComputeSection,
+    plan: ComputePlan,
     task: WorkerTask[Request, Answered],
     request: Request,
     *,
@@ -35,7 +54,7 @@ def run_in_worker(
 
 
 def run_all_in_workers(
-    plan: ComputeSection,
+    plan: ComputePlan,
     task: WorkerTask[Request, Answered],
     questions: Sequence[Request],
     *,
@@ -46,16 +65,14 @@ def run_all_in_workers(
     return compute.run_all(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan, reads, writes))
 
 
-def find_cluster(plan: ComputeSection) -> Cluster | None:
+def find_cluster(plan: ComputePlan) -> Cluster | None:
     """The cluster that `[compute]` names; None where jobs run here."""
     if not plan.dask:
         return None
     return Cluster(plan.dask, plan.dask_ca_file, plan.dask_cert_file, plan.dask_key_file)
 
 
-def make_terms(
-    plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()
-) -> SandboxLimits:
+def make_terms(plan: ComputePlan, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> SandboxLimits:
     """What a worker of the service may take, read and write."""
     return SandboxLimits.bound(plan.job_memory_gib, plan.job_file_gib, reads, writes)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.language.catalogue import N_
+from monitor.domain.language.catalogue import N_
 
 # names that ladders of levels usually have; a site's other names are its own and stay
 LEVELS: Final = frozenset(

@@ -10,7 +10,7 @@ from typing import Final
 
 from forecasting.message import Template, Term
 from monitor.domain.alert import AlertCategory, AlertState
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 
 
 class AlertStep(StrEnum):

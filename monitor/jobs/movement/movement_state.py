@@ -23,13 +23,13 @@ from forecasting.kinematics.stages import Movement, MovementFacts, classify_stag
 from forecasting.kinematics.tangential import tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
 from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
+from monitor.config.cadence import stage_cadence
 from monitor.decision.series.assessment import REPEATS, DecisionContext
 from monitor.decision.series.corrections import find_corrections, without_corrections
 from monitor.decision.series.tracks import COMPONENTS, SCALARS, Track, Tracker
 from monitor.domain.decision import DecisionInputs, Memory, seconds
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.movement.cadence import stage_cadence
 from monitor.store.models.movement import FORECAST, INVERSE_VELOCITY, MovementMemory, ShownForecast
 from monitor.store.readings.observations import find_epoch, load_readings, load_series
 

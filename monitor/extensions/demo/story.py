@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from monitor.domain.instants import format_duration
-from monitor.simulate.slope import SITE_ID, SlopeModel, StationPlan
+from monitor.extensions.demo.slope import SITE_ID, SlopeModel, StationPlan
 
 CREEP_MM_PER_DAY: Final = 1.0
 ACCELERATES: Final = timedelta(days=20)

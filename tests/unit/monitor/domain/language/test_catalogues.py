@@ -13,14 +13,21 @@ from hypothesis import strategies as st
 from jinja2 import nodes
 
 from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, join
+from monitor.domain.language import catalogue as catalogues
+from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
+from monitor.domain.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
+from monitor.domain.language.rendering import translate, translate_level
+from monitor.domain.language.scripts import FOLDER, find_script_texts
+from monitor.domain.language.subjects import (
+    LONGEST,
+    cut_message,
+    find_first,
+    make_subject,
+    mark_exercise,
+    translate_subject,
+)
+from monitor.domain.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.extensions.reports.render import LAST, TITLES
-from monitor.language import catalogue as catalogues
-from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
-from monitor.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
-from monitor.language.rendering import translate, translate_level
-from monitor.language.scripts import FOLDER, find_script_texts
-from monitor.language.subjects import LONGEST, cut_message, find_first, make_subject, mark_exercise, translate_subject
-from monitor.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.notify.message import LINK
 from monitor.notify.notifiers.gateway import PRESS
 from monitor.notify.notifiers.telephone import HOW
@@ -29,7 +36,7 @@ from monitor.store.delivery.replies import ANSWERS
 from monitor.web.parts.templating import ENVIRONMENT
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
-MONITOR = Path(catalogues.__file__).parents[1]
+MONITOR = Path(catalogues.__file__).parents[2]
 # of the page and of documents, those of extensions too
 TEMPLATES = {str(path.relative_to(MONITOR)): path for path in sorted(MONITOR.rglob("templates/**/*.html"))}
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")

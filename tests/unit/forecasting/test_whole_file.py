@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from detection.whole_file import LEFT_S, replacing
-from forecasting.whole_file import write_whole
+from forecasting.whole_file import LEFT_S, replacing
 
 
 def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
@@ -70,17 +69,3 @@ def test_what_a_killed_process_left_a_day_ago_is_swept(tmp_path):
     with replacing(path) as partial:
         partial.write_text("new")
     assert {p.name for p in tmp_path.iterdir()} == {path.name, young.name, other.name}
-
-
-def test_bytes_of_forecasts_are_whole_or_not_there(tmp_path, monkeypatch):
-    path = tmp_path / "weights"
-    write_whole(path, b"old")
-
-    def fail(_number):
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="full"):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["weights"]
