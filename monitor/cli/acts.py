@@ -126,7 +126,11 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     def where(c: Connection) -> str | None:
         return values.get("site") if key is None else SITE_OF[key](c, values[key])
 
-    if values.get("seen", 0) is None and (found := db.run_read(find_alert, values["alert_id"])) is not None:
+    if (
+        "alert_id" in values
+        and values.get("seen", 0) is None
+        and (found := db.run_read(find_alert, values["alert_id"])) is not None
+    ):
         values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
     actor, now = prove(db, by, where), datetime.now(UTC)
     call = ActCall(

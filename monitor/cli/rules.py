@@ -39,7 +39,6 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "anomalies label",
             *_each("sites", "propose retire"),
             *_each("forecast", "promote retire"),
             *_each("scenes", "promote retire"),

@@ -25,6 +25,7 @@ from monitor.domain.extension import load_declared
 from monitor.domain.language.rendering import translate
 from monitor.store.alerting.alerts import RISEN, find_alert
 from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_labels import MEANWHILE
 from monitor.store.pages import load_cards
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
@@ -186,6 +187,8 @@ def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -
     places, values = dict(request.path_params), dict(sent.values)
     if isinstance(text, Message) and text.id == RISEN.id:  # who reads this page has seen the new level
         places["alert_id"], values["seen"] = (str(text.values[name]) for name in ("number", "level"))
+    if isinstance(text, Message) and text.id == MEANWHILE.id:  # and what somebody else said
+        values["seen"] = ""
     with context_of(request).db.read() as c:
         number = places.get("alert_id")
         alert = find_alert(c, int(number)) if number is not None and PLAIN_NUMBER.fullmatch(str(number)) else None

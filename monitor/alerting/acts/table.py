@@ -109,10 +109,13 @@ class Act:
 _ON_ALERTS: Final = "monitor.alerting.acts.on_alerts"
 _ON_SITES: Final = "monitor.alerting.acts.on_sites"
 _ON_DUTY: Final = "monitor.alerting.acts.on_duty"
+_ON_ANOMALIES: Final = "monitor.alerting.acts.on_anomalies"
 _ON_SITE_FILES: Final = "monitor.alerting.acts.on_site_files"
 _ALERT: Final = "/alerts/{alert_id}"
 _SITE: Final = "/sites/{site}"
 _DUTY: Final = f"{_SITE}/duty"
+_ANOMALIES: Final = f"{_SITE}/anomalies"
+_BOARD: Final = f"{_SITE}/instruments#anomalies"
 _GRAVE: Final = "Second person, for grave alerts"
 
 ACTS: Final = (
@@ -205,13 +208,8 @@ ACTS: Final = (
         _DUTY,
     ),
     Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
-    Act(
-        "anomaly.factor",
-        "anomalies factor",
-        f"{_SITE}/anomalies/factor",
-        "monitor.alerting.acts.on_anomalies:set_factor",
-        f"{_SITE}/instruments#anomalies",
-    ),
+    Act("anomaly.label", "anomalies label", f"{_ANOMALIES}/label", f"{_ON_ANOMALIES}:label", _BOARD),
+    Act("anomaly.factor", "anomalies factor", f"{_ANOMALIES}/factor", f"{_ON_ANOMALIES}:set_factor", _BOARD),
     Act(
         "site.approve",
         "sites approve",

@@ -84,7 +84,6 @@ _BY_AN_OPERATOR: Final = (
         f"POST /sites/{{site}}/{act}"
         for act in (
             "stations/{station}/reference",
-            "anomalies/label",
             "readings",
             "thresholds",
             "thresholds/{draft}/propose",

@@ -67,7 +67,10 @@ def _add(act: Act) -> None:
         text = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
         if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
             return JSONResponse(_describe(done), status_code=201)
-        return acting.back(act.back.format(**acting.request.path_params), text)
+        # what the address of the form had after `?` is of the page that goes on
+        path, mark, part = act.back.format(**acting.request.path_params).partition("#")
+        query = acting.request.url.query
+        return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
 
     def by_request(acting: PageAct, body: BaseModel, **given: Any) -> JSONResponse:
         done = _do(act, parameters, acting, given | {name: getattr(body, name) for name in type(body).model_fields})

@@ -25,10 +25,12 @@ from monitor.store.alerting import alerts, duty, events, maintenance, offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
 from monitor.store.delivery.replies import ACKNOWLEDGED, REFUSED, make_code
+from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import anomaly_budget, duty_handover, site_state
+from tests.data.filled import NOW as STORY
 from tests.data.filled import PASSWORD
 from tests.integration.web.served import database, log_in, serving, token
 
@@ -95,6 +97,10 @@ def prepare(c, name, k):
         return WHY | {"offset_id": offsets.add_offset(c, series.id, at=at, known_from=NOW, **more)}
     if kind == "duty":
         return {"site": SITE} | prepare_duty(c, step)
+    if name == "anomaly.label":
+        run = next(run for run in load_runs(c, require_in_force(c, SITE), STORY - timedelta(days=14), STORY))
+        facts = {"site": SITE, "station": run.station, "quantity": run.quantity, "at": format_iso(run.from_at)}
+        return facts | {"verdict": "confirmed", "note": f"seen {k}"}
     if kind == "anomaly":
         c.execute(update(anomaly_budget).values(factor=1.05))
         return {"site": SITE, "detector": c.execute(select(anomaly_budget.c.detector)).scalars().first()} | WHY
@@ -175,7 +181,8 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
             """The status and what was answered."""
             if way == "command":
                 status = run_verb([*command_words(act, given), "--by", ROLES[role] or "eve"])
-                return status, capsys.readouterr().out.strip()
+                said = capsys.readouterr()
+                return status, said.out.strip() or said.err
             fields = {
                 "alert_id",
                 "event_id",
