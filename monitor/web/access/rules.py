@@ -120,6 +120,7 @@ RULES: Final[dict[str, str]] = {
             *_GROUND,
             "GET /api/v1/openapi.json",
             "GET /alerts/{alert_id}",
+            "GET /alerts/{alert_id}/evidence",
             "GET /alerts/{alert_id}/cap/{name}.xml",
             "GET /live/alerts/{alert_id}",
             "GET /live/sites/{site}",

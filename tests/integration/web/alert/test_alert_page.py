@@ -69,11 +69,11 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
         parts = ("Do:", "Acknowledge as bo", "Who was notified", "agree on red", "What happened")
         assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
         assert re.search(r"not acknowledged · (\w+ → )?red", shown), "the story says levels by name"
-        assert "What it was decided from" in shown
+        assert "What it was decided from" in read_text(bo.get("/alerts/1/evidence").text)
+        assert len(page) < 40_000, "tables are loaded when they are opened"
         assert "crack at the toe" in shown
         assert "Sent to duty engineer (log)" in shown
         assert "Confirmed by bo" in shown
-        assert "<details open" not in page.partition("h-evidence")[2], "tables are folded"
         assert "Asia/Kathmandu (UTC+05:45)" in shown
         assert 'href="/sites/bench?at=2026-03-02T' in page
         # decided again, in a worker
