@@ -48,7 +48,8 @@ def write_plain(d: Dialect) -> dict[str, str]:
     rolled = [d.rounded(f"avg({share(f'c.inside_{k}')}) OVER newest", 6) for k in (80, 95)]
     covered = " UNION ALL ".join(
         group(
-            f"CAST({nominal} AS double precision) AS nominal, {mean(share(f'c.{column}'))} AS covered, {mean(width)} AS width"
+            f"CAST({nominal} AS double precision) AS nominal, {mean(share(f'c.{column}'))} AS covered,"
+            f" {mean(width)} AS width"
         )
         for nominal, column, width in ((0.8, "inside_80", "f.q90 - f.q10"), (0.95, "inside_95", "f.q975 - f.q025"))
     )
