@@ -88,7 +88,7 @@ release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (Cyclon
 words: setup ## Texts for the catalogues gathered anew, and how many are translated; what is new waits in the .po files and is read in English
 	@mkdir -p build
 	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ -k Template:1c,2 --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/words.pot monitor forecasting detection
-	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
+	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/domain/language/catalogues/$$code.po; done
 	$(BIN)/python -m tests.words
 
 baseline-fixture: setup ## The one migration and the database that every upgrade is tested from, anew from the program as it stands; refused once v1.0.0 is tagged

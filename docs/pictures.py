@@ -26,7 +26,7 @@ from detection.imagery.tiles.records import ReliefRequest
 from detection.imagery.tiles.relief import make_relief
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import Actor, AlertState
-from monitor.simulate.story import write_story_site
+from monitor.extensions.demo.story import write_story_site
 from monitor.store.alerting import duty
 from monitor.store.alerting.alerts import acknowledge, load_alerts
 from monitor.store.alerting.sites import save_site

@@ -10,7 +10,7 @@ from typing import Final
 
 from babel.messages.pofile import read_po
 
-CATALOGUES: Final = Path(__file__).parents[1] / "monitor" / "language" / "catalogues"
+CATALOGUES: Final = Path(__file__).parents[1] / "monitor" / "domain" / "language" / "catalogues"
 # first parts of the ids of what an alarm says on a lock screen, a telephone or a siren
 URGENT: Final = ("alert.", "criterion.", "decision.", "headline.", "health.", "notice.", "step.")
 

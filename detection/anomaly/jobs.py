@@ -48,8 +48,8 @@ from detection.anomaly.registry import (
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import COUNTABLE, DetectorThreshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
-from detection.whole_file import replacing
 from forecasting.message import Figure, Message, NameList, Template, spread
+from forecasting.whole_file import replacing
 
 _NO_GAIN: Final = Template(
     "vote.no_gain",

@@ -34,7 +34,7 @@ from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn, to_pixels
 from detection.imagery.raster.raster import write_geotiff
-from detection.whole_file import replacing, write_json
+from forecasting.whole_file import replacing, write_json
 
 SIZE_MOST_M: Final = 100.0  # of normals and cylinders: all points within lie in memory at once
 CORE_MOST: Final = 10_000_000

@@ -23,7 +23,7 @@ from detection.clouds.spool import (
 )
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import VERTICAL_TAG, read_grid, write_cog, writing_geotiff
-from detection.whole_file import replacing, write_json
+from forecasting.whole_file import replacing, write_json
 
 NODATA = -9999.0
 # Squares that say how far points usually scatter.

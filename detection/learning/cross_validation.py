@@ -15,7 +15,7 @@ from detection.imagery.neural.calibration import TemperatureCalibration, choose_
 from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
 from detection.imagery.neural.training import held_odds, train_patches
 from detection.learning.records import Report
-from detection.whole_file import replacing, write_json
+from forecasting.whole_file import replacing, write_json
 
 LEAST_PASSES: Final = 2
 FIRST: Final = 1.5

@@ -5,7 +5,7 @@ from typing import Final
 
 from detection.susceptibility.model import CLASSES
 from detection.susceptibility.records import SusceptibilityCard
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 
 NOT_FOR: Final = (
     "Warning: the map says where, never when. No level and no alert may rest on it.",

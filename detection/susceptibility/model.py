@@ -16,7 +16,7 @@ from detection.susceptibility.encoding import Encoder, read_factor
 from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read, write_numbers
 from detection.susceptibility.records import SusceptibilityCard
 from detection.susceptibility.study import MOST_FACTORS
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 
 FORMAT: Final = 1
 KIND: Final = "slopeward susceptibility"

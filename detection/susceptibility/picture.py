@@ -15,7 +15,7 @@ from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_png
 from detection.susceptibility.model import CLASSES
 from detection.susceptibility.records import PictureRequest, PictureResult, ShownMap, read_shown
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 
 LONGEST_PX: Final = 1000
 # Violet from pale to dark (ColorBrewer): none of the colours by which warning levels are shown.

@@ -11,7 +11,7 @@ from safetensors.torch import save as save_tensors
 
 from forecasting.errors import CheckpointError, ForecastingError, OutdatedCheckpointError
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
-from forecasting.whole_file import write_whole
+from forecasting.whole_file import write_bytes
 
 
 def to_bytes(forecaster: NeuralForecaster, data_hash: str) -> bytes:
@@ -37,8 +37,8 @@ def write(folder: str | Path, content: bytes, card: dict[str, Any]) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     target = place / f"{model_hash(content)}.safetensors"
     # the card first: whoever sees the weights finds their description
-    write_whole(target.with_suffix(".json"), json.dumps(card, indent=1, sort_keys=True, allow_nan=False).encode())
-    write_whole(target, content)
+    write_bytes(target.with_suffix(".json"), json.dumps(card, indent=1, sort_keys=True, allow_nan=False).encode())
+    write_bytes(target, content)
     return target
 
 

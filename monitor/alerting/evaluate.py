@@ -19,10 +19,10 @@ from monitor.decision.decide import decide
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import CanonicalText, canonical_json, code_version
 from monitor.domain.decision import Decision, DecisionInputs, Memory, ProofFact, instant
+from monitor.domain.errors import OutdatedSiteError, StoreBusyError
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
-from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, follow_maintenance, unshelve_due
 from monitor.store.alerting.decisions import (
     StateRow,

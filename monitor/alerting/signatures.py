@@ -9,9 +9,9 @@ from forecasting.message import Message, Term
 from monitor.decision.signatures import needs_two
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
+from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
-from monitor.errors import NeedsSecondError, RefusedError
 from monitor.store.people.users import load_users, require_account, require_two
 
 

@@ -14,12 +14,17 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
+from forecasting.message import Template
+from monitor.domain.errors import ConfigError
 from monitor.domain.observation import PayloadSize
-from monitor.errors import ConfigError
 
 SERVICE_USER: Final = "slopeward"  # at the managed broker
 SOCKET: Final = "service.sock"  # in `broker.data`: instruments have another door
 SERVICE_SECRET: Final = "service.secret"  # noqa: S105 - the name of a file
+HOW_TO_INSTALL: Final = Template(
+    "broker.how_to_install",
+    "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)",
+)()
 _PREFIX: Final = "SLOPEWARD_BROKER__"
 _PACKETS_AT_ONCE: Final = 500  # then what waits to be sent has its turn
 _LARGE_BYTES: Final = 1 << 16  # of a packet

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from detection.whole_file import replacing
+from forecasting.whole_file import write_private
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.domain.duty.channels import split_channel, traits_of
+from monitor.domain.errors import BrokerError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT
-from monitor.errors import BrokerError, NotFoundError, RefusedError
 
 BOOK: Final = "logins.json"
 PASSWORDS, ACL = "passwords", "acl"
@@ -295,12 +295,6 @@ def is_process(pid: int, argument: str) -> bool:
     except OSError:
         return False
     return argument in words
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else can read, whole or not at all."""
-    with replacing(path, flush=True, mode=0o600) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def _hash(password: str) -> str:

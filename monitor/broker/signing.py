@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitor.broker.logins import write_private
-from monitor.errors import ConfigError, NotFoundError, RefusedError
+from forecasting.whole_file import write_private
+from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 
 KEYS_FILE: Final = "signing.keys"  # in `paths.state`
 SEPARATOR: Final = ',"signatures":'

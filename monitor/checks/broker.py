@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
-from monitor.broker.access import find_access, open_access
+from monitor.broker.access import HOW_TO_INSTALL, find_access, open_access
 from monitor.broker.access_probe import BrokerProbeResult, try_anonymous, try_foreign
 from monitor.broker.audit import OutageLimit
 from monitor.broker.logins import LoginBook
@@ -15,7 +15,6 @@ from monitor.broker.probe import KEEPS, BrokerFacts, probe_broker
 from monitor.checks.check import BAD, OK, WARN, Check, SubjectState, found
 from monitor.checks.live import AWAY_S, HOW_TO_CLOSE
 from monitor.config.service import ServiceConfig, scan_sites
-from monitor.health import HOW_TO_INSTALL
 from monitor.ingest.broker import find_mosquitto
 
 LEAST_S: Final = 7 * 86400.0  # that a session should last

@@ -11,7 +11,7 @@ from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.database import BRING_BACK
 from monitor.checks.running import find_program
 from monitor.config.service import ServiceConfig, scan_sites
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 
 WORKER_LIMIT_S: Final = 30.0
 _CLUSTER: Final = Template("check.workers.cluster", "{address} takes {n} jobs at once; run doctor on its machines too")
@@ -46,14 +46,14 @@ class Installation(NamedTuple):
 
 
 def _packages(_: Installation) -> Iterator[SubjectState]:
-    from monitor.extras import EXTRAS, find_install, is_installed
+    from monitor.domain.extras import EXTRAS, find_install, is_installed
 
     yield found(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
 
 
 def _workers(seen: Installation) -> Iterator[SubjectState]:
-    from monitor.jobs.worker import find_cluster, make_terms
     from monitor.worker import compute
+    from monitor.worker.configured import find_cluster, make_terms
     from monitor.worker.sandbox import DESCRIBE, memory_bytes
 
     settings = seen.service.compute

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from forecasting.message import NameList, Template
+from monitor.broker.access import HOW_TO_INSTALL
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
+from monitor.checks.health import STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
 from monitor.domain.instants import CORE_SILENT, parse
-from monitor.health import HOW_TO_INSTALL, STANDBY, STANDBY_FORGOTTEN_S, STANDBY_SILENT_S
 
 DENIED_MOST: Final = 10  # topics of which `doctor` has a line each
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`

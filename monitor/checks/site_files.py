@@ -17,16 +17,16 @@ from monitor.config.site import IMPLIED
 from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
 from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.domain.alert import AlertCategory
+from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
+from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
-from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
+from monitor.domain.language.vocabulary import LEVELS
 from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
-from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.ingest.guess.record import MOTION
-from monitor.language.vocabulary import LEVELS
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(
@@ -156,8 +156,8 @@ def find_unread(site: Site) -> Iterator[str]:
 
 def _uninstalled(files: SiteFolder) -> Iterator[SubjectState]:
     """What the file asks for and this machine cannot do yet; everything else goes on."""
-    from monitor.extras import describe_missing, is_installed
-    from monitor.jobs.forecasts.train import needs_torch
+    from monitor.domain.extras import describe_missing, is_installed
+    from monitor.store.models.registry import needs_torch
 
     for site in files.sites:
         named = [name for name in (*site.forecast.models, *site.anomaly.detectors) if needs_torch(name)]

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from monitor.checks import broker, database, decisions, installation, live, machine, running, settings, site_files
 from monitor.checks.check import Check, CheckFinding
-from monitor.extension import is_ours, load_declared, log_left_out
+from monitor.domain.extension import is_ours, load_declared, log_left_out
 from monitor.store.service_state import CheckRow
 
 AREAS: Final = (site_files, settings, installation, database, machine, broker, running, live, decisions)

@@ -4,8 +4,10 @@ An act that takes two people takes two commands: the first one leaves a signatur
 """
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +29,11 @@ from monitor.cli.session import (
     take_site,
     translate_in_zone,
 )
+from monitor.domain.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
+from monitor.store.alerting.duty import MOST
+from monitor.store.database.engine import Database
+from monitor.store.schema.view_rows import AlertRow
 
 
 def add_acts(app: Commands, group: str) -> None:
@@ -43,10 +49,10 @@ def _make_command(act: Act) -> Callable[..., None]:
     asks_two = any(one.name == "two" for one in act.list_parameters())
 
     def run(*, by: str | None = None, second: str | None = None, **given: Any) -> None:
-        values = {name: read_value(parameters[name], value) for name, value in given.items()}
-        if asks_two:
-            values["two"] = second is not None
-        _run(act, values, by, second, _repeat(act, parameters, given, asks_two=asks_two))
+        again = _repeat(act, parameters, given, asks_two=asks_two)
+        with open_database() as db:
+            values = _read_values(db, parameters, given) | ({"two": second is not None} if asks_two else {})
+            _run(db, act, values, by, second, again)
 
     shared = [inspect.Parameter("by", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=By)]
     if act.second:
@@ -85,28 +91,61 @@ def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any]
     return " ".join(words) + (" --second {name}" if asks_two else "")
 
 
-def _run(act: Act, values: dict[str, Any], by: str | None, second: str | None, again: str) -> None:
+def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[str, Any]) -> dict[str, Any]:
+    """What was given as the act takes it; texts out of files, and times of the site."""
+
+    def read(one: ActParameter, value: Any) -> Any:
+        argument, zone = one.argument, None
+        if argument.is_file or (argument.is_text and value == "-"):
+            value = _read_text(value, argument.longest)
+        if argument.is_local and value is not None:
+            zone = db.run_read(lambda c: find_zones(c, utc=False)(given.get("site", "")))
+        return read_value(one, value, zone)
+
+    return {name: read(parameters[name], value) for name, value in given.items()}
+
+
+def _read_text(file: str, longest: int) -> str:
+    """The text of a file, or of the input; one sign more than is good shows that it is too long."""
+    try:
+        return sys.stdin.read(longest + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RefusedError(f"{file}: {error}") from None
+
+
+def list_sentences(c: Connection, alerts: Sequence[AlertRow]) -> Mapping[int, str]:
+    """What the page says of each alert; loaded late."""
+    from monitor.web.parts import headline
+
+    return headline.list_sentences(c, alerts, at_once=MOST)
+
+
+def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second: str | None, again: str) -> None:
     key = next((name for name in SITE_OF if name in values), None)
 
     def where(c: Connection) -> str | None:
         return values.get("site") if key is None else SITE_OF[key](c, values[key])
 
-    with open_database() as db:
-        if values.get("seen", 0) is None and (found := db.run_read(find_alert, values["alert_id"])) is not None:
-            values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
-        actor, now = prove(db, by, where), datetime.now(UTC)
-        call = ActCall(
-            db=db,
-            actor=actor,
-            now=now,
-            find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
-            check_site=check_site,
-            sites_folder=read_service().paths.sites,
-            second=read_second(second),
-        )
-        with waiting_for_second(actor, again.replace("{name}", actor.name)):
-            done = act.load()(call, **values)
-        zone = db.run_read(lambda c: find_zones(c, utc=False)(where(c) or ""))
+    if (
+        "alert_id" in values
+        and values.get("seen", 0) is None
+        and (found := db.run_read(find_alert, values["alert_id"])) is not None
+    ):
+        values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
+    actor, now = prove(db, by, where), datetime.now(UTC)
+    call = ActCall(
+        db=db,
+        actor=actor,
+        now=now,
+        find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
+        check_site=check_site,
+        sites_folder=read_service().paths.sites,
+        describe_alerts=list_sentences,
+        second=read_second(second),
+    )
+    with waiting_for_second(actor, again.replace("{name}", actor.name)):
+        done = act.load()(call, **values)
+    zone = db.run_read(lambda c: find_zones(c, utc=False)(where(c) or ""))
     for note in done.notes:
         print_note(note)
     if done.hint:

@@ -23,8 +23,8 @@ from monitor.alerting.acts.table import OPERATOR
 from monitor.cli.rules import ADMIN, needed_role, note, require_person
 from monitor.cli.session import open_database
 from monitor.domain.alert import COMMAND, TOKEN, Actor
+from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.names import fold_name, is_same_person
-from monitor.errors import NeedsSecondError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people.api_tokens import find_bearer

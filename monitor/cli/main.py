@@ -10,7 +10,7 @@ import sys
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
-from monitor.extension import list_extensions
+from monitor.domain.extension import list_extensions
 from monitor.worker.memory import end_without_cleanup, without_looks
 
 # verb, or verb below a verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
@@ -28,7 +28,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "sites map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
     "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
     "ingest": ("monitor.cli.site.ingest", "Read observations from files and servers, replay rejected ones"),
-    "ingest sources": ("monitor.cli.service.sources", "List the servers that files are fetched from; look at one now"),
     "report": ("monitor.cli.site.report", "Add an observer's report; write bulletins and the quick card"),
     "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
     "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Draw maps of where landslides would lie, not when"),
@@ -274,8 +273,8 @@ def _call(command: Any, verb: str, words: list[str]) -> int:
 
 
 def _describe(error: Exception) -> str:
-    from monitor.errors import SlopewardError
-    from monitor.extras import explain_missing
+    from monitor.domain.errors import SlopewardError
+    from monitor.domain.extras import explain_missing
 
     text = " ".join(str(error).split())
     if isinstance(error, SlopewardError):

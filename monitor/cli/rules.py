@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from monitor.alerting.acts.table import ACTS, OPERATOR
-from monitor.errors import RefusedError
-from monitor.extension import list_extensions
+from monitor.domain.errors import RefusedError
+from monitor.domain.extension import list_extensions
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
@@ -28,7 +28,7 @@ def _each(verb: str, acts: str) -> list[str]:
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
-            *("run", "evaluate", "ingest", "ingest sources poll", "notify channels test"),
+            *("run", "evaluate", "ingest", "notify channels test"),
             *_each("db", "upgrade prune"),
             "broker files",
             *_each("forecast", "run train hindcast points"),
@@ -39,9 +39,6 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "anomalies label",
-            *_each("people duty", "plan swap withdraw"),
-            *_each("people duty hand-over", "write sign withdraw"),
             *_each("sites", "propose retire"),
             *_each("forecast", "promote retire"),
             *_each("scenes", "promote retire"),

@@ -20,11 +20,11 @@ from sqlalchemy import Connection
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_about, format_duration, format_iso, parse, parse_duration_s
+from monitor.domain.language.local_time import format_instant, use_zone
+from monitor.domain.language.rendering import translate
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import format_instant, use_zone
-from monitor.language.rendering import translate
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current

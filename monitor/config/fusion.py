@@ -5,11 +5,11 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from monitor.config.site_schema import Table
+from monitor.domain.errors import ConfigError
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
 from monitor.domain.site import Criterion, Level, Station
 from monitor.domain.terms import describe_unknown, make_record
 from monitor.domain.witnesses import name_zone
-from monitor.errors import ConfigError
 
 NODES: Final = ("all", "any", "not", "at_least", "criterion")
 LEAF_KEYS: Final = ("criterion", "level", "stations", "area", "areas", "k")

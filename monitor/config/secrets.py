@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Mapping
 
-from monitor.errors import UnsetError
+from monitor.domain.errors import UnsetError
 
 
 def find_secret(environ: Mapping[str, str], name: str) -> str | None:

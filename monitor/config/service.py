@@ -16,6 +16,8 @@ from monitor.config.reports import ReportSection
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
 from monitor.config.sources import SourceSection
 from monitor.domain.duty.channels import find_topic_fault
+from monitor.domain.errors import ConfigError
+from monitor.domain.language.catalogue import ENGLISH
 from monitor.domain.names import fold_name
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
@@ -33,8 +35,6 @@ from monitor.domain.terms import (
     read_toml,
     split_names,
 )
-from monitor.errors import ConfigError
-from monitor.language.catalogue import ENGLISH
 
 __all__ = [
     "ServiceConfig",

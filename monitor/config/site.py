@@ -31,6 +31,7 @@ from monitor.domain.canonical import digest_text
 from monitor.domain.duty.channels import NOTIFIERS, find_topic_fault, split_channel, traits_of
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
+from monitor.domain.errors import ConfigError
 from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import format_duration
 from monitor.domain.names import fold_name, is_line, is_same_person, unify_names
@@ -47,7 +48,6 @@ from monitor.domain.quantities import (
 )
 from monitor.domain.terms import Faults, Section, describe_unknown, explain, make_record, read_toml
 from monitor.domain.witnesses import list_top_witnesses
-from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
 _Corners = tuple[tuple[float, float], ...]

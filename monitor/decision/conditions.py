@@ -35,15 +35,15 @@ from monitor.decision.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEM
 from monitor.decision.single_offsets import list_corrected, list_waiting
 from monitor.decision.situation import Observability, Situation
 from monitor.domain.alert import OVER, AlertCategory, AlertChange
+from monitor.domain.alerts.headline import StationRate
+from monitor.domain.alerts.message import GROWN, OF_LEVEL
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
-from monitor.domain.headline import StationRate
 from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_silence_causes, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote, read_support
-from monitor.domain.message import GROWN, OF_LEVEL
+from monitor.domain.language.figures import find_form
 from monitor.domain.site import Criterion, Site
-from monitor.language.figures import find_form
 
 _LONE_TOP: Final = Template(
     "witness.lone_top",

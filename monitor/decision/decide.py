@@ -46,8 +46,8 @@ from monitor.decision.single_offsets import merge
 from monitor.decision.situation import CommonMotion, Observability, Situation
 from monitor.decision.vote_status import VoteStatus, classify_votes
 from monitor.decision.votes import REFERENCE, drop_exceeded_answers, find_lasting, keep_answers, update_votes
+from monitor.domain.alerts.headline import list_rates
 from monitor.domain.decision import Condition, Decision, DecisionInputs, Memory, Step, Vote, instant, seconds
-from monitor.domain.headline import list_rates
 from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey

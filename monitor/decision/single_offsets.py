@@ -12,8 +12,8 @@ from monitor.decision.series.assessment import ARRIVED, Assessment, DecisionCont
 from monitor.decision.series.coseismic_steps import VERIFY
 from monitor.decision.series.steps import high_level
 from monitor.decision.situation import Situation
+from monitor.domain.alerts.message import name_series
 from monitor.domain.decision import Condition
-from monitor.domain.message import name_series
 from monitor.domain.site import Site
 
 _WITHOUT: Final = Template("offset.without", "{text}, {text2}")

@@ -1,1 +1,1 @@
-"""Frozen records of the field: sites, observations, alerts. Standard library only."""
+"""What all rooms share: frozen records of the field, errors, texts, logs, extensions. No database, no network."""

@@ -21,10 +21,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails
 
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse_duration_s
-from monitor.errors import ConfigError
-from monitor.language.catalogue import read_language
-from monitor.language.local_time import read_zone
+from monitor.domain.language.catalogue import read_language
+from monitor.domain.language.local_time import read_zone
 
 _Record = TypeVar("_Record")
 MOST_OCTETS: Final = 16 << 20  # of one file of settings: a device or a file of readings has no end

@@ -19,8 +19,8 @@ from typing import Final
 from monitor.broker import logins
 from monitor.broker.access import SOCKET
 from monitor.broker.broker_log import BrokerLog
+from monitor.domain.errors import BrokerError
 from monitor.domain.site import Site
-from monitor.errors import BrokerError
 from monitor.worker.kernel import end_with_parent
 from monitor.worker.sandbox import clean_environment
 
@@ -269,7 +269,7 @@ class DemoBroker(_BrokerProcess):
 
     def command(self) -> list[str]:
         """This interpreter with the module of the demo broker."""
-        return [sys.executable, "-m", "monitor.ingest.demo_broker", "--port", str(self.port), "--host", self.host]
+        return [sys.executable, "-m", "monitor.broker.demo_broker", "--port", str(self.port), "--host", self.host]
 
     def mark(self) -> str:
         """The port, which is its own while it runs."""

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
-from monitor.errors import RefusedError
 from monitor.ingest.files.reading import record_file, store_given
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors

@@ -13,12 +13,12 @@ from sqlalchemy.exc import IntegrityError
 from forecasting.message import Template
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
+from monitor.domain.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.domain.instants import EPOCH, format_iso
 from monitor.domain.observation import Link, Observation
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.domain.witnesses import is_judged
-from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import too_large

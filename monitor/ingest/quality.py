@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.instruments.no_value import (
     AT_STOP,
@@ -28,7 +29,6 @@ from monitor.domain.instruments.no_value import (
 from monitor.domain.observation import DIGIT, HARMLESS, Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
-from monitor.errors import PayloadError
 from monitor.ingest.births import Births
 from monitor.store.readings.flags import load_neighbours
 from monitor.store.readings.observations import find_series_id

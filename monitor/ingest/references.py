@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from forecasting.message import Message, NameList, Template, Timestamp
 from monitor.domain.alert import SERVICE, Actor, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import NeedsSecondError, NotFoundError, PayloadError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.site import Recipient
-from monitor.errors import NeedsSecondError, NotFoundError, PayloadError
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import add_audit
 from monitor.store.people.countersign import TwoPersonAct

@@ -13,9 +13,9 @@ from typing import Any, Final
 from forecasting.message import Figure, Template, Timestamp
 from monitor.broker.access import Access, find_access
 from monitor.domain.alert import AlertChange, health_alarm
+from monitor.domain.errors import StoreBusyError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
-from monitor.errors import StoreBusyError
 from monitor.ingest.decoders.table import is_known_value
 from monitor.ingest.division import BACKFILL, LIVE, REST, BrokerSession, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, Inbox

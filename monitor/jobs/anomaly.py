@@ -19,10 +19,10 @@ from detection.anomaly.running.state import RUNNING
 from forecasting.message import Figure, Message, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
+from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s, format_about, from_epoch_s
 from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
-from monitor.errors import JobError
 from monitor.jobs.anomaly_state import (
     HISTORY_STEPS,
     DetectionRequest,
@@ -33,7 +33,6 @@ from monitor.jobs.anomaly_state import (
     score_new,
 )
 from monitor.jobs.samples import SeriesSamples, load_watched
-from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget
 from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
@@ -43,6 +42,7 @@ from monitor.store.models.registry import ModelRow, find_active
 from monitor.store.readings.gaps import HOLES_AT_ONCE, GapCandidate, add_gaps, fill_gaps, find_filled
 from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
+from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 from monitor.worker.records import WorkerTask
 
 SCORE: Final = WorkerTask("detection.anomaly.jobs:score", ScoringRequest, Scores)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import StoreError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
-from monitor.errors import StoreError
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.copies import find_failures, find_newest, make_copy
 from monitor.worker.kernel import end_with_parent

@@ -13,8 +13,8 @@ from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.decision.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import ConfigError, NotFoundError
 from monitor.domain.site import Site, gather_recipients
-from monitor.errors import ConfigError, NotFoundError
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain

@@ -16,11 +16,10 @@ import numpy as np
 from forecasting.serving import points
 from monitor.config.service import ComputeSection, ServiceConfig
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s, parse
 from monitor.domain.site import Site
-from monitor.errors import JobError
 from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
-from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.point_looks import (
     IssueHorizon,
@@ -34,6 +33,7 @@ from monitor.store.models.point_looks import (
     save_forecasts,
 )
 from monitor.store.readings.points import PointSetRequest, list_point_ids
+from monitor.worker.configured import run_all_in_workers, run_in_worker
 from monitor.worker.records import WorkerTask
 
 CHOOSE: Final = WorkerTask("forecasting.serving.points:choose_rule", points.Choosing, points.Chosen)

@@ -12,14 +12,14 @@ from sqlalchemy import Connection
 from forecasting.message import Message, NameList, Template, Term, Timestamp, Value
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import AlertCategory, Notification
+from monitor.domain.alerts.message import join_lines, split_lines
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.local_time import format_minute, local_day, to_instant
 from monitor.domain.duty.rota import who_is_on_duty
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.instants import parse
-from monitor.domain.message import join_lines, split_lines
+from monitor.domain.language.subjects import make_subject
 from monitor.domain.site import Recipient, Site
-from monitor.errors import ConfigError, DeliveryError
-from monitor.language.subjects import make_subject
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting import outbox

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from monitor.domain.alert import SERVICE, UNCONFIRMED, AlertChange
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.domain.site import Recipient
-from monitor.errors import ConfigError, StoreBusyError
 from monitor.notify import escalated
 from monitor.notify.notifier import open_notifier
 from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed, find_unreached

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from monitor.domain.alert import AlertCategory, DeliveryState
 from monitor.domain.duty.channels import traits_of
+from monitor.domain.language.subjects import NOBODY_ELSE, mark_open
 from monitor.domain.site import Recipient
-from monitor.language.subjects import NOBODY_ELSE, mark_open
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.outbox import OpenAlert
 

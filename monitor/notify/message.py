@@ -7,13 +7,13 @@ from typing import Final, cast
 
 from forecasting.message import Message, Value, join
 from monitor.domain.alert import Notification
+from monitor.domain.alerts.message import COVERED, split_lines
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.message import COVERED, split_lines
+from monitor.domain.language.catalogue import ENGLISH, N_, gettext, use
+from monitor.domain.language.local_time import UNCHANGED, use_zone
+from monitor.domain.language.rendering import translate as translate_text
+from monitor.domain.language.subjects import LONGEST, translate_subject
 from monitor.domain.site import Recipient
-from monitor.language.catalogue import ENGLISH, N_, gettext, use
-from monitor.language.local_time import UNCHANGED, use_zone
-from monitor.language.rendering import translate as translate_text
-from monitor.language.subjects import LONGEST, translate_subject
 from monitor.notify.notifier import Notifier
 
 _LOG = logging.getLogger(__name__)

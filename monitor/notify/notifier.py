@@ -8,8 +8,8 @@ from monitor.config.secrets import find_secret
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import NOTIFIERS, split_channel
-from monitor.errors import ConfigError, UnsetError
-from monitor.extension import load
+from monitor.domain.errors import ConfigError, UnsetError
+from monitor.domain.extension import load
 from monitor.store.database.engine import Database
 from monitor.store.delivery.replies import tidy_number
 

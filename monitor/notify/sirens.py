@@ -12,8 +12,8 @@ from forecasting.message import Template, Timestamp
 from monitor.broker.access import Access
 from monitor.broker.signing import SigningKey, is_signed, sign
 from monitor.domain.duty.channels import split_channel, traits_of
+from monitor.domain.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.domain.site import Site
-from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.notify.notifiers.siren import SOUND_FOR_S, format_order
 from monitor.store.database.engine import Database

@@ -9,10 +9,10 @@ from typing import Any, Final
 from monitor.broker.access import Access
 from monitor.broker.signing import SigningKey, sign
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import DeliveryError, SlopewardError, StoreBusyError
 from monitor.domain.instants import format_iso, parse
+from monitor.domain.language.rendering import translate_all
 from monitor.domain.topics import ROOT
-from monitor.errors import DeliveryError, SlopewardError, StoreBusyError
-from monitor.language.rendering import translate_all
 from monitor.notify.notifiers.mqtt import TIMEOUT_S, MqttPublisher
 from monitor.notify.own_topics import OwnTopics
 from monitor.store.alerting.outbox import last_event_id, load_alert_events

@@ -13,8 +13,8 @@ from monitor.config.service import ChannelsSection, ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.duty.local_time import local_day, read_minute, to_instant
+from monitor.domain.errors import SlopewardError
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError
 from monitor.notify.declarations import find_declaration
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting.sites import load_sites_summary

@@ -6,7 +6,7 @@ from typing import Final
 
 from forecasting.message import Message, NameList, Template, Term, Timestamp
 from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, DeliveryState, health_alarm
-from monitor.domain.alert_states import PUT_ASIDE
+from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.domain.duty.channels import traits_of
 from monitor.domain.site import Recipient
 from monitor.notify.escalated import find_next_step, list_clocks

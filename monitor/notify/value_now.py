@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alert import UNCONFIRMED, AlertCategory, AlertChange
+from monitor.domain.alerts.headline import Headline, find_moving, name_of
+from monitor.domain.alerts.message import list_values, renew_body
 from monitor.domain.decision import Memory
-from monitor.domain.headline import Headline, find_moving, name_of
-from monitor.domain.message import list_values, renew_body
-from monitor.language.subjects import compare_essence, find_first, renew_subject
+from monitor.domain.language.subjects import compare_essence, find_first, renew_subject
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.alerts import find_alert, find_raised
 from monitor.store.alerting.decisions import find_state, load_rates

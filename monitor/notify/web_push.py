@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from monitor.broker.logins import write_private
-from monitor.errors import ConfigError
+from forecasting.whole_file import write_private
+from monitor.domain.errors import ConfigError
 
 KEY_FILE: Final = "push.key"  # in `paths.state`
 LARGEST: Final = 3993  # bytes of a message: one record of 4,096 (RFC 8291, 4)

@@ -14,10 +14,10 @@ from typing import Final
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import split_channel, traits_of
 from monitor.domain.duty.quiet import QuietHours
+from monitor.domain.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
+from monitor.domain.language.catalogue import ENGLISH
+from monitor.domain.logs import redact
 from monitor.domain.site import Recipient, Site, find_sounding, gather_recipients
-from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
-from monitor.language.catalogue import ENGLISH
-from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in, find_language
 from monitor.notify.notifier import Notifier, open_notifier, read_number

@@ -21,8 +21,8 @@ from monitor.alerting.evaluate import rule_version
 from monitor.config.service import parse_site
 from monitor.decision.proof import find_unproven
 from monitor.domain.decision import seconds
+from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.site import Site, find_renamed, rename_stations
-from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import open_readings

@@ -7,9 +7,9 @@ from typing import Final, cast
 
 from forecasting.message import Figure, Template
 from monitor.alerting.acts.site_diff import StoredEffect, StoredScorecard
+from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError
 from monitor.replay.apart import ChildProcess, SendLine
 from monitor.replay.backtest import Progress, run_backtest
 from monitor.store.database.engine import Database

@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from monitor.alerting.evaluate import load_facts
 from monitor.decision.criteria.scope import anchor_at, find_span_s, reach_s, wanted_series
 from monitor.domain.decision import DecisionInputs, NewestEpoch, ProofFact, instant, seconds
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site
-from monitor.errors import RefusedError
 from monitor.store.alerting import history
 from monitor.store.readings.observations import SeriesRow, change_flags, load_series, rank
 

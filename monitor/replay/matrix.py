@@ -14,10 +14,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from monitor.domain.decision import instant
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
-from monitor.errors import ConfigError
 from monitor.store.alerting.history import AlertWithOutcome
 
 NONE: Final = 0  # class of the time without an event

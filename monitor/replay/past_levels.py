@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.message import error_text
 from monitor.config.service import parse_site
+from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.values import list_values

@@ -8,8 +8,8 @@ from datetime import datetime
 from monitor.checks.live import STATUS_SITE
 from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Site, gather_recipients
-from monitor.errors import StoreBusyError
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, load_alerts, unshelve_due
 from monitor.store.database.engine import Database
 

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from forecasting.message import Message, Template, error_text
-from monitor import health
+from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.broker_log import DeniedTopic
 from monitor.broker.logins import Login, LoginBook
+from monitor.checks import health
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.canonical import digest_text
+from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import PayloadSize
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError
 from monitor.ingest.broker import ManagedBroker, find_mosquitto, open_broker
 from monitor.store.instrument_board import DeniedMessages
 from monitor.store.readings.messages import DENIED, LOGIN, RejectedMessage
@@ -210,7 +211,7 @@ class BrokerChild:
         if self.mode == "managed" and find_mosquitto() is None:
             log.error(
                 "degraded: Mosquitto is not installed; a broker that forgets at restart takes its place; %s",
-                health.HOW_TO_INSTALL,
+                HOW_TO_INSTALL,
             )
             self.mode = "demo"
         broker = open_broker(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.message import Template
-from monitor import health
+from monitor.checks import health
 from monitor.checks.machine import is_synchronised
 from monitor.domain.site import Site
 from monitor.ingest.pipeline import LastReading

@@ -16,23 +16,24 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.message import Template
-from monitor import health, logs
+from monitor.alerting.acts.by_telephone import take_reply
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
-from monitor.checks import live
+from monitor.checks import health, live
 from monitor.checks.machine import DatabaseFacts, Machine, is_synchronised
 from monitor.checks.site_files import SiteFolder as SitesRead
 from monitor.checks.table import read_rows, run_alarm_checks, run_checks
+from monitor.config.cadence import stage_cadence
 from monitor.config.service import ServiceConfig, load_service
+from monitor.domain import logs
 from monitor.domain.alert import AlertCategory, Notification
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import SlopewardError, StoreBusyError, StoreError
+from monitor.domain.extension import list_extensions, load
 from monitor.domain.instants import STOPPED, format_iso
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError, StoreBusyError, StoreError
-from monitor.extension import list_extensions, load
 from monitor.ingest.message import StoredSites
 from monitor.ingest.service import IngestContext
-from monitor.movement.cadence import stage_cadence
 from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.modem import ModemWatch
@@ -312,7 +313,7 @@ class Core:
             self.config.siren.valid_for_s,
             self.config.siren.sound_for_s,
         )
-        self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock)
+        self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock, take_reply)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
         self.dispatcher.start()

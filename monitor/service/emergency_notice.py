@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Final
 
 from forecasting.message import Template, Timestamp
+from monitor.checks.health import CANNOT_DECIDE
 from monitor.domain.alert import AlertCategory, Notification
-from monitor.domain.message import join_lines
+from monitor.domain.alerts.message import join_lines
+from monitor.domain.errors import DeliveryError, SlopewardError
+from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
+from monitor.domain.language.local_time import open_zone
 from monitor.domain.site import Site
-from monitor.errors import DeliveryError, SlopewardError
-from monitor.health import CANNOT_DECIDE
-from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
-from monitor.language.local_time import open_zone
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import open_notifier
 from monitor.service.notice_record import ChannelAddress, NoticeState, NoticeStateFile

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from monitor.alerting.evaluate import EvaluationResult, Evaluator
+from monitor.domain.errors import OutdatedSiteError, StoreBusyError
 from monitor.domain.site import Site
-from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.store.database.engine import Database
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Final, NoReturn
 
 from monitor.config.service import ServiceConfig
-from monitor.errors import ConfigError, StoreBusyError
+from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database, open_lock
 

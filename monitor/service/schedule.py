@@ -19,11 +19,11 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from monitor.config.cadence import stage_cadence
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import AwayError, KilledError, SlopewardError, StoreBusyError
+from monitor.domain.extension import Job, is_ours, list_extensions, load, log_left_out
 from monitor.domain.site import Site
-from monitor.errors import AwayError, KilledError, SlopewardError, StoreBusyError
-from monitor.extension import Job, is_ours, list_extensions, load, log_left_out
-from monitor.movement.cadence import stage_cadence
 from monitor.store.database.engine import Database, patient
 from monitor.store.models.movement import find_stage
 from monitor.store.service_state import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
@@ -45,7 +45,7 @@ OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
 _OWN: Final = (
     Job(
         "movement",
-        "monitor.movement.update:run",
+        "monitor.jobs.movement.update:run",
         lambda _: HOUR_S,
         15.0,
         at_stage=lambda site, stage: stage_cadence(site, stage)[0],
@@ -74,14 +74,6 @@ _OWN: Final = (
         again="monitor.jobs.scenes.inbox:next_scan",
     ),
     Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
-    Job(
-        "sources",
-        "monitor.ingest.sources.poll:run",
-        lambda _: 60.0,
-        20.0,
-        polls=True,
-        watched=lambda config, site: Path(config.paths.inbox) / "series" / site.id,
-    ),
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
     Job("digest", "monitor.notify.digest:run", lambda _: 60.0, 35.0, polls=True),
     Job("duty", "monitor.jobs.duty:run", lambda _: 6 * HOUR_S, 25.0, light=True),

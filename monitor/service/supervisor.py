@@ -20,17 +20,18 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from forecasting.message import Template, Term, Timestamp
-from monitor import health, logs
 from monitor.alerting.acts.change_control import load_in_force
 from monitor.broker.broker_log import DeniedTopic
+from monitor.checks import health
 from monitor.checks.decisions import SLOW_BEAT_S, Heartbeat
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, load_service
+from monitor.domain import logs
 from monitor.domain.alert import OVER, SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import BrokerError, SlopewardError
 from monitor.domain.instants import parse
 from monitor.domain.site import Site, gather_recipients
-from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, Connection, and_, func, null, select
 
 from forecasting.message import TEXT_OF, Message, Template, Term, join, read_columns
 from forecasting.serving.records import KINEMATIC
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
-from monitor.errors import RefusedError
 from monitor.store.database.rows import columns_of, load_plain, load_records, match_given, read_record
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.scenes.outlines import Bounds

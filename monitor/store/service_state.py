@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, delete, select, update
 
 from forecasting.message import gather
-from monitor.errors import StoreError
+from monitor.domain.errors import StoreError
 from monitor.store.database.rows import add_row, load_records, match_given, save_rows
 from monitor.store.schema.tables import job_run, service_check, service_state
 

@@ -17,14 +17,15 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
 from forecasting.message import Message, Template, join
-from monitor import errors
 from monitor.alerting.acts.call import ODD_VALUE, TOO_LONG
 from monitor.config.service import ServiceConfig
+from monitor.domain import errors
 from monitor.domain.canonical import code_version
-from monitor.extension import load_declared
-from monitor.language.rendering import translate
-from monitor.store.alerting.alerts import find_alert
+from monitor.domain.extension import load_declared
+from monitor.domain.language.rendering import translate
+from monitor.store.alerting.alerts import RISEN, find_alert
 from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_labels import MEANWHILE
 from monitor.store.pages import load_cards
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
@@ -183,7 +184,11 @@ def _is_open(config: ServiceConfig) -> bool:
 
 def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -> Response:
     """The form of an act that was refused, filled in as it was sent."""
-    places = request.path_params
+    places, values = dict(request.path_params), dict(sent.values)
+    if isinstance(text, Message) and text.id == RISEN.id:  # who reads this page has seen the new level
+        places["alert_id"], values["seen"] = (str(text.values[name]) for name in ("number", "level"))
+    if isinstance(text, Message) and text.id == MEANWHILE.id:  # and what somebody else said
+        values["seen"] = ""
     with context_of(request).db.read() as c:
         number = places.get("alert_id")
         alert = find_alert(c, int(number)) if number is not None and PLAIN_NUMBER.fullmatch(str(number)) else None
@@ -191,8 +196,10 @@ def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -
         card = next(iter(load_cards(c, site)), None) if site is not None else None
         choices = list_choices(c, site)
     back = sent.act.back.format(**places) or "/"
+    sent = SentForm(sent.act, values)
+    path = sent.act.address.format(**places)
     found: Response = render(
-        request, "refused.html", status=status, text=text, sent=sent, choices=choices, card=card, back=back
+        request, "refused.html", status=status, text=text, sent=sent, choices=choices, card=card, back=back, path=path
     )
     return found
 

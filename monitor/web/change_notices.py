@@ -9,7 +9,7 @@ from typing import Final
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection
 
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 from monitor.store.alerting.change_feed import find_newest_events, load_site_states
 from monitor.store.database.engine import Database
 

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from forecasting.message import Message, Template
 from monitor.alerting.acts.call import require_words
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import RefusedError, StoreBusyError
 from monitor.domain.instants import parse
 from monitor.domain.names import tidy_text
-from monitor.errors import RefusedError, StoreBusyError
 from monitor.store.alerting.timeline import LONGEST, leave_out, load_levels, load_silences
 from monitor.store.database.engine import Database
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen

@@ -10,7 +10,7 @@ from typing import Final
 from forecasting.message import Template
 from monitor.alerting.acts.change_control import ProposedChange
 from monitor.alerting.acts.site_diff import StoredEffect
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.replay.effect import FAILED, preview_apart
 from monitor.web.context import Context
 

@@ -10,10 +10,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from monitor import logs
+from monitor.checks.health import TROUBLE_FD, read_line
 from monitor.config.service import WebSection, load_service
-from monitor.errors import SlopewardError
-from monitor.health import TROUBLE_FD, read_line
+from monitor.domain import logs
+from monitor.domain.errors import SlopewardError
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.connection_limits import patient

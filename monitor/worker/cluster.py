@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, Template, join
 from monitor.domain.canonical import code_version
-from monitor.errors import AwayError, JobError, KilledError
-from monitor.extras import explain_missing
+from monitor.domain.errors import AwayError, JobError, KilledError
+from monitor.domain.extras import explain_missing
 
 CONNECT_S: Final = 10.0  # to reach the scheduler
 NO_WORKER_S: Final = 60.0  # a cluster without a worker for so long takes no job

@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, Template
-from monitor.errors import AwayError, JobError, KilledError
-from monitor.extras import explain_missing
+from monitor.domain.errors import AwayError, JobError, KilledError
+from monitor.domain.extras import explain_missing
 from monitor.worker import sandbox
 from monitor.worker.cluster import STOPPING, Cluster, Versions, count_threads, explain_versions, list_versions
 from monitor.worker.cluster import call as call_there

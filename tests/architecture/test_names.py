@@ -30,8 +30,8 @@ PUBLIC = {
     "forecasting/message.py word": "key of a stored message",
     "monitor/domain/site.py told": "key that `sites show --json` prints",
     "monitor/domain/decision.py asked": "key of the stored memory",
-    "monitor/domain/headline.py asked": "key of frozen evidence",
-    "monitor/domain/headline.py heard": "key of frozen evidence",
+    "monitor/domain/alerts/headline.py asked": "key of frozen evidence",
+    "monitor/domain/alerts/headline.py heard": "key of frozen evidence",
     "monitor/cli/scenes/models.py beside": "key that `scenes models --json` prints",
 }
 """Names that others rely on: file and name, and what it is to them."""

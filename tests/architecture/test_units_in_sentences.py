@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ALERTING = tuple(ROOT / "monitor" / room for room in ("alerting", "decision"))
-ROOMS = tuple(ROOT / room for room in ("monitor/movement", "forecasting/kinematics"))
+ROOMS = tuple(ROOT / room for room in ("monitor/jobs/movement", "forecasting/kinematics"))
 # what may follow a number: its unit, a word that makes it a count or a share, or the rest of a pair or range
 FOLLOWS = re.compile(
     r"^ ?(mm|cm|km|m|g|h|d|s|ms|min|px|MiB|GiB|degrees?|years?|% |/day)\b|^ ?(°|%)|^ (m²|m³|km²|mm/day|mm/year)"

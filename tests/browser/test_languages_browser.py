@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.language.catalogue import ENGLISH, LANGUAGES
+from monitor.domain.language.catalogue import ENGLISH, LANGUAGES
 from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401 - fixtures
 from tests.conftest import take_turns
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from monitor.config.service import parse_service
 from monitor.domain.alert import AlertCategory
-from monitor.language.catalogue import use
-from monitor.language.local_time import use_zone
+from monitor.domain.language.catalogue import use
+from monitor.domain.language.local_time import use_zone
 from monitor.notify.cap.chain import compose as compose_cap
 from monitor.notify.message import translate
 from monitor.notify.notifiers.mail import compose as compose_mail

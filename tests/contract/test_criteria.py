@@ -17,10 +17,10 @@ from monitor.decision.criteria.table import CRITERIA, FILES
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.decision import DecisionInputs, Memory
+from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.witnesses import find_groups, list_voting_witnesses
-from monitor.errors import ConfigError
 from monitor.web.parts.collect import describe_rules
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)

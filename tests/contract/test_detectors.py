@@ -13,12 +13,12 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.decision.proof import describe_unproven
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s
+from monitor.domain.language.vocabulary import WORDS
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
 from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_serving
 from monitor.jobs.forecasts import train
-from monitor.language.vocabulary import WORDS
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import load_proof_facts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.extension import list_extensions, load
+from monitor.domain.extension import list_extensions, load
 from monitor.extensions import table
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ import httpx
 
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
-from monitor.extension import list_extensions
+from monitor.domain.extension import list_extensions
 from monitor.service.core import Core
 from monitor.service.schedule import Schedule
 from monitor.store.alerting.sites import save_site

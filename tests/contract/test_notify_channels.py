@@ -12,7 +12,7 @@ from monitor.cli.service.channels import app
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, Notification
 from monitor.domain.duty.channels import NOTIFIERS
-from monitor.errors import ConfigError, DeliveryError
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import channel_settings, open_notifier, read_secret
 from monitor.notify.notifiers.gateway import Gateway
 from monitor.notify.web_push import make_key

@@ -19,7 +19,7 @@ import paho.mqtt.client as mqtt
 from sqlalchemy import text
 
 from monitor.cli.main import run_verb
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
 from tests.conftest import REPOSITORY, free_port

@@ -15,10 +15,10 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.extensions.demo.story import plan_story, write_story_site
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.movement.update import update_movement
-from monitor.simulate.story import plan_story, write_story_site
+from monitor.jobs.movement.update import update_movement
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database

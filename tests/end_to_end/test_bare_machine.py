@@ -56,7 +56,7 @@ WALK = """
 import contextlib, importlib, io, json, pkgutil, sys
 import monitor
 names = [one.name for one in pkgutil.walk_packages(monitor.__path__, "monitor.") if not one.name.endswith("__main__")]
-from monitor.extras import explain_missing
+from monitor.domain.extras import explain_missing
 for name in names:
     try:
         importlib.import_module(name)

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service
-from monitor.simulate.publish import Publisher
+from monitor.extensions.demo.publish import Publisher
 from tests.conftest import wait_for
 from tests.end_to_end.test_service_run import ManagedService, clean_environment, service  # noqa: F401
 from tests.integration.forecasting.test_cadences import spell_site

@@ -20,15 +20,15 @@ from monitor.alerting.evaluate import EvaluationResult, evaluate_site
 from monitor.alerting.reading_cache import SiteReadingCache
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.message import GROWN
+from monitor.domain.alerts.message import GROWN
+from monitor.domain.errors import NotFoundError
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError
+from monitor.extensions.demo.slope import SITE_ID, SlopeModel
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.replay.scorecard import Run
-from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.offsets import add_offset
 from monitor.store.alerting.sites import save_site

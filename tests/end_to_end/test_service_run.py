@@ -19,8 +19,8 @@ from monitor.broker.logins import lend_login
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
+from monitor.extensions.demo.publish import Publisher
 from monitor.ingest.broker import find_mosquitto
-from monitor.simulate.publish import Publisher
 from tests import conftest
 from tests.conftest import absent, free_port
 from tests.data.running import Service

@@ -14,8 +14,8 @@ from monitor.config.site import parse_site
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, instant, seconds
+from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading
-from monitor.errors import ConfigError
 from tests.data.measured import measured_site, read_baijiabao, read_outang
 from tests.data.site_text import head, series, station
 

@@ -15,8 +15,8 @@ from forecasting.serving.physical import hold, hold_rows
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import KINEMATIC, Limits
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES
-from monitor.errors import ConfigError
 from monitor.jobs.forecasts.drivers import Driving
 from monitor.jobs.forecasts.read_site import make_record
 from monitor.jobs.forecasts.tasks import ModelRequest, SiteForecastRequest

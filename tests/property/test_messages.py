@@ -29,10 +29,10 @@ from forecasting.message import (
     values_to_json,
 )
 from monitor.domain.canonical import canonical_json
-from monitor.language.catalogue import LANGUAGES, find_template
-from monitor.language.local_time import UNCHANGED
-from monitor.language.rendering import render, translate_term
-from monitor.language.vocabulary import LEVELS, WORDS
+from monitor.domain.language.catalogue import LANGUAGES, find_template
+from monitor.domain.language.local_time import UNCHANGED
+from monitor.domain.language.rendering import render, translate_term
+from monitor.domain.language.vocabulary import LEVELS, WORDS
 
 ROOT = Path(__file__).parents[2]
 ZONES = ["UTC", "Europe/Zurich", "Asia/Kathmandu", "America/Lima"]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from monitor.alerting.signatures import counts_with
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
+from monitor.domain.errors import PayloadError, RefusedError
 from monitor.domain.names import fold_name, is_same_person, tidy_name, unify_names
 from monitor.domain.observation import ObserverReport
 from monitor.domain.site import Level, Recipient, Site
-from monitor.errors import PayloadError, RefusedError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.observer import decode_event, decode_report
 from monitor.ingest.decoders.strict_json import read_person

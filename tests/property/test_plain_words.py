@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from forecasting.message import PLACE, Figure, Message, MessageList
 from monitor.decision.criteria.kinds.velocity import AGAINST, describe_dwell
 from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
-from monitor.domain.message import name_series
+from monitor.domain.alerts.message import name_series
+from monitor.domain.language.catalogue import LANGUAGES, find_template
+from monitor.domain.language.rendering import translate
+from monitor.domain.language.scripts import find_script_texts
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.terms import Section
-from monitor.language.catalogue import LANGUAGES, find_template
-from monitor.language.rendering import translate
-from monitor.language.scripts import find_script_texts
 from monitor.store.schema.views import NAMES as VIEWS
 from tests.property.alerting_laws import draw_story, play
 from tests.property.test_messages import TEMPLATES
-from tests.unit.monitor.language.test_catalogues import page_texts
+from tests.unit.monitor.domain.language.test_catalogues import page_texts
 
 NAME = re.compile(r"(?<![\w.$/-])[a-z]+(?:_[a-z0-9]+)+\b(?!\()")
 TWICE = re.compile(r"\b(?:([^\W\d_]{2,}) \1|([^\W\d_]{4,}): \2)\b", re.IGNORECASE)

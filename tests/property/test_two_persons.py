@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 
 from monitor.alerting.acts import operator_acts
 from monitor.domain.alert import Actor, AlertCategory, AlertChange, AlertState
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.store.alerting import alerts
 from monitor.store.alerting.alerts import (
     ChangeContext,

@@ -22,14 +22,14 @@ from monitor.config.service import parse_site
 from monitor.domain.decision import Decision, seconds
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.extensions.demo.story import plan_story, write_story_site
 from monitor.extensions.drills.hold import open_scenario
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.movement.update import update_movement
+from monitor.jobs.movement.update import update_movement
 from monitor.replay.backtest import open_empty
 from monitor.replay.clock import ReplaySchedule, play
 from monitor.replay.history import History, VisibilityRule
-from monitor.simulate.story import plan_story, write_story_site
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import latest_movement, load_failure_facts

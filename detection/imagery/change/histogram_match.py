@@ -15,7 +15,7 @@ from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.raster.raster import read_grid, writing_geotiff
 from detection.imagery.raster.untrusted import find_driver
 from detection.imagery.scene.scene import COMPANIONS, MANIFEST, Scene
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 
 # Percentiles that are laid on each other: the extremes of clouds and shadows are left out.
 LOW, HIGH = 2.0, 98.0

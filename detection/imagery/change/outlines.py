@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from detection.imagery.change.records import Comparison, FootprintChange, PlacedOutline, StoredDate, record_to_json
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 
 FILE = "change.geojson"
 WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")

@@ -12,7 +12,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.raster.raster import write_png, writing_geotiff
-from detection.whole_file import write_json
+from forecasting.whole_file import write_json
 
 FILES: Final = {
     "change": "change_db.tif",

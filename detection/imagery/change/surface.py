@@ -22,7 +22,7 @@ from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
 from detection.imagery.raster.reading.values import HEIGHT, HEIGHT_ERROR
-from detection.whole_file import write_json
+from forecasting.whole_file import write_json
 
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
 PIXELS_MOST = 60_000_000

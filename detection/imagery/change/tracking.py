@@ -20,7 +20,7 @@ from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import STRIP_PX, Layer
 from detection.imagery.raster.raster import inspect, read_grid
 from detection.imagery.scene.scene import find_date
-from detection.whole_file import replacing, write_json
+from forecasting.whole_file import replacing, write_json
 
 NODES_MOST: Final = 40_000
 WINDOW_PX: Final = (16, 256)

@@ -40,8 +40,8 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, pack_cog, write_cog
 from detection.imagery.scene.scene import Scene, read_scene
-from detection.whole_file import flush_file
 from forecasting.message import gather, spread
+from forecasting.whole_file import flush_file
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from detection.imagery.insar.stack import InterferogramStack, read_stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import to_pixels
 from detection.imagery.raster.raster import write_geotiff, write_png
-from detection.whole_file import write_json
+from forecasting.whole_file import write_json
 
 FILES = {
     "rate": "rate.tif",

@@ -28,7 +28,7 @@ from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import Layer, burn, strips, to_pixels, window_around
 from detection.imagery.raster.raster import ByteRaster, inspect, read_grid, write_png
 from detection.imagery.raster.reading.values import RATE
-from detection.whole_file import write_json
+from forecasting.whole_file import write_json
 
 # What a positive value means, and what a negative one does; the names of point sets.
 KINDS: Final = {

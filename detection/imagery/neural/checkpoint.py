@@ -14,7 +14,7 @@ from detection.imagery.errors import ModelError
 from detection.imagery.neural.device import keep_freed
 from detection.imagery.registry import build
 from detection.imagery.weights_file import FORMAT, ModelCard, read_weights
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from detection.imagery.errors import SceneError
 from detection.imagery.scene.moments import Moments
 from detection.imagery.scene.radiometry import RadiometricStretch
-from detection.whole_file import replacing, write_json
+from forecasting.whole_file import replacing, write_json
 
 FEWEST: Final = 4  # fewer are not worth the start of so many processes
 TASK, STRETCH = "task.json", "stretch.npz"

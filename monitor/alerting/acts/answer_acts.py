@@ -20,10 +20,10 @@ from monitor.alerting.signatures import require_shared
 from monitor.decision.series.steps import MOVEMENT, reopen_step
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.keys import station_of_question
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.sites import load_sites_summary

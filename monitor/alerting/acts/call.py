@@ -1,6 +1,7 @@
 """Who does an act, where and when, what it is given, and how two people do one together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
@@ -13,11 +14,12 @@ from forecasting.message import Template, error_text
 from monitor.alerting.acts.table import REASON, ActParameter
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import read_typed_time
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import read_typed_span
 from monitor.domain.names import tidy_text
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
 from monitor.store.alerting.alerts import find_alert
+from monitor.store.alerting.duty import Describe
 from monitor.store.alerting.events import find_site_of_event
 from monitor.store.alerting.maintenance import find_site_of_maintenance
 from monitor.store.alerting.offsets import find_site_of_offset
@@ -65,7 +67,8 @@ def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bo
             raise ValueError(TOO_LONG(n=longest))
     except ValueError as error:
         raise RefusedError(ODD_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
-    return require_words(value) if one.kind is str and longest >= REASON else value
+    is_reason = one.kind is str and longest >= REASON and not (one.argument.is_text or one.argument.is_file)
+    return require_words(value) if is_reason else value
 
 
 def find_site_of_alert(c: Connection, alert_id: int) -> str | None:
@@ -95,7 +98,18 @@ class ActCall:
     find_site: Callable[[str], Site]  # the declaration in force; raises NotFoundError, RefusedError
     check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
     sites_folder: Path  # where site files lie
+    describe_alerts: Describe = lambda _c, _alerts: {}
     second: Actor | None = None  # whom the first one names, as long as there are no accounts
+    transaction: Connection | None = None  # of a reply, which stores what it did and what it is answered together
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """The transaction of the act."""
+        if self.transaction is not None:
+            yield self.transaction
+        else:
+            with self.db.write(urgent=True) as c:
+                yield c
 
     def by_two(
         self,

@@ -17,8 +17,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.whole_file import replacing
 from forecasting.message import Message, Template, Term, join
+from forecasting.whole_file import replacing
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.site_diff import SiteFileDifference, StoredEffect, differ
 from monitor.config.service import parse_site
@@ -27,9 +27,9 @@ from monitor.decision.orphaned_votes import list_changed, set_apart
 from monitor.domain.alert import Actor, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import Memory
+from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 from monitor.domain.site import Site, find_renamed, rename_stations
 from monitor.domain.terms import read_text
-from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting import sites as store
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.decisions import find_state, save_memory

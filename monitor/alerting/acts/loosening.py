@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, Template, Term
 from monitor.domain.alert import AlertCategory
+from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.fusion import Clause, Fusion, list_leaves
-from monitor.domain.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.site import Criterion, Recipient, Site, Station, find_renamed, rename_stations
 from monitor.domain.witnesses import find_groups
 

@@ -24,10 +24,10 @@ from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.decision.series.steps import MOVEMENT, says_no
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import record_to_json
+from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError
-from monitor.language.catalogue import N_
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import NO_ALERT, Alert
 from monitor.store.alerting.sites import load_sites_summary
@@ -214,7 +214,7 @@ def verify(
 def _answer_lone_top(call: ActCall, site: Site, alert_id: int, answer: str, reason: str) -> int:
     """The one group was right, and the highest level is set; or it was not, and nobody need look any more."""
     require_answer(answer)
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         if _require(c, alert_id).closed_at is not None:  # a question of the past raises nothing today
             raise NotFoundError(_ASKS_NOTHING(alert=alert_id))
         if answer == MOVEMENT:
@@ -252,7 +252,7 @@ def withdraw(
 
 
 def _do(call: ActCall, alert_id: int, act: Callable[[Connection], object], text: Message | None = None) -> ActResult:
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         act(c)
         return _describe(_require(c, alert_id), text)
 

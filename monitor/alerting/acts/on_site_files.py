@@ -7,7 +7,7 @@ from monitor.alerting.acts import change_control
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.table import ActResult, Argument
-from monitor.language.catalogue import N_
+from monitor.domain.language.catalogue import N_
 
 _IN_FORCE: Final = Template("proposal.in_force", "change No. {number} is in force; the service takes it within seconds")
 _TURNED_DOWN: Final = Template("proposal.turned_down", "change No. {number} is turned down")

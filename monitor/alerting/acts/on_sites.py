@@ -15,11 +15,11 @@ from monitor.alerting.acts.operator_acts import find_asking, measure_stake, orde
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, record_to_json
+from monitor.domain.language.catalogue import N_
 from monitor.domain.names import fold_name, is_same_person, is_station, tidy_text
 from monitor.domain.observation import ObserverReport, SiteEvent
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.language.catalogue import N_
 from monitor.store.alerting import events, maintenance, offsets
 from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.countersign import withdraw_signature as take_signature_back
@@ -201,7 +201,7 @@ def end_maintenance(
 
     Example: slopeward maintenance end 3 --reason "mast stands, readings are sound"
     """
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         ended = maintenance.end_maintenance(c, maintenance_id, call.actor, reason, call.now)
         done = _find_maintenance(c, maintenance_id, call.now)
         left = [m.id for m in maintenance.load_maintenance(c, done.site, call.now) if m.station == done.station]
@@ -268,7 +268,7 @@ def add_event(
     _check_event(kind, text, begin, end, value, known_from, call.now)
     item = SiteEvent(site, begin, end, kind, text, value)
     notes = []
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         call.check_site(c, site)
         by, via = call.actor.name, call.actor.via or call.actor.name
         number = events.add_event(c, item, call.now, by, via=via, known_from=known_from, actor=call.actor)
@@ -338,7 +338,7 @@ def confirm_event(
 
     Example: slopeward events confirm 12 --by "R. Mori" --reason "felt in the office, and on the shake map"
     """
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         names = events.confirm_event(c, event_id, call.actor, reason, call.now)
     text = (_EVENT_CONFIRMED if len(names) > 1 else _EVENT_WAITS)(number=event_id, name=call.actor.name)
     return ActResult(text, {"event_id": event_id, "confirmed_by": list(names)})
@@ -379,7 +379,7 @@ def withdraw_event(
             lambda c: measure_stake(c, site),
         )
     else:
-        with call.db.write(urgent=True) as c:
+        with call.write() as c:
             left = events.withdraw_confirmation(c, event_id, confirmation_of, who, reason, call.now)
     level = evaluate_site(call.db, site, call.now, "person").level
     name = Term(site.levels[level].name)
@@ -426,7 +426,7 @@ def add_offset(
     Example: slopeward offsets add --site north-bench --station G1 --quantity displacement_east
     --at 2026-03-01T06:00:00Z --size 12.5 --unit mm --kind antenna --reason "antenna replaced"
     """
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         series_id = find_series_id(c, site, station, quantity)
         if series_id is None:
             call.check_site(c, site)
@@ -453,7 +453,7 @@ def confirm_offset(
 
     Example: slopeward offsets confirm 3 --reason "compared with the field book"
     """
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         offsets.confirm_offset(c, offset_id, call.actor, reason, call.now)
         alone = is_same_person(offsets.find_offset(c, offset_id).author, call.actor.name)
     text = (_OFFSET_CONFIRMED_ALONE if alone else _OFFSET_CONFIRMED)(number=offset_id)
@@ -469,7 +469,7 @@ def revoke_offset(
 
     Example: slopeward offsets revoke 3 --reason "wrong station"
     """
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         offsets.revoke_offset(c, offset_id, call.actor, reason, call.now)
     return ActResult(_OFFSET_REVOKED(number=offset_id), {"offset_id": offset_id})
 
@@ -514,7 +514,7 @@ def add_report(
     if time is not None and time > call.now + SENT_TWICE:
         raise RefusedError(_NOT_SEEN_YET())
     item = ObserverReport(site, time or call.now, kind, text, who.name, station, photo_url)
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         call.check_site(c, site)
         credential = name_credential(c, who.name, f"user {who.os_user} of this machine")
         added = messages.add_report(c, item, call.now, actor=who, credential=credential)
@@ -539,7 +539,7 @@ def withdraw_signature(
 
     Example: slopeward people signatures withdraw 7 --by Ada --reason "the crack opened again"
     """
-    with call.db.write(urgent=True) as c:
+    with call.write() as c:
         act = take_signature_back(c, signature_id, call.actor, reason, call.now)
     text = _SIGNATURE_GONE(number=signature_id, act=act)
     return ActResult(text, {"signature_id": signature_id, "act": act, "withdrawn_by": call.actor.name})

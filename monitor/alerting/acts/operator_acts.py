@@ -15,13 +15,13 @@ from monitor.decision.conditions import HAZARD_KEY
 from monitor.decision.series.steps import CAUSES, MOVEMENT, requested_level, says_no, state_after
 from monitor.decision.signatures import measure_height, needs_two
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
+from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Memory, Signature, Vote, instant, seconds
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import RuleKey, station_of_question
-from monitor.domain.message import OF_LEVEL
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import ChangeContext, add_note, apply_changes, load_alerts
 from monitor.store.alerting.decisions import add_decision, find_state, save_memory
 from monitor.store.database.audit import add_audit, seal_decision

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
 from inspect import Parameter, signature
+from re import split
 from typing import Any, Final, get_args
 
 from forecasting.message import Message
@@ -30,6 +31,9 @@ class Argument:
     longest: int = REASON  # characters
     label: str = ""  # beside its field on the page, where the help is for a command line
     choices: tuple[str, ...] = ()  # usual ones; what else is good or not, the act itself says
+    is_text: bool = False  # of several lines, kept as they are; `-` on the command line reads them from the input
+    is_file: bool = False  # such a text; on the command line the name of its file
+    is_local: bool = False  # a time that also the command line takes without an offset, as one of the site
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,11 @@ class Act:
         found: Callable[..., ActResult] = getattr(import_module(module), name)
         return found
 
+    @property
+    def title(self) -> str:
+        """What it is called above its form: the first words of its function, such as "Close an alert that is over"."""
+        return split(r"[:;,.]", str(self.load().__doc__), maxsplit=1)[0]
+
     def list_parameters(self) -> Iterator[ActParameter]:
         """The arguments of the function but the first."""
         for parameter in list(signature(self.load(), eval_str=True).parameters.values())[1:]:
@@ -99,9 +108,14 @@ class Act:
 
 _ON_ALERTS: Final = "monitor.alerting.acts.on_alerts"
 _ON_SITES: Final = "monitor.alerting.acts.on_sites"
+_ON_DUTY: Final = "monitor.alerting.acts.on_duty"
+_ON_ANOMALIES: Final = "monitor.alerting.acts.on_anomalies"
 _ON_SITE_FILES: Final = "monitor.alerting.acts.on_site_files"
 _ALERT: Final = "/alerts/{alert_id}"
 _SITE: Final = "/sites/{site}"
+_DUTY: Final = f"{_SITE}/duty"
+_ANOMALIES: Final = f"{_SITE}/anomalies"
+_BOARD: Final = f"{_SITE}/instruments#anomalies"
 _GRAVE: Final = "Second person, for grave alerts"
 
 ACTS: Final = (
@@ -169,14 +183,33 @@ ACTS: Final = (
         f"{_ON_SITES}:revoke_offset",
         f"{_SITE}/acts#offsets",
     ),
-    Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
+    Act("duty.plan", "people duty plan", f"{_DUTY}/plan", f"{_ON_DUTY}:put_plan", _DUTY),
+    Act("duty.swap", "people duty swap", f"{_DUTY}/swap", f"{_ON_DUTY}:swap", _DUTY),
     Act(
-        "anomaly.factor",
-        "anomalies factor",
-        f"{_SITE}/anomalies/factor",
-        "monitor.alerting.acts.on_anomalies:set_factor",
-        f"{_SITE}/instruments#anomalies",
+        "duty.swap.withdraw",
+        "people duty withdraw",
+        f"{_DUTY}/changes/{{number}}/withdraw",
+        f"{_ON_DUTY}:withdraw_change",
+        _DUTY,
     ),
+    Act("duty.handover", "people duty hand-over write", f"{_DUTY}/handover", f"{_ON_DUTY}:hand_over", _DUTY),
+    Act(
+        "duty.handover.sign",
+        "people duty hand-over sign",
+        f"{_DUTY}/handovers/{{number}}/sign",
+        f"{_ON_DUTY}:take_over",
+        _DUTY,
+    ),
+    Act(
+        "duty.handover.withdraw",
+        "people duty hand-over withdraw",
+        f"{_DUTY}/handovers/{{number}}/withdraw",
+        f"{_ON_DUTY}:withdraw_handover",
+        _DUTY,
+    ),
+    Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
+    Act("anomaly.label", "anomalies label", f"{_ANOMALIES}/label", f"{_ON_ANOMALIES}:label", _BOARD),
+    Act("anomaly.factor", "anomalies factor", f"{_ANOMALIES}/factor", f"{_ON_ANOMALIES}:set_factor", _BOARD),
     Act(
         "site.approve",
         "sites approve",
@@ -204,3 +237,9 @@ ACTS: Final = (
 def find_act(name: str) -> Act:
     """The act of that name; raises KeyError."""
     return {act.name: act for act in ACTS}[name]
+
+
+def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
+    """The titles of all acts for babel."""
+    del fileobj, keywords, comment_tags, options
+    yield from ((1, "gettext", act.title, []) for act in ACTS)

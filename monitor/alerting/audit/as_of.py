@@ -14,11 +14,11 @@ from monitor.alerting.evaluate import load_facts
 from monitor.decision.criteria.scope import anchor_at, find_span_s, wanted_series
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, seconds
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse
+from monitor.domain.language.local_time import format_instant
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site, rename_stations
-from monitor.errors import RefusedError
-from monitor.language.local_time import format_instant
 from monitor.store.alerting.decisions import DecisionRow, load_newest
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.renames import call_today, load_renamings

@@ -20,10 +20,10 @@ from forecasting.message import gather, spread
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_iso, parse
-from monitor.errors import ConfigError, RefusedError
-from monitor.language.local_time import format_instant, use_zone
-from monitor.language.rendering import translate
+from monitor.domain.language.local_time import format_instant, use_zone
+from monitor.domain.language.rendering import translate
 from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import entry_hash

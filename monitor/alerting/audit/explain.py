@@ -12,13 +12,13 @@ from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.decision.criteria.kinds.forecast import describe_chance, describe_quantiles
 from monitor.decision.series.bounds import bound_units
+from monitor.domain.alerts.headline import FrozenDecision, StoredAssessment, StoredVote
 from monitor.domain.decision import instant
-from monitor.domain.headline import FrozenDecision, StoredAssessment, StoredVote
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
+from monitor.domain.language.local_time import format_instant
+from monitor.domain.language.rendering import translate
 from monitor.domain.quantities import QUANTITIES
-from monitor.errors import ConfigError
-from monitor.language.local_time import format_instant
-from monitor.language.rendering import translate
 
 # positions in a frozen reading, see `monitor.domain.decision.DecisionInputs.spell`
 _OBSERVED, _RECEIVED, _REVISION, _RAW, _OFFSET, _VALUE, _FLAGS = 0, 1, 2, 3, 4, 5, 7

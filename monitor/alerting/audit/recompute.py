@@ -17,13 +17,13 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.evaluate import FORMAT
 from monitor.config.service import parse_site
 from monitor.decision.decide import decide
+from monitor.domain.alerts.headline import FrozenDecision
+from monitor.domain.alerts.message import EXERCISE, take_out
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import DecisionInputs, Memory, seconds
-from monitor.domain.headline import FrozenDecision
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
-from monitor.domain.message import EXERCISE, take_out
 from monitor.domain.site import Site
-from monitor.errors import ConfigError
 from monitor.store.alerting.alerts import Alert, load_alert_events
 from monitor.store.alerting.audit_pack import OrderedChange, load_citations
 from monitor.store.alerting.decisions import DecisionRow, load_decision

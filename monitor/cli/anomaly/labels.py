@@ -7,16 +7,14 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import By, acting, narrow_to_reader
+from monitor.cli.identity import narrow_to_reader
 from monitor.domain.instants import format_iso
-from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.store.models.anomaly_budget import BudgetMeasurement, counts_again, load_budgets, measure_detectors
-from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
+from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
 from monitor.store.readings.gaps import load_gaps
 
 app = session.Commands()
 add_acts(app, "anomalies")
-LABEL_DAYS = 400  # how far back an event may lie
 
 
 @app.command("list")
@@ -70,31 +68,6 @@ def run_to_json(run: AnomalyRun) -> dict[str, Any]:
         "compared_with": list(run.compared_with),
         "label": label,
     }
-
-
-@app.command("label")
-def label(
-    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
-    station: Annotated[str, typer.Argument(metavar="STATION", help="Station")],
-    at: Annotated[str, typer.Option("--at", help="An instant within it, see `slopeward anomalies list`")],
-    verdict: Annotated[str, typer.Option("--as", help=f"One of: {', '.join(VERDICTS)}")],
-    cause: Annotated[str, typer.Option("--cause", help=f"One of: {', '.join(CAUSES)}")] = "unknown",
-    quantity: Annotated[str | None, typer.Option("--quantity", help="Where several have one at that time")] = None,
-    note: Annotated[str, typer.Option("--note", help="What was seen")] = "",
-    by: By = None,
-) -> None:
-    """Say what an anomaly was: it is kept with who and when, and the newest word counts.
-
-    Example: slopeward anomalies label north-bench G1 --at 2026-03-01T06:00Z --as dismissed --cause snow_ice
-    """
-    instant = session.read_instant("--at", at)
-    declared = session.pick_site(session.read_service(), site)
-    with acting(by, site) as (c, who, now):
-        since = now - timedelta(days=LABEL_DAYS)
-        run = find_run(load_runs(c, declared, since, now), station, instant, quantity)
-        number = add_label(c, site, run, verdict, cause, who, note, now)
-    facts = {"label": number, "station": station, "quantity": run.quantity, "verdict": verdict, "cause": cause}
-    session.show(facts, f"{station} {run.quantity} {format_iso(run.from_at)[:19]}Z: {verdict}, {cause}")
 
 
 @app.command("budget")

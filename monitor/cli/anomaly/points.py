@@ -7,7 +7,7 @@ import typer
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import SiteOption, open_site, require_any, show
 from monitor.domain.instants import format_iso
-from monitor.language.figures import format_number
+from monitor.domain.language.figures import format_number
 from monitor.store.models.point_looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from forecasting.data.bounds import check_size
 from forecasting.data.units import LENGTHS
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.names import list_names
-from monitor.errors import PayloadError
 from monitor.ingest.text.cells import normalise_number
 from monitor.ingest.text.clocks import doubt_span, tidy_time
 from monitor.ingest.text.heads import Heads

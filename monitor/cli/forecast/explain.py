@@ -9,7 +9,7 @@ import typer
 from forecasting.data.kinds import describe_drivers
 from forecasting.data.units import format_span
 from monitor.cli.session import SiteOption, check_site, open_database, require_any, show_in_order
-from monitor.errors import NotFoundError
+from monitor.domain.errors import NotFoundError
 
 
 def explain(

@@ -11,8 +11,8 @@ from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec
 from forecasting.kinematics.failure_scores import count_false, mark_issues, pool_false, sum_up, watch_curve
 from monitor.cli.forecast.curve_file import DisplacementCurve, read_curve
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import epoch_s
-from monitor.errors import NotFoundError
 
 DAY_S = 86_400.0
 MM_PER_DEGREE = 111.6e6  # of latitude at 78 degrees north

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from monitor.cli import session
 from monitor.cli.identity import By, prove, read_second, waiting_for_second
 from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.instants import format_iso, record_to_json
-from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import TwoPersonAct, do_by_two
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from monitor.cli import session
 from monitor.cli.forecast.trials import fit_horizons, model_list, open_records, refuse_interpolated
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import format_duration
 from monitor.domain.names import list_names
-from monitor.extras import describe_missing, is_installed
 
 if TYPE_CHECKING:
     from forecasting.evaluation.peers import PeerScore

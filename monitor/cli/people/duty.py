@@ -1,33 +1,28 @@
 """`slopeward people duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
 
-import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.identity import By, acting, require_readable
+from monitor.alerting.acts.on_duty import pick_team
+from monitor.cli.acts import add_acts
+from monitor.cli.identity import require_readable
 from monitor.cli.people.hand_over import app as hand_over
-from monitor.cli.people.teams import SiteName, TeamOption, find_site, pick_team
-from monitor.cli.session import LARGEST_ID, Commands, open_database, options, print_json, print_note, show
-from monitor.domain.duty.local_time import TWICE, local_day, read_local
+from monitor.cli.people.teams import SiteName, TeamOption, find_site
+from monitor.cli.session import Commands, open_database, options, print_json, print_note, show
+from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
+from monitor.domain.language.local_time import format_local
 from monitor.domain.names import is_same_person
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import format_local
 from monitor.store.alerting import duty as store
 
 app = Commands(no_args_is_help=True, help=__doc__)
 app.add_typer(hand_over, name="hand-over")
-Reason = Annotated[str, typer.Option("--reason", help="Why")]
-Change = Annotated[
-    int, typer.Argument(min=1, max=LARGEST_ID, metavar="CHANGE", help="See `slopeward people duty show`")
-]
-From = Annotated[
-    str | None, typer.Option("--from", help="Such as '2026-03-06 20:00', local time of the site; else now")
-]
+add_acts(app, "people duty")
 
 
 @app.command("show")
@@ -93,69 +88,6 @@ def _format_change(change: store.DutyChange, zone: str) -> str:
     )
 
 
-@app.command("plan")
-def plan(
-    site: SiteName,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Lines of the plan; - reads them from the input")],
-    reason: Reason,
-    team: TeamOption = None,
-    from_: From = None,
-    first_week: Annotated[str | None, typer.Option("--first-week", help="A day of the week that is `week 1`")] = None,
-    by: By = None,
-) -> None:
-    """Put a plan in force until a later one begins; its lines are `[week N] DAYS HH:MM NAME, SECOND`.
-
-    Example: echo 'Mon 08:00 R. Mori, A. Rossi' | slopeward people duty plan north-bench - --reason "spring rota"
-    """
-    try:
-        text = sys.stdin.read(100_000) if str(file) == "-" else file.read_text(encoding="utf-8")
-        begins = None if first_week is None else date.fromisoformat(first_week)
-    except (OSError, ValueError) as error:
-        raise RefusedError(f"{file}: {error}") from None
-    with acting(by, site) as (c, who, now):
-        crew = pick_team(find_site(c, site), team)
-        valid_from = None if from_ is None else _read_local(from_, crew.zone)
-        number = store.add_plan(c, crew, text, who, reason, now, valid_from=valid_from, begins=begins)
-    start = format_local(valid_from or now, crew.zone)
-    show({"plan_id": number, "team": crew.name}, f"plan {number} of {crew.name} is in force from {start}")
-
-
-@app.command("swap")
-def swap(
-    site: SiteName,
-    reason: Reason,
-    out: Annotated[str, typer.Option("--out", help="Who is replaced; left out: whoever is on duty")] = "",
-    into: Annotated[str, typer.Option("--in", help="Who is on duty instead; left out: nobody")] = "",
-    from_: From = None,
-    until: Annotated[str, typer.Option("--until", help="Such as '2026-03-08 08:00', local time of the site")] = "",
-    team: TeamOption = None,
-    by: By = None,
-) -> None:
-    """Let somebody take the place of somebody else for a time: a swap, a holiday, an illness.
-
-    Example: slopeward people duty swap north-bench --out Mori --in Frei --until "2026-03-08 08:00" --reason flu
-    """
-    with acting(by, site) as (c, who, now):
-        crew = pick_team(find_site(c, site), team)
-        from_at = now if from_ is None else _read_local(from_, crew.zone)
-        to_at = _read_local(until, crew.zone)
-        number = store.add_change(c, crew, from_at, to_at, out, into, who, reason, now)
-    line = f"change {number}: {into or NOBODY} for {out or 'whoever is on duty'} until {format_local(to_at, crew.zone)}"
-    show({"change_id": number, "team": crew.name}, line)
-
-
-@app.command("withdraw")
-def withdraw(site: SiteName, number: Change, reason: Reason, by: By = None) -> None:
-    """Take a change back; the plan holds again from now on.
-
-    Example: slopeward people duty withdraw north-bench 7 --reason "is well again"
-    """
-    with acting(by, site) as (c, who, now):
-        crew = pick_team(find_site(c, site), store.find_team_of_change(c, site, number))
-        store.withdraw_change(c, number, crew, who, reason, now)
-    show({"change_id": number, "withdrawn": True}, f"change {number} is withdrawn")
-
-
 @app.command("export")
 def export(
     site: SiteName,
@@ -168,7 +100,7 @@ def export(
 
     Example: slopeward people duty export north-bench --person "R. Mori" --ics mori.ics
     """
-    from monitor.export.calendar import write_duty
+    from monitor.web.parts.calendars import write_duty
 
     now = datetime.now(UTC)
     with open_database() as db, db.read() as c:
@@ -198,14 +130,6 @@ def export(
         print_json({"site": site, "shifts": count, **where})
     elif ics is None:
         typer.echo(content.decode(), nl=False)
-
-
-def _read_local(text: str, zone: str) -> datetime:
-    try:
-        return read_local(text, zone)
-    except ValueError as error:
-        hint = " (write it with its offset, such as +01:00)" if getattr(error.args[0], "id", "") == TWICE.id else ""
-        raise RefusedError(f"{error}{hint}") from None
 
 
 def _describe_people(people: tuple[str, ...]) -> str:

@@ -1,26 +1,19 @@
 """`slopeward people duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as well."""
 
-import sys
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
-from sqlalchemy import Connection
-
-from monitor.cli.identity import By, acting, require_readable
-from monitor.cli.people.teams import SiteName, TeamOption, find_site, pick_team
+from monitor.cli.acts import add_acts, list_sentences
+from monitor.cli.identity import require_readable
+from monitor.cli.people.teams import SiteName, find_site
 from monitor.cli.session import Commands, open_database, show
 from monitor.domain.instants import format_iso, parse
-from monitor.language.local_time import format_local
+from monitor.domain.language.local_time import format_local
 from monitor.store.alerting import duty as store
 from monitor.store.alerting.duty import Handover
-from monitor.store.schema.view_rows import AlertRow
 
 app = Commands(no_args_is_help=True, help=__doc__)
-Number = Annotated[
-    int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="See `slopeward people duty hand-over show`")
-]
+add_acts(app, "people duty hand-over")
 SHOWN: Final = 5  # signed ones, the newest
 
 
@@ -34,7 +27,7 @@ def show_(site: SiteName) -> None:
     with open_database() as db, db.read() as c:
         require_readable(c, site)
         zone = find_site(c, site).timezone
-        items, every = store.gather_open(c, site, now, _list_sentences), store.load_handovers(c, site)
+        items, every = store.gather_open(c, site, now, list_sentences), store.load_handovers(c, site)
     waiting = [one for one in every if one.signed_at is None]
     signed = [one for one in every if one.signed_at is not None][:SHOWN]
     facts = {
@@ -59,55 +52,6 @@ def show_(site: SiteName) -> None:
     show(facts, "\n".join(lines))
 
 
-@app.command("write")
-def write(
-    site: SiteName,
-    notes: Annotated[str, typer.Option("--notes", help="What who comes must know; - reads it from the input")],
-    team: TeamOption = None,
-    by: By = None,
-) -> None:
-    """Sign as who goes: your notes are kept with what is open now, and wait for who comes.
-
-    Example: slopeward people duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road open"
-    """
-    text = sys.stdin.read(store.LONGEST_NOTES + 1) if notes == "-" else notes
-    with acting(by, site) as (c, who, now):
-        crew = pick_team(find_site(c, site), team)
-        number = store.sign_out(c, crew, who, text.strip(), now, _list_sentences)
-    line = f"hand-over {number} of {crew.name} is signed by {who.name}; who comes signs as well"
-    show({"handover_id": number, "team": crew.name, "outgoing": who.name}, line)
-
-
-@app.command("sign")
-def sign(
-    site: SiteName,
-    number: Number,
-    remark: Annotated[str, typer.Option("--remark", help="What is added, if anything")] = "",
-    by: By = None,
-) -> None:
-    """Sign as who comes: you have read it and take the watch. Another person than who wrote it.
-
-    Example: slopeward people duty hand-over sign north-bench 3 --by rossi --remark "read; G3 looked at"
-    """
-    with acting(by, site) as (c, who, now):
-        found = store.sign_in(c, site, number, who, remark, now)
-    facts = {"handover_id": number, "team": found.team, "outgoing": found.outgoing, "incoming": who.name}
-    show(facts, f"hand-over {number}: {found.outgoing} hands the watch of {found.team} over to {who.name}")
-
-
-@app.command("withdraw")
-def withdraw(
-    site: SiteName, number: Number, reason: Annotated[str, typer.Option("--reason", help="Why")], by: By = None
-) -> None:
-    """Take a hand-over back before who comes signed it.
-
-    Example: slopeward people duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"
-    """
-    with acting(by, site) as (c, who, now):
-        store.withdraw_handover(c, site, number, who, reason, now)
-    show({"handover_id": number, "withdrawn": True}, f"hand-over {number} is withdrawn")
-
-
 def _to_json(one: Handover) -> dict[str, Any]:
     return {
         "handover_id": one.id,
@@ -121,13 +65,6 @@ def _to_json(one: Handover) -> dict[str, Any]:
         "incoming": one.incoming,
         "remark": one.remark,
     }
-
-
-def _list_sentences(c: Connection, alerts: Sequence[AlertRow]) -> Mapping[int, str]:
-    """What the page says of each alert; loaded late."""
-    from monitor.web.parts.headline import list_sentences
-
-    return list_sentences(c, alerts, at_once=store.MOST)
 
 
 def _list_items(items: store.OpenItems, zone: str) -> list[str]:

@@ -7,8 +7,8 @@ import typer
 
 from monitor.cli.identity import By, prove
 from monitor.cli.session import LARGEST_ID, Commands, open_database, print_note, read_duration_s, require_any, show
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
-from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import api_tokens
 from monitor.store.people.api_tokens import ApiToken

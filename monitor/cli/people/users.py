@@ -11,8 +11,8 @@ import typer
 
 from monitor.cli.identity import By, acting, prove
 from monitor.cli.session import Commands, open_database, options, print_note, read_service, require_any, show
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
-from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import second_factor, users

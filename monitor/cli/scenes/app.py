@@ -30,9 +30,9 @@ from monitor.cli.session import (
     show,
 )
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.instants import is_silent
 from monitor.domain.site import Site
-from monitor.errors import RefusedError, SlopewardError
 from monitor.store.database.engine import Database
 
 app = Commands(help="Add scenes and detect footprints.", no_args_is_help=True)

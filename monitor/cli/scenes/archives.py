@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from monitor.cli.session import print_note
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 
 
 @contextmanager

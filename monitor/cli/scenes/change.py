@@ -12,7 +12,7 @@ from detection.imagery.footprints.records import INDEX, SceneDetection
 from monitor.cli.scenes.earlier import check_past, describe_change, describe_index_comparison, not_alone
 from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.cli.session import ending_at, show_in_order, warn
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 
 if TYPE_CHECKING:
     from detection.imagery.change.by_index import IndexComparison

@@ -8,7 +8,7 @@ import typer
 
 from detection.clouds.errors import NoPointsError
 from monitor.cli.session import Commands, ending_at, make_progress_printer, print_if_json, warn
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 
 app = Commands(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
 SUFFIXES: Final = (".las", ".laz")

@@ -17,7 +17,7 @@ from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
 from monitor.cli.session import NOTHING, print_note, show_in_order
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 
 if TYPE_CHECKING:
     from detection.imagery.footprints.options import DetectionPayload

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError, SlopewardError
 from monitor.domain.site import LocalGrid, Site
-from monitor.errors import ConfigError, SlopewardError
 
 SiteFile = Annotated[
     Path | None,

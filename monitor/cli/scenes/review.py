@@ -10,7 +10,7 @@ import typer
 from detection.geojson import Geometry
 from monitor.cli import session
 from monitor.cli.identity import By, acting
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 from monitor.store.scenes import reviews as store
 
 app = session.Commands(no_args_is_help=True, help=__doc__)

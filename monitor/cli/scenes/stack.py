@@ -10,8 +10,8 @@ import typer
 from detection.imagery.insar.records import Reference, StackRates, StackRequest
 from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_site, print_if_json, warn
+from monitor.domain.errors import SlopewardError
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError
 from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
 from monitor.store.database.engine import Database
 

@@ -10,11 +10,11 @@ import typer
 from monitor.cli import session
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
-from monitor.errors import SlopewardError
-from monitor.export.rows import write_csv
+from monitor.domain.errors import SlopewardError
 from monitor.ingest.files.reading import FileResult, record_file
 from monitor.ingest.files.vectors import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline
+from monitor.web.parts.rows import write_csv
 
 if TYPE_CHECKING:
     from detection.imagery.change.tracking import TrackingResult
@@ -87,7 +87,7 @@ def track(
 def _write_table(found: "TrackingResult", out: Path) -> str:
     """The vectors for a spreadsheet; returns the path."""
     from detection.imagery.change.tracking import list_rows
-    from detection.whole_file import replacing
+    from forecasting.whole_file import replacing
 
     with replacing(out / TABLE) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         write_csv(list_rows(found), file)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 import typer
 
-from detection.whole_file import write_json
+from forecasting.whole_file import write_json
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import Area, placing_by
 from monitor.cli.session import ending_at, open_service, pick_site, print_if_json, print_note, warn
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site, Station
-from monitor.errors import SlopewardError
 from monitor.ingest.files.reading import record_file
 from monitor.ingest.files.velocity import MappedVelocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline

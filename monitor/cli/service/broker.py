@@ -6,15 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
+from forecasting.whole_file import write_private
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
-from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
+from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli import session
 from monitor.cli.identity import By, prove
 from monitor.config.service import BrokerSection, ServiceConfig, scan_sites
 from monitor.domain.alert import Actor
+from monitor.domain.errors import BrokerError, NotFoundError
 from monitor.domain.site import Site
-from monitor.errors import BrokerError, NotFoundError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 

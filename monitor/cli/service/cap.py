@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from monitor.cli.session import Commands, show
+from monitor.domain.errors import RefusedError
 from monitor.domain.terms import read_text
-from monitor.errors import RefusedError
 
 app = Commands(no_args_is_help=True, help=__doc__)
 
@@ -64,7 +64,7 @@ def make(
 
     Example: slopeward notify cap key /etc/slopeward/cap-key.pem /etc/slopeward/cap.pem --name "Slope office"
     """
-    from monitor.broker.logins import write_private
+    from forecasting.whole_file import write_private
     from monitor.notify.cap.signature import make_key
 
     for path in (key, certificate):

@@ -12,7 +12,7 @@ from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, options, print_json, read_service
 from monitor.config.service import ServiceConfig
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 
 app = Commands()
 WRONG = "wrong"

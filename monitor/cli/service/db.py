@@ -17,8 +17,8 @@ from monitor.cli.session import (
     require_any,
     show,
 )
+from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.instants import format_iso
-from monitor.errors import RefusedError, SlopewardError
 from monitor.jobs import housekeeping
 from monitor.store.database import audit
 from monitor.store.database.engine import Database

@@ -16,8 +16,8 @@ from monitor.checks.site_files import Environment, SiteFolder
 from monitor.checks.table import run_checks
 from monitor.cli.session import Commands, read_service, show_in_order
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_about
-from monitor.errors import SlopewardError
 
 app = Commands()
 # (subject, ok | warn | bad, what was found, what to do)

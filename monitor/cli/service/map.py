@@ -9,8 +9,8 @@ import typer
 from detection.imagery.tiles.records import ReliefRequest, Tiles, TilesRequest
 from detection.susceptibility.records import PictureRequest, PictureResult
 from monitor.cli.session import Commands, pick_site, read_service, show
-from monitor.errors import NotFoundError, RefusedError
-from monitor.jobs.worker import run_in_worker
+from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
 app = Commands(no_args_is_help=True, help=__doc__)

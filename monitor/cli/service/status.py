@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from monitor import health
+from monitor.checks import health
 from monitor.checks.running import ReachedDatabase, SiteStatus
 from monitor.checks.verdict import (
     BLIND,
@@ -32,9 +32,9 @@ from monitor.cli.session import (
     translate_in_zone,
 )
 from monitor.config.service import ServiceConfig, scan_sites
+from monitor.domain.errors import ConfigError, StoreError
 from monitor.domain.instants import format_age, parse
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, StoreError
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import PollState, load_polls

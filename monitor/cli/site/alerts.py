@@ -12,10 +12,10 @@ from monitor.cli.identity import SERVICE_SITE, narrow_to_reader, require_readabl
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.domain.alert import AlertCategory
-from monitor.domain.causes import describe_cause, gather
+from monitor.domain.alerts.causes import describe_cause, gather
+from monitor.domain.alerts.message import name_level
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import record_to_json
-from monitor.domain.message import name_level
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
@@ -39,7 +39,7 @@ def write_message(
 
     Example: slopeward alerts cap 12 --language it --language en > alert-12.xml
     """
-    from monitor.language.catalogue import read_language
+    from monitor.domain.language.catalogue import read_language
     from monitor.notify.cap.chain import compose
 
     service = session.read_service()

@@ -28,10 +28,10 @@ from monitor.config.service import load_site, parse_site
 from monitor.decision.criteria.proofs import check_forecasts
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_duration, parse
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
-from monitor.errors import ConfigError, RefusedError
 from monitor.replay.backtest import BacktestOptions, Progress, open_files, run_backtest
 from monitor.replay.history import MODES, VisibilityRule
 from monitor.replay.matrix import read_labels

@@ -19,10 +19,10 @@ from monitor.cli.session import (
     show,
 )
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, parse, record_to_json
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.local_time import format_instant, use_zone
-from monitor.language.rendering import translate
+from monitor.domain.language.local_time import format_instant, use_zone
+from monitor.domain.language.rendering import translate
 from monitor.store.alerting.alerts import Alert, find_alert
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.decisions import DecisionRow, load_decision

@@ -7,7 +7,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import narrow_to_reader
-from monitor.errors import NotFoundError
+from monitor.domain.errors import NotFoundError
 from monitor.store.instrument_board import BoardRow, load_board
 
 app = session.Commands(no_args_is_help=True, help=__doc__)

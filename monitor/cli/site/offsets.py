@@ -14,10 +14,10 @@ from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.session import LARGEST_ID, Commands, check_site, open_database, require_any, show
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import epoch_s, format_duration, format_iso, from_epoch_s, parse
 from monitor.domain.observation import HARMLESS
 from monitor.domain.quantities import HOUSEKEEPING, OF_VELOCITY_MAPS
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.readings.observations import SeriesRow, load_readings, load_series
 from monitor.store.schema.views import load_view

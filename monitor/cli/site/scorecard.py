@@ -8,8 +8,8 @@ from rich.table import Column, Table
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import epoch_s, format_iso
-from monitor.language.catalogue import ENGLISH
-from monitor.language.figures import level_class
+from monitor.domain.language.catalogue import ENGLISH
+from monitor.domain.language.figures import level_class
 from monitor.replay.matrix import Span, name_class
 from monitor.replay.scorecard import ForecastGain, Run, Scorecard
 from monitor.web.parts.documents import render

@@ -16,9 +16,9 @@ from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.decision.criteria.reachable import describe_barriers, list_barriers
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import Actor
+from monitor.domain.errors import ConfigError, NeedsSecondError, RefusedError
 from monitor.domain.instants import format_duration
 from monitor.domain.site import Criterion, Site
-from monitor.errors import ConfigError, NeedsSecondError, RefusedError
 
 app = Commands(help="List, show, start and change site files.", no_args_is_help=True)
 app.add_typer(proposing.app)

@@ -15,10 +15,10 @@ from forecasting.hydrology import threshold_learning
 from forecasting.hydrology.rain_amounts import adds_up, find_interval, most_mm
 from monitor.cli.session import Commands, print_note, read_duration_s, show
 from monitor.decision.criteria.rain_gauge import make_gauge
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_duration, format_iso, from_epoch_s
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import SeriesSpec
-from monitor.errors import RefusedError
 from monitor.ingest.files.selecting import SelectedSeries, read_selected
 
 app = Commands(no_args_is_help=True, help=__doc__)

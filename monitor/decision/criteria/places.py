@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from monitor.domain.errors import ConfigError
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Level, SeriesSpec, Station
 from monitor.domain.terms import describe_unknown
-from monitor.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import MeasuredTable, Share, add_params, refuse_falling
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration, parse_duration_s
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Duration
-from monitor.errors import ConfigError
 
 FORECAST: Final = "series:forecast:"  # + seconds that the forecast reaches; the text is STATION.quantity
 EXPECTED: Final = re.compile(r"_next_(\d+[mhd])(?:_|$)")  # how a series of weather forecasts is named

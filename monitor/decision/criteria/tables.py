@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from monitor.decision.criteria.places import Places, find_series, match_stations, refuse_index
 from monitor.decision.series.tracks import LARGEST
+from monitor.domain.errors import ConfigError
 from monitor.domain.site import Criterion, Threshold
 from monitor.domain.terms import Duration, Section
-from monitor.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 # chance alone never makes 20 standard errors, and whoever asks for more hears of no motion

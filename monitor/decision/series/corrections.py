@@ -19,9 +19,9 @@ from forecasting.message import Figure, Message, NameList, Template, Timestamp, 
 from monitor.decision.series.assessment import ARRIVED, DecisionContext, EvaluationCache
 from monitor.decision.series.noise import scatter_of
 from monitor.decision.series.steps import says_no
+from monitor.domain.alerts.message import name_series
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import format_iso, parse
-from monitor.domain.message import name_series
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
 

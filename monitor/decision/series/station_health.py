@@ -15,11 +15,11 @@ from monitor.decision.series.step_detector import OPENING
 from monitor.decision.series.step_fates import carries
 from monitor.decision.series.steps import QUIET
 from monitor.decision.series.tracks import GIVES_NONE, IS_AT_STOP, Track
+from monitor.domain.alerts.message import name_series
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.keys import StepKey
-from monitor.domain.message import name_series
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.domain.witnesses import find_voting_series

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from monitor.domain.extension import Channel, list_extensions
 from monitor.domain.topics import HOUSE, ROOT, is_wild, reaches_own_topics
-from monitor.extension import Channel, list_extensions
 
 ROOM: Final = "monitor.notify.notifiers"
 NOTIFIERS: Final[dict[str, Channel]] = {

@@ -22,16 +22,21 @@ from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 
+from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.logins import lend_login
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import COMMAND
-from monitor.domain.headline import find_window
+from monitor.domain.alerts.headline import find_window
+from monitor.domain.errors import JobError, PayloadError, SlopewardError, StoreBusyError
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import format_duration, format_iso, parse
 from monitor.domain.observation import SiteEvent
 from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.topics import ROOT
-from monitor.errors import JobError, PayloadError, SlopewardError, StoreBusyError
+from monitor.extensions.demo.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
 from monitor.extensions.demo.scene import DRAW, DrawSceneRequest
+from monitor.extensions.demo.slope import SITE_ID, SlopeModel
+from monitor.extensions.demo.story import FAILS_AFTER, LIVE, plan_story, write_story_site
 from monitor.extensions.demo.worth import (
     NETWORKS,
     DetectorWorth,
@@ -40,11 +45,6 @@ from monitor.extensions.demo.worth import (
     assess_forecasters,
     print_worth,
 )
-from monitor.extras import describe_missing, is_installed
-from monitor.health import HOW_TO_INSTALL
-from monitor.simulate.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
-from monitor.simulate.slope import SITE_ID, SlopeModel
-from monitor.simulate.story import FAILS_AFTER, LIVE, plan_story, write_story_site
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.extension import Command, Extension
+from monitor.domain.extension import Command, Extension
 
 _HERE: Final = "monitor.extensions.demo"
 EXTENSION: Final = Extension(

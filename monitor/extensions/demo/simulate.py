@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from monitor.cli.session import LARGEST_SEED, Commands, read_service, show
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse_duration_s
-from monitor.errors import ConfigError
 
 app = Commands()
 
@@ -48,12 +48,12 @@ def simulate(
     With --site-file it only writes the site file that fits (load it first, then simulate with the same options); with
     --readings only the readings that the tutorial ingests.
     """
-    from monitor.simulate.publish import PlayPace, Publisher, play, sample_to_message
-    from monitor.simulate.story import plan_story, write_story_site
+    from monitor.extensions.demo.publish import PlayPace, Publisher, play, sample_to_message
+    from monitor.extensions.demo.story import plan_story, write_story_site
 
     now = datetime.now(UTC)
     if readings is not None:
-        from monitor.simulate.story import write_readings
+        from monitor.extensions.demo.story import write_readings
 
         count = write_readings(readings, now)
         line = f"{readings}: {count} readings of the slope that `slopeward sites init` declares"
@@ -101,7 +101,7 @@ def _take_login(broker: str, username: str) -> Iterator[tuple[str, str]]:
     """The login that was named; else one at the managed broker, if that is the one at this address."""
     from monitor.broker.access import open_access
     from monitor.broker.logins import lend_login
-    from monitor.simulate.slope import SITE_ID
+    from monitor.extensions.demo.slope import SITE_ID
 
     section = read_service().broker
     own = open_access(section.url)

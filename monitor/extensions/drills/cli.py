@@ -12,8 +12,8 @@ from monitor.cli import session
 from monitor.cli.identity import prove
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.errors import NotFoundError, RefusedError
 from monitor.extensions.drills.hold import COLLAPSE, DrillOptions, hold_drill
 from monitor.extensions.drills.store import end_drill, find_drill, load_drills
 from monitor.store.database.engine import Database

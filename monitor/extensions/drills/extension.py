@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.extension import Address, Command, Extension
+from monitor.domain.extension import Address, Command, Extension
 
 _HERE: Final = "monitor.extensions.drills"
 EXTENSION: Final = Extension(

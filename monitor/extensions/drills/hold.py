@@ -15,10 +15,10 @@ from monitor.alerting.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import ProofFact, seconds
+from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.errors import RefusedError, SlopewardError
 from monitor.extensions.drills import store as drills
 from monitor.replay.apart import SendLine
 from monitor.replay.backtest import open_empty, open_files

@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse, Response
 from forecasting.message import Message, Template, gather
 from monitor.alerting.acts.change_control import find_in_force, require_in_force
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.extensions.drills.hold import DrillOptions
 from monitor.extensions.drills.store import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.replay.apart import ChildProcess

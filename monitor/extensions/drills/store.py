@@ -10,10 +10,10 @@ from sqlalchemy import Connection, func, select, update
 
 from forecasting.message import Template
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
+from monitor.domain.alerts.message import EXERCISE
 from monitor.domain.canonical import code_version
-from monitor.domain.message import EXERCISE
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import ChangeContext, apply_changes, close_alert
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database

@@ -9,7 +9,7 @@ import typer
 
 from monitor.cli.identity import require_readable
 from monitor.cli.session import Commands, check_site, open_database, print_note, read_instant, require_any, show
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.extensions.exports import calendar, maps
 from monitor.extensions.exports.tables import FORMATS, TABLES, find_table, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from forecasting.message import Message, Template
-from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.domain.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.extensions.exports import maps, sensorthings
 from monitor.extensions.exports.calendar import write_maintenance
 from monitor.extensions.exports.tables import FORMATS, TABLES, read_rows, write_table

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode
 
 from sqlalchemy import Connection
 
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import parse
 from monitor.domain.quantities import QUANTITIES
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.pages import StationCard, load_stations
 from monitor.store.readings.observations import count_epochs, load_epochs
 from monitor.store.schema.view_rows import ReadingRow

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.errors import NotFoundError, RefusedError
-from monitor.export.rows import write_csv
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import ColumnSpan, stream_view
+from monitor.web.parts.rows import write_csv
 
 BLOCK: Final = 20_000  # rows held at a time
 

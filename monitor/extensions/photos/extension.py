@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.extension import Address, Extension
+from monitor.domain.extension import Address, Extension
 
 _HERE: Final = "monitor.extensions.photos"
 EXTENSION: Final = Extension(

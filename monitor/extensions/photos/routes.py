@@ -15,16 +15,16 @@ from fastapi.responses import JSONResponse, Response
 
 from forecasting.message import Template
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import JobError, RefusedError
+from monitor.domain.language.file_names import EMPTY
 from monitor.domain.names import tidy_text
-from monitor.errors import JobError, RefusedError
 from monitor.extensions.photos.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
-from monitor.jobs.worker import run_in_worker
-from monitor.language.file_names import EMPTY
 from monitor.store.database.engine import Database
 from monitor.store.readings.photos import PhotoMetadata, add_photo, find_picture, find_subject, require_few
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)

@@ -11,8 +11,8 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.identity import require_readable
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.errors import NotFoundError, RefusedError
 
 if TYPE_CHECKING:
     from monitor.extensions.reports.issue import ReissueCheck
@@ -123,7 +123,7 @@ def _save(out: Path, html: str) -> None:
 
 
 def _read_language(named: str | None, default: str) -> str:
-    from monitor.language.catalogue import read_language
+    from monitor.domain.language.catalogue import read_language
 
     return session.read_option("--language", read_language, named or default)
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.extension import Address, Command, Extension, Job
+from monitor.domain.extension import Address, Command, Extension, Job
 
 _HERE: Final = "monitor.extensions.reports"
 EXTENSION: Final = Extension(

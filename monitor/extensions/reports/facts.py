@@ -15,14 +15,14 @@ from forecasting.message import gather
 from monitor.config.service import parse_site
 from monitor.decision.criteria.rain_gauge import read_gauge
 from monitor.domain.alert import AlertCategory
+from monitor.domain.alerts.causes import describe_cause
 from monitor.domain.canonical import canonical_json
-from monitor.domain.causes import describe_cause
 from monitor.domain.decision import DecisionInputs, seconds
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_instants
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
 from monitor.extensions.reports import store as rows
 from monitor.extensions.reports.period import Period, split_days
 from monitor.store.alerting.duty import PlannedDuty, load_days

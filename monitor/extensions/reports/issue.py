@@ -18,8 +18,10 @@ from forecasting.message import gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.duty.channels import split_channel
+from monitor.domain.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
+from monitor.domain.language.catalogue import gettext, use
+from monitor.domain.language.local_time import format_local
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
 from monitor.extensions.reports import store
 from monitor.extensions.reports.facts import ReportFacts, digest_of, find_changed, gather_facts
 from monitor.extensions.reports.field import load_photos
@@ -27,8 +29,6 @@ from monitor.extensions.reports.pdf import make_pdf
 from monitor.extensions.reports.period import WEEKDAYS, Period, find_newest, read_times
 from monitor.extensions.reports.render import TITLES, find_state, render_report
 from monitor.extensions.reports.store import IssuedReport, ReportMail
-from monitor.language.catalogue import gettext, use
-from monitor.language.local_time import format_local
 from monitor.notify.circuit import backoff_s
 from monitor.notify.notifier import channel_settings
 from monitor.notify.notifiers.mail import MailNotifier

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.config.service import ComputeSection
-from monitor.errors import JobError
-from monitor.extras import describe_missing, is_installed
-from monitor.jobs.worker import run_in_worker
+from monitor.domain.errors import JobError
+from monitor.domain.extras import describe_missing, is_installed
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
 FONTS: Final = ("/etc/fonts", "/var/cache/fontconfig")

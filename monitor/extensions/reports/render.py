@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from monitor.domain.instants import parse
+from monitor.domain.language import catalogue
+from monitor.domain.language.catalogue import N_, gettext
+from monitor.domain.language.figures import level_class
+from monitor.domain.language.local_time import format_local, use_zone
+from monitor.domain.language.rendering import translate, translate_level
 from monitor.domain.site import Recipient, Site
 from monitor.extensions.reports.facts import ReportFacts, load_site_then
 from monitor.extensions.reports.field import NO_PHOTOS, Photos
-from monitor.language import catalogue
-from monitor.language.catalogue import N_, gettext
-from monitor.language.figures import level_class
-from monitor.language.local_time import format_local, use_zone
-from monitor.language.rendering import translate, translate_level
 from monitor.web.parts.documents import render
 
 HERE: Final = Path(__file__).parent / "templates"

@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 
 from monitor.domain.alert import AlertCategory, AlertState, DeliveryState
-from monitor.logs import redact
+from monitor.domain.logs import redact
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, find_record, load_plain, load_records, record_to_dict

@@ -18,8 +18,8 @@ from urllib.parse import quote, urlsplit
 
 from forecasting.message import Template
 from monitor.config.service import OidcSection, is_private_enough
+from monitor.domain.errors import SlopewardError
 from monitor.domain.names import tidy_name
-from monitor.errors import SlopewardError
 from monitor.notify.notifiers.webhook import AS_IT_IS, read_answer
 from monitor.store.people.users import ForeignPerson
 

@@ -19,7 +19,7 @@ from fastapi.responses import RedirectResponse, Response
 from forecasting.message import Figure, Template
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.extensions.single_sign_on.provider import (
     LoginFlow,
     LoginRefusedError,

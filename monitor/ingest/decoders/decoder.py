@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault, TopicTarget
 from monitor.ingest.quality import NO_DETAILS, ReadingDetails, StationField, Vocabulary, observe, read_digit

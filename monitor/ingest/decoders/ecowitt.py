@@ -11,11 +11,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import is_fill_number, is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.strict_json import read_cell, read_object
 from monitor.ingest.message import DecodedMessage, MessageFault

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Final
 
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import format_iso
 from monitor.domain.names import is_station
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.site import GEOID, Origin, Site
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.positions import Vector, find_enu_mm

@@ -14,10 +14,10 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, read_each
 from monitor.ingest.decoders.naming import SYMBOLS, Target, check_unit, find_target, read_series
 from monitor.ingest.decoders.strict_json import check_depth, read_json

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, Final
 
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.names import is_station
 from monitor.domain.quantities import BATTERY_LEVEL, SIGNAL
 from monitor.domain.site import Binding
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
 from monitor.ingest.message import DecodedMessage

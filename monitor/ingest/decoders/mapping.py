@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.language.local_time import read_zone
 from monitor.domain.names import is_station
 from monitor.domain.observation import Observation
 from monitor.domain.terms import read_text, read_toml
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.strict_json import read_object
 from monitor.ingest.message import DecodedMessage, MessageFault
-from monitor.language.local_time import read_zone
 
 _ABSENT: Final = object()
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.names import is_station
 from monitor.domain.quantities import UNITS, convert, split_suffix
 from monitor.domain.site import Binding
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.quality import StationField
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
-from monitor.errors import PayloadError
 from monitor.ingest.decoders import strict_json
 from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.message import BrokerMessage, DecodedMessage, MessageFault

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pynmea2
 
+from monitor.domain.errors import PayloadError
 from monitor.domain.observation import Observation
 from monitor.domain.site import ELLIPSOID, Binding
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, counts_from_reception, join_fault
 from monitor.ingest.decoders.fixes import Covariance, Fix, observe_fix
 from monitor.ingest.decoders.rtklib import split_lines

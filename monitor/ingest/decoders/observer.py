@@ -3,10 +3,10 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from monitor.domain.errors import PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import ObserverReport, SiteEvent
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.strict_json import (
     check_keys,

@@ -6,10 +6,10 @@ says whether the device is connected.
 
 from typing import Final
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.site import Binding
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage
 from monitor.ingest.decoders.naming import find_target, read_series
 from monitor.ingest.decoders.strict_json import read_cell, read_payload

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template, Term
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import LATEST
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import DIGIT, Observation
 from monitor.domain.quantities import OF_VELOCITY_MAPS, read_trace
 from monitor.domain.site import Site
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage, gather
 from monitor.ingest.decoders.native import ODD_SOLUTION, SOLUTIONS
 from monitor.ingest.decoders.strict_json import (

@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Binding
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import (
     RECEPTION,
     Decoder,

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.domain.errors import PayloadError
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault
 from monitor.ingest.decoders.naming import Target, check_unit, read_series
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding
-from monitor.errors import PayloadError
 from monitor.ingest.births import Births, Metric, Node
 from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather
 from monitor.ingest.decoders.naming import Target, find_target, read_series

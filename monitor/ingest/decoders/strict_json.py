@@ -8,10 +8,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from forecasting.message import Figure, NameList, Template
+from monitor.domain.errors import PayloadError
 from monitor.domain.instants import LATEST, from_epoch_s, parse, read_iso
 from monitor.domain.instruments.no_value import LARGEST, is_no_value
 from monitor.domain.names import fold_name, tidy_name, tidy_text
-from monitor.errors import PayloadError
 
 PAYLOAD_LIMIT: Final = 1 << 20
 SAMPLE_LIMIT: Final = 10_000

@@ -4,8 +4,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
+from monitor.domain.errors import ConfigError
 from monitor.domain.site import Binding, Site
-from monitor.errors import ConfigError
 from monitor.ingest.decoders.decoder import RECEPTION, Decoder, DecoderSpec
 from monitor.ingest.message import matches
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from forecasting.data.bounds import DAMAGED
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.ground import invert_laea_europe
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_cell
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.point_rows import read_place

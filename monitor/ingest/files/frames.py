@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from forecasting.message import Figure, Message, Template, join
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
 from monitor.domain.observation import HARMLESS, Observation
-from monitor.errors import ConfigError
 from monitor.ingest.decoders.rows import EPOCH0, FRAME
 from monitor.ingest.references import TIED, Reference
 from monitor.store.readings.observations import find_series_id, load_readings

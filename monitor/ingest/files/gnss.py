@@ -15,8 +15,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.ground import wrap_longitude
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.native import SOLUTIONS
 from monitor.ingest.decoders.rows import FRAME
 from monitor.ingest.decoders.strict_json import read_sigma

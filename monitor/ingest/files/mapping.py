@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictInt, ValidationError
 
 from forecasting.message import TEXT_OF, NameList, Template
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instants import EPOCH, read_iso
 from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.quantities import read_trace
 from monitor.domain.terms import Section, Zone, explain, read_text, read_toml
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_number, read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.months import begin_day, drop_weekday, translate_months, write_offset

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import Template, spread
-from monitor.errors import ConfigError, PayloadError
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rows import value_to_json
 from monitor.ingest.files.reader import Judged, ReadingLine
 from monitor.worker.records import read_text

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from forecasting.message import Figure, Template
+from monitor.domain.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.domain.instruments.no_value import find_fills
 from monitor.domain.site import Site
-from monitor.errors import PayloadError, RefusedError, StoreBusyError
 from monitor.ingest.decoders.rows import describe_first
 from monitor.ingest.files.reader import BadRow, PointLine, ValueMeaning
 from monitor.ingest.files.reading import FileResult, insist

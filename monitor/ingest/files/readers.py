@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any, Final
 
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.files.reader import Content, FileReader, OpenPoints, OpenReadings
 from monitor.ingest.files.tables import SUFFIXES, WIDE_SUFFIXES
 

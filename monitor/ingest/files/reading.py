@@ -12,10 +12,10 @@ from typing import Any, Final, TypeVar, cast
 
 from forecasting.message import Message, Template, join
 from monitor.domain.alert import Actor
+from monitor.domain.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.domain.instruments.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.ingest.decoders.rows import join_bad_rows, read_row
 from monitor.ingest.files.frames import FileFrames, ReferenceOffsets, has_frames, read_frame
 from monitor.ingest.files.mapping import TableMapping

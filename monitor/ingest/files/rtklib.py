@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import DIGIT
 from monitor.domain.site import ELLIPSOID, Origin
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.fixes import GOOD, NO_FIX, add_parts, check_height, find_displacement, state_error
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.rows import EPOCH0, FRAME

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
-from monitor.errors import ConfigError, JobError, PayloadError
+from monitor.domain.errors import ConfigError, JobError, PayloadError
+from monitor.domain.language.file_names import UNREADABLE, rename_file
 from monitor.ingest.files.plain_lines import (
     NOT_OF_THEIR_FORM,
     format_line,
@@ -24,7 +25,6 @@ from monitor.ingest.files.plain_lines import (
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Content, ImportOptions, PointLine, ReadingLine, ValueMeaning
 from monitor.ingest.files.readers import READERS, open_points, open_readings
-from monitor.language.file_names import UNREADABLE, rename_file
 from monitor.store.readings.points import PointValue
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask

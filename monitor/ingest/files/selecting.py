@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from monitor.domain.errors import ConfigError, PayloadError, RefusedError
 from monitor.domain.instants import epoch_s
 from monitor.domain.quantities import QUANTITIES, convert, read_trace, split_suffix
-from monitor.errors import ConfigError, PayloadError, RefusedError
 from monitor.ingest.decoders.strict_json import read_cell, read_time
 from monitor.ingest.files.mapping import is_missing
 from monitor.ingest.files.tables import open_rows

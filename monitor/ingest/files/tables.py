@@ -15,7 +15,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
 from forecasting.message import TEXT_OF, Figure, Template, error_text
-from monitor.errors import ConfigError, PayloadError
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
 from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early

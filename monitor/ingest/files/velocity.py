@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
-from monitor.errors import RefusedError
 from monitor.ingest.files.reading import FileResult, store_given
 from monitor.ingest.pipeline import Pipeline
 

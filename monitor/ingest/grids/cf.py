@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Final
 
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.text.clocks import read_since
 
 _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian", "")

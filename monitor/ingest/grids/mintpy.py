@@ -14,7 +14,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.grids.netcdf import CHUNK_BYTES
 from monitor.ingest.grids.stack import MOST_TIMES, Array, GridStack, name_reference
 

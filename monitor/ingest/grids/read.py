@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, UNITS
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.reader import DIRECTIONS, BadRow, ImportOptions, PointLine, ReadingLine, ValueMeaning
 from monitor.ingest.grids.cf import choose_unit
 from monitor.ingest.grids.stack import Array, GridStack, find_near, leave_fills

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from forecasting.hydrology.rain_amounts import adds_up
+from monitor.domain.errors import ConfigError
 from monitor.domain.names import list_names
-from monitor.errors import ConfigError
 from monitor.ingest.files.reader import StationPlace
 
 # what models that count from their beginning, or from midnight, call their rain: ERA5-Land, IFS, WRF, COSMO, ICON, GFS

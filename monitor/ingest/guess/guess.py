@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE

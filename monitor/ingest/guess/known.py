@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, join
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.gnss import find_place
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, StationPlace, find_by_name

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from forecasting.message import Template
+from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES, UNITS
-from monitor.errors import ConfigError
 
 LEAVE_OUT: Final = "leave out"
 EACH: Final = "each on its own"

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
+from monitor.domain.errors import ConfigError
 from monitor.domain.instruments.no_value import is_no_value
+from monitor.domain.language.file_names import EMPTY, UNREADABLE
 from monitor.domain.quantities import is_raw
-from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
 from monitor.ingest.files.tables import (
     BEFORE,
@@ -27,11 +28,10 @@ from monitor.ingest.files.tables import (
     read_workbook,
 )
 from monitor.ingest.files.units import read_unit, unit_of_header
-from monitor.ingest.guess.recognise import describe_known
+from monitor.ingest.recognise import describe_known
 from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
 from monitor.ingest.text.clocks import NAMED
 from monitor.ingest.text.heads import is_annotation, names_rise
-from monitor.language.file_names import EMPTY, UNREADABLE
 
 HEAD_BYTES: Final = 1 << 20
 SCAN_LINES: Final = 300  # to find header and delimiter

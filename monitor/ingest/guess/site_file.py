@@ -11,11 +11,11 @@ from typing import Final
 from forecasting.message import NameList, Template, Term
 from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S, write_first_site
 from monitor.config.site import parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
 from monitor.domain.site import SITE_ID, Site
 from monitor.domain.witnesses import find_voting_series, is_judged
-from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, WIDE

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, NameList, Template
-from monitor.errors import ConfigError, PayloadError
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
 from monitor.ingest.guess.raw_table import RawTable
 from monitor.ingest.months import drop_weekday, name_zone, translate_months

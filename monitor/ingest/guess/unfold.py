@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from forecasting.message import TEXT_OF, NameList, Template
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.files.mapping import ColumnRule
 from monitor.ingest.files.units import read_unit
 from monitor.ingest.guess.names import is_no_measurement, read_name

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monitor.domain.errors import PayloadError
 from monitor.domain.quantities import split_suffix
-from monitor.errors import PayloadError
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, open_points, open_readings

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Figure, NameList, Template
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.text.cells import is_number, is_plain, is_time
 
 Cells = Sequence[Any]

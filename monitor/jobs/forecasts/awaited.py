@@ -13,14 +13,13 @@ from forecasting.data.units import format_span
 from forecasting.message import Message, Template, Timestamp, spread
 from forecasting.registry import NETWORKS, TRAINING_ROWS, count_needed
 from forecasting.serving.conformal import MINIMUM_SCORES
+from monitor.domain.extras import is_installed
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.instruments.watched import find_motion, find_watched_motion, is_forecast
 from monitor.domain.site import Site
-from monitor.extras import is_installed
-from monitor.jobs.forecasts.train import needs_torch
 from monitor.jobs.samples import SitePanel, history_since, list_panels
 from monitor.store.models.forecasts import find_forecast
-from monitor.store.models.registry import load_models
+from monitor.store.models.registry import load_models, needs_torch
 from monitor.store.readings.observations import Extent, load_extents, load_ids
 
 FORECAST: Final = "forecast"  # the simple ones, which need no training

@@ -12,8 +12,8 @@ from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.tasks import TRAIN_FORECASTER, NetworkTrainingRequest, SiteRecord, TrainingResult
-from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.models.registry import add_model
+from monitor.worker.configured import list_checkpoint, run_in_worker
 
 SEED = 7
 

@@ -29,10 +29,10 @@ from monitor.jobs.forecasts.tasks import (
     TrainingResult,
     cut_record,
 )
-from monitor.jobs.worker import list_models, refuse_strange, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 from monitor.store.models.registry import change_state, find_model
+from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 
 SHARE: Final = 0.25
 """Of a record: the newest part, which is forecast from what came before it."""

@@ -15,9 +15,9 @@ from forecasting.serving.records import Forecast, Lack, ScoredError, Withheld
 from forecasting.simple.auto import MANY_STATIONS
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Site
-from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import (
     ModelStatus,
     PromotionRefusal,
@@ -37,10 +37,10 @@ from monitor.jobs.forecasts.tasks import (
     split_points,
 )
 from monitor.jobs.samples import SeriesSamples, SitePanel, history_since
-from monitor.jobs.worker import list_models, refuse_strange, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models import forecasts
 from monitor.store.models.scores import load_errors
+from monitor.worker.configured import list_models, refuse_strange, run_all_in_workers
 
 _NOT_TRAINED: Final = Template("forecast.not_trained", "not trained yet")()
 _NO_TORCH: Final = Template("forecast.no_torch", "not trained: {problem}")

@@ -12,8 +12,8 @@ from forecasting.message import Template
 from forecasting.serving.promotion import IN_SHADOW, check_shadow, check_shown
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.site import Site
-from monitor.errors import NeedsSecondError, RefusedError
 from monitor.jobs.forecasts.model_alarms import alarm_degraded
 from monitor.jobs.forecasts.promotion import ModelStatus, age_s, displace, enter_shadow, load_standings, retire
 from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates

@@ -7,16 +7,16 @@ from typing import Final
 from forecasting.data.series import DAY_S
 from forecasting.decomposition.season import PARTS
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import JobError
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.observation import Timed
 from monitor.domain.site import Site
-from monitor.errors import JobError
-from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsRequest
 from monitor.jobs.samples import thin
-from monitor.jobs.worker import run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.seasons import load_computed, save_seasons
 from monitor.store.readings.observations import load_series, stream_readings
+from monitor.worker.configured import run_in_worker
 
 RECORD_SPAN: Final = timedelta(days=10 * 366)
 """Older readings say little of the season of today, and cost."""

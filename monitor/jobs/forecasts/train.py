@@ -8,7 +8,6 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from detection.anomaly.records import DetectorTraining
-from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
 from forecasting.data.cadence import LIKE, Cadence
 from forecasting.data.kinds import describe_drivers
@@ -17,11 +16,11 @@ from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import ConfigError, JobError, NotFoundError
+from monitor.domain.extras import describe_missing, is_installed
 from monitor.domain.instants import go_on
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, JobError, NotFoundError
-from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts.checkpoints import SEED, keep_checkpoint, make_folder, train_network
@@ -31,11 +30,11 @@ from monitor.jobs.forecasts.promotion import MAXIMUM_AGE, load_standings, retire
 from monitor.jobs.forecasts.read_site import make_record, read_panel
 from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, SiteRecord, TrainingResult
 from monitor.jobs.samples import SitePanel, history_since, list_panels, load_watched, read_all
-from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.store.database.engine import Database
-from monitor.store.models.registry import ModelRow, find_active, load_models
+from monitor.store.models.registry import ModelRow, find_active, load_models, needs_torch
 from monitor.store.readings.observations import load_ids
+from monitor.worker.configured import run_in_worker
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -70,11 +69,6 @@ def _list_trainings(
     left = [*dict.fromkeys(kind for _, kind, _ in wanted if needs_torch(kind))]
     parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
     return [one for one in wanted if not needs_torch(one[1])], parts
-
-
-def needs_torch(kind: str) -> bool:
-    """Whether a forecaster or a detector is a network."""
-    return kind in NETWORKS or kind in AUTOENCODERS
 
 
 def _list_panels(c: Connection, site: Site) -> list[SitePanel]:

@@ -13,7 +13,7 @@ from forecasting.errors import ForecastingError, OutdatedCheckpointError
 from forecasting.message import Template, error_text
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, Forecast, Withheld
-from monitor.extras import explain_missing
+from monitor.domain.extras import explain_missing
 from monitor.jobs.forecasts import tasks
 
 _NO_SCORE: Final = Template("forecast.no_score", "no forecast of it has been scored yet")()

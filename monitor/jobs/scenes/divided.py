@@ -9,9 +9,9 @@ from typing import Final
 
 from detection.imagery.footprints.records import STRIPS, STRIPS_MOST
 from monitor.config.service import ComputeSection
-from monitor.errors import JobError
+from monitor.domain.errors import JobError
 from monitor.jobs.scenes.tasks import DRAW_STRIP, READ_ONE, SceneRequest, SceneResult, StripRequest
-from monitor.jobs.worker import run_all_in_workers, run_in_worker
+from monitor.worker.configured import run_all_in_workers, run_in_worker
 
 log = logging.getLogger(__name__)
 

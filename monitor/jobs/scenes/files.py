@@ -15,14 +15,14 @@ from detection.imagery.footprints.records import (
     note_failure,
 )
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import JobError
 from monitor.domain.site import Site
-from monitor.errors import JobError
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import list_names
-from monitor.jobs.worker import run_in_worker
 from monitor.store.scenes.arrivals import SceneRow
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import Answered, Request, WorkerTask
 
 log = logging.getLogger(__name__)

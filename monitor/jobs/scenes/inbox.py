@@ -17,10 +17,10 @@ from detection.imagery.footprints.records import AUTO, INDEX, Box, explain_unrea
 from detection.imagery.scene.products.unpack import strip_suffix
 from forecasting.message import Template, Timestamp, error_text
 from monitor.config.service import ServiceConfig
+from monitor.domain.errors import AwayError, JobError
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.names import is_line
 from monitor.domain.site import Site
-from monitor.errors import AwayError, JobError
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
 from monitor.jobs.scenes.divided import read_divided
@@ -37,7 +37,6 @@ from monitor.jobs.scenes.tasks import (
     find_stranger,
 )
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
-from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
@@ -45,6 +44,7 @@ from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
+from monitor.worker.configured import list_checkpoint
 
 log = logging.getLogger(__name__)
 

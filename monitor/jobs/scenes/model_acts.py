@@ -10,9 +10,9 @@ from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
 from forecasting.message import Template
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import RefusedError
+from monitor.domain.extras import explain_missing
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
-from monitor.extras import explain_missing
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, change_state, find_model, load_models, load_transitions
 from monitor.store.people.users import require_reason

@@ -9,8 +9,8 @@ from typing import Final
 from detection.imagery.errors import hide_folder
 from detection.imagery.tiles.lookup import read_metadata
 from detection.imagery.tiles.records import METADATA_FILE, SCENE_FILES, SceneTilesRequest, Tiles
-from detection.whole_file import write_json
 from forecasting.message import Template, spread
+from forecasting.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.jobs.scenes.files import find_place, is_left, make_left, run_behind

@@ -28,8 +28,8 @@ from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.scene.strips import DividedError
 from detection.imagery.weights_file import read_weights, weights_path
 from forecasting.message import error_text
+from monitor.domain.extras import explain_missing
 from monitor.domain.quantities import LANDSLIDE
-from monitor.extras import explain_missing
 from monitor.jobs.scenes import tasks
 from monitor.jobs.scenes.proximity import list_distances
 from monitor.jobs.scenes.radar import MODEL_HASH as RADAR

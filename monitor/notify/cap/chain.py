@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 from forecasting.message import gather
 from monitor.config.service import ServiceConfig
 from monitor.domain.decision import instant
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.ground import Place
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
-from monitor.errors import NotFoundError, RefusedError
 from monitor.notify.cap.message import (
     BARE,
     CapSender,

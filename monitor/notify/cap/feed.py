@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from monitor.domain.instants import EPOCH, format_iso
-from monitor.language.catalogue import current
-from monitor.language.rendering import translate, translate_level
+from monitor.domain.language.catalogue import current
+from monitor.domain.language.rendering import translate, translate_level
 from monitor.notify.cap.message import add_text
 
 ATOM: Final = "http://www.w3.org/2005/Atom"

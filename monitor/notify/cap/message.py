@@ -9,13 +9,13 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from forecasting.message import Message, Template
+from monitor.domain.alerts.message import is_reminder
+from monitor.domain.errors import RefusedError
 from monitor.domain.ground import EARTH_M, Place, find_hull, measure_m
-from monitor.domain.message import is_reminder
-from monitor.errors import RefusedError
-from monitor.language.catalogue import gettext, use
-from monitor.language.cutting import cut_words
-from monitor.language.rendering import translate, translate_level
-from monitor.language.subjects import cut_message
+from monitor.domain.language.catalogue import gettext, use
+from monitor.domain.language.cutting import cut_words
+from monitor.domain.language.rendering import translate, translate_level
+from monitor.domain.language.subjects import cut_message
 from monitor.notify.cap.rules import NAMESPACE
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import PlacedSite

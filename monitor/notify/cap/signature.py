@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from monitor.errors import ConfigError, RefusedError
-from monitor.extras import describe_missing
+from monitor.domain.errors import ConfigError, RefusedError
+from monitor.domain.extras import describe_missing
 from monitor.notify.cap.rules import NAMESPACE, SIGNATURE, read_cap
 
 RSA_BITS: Final = 3072  # NIST SP 800-57: good beyond 2030

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from forecasting.message import Template
 from monitor.domain.alert import Notification
-from monitor.errors import ConfigError, DeliveryError
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import read_secret
 
 _NOT_TAKEN: Final = Template("delivery.apprise.not_taken", "apprise: the service did not take the message")

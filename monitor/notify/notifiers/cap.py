@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from monitor.domain.alert import Notification
-from monitor.errors import DeliveryError
+from monitor.domain.errors import DeliveryError
 from monitor.notify.cap.message import write_notice
 from monitor.notify.notifiers.webhook import WebhookNotifier
 

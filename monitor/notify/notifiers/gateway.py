@@ -10,8 +10,8 @@ from typing import Final
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
-from monitor.errors import ConfigError, DeliveryError, UnsetError
-from monitor.language.catalogue import N_, gettext
+from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
+from monitor.domain.language.catalogue import N_, gettext
 from monitor.notify.notifiers.webhook import ANSWERED, AS_IT_IS, CONNECT_S, TIMEOUT_S, miss_answer, read_answer, refuse
 
 # addresses of the page at which the provider reports, below `web.public_url`

@@ -9,9 +9,9 @@ from typing import Final
 
 from forecasting.message import Template
 from monitor.domain.alert import Notification
+from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
+from monitor.domain.language.rendering import translate
 from monitor.domain.names import is_line
-from monitor.errors import ConfigError, DeliveryError, UnsetError
-from monitor.language.rendering import translate
 from monitor.notify.notifier import read_secret
 
 PREFIX: Final = "SLOPEWARD_SMTP__"

@@ -12,7 +12,7 @@ from monitor.broker.access import Access, read_access
 from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
 from monitor.domain.duty.channels import find_topic_fault
-from monitor.errors import ConfigError, DeliveryError
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.webhook import payload
 
 TIMEOUT_S: Final = 8.0

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from forecasting.message import Template, join
 from monitor.domain.alert import Notification
-from monitor.errors import ConfigError, DeliveryError, UnsetError
-from monitor.language.catalogue import current
-from monitor.language.cutting import shorten
+from monitor.domain.errors import ConfigError, DeliveryError, UnsetError
+from monitor.domain.language.catalogue import current
+from monitor.domain.language.cutting import shorten
 from monitor.notify.notifiers.webhook import ANSWERED, CONNECT_S, TIMEOUT_S, miss_answer, refuse
 from monitor.notify.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.store.database.engine import Database

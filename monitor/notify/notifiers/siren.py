@@ -11,8 +11,8 @@ from monitor.broker.signing import KEYS_FILE, Keyring, sign
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
 from monitor.domain.duty.channels import find_topic_fault
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.instants import format_iso
-from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifiers.mqtt import MqttPublisher
 from monitor.store.database.engine import Database
 from monitor.store.delivery.siren_orders import SirenOrder, make_order

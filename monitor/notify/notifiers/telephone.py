@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from monitor.domain.alert import Notification
-from monitor.errors import ConfigError
-from monitor.language.catalogue import N_, current, gettext
-from monitor.language.cutting import shorten
+from monitor.domain.errors import ConfigError
+from monitor.domain.language.catalogue import N_, current, gettext
+from monitor.domain.language.cutting import shorten
 from monitor.notify.modem import put_message
 from monitor.notify.notifier import read_number
 from monitor.notify.notifiers.gateway import DIGIT, STATUS, Gateway, write_call

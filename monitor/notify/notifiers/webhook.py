@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from forecasting.message import Template
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.instants import format_iso
-from monitor.errors import ConfigError, DeliveryError
-from monitor.language.catalogue import current
+from monitor.domain.language.catalogue import current
 from monitor.notify.notifier import read_secret
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor import health
-from monitor.errors import StoreBusyError
+from monitor.checks import health
+from monitor.domain.errors import StoreBusyError
 from monitor.ingest.division import Division, Share
 from monitor.ingest.handover import DivisionHandover, find_division, save_division
 from monitor.ingest.message import StoredSites

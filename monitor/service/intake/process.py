@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from typing import Final
 
-from monitor import logs
+from monitor.domain import logs
 from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms

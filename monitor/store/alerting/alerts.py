@@ -13,13 +13,13 @@ from sqlalchemy import Connection, Row, Select, bindparam, case, func, insert, o
 
 from forecasting.message import Duration, Message, Template, Timestamp, gather, message_columns, read_columns
 from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertCategory, AlertChange, AlertState, DeliveryState
-from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
+from monitor.domain.alerts.headline import FrozenDecision, find_headline
+from monitor.domain.alerts.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
+from monitor.domain.alerts.states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.duty.channels import traits_of
-from monitor.domain.headline import FrozenDecision, find_headline
-from monitor.domain.message import ChangeNotice, LevelOnset, name_level, take_out_reason, write_message
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.store.alerting.decisions import add_decision, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.alerting.maintenance import WHO_AND_WHY
@@ -30,7 +30,7 @@ from monitor.store.schema import tables as t
 FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
 UNDELIVERED: Final = "health:undelivered:"  # ... and of one that takes no messages
 _CAME_AND_WENT: Final = Template("delivery.came_and_went", "the alert came and went while it was put aside")
-_RISEN: Final = Template("alert.risen", "alert {number} has risen to level {level} since it was looked at; look again")
+RISEN: Final = Template("alert.risen", "alert {number} has risen to level {level} since it was looked at; look again")
 _CLOSED: Final = Template("alert.closed_already", "alert {number} is closed already")
 _LEVEL_STANDS: Final = Template("alert.level_stands", "alert {number}: the hazard level stands; lower the level first")
 _CLOSE_ALONE: Final = Template(
@@ -317,7 +317,7 @@ def acknowledge(
     """
     found = _require(c, alert_id, actor, reason)
     if seen is not None and found.level > seen:
-        raise RisenError(_RISEN(number=alert_id, level=found.level))
+        raise RisenError(RISEN(number=alert_id, level=found.level))
     if found.key.startswith(UNCONFIRMED):
         _acknowledge_root(c, found, actor, reason, now)
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):

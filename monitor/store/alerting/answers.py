@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select
 
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
-from monitor.domain.alert_states import PUT_ASIDE
+from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.store.database.rows import load_records, match_given
 from monitor.store.schema import tables as t
 

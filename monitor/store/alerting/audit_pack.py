@@ -9,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, or_, select
 
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
-from monitor.errors import NotFoundError
 from monitor.store.alerting.alerts import NO_ALERT, Alert, find_alert, load_alert_events
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.stories import verify_story

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, Text, and_, bindparam, case, delete, 
 
 from forecasting.message import read_columns, read_message
 from monitor.domain.alert import AlertCategory
+from monitor.domain.alerts.headline import StationRate
 from monitor.domain.canonical import CanonicalText, canonical_json, code_version, digest_text
 from monitor.domain.decision import (
     AnomalyFact,
@@ -23,11 +24,10 @@ from monitor.domain.decision import (
     instant,
     seconds,
 )
-from monitor.domain.headline import StationRate
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import FUTURE_TOLERANCE, epoch_s, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
-from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
 from monitor.store.database.rows import (

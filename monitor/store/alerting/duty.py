@@ -16,10 +16,10 @@ from forecasting.message import Template
 from monitor.domain.alert import Actor, AlertState
 from monitor.domain.duty import rota
 from monitor.domain.duty.local_time import local_day
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Team
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, load_records
 from monitor.store.people.users import is_admin_of, require_account, require_person, require_two

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, 
 from forecasting.message import Duration, NameList, Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.names import fold_name, is_same_person
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, load_records, match_given
 from monitor.store.people.users import require_person, require_two

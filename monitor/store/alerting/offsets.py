@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from forecasting.message import Template
 from monitor.domain.alert import Actor
 from monitor.domain.decision import OffsetFact, seconds
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.names import is_same_person
 from monitor.domain.quantities import convert_difference
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, find_record, read_record
 from monitor.store.people.users import require_account, require_independent

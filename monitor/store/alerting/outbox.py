@@ -21,13 +21,13 @@ from monitor.domain.alert import (
     Notification,
     is_urgent,
 )
-from monitor.domain.alert_states import PUT_ASIDE
+from monitor.domain.alerts.causes import describe_cause, gather
+from monitor.domain.alerts.message import DRILL, describe_delay, join_lines, list_covered, split_lines
+from monitor.domain.alerts.states import PUT_ASIDE
 from monitor.domain.canonical import digest_text
-from monitor.domain.causes import describe_cause, gather
 from monitor.domain.duty.channels import ORDERING, traits_of
-from monitor.domain.message import DRILL, describe_delay, join_lines, list_covered, split_lines
-from monitor.language.subjects import change_essence, mark_delayed, mark_exercise
-from monitor.logs import redact
+from monitor.domain.language.subjects import change_essence, mark_delayed, mark_exercise
+from monitor.domain.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import columns_of, fill_row, load_records, read_record
 from monitor.store.schema import tables as t

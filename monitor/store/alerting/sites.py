@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 
 from forecasting.message import Template, message_columns
 from monitor.domain.canonical import code_version
+from monitor.domain.errors import NotFoundError
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert
 from monitor.store.database.rows import (
     add_row,

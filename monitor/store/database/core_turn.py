@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from monitor.errors import StoreBusyError
+from monitor.domain.errors import StoreBusyError
 from monitor.store.database.engine import Database, translated
 from monitor.store.database.locks import LEASE, end_core_sessions, lock_core, make_turns
 

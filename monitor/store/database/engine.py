@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from monitor.errors import StoreBusyError, StoreError
+from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.store.database.seals import Sealing
 from monitor.store.schema.tables import metadata
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, select, update
 from forecasting.message import Template, message_columns
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.canonical import digest_text
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import load_records

@@ -6,6 +6,7 @@ those is in the audit log. To acknowledge ends the escalation; it lowers nothing
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,14 +14,13 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from monitor.domain.alert import Actor, AlertState, Notification
-from monitor.errors import RefusedError, RisenError, SlopewardError
-from monitor.language.catalogue import N_
-from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.domain.errors import NotAllowedError, RefusedError, RisenError, SlopewardError
+from monitor.domain.language.catalogue import N_
+from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.outbox import mark_confirmed
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import fill_row
-from monitor.store.people.users import find_account, load_users, may
 from monitor.store.schema.tables import alert_event, reply, reply_code
 
 GOOD_FOR_S: Final = 4 * 3600.0
@@ -50,6 +50,10 @@ class ReplyResult:
     person: str = ""
     alert_id: int | None = None
     language: str = ""  # of the answer; empty = none is sent: the number never had a message, or has been answered
+
+
+# what a reply does: by whom, at which alert and at what level it was seen; raises SlopewardError
+ReplyAct = Callable[[Connection, Actor, int, int, datetime], object]
 
 
 def make_code(
@@ -91,7 +95,9 @@ def tidy_number(text: str) -> str:
     return digits if re.fullmatch(r"\+[1-9]\d{5,14}", digits) else ""
 
 
-def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
+def take_reply(
+    c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime, act: ReplyAct
+) -> ReplyResult:
     """A text message that came in; call once for each, the same one again changes nothing.
 
     `way`: `sms`; `sender`: the number it came from; `text`: such as `ACK 1234`; `provider_id`: what the gateway calls
@@ -99,25 +105,29 @@ def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str
     """
     sender, text = (one.replace("\0", "") for one in (sender, text))  # which PostgreSQL does not store
     number, match = tidy_number(sender), _CODE.match(text)
-    return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now)
+    return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now, act)
 
 
-def take_digit(c: Connection, notification_id: int, number: str, call_id: str, now: datetime) -> ReplyResult:
+def take_digit(
+    c: Connection, notification_id: int, number: str, call_id: str, now: datetime, act: ReplyAct
+) -> ReplyResult:
     """Somebody pressed the digit that acknowledges, during the call of a message, at the number it went to."""
     t = reply_code.c
     code = c.execute(
         select(t.code).where(t.notification_id == notification_id, t.address == tidy_number(number))
     ).scalar()
-    return _take(c, "voice", tidy_number(number) or number, code or "", "1", f"{call_id} {notification_id}", now)
+    return _take(c, "voice", tidy_number(number) or number, code or "", "1", f"{call_id} {notification_id}", now, act)
 
 
-def _take(c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
+def _take(
+    c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime, act: ReplyAct
+) -> ReplyResult:
     provider_id = provider_id[:100]
     row = {"way": way, "sender": number[:40], "text": text[:_LONGEST], "outcome": REFUSED, "provider_id": provider_id}
     c.execute(update(reply).where(reply.c.at < now - KEPT, reply.c.sender != "").values(sender="", text=""))
     if not add_if_absent(c, reply, row | {"at": now}):
         return ReplyResult(REPEATED)
-    answer, why = _check_reply(c, way, number, code, now)
+    answer, why = _check_reply(c, way, number, code, now, act)
     c.execute(
         update(reply)
         .where(reply.c.provider_id == provider_id)
@@ -132,7 +142,9 @@ def _take(c: Connection, way: str, number: str, code: str, text: str, provider_i
     return answer
 
 
-def _check_reply(c: Connection, way: str, number: str, code: str, now: datetime) -> tuple[ReplyResult, str]:
+def _check_reply(
+    c: Connection, way: str, number: str, code: str, now: datetime, act: ReplyAct
+) -> tuple[ReplyResult, str]:
     t, r = reply_code.c, reply.c
     recent = (r.sender == number) & (r.at > now - WITHIN) & r.outcome.in_((WRONG, LIMITED))
     wrong = c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one()
@@ -149,22 +161,17 @@ def _check_reply(c: Connection, way: str, number: str, code: str, now: datetime)
     person, alert_id, language = str(found.person), int(found.alert_id), str(found.language)
     if found.expires_at <= now:
         return ReplyResult(LATE, person, alert_id, language), "the code has expired"
-    alert = find_alert(c, alert_id)
-    if why := _find_obstacle(c, person, "" if alert is None else alert.site):
-        return ReplyResult(REFUSED, person, alert_id, language), why
-    if alert is not None and alert.level > found.level:
-        return ReplyResult(RISEN, person, alert_id, language), "the level has risen since"
     if found.used_at is not None and _was_raised_since(c, alert_id, found.used_at):
         return ReplyResult(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
-        acknowledge(c, alert_id, Actor(person, via=way), f"acknowledged by {way}", now, seen=found.level)
-    except RisenError:  # the alert behind the alarm that nobody confirmed
-        return ReplyResult(RISEN, person, alert_id, language), "the level has risen since"
-    except RefusedError as error:
-        done = found.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
-        return ReplyResult(REPEATED if done else REFUSED, person, alert_id, language), str(error)
+        act(c, Actor(person, via=way), alert_id, found.level, now)
+    except RisenError as error:  # it, or the alert behind the alarm that nobody confirmed
+        return ReplyResult(RISEN, person, alert_id, language), str(error)
     except SlopewardError as error:
-        return ReplyResult(REFUSED, person, alert_id, language), str(error)
+        alert = find_alert(c, alert_id)
+        done = found.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
+        repeated = done and isinstance(error, RefusedError) and not isinstance(error, NotAllowedError)
+        return ReplyResult(REPEATED if repeated else REFUSED, person, alert_id, language), str(error)
     c.execute(update(reply_code).where(t.notification_id == found.notification_id).values(used_at=now))
     mark_confirmed(c, found.notification_id, now, person, way)
     return ReplyResult(ACKNOWLEDGED, person, alert_id, language), ""
@@ -174,18 +181,6 @@ def _was_raised_since(c: Connection, alert_id: int, at: datetime) -> bool:
     e = alert_event.c
     raised = (e.alert_id == alert_id) & (e.at > at) & (e.to_state == AlertState.UNACKNOWLEDGED)
     return c.execute(select(e.id).where(raised).limit(1)).first() is not None
-
-
-def _find_obstacle(c: Connection, person: str, site: str) -> str:
-    """Why an account of that name may not act here; a person without an account is whom the site file says."""
-    account = find_account(load_users(c), person)
-    if account is None:
-        return ""
-    if account.disabled_at is not None:
-        return "the account is locked"
-    if not may(account.role, "operator"):
-        return f"the account is {account.role} and may not acknowledge"
-    return "" if account.sites is None or site in account.sites else "the account is not for this site"
 
 
 def hide_number(number: str) -> str:

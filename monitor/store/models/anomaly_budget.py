@@ -13,11 +13,11 @@ from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from forecasting.message import Figure, Message, Template
 from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import DISMISSED
 from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.anomaly_labels import load_labels

@@ -13,10 +13,10 @@ from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
 from forecasting.message import Template, Term, read_columns
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row
 from monitor.store.models.anomalies import CHECK, WrongUnit, find_newest_alert, list_wrong_units
@@ -25,7 +25,7 @@ from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t
 
 _NOBODY: Final = Template("label.nobody", "nobody says anything of it now; look again")()
-_MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")
+MEANWHILE: Final = Template("label.meanwhile", "{name} said meanwhile: {verdict}; look again")
 SHORTEST_PAUSE: Final = timedelta(hours=6)
 STUCK: Final = "flatline"  # the check whose finding lasts as long as the readings stay equal
 
@@ -409,7 +409,7 @@ def add_label(
     elif (last.verdict, last.cause, last.by, last.note) == given and last.to_at >= run.to_at:
         return int(last.id)
     elif seen not in {None, last.id}:
-        raise RefusedError(_MEANWHILE(name=last.by, verdict=Term(last.verdict)))
+        raise RefusedError(MEANWHILE(name=last.by, verdict=Term(last.verdict)))
     elif verdict == WITHDRAWN:  # all that was said of it
         words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
         from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from forecasting.message import message_columns
-from monitor.errors import NotFoundError
+from monitor.domain.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.rows import add_row, insert_rows, message_to_cells, read_record, record_to_dict
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Text, select, type_coerce, update
 
+from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault
 from forecasting.message import Template, gather, message_columns
+from forecasting.registry import NETWORKS
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import add_row, find_record, load_records, match_given
@@ -22,6 +24,11 @@ from monitor.store.schema.tables import model, model_gate, model_transition, sce
 
 SHORT = 12  # characters of a hash by which people name a checkpoint
 _REPLACED: Final = Template("model.replaced", "replaced by {model}")
+
+
+def needs_torch(kind: str) -> bool:
+    """Whether a forecaster or a detector is a network."""
+    return kind in NETWORKS or kind in AUTOENCODERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, select, update
 
 from forecasting.message import Template
 from monitor.domain.canonical import digest_text
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_duration
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.rows import add_row, read_record
 from monitor.store.people.users import ROLES, find_user, require_sites
 from monitor.store.schema.tables import api_token, user_account

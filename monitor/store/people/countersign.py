@@ -15,8 +15,8 @@ from sqlalchemy import Connection, select, update
 from forecasting.message import Message, MessageList, Template, Term
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.names import is_same_person
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row, read_record

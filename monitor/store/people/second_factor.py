@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from forecasting.message import Template
 from monitor.domain.canonical import digest_text
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.people.users import find_user
 from monitor.store.schema.tables import recovery_code, second_factor
 

@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
 
 from monitor.domain.canonical import digest_text
+from monitor.domain.errors import RefusedError
 from monitor.domain.names import fold_name
-from monitor.errors import RefusedError
 from monitor.store.database.engine import add_if_absent
 from monitor.store.database.rows import load_records, read_record
 from monitor.store.schema.tables import known_device, password_guess, user_account, web_session

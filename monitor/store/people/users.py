@@ -16,8 +16,8 @@ from sqlalchemy.exc import IntegrityError
 
 from forecasting.message import Template, Term, Timestamp
 from monitor.domain.alert import PAGE, Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.names import fold_name, is_same_person
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import read_record
 from monitor.store.people.sessions import end_sessions, forget_devices

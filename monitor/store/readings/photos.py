@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from forecasting.message import Figure, Template
 from monitor.domain.alert import Actor
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, record_to_dict
 from monitor.store.schema.tables import alert, photo, report

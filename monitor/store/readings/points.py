@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.domain.site import Criterion, Site, Station
-from monitor.errors import RefusedError
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.rows import add_row, fill_row, insert_rows
 from monitor.store.readings.observations import in_chunks

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, in
 from detection.geojson import Geometry
 from forecasting.message import Figure, NameList, Template
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.ground import crosses_itself, measure_area_m2
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, load_records, read_record
 from monitor.store.people.users import require_person

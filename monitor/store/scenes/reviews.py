@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from detection.geojson import Geometry
 from monitor.domain.alert import Actor
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row, match_given, read_record
 from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline

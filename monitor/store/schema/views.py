@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from forecasting.message import gather
-from monitor.errors import NotFoundError, StoreError
+from monitor.domain.errors import NotFoundError, StoreError
 from monitor.store.schema import view_rows as r
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
 

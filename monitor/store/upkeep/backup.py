@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, text
 
-from detection.whole_file import replacing
-from monitor.errors import RefusedError, StoreError
+from forecasting.whole_file import replacing
+from monitor.domain.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database, keep_private, open_lock
 from monitor.store.database.locks import is_core_running
 from monitor.store.schema.tables import metadata

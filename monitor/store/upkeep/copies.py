@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from detection.whole_file import LEFT_S
+from forecasting.whole_file import LEFT_S
+from monitor.domain.errors import StoreError
 from monitor.domain.instants import format_iso
-from monitor.errors import StoreError
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.database.rows import add_row

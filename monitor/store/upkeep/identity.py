@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
 
 FILE: Final = "database.json"  # in `paths.state`
 KEPT: Final = 20  # databases that are known again

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, column, inspect, select, text
 from sqlalchemy import table as sql_table
 from sqlalchemy.exc import OperationalError
 
-from monitor.errors import StoreBusyError, StoreError
-from monitor.extension import Extension, list_extensions, log_left_out
+from monitor.domain.errors import StoreBusyError, StoreError
+from monitor.domain.extension import Extension, list_extensions, log_left_out
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
 from monitor.store.schema import views

@@ -18,7 +18,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, func, select, text, type_coerce
 from sqlalchemy.exc import DBAPIError
 
-from monitor.errors import SlopewardError, StoreError
+from monitor.domain.errors import SlopewardError, StoreError
 from monitor.store.alerting.stories import verify_stories
 from monitor.store.database import audit
 from monitor.store.database.audit import SEAL, verify_chain

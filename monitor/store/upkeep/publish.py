@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.whole_file import replacing
+from forecasting.whole_file import replacing
+from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso
-from monitor.errors import RefusedError, StoreError
 from monitor.store.database.audit import latest_hash
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import NAMES

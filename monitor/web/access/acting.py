@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, gather
 from monitor.domain.alert import Actor
-from monitor.errors import NeedsSecondError
+from monitor.domain.errors import NeedsSecondError
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import TwoPersonAct, do_by_two
 from monitor.web.access.callers import actor_of

@@ -7,7 +7,7 @@ from fastapi import Request
 
 from forecasting.message import Template
 from monitor.domain.alert import PAGE, TOKEN, Actor
-from monitor.errors import NotSignedInError
+from monitor.domain.errors import NotSignedInError
 from monitor.store.people.api_tokens import find_bearer
 from monitor.store.people.users import may
 from monitor.web.access.guard import check_csrf, check_origin

@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forecasting.message import Template
-from monitor.errors import NotAllowedError
+from monitor.domain.errors import NotAllowedError
 
 LARGEST_BODY: Final = 64 * 1024
 LARGEST_PART: Final = 512 * 1024  # of an uploaded file, or outlines

@@ -16,8 +16,8 @@ from fastapi.routing import APIRoute
 from forecasting.message import Template, Term
 from monitor.alerting.acts.table import ACTS, API, OPERATOR
 from monitor.domain.alert import TOKEN
-from monitor.errors import NotAllowedError
-from monitor.extension import Address, list_extensions
+from monitor.domain.errors import NotAllowedError
+from monitor.domain.extension import Address, list_extensions
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.people.users import may
 from monitor.web.access.callers import SERVICE_ALERTS, Caller, bearer_of, caller_of, require_caller, sites_shown
@@ -84,16 +84,9 @@ _BY_AN_OPERATOR: Final = (
         f"POST /sites/{{site}}/{act}"
         for act in (
             "stations/{station}/reference",
-            "anomalies/label",
             "readings",
             "thresholds",
             "thresholds/{draft}/propose",
-            "duty/plan",
-            "duty/swap",
-            "duty/handover",
-            "duty/changes/{number}/withdraw",
-            "duty/handovers/{number}/sign",
-            "duty/handovers/{number}/withdraw",
             "scenes/{scene_hash}/outlines",
             "scenes/{scene_hash}/outlines/file",
             "scenes/{scene_hash}/footprints",

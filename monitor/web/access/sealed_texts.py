@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from forecasting.message import Template
-from monitor.broker.logins import write_private
+from forecasting.whole_file import write_private
 from monitor.config.service import ServiceConfig
-from monitor.errors import ConfigError, KeyLostError
+from monitor.domain.errors import ConfigError, KeyLostError
 
 KEY_FILE: Final = "second-factor.key"  # in `paths.state`
 _MARK: Final = "v1:"

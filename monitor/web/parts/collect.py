@@ -14,21 +14,21 @@ from monitor.alerting.acts.answer_acts import OperatorAnswer, find_operator_answ
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerting.acts.stakes import needs_two_people
+from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.verdict import check_parts
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory
-from monitor.domain.alert_states import list_hours
+from monitor.domain.alerts.headline import FrozenDecision, Headline
+from monitor.domain.alerts.message import HEALTH_NAMES
+from monitor.domain.alerts.states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.headline import FrozenDecision, Headline
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, is_silent, parse
-from monitor.domain.message import HEALTH_NAMES
+from monitor.domain.language.catalogue import gettext
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_unjudged
-from monitor.errors import NotFoundError, RefusedError
-from monitor.health import CANNOT_DECIDE, STANDBY
 from monitor.ingest.references import find_question
-from monitor.language.catalogue import gettext
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline

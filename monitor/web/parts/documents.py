@@ -13,10 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from forecasting.message import format_span
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import format_duration, parse
-from monitor.language import catalogue
-from monitor.language.figures import format_number, level_class
-from monitor.language.local_time import describe_zone, format_local, use_zone
-from monitor.language.rendering import translate
+from monitor.domain.language import catalogue
+from monitor.domain.language.figures import format_number, level_class
+from monitor.domain.language.local_time import describe_zone, format_local, use_zone
+from monitor.domain.language.rendering import translate
 from monitor.web.parts.pictures import draw_line
 
 TEMPLATES: Final = Path(__file__).parents[1] / "templates" / "documents"

@@ -14,13 +14,13 @@ from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
-from monitor.domain import headline
 from monitor.domain.alert import AlertCategory
+from monitor.domain.alerts import headline
 from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
+from monitor.domain.language.figures import format_number
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, Site
-from monitor.language.figures import format_number
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
 from monitor.store.alerting import timeline

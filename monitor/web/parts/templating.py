@@ -13,16 +13,16 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span, join
-from monitor.domain.causes import describe_cause, gather
-from monitor.domain.headline import SIGHT_WORDS
+from monitor.domain.alerts.causes import describe_cause, gather
+from monitor.domain.alerts.headline import SIGHT_WORDS
+from monitor.domain.extension import list_panels, list_template_folders
 from monitor.domain.instants import STOPPED, format_about, format_age, format_iso, is_silent, parse
-from monitor.extension import list_panels, list_template_folders
-from monitor.language import catalogue, local_time
-from monitor.language.figures import format_number, level_class
-from monitor.language.rendering import render as render_message
-from monitor.language.rendering import translate, translate_term
-from monitor.language.scripts import translate_scripts
-from monitor.language.subjects import translate_subject
+from monitor.domain.language import catalogue, local_time
+from monitor.domain.language.figures import format_number, level_class
+from monitor.domain.language.rendering import render as render_message
+from monitor.domain.language.rendering import translate, translate_term
+from monitor.domain.language.scripts import translate_scripts
+from monitor.domain.language.subjects import translate_subject
 from monitor.store.pages import SiteCard
 from monitor.store.schema.view_rows import AlertRow
 from monitor.store.service_state import find_stamp

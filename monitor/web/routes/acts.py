@@ -8,6 +8,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from re import findall
 from typing import Annotated, Any, Final, Literal
 
@@ -22,17 +23,19 @@ from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import ACTS, API, Act, ActParameter, ActResult
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.alert import Actor
+from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.domain.site import Site
-from monitor.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.ingest.references import answer_reference, share_answer
-from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import find_alert
+from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
 from monitor.web.context import NO_NUL, AlertId, Reason, take_turn
 from monitor.web.parts.act_forms import SentForm
 from monitor.web.parts.collect import find_card, require_declared
+from monitor.web.parts.headline import list_sentences
 from monitor.web.routes.site.readings import LATER
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
 router = APIRouter(include_in_schema=False)
@@ -64,7 +67,10 @@ def _add(act: Act) -> None:
         text = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
         if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
             return JSONResponse(_describe(done), status_code=201)
-        return acting.back(act.back.format(**acting.request.path_params), text)
+        # what the address of the form had after `?` is of the page that goes on
+        path, mark, part = act.back.format(**acting.request.path_params).partition("#")
+        query = acting.request.url.query
+        return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
 
     def by_request(acting: PageAct, body: BaseModel, **given: Any) -> JSONResponse:
         done = _do(act, parameters, acting, given | {name: getattr(body, name) for name in type(body).model_fields})
@@ -101,7 +107,7 @@ def _add(act: Act) -> None:
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 # of a form with times: which is meant where the clock of the site shows one twice
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
-_PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys(SITE_OF, AlertId)}
+_PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys((*SITE_OF, "number"), AlertId)}
 
 
 def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
@@ -148,6 +154,7 @@ def _do(
         find_site=find_site,
         check_site=find_card,
         sites_folder=context.config.paths.sites,
+        describe_alerts=partial(list_sentences, at_once=MOST),
     )
     values = {name: read_value(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
     try:

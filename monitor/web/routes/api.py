@@ -9,9 +9,8 @@ from fastapi.responses import FileResponse
 from detection.geojson import FeatureCollection
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Template
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_instants
-from monitor.errors import NotFoundError
-from monitor.export import features
 from monitor.store import pages
 from monitor.store.database.rows import record_to_dict
 from monitor.store.scenes.outlines import NO_SCENE
@@ -28,6 +27,7 @@ from monitor.store.schema.views import load_view, stream_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
+from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
 from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.catalogue import use
+from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.language.catalogue import use
 from monitor.notify.cap.chain import compose, find_source
 from monitor.notify.cap.feed import CAP_TYPE, MEDIA_TYPE, FeedEntry, write_feed
 from monitor.notify.cap.message import FALSE

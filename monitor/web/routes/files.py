@@ -7,8 +7,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from forecasting.message import Template
+from monitor.domain.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.domain.quantities import QUANTITIES
-from monitor.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.ingest.guess.preview import PreviewResult
 from monitor.ingest.guess.site_file import read_bounds
 from monitor.replay.past_levels import AllForecasts, PastLevels

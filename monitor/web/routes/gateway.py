@@ -8,11 +8,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from forecasting.message import Template
-from monitor.errors import NotAllowedError, NotFoundError
-from monitor.language.catalogue import ENGLISH, gettext, use
+from monitor.alerting.acts.by_telephone import take_digit, take_reply
+from monitor.domain.errors import NotAllowedError, NotFoundError
+from monitor.domain.language.catalogue import ENGLISH, gettext, use
 from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, write_answer
 from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_progress, note_received, note_test
-from monitor.store.delivery.replies import ANSWERS, REFUSED, ReplyResult, take_digit, take_reply
+from monitor.store.delivery.replies import ANSWERS, REFUSED, ReplyResult
 from monitor.web.context import Context, context_of, run_apart
 
 router = APIRouter(include_in_schema=False)
@@ -40,8 +41,7 @@ async def take_text(request: Request) -> Response:
     name = form.get("MessageSid") or form.get("SmsSid") or ""
 
     def take() -> ReplyResult:
-        with context.db.write(urgent=True) as c:
-            return take_reply(c, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
+        return take_reply(context.db, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
 
     answer = await run_apart(request, "gateway", take)
     return _answer(answer, "Message") if answer.language else _send(write_answer("Message", ""))
@@ -56,8 +56,7 @@ async def take_key(request: Request, message: Message = None) -> Response:
     context = context_of(request)
 
     def press() -> ReplyResult:
-        with context.db.write(urgent=True) as c:
-            return take_digit(c, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
+        return take_digit(context.db, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
 
     return _answer(await run_apart(request, "gateway", press), "Say")
 

@@ -17,9 +17,9 @@ from detection.geojson import Feature
 from detection.susceptibility.records import read_shown
 from forecasting.message import Template
 from monitor.config.tile_files import NAME, list_files
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.rendering import translate_all
+from monitor.domain.language.rendering import translate_all
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version
 from monitor.store.models.point_maps import MapView, Square, find_sides, list_sets, load_point, load_view

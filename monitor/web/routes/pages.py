@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from monitor.language.catalogue import gettext
+from monitor.domain.language.catalogue import gettext
 from monitor.store import pages as queries
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations

@@ -12,9 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from monitor.checks.health import CANNOT_DECIDE
+from monitor.domain.errors import StoreBusyError
 from monitor.domain.instants import parse
-from monitor.errors import StoreBusyError
-from monitor.health import CANNOT_DECIDE
 from monitor.store.alerting.outbox import count_states
 from monitor.store.pages import count_open, load_cards
 from monitor.store.service_state import load_stamps

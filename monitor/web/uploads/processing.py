@@ -15,11 +15,12 @@ from monitor.alerting.acts import change_control
 from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
+from monitor.domain.language.file_names import rename_file
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, ImportOptions
+from monitor.ingest.files.reader import Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import (
     FileImport,
@@ -34,9 +35,6 @@ from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import SensorGuess
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.sources.plan import add_places
-from monitor.jobs.worker import run_in_worker
-from monitor.language.file_names import rename_file
 from monitor.notify.declarations import find_declaration
 from monitor.replay.past_levels import AllForecasts, PastLevels, PastLevelsRequest
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
@@ -44,6 +42,7 @@ from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
 from monitor.web.uploads import upload_store
 from monitor.web.uploads.upload_store import Upload, UploadStore
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import Answered, WorkerTask
 
 _LOG = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final, TypeVar
 
-from detection.whole_file import replacing
 from forecasting.message import Figure, Template
-from monitor.errors import NotFoundError, RefusedError
+from forecasting.whole_file import replacing
+from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.language.file_names import EMPTY
 from monitor.ingest.files.readers import READERS
-from monitor.language.file_names import EMPTY
 from monitor.worker.records import RecordError, read_record, record_to_plain
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so

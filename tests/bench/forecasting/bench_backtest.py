@@ -20,8 +20,8 @@ from typing import Any, Final
 from monitor.config.service import parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.extensions.demo.slope import SITE_ID, SlopeModel
 from monitor.replay.backtest import run_backtest
-from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from monitor.errors import PayloadError
+from monitor.domain.errors import PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.reader import ImportOptions

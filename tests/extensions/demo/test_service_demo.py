@@ -18,7 +18,7 @@ SHORT = """
 import sys
 from datetime import timedelta
 from monitor.extensions.demo import demo
-from monitor.simulate import story
+from monitor.extensions.demo import story
 demo.PLAY_S = 20.0
 demo.STATIONS = 3  # of six: half of the trainings
 demo.DAYS = 24.0  # of 45: half of the readings, and half of the trainings again

@@ -17,9 +17,9 @@ from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState
 from monitor.domain.decision import ProofFact
+from monitor.domain.errors import RefusedError
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
 from monitor.extensions.drills.hold import DrillOptions, hold_drill, rehearse
 from monitor.extensions.drills.store import add_drill, as_exercise, end_dead_drills, end_drill, find_drill, load_drills
 from monitor.notify.dispatcher import Dispatcher

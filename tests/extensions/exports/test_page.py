@@ -13,9 +13,9 @@ import pystac
 import pytest
 import shapely
 
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
-from monitor.errors import RefusedError
 from monitor.extensions.exports import routes as exports
 from monitor.extensions.exports import tables
 from monitor.extensions.exports.sensorthings import read_query

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config.service import parse_service
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.extensions.reports.period import (
     DAILY,
     KINDS,

@@ -15,8 +15,8 @@ from sqlalchemy import insert, select, update
 
 from monitor.cli.main import run_verb
 from monitor.config.service import ComputeSection, parse_service
+from monitor.domain.errors import JobError, NotFoundError, RefusedError
 from monitor.domain.observation import Observation
-from monitor.errors import JobError, NotFoundError, RefusedError
 from monitor.extensions.reports import facts as facts_of
 from monitor.extensions.reports import field, pdf
 from monitor.extensions.reports import issue as issuing

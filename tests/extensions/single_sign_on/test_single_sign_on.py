@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.config.service import parse_service
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.extensions.single_sign_on import provider as module
 from monitor.extensions.single_sign_on.provider import LEEWAY_S
 from monitor.store.database.audit import load_entries, verify_chain

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import (
     ChangeContext,

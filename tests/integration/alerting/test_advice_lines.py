@@ -9,8 +9,8 @@ from pathlib import Path
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, AlertCategory, AlertChange
+from monitor.domain.language.catalogue import use
 from monitor.domain.site import Recipient
-from monitor.language.catalogue import use
 from monitor.notify.message import translate
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext

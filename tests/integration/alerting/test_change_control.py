@@ -8,16 +8,16 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import select
 
-from monitor import health
 from monitor.alerting.acts.change_control import approve, explain_refusal, find_in_force, propose, reject, take_in
 from monitor.alerting.acts.loosening import find_loosening
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.alerting.evaluate import evaluate_site
+from monitor.checks import health
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 from monitor.domain.site import gather_recipients
-from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.jobs.housekeeping import _load_sites
 from monitor.service.children import ProcessRestarter
 from monitor.service.core import Core

@@ -23,8 +23,8 @@ from monitor.cli.main import run_verb
 from monitor.cli.site.explaining import recompute_all
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
+from monitor.domain.errors import RefusedError
 from monitor.domain.observation import ObserverReport
-from monitor.errors import RefusedError
 from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alerts, set_outcome
 from monitor.store.alerting.audit_pack import load_material

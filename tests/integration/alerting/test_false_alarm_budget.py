@@ -12,9 +12,9 @@ from detection.anomaly.budget.correction import HIGHEST, STEP
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
-from monitor.errors import RefusedError
 from monitor.jobs.anomaly import correct
 from monitor.replay.scorecard import score_detectors
 from monitor.store.alerting.alerts import ChangeContext, apply_changes

@@ -10,7 +10,7 @@ from monitor.alerting.audit.explain import explain
 from monitor.alerting.audit.recompute import recompute
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor, AlertCategory
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.alerting.alerts import load_alert_events, load_alerts
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.offsets import confirm_offset, load_offset_facts, revoke_offset

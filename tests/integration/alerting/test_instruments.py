@@ -14,10 +14,10 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.errors import RefusedError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run
@@ -403,7 +403,10 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
             late = send(ada, "/sites/north-bench/anomalies/label", **tap, verdict="dismissed", seen=0)
             assert late.status_code == 409
             assert "bo said meanwhile: confirmed; look again" in late.text
-            assert 'href="/sites/north-bench/instruments"' in late.text, "the way back"
+            assert 'href="/sites/north-bench/instruments#anomalies"' in late.text, "the way back"
+            again = dict(re.findall(r'name="(\w+)" (?:maxlength="\d+" )?value="([^"]*)"', late.text))
+            assert again["at"] == tap["at"]
+            assert again["seen"] == "", "what was said meanwhile is read now"
         assert "not measured: 0 of 10 labels" in page
         assert "1.05 times the counted one" in page
         back = {"detector": "rules", "reason": "weather"}

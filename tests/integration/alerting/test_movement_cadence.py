@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from monitor.config.cadence import stage_cadence
 from monitor.config.service import parse_service
 from monitor.domain.decision import Memory
 from monitor.domain.site import ForecastPlan, Level, MovementPlan, Site, StagePlan
-from monitor.movement.cadence import stage_cadence
-from monitor.movement.update import MovementReport
+from monitor.jobs.movement.update import MovementReport
 from monitor.service.core import Core
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.schedule import JOBS, Job, Schedule
@@ -123,7 +123,7 @@ def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, mo
     schedule = Schedule(database, parse_service("", "x"), [PLACE], clock, lambda *a: told.append(a), jobs)
     assert schedule.run_now("movement:s") == "done"
     report = MovementReport("creep", "none", failed={"A.displacement": "ZeroDivisionError: x"})
-    monkeypatch.setattr("monitor.movement.update.update_movement", lambda *_: report)
+    monkeypatch.setattr("monitor.jobs.movement.update.update_movement", lambda *_: report)
     for _ in range(3):
         assert schedule.run_now("movement:s") == "failed"
     assert told == [("movement:s", "A.displacement: ZeroDivisionError: x", True)]

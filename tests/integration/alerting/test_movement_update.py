@@ -14,13 +14,13 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.alerting.evaluate import load_view as look
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.errors import JobError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
-from monitor.errors import JobError
-from monitor.movement import movement_state
-from monitor.movement.update import run, update_movement
+from monitor.extensions.demo.slope import voight_displacement
+from monitor.jobs.movement import movement_state
+from monitor.jobs.movement.update import run, update_movement
 from monitor.notify.state import site_payload
-from monitor.simulate.slope import voight_displacement
 from monitor.store.alerting.offsets import add_offset, confirm_offset, load_waiting_offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -237,8 +237,8 @@ def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spen
     store(database, *(reading(d, v * d, "B", q) for q, v in down.items() for d in range(100)))
     update_movement(database, PLACE, at(99) + DAY / 24)
     store(database, reading(99.5, PATH[99]), *(reading(99.5, v * 99.5, "B", q) for q, v in down.items()))
-    monkeypatch.setattr("monitor.movement.movement_state.is_due", lambda *_, **__: False)
-    monkeypatch.setattr("monitor.movement.movement_state.may_be_silent", lambda *_: True)
+    monkeypatch.setattr("monitor.jobs.movement.movement_state.is_due", lambda *_, **__: False)
+    monkeypatch.setattr("monitor.jobs.movement.movement_state.may_be_silent", lambda *_: True)
 
     def wait(now):
         ticks = iter([0.0, 9e9, 9e9])

@@ -11,8 +11,8 @@ from monitor.alerting.acts.operator_acts import load_memory, verify
 from monitor.alerting.audit.recompute import recompute
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Signature
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.instants import epoch_s
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.replay.clock import redo
 from monitor.store.alerting.alerts import load_alert_events, load_alerts
 from monitor.store.alerting.decisions import load_decision, save_memory

@@ -13,8 +13,8 @@ import pytest
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import DOCTOR, lend_login
 from monitor.config.service import parse_service
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.site import Binding, Level, Recipient, Site, Station
-from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database

@@ -101,17 +101,17 @@ def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monke
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("plan", "bench", "-", "--by", "ada", "--reason", "x"), "one line at least"),
-        (("plan", "bench", "/nowhere", "--by", "ada", "--reason", "x"), "No such file"),
-        (("swap", "bench", "--out", "R. Mori", "--by", "ada", "--reason", "x"), "expected a local time"),
-        (("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "x"), "at most 92"),
+        (("plan", "bench", "-", "--by", "ada", "--reason", "ill"), "one line at least"),
+        (("plan", "bench", "/nowhere", "--by", "ada", "--reason", "ill"), "No such file"),
+        (("swap", "bench", "--out", "R. Mori", "--until", "never", "--by", "ada", "--reason", "ill"), "a local time"),
+        (("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "ill"), "at most 92"),
         (("show", "bench", "--team", "others"), "has no team 'others'; it has: geologists"),
         (("show", "elsewhere"), "no site 'elsewhere'"),
         (("hand-over", "write", "bench", "--notes", " ", "--by", "ada"), "what who comes must know"),
-        (("hand-over", "write", "bench", "--notes", "x" * 4001, "--by", "ada"), "longer than 4000"),
+        (("hand-over", "write", "bench", "--notes", "x" * 4001, "--by", "ada"), "at most 4000"),
         (("hand-over", "sign", "bench", "9", "--by", "ada"), "has no hand-over 9"),
         (("hand-over", "show", "elsewhere"), "no site 'elsewhere'"),
-        (("withdraw", "bench", "9", "--by", "ada", "--reason", "x"), "site bench has no change 9"),
+        (("withdraw", "bench", "9", "--by", "ada", "--reason", "ill"), "site bench has no change 9"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(call, words, said):

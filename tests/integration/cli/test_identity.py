@@ -21,8 +21,8 @@ from monitor.cli import acts
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, Step
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import epoch_s, format_iso
-from monitor.errors import RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import sessions

@@ -11,7 +11,7 @@ from monitor.cli.main import run_verb
 from monitor.decision.conditions import NOTHING_NEWER
 from monitor.domain.alert import AlertState
 from monitor.domain.instants import parse
-from monitor.language.local_time import format_instant, format_local, use_zone
+from monitor.domain.language.local_time import format_instant, format_local, use_zone
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import alert
 from monitor.web.parts.templating import format_minute, render_text

@@ -18,12 +18,12 @@ from monitor.cli.main import VERBS, load_app, run_verb
 from monitor.cli.session import open_database
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
+from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.observation import SiteEvent
-from monitor.errors import RefusedError, StoreError
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import find_before
 from monitor.extensions.reports.store import IssuedReport, add_issue
-from monitor.ingest.sources.polled import PollSummary, follow
+from monitor.extensions.sources.polled import PollSummary, follow
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.people.countersign import TwoPersonAct, keep_first

@@ -7,10 +7,10 @@ import pytest
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec
-from monitor.errors import RefusedError
 from monitor.jobs.instruments.run import SUSPECT_FOR, run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database

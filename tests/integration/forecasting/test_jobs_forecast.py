@@ -20,9 +20,9 @@ from forecasting.neural.pretrained import PLACE
 from forecasting.serving.members import compute_network_weights
 from monitor.cli.forecast.app import list_why_not
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.errors import JobError
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.errors import JobError
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts import hindcast, run, train
 from monitor.jobs.forecasts.hindcast import ISSUES, run_hindcast

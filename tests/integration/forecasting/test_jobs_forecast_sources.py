@@ -12,11 +12,11 @@ import pytest
 from forecasting.neural.checkpoint import read
 from monitor.checks.site_files import find_unread
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import find_motion
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.errors import ConfigError
 from monitor.jobs.forecasts import issue, train
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.samples import plan_xy_m, read_all

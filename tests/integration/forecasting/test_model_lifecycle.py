@@ -17,8 +17,8 @@ from forecasting.serving import jobs
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import from_epoch_s
-from monitor.errors import NotFoundError, RefusedError
 from monitor.jobs.forecasts import promotion, run, tasks, train
 from monitor.jobs.forecasts.issue import issue_forecasts
 from monitor.jobs.forecasts.model_acts import promote, retire_model

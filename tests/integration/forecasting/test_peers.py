@@ -11,9 +11,9 @@ import pytest
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.evaluation import peers
-from monitor import extras
 from monitor.cli.forecast.peers import tabulate
 from monitor.cli.main import run_verb
+from monitor.domain import extras
 
 DAYS, STATIONS = 160, 2
 

@@ -8,7 +8,7 @@ import pytest
 from detection.anomaly import jobs
 from detection.anomaly.records import ScoringRequest
 from monitor.config.site import find_weaknesses, parse_site
-from monitor.simulate.slope import InstrumentFault, SlopeModel
+from monitor.extensions.demo.slope import InstrumentFault, SlopeModel
 from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -20,7 +20,7 @@ from detection.learning import gate, records
 from monitor.cli.main import run_verb
 from monitor.cli.scenes import learn
 from monitor.domain.alert import Actor
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models, load_own_weights

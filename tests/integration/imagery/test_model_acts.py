@@ -12,7 +12,7 @@ from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.model_acts import retire
 from monitor.store.database.engine import Database

@@ -28,9 +28,9 @@ from monitor.alerting.audit import audit_pack
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.scenes import review
 from monitor.config.service import ComputeSection
+from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
 from monitor.domain.site import Origin
 from monitor.domain.terms import read_text
-from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import sandboxed_conversion, tables
 from monitor.ingest.files.egms import open_egms, open_wide_points

@@ -17,8 +17,8 @@ from paho.mqtt.properties import Properties
 
 from monitor.broker.access import Access, find_access
 from monitor.config.service import parse_service
+from monitor.domain.errors import BrokerError
 from monitor.domain.site import Level, Site
-from monitor.errors import BrokerError
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database

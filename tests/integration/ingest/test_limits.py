@@ -10,8 +10,8 @@ from sqlalchemy import event, func, select, text
 
 from monitor.config.service import parse_service, parse_site
 from monitor.decision.criteria import cost
+from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Binding, Level, Site, Station
-from monitor.errors import StoreBusyError
 from monitor.ingest import admission
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import BrokerMessage

@@ -19,8 +19,8 @@ from sqlalchemy import text
 from monitor.broker.access import Access
 from monitor.broker.probe import connected
 from monitor.config.service import BrokerSection, IngestSection, LimitsSection, ServiceConfig, parse_service
+from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
-from monitor.errors import ConfigError, StoreBusyError
 from monitor.ingest import pipeline
 from monitor.ingest.handover import STAMP
 from monitor.ingest.mqtt import MqttSession

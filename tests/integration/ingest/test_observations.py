@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, text
 
+from monitor.domain.errors import StoreError
 from monitor.domain.observation import Observation
-from monitor.errors import StoreError
 from monitor.store.readings.observations import (
     add_observations,
     find_series_id,

@@ -12,8 +12,8 @@ from sqlalchemy import func, select, update
 
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s
-from monitor.errors import JobError
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions

@@ -16,12 +16,12 @@ from monitor.alerting.evaluate import evaluate_site, load_view
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.decision import DecisionInputs
-from monitor.errors import ConfigError, RefusedError
+from monitor.domain.errors import ConfigError, RefusedError
 from monitor.ingest.files.egms import open_egms, open_wide_points
 from monitor.ingest.files.point_rows import open_points
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions, PointLine, ValueMeaning
-from monitor.ingest.guess.recognise import choose_reader
+from monitor.ingest.recognise import choose_reader
 from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.history import load_news_instants
 from monitor.store.alerting.sites import save_site

@@ -10,7 +10,7 @@ from monitor.alerting.evaluate import Evaluator
 from monitor.config.service import parse_site
 from monitor.domain.observation import Observation
 from monitor.ingest.quality import FUTURE_TOLERANCE
-from monitor.movement.movement_state import Path
+from monitor.jobs.movement.movement_state import Path
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view

@@ -6,11 +6,11 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import RANKS
+from monitor.domain.language.catalogue import LANGUAGES
+from monitor.domain.language.rendering import translate
 from monitor.domain.observation import Observation
 from monitor.jobs.instruments.checks import check_anomalies
 from monitor.jobs.instruments.run import list_changes
-from monitor.language.catalogue import LANGUAGES
-from monitor.language.rendering import translate
 from monitor.store.alerting.sites import save_site
 from monitor.store.instrument_board import load_board
 from monitor.store.readings.instruments import InstrumentAssessment

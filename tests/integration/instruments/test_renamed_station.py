@@ -14,9 +14,9 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
+from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport
-from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import select, update
 
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, AlertState, health_alarm
-from monitor.domain.alert_states import OPEN, TRANSITIONS, AlertStep
+from monitor.domain.alerts.states import OPEN, TRANSITIONS, AlertStep
+from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.site import Recipient
-from monitor.errors import NeedsSecondError, RefusedError
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import DeliveryContext
 from monitor.store.alerting import alerts as store

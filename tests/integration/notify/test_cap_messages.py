@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import Actor, AlertCategory
-from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.domain.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.cap import signature
 from monitor.notify.cap.chain import compose, compose_event
 from monitor.notify.cap.message import list_steps

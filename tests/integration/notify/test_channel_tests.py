@@ -10,8 +10,8 @@ from monitor.checks.machine import DatabaseFacts
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.errors import ConfigError
 from monitor.domain.site import Recipient
-from monitor.errors import ConfigError
 from monitor.notify import trial
 from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import is_due, send_test

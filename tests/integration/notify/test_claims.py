@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import update
 
-from monitor.errors import ConfigError, DeliveryError
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.notify.dispatcher import MOST_ABANDONED, Dispatcher
 from monitor.notify.notifiers.webhook import ANSWER_S, CONNECT_S
 from monitor.notify.worker import LEASE_S, ChannelWorker, Delivery

@@ -19,10 +19,10 @@ from monitor.cli.service.check import app
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
 from monitor.domain.alert import DeliveryState, Notification
+from monitor.domain.alerts.message import OF_LEVEL
 from monitor.domain.duty.channels import NOTIFIERS, Channel
-from monitor.domain.message import OF_LEVEL
+from monitor.domain.language.subjects import make_subject
 from monitor.domain.site import Recipient
-from monitor.language.subjects import make_subject
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.store.alerting.outbox import (
     claim_due,

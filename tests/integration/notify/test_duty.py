@@ -14,8 +14,8 @@ from monitor.config.service import parse_service
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertCategory, AlertChange, health_alarm
 from monitor.domain.duty.rota import Roster, Rota, read_plan
+from monitor.domain.errors import ConfigError, DeliveryError, NotFoundError, RefusedError
 from monitor.domain.site import gather_recipients
-from monitor.errors import ConfigError, DeliveryError, NotFoundError, RefusedError
 from monitor.notify.digest import run
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 from monitor.checks.live import EscalationStatus
 from monitor.checks.table import run_checks
 from monitor.domain.alert import UNCONFIRMED, Actor
+from monitor.domain.errors import RefusedError
 from monitor.domain.site import Level, Recipient, Site
-from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.trial import send_test
 from monitor.notify.verdict import DeliveryLimits

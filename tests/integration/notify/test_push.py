@@ -7,7 +7,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 
 from monitor.config.service import parse_service
-from monitor.errors import DeliveryError, UnsetError
+from monitor.domain.errors import DeliveryError, UnsetError
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.web_push import find_public_key, make_key
 from monitor.store.database.audit import load_entries

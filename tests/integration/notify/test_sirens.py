@@ -16,8 +16,8 @@ from monitor.broker.access import open_access
 from monitor.broker.logins import Login, _list_topics, format_acl
 from monitor.broker.signing import SigningKey
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError, DeliveryError
 from monitor.domain.site import Level, Recipient, Site
-from monitor.errors import ConfigError, DeliveryError
 from monitor.notify import escalated
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import open_notifier

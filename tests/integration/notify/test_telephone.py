@@ -19,9 +19,10 @@ import pytest
 from anyio import to_thread
 from sqlalchemy import select, update
 
+from monitor.alerting.acts.by_telephone import take_digit, take_reply
 from monitor.domain.alert import UNCONFIRMED, Notification
+from monitor.domain.language.catalogue import use
 from monitor.domain.site import Level, Recipient, Site
-from monitor.language.catalogue import use
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.message import translate
 from monitor.notify.modem import FOLDERS, ModemWatch, put_message
@@ -42,8 +43,6 @@ from monitor.store.delivery.replies import (
     RISEN,
     WRONG,
     make_code,
-    take_digit,
-    take_reply,
 )
 from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
@@ -281,7 +280,7 @@ def message(c, number):
 
 
 def send(db, text, now, sender=NUMBER, name=None):
-    return tell(db, take_reply, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
+    return take_reply(db, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
 
 
 def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
@@ -327,7 +326,7 @@ def test_guessing_ends_after_a_few_and_only_for_that_number(asked):
     others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 1)]
     assert {send(db, f"ACK {one}", now).outcome for one in others} == {WRONG}
     assert send(db, f"ACK {code}", now + timedelta(minutes=1)).outcome == LIMITED
-    assert tell(db, take_digit, 999, OTHER, "CA1", now).outcome == WRONG
+    assert take_digit(db, 999, OTHER, "CA1", now).outcome == WRONG
     assert find_now(db, alert_id).state == "unacknowledged"
     assert send(db, f"ACK {code}", now + timedelta(minutes=62)).outcome == ACKNOWLEDGED
 
@@ -377,7 +376,7 @@ def modem(tmp_path):
 @pytest.mark.server
 def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
     alert_id, number = queue(database, "sms:DUTY_PHONE")
-    watch = ModemWatch(database, modem, clock)
+    watch = ModemWatch(database, modem, clock, take_reply)
     with running(database, GATEWAY="modem", MODEM=str(modem)):
         wait_for(lambda: row_of(database, number).state == "delivered", 10)
     wait_for(lambda: watch.follow() or row_of(database, number).provider_said == "sent", 20)
@@ -401,9 +400,9 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
 
 
 def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
-    from monitor.errors import DeliveryError
+    from monitor.domain.errors import DeliveryError
 
-    watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10))
+    watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10), take_reply)
     assert "is missing" in watch.find_trouble()
     with pytest.raises(DeliveryError, match="cannot be written"):
         put_message(tmp_path, NUMBER, "x", "a" * 64)
@@ -428,7 +427,7 @@ def watch(asked, tmp_path):
     """Of a modem that nobody serves."""
     for name in FOLDERS:
         (tmp_path / name).mkdir()
-    return ModemWatch(asked[0], tmp_path, lambda: asked[-1])
+    return ModemWatch(asked[0], tmp_path, lambda: asked[-1], take_reply)
 
 
 def test_a_text_that_the_daemon_has_only_begun_is_read_when_it_is_written(asked, watch, tmp_path):

@@ -14,9 +14,9 @@ from monitor.cli.site.scorecard import describe_gain, write_page
 from monitor.decision.proof import find_unproven
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
-from monitor.errors import RefusedError
 from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.sites import save_site

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from detection.imagery.change.dates import DATES_MOST
-from monitor.errors import AwayError
+from monitor.domain.errors import AwayError
 from monitor.jobs.housekeeping import sweep
 from monitor.jobs.scenes import divided, rows
 from monitor.jobs.scenes import inbox as scene_inbox

@@ -17,7 +17,7 @@ from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints import outputs
 from detection.imagery.footprints.records import MAKING, NOT_MADE, is_making
 from monitor.config.service import load_service, parse_site
-from monitor.errors import JobError
+from monitor.domain.errors import JobError
 from monitor.jobs.scenes import files, tiles
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.tasks import READ_ONE

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from monitor.cli.main import run_verb
 from monitor.domain import ground
 from monitor.domain.alert import Actor
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.models.proofs import mark_unproven

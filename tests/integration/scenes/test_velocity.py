@@ -13,8 +13,8 @@ from detection.imagery.raster.raster import write_geotiff
 from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.witnesses import find_groups
-from monitor.errors import ConfigError
 from monitor.ingest.files.velocity import list_mapped_ground
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series

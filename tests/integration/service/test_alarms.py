@@ -12,8 +12,8 @@ from monitor.checks.table import read_rows, run_checks
 from monitor.checks.verdict import check_parts
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
+from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Level, Recipient, Site, gather_recipients
-from monitor.errors import StoreBusyError
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext

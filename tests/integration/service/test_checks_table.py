@@ -9,12 +9,12 @@ import pytest
 from monitor.checks import table
 from monitor.checks.check import BAD, Check, found
 from monitor.checks.decisions import CoreProgress
+from monitor.checks.health import encode_line, read_line
 from monitor.checks.machine import DatabaseFacts
 from monitor.checks.site_files import SiteFolder
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
-from monitor.health import encode_line, read_line
 from monitor.service.core import Core
 from monitor.service.emergency_notice import NOTIFY_AFTER_S, EmergencyNotifier
 from monitor.service.notice_record import ChannelAddress, NoticeStateFile

@@ -13,16 +13,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor import health
 from monitor.broker.access import open_access
+from monitor.checks import health
 from monitor.cli.main import run_verb
 from monitor.config.service import find_weaknesses, load_site, parse_service
 from monitor.domain.alert import Actor
-from monitor.errors import BrokerError
+from monitor.domain.errors import BrokerError
+from monitor.extensions.demo.publish import OutgoingMessage, PlayPace, Publisher, play
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.core import EXIT_OVERDUE, VITAL, Core
 from monitor.service.known_database import recognise
-from monitor.simulate.publish import OutgoingMessage, PlayPace, Publisher, play
 from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from monitor.config.service import ServiceConfig, load_service, load_site
 from monitor.domain.alert import Actor
-from monitor.errors import JobError
+from monitor.domain.errors import JobError
 from monitor.jobs import housekeeping
 from monitor.jobs.scenes import inbox
 from monitor.service.schedule import Schedule

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service
-from monitor.errors import RefusedError, StoreError
+from monitor.domain.errors import RefusedError, StoreError
 from monitor.service.one_core import hold_alone
 from monitor.store.database.engine import Database
 from monitor.store.schema import views

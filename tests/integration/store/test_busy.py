@@ -16,9 +16,9 @@ from sqlalchemy import func, select
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_service
 from monitor.domain.decision import Memory
+from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
-from monitor.errors import StoreBusyError, StoreError
 from monitor.service.schedule import AGAIN_S, Job, Schedule
 from monitor.store.alerting.decisions import find_state, load_newest, save_memory
 from monitor.store.database import engine

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import delete, select, text
 
 from monitor.config.service import parse_service
+from monitor.domain.errors import StoreError
 from monitor.domain.observation import Observation
-from monitor.errors import StoreError
 from monitor.jobs import backup as job
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -231,7 +231,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_p
     url = filled_database.url.render_as_string(hide_password=False)
     program = (
         "import sys; from pathlib import Path; from monitor.store.database.engine import Database\n"
-        "from monitor.store.upkeep.backup import back_up; from monitor.errors import StoreError\n"
+        "from monitor.store.upkeep.backup import back_up; from monitor.domain.errors import StoreError\n"
         "try: back_up(Database(sys.argv[1]), Path(sys.argv[2]))\n"
         "except StoreError as error: print(error)"
     )

@@ -10,7 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from monitor.errors import StoreBusyError, StoreError
+from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.store.database import locks
 from monitor.store.database.engine import Database
 from monitor.store.schema import views

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text
 
 from monitor.domain.alert import Actor
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store import service_state
 from monitor.store.alerting import offsets
 from monitor.store.database import audit

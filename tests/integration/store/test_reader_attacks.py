@@ -12,7 +12,7 @@ from monitor.checks.live import ReaderStatus
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import SERVICE
-from monitor.errors import ConfigError, StoreBusyError
+from monitor.domain.errors import ConfigError, StoreBusyError
 from monitor.service import one_core
 from monitor.service.self_checks import AlarmConditions
 from monitor.store.alerting import decisions

@@ -14,9 +14,9 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.engine import make_url
 
 from monitor.cli.main import run_verb
+from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
-from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import lock_core, make_turns
 from monitor.store.readings import observations

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, text, true
 
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
-from monitor.errors import NotFoundError
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
 from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rejected

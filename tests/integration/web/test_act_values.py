@@ -14,7 +14,7 @@ from monitor.alerting.acts.on_sites import add_report
 from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.store.alerting import maintenance, offsets
 from monitor.store.people import users
 from monitor.store.readings.observations import load_series
@@ -234,7 +234,11 @@ def test_a_refused_form_comes_back_as_it_was_sent_with_plain_words_and_in_the_zo
         True,
     )
     risen = send(f"/alerts/{filled['stale_alert']}/acknowledge", reason="seen", seen="0")
-    assert (risen.status_code, 'name="seen" value="0"' in risen.text) == (409, True)
+    assert (risen.status_code, "<title>Refused: Acknowledge" in risen.text) == (409, True)
+    (now,) = re.findall('name="seen" value="(.)"', risen.text)
+    assert f"has risen to level {now}" in risen.text
+    address = re.findall('action="(.*?/acknowledge)"', risen.text)[0]
+    assert send(address, reason="seen", seen=now).status_code == 303  # as it came back
     other = send(f"{PAGE}/events/99999/withdraw", reason="seen on foot")
     assert (other.status_code, "slopeward" in re.sub("<footer.*", "", other.text).lower().split("<main")[1]) == (
         404,

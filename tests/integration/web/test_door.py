@@ -15,7 +15,7 @@ import uvicorn
 from sqlalchemy import select
 
 from monitor.config.service import parse_service
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import disable_user
 from monitor.store.schema import tables as t

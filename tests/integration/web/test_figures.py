@@ -10,7 +10,7 @@ from sqlalchemy import insert, select, update
 from monitor.alerting.acts.table import ACTS, API
 from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso, parse
-from monitor.language.local_time import format_local
+from monitor.domain.language.local_time import format_local
 from monitor.store.schema.tables import (
     evaluation,
     failure_time,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.config.service import parse_service
-from monitor.errors import KeyLostError, RefusedError
+from monitor.domain.errors import KeyLostError, RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people.second_factor import (

@@ -20,8 +20,8 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_site
 from monitor.domain.instants import format_age, format_iso, parse
-from monitor.language.rendering import translate
-from monitor.movement.update import update_movement
+from monitor.domain.language.rendering import translate
+from monitor.jobs.movement.update import update_movement
 from monitor.notify.notifiers import mail, webhook
 from monitor.notify.notifiers.log import LogNotifier
 from monitor.store.alerting.outbox import claim_due, due_channels

@@ -15,13 +15,13 @@ import pytest
 from detection.imagery.footprints.records import STRIPS
 from forecasting.serving.records import Training
 from monitor.config.service import ComputeSection
-from monitor.errors import AwayError, JobError
+from monitor.domain.errors import AwayError, JobError
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import READ_ONE
-from monitor.jobs.worker import run_in_worker
 from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
+from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask, record_to_plain
 from tests.conftest import wait_for
 from tests.data.drawn_scenes import draw, draw_tall, may, request_scene

@@ -9,7 +9,7 @@ import pytest
 
 from detection.imagery.footprints.records import STRIPS
 from monitor.config.service import ComputeSection
-from monitor.errors import JobError
+from monitor.domain.errors import JobError
 from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import SceneResult
 from monitor.worker.records import record_to_plain

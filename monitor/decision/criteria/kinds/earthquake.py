@@ -19,13 +19,13 @@ from monitor.decision.criteria.tables import CriterionTable, Share, add_params, 
 from monitor.decision.series.assessment import Assessment, DecisionContext
 from monitor.decision.series.coseismic_steps import VERIFY
 from monitor.domain.decision import Condition, DecisionInputs, EventFact, Memory, instant
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Site, Threshold, once_per_record
 from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
-from monitor.errors import ConfigError
 
 INSPECT: Final = "inspect:"
 MOVED: Final = "movement"  # any other answer says that the slope did not move

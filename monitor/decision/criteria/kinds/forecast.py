@@ -17,11 +17,11 @@ from monitor.decision.criteria.tables import MeasuredTable
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, recovery_of
 from monitor.decision.series.tracks import direction
 from monitor.domain.decision import ForecastFact
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
-from monitor.errors import ConfigError
 
 MEDIAN: Final = 0.5
 _NONE: Final = Template("criterion.forecast.none", "no forecast is shown")()

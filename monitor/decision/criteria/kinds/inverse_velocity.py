@@ -13,12 +13,12 @@ from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import Recovery, StationsTable
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, stations_of
 from monitor.domain.decision import FailureFact, NewestEpoch
+from monitor.domain.errors import ConfigError
 from monitor.domain.kinds import Kind
 from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
-from monitor.errors import ConfigError
 
 METHOD: Final = "inverse_velocity"
 _NO_WINDOW: Final = Template("criterion.failure.none", "no failure window")()

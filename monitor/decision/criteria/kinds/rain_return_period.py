@@ -21,9 +21,9 @@ from monitor.decision.criteria.rain_gauge import Gauge, rain_kind
 from monitor.decision.criteria.rain_table import RainTable
 from monitor.decision.criteria.rainfall import Fact, each_gauge, measure_sums
 from monitor.decision.criteria.tables import OverBound, add_params
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration, parse_duration_s
 from monitor.domain.site import Criterion, Threshold
-from monitor.errors import ConfigError
 
 
 class RainReturnTable(RainTable):

@@ -24,12 +24,12 @@ from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge, make_gauge
 from monitor.decision.criteria.rain_table import Coverage, find_spec
 from monitor.decision.criteria.tables import MeasuredTable, Recovery, add_params
 from monitor.decision.series.assessment import REPEATS, Assessment, DecisionContext, levels_of, recovery_of
+from monitor.domain.errors import ConfigError
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.terms import Duration as Span
 from monitor.domain.terms import Section
-from monitor.errors import ConfigError
 
 STEPS_AHEAD: Final = 8
 _MEASURED: Final = Template(

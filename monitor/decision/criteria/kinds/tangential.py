@@ -14,10 +14,10 @@ from monitor.decision.criteria.places import Places
 from monitor.decision.criteria.tables import Direction, Dwelling, DwellTable, MeasuredTable, Sureness, Target, Window
 from monitor.decision.criteria.ways import describe_way
 from monitor.decision.series.assessment import Assessment, DecisionContext, each_station, open_track, pick_bound
+from monitor.domain.errors import ConfigError
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Section
-from monitor.errors import ConfigError
 
 _NO_CREEP: Final = Template(
     "criterion.tangential.no_creep", "its velocity of uniform creep is not reviewed yet: no angle is known"

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from forecasting.message import Template
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit, load_entries
 from monitor.store.delivery.devices import find_push_key, load_devices
 from monitor.store.people import api_tokens, users

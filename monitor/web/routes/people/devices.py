@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
 from forecasting.message import Template
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.notify.notifiers.push import is_served
 from monitor.notify.web_push import check_keys, encode
 from monitor.store.delivery.devices import Device, add_device, remove_device

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
 from forecasting.message import Template
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import second_factor as store
 from monitor.web.access.acting import Acting

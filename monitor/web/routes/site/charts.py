@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from forecasting.message import Template
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, parse, parse_duration_s
+from monitor.domain.language.rendering import translate_all
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.rendering import translate_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.store.schema.view_rows import IssuedForecastRow

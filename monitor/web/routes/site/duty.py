@@ -1,45 +1,27 @@
 """The watch of a site: who is on duty, whom to call, the hand-over that both sign, plans and swaps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from sqlalchemy import Connection
 
-from forecasting.message import Message, Template
-from monitor.domain.duty.local_time import local_day, read_local
+from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import DAYS, Roster, list_shifts, who_is_on_duty
 from monitor.domain.names import is_same_person
 from monitor.domain.site import Recipient, Site, Team
-from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import duty
 from monitor.store.alerting.answers import AlertDeliveries, load_answers
 from monitor.store.alerting.duty import Handover, PlannedDuty, join_days
 from monitor.store.pages import load_open_alerts
-from monitor.web.access.acting import Acting, PageAct
 from monitor.web.access.callers import person_of
-from monitor.web.context import NO_NUL, AlertId, Name, Why
-from monitor.web.parts.collect import read_site, require_declared
+from monitor.web.parts.collect import read_site
 from monitor.web.parts.headline import find_hazards, find_headlines, list_sentences
 from monitor.web.parts.templating import render
-from monitor.web.routes.site.readings import LATER
 
 router = APIRouter(include_in_schema=False)
-Person = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
-Begin = Annotated[str, Form(alias="from", max_length=40, pattern=NO_NUL)]
-Local = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
-Turn = Annotated[Literal["", "first", "second"], Form()]  # of a time that the clock shows twice
 CALENDAR_DAYS = 60
-_PLAN: Final = Template("duty.plan", "the plan is in force")
-_CHANGED: Final = Template("duty.changed", "the change is stored")
-_TAKEN_BACK: Final = Template("duty.change_withdrawn", "the change is withdrawn")
-_SIGNED: Final = Template("duty.signed", "signed; who comes signs as well")
-_HANDED_OVER: Final = Template("duty.handed_over", "the watch is handed over")
-_WITHDRAWN: Final = Template("duty.handover_withdrawn", "the hand-over is withdrawn")
-_NO_TEAM: Final = Template("duty.no_team", "site {site} has no team '{team}'")
 
 
 @router.get("/sites/{site}/duty", response_class=HTMLResponse)
@@ -84,7 +66,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
 @router.get("/sites/{site}/duty.ics", response_class=Response)
 def send_shifts(request: Request, site: str) -> Response:
     """The shifts to come as a calendar."""
-    from monitor.export.calendar import write_duty
+    from monitor.web.parts.calendars import write_duty
 
     with read_site(request, site) as seen:
         now, declared = seen.now, seen.require_declared()
@@ -95,115 +77,6 @@ def send_shifts(request: Request, site: str) -> Response:
         if rosters[site, team.name].rotas
     }
     return Response(write_duty(planned, declared.name, now), media_type="text/calendar; charset=utf-8")
-
-
-@router.post("/sites/{site}/duty/plan")
-def put_plan(
-    act: Acting,
-    site: str,
-    team: Name,
-    plan: Annotated[str, Form(max_length=20_000, pattern=NO_NUL)],
-    reason: Why,
-    from_: Begin = "",
-    turn: Turn = "",
-) -> Response:
-    """Put a plan in force, now or from a local time on."""
-
-    def do(c: Connection, crew: Team) -> None:
-        begin = _read(from_, crew.zone, turn) if from_ else None
-        duty.add_plan(c, crew, plan, act.actor, reason, act.now, valid_from=begin)
-
-    return _act(act, site, team, do, _PLAN())
-
-
-@router.post("/sites/{site}/duty/swap")
-def swap(
-    act: Acting,
-    site: str,
-    team: Name,
-    until: Local,
-    reason: Why,
-    out: Person = "",
-    into: Person = "",
-    from_: Begin = "",
-    turn: Turn = "",
-) -> Response:
-    """Let somebody take the place of somebody else for a time."""
-
-    def do(c: Connection, crew: Team) -> None:
-        from_at = _read(from_, crew.zone, turn) if from_ else act.now
-        duty.add_change(c, crew, from_at, _read(until, crew.zone, turn), out, into, act.actor, reason, act.now)
-
-    return _act(act, site, team, do, _CHANGED())
-
-
-@router.post("/sites/{site}/duty/changes/{number}/withdraw")
-def withdraw_change(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
-    """Take a change back."""
-    with act.db.read() as c:
-        team = duty.find_team_of_change(c, site, number)
-
-    def do(c: Connection, crew: Team) -> None:
-        duty.withdraw_change(c, number, crew, act.actor, reason, act.now)
-
-    return _act(act, site, team, do, _TAKEN_BACK())
-
-
-@router.post("/sites/{site}/duty/handover")
-def hand_over(
-    act: Acting,
-    site: str,
-    team: Name,
-    notes: Annotated[str, Form(max_length=duty.LONGEST_NOTES, min_length=3, pattern=NO_NUL)],
-) -> Response:
-    """Who goes signs: what is open is frozen with the notes."""
-    sentences_of = partial(list_sentences, at_once=duty.MOST)
-    with act.db.read() as c:  # evidence is large: this process reads and keeps it before the database is held
-        duty.gather_open(c, site, act.now, sentences_of)
-
-    def do(c: Connection, crew: Team) -> None:
-        duty.sign_out(c, crew, act.actor, notes.strip(), act.now, sentences_of)
-
-    return _act(act, site, team, do, _SIGNED())
-
-
-@router.post("/sites/{site}/duty/handovers/{number}/sign")
-def take_over(
-    act: Acting,
-    site: str,
-    number: AlertId,
-    remark: Annotated[str, Form(max_length=duty.LONGEST_NOTES, pattern=NO_NUL)] = "",
-) -> Response:
-    """Who comes signs."""
-    with act.db.write() as c:
-        duty.sign_in(c, site, number, act.actor, remark, act.now)
-    return act.back(f"/sites/{site}/duty", _HANDED_OVER())
-
-
-@router.post("/sites/{site}/duty/handovers/{number}/withdraw")
-def withdraw_handover(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
-    """Who goes takes the hand-over back before anybody signed it."""
-    with act.db.write() as c:
-        duty.withdraw_handover(c, site, number, act.actor, reason, act.now)
-    return act.back(f"/sites/{site}/duty", _WITHDRAWN())
-
-
-def _act(act: PageAct, site: str, team: str, do: Callable[[Connection, Team], None], done: Message) -> Response:
-    """One act on a team of the site file in force, in one transaction."""
-    with act.db.write() as c:
-        teams = require_declared(act.context, c, site).teams
-        crew = next((one for one in teams if one.name == team), None)
-        if crew is None:
-            raise NotFoundError(_NO_TEAM(site=site, team=team))
-        do(c, crew)
-    return act.back(f"/sites/{site}/duty", done)
-
-
-def _read(text: str, zone: str, turn: str) -> datetime:
-    try:
-        return read_local(text, zone, LATER.get(turn))
-    except ValueError as error:
-        raise RefusedError(error.args[0]) from None
 
 
 SOONER: Final = timedelta(hours=3)  # a hand-over signed so long before the shift begins counts for it

@@ -17,15 +17,15 @@ from monitor.alerting.evaluate import evaluate_site
 from monitor.decision.criteria.cost import ROWS_WARN, count_rows
 from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
+from monitor.domain.alerts.headline import DecisionEvidence
 from monitor.domain.decision import DecisionInputs, instant, seconds
-from monitor.domain.headline import DecisionEvidence
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_instants, format_iso
+from monitor.domain.language.rendering import translate_all
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import OF_GROUND
 from monitor.domain.site import Criterion, Site
-from monitor.errors import NotFoundError, RefusedError
-from monitor.language.rendering import translate_all
-from monitor.movement.movement_state import inverse_of
+from monitor.jobs.movement.movement_state import inverse_of
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 
 from detection.imagery.footprints.records import is_making
 from forecasting.message import Figure, Message, Template
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store import pages
 from monitor.store.scenes import outlines as store
 from monitor.store.scenes.reviews import add_review, load_reviewed

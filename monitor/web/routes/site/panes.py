@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.decision.criteria.rain_gauge import make_gauge, read_gauge
 from monitor.domain.decision import DecisionInputs
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import parse
+from monitor.domain.language.rendering import translate_all
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import SeriesSpec, Site
-from monitor.errors import NotFoundError
-from monitor.language.rendering import translate_all
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline

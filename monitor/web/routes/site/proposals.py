@@ -14,9 +14,9 @@ from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.alerting.acts.site_diff import StoredEffect, format_effect
 from monitor.config.service import parse_site
 from monitor.decision.series.bounds import declared_units
+from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.names import is_same_person, tidy_text
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, RefusedError
 from monitor.store.alerting.sites import PROPOSED, Proposal, load_proposals
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of

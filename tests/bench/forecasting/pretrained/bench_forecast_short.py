@@ -34,7 +34,7 @@ from forecasting.neural.pretrained import adapt, read_shipped, settle
 from forecasting.neural.training import train_network
 from forecasting.serving import calibration
 from forecasting.simple.auto import Auto, fit_auto
-from forecasting.whole_file import write_whole
+from forecasting.whole_file import write_bytes
 from tests.bench.forecasting.pretrained.train_pretrained import LICENCES, MODEL
 from tests.bench.record import record
 from tests.data.records import Measured, read_records
@@ -171,7 +171,7 @@ def main() -> None:
             shipped, card = read_shipped(MODEL)
         place = KEPT / f"{one.name}-{card['model_hash'][:12]}-{given.seed}.json"
         if not place.exists():
-            write_whole(place, json.dumps(score(one, shipped, given.seed)).encode())
+            write_bytes(place, json.dumps(score(one, shipped, given.seed)).encode())
         kept = json.loads(place.read_text())
         found[kind][one.name] = {int(length): row for length, row in kept.items()}
         for length, row in found[kind][one.name].items():

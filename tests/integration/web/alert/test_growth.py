@@ -12,11 +12,11 @@ from monitor.alerting import evaluate
 from monitor.alerting.audit.recompute import gather_decisions, recompute_all
 from monitor.alerting.evaluate import evaluate_site
 from monitor.domain.alert import Actor
+from monitor.domain.alerts.message import split_lines
 from monitor.domain.duty.channels import NOTIFIERS
 from monitor.domain.instants import parse
-from monitor.domain.message import split_lines
-from monitor.language.catalogue import use
-from monitor.language.rendering import translate
+from monitor.domain.language.catalogue import use
+from monitor.domain.language.rendering import translate
 from monitor.notify.cap.message import list_steps
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.value_now import find_now

@@ -10,8 +10,8 @@ from icalendar import Calendar
 from sqlalchemy import update
 
 from monitor.domain.alert import Actor, AlertCategory, health_alarm
+from monitor.domain.errors import RisenError
 from monitor.domain.instants import parse
-from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, find_alert, load_alerts, shelve

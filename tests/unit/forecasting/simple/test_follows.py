@@ -17,7 +17,7 @@ from forecasting.simple import trend
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.trend import Trend, follow
-from monitor.simulate.story import plan_story
+from monitor.extensions.demo.story import plan_story
 from tests.data.forecasts.motions import CADENCES, Cadence, draw_motion, foresee
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))

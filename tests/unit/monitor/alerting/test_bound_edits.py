@@ -4,7 +4,7 @@ import pytest
 
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.config.service import parse_site
-from monitor.errors import RefusedError
+from monitor.domain.errors import RefusedError
 from tests.data.watched_slope import SITE_TEXT
 
 COMMENTED = SITE_TEXT.replace('window = "8h"}', 'window = "8h"}   # after the fall of 2019').replace("80.0", "80.50")

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from monitor.config.service import find_weaknesses, parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
 from monitor.domain.witnesses import (
     INSAR,
@@ -15,7 +16,6 @@ from monitor.domain.witnesses import (
     list_top_witnesses,
     name_zone,
 )
-from monitor.errors import ConfigError
 from tests.data import site_text
 
 VALUES = (True, False, None)

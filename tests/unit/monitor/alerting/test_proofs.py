@@ -18,8 +18,8 @@ from monitor.decision.decide import decide
 from monitor.decision.proof import as_advice, describe_unproven, find_unproven
 from monitor.domain.decision import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
 from monitor.domain.keys import VoteKey
+from monitor.domain.language.rendering import translate
 from monitor.domain.site import ForecastPlan
-from monitor.language.rendering import translate
 from tests.data import site_text
 
 DAY = 86400.0

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.main import run_verb
-from monitor.errors import PayloadError
+from monitor.domain.errors import PayloadError
 
 DAYS = [f"2026-01-{d:02}" for d in range(1, 29)]
 

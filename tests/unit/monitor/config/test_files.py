@@ -8,9 +8,9 @@ import pytest
 
 from monitor.config.first_site import write_first_site
 from monitor.config.service import find_weaknesses, load_service, parse_service, parse_site, scan_sites
+from monitor.domain.errors import ConfigError
 from monitor.domain.site import Threshold
-from monitor.errors import ConfigError
-from monitor.simulate.slope import SlopeModel
+from monitor.extensions.demo.slope import SlopeModel
 from tests.data.site_text import write_site_toml
 
 SERIES = "station[0].series[0]"

@@ -9,8 +9,8 @@ from pydantic import Field, ValidationError
 from monitor.config.first_site import write_first_site
 from monitor.config.service import parse_site
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
+from monitor.domain.errors import ConfigError
 from monitor.domain.terms import Key, derive_table, find_tables, make_record
-from monitor.errors import ConfigError
 from tests.data.site_text import head, series, station
 
 TABLES = [*find_tables(SiteFile), ("[levels]", LevelsTable), ("[levels.NAME]", LevelTable)]

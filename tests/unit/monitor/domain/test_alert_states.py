@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from monitor.domain.alert import AlertState
-from monitor.domain.alert_states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
-from monitor.errors import RefusedError
-from monitor.language.rendering import translate
+from monitor.domain.alerts.states import OPEN, PUT_ASIDE, TRANSITIONS, AlertStep, step
+from monitor.domain.errors import RefusedError
+from monitor.domain.language.rendering import translate
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"
 STATES = (None, *OPEN, AlertState.CLOSED)

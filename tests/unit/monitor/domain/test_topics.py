@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from monitor.config.service import parse_service
 from monitor.config.site import parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT, reaches_own_topics
-from monitor.errors import ConfigError
 from monitor.ingest.message import matches
 from tests.data.site_text import head, series, station
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.cli.forecast.curve_file import read_curve
-from monitor.errors import ConfigError, PayloadError
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.preview import PreviewRequest

@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.language.catalogue import use
+from monitor.domain.language.rendering import translate
 from monitor.domain.quantities import QUANTITIES, convert
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import ImportOptions
@@ -27,8 +29,6 @@ from monitor.ingest.guess.questions import EACH, LEAVE_OUT
 from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.guess.site_file import write_site
 from monitor.ingest.guess.toml_writer import format_stations
-from monitor.language.catalogue import use
-from monitor.language.rendering import translate
 from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage

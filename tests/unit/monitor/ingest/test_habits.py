@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.raw_table import read_raw_table
 from tests.data.payloads.guessed import keep, lay_rows, read_all, read_good

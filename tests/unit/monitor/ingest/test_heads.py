@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitor.cli.forecast.curve_file import read_curve
-from monitor.errors import ConfigError
+from monitor.domain.errors import ConfigError
 from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.guess.guess import guess

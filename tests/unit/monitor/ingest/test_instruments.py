@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.site import Binding, Level, Site
-from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.decoder import ReceivedMessage
 from monitor.ingest.decoders.lorawan import read_uplink
 from monitor.ingest.decoders.table import find_decoder, is_undated

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError
 from monitor.domain.site import Binding, Origin
-from monitor.errors import ConfigError
 from monitor.ingest import births
 from monitor.ingest.decoders.sensorthings import read_next_link
 from monitor.ingest.decoders.sparkplug import _encode_varint, encode_rebirth, read_payload

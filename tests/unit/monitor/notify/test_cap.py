@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from forecasting.message import TEXT_OF, Term
 from monitor.config.service import parse_service
-from monitor.domain.message import OF_LEVEL
-from monitor.errors import ConfigError, RefusedError
-from monitor.language.catalogue import LANGUAGES
+from monitor.domain.alerts.message import OF_LEVEL
+from monitor.domain.errors import ConfigError, RefusedError
+from monitor.domain.language.catalogue import LANGUAGES
 from monitor.notify.cap import signature
 from monitor.notify.cap.message import CapCodes, CapSender, DecisionBasis, FailureWindow, write_cap
 from monitor.notify.cap.rules import NAMESPACE, find_faults

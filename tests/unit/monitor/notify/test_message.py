@@ -9,8 +9,8 @@ import pytest
 from forecasting.message import TEXT_OF, Figure, Template, Term, join, spread
 from monitor.config.site import parse_site
 from monitor.domain.alert import AlertCategory, AlertChange, Notification
-from monitor.domain.headline import find_headline
-from monitor.domain.message import (
+from monitor.domain.alerts.headline import find_headline
+from monitor.domain.alerts.message import (
     EXERCISE,
     OF_LEVEL,
     ChangeNotice,
@@ -20,11 +20,11 @@ from monitor.domain.message import (
     name_level,
     write_message,
 )
+from monitor.domain.errors import ConfigError
+from monitor.domain.language.catalogue import current, use
+from monitor.domain.language.local_time import use_zone
+from monitor.domain.language.subjects import LONGEST, make_subject, mark_open, translate_subject
 from monitor.domain.site import Recipient
-from monitor.errors import ConfigError
-from monitor.language.catalogue import current, use
-from monitor.language.local_time import use_zone
-from monitor.language.subjects import LONGEST, make_subject, mark_open, translate_subject
 from monitor.notify import message
 from monitor.notify.message import deliver_in, find_language, translate
 from monitor.notify.notifiers.mail import compose

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from monitor.config.service import parse_site
+from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import epoch_s
-from monitor.errors import ConfigError, RefusedError
 from monitor.replay.history import VisibilityRule
 from monitor.replay.matrix import (
     BEFORE,

@@ -2,7 +2,7 @@
 
 import logging
 
-from monitor.logs import configure
+from monitor.domain.logs import configure
 
 
 def test_what_others_wrote_begins_no_line_and_no_password_stands_in_a_traceback(capsys):

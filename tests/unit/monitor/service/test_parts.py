@@ -9,13 +9,13 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from monitor import health
+from monitor.checks import health
 from monitor.checks.decisions import SILENT_WRITE_S
+from monitor.checks.health import find_overdue
 from monitor.checks.running import SiteStatus
 from monitor.checks.verdict import BLIND, DEGRADED, SEEN, assess_service, check_parts
 from monitor.config.service import parse_service
-from monitor.errors import AwayError, ConfigError, KilledError, StoreBusyError
-from monitor.health import find_overdue
+from monitor.domain.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.ingest import handover
 from monitor.ingest.division import Division
 from monitor.ingest.service import IngestContext

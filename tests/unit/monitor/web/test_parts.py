@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from forecasting.message import Term, Timestamp, join
 from monitor.decision.criteria.rain_gauge import Gauge
 from monitor.decision.criteria.table import KINDS
+from monitor.domain.errors import NotAllowedError, NotFoundError
 from monitor.domain.instants import parse
+from monitor.domain.language.local_time import use_zone
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.errors import NotAllowedError, NotFoundError
-from monitor.language.local_time import use_zone
 from monitor.store.pages import SiteCard, StationCard
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
 from monitor.web.access.redaction import WITHHELD, ResponseRedactor

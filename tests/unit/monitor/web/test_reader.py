@@ -13,9 +13,9 @@ from starlette.routing import Route
 
 from forecasting.message import TEXT_OF
 from monitor.decision.series.assessment import Assessment
-from monitor.errors import RefusedError
-from monitor.language.catalogue import current, gettext
-from monitor.language.rendering import translate
+from monitor.domain.errors import RefusedError
+from monitor.domain.language.catalogue import current, gettext
+from monitor.domain.language.rendering import translate
 from monitor.web import drafts
 from monitor.web.access.guard import Guard
 from monitor.web.access.reader import COOKIE, LanguageMiddleware

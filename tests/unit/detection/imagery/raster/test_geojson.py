@@ -11,7 +11,7 @@ from detection.imagery.raster.aoi import read_outlines
 from detection.imagery.raster.grid import LONLAT
 from detection.susceptibility.vectors import read_vectors
 from monitor.cli.scenes.review import _read_outline
-from monitor.errors import SlopewardError
+from monitor.domain.errors import SlopewardError
 
 SQUARE = [[8.9, 46.2], [8.91, 46.2], [8.91, 46.21], [8.9, 46.21], [8.9, 46.2]]
 NAMES = ("EPSG:32632", "urn:ogc:def:crs:EPSG::32632", "urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:EPSG::4326")

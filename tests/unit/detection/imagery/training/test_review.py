@@ -16,7 +16,7 @@ from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
 from monitor.domain.alert import Actor
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from tests.conftest import ON_SQLITE

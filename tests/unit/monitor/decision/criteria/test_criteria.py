@@ -32,10 +32,10 @@ from monitor.domain.decision import (
     seconds,
 )
 from monitor.domain.instants import parse
+from monitor.domain.language.rendering import translate
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from monitor.domain.witnesses import find_groups
-from monitor.language.rendering import translate
 from tests.data import site_text
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))

@@ -13,10 +13,10 @@ from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import DecisionInputs, ForecastFact, Memory
+from monitor.domain.errors import ConfigError
 from monitor.domain.keys import VoteKey
+from monitor.domain.language.rendering import translate
 from monitor.domain.site import Criterion, Threshold
-from monitor.errors import ConfigError
-from monitor.language.rendering import translate
 from monitor.web.parts.collect import describe_rules
 from tests.property.alerting_histories import DAY_S, SITE, STEP_S, levels, run, seeded
 

@@ -11,10 +11,10 @@ from monitor.decision.criteria.table import CRITERIA, KINDS
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.decision import DecisionInputs, FailureFact, Memory, NewestEpoch, instant, seconds
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
-from monitor.errors import ConfigError
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, D = 3600.0, 86400.0

@@ -16,9 +16,9 @@ from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.decide import decide
 from monitor.decision.series.assessment import DecisionContext
 from monitor.domain.decision import DecisionInputs, EventFact, Memory, NewestEpoch, instant, seconds
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
-from monitor.errors import ConfigError
 from tests.data import site_text
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station

@@ -15,9 +15,9 @@ from monitor.config.site import parse_site
 from monitor.decision.criteria.reachable import SETTLED, find_interval_s
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
+from monitor.domain.errors import ConfigError
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
-from monitor.errors import ConfigError
 from tests.data.site_text import FOUR, head, series, station
 
 T0, HOUR = 1.8e9, 3600.0

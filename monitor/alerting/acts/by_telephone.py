@@ -1,0 +1,69 @@
+"""Acts by telephone: a text message or a pressed key does what the table of acts lets it do, and for whom."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from forecasting.message import Template
+from monitor.alerting.acts.call import ActCall, find_site_of_alert
+from monitor.alerting.acts.change_control import require_in_force
+from monitor.alerting.acts.table import ACTS, Act
+from monitor.domain.alert import Actor
+from monitor.domain.errors import NotAllowedError
+from monitor.store.database.engine import Database
+from monitor.store.delivery import replies
+from monitor.store.delivery.replies import ReplyAct, ReplyResult
+from monitor.store.people.users import find_account, load_users, may
+
+_LOCKED: Final = Template("telephone.locked", "the account is locked")
+_ROLE: Final = Template("telephone.role", "the account is {role} and may not do this")
+_NOT_HIS_SITE: Final = Template("telephone.not_his_site", "the account is not for this site")
+[ACT] = (act for act in ACTS if act.by_reply)  # a code has no word for which of several
+
+
+def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
+    """A text message that came in, as `monitor.store.delivery.replies` has it, in one transaction with what it does."""
+    with db.write(urgent=True) as c:
+        return replies.take_reply(c, way, sender, text, provider_id, now, _bind(db))
+
+
+def take_digit(db: Database, notification_id: int, number: str, call_id: str, now: datetime) -> ReplyResult:
+    """Somebody pressed the digit that acknowledges; in one transaction with what it does."""
+    with db.write(urgent=True) as c:
+        return replies.take_digit(c, notification_id, number, call_id, now, _bind(db))
+
+
+def _bind(db: Database) -> ReplyAct:
+    def act(c: Connection, actor: Actor, alert_id: int, seen: int, now: datetime) -> None:
+        _require_may(c, ACT, actor, find_site_of_alert(c, alert_id))
+        call = ActCall(
+            db=db,
+            actor=actor,
+            now=now,
+            find_site=lambda site: require_in_force(c, site),
+            check_site=require_in_force,
+            sites_folder=Path(),  # no reply writes a file
+            transaction=c,
+        )
+        ACT.load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)
+
+    return act
+
+
+def _require_may(c: Connection, act: Act, actor: Actor, site: str | None) -> None:
+    """Make sure that an account of that name may act here; a person without one is whom the site file names.
+
+    Raises:
+        NotAllowedError: it may not.
+    """
+    account = find_account(load_users(c), actor.name)
+    if account is None:
+        return
+    if account.disabled_at is not None:
+        raise NotAllowedError(_LOCKED())
+    if not may(account.role, act.role):
+        raise NotAllowedError(_ROLE(role=account.role))
+    if account.sites is not None and site not in account.sites:
+        raise NotAllowedError(_NOT_HIS_SITE())

@@ -1,0 +1,1 @@
+"""The life of an alert, its causes, and what its messages say."""

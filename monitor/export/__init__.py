@@ -1,1 +1,0 @@
-"""What several ways out of the service share: features of GeoJSON, rows of CSV, calendars."""

@@ -1,0 +1,193 @@
+"""Which reader a file is for where nobody names one: its first bytes say it, and nothing of it is unpacked."""
+
+import codecs
+import re
+import shlex
+from collections.abc import Container, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from forecasting.message import TEXT_OF, Template
+from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.language.file_names import UNREADABLE
+from monitor.ingest.decoders.rtklib import SolutionHeader, find_columns, read_solution
+from monitor.ingest.files.egms import OWN, find_separator, is_wide_points
+from monitor.ingest.files.gnss import is_positions
+from monitor.ingest.files.lines import is_long
+from monitor.ingest.files.readers import LONG, READERS, WIDE
+from monitor.ingest.files.tables import WORKBOOKS, open_rows
+
+HEAD_BYTES: Final = 1 << 16
+_LONG: Final = frozenset({"time", "station", "quantity", "value"})
+_POINTS: Final = frozenset({"time", "point", "latitude", "longitude", "value"})
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_ZIP: Final = b"PK\x03\x04"
+_NAME_AT: Final = 30  # octets before the name of the first file of a zip
+_SOLUTION_FIELDS: Final = 13  # of a line of RTKLIB with its errors: fewer may be anything
+
+
+class ReaderCandidates(NamedTuple):
+    """Readers that could take a file, the likeliest first; and what to say where none can as it stands."""
+
+    forms: tuple[str, ...]
+    advice: str = ""
+
+
+_KNOWN: Final = Template("guess.known", "nothing to guess, its form is known: slopeward ingest {file} --format {form}")
+_PARQUET: Final = Template("guess.advice.parquet", "this is Parquet: let its name end so")
+_WORKBOOK: Final = Template("guess.advice.workbook", "this is a workbook: let its name end in .xlsx")
+_GRID: Final = Template(
+    "guess.advice.grid",
+    "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
+)
+_POINTS_NEED: Final = Template(
+    "guess.advice.points", "these are InSAR points: --set, --direction and --unit say what their values mean"
+)
+_PACKED: Final = Template("guess.advice.packed", "it is packed: unpack it, and read in what it holds")
+_ZIPPED: Final = Template("guess.advice.zip", "a zip of other files: unpack it, and read in what it holds")
+_JSON: Final = Template("guess.advice.json", "this is JSON: a decoder reads it where an instrument sends it by MQTT")
+_NO_TEXT: Final = Template("guess.advice.no_text", "no text, and no form that is known by its content: name its form")
+_NO_LONG: Final = Template(
+    "guess.advice.table",
+    "no table of time, station, quantity, value in UTF-8 with commas: slopeward ingest {file} --guess looks what it is",
+)
+
+
+def choose_reader(path: Path, given: Container[str] = ()) -> str:
+    """The reader that a file is for.
+
+    Args:
+        given: options that were said of it, such as `--quantity`.
+
+    Raises:
+        ConfigError: none takes it as it stands; the line says what would.
+    """
+    forms, advice = _find_candidates(path)
+    for form in forms:
+        if all(option in given for option in READERS[form].needs):
+            return form
+    raise ConfigError(TEXT_OF(name=str(path), text=advice))
+
+
+def find_form(path: Path) -> str:
+    """The form of a file that its content says; `wide` for a table that must be understood.
+
+    Raises:
+        ConfigError: the file cannot be read, or is of a kind that takes more words than questions can ask.
+    """
+    forms, advice = _find_candidates(path)
+    if not forms or forms[0] == "grid":
+        raise ConfigError(TEXT_OF(name=str(path), text=advice))
+    if forms[0] != LONG:
+        return forms[0]
+    with open_rows(path) as (names, _):
+        return LONG if is_long(names) else WIDE
+
+
+def describe_known(path: Path) -> str:
+    """Why a file is no table to be guessed, and what reads it; "" where it may be one.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    forms, advice = _find_candidates(path)
+    if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
+        return ""  # a table with names over its columns is understood as well
+    name = shlex.quote(path.name)
+    return advice or _KNOWN(file=name, form=forms[0])
+
+
+def _find_candidates(path: Path) -> ReaderCandidates:
+    try:
+        with path.open("rb") as file:
+            return _inspect_bytes(path, file.read(HEAD_BYTES))
+    except OSError as error:
+        raise ConfigError(TEXT_OF(name=str(path), text=UNREADABLE(problem=error.strerror or ""))) from None
+
+
+def _inspect_bytes(path: Path, head: bytes) -> ReaderCandidates:
+    suffix = path.suffix.lower()
+    if suffix in WORKBOOKS:
+        return _table(path)
+    if head.startswith(_ZIP):
+        return _inspect_zip(head)
+    if head.startswith(b"PAR1"):
+        return ReaderCandidates((LONG,)) if suffix in {".parquet", ".pq"} else ReaderCandidates((), _PARQUET())
+    if head.startswith(_HDF5) and suffix in READERS["mintpy"].suffixes:
+        return ReaderCandidates(("mintpy",))
+    if head.startswith((*_TIFF, *_NETCDF, _HDF5)):
+        return ReaderCandidates(("grid", "insar-grid"), _GRID())
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
+        return ReaderCandidates((), _PACKED())
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b'"TOB1"')):
+        return _table(path)
+    if b"\0" in head:
+        return ReaderCandidates((), _NO_TEXT())
+    seen = _inspect_text(path, head.decode("utf-8-sig", "replace"))
+    return seen if seen.forms != (LONG,) or _is_utf_8(head) else _table(path)
+
+
+def _is_utf_8(head: bytes) -> bool:
+    """Whether octets are UTF-8; the last character may be cut."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _table(path: Path) -> ReaderCandidates:
+    return ReaderCandidates((WIDE,), _NO_LONG(file=shlex.quote(str(path))))
+
+
+def _inspect_zip(head: bytes) -> ReaderCandidates:
+    """The name of the first file in it says enough."""
+    first = head[_NAME_AT : _NAME_AT + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
+    if re.match(r"(?:.*/)?EGMS_L\d", first):
+        return ReaderCandidates(("egms",))
+    if re.match(r"\[Content_Types\]|_rels/|docProps/|xl/", first):
+        return ReaderCandidates((), _WORKBOOK())
+    return ReaderCandidates((), _ZIPPED())
+
+
+def _inspect_text(path: Path, text: str) -> ReaderCandidates:
+    lines = text.splitlines(keepends=True)
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if re.match(r"\s*[\[{]\s*[\[{\"}]", text):
+        return ReaderCandidates((), _JSON())
+    names = {name.strip().strip('"') for name in first.split(",")}
+    if len(_LONG & names) > 1 or not first:
+        return ReaderCandidates((LONG,)) if not names >= _POINTS else _POINT_ROWS
+    if names >= _POINTS:
+        return _POINT_ROWS
+    names = {name.strip().strip('"') for name in first.split(find_separator(first))}
+    if "pid" in names and OWN & names and any(re.fullmatch(r"\d{8}", name) for name in names):
+        return ReaderCandidates(("egms",))
+    if is_wide_points(sorted(names)):
+        return ReaderCandidates(("insar-wide",), _POINTS_NEED())
+    if is_solution(lines):
+        return ReaderCandidates(("rtklib",))
+    return ReaderCandidates(("gnss",)) if is_positions(path, lines) else _table(path)
+
+
+_POINT_ROWS: Final = ReaderCandidates(("insar-points",), _POINTS_NEED())
+
+
+def is_solution(lines: Iterable[str]) -> bool:
+    """Whether lines are those of RTKLIB: their header says it, or the first one has time, place, quality and errors."""
+    head = []
+    for line in lines:
+        if line.startswith("%"):
+            head.append(line)
+            continue
+        with suppress(PayloadError):
+            if find_columns(head):
+                return True
+            fields = line.split()
+            read_solution(line, SolutionHeader("utc", "llh"))
+            return len(fields) >= _SOLUTION_FIELDS and ("/" in fields[0] or fields[0].isdigit())
+        return False
+    return False

@@ -1,0 +1,71 @@
+"""Whole or not at all: what fails half-way leaves the file of before, and nothing beside it."""
+
+import os
+import stat
+import time
+
+import pytest
+
+from forecasting.whole_file import LEFT_S, replacing
+
+
+def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with replacing(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_block_that_fails_leaves_the_file_of_before(error, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path, flush=True) as partial:
+        partial.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_what_must_survive_a_power_cut_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "weights", []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append((os.fstat(number).st_size, path.exists())))
+    with replacing(path, flush=True) as partial:
+        partial.write_bytes(b"1234")
+    assert flushed == [(4, False)]
+
+
+def test_two_that_write_the_same_file_do_not_write_into_each_other(tmp_path):
+    path = tmp_path / "weights"
+    with replacing(path) as one:
+        one.write_text("first")
+        with replacing(path) as other:
+            other.write_text("second, longer")
+        assert path.read_text() == "second, longer"
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["weights"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o444])
+def test_rights_are_given_when_it_is_whole_and_nobody_else_reads_it_before(tmp_path, mode):
+    path = tmp_path / "keys"
+    with replacing(path, flush=True, mode=mode) as partial:
+        assert stat.S_IMODE(partial.stat().st_mode) == 0o600
+        partial.write_text("secret")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("secret", mode)
+
+
+def test_what_a_killed_process_left_a_day_ago_is_swept(tmp_path):
+    path, other = tmp_path / "a[1].db", tmp_path / ".b.db.1234.part"
+    old, young = tmp_path / ".a[1].db.11111111.part", tmp_path / ".a[1].db.22222222.part"
+    journal = old.with_name(f"{old.name}-journal")  # SQLite's, of a copy that was killed
+    for left in (old, journal, young, other):
+        left.write_text("half")
+    for left in (old, journal, other):
+        os.utime(left, (time.time() - LEFT_S - 60,) * 2)
+    with replacing(path) as partial:
+        partial.write_text("new")
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, young.name, other.name}

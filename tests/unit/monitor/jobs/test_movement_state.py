@@ -1,0 +1,151 @@
+"""What one series says: looks at the stage's cadence, backlogs, stuck and silent instruments, directions, noise."""
+
+import random
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from monitor.decision.series.tracks import Track
+from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
+from monitor.jobs.movement.movement_state import (
+    WARM_LOOKS,
+    WARM_S,
+    MovementSeries,
+    Path,
+    _lengths,
+    assess_movement,
+    is_due,
+    may_be_silent,
+)
+from monitor.jobs.movement.update import find_worst
+from monitor.store.models.movement import MovementRow
+
+MINUTE, H, D = 60.0, 3600.0, 86400.0
+SPEC = SeriesSpec("A", "displacement", "mm", MINUTE, H, 0.5)
+STATION = Station("A", None, None, None, None, None, None, None, None, on_slope=True, series=(SPEC,))
+STAGES = tuple(StagePlan(s, H, D) for s in ("creep", "intermediate", "step", "unknown"))
+PLAN = MovementPlan((*STAGES, StagePlan("progressive", 5 * MINUTE, H)))
+LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
+SITE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (STATION,), (), movement=PLAN)
+MOVING = MovementSeries(STATION, SPEC, 1, ("displacement",), (1,))
+
+
+def path(n, rate=0.0, every_s=MINUTE, *, stuck=False, seed=1):
+    dice = random.Random(seed)
+    times = tuple(1.7e9 + i * every_s for i in range(n))
+    values = tuple(rate * i * every_s / D + dice.gauss(0.0, 0.5) for i in range(n))
+    return Path(times, values, (0.5,) * n, 0, stuck)
+
+
+def first(part, whole):
+    return Path(whole.times_s[:part], whole.values[:part], whole.sigmas[:part], 0, whole.stuck)
+
+
+def judge(where, seen, state=None, late_s=1.0):
+    return assess_movement(SITE, where, seen, state, None, seen.times_s[-1] + late_s)
+
+
+def test_minute_data_is_looked_at_as_often_as_the_stage_asks():
+    whole = path(3 * 1440)
+    begun = judge(MOVING, first(2 * 1440, whole))
+    state, looked = begun.state, [begun.data_until_s]
+    for part in range(2 * 1440, 3 * 1440, 7):  # updates of the site come whenever they come
+        found = judge(MOVING, first(part, whole), state)
+        if found is not None:
+            state = found.state
+            looked.append(found.data_until_s)
+    gaps = {b - a for a, b in pairwise(looked)}
+    assert gaps == {H}
+    assert 20 <= len(looked) <= 25
+
+
+def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_says():
+    whole = path(2 * 1440 + 5)
+    begun = judge(MOVING, first(2 * 1440, whole))
+    assert not is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0)
+    assert judge(MOVING, whole, begun.state) is None
+    assert is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0, rose=True)
+    found = assess_movement(SITE, MOVING, whole, begun.state, None, whole.times_s[-1] + 1.0, rose=True)
+    assert found.data_until_s == whole.times_s[-1]
+
+
+def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
+    seen = []
+    real = assess_movement.__globals__["classify_stage"]
+    monkeypatch.setitem(
+        assess_movement.__globals__,
+        "classify_stage",
+        lambda state, facts: seen.append(facts.at_s) or real(state, facts),
+    )
+    hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
+    whole = path(60 * 24, every_s=H)
+    found = judge(hourly, whole)
+    assert found.data_until_s == seen[-1] == whole.times_s[-1]
+    assert len(seen) <= WARM_LOOKS + 2
+    assert whole.times_s[-1] - seen[0] == pytest.approx(WARM_S, abs=H)
+
+
+def test_a_backlog_is_worked_off_in_parts_with_the_same_end(monkeypatch):
+    monkeypatch.setitem(assess_movement.__globals__, "LOOKS_MOST", 20)
+    hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
+    whole = path(12 * 24, 2.0, every_s=H)
+    begun = judge(hourly, first(10 * 24, whole))
+    while begun.behind:
+        begun = judge(hourly, first(10 * 24, whole), begun.state)
+    parts, state, behind = 0, begun.state, True
+    while behind:
+        found = judge(hourly, whole, state)
+        parts, state, behind = parts + 1, found.state, found.behind
+    assert parts == 3
+    one_by_one = begun.state
+    for part in range(10 * 24 + 1, 12 * 24 + 1):
+        one_by_one = judge(hourly, first(part, whole), one_by_one).state
+    assert state == one_by_one
+
+
+def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
+    whole = path(10 * 1440)
+    state = judge(MOVING, whole).state
+    stuck = judge(MOVING, replace(whole, stuck=True), state)
+    assert (stuck.movement.stage, stuck.movement.reasons) == ("unknown", ("the instrument repeats one value",))
+    assert judge(MOVING, replace(whole, stuck=True), stuck.state) is None
+    silent = judge(MOVING, whole, state, late_s=2 * H)
+    assert silent.movement.stage == "unknown"
+    assert silent.withdrawn == {}
+    assert not is_due(SITE, MOVING, silent.state, whole.times_s[-1], whole.times_s[-1] + 3 * H)
+    assert may_be_silent(MOVING, state, whole.times_s[-1] + 2 * H)
+    assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"
+    back = path(10 * 1440 + 70)
+    assert judge(MOVING, back, silent.state).movement.stage != "unknown"
+    nothing = assess_movement(SITE, MOVING, Path((), (), (), 0, stuck=False), None, None, 1.7e9)
+    assert (nothing.movement.stage, nothing.data_until_s) == ("unknown", None)
+
+
+def test_without_a_direction_the_length_is_taken_and_noise_alone_has_none():
+    dice = random.Random(2)
+    n = 400
+    for rate in (0.05, 0.0):  # 3:4 in plan, with noise of 1 mm on every axis
+        truth = [(0.6 * rate * i, 0.8 * rate * i, 0.0) for i in range(n)]
+        values = tuple(tuple(x + dice.gauss(0.0, 1.0) for x in v) for v in truth)
+        track = Track("A", "d", tuple(map(float, range(n))), (0.0,) * n, values, ((1.0, 1.0, 1.0),) * n)
+        lengths, sigmas = _lengths(track)
+        expected = rate * (n - 25.5 - 4.5)  # the middle of the last fifty against that of the first ten
+        assert sum(lengths[-50:]) / 50 == pytest.approx(expected, abs=1.0)
+        assert all(s > 0.0 for s in sigmas)
+
+
+def row(stage, trend, last=None):
+    state = {} if last is None else {"stage": {"stage": last}}
+    return MovementRow(1, None, None, stage, trend, None, None, None, None, None, None, None, None, None, "", state)
+
+
+def test_the_site_is_its_worst_station_and_silence_is_no_calm():
+    assert find_worst([]) == ("unknown", "none")
+    assert find_worst([row("creep", "linear"), row("step", "regressive")]) == ("step", "regressive")
+    assert find_worst([row("creep", "none"), row("unknown", "progressive", "progressive")]) == (
+        "progressive",
+        "progressive",
+    )
+    assert find_worst([row("unknown", "none"), row("creep", "none")]) == ("unknown", "none")
+    assert find_worst([row("unknown", "none"), row("step", "linear")]) == ("step", "linear")
