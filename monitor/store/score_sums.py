@@ -78,8 +78,8 @@ def _sum_months(c: Connection, one: ScoreSpan) -> None:
     start = one.first_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = (one.last_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=32)).replace(day=1)
     month = func.substr(_F.target_at, 1, 7)
-    key = (_F.series_id, _F.model, _F.horizon_s, month, _F.hindcast)
-    key += (func.coalesce(_F.stage, ""), func.coalesce(_K.situation, ""))
+    where = (func.coalesce(_F.stage, ""), func.coalesce(_K.situation, ""))
+    key = (_F.series_id, _F.model, _F.horizon_s, month, _F.hindcast, *where)
     sums: dict[str, Any] = {"n": func.count()}
     sums |= {k: func.sum(case((_K[k], 1), else_=0)) for k in ("inside_80", "inside_95")}
     sums |= {k: func.sum(func.abs(_K[k])) for k in ("error", "baseline_error", "persistence_error")}
@@ -87,7 +87,7 @@ def _sum_months(c: Connection, one: ScoreSpan) -> None:
     sums |= {"width_80": func.sum(_F.q90 - _F.q10), "width_95": func.sum(_F.q975 - _F.q025)}
     sums |= {"crps_n": func.count(_K.crps), "crps": func.coalesce(func.sum(_K.crps), 0.0), "pit_n": func.count(_K.pit)}
     ends = {"pit_below_10": _K.pit < 0.1, "pit_above_90": _K.pit > 0.9}
-    sums |= {name: func.sum(case((where, 1), else_=0)) for name, where in ends.items()}
+    sums |= {name: func.sum(case((lies, 1), else_=0)) for name, lies in ends.items()}
     names = ["series_id", "model", "horizon_s", "month", "hindcast", "stage", "situation", *sums]
     group = (_M.series_id == one.series_id, _M.model == one.model, _M.horizon_s == one.horizon_s)
     of = and_(*group, _M.hindcast.is_(one.hindcast), _M.month.between(f"{start:%Y-%m}", f"{one.last_at:%Y-%m}"))
