@@ -139,7 +139,7 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         now=now,
         find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
         check_site=check_site,
-        sites_folder=read_service().paths.sites,
+        config=read_service(),
         describe_alerts=list_sentences,
         second=read_second(second),
     )

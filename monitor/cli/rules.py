@@ -39,9 +39,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            *_each("sites", "propose retire"),
-            *_each("forecast", "promote retire"),
-            *_each("scenes", "promote retire"),
+            "sites propose",
             *_each("scenes review", "accept reject redraw"),
         ),
         OPERATOR,

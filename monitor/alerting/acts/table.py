@@ -110,12 +110,14 @@ _ON_ALERTS: Final = "monitor.alerting.acts.on_alerts"
 _ON_SITES: Final = "monitor.alerting.acts.on_sites"
 _ON_DUTY: Final = "monitor.alerting.acts.on_duty"
 _ON_ANOMALIES: Final = "monitor.alerting.acts.on_anomalies"
+_ON_MODELS: Final = "monitor.web.acts_on_models"
 _ON_SITE_FILES: Final = "monitor.alerting.acts.on_site_files"
 _ALERT: Final = "/alerts/{alert_id}"
 _SITE: Final = "/sites/{site}"
 _DUTY: Final = f"{_SITE}/duty"
 _ANOMALIES: Final = f"{_SITE}/anomalies"
 _BOARD: Final = f"{_SITE}/instruments#anomalies"
+_MODELS: Final = f"{_SITE}/acts#models"
 _GRAVE: Final = "Second person, for grave alerts"
 
 ACTS: Final = (
@@ -182,6 +184,43 @@ ACTS: Final = (
         f"{_SITE}/offsets/{{offset_id}}/revoke",
         f"{_ON_SITES}:revoke_offset",
         f"{_SITE}/acts#offsets",
+    ),
+    Act(
+        "site.retire",
+        "sites retire",
+        f"{_SITE}/retire",
+        f"{_ON_SITE_FILES}:retire",
+        "/",
+        "Second person, while one of the two highest levels stands",
+    ),
+    Act(
+        "model.promote",
+        "forecast promote",
+        f"{_SITE}/models/{{model_hash}}/promote",
+        f"{_ON_MODELS}:promote",
+        _MODELS,
+        "Second person, of --force",
+    ),
+    Act(
+        "model.retire",
+        "forecast retire",
+        f"{_SITE}/models/{{model_hash}}/retire",
+        f"{_ON_MODELS}:retire",
+        _MODELS,
+    ),
+    Act(
+        "network.promote",
+        "scenes promote",
+        f"{_SITE}/networks/{{model_hash}}/promote",
+        f"{_ON_MODELS}:take_into_use",
+        _MODELS,
+    ),
+    Act(
+        "network.retire",
+        "scenes retire",
+        f"{_SITE}/networks/{{model_hash}}/retire",
+        f"{_ON_MODELS}:let_go",
+        _MODELS,
     ),
     Act("duty.plan", "people duty plan", f"{_DUTY}/plan", f"{_ON_DUTY}:put_plan", _DUTY),
     Act("duty.swap", "people duty swap", f"{_DUTY}/swap", f"{_ON_DUTY}:swap", _DUTY),

@@ -30,7 +30,7 @@ from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
-from monitor.web.context import NO_NUL, AlertId, Reason, take_turn
+from monitor.web.context import NO_NUL, AlertId, ModelHash, Reason, take_turn
 from monitor.web.parts.act_forms import SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.headline import list_sentences
@@ -107,7 +107,11 @@ def _add(act: Act) -> None:
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 # of a form with times: which is meant where the clock of the site shows one twice
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
-_PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys((*SITE_OF, "number"), AlertId)}
+_PLACES: Final[Mapping[str, Any]] = {
+    "site": str,
+    "model_hash": ModelHash,
+    **dict.fromkeys((*SITE_OF, "number"), AlertId),
+}
 
 
 def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
@@ -153,7 +157,7 @@ def _do(
         now=acting.now,
         find_site=find_site,
         check_site=find_card,
-        sites_folder=context.config.paths.sites,
+        config=context.config,
         describe_alerts=partial(list_sentences, at_once=MOST),
     )
     values = {name: read_value(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
