@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.alerting.acts.call import ActCall, find_site_of_alert
 from monitor.alerting.acts.change_control import require_in_force
-from monitor.alerting.acts.table import ACTS, Act
+from monitor.alerting.acts.table import Act, list_acts
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotAllowedError
@@ -20,7 +20,7 @@ from monitor.store.people.users import find_account, load_users, may
 _LOCKED: Final = Template("telephone.locked", "the account is locked")
 _ROLE: Final = Template("telephone.role", "the account is {role} and may not do this")
 _NOT_HIS_SITE: Final = Template("telephone.not_his_site", "the account is not for this site")
-[ACT] = (act for act in ACTS if act.by_reply)  # a code has no word for which of several
+[ACT] = (act for act in list_acts() if act.by_reply)  # a code has no word for which of several
 
 
 def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:

@@ -7,12 +7,14 @@ requests of them. The table names functions by their path, so that whoever reads
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from importlib import import_module
 from inspect import Parameter, signature
 from re import split
 from typing import Any, Final, get_args
 
 from forecasting.message import Message
+from monitor.domain.extension import load_declared
 
 OPERATOR: Final = "operator"
 API: Final = "/api/v1"
@@ -120,7 +122,7 @@ _BOARD: Final = f"{_SITE}/instruments#anomalies"
 _MODELS: Final = f"{_SITE}/acts#models"
 _GRAVE: Final = "Second person, for grave alerts"
 
-ACTS: Final = (
+_CORE: Final = (
     Act(
         "alert.acknowledge",
         "alerts ack",
@@ -273,12 +275,18 @@ ACTS: Final = (
 )
 
 
+@cache
+def list_acts() -> tuple[Act, ...]:
+    """All acts: ours, then those of extensions."""
+    return (*_CORE, *(act for acts in load_declared("acts") for act in acts))
+
+
 def find_act(name: str) -> Act:
     """The act of that name; raises KeyError."""
-    return {act.name: act for act in ACTS}[name]
+    return {act.name: act for act in list_acts()}[name]
 
 
 def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
     """The titles of all acts for babel."""
     del fileobj, keywords, comment_tags, options
-    yield from ((1, "gettext", act.title, []) for act in ACTS)
+    yield from ((1, "gettext", act.title, []) for act in list_acts())

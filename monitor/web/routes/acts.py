@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from forecasting.message import Message, Template, join
 from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
 from monitor.alerting.acts.stakes import needs_two_people
-from monitor.alerting.acts.table import ACTS, API, Act, ActParameter, ActResult
+from monitor.alerting.acts.table import API, Act, ActParameter, ActResult, list_acts
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.alert import Actor
 from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
@@ -173,7 +173,7 @@ def _describe(done: ActResult | Message) -> dict[str, Any]:
     return {"done": True, "text": str(done.text), "notes": list(done.notes), **done.facts}
 
 
-for _act in ACTS:
+for _act in list_acts():
     _add(_act)
 
 

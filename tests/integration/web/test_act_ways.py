@@ -14,13 +14,14 @@ from monitor.alerting.acts import by_telephone
 from monitor.alerting.acts.change_control import propose, require_in_force
 from monitor.alerting.acts.on_duty import pick_team
 from monitor.alerting.acts.operator_acts import LONE_TOP
-from monitor.alerting.acts.table import ACTS, API
+from monitor.alerting.acts.table import API, list_acts
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import SiteEvent
+from monitor.extensions.drills.store import add_drill
 from monitor.jobs.forecasts import model_acts as forecast_acts
 from monitor.jobs.scenes import model_acts as scene_acts
 from monitor.store.alerting import alerts, duty, events, maintenance, offsets
@@ -102,6 +103,8 @@ def prepare(c, name, k):
         facts = {"kind": "gru", "task": "scene" if kind == "network" else "forecast", "site": SITE, "path": "x"}
         add_model(c, model := f"{k}{name}".encode().hex(), card={}, now=NOW, reason="trained", **facts)
         return {"site": SITE, "model_hash": model} | WHY
+    if kind == "drill":
+        return {"site": SITE, "number": add_drill(c, SITE, CARL, "collapse", NOW)} | WHY
     if name == "site.retire":  # another one for each way
         save_site(c, parse_site(LAKE.replace("lake-slope", f"old-{k}"), "old"), "ada", "test", AN_HOUR_AGO)
         return {"site": f"old-{k}"} | WHY
@@ -208,7 +211,7 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
                 got = browsers[role].post(API + address, json=body, headers=headers)
             return got.status_code, got.json().get("text") if got.status_code in {200, 201} else got.text
 
-        for act in ACTS:
+        for act in list_acts():
             for k, way in enumerate(WAYS):
                 if act.name in {"site.approve", "site.reject"}:
                     given = propose_change(desk, f"# {act.name} {way}\n")
