@@ -127,6 +127,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.service.bench_questions
 	$(BIN)/python -m tests.bench.anomaly.bench_anomaly_scale
 	$(BIN)/python -m tests.bench.imagery.bench_scenes
+	$(BIN)/python -m tests.bench.service.bench_views --rows 100000 --network 10000
 	$(BIN)/python -m tests.bench.service.bench_views --postgresql --rows 100000 --network 10000
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)

@@ -116,7 +116,7 @@ def show_windows(page: Page) -> None:
 
 def draw_map(page: Page) -> None:
     """Bring the map near, which is when it comes."""
-    page.locator("#h-map").scroll_into_view_if_needed()
+    page.locator("details:has(> summary > #h-map)").evaluate("one => { one.open = true; one.scrollIntoView(); }")
     page.locator(".mapview[data-drawn]").wait_for(timeout=120_000)
 
 
@@ -144,7 +144,7 @@ PICTURES = (
     Picture("alert", "ALERT", 1200, 1000),
     Picture("page", SITE, 1200, 1180, before=draw_chart),
     Picture("page-dark", f"{SITE}?span=7d", 1200, 1180, scheme="dark", before=draw_chart),
-    Picture("map", SITE, 1200, 900, before=draw_map, part="section:has(> #h-map)"),
+    Picture("map", SITE, 1200, 900, before=draw_map, part="details:has(> summary > #h-map)"),
     Picture("outlines", filled.DRAWN, 1200, 1300, before=draw_outline, part="section:has(> #h-draw)"),
     Picture("movement", f"{SITE}/movement", 1360, 820, before=show_windows),
     Picture("duty", f"{SITE}/duty", 390, 1000),

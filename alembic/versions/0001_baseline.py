@@ -421,9 +421,6 @@ def upgrade() -> None:
             nullable=False,
             comment="made afterwards from what was known at issued_at; never shown",
         ),
-        sa.Column(
-            "target_month", sa.String(length=7), sa.Computed("substr(target_at, 1, 7)", persisted=True), nullable=True
-        ),
         sa.CheckConstraint("baseline_q50 > -1e300 AND baseline_q50 < 1e300", name="ck_forecast_baseline_q50_finite"),
         sa.CheckConstraint("data_value > -1e300 AND data_value < 1e300", name="ck_forecast_data_value_finite"),
         sa.CheckConstraint("q025 > -1e300 AND q025 < 1e300", name="ck_forecast_q025_finite"),
@@ -436,14 +433,14 @@ def upgrade() -> None:
         comment="one wide row per target; append only, never updated; values are absolute at target_at",
     )
     op.create_index(
-        "ix_forecast_month",
+        "ix_forecast_order",
         "forecast",
-        ["series_id", "model", "horizon_s", "target_month", "hindcast", "stage", "id", "q025", "q10", "q90", "q975"],
+        ["series_id", "model", "horizon_s", "hindcast", "target_at", "issued_at", "id", "shown"],
         unique=False,
     )
     op.create_index("ix_forecast_series_issued", "forecast", ["series_id", "issued_at"], unique=False)
     op.create_index("ix_forecast_series_model", "forecast", ["series_id", "model", "issued_at"], unique=False)
-    op.create_index("ix_forecast_target", "forecast", ["target_at"], unique=False)
+    op.create_index("ix_forecast_target", "forecast", ["series_id", "target_at"], unique=False)
     op.create_table(
         "forecast_chance",
         sa.Column("site", sa.String(length=64), autoincrement=False, nullable=False),
@@ -461,6 +458,34 @@ def upgrade() -> None:
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("config_sha256", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("site", "criterion", "station", "level"),
+    )
+    op.create_table(
+        "forecast_month",
+        sa.Column("series_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("model", sa.String(length=64), autoincrement=False, nullable=False),
+        sa.Column("horizon_s", sa.Double(), autoincrement=False, nullable=False),
+        sa.Column("month", sa.String(length=7), autoincrement=False, nullable=False),
+        sa.Column("hindcast", sa.Boolean(), autoincrement=False, nullable=False),
+        sa.Column("stage", sa.String(length=32), autoincrement=False, nullable=False),
+        sa.Column("situation", sa.String(length=16), autoincrement=False, nullable=False, comment="empty = none"),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("inside_80", sa.Integer(), nullable=False),
+        sa.Column("inside_95", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Double(), nullable=False),
+        sa.Column("baseline_error", sa.Double(), nullable=False),
+        sa.Column("persistence_error", sa.Double(), nullable=False),
+        sa.Column("pinball", sa.Double(), nullable=False),
+        sa.Column("winkler_80", sa.Double(), nullable=False),
+        sa.Column("width_80", sa.Double(), nullable=False),
+        sa.Column("width_95", sa.Double(), nullable=False),
+        sa.Column("crps_n", sa.Integer(), nullable=False),
+        sa.Column("pit_n", sa.Integer(), nullable=False),
+        sa.Column("pit_below_10", sa.Integer(), nullable=False),
+        sa.Column("pit_above_90", sa.Integer(), nullable=False),
+        sa.Column("crps", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("series_id", "model", "horizon_s", "month", "hindcast", "stage", "situation"),
+        comment="sums over the scored forecasts of a month, so that no view walks them all; errors without their sign",
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "forecast_score",
@@ -483,6 +508,24 @@ def upgrade() -> None:
             nullable=True,
             comment="critical, accelerating, after a step, after rain, steady, creep",
         ),
+        sa.Column(
+            "rolled",
+            sa.Integer(),
+            nullable=True,
+            comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+        ),
+        sa.Column(
+            "rolled_80",
+            sa.Integer(),
+            nullable=True,
+            comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+        ),
+        sa.Column(
+            "rolled_95",
+            sa.Integer(),
+            nullable=True,
+            comment="it and up to 29 before it, and how many of them lay inside: by score_sums",
+        ),
         sa.CheckConstraint(
             "baseline_error > -1e300 AND baseline_error < 1e300", name="ck_forecast_score_baseline_error_finite"
         ),
@@ -496,25 +539,6 @@ def upgrade() -> None:
         sa.CheckConstraint("winkler_80 > -1e300 AND winkler_80 < 1e300", name="ck_forecast_score_winkler_80_finite"),
         sa.PrimaryKeyConstraint("forecast_id"),
     )
-    if op.get_bind().dialect.name == "postgresql":
-        op.create_index(
-            "ix_forecast_score_figures",
-            "forecast_score",
-            ["forecast_id"],
-            unique=False,
-            postgresql_include=[
-                "error",
-                "baseline_error",
-                "persistence_error",
-                "inside_80",
-                "inside_95",
-                "pinball",
-                "winkler_80",
-                "crps",
-                "pit",
-                "situation",
-            ],
-        )
     op.create_table(
         "forecast_withheld",
         sa.Column("id", BigId, nullable=False),

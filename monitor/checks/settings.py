@@ -1,6 +1,5 @@
 """What can be wrong with the service file, and with what it names."""
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,8 +8,8 @@ from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
-from monitor.checks.site_files import SET_IT, Environment, SiteFolder
-from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
+from monitor.checks.site_files import SiteFolder
+from monitor.domain.errors import ConfigError, SlopewardError
 
 _PACK: Final = Template("check.map.pack", "run `slopeward sites map tiles {path}`")
 _ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
@@ -28,19 +27,6 @@ class Connections(NamedTuple):
     """Broker, database and mail server, tried from here."""
 
     files: SiteFolder
-
-
-def _list_faults(files: SiteFolder) -> list[ConfigError]:
-    from monitor.ingest.sources.plan import find_faults
-
-    return list(find_faults(files.service.source, {site.id for site in files.sites}, os.environ))
-
-
-def _sources(files: SiteFolder) -> Iterator[SubjectState]:
-    faults = _list_faults(files)
-    yield from (found(fault=one.message) for one in faults if not isinstance(one, UnsetError))
-    if files.service.source and not faults:
-        yield found(is_wrong=False, n=Figure(len(files.service.source), "d"))
 
 
 def _map_tiles(files: SiteFolder) -> Iterator[SubjectState]:
@@ -129,23 +115,6 @@ def _mail(tried: Connections) -> Iterator[SubjectState]:
 
 
 CHECKS: Final = (
-    Check(
-        "sources.faults",
-        SiteFolder,
-        BAD,
-        "{fault}",
-        _sources,
-        "mend its [[source]] table, or what it names",
-        fine="{n} usable",
-    ),
-    Check(
-        "sources.unset",
-        Environment,
-        BAD,
-        "{fault}",
-        lambda s: (found(fault=x.message) for x in _list_faults(s.files) if isinstance(x, UnsetError)),
-        SET_IT,
-    ),
     Check(
         "map.folder",
         SiteFolder,

@@ -28,7 +28,6 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "sites map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
     "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
     "ingest": ("monitor.cli.site.ingest", "Read observations from files and servers, replay rejected ones"),
-    "ingest sources": ("monitor.cli.service.sources", "List the servers that files are fetched from; look at one now"),
     "report": ("monitor.cli.site.report", "Add an observer's report; write bulletins and the quick card"),
     "scenes": ("monitor.cli.scenes.app", "Detect landslides in scenes, compare clouds, susceptibility"),
     "scenes susceptibility": ("monitor.cli.scenes.susceptibility", "Draw maps of where landslides would lie, not when"),

@@ -28,7 +28,7 @@ def _each(verb: str, acts: str) -> list[str]:
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
-            *("run", "evaluate", "ingest", "ingest sources poll", "notify channels test"),
+            *("run", "evaluate", "ingest", "notify channels test"),
             *_each("db", "upgrade prune"),
             "broker files",
             *_each("forecast", "run train hindcast points"),

@@ -9,4 +9,5 @@ TABLE: Final = (
     "monitor.extensions.exports",
     "monitor.extensions.demo",
     "monitor.extensions.photos",
+    "monitor.extensions.sources",
 )

@@ -88,9 +88,15 @@ def watch(browsers):
         one.close()
 
 
+def come_near(page):
+    """To the map, which an open alert folds."""
+    page.evaluate("for (const one of document.querySelectorAll('details.panel:has([data-map])')) one.open = true")
+    page.locator("[data-map]").scroll_into_view_if_needed()
+
+
 def open_map(w, address):
     w.page.goto(address)
-    w.page.locator("[data-map]").scroll_into_view_if_needed()
+    come_near(w.page)
     w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     return w.page.locator(".mapview")
 
@@ -171,7 +177,7 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     w.page.goto(f"{base}/sites/north-bench")
     w.page.wait_for_load_state("networkidle")
     assert not [url for url in w.requests if "maplibre" in url]
-    w.page.locator("[data-map]").scroll_into_view_if_needed()
+    come_near(w.page)
     w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     w.page.wait_for_load_state("networkidle")
     assert w.page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -179,7 +185,7 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(s
     assert w.complaints == []
     w = watch(bare=True)
     w.page.goto(f"{base}/sites/north-bench")
-    w.page.locator("[data-map]").scroll_into_view_if_needed()
+    come_near(w.page)
     w.page.wait_for_load_state("networkidle")
     expect(w.page.locator("svg.map")).to_be_visible()
     assert w.page.locator(".mapview").count() == 0

@@ -15,7 +15,7 @@ from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.tables import Layout, open_rows
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.raw_table import read_raw_table
-from monitor.ingest.guess.recognise import choose_reader
+from monitor.ingest.recognise import choose_reader
 from tests.data.readers.gnss import list_positions
 
 

@@ -21,7 +21,7 @@ from monitor.domain.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
-from monitor.ingest.files.reader import Content, ImportOptions
+from monitor.ingest.files.reader import Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.tables import list_files
@@ -30,12 +30,11 @@ from monitor.ingest.guess.guess import ZONE, SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.questions import KEYS, FileQuestion, Interview
 from monitor.ingest.guess.raw_table import SHEET, read_raw_table
-from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import MotionRecord
 from monitor.ingest.guess.sharing import request_files
 from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.guess.values import list_values
-from monitor.ingest.sources.plan import add_places
+from monitor.ingest.recognise import find_form
 
 if TYPE_CHECKING:
     from monitor.replay.scorecard import Scorecard

@@ -25,7 +25,7 @@ from monitor.domain.names import list_names
 from monitor.domain.site import Site
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions
+from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileImport, FileResult, record_file, record_units, renew_known_flags
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
@@ -33,7 +33,6 @@ from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
-from monitor.ingest.sources.plan import add_places
 from monitor.store.database.engine import Database
 from monitor.store.people.countersign import do_by_two
 from monitor.store.people.users import find_account, load_users

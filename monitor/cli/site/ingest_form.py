@@ -8,7 +8,7 @@ import typer
 from monitor.cli.session import print_note
 from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS, Content
 from monitor.ingest.files.readers import LONG, READERS, WIDE
-from monitor.ingest.guess.recognise import choose_reader
+from monitor.ingest.recognise import choose_reader
 
 
 def choose_for(file: Path, form: str | None, given: Mapping[str, object]) -> str:

@@ -92,6 +92,7 @@ every = "2m"
 [[recipient]]
 name = "duty engineer"
 channels = ["log"]
+phone = "+41 79 000 00 01"
 levels = ["yellow", "orange", "red"]
 escalate_after = "10m"
 """

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF
 from monitor.domain.errors import PayloadError
-from monitor.domain.site import Origin
+from monitor.domain.site import Origin, Site, Station
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
 from monitor.ingest.text.clocks import doubt_span
@@ -143,3 +143,21 @@ def find_by_name(file: str, names: Iterable[str]) -> str | None:
     """
     fitting = (n for n in names if file.startswith(n) and not re.match(r"[^\W_]|-", file[len(n) :]))
     return max(fitting, key=len, default=None)
+
+
+def _find_stamp(station: Station) -> str:
+    spec = station.find_series("rain")
+    return "" if spec is None else spec.stamp
+
+
+def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
+    """With what the site file says of the places of its stations."""
+    stations = () if site is None else site.stations
+    places = tuple(
+        StationPlace(one.id, one.latitude, one.longitude, one.height_m, _find_stamp(one))
+        for one in stations
+        if one.latitude is not None and one.longitude is not None
+    )
+    origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
+    station = options.station if site is None or options.station is None else site.now_called(options.station)
+    return replace(options, places=places, origins=origins, station=station)

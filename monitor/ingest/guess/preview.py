@@ -21,11 +21,11 @@ from monitor.ingest.guess.guess import SensorGuess, TableGuess, guess
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.questions import FileQuestion
 from monitor.ingest.guess.raw_table import SHEET, RawTable, read_raw_table
-from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.record import MotionRecord
 from monitor.ingest.guess.site_file import request_place
 from monitor.ingest.guess.toml_writer import format_mapping
 from monitor.ingest.guess.values import CheckedValue, list_values
+from monitor.ingest.recognise import find_form
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
 VALUES_MOST: Final = 5_000_000  # looked at

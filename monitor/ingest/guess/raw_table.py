@@ -28,7 +28,7 @@ from monitor.ingest.files.tables import (
     read_workbook,
 )
 from monitor.ingest.files.units import read_unit, unit_of_header
-from monitor.ingest.guess.recognise import describe_known
+from monitor.ingest.recognise import describe_known
 from monitor.ingest.text.cells import DIGITS, is_number, is_plain, is_time
 from monitor.ingest.text.clocks import NAMED
 from monitor.ingest.text.heads import is_annotation, names_rise

@@ -16,6 +16,7 @@ from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.database.rows import read_record, record_to_dict, save_rows
 from monitor.store.models.movement import latest_movement
 from monitor.store.schema import tables as t
+from monitor.store.score_sums import find_spans, sum_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,9 @@ def score_forecast(
 def add_scores(c: Connection, scores: Sequence[ForecastScore], now: datetime) -> set[int]:
     """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
     values = [record_to_dict(score) | {"scored_at": now} for score in scores]
-    return {one["forecast_id"] for one in values if add_if_absent(c, t.forecast_score, one)}
+    added = {one["forecast_id"] for one in values if add_if_absent(c, t.forecast_score, one)}
+    sum_up(c, find_spans(c, t.forecast_score.c.forecast_id.in_(added)))
+    return added
 
 
 def name_intervals(model: str, model_hash: str) -> str:

@@ -18,6 +18,7 @@ from monitor.domain.site import Site, find_renamed
 from monitor.store.database.audit import add_audit
 from monitor.store.readings.observations import join_latest
 from monitor.store.schema import tables as t
+from monitor.store.score_sums import sum_up_joined
 
 ACTION: Final = "station.rename"
 _UNIT: Final = Template("rename.unit", "{old} was {unit} and {new} is {other}: two instruments, {quantity} of both")
@@ -202,7 +203,7 @@ def _join(c: Connection, stays: int, goes: int) -> None:
     c.execute(delete(t.observation).where(o.series_id == goes, exists().where(*at_once)))
     for table in t.metadata.sorted_tables:
         k = table.c
-        if "series_id" not in k or table is t.anomaly_label:
+        if "series_id" not in k or table in (t.anomaly_label, t.forecast_month):
             continue
         twin = table.alias()
         for names in _list_keys(table):
@@ -214,4 +215,5 @@ def _join(c: Connection, stays: int, goes: int) -> None:
                     c.execute(delete(score).where(score.c.forecast_id.in_(select(k.id).where(doomed))))
                 c.execute(delete(table).where(doomed))
         c.execute(update(table).where(k.series_id == goes).values(series_id=stays))
+    sum_up_joined(c, stays, goes)
     c.execute(delete(t.series).where(_SERIES.id == goes))

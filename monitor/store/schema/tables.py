@@ -386,11 +386,10 @@ forecast = _table("""forecast  # one wide row per target; append only, never upd
     finite: q025, q10, q50, q90, q975, baseline_q50, data_value
     unique uq_forecast: series_id, model, model_hash, issued_at, horizon_s
     index ix_forecast_series_issued: series_id, issued_at
-    index ix_forecast_target: target_at
+    index ix_forecast_target: series_id, target_at
     index ix_forecast_series_model: series_id, model, issued_at  # the last issue of each model by seeks
-    text(7)? target_month := substr(target_at, 1, 7)
-    # all that the monthly views read of a forecast, in the order they group it: neither wide rows nor a sort
-    index ix_forecast_month: series_id, model, horizon_s, target_month, hindcast, stage, id, q025, q10, q90, q975""")
+    # all that coverage over the newest thirty reads of a forecast, in its order: neither wide rows nor a sort
+    index ix_forecast_order: series_id, model, horizon_s, hindcast, target_at, issued_at, id, shown""")
 forecast_withheld = _table("""forecast_withheld
     key big id; big series_id; instant issued_at; text model; message reason; number? horizon_s; message? lacking
     instant? earliest_at  # when it can be shown
@@ -399,14 +398,16 @@ forecast_score = _table("""forecast_score
     key big forecast_id; instant observed_at; number observed, error, baseline_error, persistence_error
     bool inside_80, inside_95; number pinball, winkler_80; instant scored_at; number? crps, pit  # of the whole fan
     text(16)? situation  # critical, accelerating, after a step, after rain, steady, creep
+    int? rolled, rolled_80, rolled_95  # it and up to 29 before it, and how many of them lay inside: by score_sums
     finite: observed, error, baseline_error, persistence_error, pinball, winkler_80
 """)
-# all that the monthly views read of a score: rows lie in the order in which targets were observed, page by page of
-# others; SQLite finds a row by its number, with all that it holds
-_FIGURES: Final = [
-    k.name for k in forecast_score.c if k.name not in {"forecast_id", "observed_at", "observed", "scored_at"}
-]
-Index("ix_forecast_score_figures", forecast_score.c.forecast_id, postgresql_include=_FIGURES).ddl_if("postgresql")
+forecast_month = _table("""forecast_month
+    # sums over the scored forecasts of a month, so that no view walks them all; errors without their sign
+    key big series_id; key name model; key number horizon_s; key text(7) month; key bool hindcast
+    key text(32) stage; key text(16) situation  # empty = none
+    int n, inside_80, inside_95; number error, baseline_error, persistence_error, pinball, winkler_80, width_80,
+        width_95; int crps_n, pit_n, pit_below_10, pit_above_90; number crps
+    without rowid""")
 
 model = _table("""model
     key name model_hash; name kind; text(32) task  # forecast, anomaly, scene

@@ -88,31 +88,23 @@ class Dialect:
         return f"json_extract(row_of.value, '$[{index}]')" if self.sqlite else f"(row_of.value ->> {index})"
 
     def newest_issues(self) -> str:
-        """Join `series s` with the rows `f` of the last issue of each model, by seeks: models are found one by one."""
-        rows = """WITH RECURSIVE m(model) AS (
+        """Join `series s` with the rows `f` of the last issue of each model, by seeks: models are found one by one.
+
+        PostgreSQL expects as many forecasts of each series as the mean has: `OFFSET 0` keeps it from reading all, and
+        the name of the index keeps SQLite from it, which prefers one that holds every column.
+        """
+        models = """WITH RECURSIVE m(model) AS (
     SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id)
     UNION ALL
     SELECT (SELECT min(g.model) FROM forecast g WHERE g.series_id = s.id AND g.model > m.model)
-    FROM m WHERE m.model IS NOT NULL)
-  SELECT n.id FROM m JOIN forecast n ON n.series_id = s.id AND n.model = m.model AND n.issued_at =
-    (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND g.model = m.model AND NOT g.hindcast)
-  WHERE m.model IS NOT NULL AND NOT n.hindcast"""
+    FROM m WHERE m.model IS NOT NULL)"""
+        last = "(SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id AND g.model = m.model AND NOT g.hindcast)"
+        mine = "n.series_id = s.id AND n.model = m.model AND NOT n.hindcast AND n.issued_at"
         if self.sqlite:
-            return f"CROSS JOIN forecast f ON f.id IN ({rows})"
-        return f"CROSS JOIN LATERAL ({rows}) newest JOIN forecast f ON f.id = newest.id"
-
-    def scored_groups(self, figures: str, by: str) -> str:
-        """Figures of forecasts `f` with their scores `c`, in groups of each `series s`.
-
-        PostgreSQL takes one series after the other: within it the index on months has the groups in order. Over all
-        of them it expects few rows where many series have few, and sorts many on the disk where one has many.
-        """
-        scores = "JOIN forecast_score c ON c.forecast_id = f.id"
-        if self.sqlite:
-            return f"""SELECT {_SERIES}, {figures}
-FROM series s JOIN forecast f ON f.series_id = s.id {scores} GROUP BY s.site, s.station, s.quantity, {by}"""
-        return f"""SELECT {_SERIES}, g.* FROM series s CROSS JOIN LATERAL
-  (SELECT {figures} FROM forecast f {scores} WHERE f.series_id = s.id GROUP BY {by}) g"""
+            return f"""CROSS JOIN forecast f ON f.id IN ({models}
+  SELECT n.id FROM m JOIN forecast n INDEXED BY ix_forecast_series_model ON {mine} = {last} WHERE m.model IS NOT NULL)"""
+        return f"""CROSS JOIN LATERAL ({models}
+  SELECT k.* FROM m CROSS JOIN LATERAL (SELECT n.* FROM forecast n WHERE {mine} = {last} OFFSET 0) k) f"""
 
 
 _SERIES: Final = "s.site AS site, s.station AS station, s.quantity AS quantity"
@@ -161,19 +153,16 @@ FROM offset_entry e JOIN series s ON s.id = e.series_id""",
 
 def _forecast_views(d: Dialect) -> dict[str, str]:
     scored = "FROM series s JOIN forecast f ON f.series_id = s.id JOIN forecast_score c ON c.forecast_id = f.id"
-    group, by = (
-        "f.model AS model, f.horizon_s AS horizon_s, f.target_month AS month, f.hindcast AS hindcast",
-        "f.model, f.horizon_s, f.target_month, f.hindcast",
-    )
+    months = "FROM series s JOIN forecast_month g ON g.series_id = s.id"
+    group = f"{_SERIES}, g.model AS model, g.horizon_s AS horizon_s, g.month AS month, g.hindcast AS hindcast"
+    by = "GROUP BY s.site, s.station, s.quantity, g.model, g.horizon_s, g.month, g.hindcast"
+    count = "sum(g.n) AS n"
 
-    def share(inside: str) -> str:
-        return f"avg(CAST(CASE WHEN c.{inside} THEN 1 ELSE 0 END AS double precision))"
+    def mean(sums: str, of: str = "n") -> str:
+        return d.rounded(f"CAST(sum(g.{sums}) AS double precision) / nullif(sum(g.{of}), 0)", 6)
 
-    both = d.scored_groups(
-        f"""{group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
-  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95""",
-        by,
-    )
+    skill = f"""CASE WHEN sum(g.baseline_error) > 0
+    THEN {d.rounded("1 - (sum(g.error) / sum(g.n)) / (sum(g.baseline_error) / sum(g.n))", 6)} END AS skill"""
 
     return {
         # the kinematic forecast stands only while it is issued: an old one must not be read as shown
@@ -189,38 +178,23 @@ WHERE w.issued_at = (SELECT max(k.issued_at) FROM forecast_withheld k WHERE k.se
   AND w.issued_at >= coalesce((SELECT max(f.issued_at) FROM forecast f WHERE f.series_id = s.id AND NOT f.hindcast), '')
   AND w.id = (SELECT min(k.id) FROM forecast_withheld k
     WHERE k.series_id = s.id AND k.issued_at = w.issued_at AND k.model = w.model)""",
-        "forecast_skill": d.scored_groups(
-            f"""{group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
-  {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence,
-  {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
-  CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill""",
-            by,
-        ),
-        "forecast_skill_by_stage": d.scored_groups(
-            f"""{group}, f.stage AS stage, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
-  {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
-  CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill,
-  {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95""",
-            f"{by}, f.stage",
-        ),
-        "forecast_scores": d.scored_groups(
-            f"""{group}, c.situation AS situation, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
-  {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence, {d.rounded("avg(c.pinball)", 6)} AS pinball,
-  {d.rounded("avg(c.crps)", 6)} AS crps, {d.rounded("avg(c.winkler_80)", 6)} AS interval_score_80,
-  {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95,
-  {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit < 0.1 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_below_10,
-  {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit > 0.9 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_above_90""",
-            f"{by}, c.situation",
-        ),
+        "forecast_skill": f"""SELECT {group}, {count}, {mean("error")} AS mae, {mean("persistence_error")} AS mae_persistence,
+  {mean("baseline_error")} AS mae_best_baseline, {skill} {months} {by}""",
+        "forecast_skill_by_stage": f"""SELECT {group}, nullif(g.stage, '') AS stage, {count}, {mean("error")} AS mae,
+  {mean("baseline_error")} AS mae_best_baseline, {skill},
+  {mean("inside_80")} AS covered_80, {mean("inside_95")} AS covered_95 {months} {by}, g.stage""",
+        "forecast_scores": f"""SELECT {group}, nullif(g.situation, '') AS situation, {count}, {mean("error")} AS mae,
+  {mean("persistence_error")} AS mae_persistence, {mean("pinball")} AS pinball, {mean("crps", "crps_n")} AS crps,
+  {mean("winkler_80")} AS interval_score_80, {mean("inside_80")} AS covered_80, {mean("inside_95")} AS covered_95,
+  {mean("pit_below_10", "pit_n")} AS pit_below_10, {mean("pit_above_90", "pit_n")} AS pit_above_90 {months} {by}, g.situation""",
         "forecast_coverage_rolling": f"""SELECT {_SERIES}, f.model AS model, f.horizon_s AS horizon_s, f.target_at, f.issued_at, f.shown, f.hindcast,
-  {d.rounded(f"{share('inside_80')} OVER newest", 6)} AS covered_80, {d.rounded(f"{share('inside_95')} OVER newest", 6)} AS covered_95,
-  count(*) OVER newest AS n
-{scored} WINDOW newest AS (PARTITION BY s.site, s.station, s.quantity, f.model, f.horizon_s, f.hindcast
-  ORDER BY f.target_at, f.issued_at, f.id ROWS BETWEEN 29 PRECEDING AND CURRENT ROW)""",
-        "forecast_coverage": f"""SELECT g.site, g.station, g.quantity, g.model, g.horizon_s, g.month, g.hindcast, k.nominal,
-  {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.covered_80 ELSE g.covered_95 END", 6)} AS covered,
-  {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.width_80 ELSE g.width_95 END", 6)} AS width, g.n
-FROM ({both}) g CROSS JOIN
+  {", ".join(f"{d.rounded(f'CAST(c.rolled_{k} AS double precision) / c.rolled', 6)} AS covered_{k}" for k in (80, 95))}, c.rolled AS n
+{scored}""",
+        "forecast_coverage": f"""SELECT m.site, m.station, m.quantity, m.model, m.horizon_s, m.month, m.hindcast, k.nominal,
+  CASE WHEN k.nominal < 0.9 THEN m.covered_80 ELSE m.covered_95 END AS covered,
+  CASE WHEN k.nominal < 0.9 THEN m.width_80 ELSE m.width_95 END AS width, m.n
+FROM (SELECT {group}, {count}, {mean("inside_80")} AS covered_80, {mean("inside_95")} AS covered_95,
+  {mean("width_80")} AS width_80, {mean("width_95")} AS width_95 {months} {by}) m CROSS JOIN
   (SELECT CAST(0.8 AS double precision) AS nominal UNION ALL SELECT CAST(0.95 AS double precision)) k""",
         "model_gates": """SELECT m.site, m.kind AS model, m.model_hash, m.state AS model_state, g.horizon_s, g.state, g.since,
   g.reason, g.reason_id, g.reason_values,
@@ -254,6 +228,8 @@ FROM movement m JOIN series s ON s.id = m.series_id""",
 
 def _state_views(d: Dialect) -> dict[str, str]:
     open_alerts = "SELECT count(*) FROM alert a WHERE a.site = p.id AND a.closed_at IS NULL AND NOT a.exercise"
+    health = """h.state, h.since, h.reason, h.reason_id, h.reason_values, h.newest_at, h.expected_interval_s,
+  h.missing_share_24h, h.votes"""
     return {
         "site_status": f"""SELECT p.id AS site, t.level, {d.level_name("p.levels", "t.level")} AS level_name, t.level_source, t.since,
   t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at, t.catching_up,
@@ -264,10 +240,11 @@ FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
         "forecast_chances": f"""SELECT c.site, c.criterion, c.station, c.level, {d.level_name("p.levels", "c.level")} AS level_name,
   c.over_mm_per_day, c.window_s AS horizon_s, c.chance_from, c.chance_to, c.probability, c.crossed, c.model, c.data_until, c.evaluated_at
 FROM forecast_chance c JOIN site p ON p.id = c.site JOIN site_state t ON t.site = c.site AND t.config_sha256 = c.config_sha256""",
-        "station_health": """SELECT k.site AS site, k.station AS station, h.state, h.since, h.reason, h.reason_id, h.reason_values, h.newest_at,
-  h.expected_interval_s, h.missing_share_24h, h.votes
-FROM (SELECT site, id AS station FROM station UNION SELECT site, station FROM station_state) k
-LEFT JOIN station_state h ON h.site = k.site AND h.station = k.station""",
+        # the second part: what was judged and is no station of the site any more
+        "station_health": f"""SELECT k.site AS site, k.id AS station, {health}
+FROM station k LEFT JOIN station_state h ON h.site = k.site AND h.station = k.id
+UNION ALL SELECT h.site, h.station, {health} FROM station_state h
+WHERE NOT EXISTS (SELECT 1 FROM station k WHERE k.site = h.site AND k.id = h.station)""",
         "movement_now": _movement_now(d),
         **_instrument_views(d),
     }

@@ -18,6 +18,7 @@ from monitor.store.people.sessions import are_forgotten, is_strange
 from monitor.store.readings.messages import prune_quarantine
 from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t
+from monitor.store.score_sums import delete_scores, order_scores
 
 AIM_S: Final = 0.03  # of a transaction: ingest waits for it at most once
 FEWEST, FIRST, MOST = 20, 200, 4000  # rows of a step
@@ -214,17 +215,21 @@ class RetentionRun:
             yield t.job_run, and_(t.job_run.c.started_at < limit, t.job_run.c.state != "running"), limit
 
     def _sweep_table(self, table: Table, may_go: ColumnElement[bool], before_at: datetime | None) -> None:
-        key = next(iter(table.primary_key.columns))
+        key, are_scores = next(iter(table.primary_key.columns)), table is t.forecast_score
         while True:
+            found = select(key).where(may_go).limit(KEYS)
             with self._db.read() as c:
-                keys = list(c.execute(select(key).where(may_go).limit(KEYS)).scalars())
+                keys = list(c.execute(order_scores(found) if are_scores else found).scalars())
             at = 0
             while at < len(keys):
                 some = keys[at : at + self._rows]
                 at += len(some)
 
                 def act(c: Connection, some: list[Any] = some) -> tuple[int, int]:
-                    return int(c.execute(delete(table).where(key.in_(some), may_go)).rowcount), 0
+                    which = and_(key.in_(some), may_go)
+                    if are_scores:
+                        return delete_scores(c, which), 0
+                    return int(c.execute(delete(table).where(which)).rowcount), 0
 
                 self._step(table.name, before_at, act)
             if len(keys) < KEYS:

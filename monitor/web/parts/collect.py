@@ -17,7 +17,7 @@ from monitor.alerting.acts.stakes import needs_two_people
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.verdict import check_parts
 from monitor.decision.series.bounds import declared_units
-from monitor.domain.alert import AlertCategory
+from monitor.domain.alert import AlertCategory, AlertState
 from monitor.domain.alerts.headline import FrozenDecision, Headline
 from monitor.domain.alerts.message import HEALTH_NAMES
 from monitor.domain.alerts.states import list_hours
@@ -32,7 +32,7 @@ from monitor.ingest.references import find_question
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import PutAsideAlert, load_answers, load_put_aside
+from monitor.store.alerting.answers import AlertDeliveries, PutAsideAlert, load_answers, load_put_aside, load_states
 from monitor.store.alerting.decisions import find_asks, find_state
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
@@ -45,6 +45,7 @@ from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
+from monitor.web.parts.calls import CallEntry, find_first_calls
 from monitor.web.parts.columns import PagePlan, plan_page
 from monitor.web.parts.headline import LevelFindings, find_sentence, list_findings, read_evidence
 from monitor.web.parts.zones import SiteSketch, draw
@@ -97,12 +98,20 @@ class LedgerPart(TypedDict):
     alerts: list[AlertRow]
 
 
-class AlertsContext(TypedDict):
-    """What the overview, and of it the page of a site, shows of alerts."""
+class HazardsContext(TypedDict):
+    """What stands behind the levels of some sites."""
 
     hazards: Mapping[str, AlertRow]  # the open one of each site
     headlines: Mapping[int, Headline]  # by alert
-    nows: Mapping[str, str]  # what each level rests on now
+    nows: Mapping[str, Headline]  # what each level rests on now
+    calls: Mapping[str, CallEntry]  # whom to call first
+    answers: Mapping[int, AlertDeliveries]  # by alert
+    ended: Mapping[int, datetime]  # when the condition of alerts that nobody saw was over
+
+
+class AlertsContext(HazardsContext):
+    """What the overview, and of it the page of a site, shows of alerts."""
+
     put_aside: list[PutAsideAlert]
     ledgers: list[LedgerPart]
     tops: Mapping[str, int]
@@ -123,7 +132,6 @@ class OverviewContext(AlertsContext):
 class SitePartsContext(AlertsContext):
     """What of a site page changes while one looks at it."""
 
-    answers: Any
     motion: headline.SiteMotion | None
     unjudged: Sequence[str]
     card: pages.SiteCard
@@ -170,6 +178,22 @@ def split_ledgers(alerts: Sequence[AlertRow]) -> list[LedgerPart]:
     ]
 
 
+def _collect_hazards(
+    c: Connection, cards: Iterable[pages.SiteCard], alerts: Sequence[AlertRow], now: datetime
+) -> HazardsContext:
+    hazards = headline.find_hazards(alerts)
+    urgent = [find_declaration(c, str(card.status["config_version"])) for card in cards if card.id in hazards]
+    over = [a["alert_id"] for a in alerts if a["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
+    return {
+        "hazards": hazards,
+        "headlines": headline.find_headlines(c, hazards.values()),
+        "nows": headline.find_present_headlines(c, hazards),
+        "calls": find_first_calls(c, filter(None, urgent), now),
+        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
+        "ended": {alert_id: since for alert_id, (_, since) in load_states(c, over).items()},
+    }
+
+
 def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> OverviewContext:
     """Sites, open alerts by ledger; of all sites, or of some. Where there are many, the quiet ones are a list."""
     cards, alerts = pages.load_cards(c, sites), pages.load_open_alerts(c, sites)
@@ -181,13 +205,11 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
         "quiet": [card for card in cards if card not in loud],
         "ledgers": split_ledgers(alerts),
         "tops": tops,
-        "hazards": headline.find_hazards(alerts),
+        **_collect_hazards(c, cards, alerts, now),
         "motions": headline.collect_motions(c, list(dict.fromkeys(drawn)), now),
         "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards},
         "show_site": True,
         "undelivered": pages.count_undelivered(c),
-        "nows": headline.list_present_sentences(c, headline.find_hazards(alerts)),
-        "headlines": headline.find_headlines(c, headline.find_hazards(alerts).values()),
         "put_aside": load_put_aside(c, sites),
         "zones": {card.id: card.timezone for card in cards},
     }
@@ -255,12 +277,24 @@ def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
         "rules": describe_rules(declared, unproven),
         "changes": len(load_proposals(c, site_id)),
         **plan_page(
-            live["stations"], live["landslides"], pages.load_forecast_keys(c, site_id), load_series(c, site_id)
+            live["stations"],
+            live["landslides"],
+            pages.load_forecast_keys(c, site_id),
+            load_series(c, site_id),
+            _list_asking(live, site_id),
         ),
         "recent": pages.load_history(c, site_id, None, 15),
         "photos": load_photos(c, 6, site=site_id),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
     }
+
+
+def _list_asking(live: SitePartsContext, site_id: str) -> Sequence[str]:
+    """The stations that the headline of a site is about, the fastest first."""
+    hazard = live["hazards"].get(site_id)
+    raised = live["headlines"].get(hazard["alert_id"]) if hazard else None
+    found = live["nows"].get(site_id) or raised
+    return found.stations if found else ()
 
 
 def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsContext:
@@ -275,17 +309,13 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
     bounds = None if shown is None else shown.picture_bounds
     mark_unproven(c, site_id, footprints, now)
-    own = pages.load_open_alerts(c, site_id)
+    own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s.id for s in stations if s.declared and s.on_slope}
-    hazards = headline.find_hazards(own)
     declared = find_declaration(c, str(card.status["config_version"]))
     return {
-        "hazards": hazards,
-        "headlines": headline.find_headlines(c, hazards.values()),
-        "nows": headline.list_present_sentences(c, hazards),
+        **_collect_hazards(c, [card], own, now),
         "put_aside": load_put_aside(c, site_id),
-        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations}),
         "unjudged": () if declared is None else find_unjudged(declared),
         "card": card,
@@ -295,7 +325,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "shown_scene": shown,
         "footprints": footprints,
         "map": draw(stations, footprints, bounds, find_asks(c, site_id, card.top_level, now)),
-        "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
+        "ledgers": split_ledgers(own),
         "movement": movement,
         "called": name_stations(declared),
         "tops": {card.id: card.top_level},

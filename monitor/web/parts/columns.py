@@ -265,6 +265,7 @@ class PagePlan(TypedDict):
     """What the chart of a site page needs before any answer."""
 
     charts: list[ChartPlan]
+    opens: ChartPlan | None  # the first that is shown
     landslide_charts: list[ChartPlan]
     shared: list[str]  # quantities that several stations have
     panes: list[str]
@@ -275,15 +276,21 @@ def plan_page(
     landslides: list[StationCard],
     forecast: set[tuple[str, str]],
     series: Sequence[SeriesRow],
+    asking: Sequence[str] = (),
 ) -> PagePlan:
-    """What the chart of a site page needs before any answer: stations with their quantities, and room for panes."""
+    """What the chart of a site page needs before any answer: stations with their quantities, and room for panes.
+
+    It opens on the first of the stations that ask for a level, where one does.
+    """
     charts = plan_charts(stations, forecast)
     counts = Counter(q for k in charts for q in k.choices)
-    first = charts[0] if charts else None
+    by_station = {k.station: k for k in charts}
+    first = next((by_station[name] for name in asking if name in by_station), charts[0] if charts else None)
     below = [] if first is None else plan_panes(series, first.station, first.first)
     moves = first is not None and first.first.startswith("displacement")
     return {
         "charts": charts,
+        "opens": first,
         "landslide_charts": plan_charts(landslides, forecast),
         "shared": [quantity for quantity, count in counts.most_common() if count > 1],
         "panes": [*(["velocity"] if moves else []), *(f"{s.station}.{s.quantity}" for s in below)],

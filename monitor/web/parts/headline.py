@@ -34,6 +34,7 @@ from monitor.web.parts.pictures import PlotScale
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
+SPARK_LEAST: Final = timedelta(hours=2)  # that they cover
 READ_AT_ONCE, SENTENCES_KEPT = 6, 200
 _lock: Final = threading.Lock()
 NO_STAGE: Final = "without a stage"  # of a station that is well
@@ -93,10 +94,10 @@ def read_json(text: str | None) -> headline.FrozenDecision:
     return cast("headline.FrozenDecision", found if isinstance(found, dict) else {})
 
 
-def list_present_sentences(c: Connection, hazards: Mapping[str, AlertRow]) -> dict[str, str]:
+def find_present_headlines(c: Connection, hazards: Mapping[str, AlertRow]) -> dict[str, headline.Headline]:
     """What each site's level rests on by its newest decision, beside what stood when it was raised."""
     found = {site: find_now(c, site, int(hazard["level"])) for site, hazard in hazards.items()}
-    return {site: now.sentence for site, now in found.items() if now is not None}
+    return {site: now for site, now in found.items() if now is not None}
 
 
 def find_hazards(alerts: Iterable[AlertRow]) -> dict[str, AlertRow]:
@@ -189,8 +190,8 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
 def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> str:
     """The line of a small picture of the last day, from zero up; empty where there is none."""
     thinned = past[:: max(1, -(-len(past) // SPARK_MOST))]
-    if len(thinned) < 2:
-        return ""
+    if len(thinned) < 2 or thinned[-1][0] - thinned[0][0] < SPARK_LEAST:
+        return ""  # it would be one vertical stroke
     speeds = [abs(v) for _, v in thinned]
     scale = PlotScale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
     return scale.draw([(epoch_s(at), v) for (at, _), v in zip(thinned, speeds, strict=True)])

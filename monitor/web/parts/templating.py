@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span, join
+from monitor.domain.alert import OVER
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.headline import SIGHT_WORDS
 from monitor.domain.extension import list_panels, list_template_folders
@@ -154,6 +155,7 @@ ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *li
 ENVIRONMENT.filters.update(
     told=render_text,
     about=format_about,
+    age_of_span=format_age,
     minute=format_minute,
     utc=format_utc,
     subject=lambda text: translate_subject(text, LONGEST_LISTED),
@@ -164,6 +166,7 @@ ENVIRONMENT.filters.update(
     say=translate,
     word=translate_name,
     cell=translate_cell,
+    essence=lambda text: text.values["text"] if isinstance(text, Message) and text.id == OVER.id else text,
     page_words=without_commands,
     label=catalogue.gettext,
     by_cause=gather_alerts,
@@ -230,9 +233,14 @@ def render_part(name: str, now: datetime, values: Mapping[str, object]) -> str:
         at = as_instant(value)
         return catalogue.gettext("never") if at is None else format_age(now - at)
 
+    def clock(value: str | datetime | None, other: str = "") -> str:
+        """`07:00` of today, another day with its date."""
+        text = format_minute(value, other)
+        return text.removeprefix(f"{local_time.format_local(now, other or zone)[:11]}")
+
     zone = find_zone(**values)
     with local_time.use_zone(zone):
-        return ENVIRONMENT.get_template(name).render(**{**values, "zone": zone}, now=now, age=age)
+        return ENVIRONMENT.get_template(name).render(**{**values, "zone": zone}, now=now, age=age, clock=clock)
 
 
 def find_zone(card: Any = None, zones: Any = None, zone: Any = None, **_: object) -> str:

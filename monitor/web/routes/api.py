@@ -30,7 +30,7 @@ from monitor.web.context import AlertId, context_of
 from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
-from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
+from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from monitor.web.parts.zones import GeoJsonResponse, make_collection
 from monitor.web.routes.maps import Early
 
@@ -93,8 +93,12 @@ def get_site(request: Request, site: str) -> SiteNowJson:
     with read_site(request, site) as seen:
         hazards = find_hazards(pages.load_open_alerts(seen.c, site))
         raised = [one.sentence for one in find_headlines(seen.c, hazards.values()).values()]
-        now = list_present_sentences(seen.c, hazards)
-        return {**_card_to_json(seen.card), "when_raised": raised[0] if raised else None, "now": now.get(site)}
+        now = find_present_headlines(seen.c, hazards).get(site)
+        return {
+            **_card_to_json(seen.card),
+            "when_raised": raised[0] if raised else None,
+            "now": None if now is None else now.sentence,
+        }
 
 
 @router.get("/sites/{site}/stations", tags=["sites"])

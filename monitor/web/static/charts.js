@@ -9,7 +9,7 @@
   const stack = box.querySelector(".stack"), others = box.querySelector(".panes"), foot = box.querySelector(".foot"), says = box.querySelector(".says");
   const EVERY = "*", LEAST_S = 60, MOST_S = 36525 * 86400, LAST_S = 4e9, INKS = ["--curve", "--c1", "--c2", "--c3", "--c4", "--c5"], DASHES = ["solid", "dash", "dot", "long"];
   const asked = new URLSearchParams(location.search);
-  let touched = -Infinity, span = "30d", found = null, whole = null, view = null, turn = 0, leaving = null, waits = 0, cursor = null;
+  let touched = -Infinity, span = box.querySelector("[data-span][aria-pressed=true]").dataset.span, found = null, whole = null, view = null, turn = 0, leaving = null, waits = 0, cursor = null;
   const words = (text) => tr(text.replaceAll("_", " "));
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
   const hours = (s) => s < 172800 ? `${Number((s / 3600).toPrecision(3))} h` : days(s);
@@ -43,7 +43,9 @@
       layers.push({ line: [x, from("q50")], colour: css("--forecast"), dash: "dash", dots: 2.5, width: 2, name: tr("forecast ({model})", { model: f.forecast.model }),
         text: (k) => k === 0 ? `${show(f.forecast.data_value, unit)} ${unit}` : `${show(t.q50[k - 1], unit)} ${unit}, 80 % ${tr("{from} to {to}", { from: show(t.q10[k - 1], unit), to: show(t.q90[k - 1], unit) })}` });
     }
-    for (const b of f.thresholds) {
+    // where a level stands, its bound alone: who is woken asks how far beyond that the slope moves
+    const own = f.thresholds.filter((b) => b.level === Number(box.dataset.level));
+    for (const b of own.length ? own : f.thresholds) {
       const text = `${tr(b.name)} ${tr(b.side)} ${show(b.value, unit)}${unit ? ` ${unit}` : ""}${b.ray ? (unit ? "/day" : ` ${tr("per day")}`) : ""}`, look = { colour: level(f.levels, b.level), name: text, label: text, width: 2, alpha: 0.9 };
       layers.push(b.ray ? { line: [b.ray.at.map(seconds), b.ray.value], dash: "long", mute: true, aside: true, ...look } : { bound: b.line, ...look });
     }
@@ -59,7 +61,7 @@
   const stepOf = (at) => at.length > 1 ? Math.min(...at.slice(1).map((t, k) => t - at[k])) : 3600;
 
   function velocityPane(f) {
-    const unit = "mm/day", layers = f.velocity.bounds.map((b) => ({ bound: b.value, colour: level(f.levels, b.level), dash: "dash", width: 1.6, label: `${tr(b.name)} ${show(b.value)}`, window: b.window_s }));
+    const unit = "mm/day", layers = f.velocity.bounds.toSorted((a, b) => b.level - a.level).map((b) => ({ bound: b.value, colour: level(f.levels, b.level), dash: "dash", width: 1.6, label: `${tr(b.name)} ${show(b.value)}`, window: b.window_s }));
     f.velocity.rates.forEach((r, k) => {
       const own = f.velocity.bounds.find((b) => b.window_s === r.window_s);
       layers.push({ line: [r.at, r.rate.map(Math.abs)], colour: own ? level(f.levels, own.level) : css("--curve"), dash: DASHES[k % 4], width: 1.6, unit, name: r.window_s ? tr("velocity in {span}", { span: hours(r.window_s) }) : tr("velocity of the stage") });

@@ -1,10 +1,11 @@
-/* On a phone the parts that are not urgent begin folded; without scripts, and where there is room, they are open. */
+/* On a phone, and where an alert is open, the parts that are not urgent begin folded; without scripts, and where there is room, they are open. */
 "use strict";
 (() => {
   const narrow = window.matchMedia("(max-width: 700px)");
+  const urgent = "urgent" in document.getElementById("main").dataset;  // what wakes somebody stands on the first screens
   const parts = [...document.querySelectorAll("details.fold")];
   const asked = location.hash.slice(1);
-  const fold = () => parts.forEach((part) => { part.open = !narrow.matches || (asked && part.querySelector(`[id="${CSS.escape(asked)}"]`) !== null); });
+  const fold = () => parts.forEach((part) => { part.open = !((narrow.matches && !part.matches(".stays")) || (urgent && part.matches(".panel, .tacit"))) || (asked && part.querySelector(`[id="${CSS.escape(asked)}"]`) !== null); });
   fold();
   narrow.addEventListener("change", fold);
   // a link to a folded part opens it

@@ -125,16 +125,20 @@ window.Slopeward = (() => {
   function write(c, box, labels, ratio) {
     c.save();
     c.font = `600 ${11 * ratio}px ${css("--font")}`; c.textAlign = "right"; c.lineWidth = 3 * ratio; c.strokeStyle = css("--panel"); c.lineJoin = "round";
-    const taken = [];
+    const kept = [], taken = [];
     for (const l of labels) {
-      const y = Math.min(Math.max(l.y, box.top + 11 * ratio), box.top + box.height - 2 * ratio);
-      const free = [0, -13, 13, -26, 26].map((d) => y + d * ratio).find((v) => v > box.top + 10 * ratio && v < box.top + box.height && taken.every((o) => Math.abs(o - v) >= 12 * ratio));
+      l.y = Math.min(Math.max(l.y, box.top + 11 * ratio), box.top + box.height - 2 * ratio);
+      const free = [0, -13, 13, -26, 26].map((d) => l.y + d * ratio).find((v) => v > box.top + 10 * ratio && v < box.top + box.height && taken.every((o) => Math.abs(o - v) >= 12 * ratio));
       if (free === undefined) continue;
       taken.push(free);
-      const right = box.left + box.width - 4 * ratio, at = l.x === undefined ? right : Math.min(l.x + 6 * ratio + c.measureText(l.text).width, right);
-      c.strokeText(l.text, at, free);
-      c.fillStyle = l.colour; c.fillText(l.text, at, free);
+      kept.push(l);
     }
+    taken.sort((a, b) => a - b);
+    kept.sort((a, b) => a.y - b.y).forEach((l, k) => { // in the order of what they name
+      const right = box.left + box.width - 4 * ratio, at = l.x === undefined ? right : Math.min(l.x + 6 * ratio + c.measureText(l.text).width, right);
+      c.strokeText(l.text, at, taken[k]);
+      c.fillStyle = l.colour; c.fillText(l.text, at, taken[k]);
+    });
     c.restore();
   }
 

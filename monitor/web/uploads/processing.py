@@ -20,7 +20,7 @@ from monitor.domain.language.file_names import rename_file
 from monitor.domain.site import Site
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, ImportOptions
+from monitor.ingest.files.reader import Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import (
     FileImport,
@@ -35,7 +35,6 @@ from monitor.ingest.guess import site_file
 from monitor.ingest.guess.guess import SensorGuess
 from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.sources.plan import add_places
 from monitor.notify.declarations import find_declaration
 from monitor.replay.past_levels import AllForecasts, PastLevels, PastLevelsRequest
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert, text, true
 
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory
@@ -31,13 +31,14 @@ from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from monitor.store.score_sums import find_spans, sum_up
 from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
 from tests.bench.record import read_figures, record
 from tests.conftest import PostgresServer
 from tests.data.rows import insert_rows
 
-LIMIT_MS, MAP_LIMIT_MS = 200.0, 2000.0
+LIMIT_MS, MAP_LIMIT_MS = 50.0, 2000.0
 PER_SITE = 10
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SITE, STATION = "bench", "S007"
@@ -134,6 +135,7 @@ def fill_forecasts(c: Connection) -> None:
         " pinball, winkler_80, scored_at)"
         f" SELECT id, target_at, 3.2, 0.2, 0.1, 0.7, 1 = 1, 1 = 1, 0.3, 2.0, '{format_iso(NOW)}' FROM forecast WHERE target_at <= '{format_iso(NOW)}'"  # noqa: E501
     )
+    sum_up(c, find_spans(c, true()))
     f.run(
         "INSERT INTO failure_time (series_id, issued_at, data_until, window_from, window_mid, window_to, trusted, reasons)"  # noqa: E501
         f" SELECT s.id, {f.instant(issued)}, {f.instant(issued)}, '{format_iso(NOW)}', '{format_iso(NOW)}', '{format_iso(NOW)}', 1 = 0, 'bench'"  # noqa: E501
@@ -316,7 +318,7 @@ def open_address(url: str | None, *, postgresql: bool) -> Iterator[str]:
 
 
 def main() -> None:
-    """Fill, measure, print; exit 1 when a view is too slow."""
+    """Fill, measure, print; exit 1 when a view takes too much of the processor, whatever runs beside it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--url", help="an empty database; a temporary SQLite file when not given")
@@ -346,19 +348,19 @@ def main() -> None:
             asked = [name for name in options.only.split(",") if name]
             for name in asked or views.NAMES:
                 took, processor_ms, rows = measure(db, name)
-                slow += [name] if took > LIMIT_MS else []
+                slow += [name] if processor_ms > LIMIT_MS else []
                 times[name] = round(took, 1)
                 processor[name] = round(processor_ms, 1)
                 if options.json:
                     print(json.dumps({"view": name, "ms": round(took, 1), "rows": rows, "observations": options.rows}))
                 else:
-                    print(f"{name:24} {took:9.1f} ms {rows:8} rows{'   TOO SLOW' if took > LIMIT_MS else ''}")
+                    print(f"{name:24} {took:9.1f} ms {rows:8} rows{'   TOO SLOW' if name in slow else ''}")
             kind = "sqlite" if db.is_sqlite else "postgresql"
             more = ""
             if options.network:
                 more = f" --network {options.network}"
                 maps = measure_map(db)
-                small = {name: measure(db, name, "net5", "N5")[0] for name in views.NAMES}
+                small = {name: measure(db, name, "net5", "N5")[1] for name in views.NAMES}
                 worst = max(small, key=lambda name: small[name])
                 slow += [
                     name

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from alembic import command
 from alembic.operations.ops import DowngradeOps, ModifyTableOps, UpgradeOps
-from sqlalchemy import Boolean, Connection, Table, text
+from sqlalchemy import Boolean, Connection, Table, text, true
 
 from monitor.alerting.acts.operator_acts import order_level_of
 from monitor.alerting.audit.audit_pack import build_pack, write_pack
@@ -22,6 +22,7 @@ from monitor.store.alerting.alerts import acknowledge, load_alerts, set_outcome
 from monitor.store.alerting.audit_pack import load_material
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata
+from monitor.store.score_sums import find_spans, sum_up
 from monitor.store.upkeep.migrate import make_config, upgrade
 from tests.data.filled import fill
 from tests.data.watched_slope import HOUR, WatchedSlope
@@ -46,6 +47,7 @@ THINNED: Final = (
     "DELETE FROM observation WHERE observed_at < '2026-02-28'",
     "DELETE FROM forecast WHERE issued_at < '2026-02-28'",
     "DELETE FROM forecast_score WHERE forecast_id NOT IN (SELECT id FROM forecast)",
+    "DELETE FROM forecast_month",
     "DELETE FROM anomaly WHERE at < '2026-02-26'",
 )
 
@@ -89,6 +91,7 @@ def live(db: Database) -> int:
     with db.write() as c:
         for statement in THINNED:
             c.execute(text(statement))
+        sum_up(c, find_spans(c, true()))
     slope, ada, bo = WatchedSlope(db), Actor("ada"), Actor("bo")
     slope.fail()
     with db.write() as c:
@@ -131,13 +134,6 @@ def write_migration() -> None:
     found = MIGRATION.read_text(encoding="utf-8")
     found = found.replace('"""baseline\n\n', TOLD).replace("Revises: \n", "Revises:\n")
     found = re.sub(r"^    # ###.*\n", "", found, flags=re.MULTILINE)
-    # an index that holds figures beside its key is one of PostgreSQL alone
-    found = re.sub(
-        r"^    (op\.create_index\(.*postgresql_include.*)",
-        r"    if op.get_bind().dialect.name == 'postgresql':\n        \1",
-        found,
-        flags=re.MULTILINE,
-    )
     ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=120", "-"]
     done = subprocess.run(ruff, input=found, capture_output=True, text=True, check=True)
     MIGRATION.write_text(done.stdout, encoding="utf-8")

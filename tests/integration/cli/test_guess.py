@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from monitor.cli.main import run_verb
-from monitor.ingest.guess.recognise import find_form
+from monitor.ingest.recognise import find_form
 from tests.data.readers.gnss import list_positions
 
 BEGIN = datetime(2025, 2, 3)

@@ -23,7 +23,7 @@ from monitor.domain.observation import SiteEvent
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import find_before
 from monitor.extensions.reports.store import IssuedReport, add_issue
-from monitor.ingest.sources.polled import PollSummary, follow
+from monitor.extensions.sources.polled import PollSummary, follow
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.people.countersign import TwoPersonAct, keep_first

@@ -11,10 +11,10 @@ from monitor.domain.site import Origin
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.rtklib import find_origin, open_rtklib
 from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm
+from monitor.ingest.recognise import find_form
 from tests.data.payloads.traps import _check
 
 SINCE = datetime(2015, 7, 7, tzinfo=UTC)

@@ -13,12 +13,11 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.errors import ConfigError
-from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileImport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.sources.plan import add_places
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.service_state import find_stamp

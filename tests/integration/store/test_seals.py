@@ -45,7 +45,7 @@ NOT_SEALED = {
     ),
     **dict.fromkeys(
         (
-            "forecast forecast_withheld forecast_score model model_gate conformal_state failure_time "
+            "forecast forecast_withheld forecast_score forecast_month model model_gate conformal_state failure_time "
             "movement season anomaly reading_gap point_look point_happening point_anomaly point_issue "
             "point_issue_horizon point_forecast point_rate point_map point_square scene scene_footprint "
             "scene_change scene_unsure"

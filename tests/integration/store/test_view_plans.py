@@ -1,12 +1,16 @@
-"""How PostgreSQL reads the monthly views of one station with a long past, among many stations with a short one."""
+"""How the views of one station with a long past are read, among many stations with a short one."""
+
+import re
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, true
 
 from monitor.store.database.engine import Database
+from monitor.store.score_sums import find_spans, sum_up
 
 pytestmark = pytest.mark.server
-MONTHLY = ("forecast_skill", "forecast_skill_by_stage", "forecast_scores", "forecast_coverage")
+OF_ONE = "site = 's' AND station = 'G7'"
+SUMMED = ("forecast_skill", "forecast_skill_by_stage", "forecast_scores", "forecast_coverage")
 SERIES = (
     "INSERT INTO series (site, station, quantity, unit, created_at)"
     " SELECT 's', 'G' || k, 'displacement', 'mm', '2026-03-01T00:00:00.000000Z' FROM generate_series(1, 400) AS g(k)"
@@ -33,6 +37,7 @@ def long_past(postgresql):
         with db.write() as c:
             for statement in (SERIES, FORECASTS, SCORES):
                 c.execute(text(statement))
+            sum_up(c, find_spans(c, true()))
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
             c.exec_driver_sql("VACUUM ANALYZE")
         yield db
@@ -43,16 +48,47 @@ def gather(node):
     return [node, *(found for one in node.get("Plans", ()) for found in gather(one))]
 
 
-@pytest.mark.parametrize("view", MONTHLY)
-def test_a_monthly_view_reads_its_rows_from_indexes_alone_and_in_order(long_past, view):
-    question = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {view} WHERE site = 's' AND station = 'G7'"
-    with long_past.read() as c:
+def count_read(database, view, where=OF_ONE):
+    """Rows of each table that a query looks at, those that it passes over too."""
+    question = f"EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM {view} WHERE {where}"
+    with database.read() as c:
         plan = gather(c.execute(text(question)).scalar_one()[0]["Plan"])
-    read = {n["Relation Name"]: n for n in plan if n.get("Relation Name") in ("forecast", "forecast_score")}
-    assert {name: node["Node Type"] for name, node in read.items()} == {
-        "forecast": "Index Only Scan",
-        "forecast_score": "Index Only Scan",
-    }
-    assert sum(node["Heap Fetches"] for node in read.values()) == 0
-    assert "Sort" not in {node["Node Type"] for node in plan}, "rows of all months are sorted at once"
-    assert plan[0]["Temp Written Blocks"] == 0
+    read = {}
+    for node in plan:
+        if name := node.get("Relation Name"):
+            rows = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+            read[name] = read.get(name, 0) + rows
+    return read
+
+
+@pytest.mark.parametrize("view", SUMMED)
+def test_a_monthly_view_reads_sums_alone_and_those_of_its_station(long_past, view):
+    read = count_read(long_past, view)
+    assert set(read) == {"series", "forecast_month"}
+    assert read["forecast_month"] < 40
+
+
+def test_the_newest_issues_are_found_without_those_before_them(long_past):
+    assert count_read(long_past, "latest_forecast")["forecast"] < 20
+
+
+def test_what_was_observed_lately_is_found_without_what_was_before(long_past):
+    where = f"{OF_ONE} AND target_at > '2026-02-20T00:00:00.000000Z'"
+    read = count_read(long_past, "forecast_vs_observed", where)
+    assert read["forecast"] == read["forecast_score"] < 40
+
+
+@pytest.mark.parametrize(
+    ("view", "index"),
+    [
+        *((name, r"forecast_month|g USING PRIMARY KEY \(series_id=\?\)") for name in SUMMED),
+        ("forecast_coverage_rolling", r"f USING COVERING INDEX ix_forecast_order \(series_id=\?\)"),
+        ("latest_forecast", r"n USING INDEX ix_forecast_series_model \(series_id=\? AND model=\? AND issued_at=\?\)"),
+        ("forecast_vs_observed", r"f USING INDEX ix_forecast_target \(series_id=\? AND target_at>\?\)"),
+    ],
+)
+def test_sqlite_reads_the_rows_of_a_station_by_an_index(sqlite_url, view, index):
+    more = " AND target_at > '2026-02-20T00:00:00.000000Z'" if view == "forecast_vs_observed" else ""
+    with Database(sqlite_url) as db, db.read() as c:
+        plan = c.execute(text(f"EXPLAIN QUERY PLAN SELECT * FROM {view} WHERE {OF_ONE}{more}")).all()
+    assert any(re.search(index, row[3]) for row in plan), plan

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import insert, text, true
 
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
@@ -16,6 +16,7 @@ from monitor.store.readings.messages import KEPT_BYTES, RejectedMessage, add_rej
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
+from monitor.store.score_sums import find_spans, sum_up
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask, tell
 
@@ -274,6 +275,7 @@ def test_skill_and_coverage_by_hand(filled_database):
         assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in newest) / len(newest), abs=1e-6)
     with filled_database.write() as c:  # a baseline that made no error gives no skill, never an invented one
         c.execute(t.forecast_score.update().values(baseline_error=0.0))
+        sum_up(c, find_spans(c, true()))
     assert {r["skill"] for r in ask(filled_database, views.load_view, "forecast_skill")} == {None}
 
 

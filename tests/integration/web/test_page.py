@@ -33,7 +33,7 @@ from monitor.store.service_state import stamp
 from monitor.web.app import build
 from monitor.web.change_notices import ChangeNotifier
 from monitor.web.parts import collect
-from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
+from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from monitor.web.server import PageServer, make_settings
 from tests.conftest import wait_for
 from tests.data.store_rows import tell
@@ -246,7 +246,9 @@ def look(own):
     with own.read() as c:
         hazards = find_hazards(pages.load_open_alerts(c))
         raised = find_headlines(c, hazards.values())
-        return str(raised[hazards["bench"]["alert_id"]].sentence), str(list_present_sentences(c, hazards)["bench"])
+        return str(raised[hazards["bench"]["alert_id"]].sentence), str(
+            find_present_headlines(c, hazards)["bench"].sentence
+        )
 
 
 def rate_of(text):

@@ -1,6 +1,6 @@
 """The watch of a site: who is on duty, whom to call, the hand-over that both sign, plans and swaps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -10,12 +10,13 @@ from fastapi.responses import HTMLResponse, Response
 from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import DAYS, Roster, list_shifts, who_is_on_duty
 from monitor.domain.names import is_same_person
-from monitor.domain.site import Recipient, Site, Team
+from monitor.domain.site import Team
 from monitor.store.alerting import duty
 from monitor.store.alerting.answers import AlertDeliveries, load_answers
 from monitor.store.alerting.duty import Handover, PlannedDuty, join_days
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.callers import person_of
+from monitor.web.parts.calls import list_calls
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.headline import find_hazards, find_headlines, list_sentences
 from monitor.web.parts.templating import render
@@ -30,7 +31,6 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
     with read_site(request, site) as seen:
         c, now, declared = seen.c, seen.now, seen.require_declared()
         rosters = duty.load_rosters(c, declared.teams, now)
-        chain = duty.list_chain(c, declared.recipients, now)
         hazard = find_hazards(load_open_alerts(c, site)).get(site)
         headlines = find_headlines(c, [hazard] if hazard else [])
         answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
@@ -38,7 +38,8 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         signed = duty.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
         changes, items = duty.load_changes(c, site, now), duty.gather_open(c, site, now, list_sentences)
-    mine = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
+        mine = answers.get(hazard["alert_id"], AlertDeliveries()) if hazard else AlertDeliveries()
+        calls = list_calls(c, declared, mine, now)
     teams = [
         describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
         for team in declared.teams
@@ -54,7 +55,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         hazard=hazard,
         headlines=headlines,
         answers=mine,
-        calls=list_calls(declared, chain, rosters, mine, now),
+        calls=calls,
         changes=changes,
         items=items,
         waiting=waiting,
@@ -81,34 +82,6 @@ def send_shifts(request: Request, site: str) -> Response:
 
 SOONER: Final = timedelta(hours=3)  # a hand-over signed so long before the shift begins counts for it
 SHOWN_DAYS: Final = 14
-
-
-def list_calls(
-    site: Site,
-    chain: Sequence[Sequence[Recipient]],
-    rosters: Mapping[tuple[str, str], Roster],
-    answers: AlertDeliveries,
-    now: datetime,
-) -> list[dict[str, Any]]:
-    """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
-    roles: dict[str, str] = {}
-    for team in site.teams:
-        on_duty = who_is_on_duty(rosters[team.site, team.name], now)
-        for name, role in [*zip(on_duty, ("on duty", "second"), strict=False), (team.lead, "lead")]:
-            roles.setdefault(name, role)
-    answered = {one.recipient: one for one in answers.deliveries}
-    people: dict[str, Recipient] = {r.name: r for step in chain for r in step}
-    return [
-        {
-            "name": name,
-            "role": roles.get(name, ""),
-            "phone": one.phone,
-            "tel": "".join(sign for sign in one.phone if sign in "+0123456789"),
-            "told": answered.get(name),
-            "channels": sorted({k.partition(":")[0] for k in one.channels}),
-        }
-        for name, one in people.items()
-    ]
 
 
 def describe_team(

@@ -25,7 +25,7 @@ from monitor.store.alerting.alerts import acknowledge, find_alert, load_alert_ev
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from monitor.web.parts.headline import find_hazards, find_headlines, list_present_sentences
+from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
@@ -165,7 +165,7 @@ def test_the_number_is_one_in_message_page_api_and_view(slope):
     for _ in run_away(slope, 12):
         with slope.database.read() as c:
             hazards = find_hazards(pages.load_open_alerts(c))
-            page = list_present_sentences(c, hazards)["bench"]
+            page = find_present_headlines(c, hazards)["bench"].sentence
             found = find_now(c, "bench", hazards["bench"]["level"])
             rows = load_view(c, "movement_now", site="bench", order_by=["-velocity_mm_per_day"])
         rate = page.values["rate"]

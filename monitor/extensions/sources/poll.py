@@ -17,19 +17,19 @@ from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.domain.instants import FUTURE_TOLERANCE, format_iso
 from monitor.domain.site import Site
+from monitor.extensions.sources import take
+from monitor.extensions.sources.addresses import hide_query
+from monitor.extensions.sources.fetch import require_room
+from monitor.extensions.sources.folder import SERIES, scan_folder
+from monitor.extensions.sources.plan import MIB, find_form, make_binding, make_options, make_request
+from monitor.extensions.sources.polled import PollSummary, follow
+from monitor.extensions.sources.take import SourceTarget
+from monitor.extensions.sources.tasks import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest
 from monitor.ingest.decoders.sensorthings import find_newest
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Clock, Pipeline
-from monitor.ingest.sources import take
-from monitor.ingest.sources.addresses import hide_query
-from monitor.ingest.sources.fetch import require_room
-from monitor.ingest.sources.folder import SERIES, scan_folder
-from monitor.ingest.sources.plan import MIB, find_form, make_binding, make_options, make_request
-from monitor.ingest.sources.polled import PollSummary, follow
-from monitor.ingest.sources.take import SourceTarget
-from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, FetchedFile, PollRequest
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import RejectedMessage
 from monitor.store.readings.sources import (

@@ -8,14 +8,14 @@ from typing import Final
 
 from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.extras import explain_missing
-from monitor.ingest.sources.tasks import FAILED, FetchedFile, PollRequest, PollResult
+from monitor.extensions.sources.tasks import FAILED, FetchedFile, PollRequest, PollResult
 
 # kind of server -> what fetches from it; loaded in the worker alone
 FETCHERS: Final[dict[str, str]] = {
-    "http": "monitor.ingest.sources.http:fetch_files",
-    "sftp": "monitor.ingest.sources.sftp:fetch_files",
-    "sensorthings": "monitor.ingest.sources.sensorthings:fetch_observations",
-    "stac": "monitor.ingest.sources.stac:fetch_items",
+    "http": "monitor.extensions.sources.http:fetch_files",
+    "sftp": "monitor.extensions.sources.sftp:fetch_files",
+    "sensorthings": "monitor.extensions.sources.sensorthings:fetch_observations",
+    "stac": "monitor.extensions.sources.stac:fetch_items",
 }
 PART: Final = ".part"
 

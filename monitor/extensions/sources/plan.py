@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,12 +9,12 @@ from monitor.config.secrets import find_secret
 from monitor.config.sources import SourceSection
 from monitor.domain.errors import ConfigError, UnsetError
 from monitor.domain.extras import describe_missing, is_installed
-from monitor.domain.site import Binding, Site, Station
+from monitor.domain.site import Binding, Site
+from monitor.extensions.sources.tasks import PollRequest, ServerCredentials, WantedFile
 from monitor.ingest.decoders.naming import read_series
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import ImportOptions, StationPlace
+from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.readers import LONG, READERS, WIDE
-from monitor.ingest.sources.tasks import PollRequest, ServerCredentials, WantedFile
 from monitor.store.readings.sources import FileState
 
 FETCHERS = {"nevada": "http", "egms": "http"}  # patterns are files by HTTP
@@ -160,21 +159,3 @@ def make_options(source: SourceSection, site: Site) -> ImportOptions:
         stamp=source.stamp or None,
     )
     return add_places(options, site)
-
-
-def _find_stamp(station: Station) -> str:
-    spec = station.find_series("rain")
-    return "" if spec is None else spec.stamp
-
-
-def add_places(options: ImportOptions, site: Site | None) -> ImportOptions:
-    """With what the site file says of the places of its stations."""
-    stations = () if site is None else site.stations
-    places = tuple(
-        StationPlace(one.id, one.latitude, one.longitude, one.height_m, _find_stamp(one))
-        for one in stations
-        if one.latitude is not None and one.longitude is not None
-    )
-    origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
-    station = options.station if site is None or options.station is None else site.now_called(options.station)
-    return replace(options, places=places, origins=origins, station=station)

@@ -26,13 +26,13 @@ from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
 from monitor.domain.errors import ConfigError, JobError, RefusedError, UnsetError
-from monitor.ingest.sources import fetch as fetch_module
-from monitor.ingest.sources import http, poll, sensorthings
-from monitor.ingest.sources.addresses import find_addresses
-from monitor.ingest.sources.fetch import fetch
-from monitor.ingest.sources.polled import PollSummary, follow
-from monitor.ingest.sources.take import SourceTarget
-from monitor.ingest.sources.tasks import (
+from monitor.extensions.sources import fetch as fetch_module
+from monitor.extensions.sources import http, poll, sensorthings
+from monitor.extensions.sources.addresses import find_addresses
+from monitor.extensions.sources.fetch import fetch
+from monitor.extensions.sources.polled import PollSummary, follow
+from monitor.extensions.sources.take import SourceTarget
+from monitor.extensions.sources.tasks import (
     FAILED,
     FETCH,
     NEW,
@@ -472,7 +472,7 @@ def test_nevada_and_egms_by_their_names_alone(here, server, measured, monkeypatc
 @pytest.fixture
 def watched(here, monkeypatch):
     """The folder of the site; what lies there does not grow."""
-    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    monkeypatch.setattr("monitor.extensions.sources.folder.SETTLED_S", -1.0)
     folder = Path("inbox/series/north")
     folder.mkdir(parents=True)
     return folder
@@ -491,7 +491,7 @@ def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks
     (folder / "half.csv.part").write_text(HEAD)
     (folder / "G1.txt").write_text("G001 26MAR01 2026.1629 61100 2408 0 0.001 0.002 -0.004 0 .0007 .0009 .003 0 0 0\n")
     assert look(here) == "nothing is due"  # they may still grow
-    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    monkeypatch.setattr("monitor.extensions.sources.folder.SETTLED_S", -1.0)
     assert "3 new" in look(here)
     look(here)
     state = ask(here.db, find_poll, "inbox/north")
@@ -519,7 +519,7 @@ def test_no_file_of_the_watched_folder_keeps_the_others_out(here, monkeypatch, w
     os.mkfifo(watched / "pipe.mapping.toml")
     os.truncate(watched / "sparse.csv", 1 << 42)
     fail = lambda path, *_, **__: 1 / (path.name != "odd.csv")  # noqa: E731
-    monkeypatch.setattr("monitor.ingest.sources.folder.check_content", fail)
+    monkeypatch.setattr("monitor.extensions.sources.folder.check_content", fail)
     for name in ("odd", "zz"):
         (watched / f"{name}.csv").write_text(HEAD + ROWS[0])
     assert "1 new" in look(here)
@@ -558,7 +558,7 @@ def test_a_refused_file_is_read_again_after_the_site_file_was_mended(here, monke
     (watched / "day.csv").write_text(HEAD + ROWS[0].replace("G1", "bad name"))
     read = []
     refuse = lambda path, *_: read.append(path.name) or (_ for _ in ()).throw(RefusedError("no origin"))  # noqa: E731
-    monkeypatch.setattr("monitor.ingest.sources.folder.take_file", refuse)
+    monkeypatch.setattr("monitor.extensions.sources.folder.take_file", refuse)
     for version in ("a", "a", "b"):
         poll.run(here.db, here.config, replace(here.site, version=version), NOW, here.clock)
     assert read == ["day.csv", "day.csv"]
@@ -678,7 +678,7 @@ class Growing:
 
 
 def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_to_its_end(tmp_path, monkeypatch):
-    from monitor.ingest.sources import sftp
+    from monitor.extensions.sources import sftp
 
     monkeypatch.setattr(sftp, "PAUSE_S", 0.0)
     wanted = WantedFile("day.csv", "sftp://127.0.0.1/day.csv")

@@ -10,9 +10,9 @@ from typing import Any, Final
 import asyncssh
 
 from monitor.domain.errors import RefusedError
-from monitor.ingest.sources.addresses import find_addresses, hide_query, split_address
-from monitor.ingest.sources.fetch import explain, part_of, require_room
-from monitor.ingest.sources.tasks import FAILED, NEW, SAME, FetchedFile, PollRequest, WantedFile
+from monitor.extensions.sources.addresses import find_addresses, hide_query, split_address
+from monitor.extensions.sources.fetch import explain, part_of, require_room
+from monitor.extensions.sources.tasks import FAILED, NEW, SAME, FetchedFile, PollRequest, WantedFile
 
 TIMEOUT_S: Final = 30.0
 PIECE_BYTES: Final = 1 << 18

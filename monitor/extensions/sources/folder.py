@@ -17,13 +17,13 @@ from monitor.domain.errors import ConfigError, RefusedError, SlopewardError, Sto
 from monitor.domain.language.file_names import UNREADABLE
 from monitor.domain.names import is_line
 from monitor.domain.site import Site
+from monitor.extensions.sources.plan import find_form, make_options
+from monitor.extensions.sources.polled import PollSummary
+from monitor.extensions.sources.take import SourceTarget, check_content, explain, find_end, measure, take_file
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import ImportOptions, find_by_name
+from monitor.ingest.files.reader import ImportOptions, add_places, find_by_name
 from monitor.ingest.files.readers import WIDE
-from monitor.ingest.guess.recognise import choose_reader
-from monitor.ingest.sources.plan import add_places, find_form, make_options
-from monitor.ingest.sources.polled import PollSummary
-from monitor.ingest.sources.take import SourceTarget, check_content, explain, find_end, measure, take_file
+from monitor.ingest.recognise import choose_reader
 from monitor.store.readings.sources import FileState, cut, forget_files, load_files, save_file
 from monitor.worker import compute
 from monitor.worker.sandbox import GIB

@@ -11,9 +11,9 @@ from monitor.cli.session import NOTHING, Commands, open_service, options, pick_s
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
-from monitor.ingest.sources.addresses import hide_query
-from monitor.ingest.sources.poll import poll_source
-from monitor.ingest.sources.take import SourceTarget
+from monitor.extensions.sources.addresses import hide_query
+from monitor.extensions.sources.poll import poll_source
+from monitor.extensions.sources.take import SourceTarget
 from monitor.store.readings.sources import PollState, load_files, load_polls
 
 app = Commands(no_args_is_help=True, help=__doc__)

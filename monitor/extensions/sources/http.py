@@ -12,9 +12,9 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx
 
 from monitor.domain.errors import RefusedError
-from monitor.ingest.sources.addresses import PORTS, find_addresses, hide_query, split_address
-from monitor.ingest.sources.fetch import explain, part_of, require_room
-from monitor.ingest.sources.tasks import NEW, SAME, FetchedFile, PollRequest
+from monitor.extensions.sources.addresses import PORTS, find_addresses, hide_query, split_address
+from monitor.extensions.sources.fetch import explain, part_of, require_room
+from monitor.extensions.sources.tasks import NEW, SAME, FetchedFile, PollRequest
 
 TIMEOUT_S: Final = 30.0  # between two pieces of an answer
 REDIRECTS: Final = 5

@@ -9,11 +9,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from monitor.domain.errors import RefusedError
+from monitor.extensions.sources.addresses import hide_query
+from monitor.extensions.sources.fetch import explain
+from monitor.extensions.sources.http import GuardedClient, follow_link
+from monitor.extensions.sources.tasks import NEW, SAME, FetchedFile, PollRequest, WantedFile
 from monitor.ingest.decoders.sensorthings import read_next_link
-from monitor.ingest.sources.addresses import hide_query
-from monitor.ingest.sources.fetch import explain
-from monitor.ingest.sources.http import GuardedClient, follow_link
-from monitor.ingest.sources.tasks import NEW, SAME, FetchedFile, PollRequest, WantedFile
 
 PAGE: Final = 1000  # observations in one file
 MOST_PAGES: Final = 200  # of one Datastream and one look; the next look goes on from there

@@ -67,4 +67,4 @@ class PollResult:
     files: tuple[FetchedFile, ...]
 
 
-FETCH: Final = WorkerTask("monitor.ingest.sources.fetch:fetch", PollRequest, PollResult)
+FETCH: Final = WorkerTask("monitor.extensions.sources.fetch:fetch", PollRequest, PollResult)

@@ -1,0 +1,1 @@
+"""Files that are fetched from servers or put into a watched folder."""
