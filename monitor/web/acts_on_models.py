@@ -20,7 +20,6 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.language.catalogue import N_
 from monitor.store.people.countersign import TwoPersonAct
 
-_SAID: Final = Template("model.said", "{text}")
 _ODD_HORIZON: Final = Template("model.odd_horizon", "horizon {horizon}: the site forecasts at {names}")
 
 ModelHash = Annotated[
@@ -83,7 +82,7 @@ def take_into_use(call: ActCall, model_hash: ModelHash, site: SiteOption, reason
     declared = call.find_site(site)
     call.db.run_read(model_acts.try_weights, declared, model_hash)  # takes seconds, in which others write
     line = call.db.do(model_acts.promote, declared, model_hash, call.actor, reason, call.now)
-    return ActResult(_SAID(text=line), {"site": site, "line": line})
+    return ActResult(join([line], "; "), {"site": site, "line": line})
 
 
 def let_go(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
@@ -94,4 +93,4 @@ def let_go(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reaso
     from monitor.jobs.scenes import model_acts
 
     line = call.db.do(model_acts.retire, call.find_site(site), model_hash, call.actor, reason, call.now)
-    return ActResult(_SAID(text=line), {"site": site, "line": line})
+    return ActResult(join([line], "; "), {"site": site, "line": line})
