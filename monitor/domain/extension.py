@@ -109,6 +109,7 @@ class Extension(NamedTuple):
     checks: tuple[str, ...] = ()  # lists of `monitor.checks.check:Check`
     acts: tuple[str, ...] = ()  # lists of `monitor.alerting.acts.table:Act`: commands, forms and requests at once
     channels: Mapping[str, Channel] = MappingProxyType({})  # by kind
+    functions: Mapping[str, str] = MappingProxyType({})  # what the core calls where it is there, by the name of a place
     # the package that holds its migrations (alembic), where it has tables of its own; their names begin with its name
     tables: str = ""
 
@@ -180,6 +181,11 @@ def log_left_out(what: str, error: Exception) -> None:
     from logging import getLogger
 
     getLogger(__name__).error("%s: left out", what, exc_info=error)
+
+
+def find_functions(place: str) -> list[Callable[..., Any]]:
+    """What extensions do at a place of the core."""
+    return [load(path) for one in list_extensions() if (path := one.functions.get(place))]
 
 
 def list_panels(place: str) -> list[str]:
