@@ -23,10 +23,9 @@ from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
 from monitor.domain.language.vocabulary import LEVELS
-from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
+from monitor.domain.quantities import MOTION, OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
-from monitor.ingest.guess.record import MOTION
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(

@@ -209,7 +209,7 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
 def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
     """The commands that take readings out and score forecasts on each quantity of motion among these series."""
     from forecasting.data.cadence import choose_horizons
-    from monitor.replay.past_levels import MOTION
+    from monitor.domain.quantities import MOTION
 
     steps: dict[str, float] = {}
     for key in found:

@@ -18,6 +18,9 @@ class Quantity:
     may_fall: float = inf  # how far below its newest reading a value can come, whatever the time
 
 
+MOTION: Final = ("displacement", "crack_opening")  # what stations do; other quantities begin otherwise
+
+
 class PhysicalLimits(NamedTuple):
     """What the values of a series cannot pass, in its unit; the last two count from the newest reading."""
 

@@ -10,4 +10,5 @@ TABLE: Final = (
     "monitor.extensions.demo",
     "monitor.extensions.photos",
     "monitor.extensions.sources",
+    "monitor.extensions.table_import",
 )

@@ -35,7 +35,7 @@ from monitor.web.context import Context, context_of
 from monitor.web.drafts import Drafts
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, files, gateway, live, maps, pages, probes
+from monitor.web.routes import acts, api, cap, gateway, live, maps, pages, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures
 from monitor.web.routes.site import (
     charts,
@@ -49,7 +49,6 @@ from monitor.web.routes.site import (
     readings,
     scenes,
 )
-from monitor.web.uploads.processing import UploadProcessor
 
 _LOG = logging.getLogger(__name__)
 _NOTHING_HERE: Final = Template("page.nothing_here", "there is nothing at this address")
@@ -89,7 +88,6 @@ PAGES: Final = (
     outlines,
     scenes,
     acts,
-    files,
     live,
     devices,
     gateway,
@@ -143,7 +141,6 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     )
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
-    app.state.workshop = UploadProcessor(app.state.context)
     app.state.change_notifier = ChangeNotifier(db)
     app.state.limiters = {}
     app.state.drafts = Drafts(app.state.context)

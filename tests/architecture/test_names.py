@@ -16,7 +16,7 @@ PICTURES = frozenset(
 MOST_TWICE = 10
 """Class names that may stand in two files."""
 PUBLIC = {
-    "monitor/ingest/guess/preview.py told": "key of a stored upload",
+    "monitor/extensions/table_import/guess/preview.py told": "key of a stored upload",
     "detection/clouds/distance.py asked": "key of the record of a comparison",
     "detection/imagery/change/tracking.py asked": "key of the record of a comparison",
     "detection/imagery/insar/records.py told_share": "key of the record of a stack",

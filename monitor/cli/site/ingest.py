@@ -1,7 +1,7 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.cli import session
 from monitor.cli.identity import By, name_helper, prove, waiting_for_second
-from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
+from monitor.domain.extension import find_functions
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
 from monitor.domain.site import Site
@@ -59,6 +59,13 @@ class _Target(NamedTuple):
     accepted: AcceptedDoubts
     by: str | None  # whom `--by` names
     who: Actor | None  # who said beforehand that units and times are right
+
+
+def _find_guess() -> Callable[..., None]:
+    """What understands any table; raises ConfigError where no extension does."""
+    for found in find_functions("ingest.guess"):
+        return found
+    raise ConfigError("--guess: the extension table_import is not there; say by --mapping what the columns mean")
 
 
 @app.command()
@@ -143,7 +150,8 @@ def ingest(
     if guesses:
         if path is None or mapping is not None or form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
-        guess_file(path, site, answers or (), out, bounds=bounds or (), by=by, accepts=accept_units, dry_run=dry_run)
+        given_for = {"bounds": bounds or (), "by": by, "accepts": accept_units, "dry_run": dry_run}
+        _find_guess()(path, site, answers or (), out, **given_for)
         return
     if answers or bounds or out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")

@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
-from monitor.alerting.acts.table import ACTS, API, OPERATOR
+from monitor.alerting.acts.table import API, OPERATOR, list_acts
 from monitor.domain.alert import TOKEN
 from monitor.domain.errors import NotAllowedError
 from monitor.domain.extension import Address, list_extensions
@@ -46,16 +46,6 @@ _OWN: Final = (
     "POST /account/devices",
     "POST /account/devices/{number}/remove",
 )
-_FILES: Final = (  # everybody sees the own ones; which sites they may go to, the route looks after
-    "GET /files",
-    "POST /files",
-    "GET /files/{upload}",
-    "GET /files/{upload}/state",
-    "POST /files/{upload}/part",
-    "POST /files/{upload}/answers",
-    "POST /files/{upload}/accept",
-    "POST /files/{upload}/discard",
-)
 _GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
     "GET /",
@@ -76,7 +66,6 @@ _OF_EXTENSIONS: Final[dict[str, Address]] = {
     address: declared for one in list_extensions() for address, declared in one.addresses.items()
 }
 _BY_AN_OPERATOR: Final = (
-    *_FILES,
     "GET /sites/{site}/readings",
     "GET /sites/{site}/thresholds/{draft}",
     "GET /sites/{site}/thresholds/{draft}/state",
@@ -120,6 +109,7 @@ RULES: Final[dict[str, str]] = {
             *_GROUND,
             "GET /api/v1/openapi.json",
             "GET /alerts/{alert_id}",
+            "GET /alerts/{alert_id}/evidence",
             "GET /alerts/{alert_id}/cap/{name}.xml",
             "GET /live/alerts/{alert_id}",
             "GET /live/sites/{site}",
@@ -188,7 +178,7 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
-    **{f"POST {way}{act.address}": act.role for act in ACTS for way in ("", API)},
+    **{f"POST {way}{act.address}": act.role for act in list_acts() for way in ("", API)},
     # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
         (
@@ -211,7 +201,7 @@ IN_PERSON: Final = frozenset(
         *_OWN,
         *_ADMINISTRATION,
         "POST /alerts/{alert_id}/recompute",
-        *(f"POST {way}{act.address}" for act in ACTS if not act.by_token for way in ("", API)),
+        *(f"POST {way}{act.address}" for act in list_acts() if not act.by_token for way in ("", API)),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
     }
 )
@@ -222,7 +212,6 @@ OF_NO_SITE: Final = frozenset(
         *_LISTS,
         *_GROUND,
         *_OWN,
-        *_FILES,
         *(f"POST {way}/signatures/{{signature_id}}/withdraw" for way in ("", API)),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.of_no_site),
     }

@@ -8,9 +8,9 @@ import pytest
 from monitor.config.service import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Origin
+from monitor.extensions.table_import.guess.known import understand_known
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.rtklib import find_origin, open_rtklib
-from monitor.ingest.guess.known import understand_known
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm

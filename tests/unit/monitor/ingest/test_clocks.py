@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.domain.errors import ConfigError, PayloadError
+from monitor.extensions.table_import.guess.guess import guess
+from monitor.extensions.table_import.guess.preview import PreviewRequest
+from monitor.extensions.table_import.guess.preview import understand as understand_in_worker
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.mapping import TimeRule, load_mapping
-from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.preview import PreviewRequest
-from monitor.ingest.guess.preview import understand as understand_in_worker
-from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.text import clocks
 from monitor.ingest.text.clocks import doubt_span, find_count, read_persian, tidy_time, write_common
 from tests.data.payloads.guessed import keep, lay_rows, read_good

@@ -7,10 +7,10 @@ import pytest
 
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.domain.errors import ConfigError
+from monitor.extensions.table_import.guess.guess import guess
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.raw_table import read_raw_table
 from monitor.ingest.text import heads
 from tests.data.payloads.guessed import keep, read_all
 

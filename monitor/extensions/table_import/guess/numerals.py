@@ -9,9 +9,9 @@ from typing import Any, Final
 from forecasting.message import Template
 from monitor.domain.instruments.no_value import find_fills, is_no_value
 from monitor.domain.quantities import read_trace
-from monitor.ingest.guess.names import read_name
-from monitor.ingest.guess.questions import Interview
-from monitor.ingest.guess.raw_table import RawTable
+from monitor.extensions.table_import.guess.names import read_name
+from monitor.extensions.table_import.guess.questions import Interview
+from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.text.cells import is_number, normalise_number
 
 DECIMAL: Final = "decimal"

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.site import ELLIPSOID, Origin
+from monitor.extensions.table_import.guess.guess import SensorGuess
+from monitor.extensions.table_import.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.guess.guess import SensorGuess
-from monitor.ingest.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
 
 DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
 SILENCE: Final = 6.0  # times the usual step; then a health alarm

@@ -15,16 +15,16 @@ from typing import Final
 from monitor.domain.errors import ConfigError
 from monitor.domain.language.file_names import rename_file
 from monitor.domain.site import Origin
+from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess, guess
+from monitor.extensions.table_import.guess.known import understand_known
+from monitor.extensions.table_import.guess.questions import FileQuestion
+from monitor.extensions.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
+from monitor.extensions.table_import.guess.record import MotionRecord
+from monitor.extensions.table_import.guess.site_file import request_place
+from monitor.extensions.table_import.guess.toml_writer import format_mapping
+from monitor.extensions.table_import.guess.values import CheckedValue, list_values
 from monitor.ingest.files.reader import ImportOptions, StationPlace
 from monitor.ingest.files.readers import WIDE
-from monitor.ingest.guess.guess import SensorGuess, TableGuess, guess
-from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.questions import FileQuestion
-from monitor.ingest.guess.raw_table import SHEET, RawTable, read_raw_table
-from monitor.ingest.guess.record import MotionRecord
-from monitor.ingest.guess.site_file import request_place
-from monitor.ingest.guess.toml_writer import format_mapping
-from monitor.ingest.guess.values import CheckedValue, list_values
 from monitor.ingest.recognise import find_form
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")

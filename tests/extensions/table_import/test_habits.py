@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from monitor.domain.errors import ConfigError
-from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.raw_table import read_raw_table
+from monitor.extensions.table_import.guess.guess import guess
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from tests.data.payloads.guessed import keep, lay_rows, read_all, read_good
 
 BEGIN = datetime(2025, 3, 29, tzinfo=UTC)

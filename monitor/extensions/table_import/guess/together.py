@@ -10,10 +10,10 @@ from typing import Final
 
 from forecasting.message import NameList, Template
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
-from monitor.ingest.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
-from monitor.ingest.guess.numerals import Numerals, read_number
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
-from monitor.ingest.guess.raw_table import RawTable
+from monitor.extensions.table_import.guess.names import COMPONENTS, EXTREME, ColumnMeaning, read_name
+from monitor.extensions.table_import.guess.numerals import Numerals, read_number
+from monitor.extensions.table_import.guess.questions import EACH, LEAVE_OUT, NO, FileQuestion, Interview, require
+from monitor.extensions.table_import.guess.raw_table import RawTable
 
 AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"

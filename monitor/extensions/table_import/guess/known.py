@@ -11,17 +11,17 @@ from typing import Final
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES
+from monitor.extensions.table_import.guess.calendar import request_instants
+from monitor.extensions.table_import.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
+from monitor.extensions.table_import.guess.questions import FileQuestion, Interview
+from monitor.extensions.table_import.guess.times import describe_gaps
+from monitor.extensions.table_import.guess.together import name_some
+from monitor.extensions.table_import.guess.values import CheckedValue, list_values
 from monitor.ingest.files.gnss import find_place
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, StationPlace, find_by_name
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.rtklib import find_origin
-from monitor.ingest.guess.calendar import request_instants
-from monitor.ingest.guess.guess import EVERY, GAPS, IN_COLUMN, Facts, SensorGuess, TableGuess
-from monitor.ingest.guess.questions import FileQuestion, Interview
-from monitor.ingest.guess.times import describe_gaps
-from monitor.ingest.guess.together import name_some
-from monitor.ingest.guess.values import CheckedValue, list_values
 
 SAMPLE_VALUES: Final = 300_000
 SAMPLE_POINTS: Final = 4000

@@ -21,19 +21,19 @@ from monitor.domain.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
+from monitor.extensions.table_import.guess import site_file
+from monitor.extensions.table_import.guess.guess import ZONE, SensorGuess, TableGuess, guess
+from monitor.extensions.table_import.guess.known import understand_known
+from monitor.extensions.table_import.guess.questions import KEYS, FileQuestion, Interview
+from monitor.extensions.table_import.guess.raw_table import SHEET, read_raw_table
+from monitor.extensions.table_import.guess.record import MotionRecord
+from monitor.extensions.table_import.guess.sharing import request_files
+from monitor.extensions.table_import.guess.toml_writer import format_mapping
+from monitor.extensions.table_import.guess.values import list_values
 from monitor.ingest.files.reader import Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.tables import list_files
-from monitor.ingest.guess import site_file
-from monitor.ingest.guess.guess import ZONE, SensorGuess, TableGuess, guess
-from monitor.ingest.guess.known import understand_known
-from monitor.ingest.guess.questions import KEYS, FileQuestion, Interview
-from monitor.ingest.guess.raw_table import SHEET, read_raw_table
-from monitor.ingest.guess.record import MotionRecord
-from monitor.ingest.guess.sharing import request_files
-from monitor.ingest.guess.toml_writer import format_mapping
-from monitor.ingest.guess.values import list_values
 from monitor.ingest.recognise import find_form
 
 if TYPE_CHECKING:
@@ -494,7 +494,7 @@ def _write(path: Path, text: str) -> Path:
 def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.replay.past_levels import summarise_past
+    from monitor.extensions.table_import.past_levels import summarise_past
 
     def play(*, accept: bool) -> "Scorecard":
         with progress_bar() as report:
@@ -529,7 +529,7 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
-    from monitor.replay.past_levels import lay_out_motion, list_motion
+    from monitor.extensions.table_import.past_levels import lay_out_motion, list_motion
 
     quantities = list_motion(s.quantity for s in found.sensors)
     if not quantities:

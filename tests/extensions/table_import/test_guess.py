@@ -16,19 +16,19 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.language.catalogue import use
 from monitor.domain.language.rendering import translate
 from monitor.domain.quantities import QUANTITIES, convert
+from monitor.extensions.table_import.guess import times
+from monitor.extensions.table_import.guess.guess import SensorGuess, guess
+from monitor.extensions.table_import.guess.names import read_name
+from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
+from monitor.extensions.table_import.guess.preview import understand as understand_in_worker
+from monitor.extensions.table_import.guess.questions import EACH, LEAVE_OUT
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.extensions.table_import.guess.site_file import write_site
+from monitor.extensions.table_import.guess.toml_writer import format_stations
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import read_unit
-from monitor.ingest.guess import times
-from monitor.ingest.guess.guess import SensorGuess, guess
-from monitor.ingest.guess.names import read_name
-from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
-from monitor.ingest.guess.preview import understand as understand_in_worker
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT
-from monitor.ingest.guess.raw_table import read_raw_table
-from monitor.ingest.guess.site_file import write_site
-from monitor.ingest.guess.toml_writer import format_stations
 from monitor.worker.records import read_record, record_to_plain
 from tests.data.payloads.guessed import keep, lay_rows, read_all
 from tests.data.payloads.hostile import damage

@@ -9,11 +9,10 @@ from statistics import median
 from typing import Final
 
 from forecasting.kinematics.velocity import DAY_S, fit_velocity
-from monitor.domain.quantities import convert
-from monitor.ingest.guess.guess import MotionGuess, SensorGuess
-from monitor.ingest.guess.values import CheckedValue
+from monitor.domain.quantities import MOTION, convert
+from monitor.extensions.table_import.guess.guess import MotionGuess, SensorGuess
+from monitor.extensions.table_import.guess.values import CheckedValue
 
-MOTION: Final = ("displacement", "crack_opening")
 PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 STEEP_MOST: Final = 15.0  # degrees that a plunge may err by
 PIECES: Final = (32, 16, 12)  # medians of so many pieces of the time are looked at: a spike is none of them

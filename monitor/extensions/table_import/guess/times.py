@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from forecasting.message import TEXT_OF, Message, NameList, Template
 from monitor.domain.errors import ConfigError, PayloadError
+from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
-from monitor.ingest.guess.raw_table import RawTable
 from monitor.ingest.months import drop_weekday, name_zone, translate_months
 from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, NAMED, find_count, find_era, is_gps, tidy_time
 

@@ -18,6 +18,12 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
 from monitor.domain.language.file_names import rename_file
 from monitor.domain.site import Site
+from monitor.extensions.table_import import upload_store
+from monitor.extensions.table_import.guess import site_file
+from monitor.extensions.table_import.guess.guess import SensorGuess
+from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
+from monitor.extensions.table_import.past_levels import AllForecasts, PastLevels, PastLevelsRequest
+from monitor.extensions.table_import.upload_store import Upload, UploadStore
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions, add_places
@@ -31,21 +37,16 @@ from monitor.ingest.files.reading import (
     renew_known_flags,
 )
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
-from monitor.ingest.guess import site_file
-from monitor.ingest.guess.guess import SensorGuess
-from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
 from monitor.ingest.pipeline import Pipeline
 from monitor.notify.declarations import find_declaration
-from monitor.replay.past_levels import AllForecasts, PastLevels, PastLevelsRequest
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
 from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import NO_SITE
-from monitor.web.uploads import upload_store
-from monitor.web.uploads.upload_store import Upload, UploadStore
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import Answered, WorkerTask
 
 _LOG = logging.getLogger(__name__)
+_HERE: Final = "monitor.extensions.table_import"
 INSPECTION_LIMIT_S: Final = 90.0
 _BUSY: Final = Template("upload.busy", "another file is being looked at; try again in a minute")
 _TORN: Final = Template("upload.torn", "the file is torn: not all of it came; send it again")
@@ -82,9 +83,9 @@ _UNNAMED: Final = Template(
 UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
-UNDERSTAND: Final = WorkerTask("monitor.ingest.guess.preview:understand", PreviewRequest, PreviewResult)
-LEVEL_JOB: Final = WorkerTask("monitor.replay.past_levels:find_levels", PastLevelsRequest, PastLevels)
-FORECAST_JOB: Final = WorkerTask("monitor.replay.past_levels:find_forecasts", PastLevelsRequest, AllForecasts)
+UNDERSTAND: Final = WorkerTask(f"{_HERE}.guess.preview:understand", PreviewRequest, PreviewResult)
+LEVEL_JOB: Final = WorkerTask(f"{_HERE}.past_levels:find_levels", PastLevelsRequest, PastLevels)
+FORECAST_JOB: Final = WorkerTask(f"{_HERE}.past_levels:find_forecasts", PastLevelsRequest, AllForecasts)
 
 
 class UploadProcessor:

@@ -12,14 +12,14 @@ import pytest
 from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, find_weaknesses, parse_site
-from monitor.ingest.guess.guess import SensorGuess, guess
-from monitor.ingest.guess.preview import PreviewRequest, PreviewResult
-from monitor.ingest.guess.preview import understand as understand_in_worker
-from monitor.ingest.guess.raw_table import read_raw_table
-from monitor.ingest.guess.record import BASE, MotionRecord
-from monitor.ingest.guess.site_file import add_stations, write_site
-from monitor.ingest.guess.values import list_values
-from monitor.replay.past_levels import summarise_past
+from monitor.extensions.table_import.guess.guess import SensorGuess, guess
+from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
+from monitor.extensions.table_import.guess.preview import understand as understand_in_worker
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.extensions.table_import.guess.record import BASE, MotionRecord
+from monitor.extensions.table_import.guess.site_file import add_stations, write_site
+from monitor.extensions.table_import.guess.values import list_values
+from monitor.extensions.table_import.past_levels import summarise_past
 from monitor.worker.records import read_record, record_to_plain
 
 BEGIN = datetime(2025, 3, 1)

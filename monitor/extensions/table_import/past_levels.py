@@ -17,11 +17,11 @@ from forecasting.message import error_text
 from monitor.config.service import parse_site
 from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
-from monitor.domain.quantities import convert
+from monitor.domain.quantities import MOTION, convert
 from monitor.domain.site import Site
+from monitor.extensions.table_import.guess.values import list_values
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.reading import FileResult
-from monitor.ingest.guess.values import list_values
 from monitor.replay.backtest import BacktestOptions, Progress, open_files, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.replay.scorecard import Scorecard
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from forecasting.data.series import Panel
     from forecasting.evaluation.scoring import Score, Trial
 
-MOTION: Final = ("displacement", "crack_opening")
 SHOWN_MODEL: Final = "gated"  # what the service would have shown
 STATIONS_MOST: Final = 6  # with a picture of their forecasts
 POINTS_MOST: Final = 240  # of a picture

@@ -6,11 +6,11 @@ from math import isclose
 from typing import Any, Final
 
 from forecasting.message import Figure, Template
+from monitor.extensions.table_import.guess.numerals import is_empty
+from monitor.extensions.table_import.guess.questions import Interview
+from monitor.extensions.table_import.guess.raw_table import RawTable
+from monitor.extensions.table_import.guess.times import Times
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.guess.numerals import is_empty
-from monitor.ingest.guess.questions import Interview
-from monitor.ingest.guess.raw_table import RawTable
-from monitor.ingest.guess.times import Times
 
 ROWS: Final = "rows"
 NONE: Final = "none of them"

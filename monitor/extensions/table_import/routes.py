@@ -1,5 +1,6 @@
 """A table that somebody brings: sent in parts, looked at, questions answered, accepted, read in, and what it shows."""
 
+import threading
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Path, Request
@@ -9,21 +10,29 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from forecasting.message import Template
 from monitor.domain.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.domain.quantities import QUANTITIES
-from monitor.ingest.guess.preview import PreviewResult
-from monitor.ingest.guess.site_file import read_bounds
-from monitor.replay.past_levels import AllForecasts, PastLevels
+from monitor.extensions.table_import import upload_store
+from monitor.extensions.table_import.guess.preview import PreviewResult
+from monitor.extensions.table_import.guess.site_file import read_bounds
+from monitor.extensions.table_import.past_levels import AllForecasts, PastLevels
+from monitor.extensions.table_import.pictures import draw_curve, draw_forecast
+from monitor.extensions.table_import.processing import (
+    NOT_READY,
+    PAST_FORECASTS,
+    PAST_LEVELS,
+    UploadProcessor,
+    list_absent,
+)
+from monitor.extensions.table_import.upload_store import Upload, answered
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import Caller, actor_of, require_caller
 from monitor.web.access.guard import LARGEST_PART
 from monitor.web.context import NO_NUL, Name, context_of
-from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_levels, format_day
+from monitor.web.parts.past_pictures import draw_levels, format_day
 from monitor.web.parts.templating import render
-from monitor.web.uploads import upload_store
-from monitor.web.uploads.processing import NOT_READY, PAST_FORECASTS, PAST_LEVELS, UploadProcessor, list_absent
-from monitor.web.uploads.upload_store import Upload, answered
 
 router = APIRouter(include_in_schema=False)
+_MAKING: Final = threading.Lock()
 UploadId = Annotated[str, Path(max_length=32)]
 _NOT_YOURS: Final = Template("file.not_your_site", "'{site}' is no site of yours")
 _TAKES_ADMIN: Final = Template("file.takes_admin", "a new site takes an admin of all sites")
@@ -52,7 +61,11 @@ ZONES = (
 
 def workshop_of(request: Request) -> UploadProcessor:
     """The one of the application."""
-    found: UploadProcessor = request.app.state.workshop
+    state = request.app.state
+    with _MAKING:
+        if not hasattr(state, "workshop"):
+            state.workshop = UploadProcessor(state.context)
+        found: UploadProcessor = state.workshop
     return found
 
 

@@ -19,7 +19,7 @@ from monitor.web.access.guard import LARGEST_PART, csrf_token
 from tests.data.filled import PASSWORD
 from tests.data.store_rows import ask
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
-from tests.integration.cli.test_guess import lay_nevada
+from tests.extensions.table_import.test_guess_verb import lay_nevada
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 

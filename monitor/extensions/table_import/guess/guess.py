@@ -15,14 +15,9 @@ from forecasting.hydrology.rain_amounts import adds_up
 from forecasting.message import TEXT_OF, Figure, Message, NameList, Template, Term, Value, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
-from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
-from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.files.readers import WIDE
-from monitor.ingest.files.tables import Layout
-from monitor.ingest.files.units import read_unit
-from monitor.ingest.guess import together
-from monitor.ingest.guess.calendar import INSTANTS, settle_instants
-from monitor.ingest.guess.names import (
+from monitor.extensions.table_import.guess import together
+from monitor.extensions.table_import.guess.calendar import INSTANTS, settle_instants
+from monitor.extensions.table_import.guess.names import (
     COMPONENTS,
     ColumnMeaning,
     is_no_measurement,
@@ -31,7 +26,7 @@ from monitor.ingest.guess.names import (
     may_count_downward,
     read_name,
 )
-from monitor.ingest.guess.numerals import (
+from monitor.extensions.table_import.guess.numerals import (
     COMMA,
     POINT,
     Numerals,
@@ -40,11 +35,26 @@ from monitor.ingest.guess.numerals import (
     list_numbers,
     settle_numerals,
 )
-from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, ONE_OF, YES, FileQuestion, Interview, name_own, require
-from monitor.ingest.guess.raw_table import ALL_SHEETS, SHEET, RawTable
-from monitor.ingest.guess.sharing import ROWS, find_owner
-from monitor.ingest.guess.times import Times, describe_gaps, describe_untimed, find_times
-from monitor.ingest.guess.unfold import fold, unfold
+from monitor.extensions.table_import.guess.questions import (
+    EACH,
+    LEAVE_OUT,
+    NO,
+    ONE_OF,
+    YES,
+    FileQuestion,
+    Interview,
+    name_own,
+    require,
+)
+from monitor.extensions.table_import.guess.raw_table import ALL_SHEETS, SHEET, RawTable
+from monitor.extensions.table_import.guess.sharing import ROWS, find_owner
+from monitor.extensions.table_import.guess.times import Times, describe_gaps, describe_untimed, find_times
+from monitor.extensions.table_import.guess.unfold import fold, unfold
+from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
+from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.files.readers import WIDE
+from monitor.ingest.files.tables import Layout
+from monitor.ingest.files.units import read_unit
 from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS, PERSIAN
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"

@@ -13,16 +13,25 @@ from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S, write_fir
 from monitor.config.site import parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
-from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
+from monitor.domain.quantities import (
+    BATTERY,
+    BATTERY_LEVEL,
+    MOTION,
+    QUANTITIES,
+    SIGNAL,
+    convert,
+    is_unit_of,
+    list_units,
+)
 from monitor.domain.site import SITE_ID, Site
 from monitor.domain.witnesses import find_voting_series, is_judged
+from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess
+from monitor.extensions.table_import.guess.questions import ONE_OF, FileQuestion
+from monitor.extensions.table_import.guess.record import PARTS, find_bases, list_in_space
+from monitor.extensions.table_import.guess.toml_writer import format_stations, quote
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import Content, ImportOptions
 from monitor.ingest.files.readers import READERS, WIDE
-from monitor.ingest.guess.guess import SensorGuess, TableGuess
-from monitor.ingest.guess.questions import ONE_OF, FileQuestion
-from monitor.ingest.guess.record import MOTION, PARTS, find_bases, list_in_space
-from monitor.ingest.guess.toml_writer import format_stations, quote
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"

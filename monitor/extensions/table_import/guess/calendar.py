@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from forecasting.message import Message, Template
 from monitor.domain.instants import EPOCH
-from monitor.ingest.guess.questions import Interview
-from monitor.ingest.guess.raw_table import RawTable
-from monitor.ingest.guess.times import Times, reread
+from monitor.extensions.table_import.guess.questions import Interview
+from monitor.extensions.table_import.guess.raw_table import RawTable
+from monitor.extensions.table_import.guess.times import Times, reread
 from monitor.ingest.text.clocks import (
     BUDDHIST,
     COUNTS,

@@ -6,13 +6,18 @@ from datetime import datetime, timedelta
 import pytest
 
 from monitor.domain.quantities import QUANTITIES, convert, is_unit_of
+from monitor.extensions.table_import.guess import names
+from monitor.extensions.table_import.guess.guess import guess
+from monitor.extensions.table_import.guess.names import (
+    is_no_measurement,
+    is_term_of_field,
+    may_count_downward,
+    read_name,
+)
+from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.units import find_header_doubts
-from monitor.ingest.guess import names
-from monitor.ingest.guess.guess import guess
-from monitor.ingest.guess.names import is_no_measurement, is_term_of_field, may_count_downward, read_name
-from monitor.ingest.guess.raw_table import read_raw_table
 from tests.data.payloads.guessed import lay_rows, read_good
 
 BEGIN = datetime(2025, 2, 3)

@@ -1,0 +1,1 @@
+"""Any table that somebody brings: understood, asked about, accepted, and its past shown."""
