@@ -21,8 +21,8 @@ compile "$whole" --extra dev "$@"
 awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > locks/dev.txt
 awk "/^[a-z]/ { torch = $is_torch } torch" "$whole" > locks/torch-pypi.txt
 for name in service models cluster; do
-    # signatures and PDF are for every installation: small, and missed on the night when they are needed
-    extra=(--extra cap --extra reports); [ "$name" = service ] || extra+=(--extra "$name")
+    # signatures, PDF and PostgreSQL are for every installation: small, and missed on the night when they are needed
+    extra=(--extra cap --extra postgresql --extra reports); [ "$name" = service ] || extra+=(--extra "$name")
     # the same versions everywhere: dev.txt holds all
     compile "$whole" "${extra[@]}" -c locks/dev.txt -c locks/torch-pypi.txt
     awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > "locks/$name.txt"

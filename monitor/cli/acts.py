@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
-from monitor.alerting.acts.table import ACTS, Act, ActParameter
+from monitor.alerting.acts.table import Act, ActParameter, list_acts
 from monitor.cli.identity import By, prove, read_second, waiting_for_second
 from monitor.cli.session import (
     NOTHING,
@@ -38,7 +38,7 @@ from monitor.store.schema.view_rows import AlertRow
 
 def add_acts(app: Commands, group: str) -> None:
     """Register the acts of a group of commands, such as `alerts`."""
-    for act in ACTS:
+    for act in list_acts():
         above, _, name = act.command.rpartition(" ")
         if above == group:
             app.command(name)(_make_command(act))
@@ -139,7 +139,7 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         now=now,
         find_site=lambda site: take_site(db, pick_site(read_service(), site), act.command, now),
         check_site=check_site,
-        sites_folder=read_service().paths.sites,
+        config=read_service(),
         describe_alerts=list_sentences,
         second=read_second(second),
     )

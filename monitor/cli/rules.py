@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.alerting.acts.table import ACTS, OPERATOR
+from monitor.alerting.acts.table import OPERATOR, list_acts
 from monitor.domain.errors import RefusedError
 from monitor.domain.extension import list_extensions
 from monitor.store.database.engine import Database
@@ -39,14 +39,12 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            *_each("sites", "propose retire"),
-            *_each("forecast", "promote retire"),
-            *_each("scenes", "promote retire"),
+            "sites propose",
             *_each("scenes review", "accept reject redraw"),
         ),
         OPERATOR,
     ),
-    **{act.command: act.role for act in ACTS},
+    **{act.command: act.role for act in list_acts()},
     **dict.fromkeys(
         (
             *_each("people users", "add disable enable passwd bind unbind role sites totp oidc"),
@@ -62,7 +60,7 @@ for _one in list_extensions():
         RULES.update({name: rule for name, rule in _command.rules.items() if name not in RULES})
 
 # What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.
-BY_TOKEN: Final = frozenset(act.command for act in ACTS if act.by_token)
+BY_TOKEN: Final = frozenset(act.command for act in list_acts() if act.by_token)
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ class Command(NamedTuple):
     app: str  # the module that has `app: typer.Typer`
     help: str
     after: str = ""  # the verb below which it is listed; else the last
-    # commands that write, such as `notify drill`, and the words of `monitor.cli.rules`; what is not named only reads
+    # commands that write, as `notify drill hold`, and the words of `monitor.cli.rules`; what is not named only reads
     rules: Mapping[str, str] = MappingProxyType({})
 
 
@@ -107,6 +107,7 @@ class Extension(NamedTuple):
     panels: Mapping[str, tuple[str, ...]] = MappingProxyType({})  # templates shown at a place of a page
     jobs: tuple[Job, ...] = ()
     checks: tuple[str, ...] = ()  # lists of `monitor.checks.check:Check`
+    acts: tuple[str, ...] = ()  # lists of `monitor.alerting.acts.table:Act`: commands, forms and requests at once
     channels: Mapping[str, Channel] = MappingProxyType({})  # by kind
     functions: Mapping[str, str] = MappingProxyType({})  # what the core calls where it is there, by the name of a place
     # the package that holds its migrations (alembic), where it has tables of its own; their names begin with its name

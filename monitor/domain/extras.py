@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from forecasting.message import TEXT_OF, Message, Template
+from monitor.domain.errors import SlopewardError
 
 _INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (docs/how-to/install.md)")
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
@@ -24,8 +25,13 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "py4dgeo": ("py4dgeo is not installed; distances between point clouds (M3C2) need it", "clouds"),
     "skimage": ("scikit-image is not installed; displacement by image correlation needs it", "clouds"),
     "signxml": ("signxml is not installed; signed CAP messages need it", "cap"),
+    "lxml": ("lxml is not installed; signed CAP messages need it", "cap"),
+    "pillow_heif": ("pillow-heif is not installed; photos of iPhones (HEIC) need it", "photos"),
     "weasyprint": ("WeasyPrint is not installed; reports as PDF need it", "reports"),
     "h5netcdf": ("h5netcdf is not installed; netCDF-4 files need it", "grids"),
+    "pyarrow": ("pyarrow is not installed; Parquet files need it", "parquet"),
+    "psycopg": ("psycopg is not installed; a database in PostgreSQL needs it", "postgresql"),
+    "amqtt": ("amqtt is not installed; a demonstration without Mosquitto needs it", "demo"),
     "distributed": ("Dask is not installed; compute.dask needs it", "dask"),
 }
 
@@ -43,6 +49,12 @@ def find_install(module: str) -> Message:
 def describe_missing(module: str) -> Message:
     """One line: what is not installed, what needs it, and the command that installs it."""
     return TEXT_OF(name=EXTRAS[module][0], text=find_install(module))
+
+
+def require(module: str, error: type[SlopewardError]) -> None:
+    """Raise this error with that line where a module is not installed."""
+    if not is_installed(module):
+        raise error(describe_missing(module))
 
 
 def explain_missing(error: BaseException) -> Message | None:

@@ -20,6 +20,7 @@ from monitor.broker import logins
 from monitor.broker.access import SOCKET
 from monitor.broker.broker_log import BrokerLog
 from monitor.domain.errors import BrokerError
+from monitor.domain.extras import require
 from monitor.domain.site import Site
 from monitor.worker.kernel import end_with_parent
 from monitor.worker.sandbox import clean_environment
@@ -285,13 +286,14 @@ def open_broker(
     anonymous: bool = False,
     find_sites: Callable[[], Sequence[Site]] = lambda: (),
 ) -> ManagedBroker | DemoBroker | None:
-    """The broker to start for `broker.mode`; None for an external one. `managed` without Mosquitto is an error."""
+    """The broker to start for `broker.mode`; None for an external one. One that is not installed is an error."""
     match mode:
         case "external":
             return None
         case "managed":
             return ManagedBroker(folder, port, host, anonymous=anonymous, find_sites=find_sites)
         case "demo":
+            require("amqtt", BrokerError)
             return DemoBroker(folder, port, host)
     raise BrokerError(f"broker.mode: expected managed, external or demo, got {mode!r}")
 

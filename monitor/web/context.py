@@ -164,6 +164,7 @@ Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterVa
 Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(require_words)]
 Name = Annotated[str, Form(max_length=64, pattern=NO_NUL)]  # of a site, a station, a quantity, a team
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
+ModelHash = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
 Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
 InState = Annotated[str, Query(max_length=16)]
 

@@ -1,16 +1,19 @@
 """The lock files hold what pyproject.toml asks for, by hash, PyTorch only apart; and they are installed so."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, metadata
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from monitor.domain.extras import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -56,6 +59,41 @@ def test_the_locks_agree_and_only_their_own_file_names_torch():
 
 def test_the_service_asks_for_no_networks():
     assert not {"torch", "statsmodels"} & {one.name for one in list_asked()}
+
+
+def list_imported() -> dict[str, str]:
+    """Top-level modules of others that our packages import anywhere, each with one file that does."""
+    found: dict[str, str] = {}
+    for path in (path for name in ("monitor", "forecasting", "detection") for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            found |= {name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names}
+    own = {"monitor", "forecasting", "detection", "_typeshed", *sys.stdlib_module_names}
+    return {name: path for name, path in found.items() if name not in own}
+
+
+def test_what_is_imported_is_asked_for():
+    """By the core, or by an extra that the line of `extras.py` names, so that what is missing says how to get it."""
+    core, brought = (
+        {canonicalize_name(one.name) for one in list_asked(*extras)} for extras in ((), ("all", "compare"))
+    )
+    brings, imported = packages_distributions(), list_imported()
+    assert len(imported) > 40
+    for module, path in imported.items():
+        packages = {canonicalize_name(name) for name in brings.get(module, ())}
+        assert packages & core or module in EXTRAS, f"{path} imports {module}: neither of the core nor in extras.py"
+        assert packages & (core | brought) or not packages, f"{path} imports {module}: pyproject.toml lacks {packages}"
+
+
+def test_an_extra_brings_what_is_said_of_it():
+    brings = packages_distributions()
+    for module, (_, extra) in EXTRAS.items():
+        packages = {canonicalize_name(name) for name in brings.get(module, ())}
+        core, whole = ({canonicalize_name(one.name) for one in list_asked(*extras)} for extras in ((), (extra,)))
+        assert not packages & core, f"{module} is of the core"
+        assert packages & (whole - core) or module == "statsforecast", f"{extra} does not bring {module}"
 
 
 # used as they are, by import: who runs Slopeward can put another version in their place, as the LGPL asks

@@ -122,6 +122,8 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
             {"name": "IMG_1.jpg", "mimeType": "image/jpeg", "buffer": photo.getvalue()}
         )
         page.get_by_role("button", name="Add to the story").click()
+        page.locator(".shots img").wait_for(state="attached")
+        page.get_by_role("heading", name="What happened").click()
         page.locator(".shots img").wait_for()
         assert page.wait_for_function("document.querySelector('.shots img').naturalWidth > 0")
         assert "crack at the toe, three fingers" in page.locator("#part-alert_chain").inner_text()

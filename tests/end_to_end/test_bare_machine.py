@@ -1,4 +1,4 @@
-"""A fresh machine: only what `pip install .` brings, no Mosquitto, no PyTorch; one reading becomes one alert."""
+"""A fresh machine: only what `pip install .[demo]` brings, no Mosquitto, no PyTorch; one reading becomes one alert."""
 
 import json
 import subprocess
@@ -76,7 +76,7 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `slopeward` of an environment with what `pip install .` brings, and nothing else.
+    """The `slopeward` of an environment with what `pip install .[demo]` brings, and nothing else.
 
     Slopeward is built and installed. The packages that its wheel asks for, and those that they ask for, are links to
     those of this environment: the same files, without a minute of downloading and unpacking in each run. What the
@@ -89,7 +89,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_pip("--python", str(folder / "bin/python"), "install", "--no-deps", "--no-index", "--no-compile", str(wheel))
     packages = next(folder.glob("lib/python*/site-packages"))
     (installed,) = Distribution.discover(name="slopeward", path=[str(packages)])
-    link_packages(packages, installed.requires or [])
+    link_packages(packages, installed.requires or [], "demo")
     return folder / "bin/slopeward"
 
 
@@ -99,9 +99,9 @@ def run_pip(*words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def link_packages(target: Path, asked: Sequence[str]) -> None:
+def link_packages(target: Path, asked: Sequence[str], extra: str) -> None:
     """Link packages that are asked for, and what they ask for in turn, into the packages of another environment."""
-    waiting, done = [(Requirement(text), "") for text in asked], set()
+    waiting, done = [(Requirement(text), wish) for wish in ("", extra) for text in asked], set()
     while waiting:
         one, extra = waiting.pop()
         if one.marker is not None and not one.marker.evaluate({"extra": extra}):
@@ -116,7 +116,7 @@ def link_packages(target: Path, asked: Sequence[str]) -> None:
                 (target / part).symlink_to(Path(str(found.locate_file(part))))
 
 
-def test_one_reading_becomes_one_alert_without_extras_and_without_mosquitto(bare: Path, tmp_path: Path) -> None:
+def test_one_reading_becomes_one_alert_without_other_extras_and_without_mosquitto(bare: Path, tmp_path: Path) -> None:
     broker_url = f"mqtt://127.0.0.1:{free_port()}"
     url = f"sqlite:///{tmp_path}/slopeward.db"
     with Service(tmp_path, url, broker_url, {"s": SITE}, broker=tmp_path / "broker") as service:

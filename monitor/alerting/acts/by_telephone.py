@@ -1,7 +1,6 @@
 """Acts by telephone: a text message or a pressed key does what the table of acts lets it do, and for whom."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
@@ -9,7 +8,8 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.alerting.acts.call import ActCall, find_site_of_alert
 from monitor.alerting.acts.change_control import require_in_force
-from monitor.alerting.acts.table import ACTS, Act
+from monitor.alerting.acts.table import Act, list_acts
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotAllowedError
 from monitor.store.database.engine import Database
@@ -20,7 +20,7 @@ from monitor.store.people.users import find_account, load_users, may
 _LOCKED: Final = Template("telephone.locked", "the account is locked")
 _ROLE: Final = Template("telephone.role", "the account is {role} and may not do this")
 _NOT_HIS_SITE: Final = Template("telephone.not_his_site", "the account is not for this site")
-[ACT] = (act for act in ACTS if act.by_reply)  # a code has no word for which of several
+[ACT] = (act for act in list_acts() if act.by_reply)  # a code has no word for which of several
 
 
 def take_reply(db: Database, way: str, sender: str, text: str, provider_id: str, now: datetime) -> ReplyResult:
@@ -44,7 +44,7 @@ def _bind(db: Database) -> ReplyAct:
             now=now,
             find_site=lambda site: require_in_force(c, site),
             check_site=require_in_force,
-            sites_folder=Path(),  # no reply writes a file
+            config=ServiceConfig(),  # no reply reads it
             transaction=c,
         )
         ACT.load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
 from forecasting.message import Template, error_text
 from monitor.alerting.acts.table import REASON, ActParameter
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import read_typed_time
 from monitor.domain.errors import RefusedError
@@ -97,7 +97,7 @@ class ActCall:
     now: datetime
     find_site: Callable[[str], Site]  # the declaration in force; raises NotFoundError, RefusedError
     check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
-    sites_folder: Path  # where site files lie
+    config: ServiceConfig
     describe_alerts: Describe = lambda _c, _alerts: {}
     second: Actor | None = None  # whom the first one names, as long as there are no accounts
     transaction: Connection | None = None  # of a reply, which stores what it did and what it is answered together

@@ -7,12 +7,14 @@ requests of them. The table names functions by their path, so that whoever reads
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from importlib import import_module
 from inspect import Parameter, signature
 from re import split
 from typing import Any, Final, get_args
 
 from forecasting.message import Message
+from monitor.domain.extension import load_declared
 
 OPERATOR: Final = "operator"
 API: Final = "/api/v1"
@@ -106,140 +108,95 @@ class Act:
             yield ActParameter(parameter.name, kinds[0], type(None) in get_args(declared), parameter.default, argument)
 
 
-_ON_ALERTS: Final = "monitor.alerting.acts.on_alerts"
-_ON_SITES: Final = "monitor.alerting.acts.on_sites"
-_ON_DUTY: Final = "monitor.alerting.acts.on_duty"
-_ON_ANOMALIES: Final = "monitor.alerting.acts.on_anomalies"
-_ON_SITE_FILES: Final = "monitor.alerting.acts.on_site_files"
-_ALERT: Final = "/alerts/{alert_id}"
-_SITE: Final = "/sites/{site}"
-_DUTY: Final = f"{_SITE}/duty"
-_ANOMALIES: Final = f"{_SITE}/anomalies"
-_BOARD: Final = f"{_SITE}/instruments#anomalies"
-_GRAVE: Final = "Second person, for grave alerts"
+def on(address: str, group: str, module: str, back: str = "") -> Callable[..., Act]:
+    """Rows of acts on one thing: its address, its group of commands, the module of its functions, where the page goes.
 
-ACTS: Final = (
-    Act(
-        "alert.acknowledge",
-        "alerts ack",
-        f"{_ALERT}/acknowledge",
-        f"{_ON_ALERTS}:acknowledge",
-        _ALERT,
-        by_token=True,
-        by_reply=True,
-    ),
-    Act("alert.note", "alerts note", f"{_ALERT}/note", f"{_ON_ALERTS}:add_note", f"{_ALERT}#h-chain", by_token=True),
-    Act("alert.close", "alerts close", f"{_ALERT}/close", f"{_ON_ALERTS}:close", _ALERT, _GRAVE),
-    Act("alert.outcome", "alerts outcome", f"{_ALERT}/outcome", f"{_ON_ALERTS}:record_outcome", _ALERT),
-    Act("alert.shelve", "alerts shelve", f"{_ALERT}/shelve", f"{_ON_ALERTS}:shelve", _ALERT, _GRAVE),
-    Act("alert.unshelve", "alerts unshelve", f"{_ALERT}/unshelve", f"{_ON_ALERTS}:unshelve", _ALERT),
-    Act("alert.take-out", "alerts take-out", f"{_ALERT}/take-out", f"{_ON_ALERTS}:take_out", _ALERT, _GRAVE),
-    Act("alert.put-back", "alerts put-back", f"{_ALERT}/put-back", f"{_ON_ALERTS}:put_back", _ALERT),
-    Act("step.verify", "alerts verify", f"{_ALERT}/verify", f"{_ON_ALERTS}:verify", _ALERT),
-    Act("step.withdraw", "alerts withdraw", f"{_ALERT}/verify/withdraw", f"{_ON_ALERTS}:withdraw", _ALERT),
-    Act("level.set", "level set", f"{_SITE}/level", f"{_ON_SITES}:set_level", _SITE),
-    Act(
-        "maintenance.add",
-        "maintenance add",
-        f"{_SITE}/maintenance",
-        f"{_ON_SITES}:add_maintenance",
-        f"{_SITE}/acts#maintenance",
-        "Second person: the votes of the station for the second highest level wait as well; those for the top never do",
-    ),
-    Act(
-        "maintenance.end",
-        "maintenance end",
-        f"{_SITE}/maintenance/{{maintenance_id}}/end",
-        f"{_ON_SITES}:end_maintenance",
-        f"{_SITE}/acts#maintenance",
-    ),
-    Act("event.add", "events add", f"{_SITE}/events", f"{_ON_SITES}:add_event", f"{_SITE}/acts#events"),
-    Act(
-        "event.confirm",
-        "events confirm",
-        f"{_SITE}/events/{{event_id}}/confirm",
-        f"{_ON_SITES}:confirm_event",
-        f"{_SITE}/acts#events",
-    ),
-    Act(
-        "event.withdraw",
-        "events withdraw",
-        f"{_SITE}/events/{{event_id}}/withdraw",
-        f"{_ON_SITES}:withdraw_event",
-        f"{_SITE}/acts#events",
-    ),
-    Act("offset.add", "offsets add", f"{_SITE}/offsets", f"{_ON_SITES}:add_offset", f"{_SITE}/acts#offsets"),
-    Act(
-        "offset.confirm",
-        "offsets confirm",
-        f"{_SITE}/offsets/{{offset_id}}/confirm",
-        f"{_ON_SITES}:confirm_offset",
-        f"{_SITE}/acts#offsets",
-    ),
-    Act(
-        "offset.revoke",
-        "offsets revoke",
-        f"{_SITE}/offsets/{{offset_id}}/revoke",
-        f"{_ON_SITES}:revoke_offset",
-        f"{_SITE}/acts#offsets",
-    ),
-    Act("duty.plan", "people duty plan", f"{_DUTY}/plan", f"{_ON_DUTY}:put_plan", _DUTY),
-    Act("duty.swap", "people duty swap", f"{_DUTY}/swap", f"{_ON_DUTY}:swap", _DUTY),
-    Act(
-        "duty.swap.withdraw",
-        "people duty withdraw",
-        f"{_DUTY}/changes/{{number}}/withdraw",
-        f"{_ON_DUTY}:withdraw_change",
-        _DUTY,
-    ),
-    Act("duty.handover", "people duty hand-over write", f"{_DUTY}/handover", f"{_ON_DUTY}:hand_over", _DUTY),
-    Act(
-        "duty.handover.sign",
-        "people duty hand-over sign",
-        f"{_DUTY}/handovers/{{number}}/sign",
-        f"{_ON_DUTY}:take_over",
-        _DUTY,
-    ),
-    Act(
-        "duty.handover.withdraw",
-        "people duty hand-over withdraw",
-        f"{_DUTY}/handovers/{{number}}/withdraw",
-        f"{_ON_DUTY}:withdraw_handover",
-        _DUTY,
-    ),
-    Act("report.add", "report add", f"{_SITE}/report", f"{_ON_SITES}:add_report", f"{_SITE}#reports", by_token=True),
-    Act("anomaly.label", "anomalies label", f"{_ANOMALIES}/label", f"{_ON_ANOMALIES}:label", _BOARD),
-    Act("anomaly.factor", "anomalies factor", f"{_ANOMALIES}/factor", f"{_ON_ANOMALIES}:set_factor", _BOARD),
-    Act(
-        "site.approve",
-        "sites approve",
-        f"{_SITE}/proposals/{{proposal_id}}/approve",
-        f"{_ON_SITE_FILES}:approve",
-        f"{_SITE}/proposals",
-    ),
-    Act(
-        "site.reject",
-        "sites reject",
-        f"{_SITE}/proposals/{{proposal_id}}/reject",
-        f"{_ON_SITE_FILES}:reject",
-        f"{_SITE}/proposals",
-    ),
-    Act(
-        "signature.withdraw",
-        "people signatures withdraw",
-        "/signatures/{signature_id}/withdraw",
-        f"{_ON_SITES}:withdraw_signature",
-        "/signatures",
-    ),
+    >>> row = on("/alerts/{alert_id}", "alerts", "monitor.alerting.acts.on_alerts")
+    >>> row("alert.take-out", "take-out", "/take-out", "take_out").command
+    'alerts take-out'
+    """
+
+    def row(name: str, verb: str, path: str, function: str, part: str = "", **more: Any) -> Act:
+        command, where = f"{group} {verb}", f"{module}:{function}"
+        return Act(name, command, address + path, where, f"{back or address}{part}", **more)
+
+    return row
+
+
+_SITE: Final = "/sites/{site}"
+_DECLARED: Final = f"{_SITE}/acts"
+_HERE: Final = "monitor.alerting.acts"
+_GRAVE: Final = "Second person, for grave alerts"
+_STANDS: Final = "Second person, while one of the two highest levels stands"
+_VOTES: Final = (
+    "Second person: the votes of the station for the second highest level wait as well; those for the top never do"
 )
+_alert = on("/alerts/{alert_id}", "alerts", f"{_HERE}.on_alerts")
+_level = on(_SITE, "level", f"{_HERE}.on_sites")
+_work = on(f"{_SITE}/maintenance", "maintenance", f"{_HERE}.on_sites", f"{_DECLARED}#maintenance")
+_event = on(f"{_SITE}/events", "events", f"{_HERE}.on_sites", f"{_DECLARED}#events")
+_offset = on(f"{_SITE}/offsets", "offsets", f"{_HERE}.on_sites", f"{_DECLARED}#offsets")
+_report = on(f"{_SITE}/report", "report", f"{_HERE}.on_sites", f"{_SITE}#reports")
+_anomaly = on(f"{_SITE}/anomalies", "anomalies", f"{_HERE}.on_anomalies", f"{_SITE}/instruments#anomalies")
+_duty = on(f"{_SITE}/duty", "people duty", f"{_HERE}.on_duty")
+_site = on(_SITE, "sites", f"{_HERE}.on_site_files", "/")
+_proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_files", f"{_SITE}/proposals")
+_model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
+_network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
+_signature = on("/signatures/{signature_id}", "people signatures", f"{_HERE}.on_sites", "/signatures")
+
+_CORE: Final = (
+    _alert("alert.acknowledge", "ack", "/acknowledge", "acknowledge", by_token=True, by_reply=True),
+    _alert("alert.note", "note", "/note", "add_note", "#h-chain", by_token=True),
+    _alert("alert.close", "close", "/close", "close", second=_GRAVE),
+    _alert("alert.outcome", "outcome", "/outcome", "record_outcome"),
+    _alert("alert.shelve", "shelve", "/shelve", "shelve", second=_GRAVE),
+    _alert("alert.unshelve", "unshelve", "/unshelve", "unshelve"),
+    _alert("alert.take-out", "take-out", "/take-out", "take_out", second=_GRAVE),
+    _alert("alert.put-back", "put-back", "/put-back", "put_back"),
+    _alert("step.verify", "verify", "/verify", "verify"),
+    _alert("step.withdraw", "withdraw", "/verify/withdraw", "withdraw"),
+    _level("level.set", "set", "/level", "set_level"),
+    _work("maintenance.add", "add", "", "add_maintenance", second=_VOTES),
+    _work("maintenance.end", "end", "/{maintenance_id}/end", "end_maintenance"),
+    _event("event.add", "add", "", "add_event"),
+    _event("event.confirm", "confirm", "/{event_id}/confirm", "confirm_event"),
+    _event("event.withdraw", "withdraw", "/{event_id}/withdraw", "withdraw_event"),
+    _offset("offset.add", "add", "", "add_offset"),
+    _offset("offset.confirm", "confirm", "/{offset_id}/confirm", "confirm_offset"),
+    _offset("offset.revoke", "revoke", "/{offset_id}/revoke", "revoke_offset"),
+    _site("site.retire", "retire", "/retire", "retire", second=_STANDS),
+    _model("model.promote", "promote", "/promote", "promote", second="Second person, of --force"),
+    _model("model.retire", "retire", "/retire", "retire"),
+    _network("network.promote", "promote", "/promote", "take_into_use"),
+    _network("network.retire", "retire", "/retire", "let_go"),
+    _duty("duty.plan", "plan", "/plan", "put_plan"),
+    _duty("duty.swap", "swap", "/swap", "swap"),
+    _duty("duty.swap.withdraw", "withdraw", "/changes/{number}/withdraw", "withdraw_change"),
+    _duty("duty.handover", "hand-over write", "/handover", "hand_over"),
+    _duty("duty.handover.sign", "hand-over sign", "/handovers/{number}/sign", "take_over"),
+    _duty("duty.handover.withdraw", "hand-over withdraw", "/handovers/{number}/withdraw", "withdraw_handover"),
+    _report("report.add", "add", "", "add_report", by_token=True),
+    _anomaly("anomaly.label", "label", "/label", "label"),
+    _anomaly("anomaly.factor", "factor", "/factor", "set_factor"),
+    _proposal("site.approve", "approve", "/approve", "approve"),
+    _proposal("site.reject", "reject", "/reject", "reject"),
+    _signature("signature.withdraw", "withdraw", "/withdraw", "withdraw_signature"),
+)
+
+
+@cache
+def list_acts() -> tuple[Act, ...]:
+    """All acts: ours, then those of extensions."""
+    return (*_CORE, *(act for acts in load_declared("acts") for act in acts))
 
 
 def find_act(name: str) -> Act:
     """The act of that name; raises KeyError."""
-    return {act.name: act for act in ACTS}[name]
+    return {act.name: act for act in list_acts()}[name]
 
 
 def extract(fileobj: object, keywords: object, comment_tags: object, options: object) -> Iterator[tuple[Any, ...]]:
     """The titles of all acts for babel."""
     del fileobj, keywords, comment_tags, options
-    yield from ((1, "gettext", act.title, []) for act in ACTS)
+    yield from ((1, "gettext", act.title, []) for act in list_acts())

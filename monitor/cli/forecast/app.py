@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli import session
+from monitor.cli.acts import add_acts
 from monitor.cli.forecast import explain, models, trials
 from monitor.cli.identity import name_helper
 
@@ -87,10 +88,9 @@ for verb, example in (
     (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
     (models.compare, "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)"),
-    (models.promote, 'slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"'),
-    (models.retire, 'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"'),
     (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
     (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
     (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),
 ):
     app.command(epilog=f"Example: {example}")(verb)
+add_acts(app, "forecast")

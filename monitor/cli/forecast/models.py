@@ -6,24 +6,16 @@ from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
 from monitor.cli import session
-from monitor.cli.identity import By, prove, read_second, waiting_for_second
-from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError, SlopewardError
 from monitor.domain.instants import format_iso, record_to_json
-from monitor.store.people.countersign import TwoPersonAct, do_by_two
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from forecasting.serving.promotion import Scored
     from monitor.store.models.registry import GateRow, ModelRow, Transition
-
-HashArgument = Annotated[str, typer.Argument(metavar="HASH", help="Beginning of its hash, see `forecast models`.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]
-HorizonOption = Annotated[str | None, typer.Option("--horizon", help="Only this horizon, such as 7d.")]
 
 
 def models(
@@ -177,48 +169,6 @@ def _compare_site(
                     }
                     session.show(facts, _compare_line(facts))
     session.require_any(found, "nothing is scored yet")
-
-
-def promote(
-    model_hash: HashArgument,
-    site: session.SiteOption,
-    reason: Reason,
-    horizon: HorizonOption = None,
-    by: By = None,
-    force: Annotated[bool, typer.Option("--force", help="Also where the gate is closed; needs --second.")] = False,
-    second: Annotated[str | None, typer.Option("--second", help="The second person of --force.")] = None,
-) -> None:
-    """Show a forecaster from the next issue on where its gate is open; by two people also where it is not."""
-    from monitor.jobs.forecasts.model_acts import promote as act
-
-    service, db, one = session.open_site(site)
-    horizon_s = None if horizon is None else _horizons(one.forecast.horizons_s, horizon)[0]
-    with db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
-        again = f"slopeward forecast promote {model_hash} --site {site}{f' --horizon {horizon}' if horizon else ''}"
-
-        def do(c: Connection, other: Actor | None) -> list[str]:
-            other = other if force else None
-            return act(c, service, one, model_hash, horizon_s, who, reason, now, second=other, force=force)
-
-        with waiting_for_second(who, f"{again} --force"):
-            lines = do_by_two(db, shared, who, reason, do, lambda _: 0, now, read_second(second))
-    for line in lines:
-        session.show({"site": site, "said": line}, line)
-
-
-def retire(model_hash: HashArgument, site: session.SiteOption, reason: Reason, by: By = None) -> None:
-    """Let a forecaster go; where it was shown, forecasts are issued again at once without it."""
-    from monitor.jobs.forecasts.issue import issue_forecasts
-    from monitor.jobs.forecasts.model_acts import retire_model
-
-    service, db, one = session.open_site(site)
-    with db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        line, shown = db.do(retire_model, one, model_hash, who, reason, now)
-        issued = issue_forecasts(db, service, one, now) if shown else None
-    session.show({"site": site, "said": line, "issued": issued}, line + (f"; {issued}" if issued else ""))
 
 
 def _horizons(known: tuple[float, ...], given: str | None) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +13,7 @@ import typer
 
 from detection.geojson import Geometry
 from forecasting.message import Message
-from monitor.cli.forecast.models import HashArgument, Reason
-from monitor.cli.identity import By, prove
+from monitor.cli.acts import add_acts
 from monitor.cli.scenes import change, detect, learn, models, review, sar, stack, surface, track, train, velocity
 from monitor.cli.scenes.archives import unpacked
 from monitor.cli.session import (
@@ -36,43 +35,7 @@ from monitor.domain.site import Site
 from monitor.store.database.engine import Database
 
 app = Commands(help="Add scenes and detect footprints.", no_args_is_help=True)
-
-
-@app.command(epilog='Example: slopeward scenes promote 3fa1b2 --site north-bench --reason "better on our own ground"')
-def promote(model_hash: HashArgument, site: SiteOption, reason: Reason, by: By = None) -> None:
-    """Let a network that was learnt for a site read its scenes first, where weights are chosen scene by scene."""
-    from monitor.jobs.scenes import model_acts
-
-    _act(model_acts.promote, model_hash, site, reason, by, before=model_acts.try_weights)
-
-
-@app.command(
-    epilog='Example: slopeward scenes retire 3fa1b2 --site north-bench --reason "learnt from outlines of last year"'
-)
-def retire(model_hash: HashArgument, site: SiteOption, reason: Reason, by: By = None) -> None:
-    """Let a network that was learnt for a site go: it reads no more scenes; what it found stays."""
-    from monitor.jobs.scenes import model_acts
-
-    _act(model_acts.retire, model_hash, site, reason, by)
-
-
-def _act(
-    act: Callable[..., str],
-    model_hash: str,
-    site: str,
-    reason: str,
-    by: str | None,
-    *,
-    before: Callable[..., None] | None = None,
-) -> None:
-    _, db, one = open_site(site)
-    with db:
-        who, now = prove(db, by, site), datetime.now(UTC)
-        if before is not None:
-            with db.read() as c:  # takes seconds, in which others write
-                before(c, one, model_hash)
-        outcome = db.do(act, one, model_hash, who, reason, now)
-    show({"site": site, "said": outcome}, outcome)
+add_acts(app, "scenes")
 
 
 @app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")

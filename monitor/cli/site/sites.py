@@ -1,22 +1,18 @@
 """`slopeward sites`: the site files there are, one of them in full, and a first one that works."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
 from monitor.cli import session
-from monitor.cli.identity import prove, read_second, waiting_for_second
-from monitor.cli.session import Commands, open_service, pick_site, print_if_json, read_service, show_in_order
+from monitor.cli.session import Commands, pick_site, print_if_json, read_service, show_in_order
 from monitor.cli.site import proposing
 from monitor.config.first_site import write_first_site
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.decision.criteria.reachable import describe_barriers, list_barriers
 from monitor.decision.series.bounds import declared_units
-from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, NeedsSecondError, RefusedError
+from monitor.domain.errors import ConfigError
 from monitor.domain.instants import format_duration
 from monitor.domain.site import Criterion, Site
 
@@ -96,50 +92,3 @@ def init(
     except FileExistsError:
         raise ConfigError(f"{path} exists already; choose another name, or edit it") from None
     session.show({"site": name, "file": str(path)}, str(path))
-
-
-@app.command(epilog="Example: slopeward sites retire north-bench --reason 'mine closed' --by 'A. Rossi'")
-def retire(
-    name: Name,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")],
-    by: Annotated[str | None, typer.Option("--by", help="Who decides.")] = None,
-    second: Annotated[
-        str | None, typer.Option("--second", help="Second person, while one of the two highest levels stands.")
-    ] = None,
-) -> None:
-    """End the watch over a site whose file was taken away; its history stays, core must be restarted."""
-    from monitor.store.alerting.decisions import find_state
-    from monitor.store.alerting.sites import load_sites_summary, mark_inactive
-    from monitor.store.database.audit import add_audit
-    from monitor.store.people.countersign import TwoPersonAct, do_by_two
-    from monitor.store.people.users import require_two
-
-    service, db = open_service()
-    sites, _ = scan_sites(service.paths.sites)
-    if name in {site.id for site in sites}:
-        raise RefusedError(f"the file of {name} is still in {service.paths.sites}; take it away first")
-    who = prove(db, by, name)
-
-    def do(c: Connection, other: Actor | None) -> None:
-        known = {s.id: s for s in load_sites_summary(c)}
-        if name not in known:
-            raise RefusedError(f"{name} is not watched")
-        state = find_state(c, name)
-        if state is not None and state.level >= max(1, len(known[name].levels) - 2):
-            level = known[name].levels[state.level]
-            if other is None:
-                raise NeedsSecondError(f"{name} stands at {level}: one person may not end the watch; name a second one")
-            require_two(c, who, other, datetime.now(UTC))
-        mark_inactive(c, name)
-        detail = {"reason": reason, "second_by": None if other is None else other.name}
-        add_audit(c, who, "retire_site", name, detail, datetime.now(UTC))
-
-    def measure(c: Connection) -> int:
-        state = find_state(c, name)
-        return 0 if state is None else state.level
-
-    act = TwoPersonAct("retire_site", name, {})
-    with waiting_for_second(who, f"slopeward sites retire {name}"):
-        do_by_two(db, act, who, reason, do, measure, datetime.now(UTC), read_second(second))
-    line = f"{name} is no longer watched; restart the service (or send it SIGHUP)"
-    session.show({"site": name, "watched": False, "reason": reason}, line)

@@ -6,27 +6,28 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
 from monitor.cli import session
-from monitor.cli.identity import prove
-from monitor.config.service import ServiceConfig, scan_sites
+from monitor.cli.acts import add_acts
+from monitor.cli.identity import By, prove
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import AlertChange
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.extensions.drills.hold import COLLAPSE, DrillOptions, hold_drill
-from monitor.extensions.drills.store import end_drill, find_drill, load_drills
+from monitor.extensions.drills.store import load_drills
 from monitor.store.database.engine import Database
 
-app = session.Commands()
+app = session.Commands(no_args_is_help=True, help=__doc__)
 
 
-@app.command(epilog="Example: slopeward notify drill north-bench --by ada; slopeward notify drill end 3 --by ada")
-def drill(
-    site_id: Annotated[str, typer.Argument(metavar="SITE|end|list", help="The site; or end, or list")],
-    number: Annotated[
-        int | None, typer.Argument(min=1, max=session.LARGEST_ID, help="end: the drill; else the one that runs")
-    ] = None,
+add_acts(app, "notify drill")
+
+
+@app.command()
+def hold(
+    site_id: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    by: By = None,
     scenario: Annotated[
         str, typer.Option("--scenario", help="collapse (simulated), or a file of readings in the long form")
     ] = COLLAPSE,
@@ -34,30 +35,30 @@ def drill(
         float | None,
         typer.Option("--speed", min=0.001, max=1e9, help="Simulated seconds per second; else ten minutes in all"),
     ] = None,
-    by: Annotated[str | None, typer.Option("--by", help="Who holds or ends it")] = None,
     hold: Annotated[
         str, typer.Option("--hold", help="How long the alarms stand at the end while nobody has answered")
     ] = "10m",
     health: Annotated[bool, typer.Option("--health", help="Send health and advice alerts of the scenario too")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="end: why")] = "ended by hand",
 ) -> None:
     """Report a failure by the real channels as an exercise, let people acknowledge, and measure how long it took.
 
     Every message says EXERCISE, real alarms go first. Nobody's data, level or alert is touched.
 
-    Exit 0 done, 1 a known error, 3 nobody acknowledged, 4 nothing to end or list.
+    Exit 0 done, 1 a known error, 3 nobody acknowledged.
+
+    Example: slopeward notify drill hold north-bench --by ada
     """
+    if by is None:
+        raise RefusedError("a drill needs the name of who holds it: --by NAME")
     service, db = session.open_service()
     with db:
-        if site_id == "list":
-            _list(db)
-        elif site_id == "end":
-            _end(db, service, number, by, reason)
-        else:
-            if by is None:
-                raise RefusedError("a drill needs the name of who holds it: --by NAME")
-            terms = DrillOptions(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health)
-            _hold(db, service, site_id, by, terms)
+        _hold(
+            db,
+            service,
+            site_id,
+            by,
+            DrillOptions(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health),
+        )
 
 
 def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillOptions) -> None:
@@ -83,31 +84,14 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
         raise typer.Exit(3)
 
 
-def _end(db: Database, service: ServiceConfig, number: int | None, by: str | None, reason: str) -> None:
-    sites, _ = scan_sites(service.paths.sites)
+@app.command("list")
+def list_drills() -> None:
+    """List the drills that were held, and how quickly people answered; exit 4 when there is none.
 
-    def find_site(c: Connection) -> str | None:
-        held = load_drills(c, running_only=True)
-        return next((d.site for d in held if number is None or d.id == number), None)
-
-    who = prove(db, by, find_site)
-    with db.write() as c:
-        running = load_drills(c, running_only=True)
-        if number is None and len(running) != 1:
-            session.require_any(running, "no drill runs")
-            raise RefusedError(f"several drills run; name one: {', '.join(str(d.id) for d in running)}")
-        found = find_drill(c, running[0].id if number is None else number)
-        session.require_any(found.state == "running", f"drill {found.id} is over already")
-        site = next((s for s in sites if s.id == found.site), None)
-        outcome = end_drill(c, found.id, who, reason, datetime.now(UTC), site=site)
-    session.show_in_order(
-        {"drill": found.id, "site": found.site, **outcome},
-        f"drill {found.id} of {found.site} is ended: {outcome['alerts']} alarms closed",
-    )
-
-
-def _list(db: Database) -> None:
-    drills = db.run_read(load_drills)
+    Example: slopeward notify drill list --json
+    """
+    with session.open_database() as db:
+        drills = db.run_read(load_drills)
     for d in drills:
         if session.options().as_json:
             session.print_json(

@@ -13,16 +13,16 @@ EXTENSION: Final = Extension(
     addresses={
         "GET /sites/{site}/drills": Address("viewer"),
         "POST /sites/{site}/drills": Address("operator", in_person=True),
-        "POST /sites/{site}/drills/{number}/end": Address("operator", in_person=True),
     },
     commands={
         "notify drill": Command(
             f"{_HERE}.cli",
             "Hold an exercise up to the channels, apart from the real state",
             after="notify channels",
-            rules={"notify drill": "operator"},
+            rules={"notify drill hold": "operator"},
         )
     },
+    acts=(f"{_HERE}.acts:ACTS",),
     background={f"{_HERE}.store:end_dead": 15.0},
     panels={"site.links": ("drills_link.html",)},
 )

@@ -8,15 +8,15 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from forecasting.message import Message, Template, gather
-from monitor.alerting.acts.change_control import find_in_force, require_in_force
+from monitor.alerting.acts.change_control import require_in_force
 from monitor.domain.alert import Actor
-from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.errors import RefusedError
 from monitor.domain.site import Site
 from monitor.extensions.drills.hold import DrillOptions
-from monitor.extensions.drills.store import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
+from monitor.extensions.drills.store import REFUSED, RUNNING, Drill, load_drills
 from monitor.replay.apart import ChildProcess
 from monitor.web.access.acting import Acting
-from monitor.web.context import AlertId, Context, Why, take_turn
+from monitor.web.context import Context, take_turn
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
 
@@ -31,8 +31,6 @@ _NOT_PREPARED: Final = Template(
 )
 _BEGUN: Final = Template("drill.begun", "the drill has begun")
 _PREPARING: Final = Template("drill.preparing", "the drill is being prepared; look again in a minute")
-_NONE: Final = Template("drill.none", "drill {number} does not exist")
-_OVER: Final = Template("page.drill_over", "drill {number} is over")
 MINUTES: Final = {"1": 60.0, "10": 600.0, "60": 3600.0}
 
 
@@ -79,16 +77,6 @@ def _begin(context: Context, place: Site, actor: Actor, terms: DrillOptions) -> 
     if answer is None and child.is_over:
         raise RefusedError(_NOT_PREPARED())
     return _BEGUN() if answer else _PREPARING()
-
-
-@router.post("/sites/{site}/drills/{number}/end")
-def end(act: Acting, site: str, number: AlertId, reason: Why) -> Response:
-    """End a drill: recipients are notified that it is over."""
-    with act.db.write() as c:
-        if find_drill(c, number).site != site:
-            raise NotFoundError(_NONE(number=number))
-        end_drill(c, number, act.actor, reason, act.now, site=find_in_force(c, site))
-    return act.back(f"/sites/{site}/drills", _OVER(number=number))
 
 
 def _describe(one: Drill) -> dict[str, Any]:

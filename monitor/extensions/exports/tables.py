@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.extras import require
 from monitor.domain.instants import format_iso
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import ColumnSpan, stream_view
@@ -240,6 +241,7 @@ def kind_of(column: str) -> str:
 
 
 def _write_parquet(rows: Iterator[dict[str, Any]], columns: list[str], path: Path) -> None:
+    require("pyarrow", RefusedError)
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from forecasting.message import Figure, Template
+from monitor.domain.extras import describe_missing, is_installed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,9 +26,7 @@ _LAT_REF, _LAT, _LON_REF, _LON = 1, 2, 3, 4
 NAME_MOST: Final = 60
 NO_PICTURE: Final = Template("picture.none", "this is no picture that can be shown: JPEG, PNG, WebP or HEIC are")
 DAMAGED: Final = Template("picture.damaged", "the picture is damaged or not whole; take it again")
-_NO_HEIC: Final = Template(
-    "picture.heic", "a HEIC picture takes the extra photos: pip install 'slopeward[photos]'; or send it as JPEG"
-)
+_NO_HEIC: Final = Template("picture.heic", "{missing}; or send it as JPEG")
 _PIXELS: Final = Template("picture.pixels", "the picture has {n} million pixels, 80 million are allowed")
 _MANY_PIXELS: Final = Template("picture.pixels.many", "the picture has more than 80 million pixels")
 
@@ -76,8 +75,12 @@ def develop(received: ReceivedPhoto) -> DevelopedPhoto:
     kind = name_format(content[:16])
     if not kind:
         return DevelopedPhoto(NO_PICTURE())
-    if kind == "HEIF" and not _takes_heif():
-        return DevelopedPhoto(_NO_HEIC())
+    if kind == "HEIF" and not is_installed("pillow_heif"):
+        return DevelopedPhoto(_NO_HEIC(missing=describe_missing("pillow_heif")))
+    if kind == "HEIF":
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # what makes reports sets it for the whole process
     try:
@@ -97,15 +100,6 @@ def develop(received: ReceivedPhoto) -> DevelopedPhoto:
     photo = _save(upright, Path(received.out) / "photo.jpg", LONGEST_PX, QUALITY)
     _save(upright, Path(received.out) / "small.jpg", SMALL_PX, SMALL_QUALITY)
     return DevelopedPhoto("", photo[0], photo[1], **details)
-
-
-def _takes_heif() -> bool:
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        return False
-    register_heif_opener()
-    return True
 
 
 def _flatten(picture: "Image") -> "Image":

@@ -6,7 +6,7 @@ from typing import Final
 
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import JobError
-from monitor.domain.extras import describe_missing, is_installed
+from monitor.domain.extras import require
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 
@@ -49,8 +49,7 @@ def make_pdf(plan: ComputeSection, html: str) -> bytes:
     Raises:
         JobError: WeasyPrint or its libraries are not installed, or it failed; one line.
     """
-    if not is_installed("weasyprint"):
-        raise JobError(describe_missing("weasyprint"))
+    require("weasyprint", JobError)
     try:
         printed = run_in_worker(plan.model_copy(update={"dask": ""}), PRINT, PdfRequest(html), reads=FONTS)
     except JobError as error:

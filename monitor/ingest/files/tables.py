@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO, cast
 
 from forecasting.message import TEXT_OF, Figure, Template, error_text
 from monitor.domain.errors import ConfigError, PayloadError
+from monitor.domain.extras import require
 from monitor.ingest.files.campbell import is_campbell
 from monitor.ingest.files.campbell import read_rows as campbell_rows
 from monitor.ingest.text.heads import HEAD_MOST, Heads, Numbered, is_annotation, list_early
@@ -264,6 +265,7 @@ def _walk_csv(reader: "Iterator[list[str]]", path: Path, skipped: int) -> Iterat
 
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[tuple[list[str], Iterator[Row]]]:
+    require("pyarrow", ConfigError)
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -12,7 +12,7 @@ from forecasting.message import Template
 from forecasting.serving.promotion import IN_SHADOW, check_shadow, check_shown
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
-from monitor.domain.errors import NeedsSecondError, RefusedError
+from monitor.domain.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.model_alarms import alarm_degraded
 from monitor.jobs.forecasts.promotion import ModelStatus, age_s, displace, enter_shadow, load_standings, retire
@@ -112,7 +112,7 @@ def retire_model(c: Connection, site: Site, start: str, actor: Actor, reason: st
 def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
     row = find_model(c, start)
     if row.task != "forecast" or row.site != site.id:
-        raise RefusedError(f"{row.name} is no forecaster of {site.id}")
+        raise NotFoundError(f"{row.name} is no forecaster of {site.id}")
     return row
 
 

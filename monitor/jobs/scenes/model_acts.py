@@ -10,7 +10,7 @@ from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
 from forecasting.message import Template
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.errors import RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.extras import explain_missing
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
@@ -122,5 +122,5 @@ def _is_named(site: Site, row: ModelRow) -> bool:
 def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
     row = find_model(c, start)
     if row.task != "scene" or row.site != site.id:
-        raise RefusedError(f"{row.name} is no network learnt for the scenes of {site.id}")
+        raise NotFoundError(f"{row.name} is no network learnt for the scenes of {site.id}")
     return row

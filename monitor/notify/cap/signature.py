@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from monitor.domain.errors import ConfigError, RefusedError
-from monitor.domain.extras import describe_missing
+from monitor.domain.extras import require
 from monitor.notify.cap.rules import NAMESPACE, SIGNATURE, read_cap
 
 RSA_BITS: Final = 3072  # NIST SP 800-57: good beyond 2030
@@ -25,12 +25,10 @@ def sign_cap(text: str, key_pem: str, certificate_pem: str) -> str:
     Raises:
         ConfigError: key and certificate cannot be used, or signxml is not installed.
     """
-    try:
-        from signxml.algorithms import SignatureConstructionMethod
-        from signxml.signer import XMLSigner
-    except ModuleNotFoundError:
-        raise ConfigError(describe_missing("signxml")) from None
+    require("signxml", ConfigError)
     from lxml import etree
+    from signxml.algorithms import SignatureConstructionMethod
+    from signxml.signer import XMLSigner
 
     root = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
     signer = XMLSigner(
@@ -59,11 +57,9 @@ def verify_cap(content: bytes, certificate_pem: str) -> Signed:
     root = read_cap(content)
     if [child.tag for child in root].count(SIGNATURE) != 1 or root[-1].tag != SIGNATURE:
         raise RefusedError("the message bears no signature, or not as its last element")
-    try:
-        from signxml.verifier import XMLVerifier
-    except ModuleNotFoundError:
-        raise ConfigError(describe_missing("signxml")) from None
+    require("signxml", ConfigError)
     from cryptography import x509
+    from signxml.verifier import XMLVerifier
 
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem.encode())

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from monitor.domain.errors import StoreBusyError, StoreError
+from monitor.domain.extras import require
 from monitor.store.database.seals import Sealing
 from monitor.store.schema.tables import metadata
 
@@ -98,6 +99,8 @@ class Database:
             )
         if parsed.get_backend_name() == "postgresql" and "+" not in parsed.drivername:
             parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "postgresql":
+            require("psycopg", StoreError)
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.session = session

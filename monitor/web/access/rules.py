@@ -14,7 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from forecasting.message import Template, Term
-from monitor.alerting.acts.table import ACTS, API, OPERATOR
+from monitor.alerting.acts.table import API, OPERATOR, list_acts
 from monitor.domain.alert import TOKEN
 from monitor.domain.errors import NotAllowedError
 from monitor.domain.extension import Address, list_extensions
@@ -109,6 +109,7 @@ RULES: Final[dict[str, str]] = {
             *_GROUND,
             "GET /api/v1/openapi.json",
             "GET /alerts/{alert_id}",
+            "GET /alerts/{alert_id}/evidence",
             "GET /alerts/{alert_id}/cap/{name}.xml",
             "GET /live/alerts/{alert_id}",
             "GET /live/sites/{site}",
@@ -173,7 +174,7 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
-    **{f"POST {way}{act.address}": act.role for act in ACTS for way in ("", API)},
+    **{f"POST {way}{act.address}": act.role for act in list_acts() for way in ("", API)},
     # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
         (
@@ -196,7 +197,7 @@ IN_PERSON: Final = frozenset(
         *_OWN,
         *_ADMINISTRATION,
         "POST /alerts/{alert_id}/recompute",
-        *(f"POST {way}{act.address}" for act in ACTS if not act.by_token for way in ("", API)),
+        *(f"POST {way}{act.address}" for act in list_acts() if not act.by_token for way in ("", API)),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
     }
 )

@@ -182,7 +182,7 @@ def _collect_hazards(
     c: Connection, cards: Iterable[pages.SiteCard], alerts: Sequence[AlertRow], now: datetime
 ) -> HazardsContext:
     hazards = headline.find_hazards(alerts)
-    urgent = [find_declaration(c, str(card.status["config_version"])) for card in cards if card.id in hazards]
+    urgent = [find_declared(c, card) for card in cards if card.id in hazards]
     over = [a["alert_id"] for a in alerts if a["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
     return {
         "hazards": hazards,
@@ -229,6 +229,11 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
     return cards[0]
 
 
+def find_declared(c: Connection, card: pages.SiteCard) -> Site | None:
+    """A site as the file that is in force declares it; None where this program cannot read that."""
+    return find_declaration(c, str(card.status["config_version"]))
+
+
 @dataclass(frozen=True, slots=True)
 class SiteSnapshot:
     """A site within a read transaction, and when it is looked at."""
@@ -241,7 +246,7 @@ class SiteSnapshot:
     @property
     def declared(self) -> Site | None:
         """The site as the file that is in force declares it; None where this program cannot read that."""
-        return find_declaration(self.c, str(self.card.status["config_version"]))
+        return find_declared(self.c, self.card)
 
     def require_declared(self) -> Site:
         """The same; raises RefusedError where this program cannot read that."""
@@ -312,7 +317,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s.id for s in stations if s.declared and s.on_slope}
-    declared = find_declaration(c, str(card.status["config_version"]))
+    declared = find_declared(c, card)
     return {
         **_collect_hazards(c, [card], own, now),
         "put_aside": load_put_aside(c, site_id),
@@ -402,7 +407,7 @@ def _format_bound(criterion: Criterion, names: dict[int, str], position: int, un
     return _BOUNDS[side, bool(t.window_s), bool(t.probability)](**values)
 
 
-def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor) -> dict[str, Any]:
+def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now: datetime) -> dict[str, Any]:
     """One alert with its evidence read, as who asks may read it; raises NotFoundError."""
     found = pages.load_alert_page(c, alert_id)
     if found is None:
@@ -438,6 +443,7 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor) -> d
         "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
+        "calls": find_first_calls(c, filter(None, (find_declared(c, card) for card in cards)), now),
         "action": action if found["alert"]["ledger"] == AlertCategory.HAZARD else "",
     }
     covered: dict[str, Any] = redactor.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values

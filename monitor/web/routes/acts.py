@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from forecasting.message import Message, Template, join
 from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
 from monitor.alerting.acts.stakes import needs_two_people
-from monitor.alerting.acts.table import ACTS, API, Act, ActParameter, ActResult
+from monitor.alerting.acts.table import API, Act, ActParameter, ActResult, list_acts
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.alert import Actor
 from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
@@ -30,7 +30,7 @@ from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
-from monitor.web.context import NO_NUL, AlertId, Reason, take_turn
+from monitor.web.context import NO_NUL, AlertId, ModelHash, Reason, take_turn
 from monitor.web.parts.act_forms import SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.headline import list_sentences
@@ -107,7 +107,11 @@ def _add(act: Act) -> None:
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 # of a form with times: which is meant where the clock of the site shows one twice
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
-_PLACES: Final[Mapping[str, Any]] = {"site": str, **dict.fromkeys((*SITE_OF, "number"), AlertId)}
+_PLACES: Final[Mapping[str, Any]] = {
+    "site": str,
+    "model_hash": ModelHash,
+    **dict.fromkeys((*SITE_OF, "number"), AlertId),
+}
 
 
 def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
@@ -153,7 +157,7 @@ def _do(
         now=acting.now,
         find_site=find_site,
         check_site=find_card,
-        sites_folder=context.config.paths.sites,
+        config=context.config,
         describe_alerts=partial(list_sentences, at_once=MOST),
     )
     values = {name: read_value(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
@@ -169,7 +173,7 @@ def _describe(done: ActResult | Message) -> dict[str, Any]:
     return {"done": True, "text": str(done.text), "notes": list(done.notes), **done.facts}
 
 
-for _act in ACTS:
+for _act in list_acts():
     _add(_act)
 
 

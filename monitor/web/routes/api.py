@@ -170,7 +170,7 @@ def list_alerts(
 def get_alert(request: Request, alert_id: AlertId) -> dict[str, Any]:
     """One alert with frozen evidence, events, notifications and outcomes."""
     with context_of(request).db.read() as c:
-        found = collect_alert(c, alert_id, redactor_of(request, c))
+        found = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
     alert = {**found["alert"], "evidence": found["evidence"], "action": found["action"]}
     return {"alert": alert, **{k: found[k] for k in ("events", "notifications", "outcomes")}}
 

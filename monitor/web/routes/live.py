@@ -56,7 +56,7 @@ def refresh_instruments(request: Request, site: str, find: Find = "", state: InS
 def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Parts of an alert page."""
     with context_of(request).db.read() as c:
-        values = collect_alert(c, alert_id, redactor_of(request, c))
+        values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
     return _answer(request, ("alert_head", "alert_notified", "alert_chain"), values)
 
 

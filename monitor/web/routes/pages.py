@@ -5,8 +5,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from monitor.domain.alert import AlertState
 from monitor.domain.language.catalogue import gettext
 from monitor.store import pages as queries
+from monitor.store.alerting.answers import load_states
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
@@ -15,6 +17,7 @@ from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, read_site
+from monitor.web.parts.headline import find_headlines
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -75,11 +78,24 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
             [*open_hazards, *(a for a in newest if a["alert_id"] not in ids)]
         )
         cards = queries.load_cards(c, narrow(request, None))
+        over = [a["alert_id"] for a in alerts if a["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
+        values = {
+            "ended": {number: since for number, (_, since) in load_states(c, over).items()},
+            "headlines": find_headlines(c, open_hazards),
+        }
     names = {SERVICE_ALERTS: gettext("service")} | {k.id: k.name for k in cards}
     tops = {k.id: k.top_level for k in cards}
     zones = {k.id: k.timezone for k in cards}
     return render(
-        request, "alerts.html", alerts=alerts, names=names, tops=tops, zones=zones, site=site or "", ledger=ledger or ""
+        request,
+        "alerts.html",
+        **values,
+        alerts=alerts,
+        names=names,
+        tops=tops,
+        zones=zones,
+        site=site or "",
+        ledger=ledger or "",
     )
 
 
@@ -87,8 +103,16 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
 def show_alert(request: Request, alert_id: AlertId) -> HTMLResponse:
     """One alert: what, why, on what evidence, who was told, what people did."""
     with context_of(request).db.read() as c:
-        values = collect_alert(c, alert_id, redactor_of(request, c))
+        values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
     return render(request, "alert.html", **values)
+
+
+@router.get("/alerts/{alert_id}/evidence", response_class=HTMLResponse)
+def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
+    """The tables that an alert was decided from: they may be a megabyte, so the page of the alert loads them later."""
+    with context_of(request).db.read() as c:
+        values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
+    return render(request, "evidence.html", **values)
 
 
 @router.get("/notifications", response_class=HTMLResponse)

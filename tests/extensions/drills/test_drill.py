@@ -342,11 +342,11 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
         return status, told.out, told.err
 
     assert call("list")[0] == 4
-    assert call("end")[0] == 4
-    assert call("ridge")[0] == 1, "a name is needed"
-    assert call("nowhere", "--by", "Ada")[0] == 1
-    assert call("ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
-    status, out, err = call("ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
+    assert call("end", "ridge", "1", "--by", "Ada")[0] == 1, "there is none"
+    assert call("hold", "ridge")[0] == 1, "a name is needed"
+    assert call("hold", "nowhere", "--by", "Ada")[0] == 1
+    assert call("hold", "ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
+    status, out, err = call("hold", "ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")
     assert status == 3, "nobody acknowledged"
     assert json.loads(out)["peak_level"] == 3
     assert err.count("EXERCISE") == 0
@@ -355,9 +355,9 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
     assert (status, json.loads(out)["state"]) == (0, "ended")
     with real.write() as c:
         drill_id = add_drill(c, site.id, ADA, "collapse", datetime.now(UTC))
-    status, out, _ = call("end", str(drill_id), "--by", "Bo", "--reason", "telephone")
+    status, out, _ = call("end", "ridge", str(drill_id), "--by", "Bo", "--reason", "telephone")
     assert status == 0
-    assert call("end", str(drill_id))[0] == 4
+    assert call("end", "ridge", str(drill_id), "--by", "Bo")[0] == 4
 
 
 def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:

@@ -576,11 +576,11 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     code, out, _ = call("compare", "--site", "jobs", "--days", days)
     assert "mae 0.5 mm (auto 0.97 mm)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1
-    code, _, err = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "try", "--by", "Ada")
+    code, _, err = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "a try", "--by", "Ada")
     assert code == 1
     assert "gate is closed, in shadow: 80 % interval held only 70% of values at 1 d" in err
     people = ("--by", "Ada", "--force", "--second", "Bo")
-    code, out, _ = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "try", *people)
+    code, out, _ = call("promote", B[:6], "--site", "jobs", "--horizon", "1d", "--reason", "a try", *people)
     assert code == 0
     assert "gru bbbbbbbbbbbb is shown at 1 d" in out
     assert slope.state(B)[0] == "active"

@@ -3,7 +3,6 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +12,7 @@ from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_sites import add_report
 from monitor.alerting.acts.operator_acts import LONE_TOP
 from monitor.cli.main import run_verb
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError
 from monitor.store.alerting import maintenance, offsets
@@ -152,7 +152,7 @@ def test_the_highest_level_is_not_set_by_an_answer_to_a_question_of_the_past(cli
 
 def test_a_kind_on_which_a_rule_of_the_site_votes_is_no_misspelling(database):
     def call(find_site):
-        known = {"find_site": find_site, "check_site": find_card, "sites_folder": Path()}
+        known = {"find_site": find_site, "check_site": find_card, "config": ServiceConfig()}
         return ActCall(db=database, actor=Actor("bo"), now=NOW, **known)
 
     def fail(site):

@@ -29,7 +29,7 @@ from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
 from monitor.web.app import ROUTERS, build
-from tests.data.filled import NOW, PASSWORD
+from tests.data.filled import HASHES, NOW, PASSWORD
 from tests.data.store_rows import tell
 from tests.integration.web.test_door import Clock, serving
 
@@ -55,7 +55,14 @@ def places(filled_database):
         scene = c.exec_driver_sql("SELECT scene_hash FROM scene").scalar()
         alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
     said = {"site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene}
-    said |= {"alert_id": str(alert), "event_id": "2", "name": "dee", "table": "movement", "form": "csv"}
+    said |= {
+        "alert_id": str(alert),
+        "event_id": "2",
+        "name": "dee",
+        "model_hash": HASHES["gru"],
+        "table": "movement",
+        "form": "csv",
+    }
     said |= dict.fromkeys(
         ("offset_id", "maintenance_id", "signature_id", "proposal_id", "number", "photo_id", "report_id"), "1"
     ) | dict.fromkeys("xyz", "0")

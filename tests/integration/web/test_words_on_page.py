@@ -132,7 +132,7 @@ def test_an_offset_is_confirmed_on_the_page_by_somebody_else(filled_database):
 # ---- permissions per site ---------------------------------------------------------------------------------------
 ACTS = (
     TwoPersonAct("level.set", "site:north-bench", {"to": 0}),
-    TwoPersonAct("retire_site", "north-bench", {}),
+    TwoPersonAct("site.retire", "north-bench", {}),
     TwoPersonAct("maintenance.add", "station:north-bench/G1", {"until": "noon"}),
     TwoPersonAct("epoch0.keep", "north-bench/G1", {"asked": "since 2025"}),
     TwoPersonAct("model.promote", "model:3fa1", {"site": "north-bench", "horizon_s": None}),

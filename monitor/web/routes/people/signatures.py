@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from forecasting.message import Template, Term
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
-from monitor.alerting.acts.table import ACTS
+from monitor.alerting.acts.table import list_acts
 from monitor.domain.alert import AlertCategory
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
@@ -69,7 +69,7 @@ def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
     """A signature under a command or a form."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
-    is_reference, on_page = one.act in SPOKEN, any(act.name == one.act for act in ACTS)
+    is_reference, on_page = one.act in SPOKEN, any(act.name == one.act for act in list_acts())
     if is_reference:
         number = _find_newest(c, "status", alarm_key(one.subject))
     elif one.act == TAKEN_BACK:

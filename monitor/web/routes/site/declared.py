@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from monitor.store.alerting.maintenance import load_maintenance
+from monitor.store.models.registry import load_models
 from monitor.store.people.countersign import load_waiting
 from monitor.store.schema.views import load_view
 from monitor.web.parts.act_forms import list_choices
@@ -11,6 +12,7 @@ from monitor.web.parts.collect import read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
+ACTS_ON = {"forecast": "model", "scene": "network"}  # by the task of a model
 SHOWN = 30  # newest of each
 
 
@@ -24,6 +26,7 @@ def show_declared(request: Request, site: str) -> HTMLResponse:
         work = load_maintenance(seen.c, site, now)
         events = load_view(seen.c, "site_events", order_by=("-from_at", "-event_id"), limit=SHOWN, site=site)
         offsets = load_view(seen.c, "offsets", order_by=("-offset_id",), limit=SHOWN, site=site)
+        models = [one for one in load_models(seen.c, site=site) if one.task in ACTS_ON and one.state != "retired"]
     return render(
         request,
         "declared.html",
@@ -33,4 +36,5 @@ def show_declared(request: Request, site: str) -> HTMLResponse:
         maintenance=work,
         events=events,
         offsets=offsets,
+        models=[(one, ACTS_ON[one.task]) for one in models],
     )

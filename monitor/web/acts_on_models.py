@@ -1,0 +1,96 @@
+"""What a person may do with forecasters and with networks for scenes: show one, take one into use, let one go.
+
+These acts are of the table as all others. They stand here because they reach into the jobs, which alerting does not
+know; jobs are loaded when an act is done: no page waits for numpy.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+from sqlalchemy import Connection
+
+from forecasting.data.units import format_span
+from forecasting.message import NameList, Template, join
+from monitor.alerting.acts.call import ActCall
+from monitor.alerting.acts.on_alerts import Reason
+from monitor.alerting.acts.on_sites import SiteOption
+from monitor.alerting.acts.table import ActResult, Argument
+from monitor.domain.alert import Actor
+from monitor.domain.errors import RefusedError
+from monitor.domain.language.catalogue import N_
+from monitor.store.people.countersign import TwoPersonAct
+
+_ODD_HORIZON: Final = Template("model.odd_horizon", "horizon {horizon}: the site forecasts at {names}")
+
+ModelHash = Annotated[
+    str, Argument("Beginning of its hash, see `slopeward forecast models`", metavar="HASH", longest=64)
+]
+
+
+def promote(
+    call: ActCall,
+    model_hash: ModelHash,
+    site: SiteOption,
+    reason: Reason,
+    horizon: Annotated[timedelta | None, Argument(N_("Only this horizon, such as 7d"), "--horizon")] = None,
+    force: Annotated[bool, Argument(N_("Also where the gate is closed: it takes two people"), "--force")] = False,
+) -> ActResult:
+    """Show a forecaster from the next issue on where its gate is open; by two people also where it is not.
+
+    Example: slopeward forecast promote 3fa1b2 --site north-bench --horizon 1d --reason "90 days of it"
+    """
+    from monitor.jobs.forecasts import model_acts
+
+    declared = call.find_site(site)
+    horizon_s, known = None if horizon is None else horizon.total_seconds(), declared.forecast.horizons_s
+    if horizon_s is not None and horizon_s not in known:
+        names = NameList(tuple(map(format_span, known)))
+        raise RefusedError(_ODD_HORIZON(horizon=format_span(horizon_s), names=names))
+
+    def do(c: Connection, other: Actor | None) -> list[str]:
+        second = other if force else None
+        who = (call.actor, reason, call.now)
+        return model_acts.promote(c, call.config, declared, model_hash, horizon_s, *who, second=second, force=force)
+
+    shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
+    lines = call.by_two(shared, reason, do)
+    return ActResult(join(lines, "\n"), {"site": site, "lines": lines})
+
+
+def retire(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
+    """Let a forecaster go; where it was shown, forecasts are issued again at once without it.
+
+    Example: slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"
+    """
+    from monitor.jobs.forecasts.issue import issue_forecasts
+    from monitor.jobs.forecasts.model_acts import retire_model
+
+    declared = call.find_site(site)
+    line, shown = call.db.do(retire_model, declared, model_hash, call.actor, reason, call.now)
+    issued = issue_forecasts(call.db, call.config, declared, call.now) if shown else None
+    text = join([line, issued] if issued else [line], "; ")
+    return ActResult(text, {"site": site, "line": line, "issued": issued})
+
+
+def take_into_use(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
+    """Let a network that was learnt for a site read its scenes first, where weights are chosen scene by scene.
+
+    Example: slopeward scenes promote 3fa1b2 --site north-bench --reason "better on our own ground"
+    """
+    from monitor.jobs.scenes import model_acts
+
+    declared = call.find_site(site)
+    call.db.run_read(model_acts.try_weights, declared, model_hash)  # takes seconds, in which others write
+    line = call.db.do(model_acts.promote, declared, model_hash, call.actor, reason, call.now)
+    return ActResult(join([line], "; "), {"site": site, "line": line})
+
+
+def let_go(call: ActCall, model_hash: ModelHash, site: SiteOption, reason: Reason) -> ActResult:
+    """Let a network that was learnt for a site go: it reads no more scenes; what it found stays.
+
+    Example: slopeward scenes retire 3fa1b2 --site north-bench --reason "learnt from outlines of last year"
+    """
+    from monitor.jobs.scenes import model_acts
+
+    line = call.db.do(model_acts.retire, call.find_site(site), model_hash, call.actor, reason, call.now)
+    return ActResult(join([line], "; "), {"site": site, "line": line})
