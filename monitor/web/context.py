@@ -124,6 +124,17 @@ def read_instant(text: str | None) -> datetime | None:
 
 
 Instant = Annotated[datetime | None, BeforeValidator(read_instant)]
+FIRST_YEAR: Final = 1900
+_EARLY_YEAR: Final = Template("map.early_year", "at: nothing is kept of the year {year}")
+
+
+def _refuse_early(at: datetime | None) -> datetime | None:
+    if at is not None and at.year < FIRST_YEAR:
+        raise RefusedError(_EARLY_YEAR(year=str(at.year)))
+    return at
+
+
+Early = Annotated[Instant, AfterValidator(_refuse_early)]
 From = Annotated[Instant, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[Instant, Query(description="RFC 3339 with offset; included; default: up to the newest")]
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]

@@ -288,6 +288,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert "orange stays: a person must lower it" in why, "only yellow is voted for; the site stands at orange"
     vote = w.page.locator("section:has(#h-why) tr", has_text="rate-1 · E1")
     assert vote.locator("td", has_text="counted").count() >= 1
+    w.page.locator("select[name=station]").select_option("G1")
     for figure in w.page.locator("figure[data-plot]").all():
         figure.scroll_into_view_if_needed()
         figure.locator("xpath=self::*[@data-drawn]").wait_for(timeout=60_000)

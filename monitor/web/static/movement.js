@@ -176,11 +176,12 @@
         said.textContent = read.length ? `${s.x.log ? "" : `${s.x.day ? minute(at).slice(11) : instant(at)} · `}${read.map((r) => s.y.rows ? r.text : `${r.layer.name}: ${r.text}`).join(" · ")}` : text;
       },
     }));
+    figure.classList.toggle("empty", !specs.length); // it folds to one line that says why
     figure.querySelector(".key").replaceWith(key(specs.flatMap((s) => s.layers)));
     said.textContent = text;
     const newest = figure.querySelector(".latest");
     if (newest) newest.textContent = latest;
-    plot.setAttribute("aria-label", `${plot.dataset.name ??= plot.getAttribute("aria-label")}: ${latest} ${says}`);
+    plot.setAttribute("aria-label", `${plot.dataset.name ??= plot.getAttribute("aria-label")} ${figure.dataset.station ?? ""}: ${latest} ${says}`);
     figure.drawn = true;
     figure.dataset.drawn = "1";
   }
@@ -193,6 +194,15 @@
     }
   }, { rootMargin: "300px" });
   const again = () => { for (const f of figures) { f.drawn = false; if (f.near) draw(f); } };
+  // one station at a time: that of the address, else the fastest
+  const stations = document.querySelector("select[name=station]");
+  const choose = () => { for (const f of figures) if (f.dataset.station) f.dataset.station = stations.value; };
+  const asked = new URLSearchParams(location.search).get("station");
+  if (stations) {
+    if ([...stations.options].some((o) => o.value === asked)) stations.value = asked;
+    choose();
+    stations.addEventListener("change", () => { choose(); again(); });
+  }
   for (const figure of figures) watch.observe(figure);
   whenColoursChange(again);
   spans((chosen) => { span = chosen; again(); });

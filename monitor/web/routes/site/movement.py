@@ -30,6 +30,7 @@ from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
+from monitor.store.schema.views import load_view
 from monitor.web.context import Context, Range, RequestedRange, Season
 from monitor.web.parts.collect import find_series, read_site
 from monitor.web.parts.columns import COMPUTED
@@ -55,6 +56,10 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         on_slope = [s for s in pages.load_stations(c, site) if s.on_slope]
         moving = [s.id for s in on_slope if any(str(row["quantity"]).startswith(MOVING) for row in s.latest)]
         judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
+        rates = sorted(
+            load_view(c, "movement_now", site=site), key=lambda r: (-(r["level"] or 0), -(r["bound_ratio"] or 0))
+        )
+    fastest = {r["station"]: k for k, r in reversed([*enumerate(rates)])}
     says = evaluate_now(seen.context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
@@ -62,7 +67,8 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         request,
         "movement.html",
         card=seen.card,
-        stations=[s for s in moving if s in judged],
+        stations=sorted((s for s in moving if s in judged), key=lambda s: fastest.get(s, len(rates))),
+        rates=rates,
         others=[s for s in moving if s not in judged],
         now_says=says,
         actions=actions,
