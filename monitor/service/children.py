@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_S: Final = 60.0  # a child that lived this long starts again from the shortest pause
 DEATHS_BEFORE_ALARM: Final = 3
-SILENT_CORE_S: Final = 45.0  # without a heartbeat: stuck where it cannot end itself
+SILENT_CORE_S: Final = (
+    35.0  # without a heartbeat: stuck where it cannot end itself; a fresh one needs the rest of a minute
+)
+FIRST_BEAT_S, LONGEST_FIRST_BEAT_S = 180.0, 1440.0  # a machine without time to spare takes minutes to load a program
 TRY_BROKER_EVERY_S: Final = 15.0
 DENIED_MOST: Final = 50  # in a stamp; all are in `rejected_messages`
 _RUNS_AGAIN: Final = Template("process.runs_again", "{name} runs again")
@@ -57,6 +60,40 @@ class Child(Protocol):
 
     def stop(self) -> None:
         """End it and wait; does nothing where it does not run."""
+
+
+class HeartbeatWatch:
+    """Whether a process is stuck. Until its first heartbeat it has longer, after each start in vain twice as long.
+
+    Without that a machine that is too slow would have each process killed before it says anything, time and again.
+
+    Args:
+        silent_s: how long it may say nothing, once it has said anything.
+    """
+
+    def __init__(self, silent_s: float) -> None:
+        self._silent_s = silent_s
+        self._vain = -1  # starts in a row that came to no heartbeat
+        self.at, self.has_begun = 0.0, False  # monotonic; of the last heartbeat, else of the start
+
+    def start(self) -> None:
+        """A process has been started."""
+        self._vain = 0 if self.has_begun else self._vain + 1
+        self.at, self.has_begun = time.monotonic(), False
+
+    def receive(self) -> None:
+        """It has said something."""
+        self.at, self.has_begun = time.monotonic(), True
+
+    @property
+    def limit_s(self) -> float:
+        """How long it may say nothing now."""
+        return self._silent_s if self.has_begun else min(FIRST_BEAT_S * 2**self._vain, LONGEST_FIRST_BEAT_S)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it has said nothing for longer."""
+        return time.monotonic() - self.at > self.limit_s
 
 
 class ModuleProcess:
@@ -132,7 +169,7 @@ class PythonChild(ModuleProcess):
         self._arguments, self._beats, self._hears = arguments, beats, hears
         self._environment = dict(environment)
         self._pipe: int | None = None
-        self.beat_at = 0.0  # monotonic; of the last heartbeat
+        self._heartbeats = HeartbeatWatch(SILENT_CORE_S)
         self.has_beaten = False
         self.decides = False  # it has stored an evaluation since it began
         self.stands_by = False  # it waits to take over from another service
@@ -157,7 +194,13 @@ class PythonChild(ModuleProcess):
         self.launch(self._arguments, environment, keep)
         for fd in keep:
             os.close(fd)
-        self.beat_at, self.has_beaten, self.decides = time.monotonic(), False, False
+        self._heartbeats.start()
+        self.has_beaten, self.decides = False, False
+
+    @property
+    def beat_at(self) -> float:
+        """Monotonic time of the last heartbeat, else of the start; 0 before it."""
+        return self._heartbeats.at
 
     def alive(self) -> bool:
         """False when it has ended, or when its heartbeat is long overdue (then it is killed)."""
@@ -167,8 +210,8 @@ class PythonChild(ModuleProcess):
             with contextlib.suppress(BlockingIOError):
                 if content := os.read(self._pipe, 65536):
                     self._read_beats(content)
-            if time.monotonic() - self.beat_at > SILENT_CORE_S:
-                log.critical("%s has not gone round for %g s; killed", self.name, SILENT_CORE_S)
+            if self._heartbeats.is_overdue:
+                log.critical("%s has not gone round for %g s; killed", self.name, self._heartbeats.limit_s)
                 self.kill()
                 return False
         return True
@@ -178,7 +221,8 @@ class PythonChild(ModuleProcess):
         if lines:
             last = lines[-1].decode("utf-8", "replace")
             mark = last[:1] if last.startswith(MARKS) else ""
-            self.beat_at, self.trouble = time.monotonic(), health.read_line(last.removeprefix(mark))
+            self._heartbeats.receive()
+            self.trouble = health.read_line(last.removeprefix(mark))
             self.has_beaten = self.has_beaten or mark != health.STARTING
             self.decides = not mark
             self.stands_by = mark in {health.STANDS_BY, health.STANDS_APART}

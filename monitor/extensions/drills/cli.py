@@ -9,7 +9,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import By, prove
+from monitor.cli.identity import By, narrow_to_reader, prove
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import AlertChange
 from monitor.domain.errors import NotFoundError, RefusedError
@@ -85,13 +85,13 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
 
 
 @app.command("list")
-def list_drills() -> None:
+def list_drills(site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None) -> None:
     """List the drills that were held, and how quickly people answered; exit 4 when there is none.
 
     Example: slopeward notify drill list --json
     """
-    with session.open_database() as db:
-        drills = db.run_read(load_drills)
+    with session.open_database() as db, db.read() as c:
+        drills = load_drills(c, narrow_to_reader(c, site))
     for d in drills:
         if session.options().as_json:
             session.print_json(

@@ -21,7 +21,7 @@ from monitor.ingest.pipeline import LastReading
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import ingest_environment
-from monitor.service.children import ModuleProcess, ProcessRestarter
+from monitor.service.children import HeartbeatWatch, ModuleProcess, ProcessRestarter
 from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
 
@@ -33,7 +33,7 @@ _DIVIDING: Final = Template("ingest.dividing", "sessions are being divided")()
 log: Final = logging.getLogger(__name__)
 MODULE: Final = "monitor.service.intake.process"
 HEARTBEAT_EVERY_S: Final = 0.5
-SILENT_S: Final = 45.0  # a process that says nothing for so long is stuck
+SILENT_S: Final = 45.0  # a process that says nothing for so long is stuck, once it has said anything
 STOP_S: Final = 4.0
 _SUMS: Final = (
     "messages",
@@ -60,7 +60,7 @@ class IngestChild(ModuleProcess):
         self.share, self._give_orders = share, give_orders
         self.line: Connection | None = None
         self.report: IngestHeartbeat | None = None  # None until the first of this process
-        self._received_s = 0.0  # when it said something last
+        self._heartbeats = HeartbeatWatch(SILENT_S)
         self._before = dict.fromkeys(_SUMS, 0)  # what processes counted that have ended
 
     def start(self) -> None:
@@ -68,7 +68,8 @@ class IngestChild(ModuleProcess):
         ours, theirs = socket.socketpair()
         with theirs:
             self.launch([str(theirs.fileno())], ingest_environment(os.environ), (theirs.fileno(),))
-        self.line, self._received_s = Connection(ours.detach()), time.monotonic()
+        self.line = Connection(ours.detach())
+        self._heartbeats.start()
         for message in self._give_orders(self.share):
             self.send(message)
 
@@ -87,7 +88,7 @@ class IngestChild(ModuleProcess):
         if received is None:
             self._hang_up()
             return None
-        self._received_s = time.monotonic()
+        self._heartbeats.receive()
         if isinstance(received, IngestHeartbeat):
             self.report = received
         assert isinstance(received, IngestHeartbeat | StoredNotice | AlarmNotice)
@@ -100,8 +101,10 @@ class IngestChild(ModuleProcess):
 
     def alive(self) -> bool:
         """False when it has ended, or is stuck (then it is killed)."""
-        if self.pid is not None and time.monotonic() - self._received_s > SILENT_S:
-            log.critical("%s has said nothing for %g s; killed", self.name, SILENT_S)
+        # where we stood still ourselves, what it said meanwhile is not read yet
+        is_unread = self.line is not None and self.line.poll()
+        if self.pid is not None and self._heartbeats.is_overdue and not is_unread:
+            log.critical("%s has said nothing for %g s; killed", self.name, self._heartbeats.limit_s)
             self.kill()
             return False
         return self.pid is not None

@@ -327,7 +327,7 @@ def test_a_core_that_hangs_is_replaced_and_the_gap_is_told(
         wait_for(lambda: receiver.find("nobody watched from"), 40, "the gap to be told")
         at, gap = receiver.find("nobody watched from")[0]
         print(f"core hung: replaced after {replaced_s:.0f} s, the gap told after {at - began:.0f} s")
-        assert replaced_s <= 75  # 57 to 61 s were seen: the watch waits for 45 s of silence, then for the core to end
+        assert replaced_s <= 60
         assert "s now red" in gap["body"]
 
 

@@ -1,5 +1,6 @@
 """Parts of the service without processes: the evaluation loop, the schedule, health, the restarter."""
 
+import multiprocessing
 import socket
 import sys
 import threading
@@ -8,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monitor.checks import health
 from monitor.checks.decisions import SILENT_WRITE_S
@@ -17,11 +20,11 @@ from monitor.checks.verdict import BLIND, DEGRADED, SEEN, assess_service, check_
 from monitor.config.service import parse_service
 from monitor.domain.errors import AwayError, ConfigError, KilledError, StoreBusyError
 from monitor.ingest import handover
-from monitor.ingest.division import Division
+from monitor.ingest.division import Division, Share
 from monitor.ingest.service import IngestContext
-from monitor.service.children import ProcessRestarter
+from monitor.service.children import HeartbeatWatch, ModuleProcess, ProcessRestarter, PythonChild
 from monitor.service.evaluation_loop import EvaluationLoop
-from monitor.service.intake.divided import DividedIngest
+from monitor.service.intake.divided import DividedIngest, IngestChild
 from monitor.service.intake.process import IngestProcess
 from monitor.service.readiness import LEASE, CommitMonitor
 from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
@@ -678,6 +681,47 @@ def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeyp
     now[0] += 61
     restarter.check()
     assert told[-1][2] is False
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3000)), min_size=1, max_size=12))
+def test_a_process_that_still_starts_has_longer_each_time_until_it_says_something(lives):
+    now = [0.0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
+        watch, vain = HeartbeatWatch(45.0), 0
+        for beats, silent_s in lives:
+            watch.start()
+            for _ in range(beats):
+                now[0] += 20.0
+                assert not watch.is_overdue
+                watch.receive()
+            allowed_s = 45.0 if beats else min(180.0 * 2**vain, 1440.0)
+            vain = 0 if beats else vain + 1
+            now[0] += silent_s
+            assert watch.is_overdue == (silent_s > allowed_s)
+
+
+def test_a_process_of_ingest_is_not_killed_for_starting_slowly(monkeypatch):
+    """What core keeps is killed for silence, what has not begun is given time: the same watch for both kinds."""
+    now, killed = [0.0], []
+    monkeypatch.setattr("monitor.service.children.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(ModuleProcess, "launch", lambda *_: None)
+    monkeypatch.setattr(ModuleProcess, "pid", 7)
+    monkeypatch.setattr(ModuleProcess, "kill", lambda self: killed.append(self.name))
+    ingest = IngestChild(Share("s", 1), lambda _: ())
+    core = PythonChild("core", "m", (), stop_s=1.0, beats=True, environment={})
+    for child in (ingest, core):
+        child.start()
+    now[0] = 170.0
+    assert [ingest.alive(), core.alive()] == [True, True]
+    now[0] = 181.0
+    ours, theirs = multiprocessing.Pipe()
+    ingest.line = ours
+    theirs.send("what was said while we stood still")
+    assert ingest.alive()
+    ingest.line = None
+    assert [ingest.alive(), core.alive()] == [False, False]
+    assert killed == ["ingest 1", "core"]
 
 
 def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
