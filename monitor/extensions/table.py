@@ -11,4 +11,5 @@ TABLE: Final = (
     "monitor.extensions.photos",
     "monitor.extensions.sources",
     "monitor.extensions.table_import",
+    "monitor.extensions.points",
 )

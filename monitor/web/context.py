@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BeforeValidator
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template
-from monitor.alerting.acts.call import require_words
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import RefusedError, StoreBusyError
 from monitor.domain.instants import parse
@@ -125,6 +124,17 @@ def read_instant(text: str | None) -> datetime | None:
 
 
 Instant = Annotated[datetime | None, BeforeValidator(read_instant)]
+FIRST_YEAR: Final = 1900
+_EARLY_YEAR: Final = Template("map.early_year", "at: nothing is kept of the year {year}")
+
+
+def _refuse_early(at: datetime | None) -> datetime | None:
+    if at is not None and at.year < FIRST_YEAR:
+        raise RefusedError(_EARLY_YEAR(year=str(at.year)))
+    return at
+
+
+Early = Annotated[Instant, AfterValidator(_refuse_early)]
 From = Annotated[Instant, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[Instant, Query(description="RFC 3339 with offset; included; default: up to the newest")]
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
@@ -150,9 +160,9 @@ Range = Annotated[RequestedRange, Depends()]
 Season = Annotated[RequestedSeason, Depends()]
 # what a person gives as a reason: it may stand in a message, and begins no line of it
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
-Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(require_words)]
 Name = Annotated[str, Form(max_length=64, pattern=NO_NUL)]  # of a site, a station, a quantity, a team
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
+Station = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
 ModelHash = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
 Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
 InState = Annotated[str, Query(max_length=16)]

@@ -7,13 +7,14 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from monitor.config.service import load_service
-from monitor.jobs import point_forecasts, point_map
-from monitor.store.models import point_maps
+from monitor.extensions.points import forecasts as point_forecasts
+from monitor.extensions.points import map_squares as point_map
+from monitor.extensions.points.store import maps as point_maps
 from monitor.store.service_state import stamp
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_map_browser import browsers, open_map, pytestmark, watch  # noqa: F401
 from tests.conftest import ON_SQLITE
-from tests.integration.ingest.test_point_looks import (
+from tests.extensions.points.test_point_looks import (
     CONFIG,
     COUNT,
     DATES,

@@ -18,6 +18,7 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
+from monitor.extensions.points.store import looks as point_looks
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import Period
 from monitor.store import service_state
@@ -28,7 +29,6 @@ from monitor.store.models import (
     anomaly_budget,
     anomaly_labels,
     forecasts,
-    point_looks,
     proofs,
     seasons,
 )

@@ -11,7 +11,6 @@ from detection.anomaly.registry import NETWORKS, list_detectors
 from forecasting.message import gather
 from monitor.cli import session
 from monitor.cli.anomaly import labels
-from monitor.cli.anomaly.points import points
 from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 app = session.Commands(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 app.add_typer(labels.app)
-app.command(epilog="Example: slopeward anomalies points --site north-bench")(points)
 
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")

@@ -7,7 +7,7 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.forecast import explain, models, points, trials
+from monitor.cli.forecast import explain, models, trials
 from monitor.cli.identity import name_helper
 
 if TYPE_CHECKING:
@@ -88,7 +88,6 @@ for verb, example in (
     (explain.explain, "slopeward forecast explain --site north-bench --station G1 --json"),
     (models.models, "slopeward forecast models --site north-bench --history"),
     (models.compare, "slopeward forecast compare --site north-bench --horizon 7d (or --peers LONG.csv --horizon 7d)"),
-    (points.points, "slopeward forecast points --site north-bench --most 20"),
     (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
     (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),
     (trials.leak_test, "slopeward forecast leak-test --data SK --models baselines --count 1000"),

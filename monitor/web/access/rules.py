@@ -72,7 +72,6 @@ _BY_AN_OPERATOR: Final = (
     *(
         f"POST /sites/{{site}}/{act}"
         for act in (
-            "stations/{station}/reference",
             "readings",
             "thresholds",
             "thresholds/{draft}/propose",
@@ -147,8 +146,6 @@ RULES: Final[dict[str, str]] = {
                 "forecasts/{station}/{quantity}/history",
                 "anomalies",
                 "scenes",
-                "anomalies/points",
-                "forecasts/points",
                 "forecasts/why-not-shown",
                 "scenes/{scene_hash}",
                 "scenes/{scene_hash}/preview.png",
@@ -169,8 +166,6 @@ RULES: Final[dict[str, str]] = {
                 "stations.geojson",
                 "map",
                 "zones.geojson",
-                "points.geojson",
-                "points/series",
                 "relief.pmtiles",
                 "susceptibility.png",
             )

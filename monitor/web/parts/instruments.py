@@ -1,4 +1,4 @@
-"""What the page of instruments shows, gathered in one read transaction: the board, anomalies, satellite points."""
+"""What the page of instruments shows, gathered in one read transaction: the board, anomalies, what extensions add."""
 
 import json
 from collections.abc import Container, Sequence
@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 from forecasting.message import Message
+from monitor.domain.extension import find_functions
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import CAUSES, RANKS
 from monitor.domain.instruments.parents import Parent
@@ -13,7 +14,6 @@ from monitor.store.instrument_board import PARENTS, BoardRow, load_board
 from monitor.store.models.anomalies import HeldAnomaly, load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
 from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
-from monitor.store.models.point_looks import load_looks, load_newest_issues
 from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.schema.view_rows import FindingRow
 from monitor.store.schema.views import load_view
@@ -27,7 +27,6 @@ CARDS_AT_MOST: Final = 120
 FoundBy = Literal["instrument", "called", "logger", "base", "gateway", "power"]
 FOUND_BY: Final[tuple[FoundBy, ...]] = get_args(FoundBy)
 UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
-LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
 
 
@@ -89,8 +88,6 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "left_runs": len(runs) - LISTED_AT_MOST,
         "left_held": len(held) - LISTED_AT_MOST,
         "left_gaps": len(gaps) - LISTED_AT_MOST,
-        "looks": load_looks(c, site, LOOKS),
-        "ahead": load_newest_issues(c, site),
         "listed": LISTED_AT_MOST,
         "labelled": bool(load_view(c, "anomaly_labels", limit=1, site=site)),
         "causes": CAUSES,
@@ -98,6 +95,7 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
         "unwell": unwell,
         "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
+        **{name: value for collect in find_functions("site.instruments") for name, value in collect(seen).items()},
     }
 
 

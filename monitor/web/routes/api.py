@@ -18,21 +18,18 @@ from monitor.store.schema.view_rows import (
     AlertRow,
     IssuedForecastRow,
     MessageRow,
-    PointForecastRow,
-    PointIssueRow,
     SiteStatusRow,
     WhyNotShownRow,
 )
 from monitor.store.schema.views import load_view, stream_view
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
-from monitor.web.context import AlertId, context_of
+from monitor.web.context import AlertId, Early, context_of
 from monitor.web.parts import features
 from monitor.web.parts.collect import collect_alert, find_series, read_site
 from monitor.web.parts.columns import list_quantities
 from monitor.web.parts.headline import find_hazards, find_headlines, find_present_headlines
 from monitor.web.parts.zones import GeoJsonResponse, make_collection
-from monitor.web.routes.maps import Early
 
 Then = Annotated[Early, Query(description="as stored then; default now")]
 router = APIRouter(prefix="/api/v1")
@@ -153,29 +150,6 @@ def list_anomalies(
     order = ["-at", "station", "quantity", "detector"]
     with read_site(request, site) as seen:
         return load_view(seen.c, "anomalies", order_by=order, limit=limit, site=site, alerted=alerted)
-
-
-@router.get("/sites/{site}/anomalies/points", tags=["anomalies"])
-def list_point_looks(request: Request, site: str, limit: Limit = 20) -> list[dict[str, Any]]:
-    """Newest looks at satellite points, each with what happened: one entry per cause."""
-    with read_site(request, site) as seen:
-        looks = load_view(seen.c, "point_looks", order_by=["-look_id"], limit=limit, site=site)
-        ids = frozenset(r["look_id"] for r in looks)
-        order = ["look_id", "number"]
-        happened = load_view(seen.c, "point_happenings", order_by=order, look_id=ids) if ids else []
-    return [{**r, "happenings": [h for h in happened if h["look_id"] == r["look_id"]]} for r in looks]
-
-
-@router.get("/sites/{site}/forecasts/points", tags=["forecasts"], response_model=list[dict[str, Any]])
-def list_point_forecasts(
-    request: Request, site: str, pid: Annotated[str | None, Query(max_length=64)] = None, limit: Limit = 20
-) -> list[PointIssueRow] | list[PointForecastRow]:
-    """Newest issues of satellite points, an entry per horizon; with `pid` the forecasts of that point."""
-    with read_site(request, site) as seen:
-        if pid is None:
-            return load_view(seen.c, "point_forecast_issues", order_by=["-issue_id", "horizon"], limit=limit, site=site)
-        order = ["point_set", "horizon"]
-        return load_view(seen.c, "point_forecasts", order_by=order, limit=limit, site=site, pid=pid)
 
 
 @router.get("/alerts", tags=["alerts"], response_model=list[dict[str, Any]])

@@ -49,7 +49,7 @@ def refresh_instruments(request: Request, site: str, find: Find = "", state: InS
     """Parts of the board of instruments, as it was asked for."""
     with read_site(request, site) as seen:
         values = collect_instruments(seen, find, state)
-    return _answer(request, ("board", "reported", "points"), values)
+    return _answer(request, ("board", "reported", "added"), values)
 
 
 @router.get("/alerts/{alert_id}")

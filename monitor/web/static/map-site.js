@@ -113,6 +113,7 @@
 
   // a server that draws for others says so; what is asked anew meanwhile goes first
   async function keepPoints(tries = 30) {
+    if (!("points" in main.dataset)) return;  // a service without the extension
     try { await loadPoints(); } catch {
       const turn = pointsAsked;
       if (tries > 1) setTimeout(() => { if (turn === pointsAsked) keepPoints(tries - 1); }, 2000);
@@ -195,7 +196,7 @@
     stationList.value = "";
     if (!p) { chosen.replaceChildren(); return; }
     if (p.point !== undefined || p.points !== undefined) {
-      tell(...P.describe(p, state.pointsSaid), [make("a", { href: `/sites/${site}/instruments#part-points`, textContent: tr("what this set did and will do") })]);
+      tell(...P.describe(p, state.pointsSaid), [make("a", { href: `/sites/${site}/instruments#points`, textContent: tr("what this set did and will do") })]);
       if (p.point !== undefined) showSeries(p.point, state.pointsSaid.set);
     } else if (p.polygon_id !== undefined) {
       tell(tr("Footprint {name}", { name: p.polygon_id }), [

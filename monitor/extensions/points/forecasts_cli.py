@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import SiteOption, open_site, print_note, require_any, show
-from monitor.store.models.point_looks import load_largest, load_newest_issues
+from monitor.cli.session import Commands, SiteOption, open_site, print_note, require_any, show
+from monitor.extensions.points.store.looks import load_largest, load_newest_issues
 from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view
 
+app = Commands(help=__doc__)
 
+
+@app.command(epilog="Example: slopeward forecast points --site north-bench --most 20")
 def points(
     site: SiteOption,
     pid: Annotated[str | None, typer.Option("--pid", metavar="PID", help="All horizons of this point.")] = None,
@@ -26,7 +29,7 @@ def points(
     service, db, chosen = open_site(site)
     with db:
         if now:
-            from monitor.jobs.point_forecasts import run
+            from monitor.extensions.points.forecasts import run
 
             print_note(run(db, service, chosen, datetime.now(UTC)))
         with db.read() as c:
@@ -38,7 +41,7 @@ def points(
                 rows = load_largest(c, site, most) if most else []
         same: dict[int, bool] = {}
         if recompute:
-            from monitor.jobs.point_forecasts import repeats
+            from monitor.extensions.points.forecasts import repeats
 
             same = {k: repeats(db, service.compute, k) for k in {one["issue_id"] for one in issues}}
     for one in issues:

@@ -5,13 +5,16 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import narrow_to_reader
-from monitor.cli.session import SiteOption, open_site, require_any, show
+from monitor.cli.session import Commands, SiteOption, open_site, require_any, show
 from monitor.domain.instants import format_iso
 from monitor.domain.language.figures import format_number
-from monitor.store.models.point_looks import PointEvent, StoredScan, load_looks
+from monitor.extensions.points.store.looks import PointEvent, StoredScan, load_looks
 from monitor.store.schema.views import load_view
 
+app = Commands(help=__doc__)
 
+
+@app.command(epilog="Example: slopeward anomalies points --site north-bench")
 def points(
     site: SiteOption,
     looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5,
@@ -32,7 +35,7 @@ def points(
     for kept in found:
         is_same = None
         if recompute:
-            from monitor.jobs.points import repeats
+            from monitor.extensions.points.looks import repeats
 
             is_same = repeats(db, service.compute, chosen, kept.id)
             differ += not is_same

@@ -31,9 +31,9 @@ from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
+from monitor.extensions.points.store import looks as point_looks
+from monitor.extensions.points.store.tables import load_point_table
 from monitor.store.database.engine import Database
-from monitor.store.models import point_looks
-from monitor.store.readings.point_tables import load_point_table
 from monitor.store.readings.points import PointSetRequest, find_nearest, list_point_ids, load_places
 from monitor.store.service_state import IDLE
 from monitor.worker.compute import is_stopping

@@ -19,9 +19,8 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s, parse
 from monitor.domain.site import Site
-from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
-from monitor.store.database.engine import Database
-from monitor.store.models.point_looks import (
+from monitor.extensions.points.looks import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
+from monitor.extensions.points.store.looks import (
     IssueHorizon,
     IssueTotals,
     PointIssue,
@@ -32,6 +31,7 @@ from monitor.store.models.point_looks import (
     open_issue,
     save_forecasts,
 )
+from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, list_point_ids
 from monitor.worker.configured import run_all_in_workers, run_in_worker
 from monitor.worker.records import WorkerTask

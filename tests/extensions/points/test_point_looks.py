@@ -14,14 +14,16 @@ from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.errors import JobError
 from monitor.domain.instants import epoch_s
+from monitor.extensions.points import forecasts as point_forecasts
+from monitor.extensions.points import looks as points
+from monitor.extensions.points import map_squares as point_map
+from monitor.extensions.points.store import maps as point_maps
+from monitor.extensions.points.store.looks import load_looks
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import ImportOptions
-from monitor.jobs import point_forecasts, point_map, points
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.models import point_maps
-from monitor.store.models.point_looks import load_looks
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import IDLE

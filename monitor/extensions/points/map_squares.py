@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from detection.anomaly.stages import Array
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.jobs.points import AT_ONCE, go_through
+from monitor.extensions.points.looks import AT_ONCE, go_through
+from monitor.extensions.points.store import maps as point_maps
+from monitor.extensions.points.store.maps import BLOCK, POINTS_MOST, save_map
+from monitor.extensions.points.store.rates import fit_points
 from monitor.store.database.engine import Database
-from monitor.store.models import point_maps
-from monitor.store.models.point_maps import BLOCK, POINTS_MOST, save_map
-from monitor.store.readings.point_rates import fit_points
 from monitor.store.readings.points import PointSetRequest, list_point_ids
 
 Whole = NDArray[np.int64]

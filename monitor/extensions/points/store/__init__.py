@@ -1,0 +1,1 @@
+"""What was seen at points, their lines and squares on a map, their forecasts."""
