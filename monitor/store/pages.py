@@ -9,7 +9,7 @@ from math import atan2, degrees, fsum
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
-from sqlalchemy import ColumnElement, Connection, and_, func, null, select
+from sqlalchemy import ColumnElement, Connection, and_, func, null, select, text
 
 from forecasting.message import TEXT_OF, Message, Template, Term, join, read_columns
 from forecasting.serving.records import KINEMATIC
@@ -392,7 +392,8 @@ def load_issue(c: Connection, series: SeriesRow) -> list[IssuedForecastRow]:
 
 def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
     """Station and quantity of every series whose newest issue is shown."""
-    return {(row["station"], row["quantity"]) for row in load_view(c, "latest_forecast", site=site) if row["shown"]}
+    query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
+    return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
 
 
 class PastForecast(TypedDict):
