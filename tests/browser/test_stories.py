@@ -275,7 +275,7 @@ def test_a_drill_is_begun_and_ended_and_nothing_of_it_leaves_as_real(place_now, 
         bo.goto(f"{place_now.base}/sites/lake-slope/drills")
         bo.get_by_label("Why").fill("seen enough")
         bo.get_by_role("button", name="End the drill").click()
-        assert bo.get_by_role("status").inner_text() == "drill 2 is over"
+        assert bo.get_by_role("status").inner_text() == "drill 2 of lake-slope is ended: 1 alarms closed"
         wait_for(lambda: len(inbox.mails) == 4 and len(hooks.got) == 2, what="the last word")
     result = bo.locator("section", has=bo.get_by_role("heading", name="Held before"))
     assert re.search(r"Drill 2 .* by bo: ended\s+First message\s+after [\d.]+ s", result.inner_text())
