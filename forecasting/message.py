@@ -365,6 +365,14 @@ def read_columns(row: Any, name: str) -> Any:
 _FLAT: Final = frozenset({str, int, float, bool, type(None)})
 
 
+@lru_cache(maxsize=1024)
+def _find_messages(names: tuple[Any, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """Which of these names are of messages, and which stand beside them: rows of a view have the same ones."""
+    ends = (name[: -len(_VALUES)] for name in names if isinstance(name, str) and name.endswith(_VALUES))
+    messages = frozenset(name for name in ends if name in names and f"{name}{_ID}" in names)
+    return messages, frozenset(f"{name}{end}" for name in messages for end in (_ID, _VALUES))
+
+
 def gather(value: Any) -> Any:
     """What `spread` wrote, with its messages.
 
@@ -374,9 +382,7 @@ def gather(value: Any) -> Any:
     if isinstance(value, Mapping):
         if value.keys() == {"text", "id", "values"}:
             return read_message(value["text"], value["id"], value["values"])
-        ends = (key[: -len(_VALUES)] for key in value if isinstance(key, str) and key.endswith(_VALUES))
-        messages = {key for key in ends if key in value and f"{key}{_ID}" in value}
-        neighbours = {f"{key}{end}" for key in messages for end in (_ID, _VALUES)}
+        messages, neighbours = _find_messages(tuple(value))
         found = {}
         for key, one in value.items():
             if key in messages:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -71,8 +70,13 @@ def read_iso(text: str) -> datetime:
     Raises:
         ValueError: it is none.
     """
-    with suppress(ValueError):  # the usual spelling, and that of the database
+    try:  # the usual spelling, and that of the database
         return datetime.fromisoformat(text)
+    except ValueError:
+        return _read_unusual(text)
+
+
+def _read_unusual(text: str) -> datetime:
     text = text.strip().upper()
     if (found := _LEAP_SECOND.match(text)) is not None:
         instead, more = "59", timedelta(seconds=1)
@@ -102,6 +106,8 @@ def parse(text: str) -> datetime:
         raise ValueError(error_text(error) if known else _NO_TIME(text=text[:40])) from None
     if at.tzinfo is None:
         raise ValueError(_NO_ZONE(text=text[:40]))
+    if at.tzinfo is UTC:
+        return at
     try:
         return at.astimezone(UTC)
     except OverflowError:

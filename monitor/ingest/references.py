@@ -32,14 +32,13 @@ _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
 _IN_FRAME: Final = Template("epoch0.frame", "in frame '{frame}'")
 _OTHER: Final = Template(
     "epoch0.other",
-    "gnss: {station} counts {kept}, got {given}; confirmation required: slopeward ingest --accept-epoch0 {place}, or "
-    "--keep-epoch0",
+    "gnss: {station} counts {kept}, got {given}; confirmation required: slopeward instruments reference {site} "
+    "{station} new, or kept",
 )
 _VERIFY: Final = Template(
     "epoch0.verify",
     "verify now: GNSS messages of {station} ({site}) count {given}; kept is {kept}, and what counts otherwise waits in "
-    "the quarantine. Which holds? slopeward ingest --accept-epoch0 {place} --reason WHY, or --keep-epoch0 {place} "
-    "--reason WHY",
+    "the quarantine. Which holds? slopeward instruments reference {site} {station} new --reason WHY, or kept",
 )
 _ANSWERED: Final = Template("epoch0.answered", "{place} counts {reference}, says {name}: {reason}")
 _ANSWERED_BY_TWO: Final = Template(
@@ -161,8 +160,7 @@ class References:
         if known is not None and joined is None:
             self._changed.setdefault((site, station), given)
             code = "other_epoch0" if join_frames(known.frame, frame) else "other_frame"
-            place = f"{site}/{station}"
-            problem = _OTHER(station=station, kept=known.describe(), given=given.describe(), place=place)
+            problem = _OTHER(station=station, kept=known.describe(), given=given.describe(), site=site)
             raise PayloadError(code, problem)
         return joined or given
 
@@ -232,7 +230,6 @@ def _make_question(question: ReferenceQuestion) -> AlertChange:
     reason = _VERIFY(
         station=question.station,
         site=question.site,
-        place=place,
         given=question.given.describe(),
         kept=question.kept.describe(),
     )

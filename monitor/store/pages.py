@@ -9,7 +9,7 @@ from math import atan2, degrees, fsum
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
-from sqlalchemy import ColumnElement, Connection, and_, func, null, select
+from sqlalchemy import ColumnElement, Connection, and_, func, null, select, text
 
 from forecasting.message import TEXT_OF, Message, Template, Term, join, read_columns
 from forecasting.serving.records import KINEMATIC
@@ -199,7 +199,7 @@ class StationCard:
 
 
 def load_stations(c: Connection, site: str) -> list[StationCard]:
-    """The stations of a site by id."""
+    """The stations of a site by id, those on stable ground last."""
     health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
     series: dict[str, list[ReadingRow]] = {}
     for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
@@ -207,7 +207,7 @@ def load_stations(c: Connection, site: str) -> list[StationCard]:
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
-    rows = c.execute(select(t.station).where(s.site == site).order_by(s.id))
+    rows = c.execute(select(t.station).where(s.site == site).order_by(s.on_slope.desc(), s.id))
     return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 
@@ -392,7 +392,8 @@ def load_issue(c: Connection, series: SeriesRow) -> list[IssuedForecastRow]:
 
 def load_forecast_keys(c: Connection, site: str) -> set[tuple[str, str]]:
     """Station and quantity of every series whose newest issue is shown."""
-    return {(row["station"], row["quantity"]) for row in load_view(c, "latest_forecast", site=site) if row["shown"]}
+    query = text("SELECT DISTINCT station, quantity FROM latest_forecast WHERE site = :site AND shown")
+    return {(row.station, row.quantity) for row in c.execute(query, {"site": site})}
 
 
 class PastForecast(TypedDict):

@@ -144,7 +144,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.change_notifier = ChangeNotifier(db)
     app.state.limiters = {}
     app.state.drafts = Drafts(app.state.context)
-    app.add_middleware(GZipMiddleware, minimum_size=2000)
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)

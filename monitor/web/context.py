@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BeforeValidator
 from sqlalchemy import Connection
 
 from forecasting.message import Message, Template
-from monitor.alerting.acts.call import require_words
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import RefusedError, StoreBusyError
 from monitor.domain.instants import parse
@@ -161,9 +160,9 @@ Range = Annotated[RequestedRange, Depends()]
 Season = Annotated[RequestedSeason, Depends()]
 # what a person gives as a reason: it may stand in a message, and begins no line of it
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL), AfterValidator(tidy_text)]
-Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(require_words)]
 Name = Annotated[str, Form(max_length=64, pattern=NO_NUL)]  # of a site, a station, a quantity, a team
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
+Station = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
 ModelHash = Annotated[str, Path(max_length=64, pattern=NO_NUL)]
 Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
 InState = Annotated[str, Query(max_length=16)]

@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 TEXT = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1).replace(
     'channels = ["log", "log:second"]\n', 'channels = ["email:duty@example.org"]\nphone = "+41 79 123 45 67"\n'
 )
+TEXT += '[[team]]\nname = "crew"\nmembers = ["duty engineer"]\nlead = "duty engineer"\n'
+MOST_TAPS = 6
 
 
 class Inbox:
@@ -93,26 +95,43 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         )
         assert len(mail["subject"]) <= 78
         link = re.search(r"http://\S+/alerts/\d+", mail.get_content())[0]
-        # first tap: the link; the sign-in of the evening holds
+        taps = ["the link of the message"]  # the sign-in of the evening holds
         page.goto(link)
+
+        def tap(what):
+            taps.append(what.inner_text())
+            what.click()
+
         head = page.locator("#part-alert_head").inner_text()
         assert re.search(r"Rate of crack opening is \d+ mm/day over 8 h at 2 of 2 stations, red from 80 mm/day\.", head)
         assert "Clear the pit floor" in head
         button = page.get_by_role("button", name="I am on my way")
         assert button.bounding_box()["height"] >= 24
         assert button.bounding_box()["y"] < 844, "on the first screen"
-        # second tap
-        button.click()
+        tap(button)
         page.wait_for_url(re.compile("told=.*acknowledged"))
         number = int(link.rpartition("/")[2])
         with db.read() as c:
             assert find_alert(c, number).acknowledged_by == "bo"
         assert "2 of 2 stations agree on red." in page.locator("main").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        # who else must know
-        page.get_by_role("link", name="Whom to call").click()
+        # who else must know: a number that is dialled by one tap
+        call = page.get_by_role("link", name="Call duty engineer +41 79 123 45 67")
+        assert call.get_attribute("href") == "tel:+41791234567"
+        assert call.bounding_box()["height"] >= 44
+        taps.append(call.inner_text())
+        # the curve around it
+        tap(page.get_by_role("link", name="Look at the curves around it"))
+        page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
+        assert page.locator("#chart .key").count() == 1
+        # who comes reads what stands, and the watch is handed over
+        tap(page.get_by_role("link", name="Whom to call"))
         page.wait_for_url(re.compile("/duty"))
         assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
+        page.get_by_label("What who comes must know").fill("G1 and G2 run away, the pit floor is clear")
+        tap(page.get_by_role("button", name="Sign the hand-over as bo"))
+        page.get_by_text("G1 and G2 run away, the pit floor is clear").first.wait_for()
+        assert len(taps) <= MOST_TAPS, taps
         # on the slope: what is seen goes into the story, with a photo
         page.goto(link)
         page.get_by_label("Note").fill("crack at the toe, three fingers")

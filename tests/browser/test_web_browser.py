@@ -320,43 +320,6 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert w.hosts == {"127.0.0.1"}
 
 
-# colours alone differ between the schemes: one page shows that the other one loads
-@pytest.mark.parametrize(
-    ("scheme", "paths"),
-    [
-        ("dark", ("/",)),
-        (
-            "light",
-            (
-                "/",
-                "/sites/north-bench",
-                "/sites/north-bench/movement",
-                "/sites/north-bench/instruments",
-                "/alerts/2",
-                "/alerts/3",
-                "/alerts",
-                "/notifications",
-                "/login",
-            ),
-        ),
-    ],
-    ids=["dark", "light"],
-)
-def test_nothing_spills_at_the_width_of_a_phone(served, watch, scheme, paths):
-    base, *_ = served
-    w = watch(width=390, height=844, scheme=scheme)
-    for path in paths:
-        w.page.goto(base + path)
-        w.page.wait_for_timeout(300)
-        assert w.page.evaluate("document.documentElement.scrollWidth") <= 390, path
-        small = w.page.evaluate(
-            "[...document.querySelectorAll('main button, main select, main input:not([type=hidden])')]"
-            ".filter(e => e.getBoundingClientRect().height < 30).map(e => e.outerHTML)"
-        )
-        assert small == [], path
-        assert w.complaints == [], path
-
-
 def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, watch):
     base, db, ids, _ = served
     number = ids["hazard_alert"]

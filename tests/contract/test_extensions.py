@@ -132,7 +132,9 @@ def test_every_place_of_a_panel_is_on_a_page_and_named_for_others():
         for place in re.findall(r'panels\("([\w.]+)"\)', path.read_text(encoding="utf-8"))
     }
     assert {place for one in list_extensions() for place in one.panels} <= shown
-    assert shown == set(re.findall(r"`((?:site|alert|note|report|login)\.\w+)`", PAGE.read_text(encoding="utf-8")))
+    assert shown == set(
+        re.findall(r"`((?:site|alert|note|report|login|start)\.\w+)`", PAGE.read_text(encoding="utf-8"))
+    )
 
 
 @pytest.mark.slow

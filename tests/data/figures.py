@@ -17,6 +17,7 @@ NO_FIGURE = re.compile(
             r"\bUTC[+-]\d+\b",
             r"\b[0-9a-f]{8,}\b",
             r"\bSHA-256\b",
+            r"\+\d[\d ]{6,}\d\b",  # of a telephone
             r"\b\d+(?:\.\d+){2,}(?:[-+.]\w+)*",
             r"\b[a-z_]+(?:-[a-z_]+)*-\d+\b",
             r"\b[A-Z]+\d+(?:\.\w+)?\b",
@@ -45,7 +46,7 @@ COUNTED = (
     r"|errors|steps?"
     r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|tables?|messages?|filters"
     r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
-    r"|ok|silent|stale|stuck|flagged|unknown|to be verified|without a stage"
+    r"|suggestions?|ok|silent|stale|stuck|flagged|unknown|to be verified|without a stage"
     r"|shown|others?|scored|confirmed|with the message|not reached)\b"
 )
 LINK = r"(?: ?(?:±|to|of its last|of|over|against|x|and) ?| ?- ?|, )"

@@ -155,8 +155,8 @@ def write_service(folder: Path, database: Database, text: str | None = SITE_TEXT
 class WalkedSlope:
     """A database that hears the simulated slope up to an instant, as its instruments send it, and decides."""
 
-    def __init__(self, database, end, days=3.0, write=write_story_site):
-        self.database, self.model = database, plan_story(end, 4, 40.0, WALK, 2)
+    def __init__(self, database, end, days=3.0, write=write_story_site, stations=2):
+        self.database, self.model = database, plan_story(end, 4, 40.0, WALK, stations)
         self.site = parse_site(write(self.model), "sim-slope.toml")
         self.now = end - timedelta(days=days)
         with database.write() as c:

@@ -1,25 +1,20 @@
 """Acts by telephone: a text message or a pressed key does what the table of acts lets it do, and for whom."""
 
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template
 from monitor.alerting.acts.call import ActCall, find_site_of_alert
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.alerting.acts.table import Act, list_acts
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
-from monitor.domain.errors import NotAllowedError
+from monitor.domain.errors import NotAllowedError, RefusedError
 from monitor.store.database.engine import Database
 from monitor.store.delivery import replies
 from monitor.store.delivery.replies import ReplyAct, ReplyResult
-from monitor.store.people.users import find_account, load_users, may
+from monitor.store.people.users import find_account, load_users, require_account
 
-_LOCKED: Final = Template("telephone.locked", "the account is locked")
-_ROLE: Final = Template("telephone.role", "the account is {role} and may not do this")
-_NOT_HIS_SITE: Final = Template("telephone.not_his_site", "the account is not for this site")
 [ACT] = (act for act in list_acts() if act.by_reply)  # a code has no word for which of several
 
 
@@ -58,12 +53,8 @@ def _require_may(c: Connection, act: Act, actor: Actor, site: str | None) -> Non
     Raises:
         NotAllowedError: it may not.
     """
-    account = find_account(load_users(c), actor.name)
-    if account is None:
-        return
-    if account.disabled_at is not None:
-        raise NotAllowedError(_LOCKED())
-    if not may(account.role, act.role):
-        raise NotAllowedError(_ROLE(role=account.role))
-    if account.sites is not None and site not in account.sites:
-        raise NotAllowedError(_NOT_HIS_SITE())
+    if (account := find_account(load_users(c), actor.name)) is not None:
+        try:
+            require_account(c, account.name, act.role, site=site)
+        except RefusedError as error:
+            raise NotAllowedError(error.message) from None

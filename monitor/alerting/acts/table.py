@@ -143,6 +143,7 @@ _site = on(_SITE, "sites", f"{_HERE}.on_site_files", "/")
 _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_files", f"{_SITE}/proposals")
 _model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
+_station = on(f"{_SITE}/stations/{{station}}", "instruments", "monitor.web.acts_on_references", f"{_SITE}/instruments")
 _signature = on("/signatures/{signature_id}", "people signatures", f"{_HERE}.on_sites", "/signatures")
 
 _CORE: Final = (
@@ -179,6 +180,7 @@ _CORE: Final = (
     _report("report.add", "add", "", "add_report", by_token=True),
     _anomaly("anomaly.label", "label", "/label", "label"),
     _anomaly("anomaly.factor", "factor", "/factor", "set_factor"),
+    _station("reference.choose", "reference", "/reference", "choose"),
     _proposal("site.approve", "approve", "/approve", "approve"),
     _proposal("site.reject", "reject", "/reject", "reject"),
     _signature("signature.withdraw", "withdraw", "/withdraw", "withdraw_signature"),

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
-from sqlalchemy import Connection
 
-from monitor.alerting.acts.stakes import needs_two_people
 from monitor.cli import session
-from monitor.cli.identity import By, name_helper, prove, waiting_for_second
+from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
@@ -31,10 +29,9 @@ from monitor.ingest.files.reading import FileImport, FileResult, record_file, re
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
-from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
+from monitor.ingest.references import forget_reference
 from monitor.ingest.replay import replay_rejected
 from monitor.store.database.engine import Database
-from monitor.store.people.countersign import do_by_two
 from monitor.store.people.users import find_account, load_users
 
 app = session.Commands(help=__doc__)
@@ -103,13 +100,6 @@ def ingest(
     forget_epoch0: Annotated[
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
     ] = None,
-    accept_epoch0: Annotated[
-        str | None, typer.Option("--accept-epoch0", help="SITE/STATION: the GNSS reference in question holds")
-    ] = None,
-    keep_epoch0: Annotated[
-        str | None, typer.Option("--keep-epoch0", help="SITE/STATION: the kept GNSS reference goes on")
-    ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why a GNSS reference is accepted or kept")] = "",
     guesses: Annotated[
         bool,
         typer.Option("--guess", help="Understand any table, ask what it does not say, write mapping and site file"),
@@ -143,10 +133,9 @@ def ingest(
     Example: slopeward ingest monitoring.csv --guess --answer zone=Europe/Rome --answer place=46.2,8.9
     Example: slopeward ingest EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip --site north-bench --format egms
     """
-    answered = accept_epoch0 or keep_epoch0
-    chosen = [path is not None, rejected, forget_epoch0 is not None, accept_epoch0 is not None, keep_epoch0 is not None]
+    chosen = [path is not None, rejected, forget_epoch0 is not None]
     if sum(chosen) != 1:
-        raise typer.BadParameter("give a FILE, --rejected, --forget-epoch0, --accept-epoch0 or --keep-epoch0")
+        raise typer.BadParameter("give a FILE, --rejected or --forget-epoch0")
     if guesses:
         if path is None or mapping is not None or form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
@@ -172,8 +161,6 @@ def ingest(
         choose_form(form, given)  # what cannot be is refused before a file is touched
     if forget_epoch0 is not None:
         _forget(forget_epoch0, by)
-    elif answered is not None:
-        _answer(answered, by, reason, accept=accept_epoch0 is not None)
     elif rejected:
         _replay(dry_run=dry_run)
     else:
@@ -488,22 +475,3 @@ def _forget(name: str, by: str | None) -> None:
     session.show(
         {"forgotten": name}, f"{name}: the next message says since when it counts; declare an offset if it jumps"
     )
-
-
-def _answer(place: str, by: str | None, reason: str, *, accept: bool) -> None:
-    with session.open_database() as database:
-        site = place.partition("/")[0]
-        who = prove(database, by, site)
-        with database.read() as connection:
-            act = share_answer(connection, place, accept=accept)
-
-        def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
-            takes_two = needs_two_people(c, site)[1]
-            return answer_reference(c, place, who, reason, _now(), accept=accept, takes_two=takes_two, second=second)
-
-        again = f"slopeward ingest --{'accept' if accept else 'keep'}-epoch0 {place}"
-        with waiting_for_second(who, again):
-            holds, other = do_by_two(database, act, who, reason, do, lambda c: needs_two_people(c, site)[0], _now())
-    more = "; slopeward ingest --rejected reads what waited, and an offset answers a jump" if accept else ""
-    facts = {"station": place, "holds": holds.to_json(), "other": other.to_json()}
-    session.show(facts, f"{place} counts {holds}, no more {other}{more}" if accept else f"{place} goes on {holds}")

@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from monitor.cli import session
+from monitor.cli.acts import add_acts
 from monitor.cli.identity import narrow_to_reader
 from monitor.domain.errors import NotFoundError
 from monitor.store.instrument_board import BoardRow, load_board
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
+add_acts(app, "instruments")
 
 
 @app.command("list")

@@ -9,6 +9,7 @@ EXTENSION: Final = Extension(
     name="demo",
     description="everything in three minutes, and a simulated slope that publishes",
     package=_HERE,
+    panels={"start.ways": ("start_demo.html",)},
     commands={
         "demo": Command(
             f"{_HERE}.cli", "Show everything in three minutes, or simulate a slope", "run", {"demo": "serves"}

@@ -9,14 +9,12 @@ import typer
 
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import By, prove
-from monitor.config.service import ServiceConfig
+from monitor.cli.identity import By, narrow_to_reader, prove
 from monitor.domain.alert import AlertChange
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso
 from monitor.extensions.drills.hold import COLLAPSE, DrillOptions, hold_drill
 from monitor.extensions.drills.store import load_drills
-from monitor.store.database.engine import Database
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 
@@ -50,28 +48,19 @@ def hold(
     """
     if by is None:
         raise RefusedError("a drill needs the name of who holds it: --by NAME")
-    service, db = session.open_service()
-    with db:
-        _hold(
-            db,
-            service,
-            site_id,
-            by,
-            DrillOptions(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health),
-        )
-
-
-def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: DrillOptions) -> None:
-    site = session.pick_site(service, site_id)
-    if terms.scenario != COLLAPSE and not Path(terms.scenario).exists():
-        raise NotFoundError(f"--scenario {terms.scenario}: no such file; or {COLLAPSE}")
-
-    who = prove(db, by, site.id)
+    if scenario != COLLAPSE and not Path(scenario).exists():
+        raise NotFoundError(f"--scenario {scenario}: no such file; or {COLLAPSE}")
 
     def show(at: datetime, change: AlertChange) -> None:
         session.print_note(f"{at:%Y-%m-%d %H:%M} of the scenario: {change.reason}")
 
-    drill_id, outcome = hold_drill(db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show)
+    terms = DrillOptions(scenario, speed, session.read_duration_s("--hold", hold), quiet=not health)
+    _, db, site = session.open_site(site_id)
+    with db:
+        who = prove(db, by, site.id)
+        drill_id, outcome = hold_drill(
+            db, site, who, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=show
+        )
     if not session.print_if_json({"drill": drill_id, "site": site.id, **outcome}):
         slowest = outcome["slowest_acknowledgement_s"]
         peak = site.levels[min(outcome["peak_level"], site.top_level)].name
@@ -85,13 +74,13 @@ def _hold(db: Database, service: ServiceConfig, site_id: str, by: str, terms: Dr
 
 
 @app.command("list")
-def list_drills() -> None:
+def list_drills(site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None) -> None:
     """List the drills that were held, and how quickly people answered; exit 4 when there is none.
 
     Example: slopeward notify drill list --json
     """
-    with session.open_database() as db:
-        drills = db.run_read(load_drills)
+    with session.open_database() as db, db.read() as c:
+        drills = load_drills(c, narrow_to_reader(c, site))
     for d in drills:
         if session.options().as_json:
             session.print_json(

@@ -1,7 +1,7 @@
 """Drills: who holds one, whether its process lives, and how it ends; its alerts are exercises of their own keys."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -89,7 +89,7 @@ def find_drill(c: Connection, drill_id: int) -> Drill:
     return found
 
 
-def load_drills(c: Connection, site: str | None = None, *, running_only: bool = False) -> list[Drill]:
+def load_drills(c: Connection, site: str | Iterable[str] | None = None, *, running_only: bool = False) -> list[Drill]:
     """Drills, newest first."""
     d = t.drill.c
     wanted = (*match_given(d.site, site), *match_given(d.state, RUNNING if running_only else None))

@@ -14,5 +14,6 @@ EXTENSION: Final = Extension(
     package=_HERE,
     routes=(f"{_HERE}.routes:router",),
     addresses=dict.fromkeys(_ADDRESSES, Address("operator", of_no_site=True)),
+    panels={"start.ways": ("start_table.html",)},
     functions={"ingest.guess": f"{_HERE}.cli:guess_file"},
 )

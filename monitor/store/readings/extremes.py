@@ -168,7 +168,7 @@ def load_sound(
         "known": format_iso(known_at),
     }
     found: dict[int, list[tuple[str, float]]] = {}
-    for series_id, at, value in c.execute(text(sql).bindparams(bindparam("ids", expanding=True)), facts):
+    for series_id, at, value in c.execute(text(sql).bindparams(bindparam("ids", expanding=True)), facts).all():
         found.setdefault(series_id, []).append((at, value))
     return found
 

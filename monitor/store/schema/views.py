@@ -163,7 +163,8 @@ def stream_view(
     bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
     # a cursor of the server only where many rows are taken one after the other: it costs two questions more
     options = {"yield_per": block} if block else {}
-    for row in connection.execute(bound, values, execution_options=options).mappings():
+    found = connection.execute(bound, values, execution_options=options).mappings()
+    for row in found if block else found.all():
         yield {k: (bool(v) if k in BOOLEANS and v is not None else v) for k, v in row.items()}
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final
@@ -11,13 +10,10 @@ from urllib.parse import quote
 
 from fastapi import Depends, Form, Header, Request
 from fastapi.responses import RedirectResponse
-from sqlalchemy import Connection
 
 from forecasting.message import Message, gather
 from monitor.domain.alert import Actor
-from monitor.domain.errors import NeedsSecondError
 from monitor.store.database.engine import Database
-from monitor.store.people.countersign import TwoPersonAct, do_by_two
 from monitor.web.access.callers import actor_of
 from monitor.web.context import Context, context_of, token_of
 
@@ -39,22 +35,6 @@ class PageAct:
     def back(self, address: str, text: str) -> RedirectResponse:
         """Send the browser on, and tell it there what was done."""
         return go_back(self.request, address, text)
-
-    def by_two(
-        self,
-        shared: TwoPersonAct,
-        reason: str,
-        do: Callable[[Connection, Actor | None], object],
-        measure: Callable[[Connection], int],
-        done: Message,
-        waits: Message,
-    ) -> Message:
-        """Do an act with the signature of another person, or leave one for another person; what is told of it."""
-        try:
-            do_by_two(self.db, shared, self.actor, reason, do, measure, self.now)
-        except NeedsSecondError:
-            return waits
-        return done
 
 
 def begin_act(request: Request, csrf: Annotated[str, Form()] = "") -> PageAct:

@@ -72,7 +72,6 @@ _BY_AN_OPERATOR: Final = (
     *(
         f"POST /sites/{{site}}/{act}"
         for act in (
-            "stations/{station}/reference",
             "readings",
             "thresholds",
             "thresholds/{draft}/propose",

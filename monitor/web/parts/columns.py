@@ -106,9 +106,11 @@ def load_curves(
         values[series_id] = [(t, value - sums[bisect_right(at, t)]) for t, value in values.get(series_id, [])]
     curves: dict[str, list[tuple[float, float]]] = {}
     for station, parts in found.items():
-        some = [dict(values.get(s.id, [])) for s, _ in parts]
-        common = [at for at in some[0] if all(at in one for one in some)]
-        total = [sum(one[at] * weight for one, (_, weight) in zip(some, parts, strict=True)) for at in common]
+        first, *others = (dict(values.get(s.id, [])) for s, _ in parts)
+        common = [at for at in first if all(at in one for one in others)] if others else list(first)
+        total = [0.0 + first[at] * parts[0][1] for at in common]
+        for one, (_, weight) in zip(others, parts[1:], strict=True):
+            total = [value + one[at] * weight for at, value in zip(common, total, strict=True)]
         curves[station] = [(parse(common[k]).timestamp(), total[k]) for k in pick(total, each)]
     return curves, thinned
 

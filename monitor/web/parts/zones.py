@@ -293,7 +293,9 @@ def _spread(stations: Sequence[StationMark]) -> list[StationMark]:
     for k, station in enumerate(stations):
         width = 8.5 * len(station.id) + 2
         boxes = [(place, _box(station.x + place[0], station.y + place[1], place[2], width)) for place in PLACES]
-        others = [*taken, *markers[:k], *markers[k + 1 :]]
+        reach = [box for _, box in boxes]
+        whole = (min(b[0] for b in reach), min(b[1] for b in reach), max(b[2] for b in reach), max(b[3] for b in reach))
+        others = [o for o in (*taken, *markers[:k], *markers[k + 1 :]) if _overlap(whole, o)]
         place, box = next(((p, b) for p, b in boxes if not any(_overlap(b, o) for o in others)), boxes[0])
         x, y = round(station.x + place[0], 1), round(station.y + place[1], 1)
         found.append(replace(station, label_x=x, label_y=y, anchor=place[2]))

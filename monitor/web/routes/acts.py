@@ -1,7 +1,7 @@
 """Acts as forms of the page and as requests of the HTTP API: the arguments of an act become fields of both.
 
-What the table of acts names is answered at its address by a form, and below `/api/v1` by JSON. Two things are
-done on the page alone: to decide again from frozen evidence, and to say which GNSS reference holds.
+What the table of acts names is answered at its address by a form, and below `/api/v1` by JSON. On the page alone one
+decides again from frozen evidence.
 """
 
 import inspect
@@ -10,27 +10,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from re import findall
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
-from sqlalchemy import Connection
 
 from forecasting.message import Message, Template, join
 from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
-from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import API, Act, ActParameter, ActResult, list_acts
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.domain.alert import Actor
 from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
 from monitor.domain.site import Site
-from monitor.ingest.references import answer_reference, share_answer
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
-from monitor.web.context import NO_NUL, AlertId, ModelHash, Reason, take_turn
+from monitor.web.context import NO_NUL, AlertId, ModelHash, Station, take_turn
 from monitor.web.parts.act_forms import SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.headline import list_sentences
@@ -109,6 +105,7 @@ _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
 _PLACES: Final[Mapping[str, Any]] = {
     "site": str,
+    "station": Station,
     "model_hash": ModelHash,
     **dict.fromkeys((*SITE_OF, "number"), AlertId),
 }
@@ -183,14 +180,10 @@ RECOMPUTE: Final = WorkerTask(
 )
 RECOMPUTE_LIMIT_S: Final = 60.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
-_ANSWERED: Final = Template("act.answered", "answered")
 _RECOMPUTING: Final = Template("recompute.busy", "another alert is being decided again; try again in a minute")
 _EQUAL: Final = Template("recompute.equal", "recomputed: equal bit for bit")
 _DIFFERS: Final = Template("recompute.differs", "recomputed, and it differs: {text}")
 _NOT_RECOMPUTED: Final = Template("recompute.failed", "not recomputed: {problem}")
-_SIGNED_REFERENCE: Final = Template(
-    "act.signed_reference", "signed, not done yet; within four hours a second person must give the same answer"
-)
 
 
 @router.post("/alerts/{alert_id}/recompute")
@@ -209,25 +202,3 @@ def recompute_alert(act: Acting, alert_id: AlertId) -> Response:
         except JobError as error:
             text = _NOT_RECOMPUTED(problem=error.message)
     return act.back(f"/alerts/{alert_id}#h-evidence", text)
-
-
-@router.post("/sites/{site}/stations/{station}/reference")
-def choose_reference(
-    act: Acting,
-    site: str,
-    station: str,
-    holds: Annotated[Literal["asked", "kept"], Form()],
-    reason: Reason,
-    alert: Annotated[int, Form(ge=1, lt=1 << 63)],
-) -> Response:
-    """Say which GNSS reference of a station holds; two people where one of the two highest levels is at stake."""
-    place, accept = f"{site}/{station}", holds == "asked"
-    with act.db.read() as c:
-        shared = share_answer(c, place, accept=accept)
-
-    def do(c: Connection, second: Actor | None) -> None:
-        takes_two = needs_two_people(c, site)[1]
-        answer_reference(c, place, act.actor, reason, act.now, accept=accept, takes_two=takes_two, second=second)
-
-    text = act.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0], _ANSWERED(), _SIGNED_REFERENCE())
-    return act.back(f"/alerts/{alert}", text)

@@ -12,11 +12,13 @@ from monitor.store.alerting.answers import load_states
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
+from monitor.store.schema.views import load_view
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, read_site
+from monitor.web.parts.forecasts import LINE, gather_lacks, list_shown
 from monitor.web.parts.headline import find_headlines
 from monitor.web.parts.templating import render
 
@@ -50,16 +52,22 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
 
     with read_site(request, site) as seen:
         c, card = seen.c, seen.card
-        awaited = list_awaited(c, filter(None, [seen.declared]), seen.now)
+        declared = seen.declared
+        awaited = list_awaited(c, filter(None, [declared]), seen.now)
         skill = queries.load_by_month(c, "forecast_skill", site)
         coverage = queries.load_by_month(c, "forecast_coverage", site, "nominal")
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
         fans = queries.load_by_month(c, "forecast_scores", site, "situation")
+        newest = [row for row in load_view(c, "latest_forecast", site=site) if row["shown"]]
+        compared = frozenset({LINE, *(row["model"] for row in newest)})
+        worth = load_view(c, "forecast_skill", site=site, model=compared)
         rolled, lacks = queries.load_rolled(c, site), queries.load_why_not_shown(c, site)
         gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
     values = {"units": units, "skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
     named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
-    values |= {"fans": fans, "rolled": rolled, "lacks": lacks}
+    values |= {"fans": fans, "rolled": rolled, "lacks": gather_lacks(lacks)}
+    controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
+    values["shown"] = list_shown(newest, worth, controls)
     values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
     return render(request, "forecasts.html", card=card, **values)
 

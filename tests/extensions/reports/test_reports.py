@@ -15,6 +15,7 @@ from sqlalchemy import insert, select, update
 
 from monitor.cli.main import run_verb
 from monitor.config.service import ComputeSection, parse_service
+from monitor.domain import extras
 from monitor.domain.errors import JobError, NotFoundError, RefusedError
 from monitor.domain.observation import Observation
 from monitor.extensions.reports import facts as facts_of
@@ -347,7 +348,7 @@ def test_one_poisoned_report_stops_no_other(database, mail, monkeypatch):
 
 @STORY_ON_SQLITE
 def test_a_report_without_pdf_is_better_than_none(database, mail, monkeypatch):
-    monkeypatch.setattr(pdf, "is_installed", lambda _name: False)
+    monkeypatch.setattr(extras, "is_installed", lambda _module: False)
     issuing.run(database, plan(mail.port, "pdf"), None, NOW + timedelta(minutes=10))
     message = mail.mails[0][1]
     assert "pip install 'slopeward[reports]'" in message.get_body().get_content()

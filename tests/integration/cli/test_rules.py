@@ -20,6 +20,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.observation import SiteEvent
+from monitor.extensions.drills.store import add_drill
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.period import find_before
 from monitor.extensions.reports.store import IssuedReport, add_issue
@@ -79,6 +80,7 @@ CALLS = {
     "sites approve": ("1", *WHY),
     "sites reject": ("1", *WHY),
     "sites retire": ("gone", *WHY),
+    "instruments reference": ("bench", "G1", "new", *WHY),
     "forecast promote": ("3fa1", "--site", "bench", *WHY),
     "forecast retire": ("3fa1", "--site", "bench", *WHY),
     "scenes promote": ("3fa1", "--site", "bench", *WHY),
@@ -197,6 +199,7 @@ def things(bench):
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
         said = {"author": Actor("Ada"), "reason": "new mast", "known_from": bench.now}
         offset = enter_offset(c, series_id, bench.now, 1.0, NOW, **said)
+        add_drill(c, "bench", Actor("Ada"), "new mast", NOW)
         period = find_before("daily", bench.now, ZoneInfo("UTC"))
         facts = gather_facts(c, "bench", period)
         span, said = (period.from_at, period.to_at), (digest_of(facts), "1", canonical_json(facts))
@@ -212,7 +215,7 @@ SHOWN = {
         f"{what} list": ()
         for what in ("alerts", "events", "instruments", "maintenance", "offsets", "people signatures", "ingest sources")
     },
-    "sites proposals": (),
+    **dict.fromkeys(("sites proposals", "notify drill list"), ()),
     **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap")},
     "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),

@@ -22,6 +22,7 @@ from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import SiteEvent
 from monitor.extensions.drills.store import add_drill
+from monitor.ingest.references import share_answer
 from monitor.jobs.forecasts import model_acts as forecast_acts
 from monitor.jobs.scenes import model_acts as scene_acts
 from monitor.store.alerting import alerts, duty, events, maintenance, offsets
@@ -34,6 +35,7 @@ from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import anomaly_budget, duty_handover, site_state
+from monitor.store.service_state import stamp
 from tests.data.filled import LAKE, PASSWORD
 from tests.data.filled import NOW as STORY
 from tests.integration.web.served import database, log_in, serving, token
@@ -103,6 +105,12 @@ def prepare(c, name, k):
         facts = {"kind": "gru", "task": "scene" if kind == "network" else "forecast", "site": SITE, "path": "x"}
         add_model(c, model := f"{k}{name}".encode().hex(), card={}, now=NOW, reason="trained", **facts)
         return {"site": SITE, "model_hash": model} | WHY
+    if kind == "reference":
+        detail = {"frame": "ITRF14", "epoch0": None, "asked": {"frame": "ITRF20", "epoch0": None}}
+        stamp(c, f"epoch0:{SITE}/G1", detail, NOW)
+        # the level stands high by now: it takes two
+        keep_first(c, share_answer(c, f"{SITE}/G1", accept=False), Actor("dan"), "seen", 9, NOW)
+        return {"site": SITE, "station": "G1", "holds": "kept"} | WHY
     if kind == "drill":
         return {"site": SITE, "number": add_drill(c, SITE, CARL, "collapse", NOW)} | WHY
     if name == "site.retire":  # another one for each way

@@ -1,6 +1,5 @@
 """What people do on the page: acknowledge, answer, sign, report."""
 
-import re
 from dataclasses import replace
 from datetime import timedelta
 
@@ -141,14 +140,3 @@ def test_a_person_stands_behind_an_earthquake_on_the_page(client, database):
         rows = c.execute(select(event_confirmation.c.by, event_confirmation.c.via, event_confirmation.c.reason)).all()
     assert [tuple(r)[:2] for r in rows] == [(rows[0].by, "unknown"), ("ada", "page")]
     assert rows[1].reason == "on the shake map"
-
-
-def test_a_level_that_rose_meanwhile_is_not_acknowledged_unseen(client, database, filled):
-    path = f"/alerts/{filled['stale_alert']}"
-    log_in(client)
-    shown = int(re.search(r'name="seen" value="(\d+)"', client.get(path).text)[1])
-    with database.write() as c:
-        c.execute(update(alert).where(alert.c.id == filled["stale_alert"]).values(level=shown + 1))
-    form = {"reason": "saw the lower one", "csrf": token(client, path), "seen": str(shown)}
-    assert "has risen" in client.post(f"{path}/acknowledge", data=form).text
-    assert client.post(f"{path}/acknowledge", data=form | {"seen": str(shown + 1)}).status_code == 303

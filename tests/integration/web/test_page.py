@@ -207,7 +207,15 @@ def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_pa
 
 def test_empty_database_is_no_error(database_url):
     with closing(Database(database_url)) as database, serving(database, datetime(2026, 3, 1, tzinfo=UTC)) as c:
-        assert "No site yet" in c.get("/").text
+        ways = re.findall(
+            r"<summary>(.*?)</summary>|<a class=\"button\" href=\"(.*?)\"", c.get("/").text.partition("No site yet")[2]
+        )
+        assert [one or other for one, other in ways][:4] == [
+            "Try the demo",
+            "/files",
+            "Connect an instrument",
+            "Write a site file",
+        ]
         assert "never run on this database" in c.get("/").text
         assert c.get("/health").status_code == 503
         assert c.get("/api/v1/sites").json() == []

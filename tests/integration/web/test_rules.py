@@ -205,7 +205,7 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
         keep_first(c, TwoPersonAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
         (signature,) = [w.id for w in load_waiting(c, NOW)]
     others = places | {"site": "lake-slope"}
-    form = {"holds": "asked", "reason": "seen on foot", "alert": "1"}
+    form = {"holds": "kept", "reason": "seen on foot"}
     wrong, before = [], count_rows(filled_database)
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
         form["csrf"] = csrf_token(browser.cookies["slopeward_session"])
@@ -214,7 +214,8 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
             others["number"] = str(token if "/tokens/" in path else signature)
             headers = {"x-csrf-token": form["csrf"]}
             is_api = path.startswith("/api/")
-            why = {} if path.endswith("/sign") else {"reason": form["reason"]}  # who comes signs without one
+            why = {"holds": "kept"} if path.endswith("/reference") else {}
+            why |= {} if path.endswith("/sign") else {"reason": form["reason"]}  # who comes signs without one
             sent = {"json": why} if is_api else {"data": form}
             data = sent if method == "POST" else {}
             got = browser.request(method, fill_in(path, others), headers=headers, **data)

@@ -108,7 +108,8 @@ def check_site(c, slope, page, decision):
     facts, top = dict(page.facts), len(slope.site.levels) - 1
     assert f"{status['level']} of {top}" in page.words
     assert status["level_name"] in page.words
-    for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at"), ("At this level", "since")):
+    assert f"since {format_age(slope.now - parse(status['since']))}" in page.words
+    for title, column in (("Newest datum", "newest_at"), ("Evaluated", "evaluated_at")):
         assert facts[title].startswith(format_age(slope.now - parse(status[column]))), title
     assert facts["Stage"].startswith(status["movement_stage"])
     health = {h["station"]: h for h in load_view(c, "station_health", site=slope.site.id)}
@@ -180,7 +181,7 @@ def check_alerts(c, slope, client, page):
     assert hazard["reason"] in alert.words
     for event in load_view(c, "alert_events", order_by=["sequence"], alert_id=hazard["alert_id"]):
         assert event["reason"] in alert.words
-        assert format_minute(event["at"]) in alert.words
+        assert format_minute(event["at"]).removeprefix(f"{slope.now:%Y-%m-%d} ") in alert.words
 
 
 def check_silence(slope):

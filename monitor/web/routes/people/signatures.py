@@ -30,8 +30,6 @@ _STEP: Final = Template("signature.step", "say what a step was")
 _OFFSET: Final = Template("signature.offset", "confirm an offset")
 _CHANGE: Final = Template("signature.change", "change the site file")
 _ANSWER: Final = Template("signature.answer", "answer: {answer}")
-_WITHDRAWN: Final = Template("signature.withdrawn", "signature {number} is withdrawn")
-_NONE_WAITS: Final = Template("signature.none_of_yours", "no signature {number} of {name} waits")
 
 
 @router.get("/signatures", response_class=HTMLResponse)

@@ -25,6 +25,7 @@ from monitor.web.context import Context, RequestedRange
 from monitor.web.parts import templating
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
+from monitor.web.parts.forecasts import gather_lacks
 from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
 from monitor.web.parts.templating import describe_sight, format_number, level_class, render_part, render_text
 from monitor.web.parts.zones import HEIGHT, WIDTH, draw
@@ -446,3 +447,22 @@ def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_a
     rows[0]["data_until"] = until["window_to"]
     assert describe_motion(rows, after, SLOPE, {}).window == late
     assert describe_motion(rows[2:], NOW_HEADLINE, SLOPE, {}).window is None
+
+
+@given(
+    st.lists(
+        st.tuples(*(st.sampled_from(k) for k in ("AB", ("gru", "lstm"), ("", "rows"), (None, "2026-12-10T03:00:00Z")))),
+        max_size=12,
+    )
+)
+def test_what_lacks_the_same_is_one_line_and_nothing_is_left_out(drawn):
+    rows = [
+        {"station": s, "model": m, "horizon_s": None, "lacking": k, "reason": "r", "earliest_at": day}
+        for s, m, k, day in drawn
+    ]
+    lines = gather_lacks(rows)
+    assert len(lines) == len({(k, day) for _, _, k, day in drawn})
+    for s, m, k, day in drawn:
+        [line] = [one for one in lines if (one["lacking"], one["earliest_at"]) == (k, day)]
+        assert s in line["series"]
+        assert m in line["models"]

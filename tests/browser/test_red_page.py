@@ -1,0 +1,121 @@
+"""The pages of a slope at red in a real Chromium, on a telephone and a wide screen, in both themes."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from monitor.config.service import parse_service
+from monitor.store.database.engine import Database
+from monitor.store.people.users import add_user
+from monitor.store.schema.views import load_view
+from monitor.store.upkeep.migrate import upgrade
+from monitor.web.app import build
+from tests.browser.test_axe_browser import find_low, run
+from tests.browser.test_web_browser import Watch, chromium
+from tests.data.filled import PASSWORD
+from tests.data.servers.page_server import PageServer
+from tests.data.watched_slope import WalkedSlope
+
+__all__ = ("chromium",)  # a fixture
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+END = datetime(2026, 3, 20, 12, tzinfo=UTC)
+SITE = "/sites/sim-slope"
+SIZES = {390: 844, 1440: 900}
+# the most that each page may be: screens of its width, bytes of HTML
+PAGES = {
+    "/": (2.5, 30_000),
+    SITE: (3.0, 80_000),
+    "/alerts": (3.0, 60_000),
+    "ALERT": (3.0, 120_000),
+    f"{SITE}/movement": (6.0, 60_000),
+    f"{SITE}/forecasts": (6.0, 60_000),
+}
+
+
+@pytest.fixture(scope="module")
+def red(tmp_path_factory):
+    """The page of a slope at red with six stations, and the way to its alert."""
+    db = Database(f"sqlite:///{tmp_path_factory.mktemp('red')}/red.db")
+    upgrade(db)
+    slope = WalkedSlope(db, END, stations=6)
+    for hours in (36, 3, 1, 0):
+        slope.hear_until(END - timedelta(hours=hours))
+    with db.write() as c:
+        add_user(c, "bo", PASSWORD, "operator", END)
+    with db.read() as c:
+        assert load_view(c, "site_status")[0]["level_name"] == "red"
+        [hazard] = load_view(c, "active_alerts", ledger="hazard")
+    with PageServer(lambda _: build(parse_service("", "test"), db, lambda: END)) as server:
+        yield server.url, f"/alerts/{hazard['alert_id']}"
+    db.close()
+
+
+@pytest.mark.parametrize("width", sorted(SIZES))
+def test_pages_at_red_are_few_screens_small_and_fit_for_everybody(red, chromium, width):
+    base, alert = red
+    looks = Watch(chromium, width=width, height=SIZES[width], scheme="light")
+    page, axe, wrong = looks.page, Axe(), []
+    page.goto(f"{base}/login")
+    page.fill("[name=name]", "bo")
+    page.fill("[name=password]", PASSWORD)
+    page.click("main form button")
+    try:
+        for name, (screens, size) in PAGES.items():
+            began = time.monotonic()
+            body = page.goto(base + name.replace("ALERT", alert)).body()
+            took = time.monotonic() - began
+            if name == SITE:
+                page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                wrong += [f"{name} {scheme}: {one}" for one in run(axe, page)]
+            height, wider = page.evaluate(
+                "[document.documentElement.scrollHeight, document.documentElement.scrollWidth - innerWidth]"
+            )
+            print(f"{name} at {width}: {height / SIZES[width]:.2f} screens, {len(body):,} bytes, {took:.2f} s")
+            wrong += [f"{name}: {height / SIZES[width]:.2f} screens"] if height > screens * SIZES[width] else []
+            wrong += [f"{name}: {len(body):,} bytes"] if len(body) > size else []
+            wrong += [f"{name}: {wider} pixels wider than the screen"] if wider > 1 else []
+            if width == 390:
+                wrong += [f"{name}: {one} is lower than a finger" for one in find_low(page)]
+        page.goto(base + alert)
+        page.get_by_role("heading", name="On what evidence").click()
+        page.get_by_text("What it was decided from").wait_for()
+        assert not wrong, "\n".join(wrong)
+        assert looks.complaints == []
+    finally:
+        looks.close()
+
+
+def test_the_site_at_red_opens_on_what_moves_with_one_velocity_and_somebody_to_call(red, chromium):
+    base, _ = red
+    looks = Watch(chromium, width=390, height=844)
+    page = looks.page
+    try:
+        page.goto(base + SITE)
+        head = page.locator("#part-status").inner_text()
+        assert head.count("mm/day over") == 1, "one velocity, that of now"
+        assert "when raised" in head
+        call = page.locator("#part-status a[href^='tel:']")
+        assert call.get_attribute("href") == "tel:+41790000001"
+        chart = page.locator("#chart")
+        page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
+        assert chart.locator("[data-span='2d']").get_attribute("aria-pressed") == "true"
+        station = chart.locator("[name=station]").input_value()
+        page.goto(f"{base}{SITE}/movement")
+        assert page.locator("select[name=station]").input_value() == station, "the fastest on both"
+        # the names of pages lie where they lay
+        places = []
+        for path in ("/", "/alerts", SITE):
+            page.goto(base + path)
+            places.append(
+                page.evaluate(
+                    "[...document.querySelectorAll('header nav a')].map(a => a.offsetLeft + ' ' + a.offsetTop)"
+                )
+            )
+        assert places[0] == places[1] == places[2]
+        assert looks.complaints == []
+    finally:
+        looks.close()
