@@ -199,7 +199,7 @@ class StationCard:
 
 
 def load_stations(c: Connection, site: str) -> list[StationCard]:
-    """The stations of a site by id."""
+    """The stations of a site by id, those on stable ground last."""
     health = {row["station"]: row for row in load_view(c, "station_health", site=site)}
     series: dict[str, list[ReadingRow]] = {}
     for row in load_view(c, "latest_observation", order_by=["station", "quantity"], site=site):
@@ -207,7 +207,7 @@ def load_stations(c: Connection, site: str) -> list[StationCard]:
     for delivered in series.values():
         delivered.sort(key=lambda row: row["quantity"] in OF_SCENES)
     s = t.station.c
-    rows = c.execute(select(t.station).where(s.site == site).order_by(s.id))
+    rows = c.execute(select(t.station).where(s.site == site).order_by(s.on_slope.desc(), s.id))
     return [read_record(StationCard, r, health=health.get(r.id), latest=series.get(r.id, [])) for r in rows]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import math
+import os
 import secrets
 import shutil
 import socket
@@ -24,7 +25,7 @@ import numpy as np
 
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.logins import lend_login
-from monitor.config.service import load_service, parse_site
+from monitor.config.service import PREFIX, load_service, parse_site
 from monitor.domain.alert import COMMAND
 from monitor.domain.alerts.headline import find_window
 from monitor.domain.errors import JobError, PayloadError, SlopewardError, StoreBusyError
@@ -59,6 +60,7 @@ STEP: Final = timedelta(minutes=30)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
 # A busy machine is slow and still moves: nothing is given up that moves, and nothing is waited for that does not.
+FAILURE: Final = "failure"  # the act that ends the story, half an hour after the present
 PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
 ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
 CONFIG: Final = """\
@@ -248,6 +250,7 @@ def open_stage(site_files: dict[str, str], folder: Path | None, print_line: Prin
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env=read_own_environment(),
         )
     stage = DemoInstallation(
         home,
@@ -273,6 +276,11 @@ def open_stage(site_files: dict[str, str], folder: Path | None, print_line: Prin
             service.wait()
         if folder is None:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def read_own_environment() -> dict[str, str]:
+    """The environment without keys of a service file: those of another installation are not the demonstration's."""
+    return {name: value for name, value in os.environ.items() if not (name.startswith(PREFIX) and "__" in name)}
 
 
 def free_port(wish: int = 0) -> int:
@@ -363,10 +371,10 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
             _begin(stage, "detector", lambda: _order(stage, "anomalies", "train", "--detector", "ae"))
 
     def at_present() -> None:
-        print_line("the slope has reached the present; forecasts with all models follow")
+        print_line("the slope has reached the present; all models forecast it")
         _begin(stage, "forecasts", lambda: _forecast(stage))
         if follow:
-            _begin(stage, "failure", lambda: _note_failure(stage, now + FAILS_AFTER, print_line))
+            _begin(stage, FAILURE, lambda: _note_failure(stage, now + FAILS_AFTER, print_line))
 
     with _open_publisher(stage, SITE_ID) as publisher:
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
@@ -386,7 +394,7 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
 def _open_publisher(stage: DemoInstallation, site_id: str) -> Iterator[Publisher]:
     """An instrument of the site with a login of its own."""
     with (
-        lend_login(load_service(stage.config).broker, site_id, "demo") as login,
+        lend_login(load_service(stage.config, {}).broker, site_id, "demo") as login,
         Publisher(stage.broker_url, *login) as publisher,
     ):
         yield publisher
@@ -418,7 +426,7 @@ def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> No
 
 
 def _note_failure(stage: DemoInstallation, failed_at: datetime, print_line: PrintLine) -> None:
-    """Once the slope has failed, say so on its page, beside the middle of the window that was believed."""
+    """Once the slope has failed, say so on its page, beside the window that was believed."""
     if stage.stop.wait((failed_at - datetime.now(UTC)).total_seconds()):
         return
     db = Database(stage.db_url)
@@ -428,7 +436,9 @@ def _note_failure(stage: DemoInstallation, failed_at: datetime, print_line: Prin
             trusted = [w for w in windows if w["trusted"]]
             first = find_window(trusted, "window_from", "window_to", "")
             text = f"the simulated slope failed at {failed_at:%H:%M} UTC"
-            text += f"; the middle of its failure window was {parse(first['window_mid']):%H:%M}" if first else ""
+            if first:
+                low, high, middle = (parse(first[k]) for k in ("window_from", "window_to", "window_mid"))
+                text += f"; its failure window was {low:%H:%M} to {high:%H:%M}, middle {middle:%H:%M}"
             add_event(c, SiteEvent(SITE_ID, failed_at, failed_at, "failure", text), failed_at, "demo", via=COMMAND)
     finally:
         db.close()
@@ -464,6 +474,7 @@ def _order(stage: DemoInstallation, *words: str, site: str = SITE_ID) -> None:
         text=True,
         check=False,
         timeout=ACT_LIMIT_S,
+        env=read_own_environment(),
     )
     if done.returncode and not stage.stop.is_set():
         raise JobError(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
@@ -512,7 +523,7 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any],
     """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
 
     def poll() -> tuple[bool, Any]:
-        if any(thread.is_alive() for thread in stage.threads):
+        if any(thread.is_alive() for thread in stage.threads if thread.name != FAILURE):
             return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
         counted = count(stage)
         return bool(is_seen(counted)), counted

@@ -18,7 +18,7 @@ from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.verdict import check_parts
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory, AlertState
-from monitor.domain.alerts.headline import FrozenDecision, Headline
+from monitor.domain.alerts.headline import FrozenDecision, Headline, StationRate
 from monitor.domain.alerts.message import HEALTH_NAMES
 from monitor.domain.alerts.states import list_hours
 from monitor.domain.decision import Memory
@@ -33,7 +33,7 @@ from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.answers import AlertDeliveries, PutAsideAlert, load_answers, load_put_aside, load_states
-from monitor.store.alerting.decisions import find_asks, find_state
+from monitor.store.alerting.decisions import find_asks, find_state, load_rates
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
@@ -164,6 +164,7 @@ class SiteContext(SitePartsContext, PagePlan):
     """All of a site page but the curves."""
 
     rules: list[RuleText]
+    rates: Mapping[str, StationRate]  # of criteria
     changes: int
     recent: list[AlertRow]
     photos: Any
@@ -280,6 +281,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
     return {
         **live,
         "rules": describe_rules(declared, unproven),
+        "rates": find_fastest_rates(c, site_id),
         "changes": len(load_proposals(c, site_id)),
         **plan_page(
             live["stations"],
@@ -343,6 +345,11 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
 def name_stations(site: Site | None) -> dict[str, str]:
     """What people call the stations that have a name beside their id."""
     return {} if site is None else {station.id: station.name for station in site.stations if station.name}
+
+
+def find_fastest_rates(c: Connection, site_id: str) -> dict[str, StationRate]:
+    """By criterion what its votes measured last: of all stations that which asks for most."""
+    return {one.criterion: one for one in sorted(load_rates(c, site_id), key=lambda one: (one.level, one.share))}
 
 
 def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[RuleText]:
