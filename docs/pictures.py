@@ -110,8 +110,9 @@ def open_editor(page: Page) -> None:
 def show_windows(page: Page) -> None:
     """The last week of the extensometer on top."""
     page.get_by_role("button", name="7 d", exact=True).click()
+    page.locator("select[name=station]").select_option("E1")
     page.wait_for_timeout(3000)
-    page.locator("#h-E1").evaluate("one => one.scrollIntoView()")
+    page.locator("#h-station").evaluate("one => one.scrollIntoView()")
 
 
 def draw_map(page: Page) -> None:

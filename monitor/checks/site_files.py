@@ -80,7 +80,7 @@ def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iter
 
 
 def _dear(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.decision.criteria.cost import find_dear
+    from monitor.config.cost import find_dear
 
     for site in files.sites:
         if dear := find_dear(site):
@@ -89,8 +89,8 @@ def _dear(files: SiteFolder) -> Iterator[SubjectState]:
 
 def _unproven(files: SiteFolder) -> Iterator[SubjectState]:
     """What models say counts only where this site's own record shows that it may; the record lies in the database."""
-    from monitor.decision.criteria.proofs import needs_proof
     from monitor.decision.proof import describe_unproven
+    from monitor.domain.witnesses import needs_proof
     from monitor.store.database.engine import Database
     from monitor.store.models.proofs import load_proof_facts
     from monitor.store.upkeep.migrate import require_current

@@ -15,6 +15,7 @@ INSAR: Final = "insar"
 EARTHQUAKE: Final = "earthquake"
 Shut = Mapping[tuple[str, str], Collection[int]]  # levels, by criterion and witness
 SHARED: Final = ("reference", "logger", "antenna", "footprint")
+OF_MODELS: Final = frozenset({"anomalies", "forecasts", "footprints"})  # facts of criteria that rest on a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +226,8 @@ def _affirmed(clause: Clause) -> list[Clause]:
     if clause.op == "votes":
         return [clause]
     return [] if clause.op == "not" else [leaf for part in clause.parts for leaf in _affirmed(part)]
+
+
+def needs_proof(site: Site) -> list[Criterion]:
+    """Criteria of a site that its file lets count for the warning level and that rest on a model."""
+    return [one for one in site.criteria if one.role in {"witness", "part"} and one.kind.facts in OF_MODELS]

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from forecasting.message import Figure, Template
+from monitor.config.cost import StationReadingLimit, measure_room
 from monitor.config.service import LimitsSection
-from monitor.decision.criteria.cost import StationReadingLimit, measure_room
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.domain.topics import ROOT

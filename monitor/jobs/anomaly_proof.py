@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 
 from detection.anomaly.records import ScoringRequest
 from forecasting.message import Template
-from monitor.decision.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.instants import epoch_s, from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site
+from monitor.domain.witnesses import needs_proof
 from monitor.jobs.anomaly import budget_of_each
 from monitor.jobs.samples import load_watched
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import ModelTest, add_proof, load_proof_facts
+from monitor.store.models.proofs import ModelTest, add_proof, list_subjects, load_proof_facts
 from monitor.store.models.registry import ModelRow
 from monitor.worker.records import read_text
 

@@ -19,7 +19,7 @@ PURE = {
     ("audit/as_of.py", "value"),
     ("criteria/kinds/earthquake.py", "factor"),
     ("acts/loosening.py", "value"),
-    ("criteria/cost.py", "rows"),
+    ("config/cost.py", "rows"),
     ("criteria/kinds/earthquake.py", "event.value"),
     ("criteria/kinds/earthquake.py", "moved.high_cm"),
     ("criteria/kinds/anomaly.py", "worst.score"),

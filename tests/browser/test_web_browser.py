@@ -314,6 +314,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     for rate, hours in rates:
         if str(int(hours)) in inverses:
             assert inverses[str(int(hours))] * float(rate) == pytest.approx(1.0, rel=0.02)
+    assert w.page.locator("figure.empty .plot:visible").count() == 0, "what has nothing to show is one line"
     angle = w.page.locator('figure[data-plot="angle"][data-station="G1"]')
     assert "82" in angle.locator(".latest").inner_text()
     assert w.complaints == []

@@ -11,14 +11,14 @@ from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
 from monitor.config.service import load_service, parse_site
-from monitor.decision.criteria.proofs import OUTLINES, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
+from monitor.domain.witnesses import needs_proof
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.tasks import SceneRequest
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import ModelTest, add_proof, weights_in_use
+from monitor.store.models.proofs import OUTLINES, ModelTest, add_proof, weights_in_use
 from tests.data.crossing import cross
 
 PLACE = (141.951, 42.7305)

@@ -17,9 +17,10 @@ from detection.imagery.footprints.records import AUTO
 from detection.imagery.weights_file import is_same
 from monitor.cli.identity import By, prove
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, warn
-from monitor.decision.criteria.proofs import OUTLINES, check_outlines, needs_proof
+from monitor.decision.criteria.proofs import check_outlines
 from monitor.domain.errors import SlopewardError
-from monitor.store.models.proofs import ModelTest, add_proof
+from monitor.domain.witnesses import needs_proof
+from monitor.store.models.proofs import OUTLINES, ModelTest, add_proof
 from monitor.store.models.registry import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 

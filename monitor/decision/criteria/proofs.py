@@ -1,19 +1,13 @@
 """What must be shown on a site before a criterion that rests on a model counts for its level, and how it is shown."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import fields
 from math import fsum
-from typing import Any, Final
+from typing import Final
 
-from detection.anomaly.registry import CHECKS
 from forecasting.message import Duration, Figure, Message, Template
-from monitor.domain.canonical import canonical_json
-from monitor.domain.site import Criterion, ForecastPlan, Site
+from monitor.domain.site import Criterion, Site
 
-LASTS_S: Final = 180.0 * 86400.0  # a test speaks for the half year after it: thresholds are promises about the past
 WARN_S: Final = 14.0 * 86400.0  # before the end it is said that the test is to be made again
-FORECASTS, OUTLINES = "forecasts", "outlines"  # how people read what was tested; a detector has its own name
 FEWEST_ISSUES: Final = 30  # scored issue times of a forecast; an interval of 80 % then has a standard error of 7 %
 LEAST_COVERAGE: Final = 0.70  # of the 80 % interval
 FEWEST_REVIEWS: Final = 10  # outlines that a person looked at
@@ -53,60 +47,9 @@ _MADE_BY: Final[Mapping[str, str]] = {
 }  # by the facts that a criterion reads
 
 
-def needs_proof(site: Site) -> list[Criterion]:
-    """Criteria of a site that its file lets count for the warning level and that rest on a model."""
-    return [one for one in site.criteria if one.role in {"witness", "part"} and one.kind.facts in _MADE_BY]
-
-
-def list_subjects(site: Site, criterion: Criterion) -> dict[str, str]:
-    """What is to be tested for a criterion: how it is kept, and how people read it; checks are certain."""
-    if criterion.kind.facts == "anomalies":
-        return {name: name for name in site.anomaly.detectors if name not in CHECKS}
-    return {criterion.id: FORECASTS} if criterion.kind.facts == "forecasts" else {OUTLINES: OUTLINES}
-
-
 def format_command(site: Site, criterion: Criterion) -> str:
     """The command that makes the proof of a criterion."""
     return _MADE_BY[criterion.kind.facts or ""].format(site=site.id, criterion=criterion.id)
-
-
-def digest_settings(site: Site, criterion: Criterion) -> str:
-    """What the site file says of all that the test of a criterion rests on, as a digest.
-
-    Another budget, detector, horizon or bound is another question; recipients, levels and bounds of others are not.
-    """
-    settings: dict[str, Any]
-    if criterion.kind.facts == "anomalies":
-        named = sorted(list_subjects(site, criterion))
-        settings = {
-            "detectors": named,
-            "budget": site.anomaly.budget_per_sensor_month,
-            "step_s": site.watched_step_s or 0.0,
-        }
-    elif criterion.kind.facts == "forecasts":
-        settings = {
-            "plan": _forecasts_to_json(site.forecast),
-            "stations": criterion.stations,
-            "quantity": criterion.quantity,
-            "recover": criterion.recover,
-            "bounds": [[t.level, t.over, t.window_s, t.probability] for t in criterion.thresholds],
-        }
-    else:
-        settings = {
-            "weights": site.scenes.weights,
-            "triage": site.scenes.triage,
-            "area": site.scenes.minimum_area_m2,
-            "near_m": dict(criterion.params).get("near_m", site.scenes.near_m),
-        }
-    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:32]
-
-
-def _forecasts_to_json(plan: ForecastPlan) -> dict[str, Any]:
-    """Which forecasts are made; other settings count where they leave their default: a new one asks for no test."""
-    always = {"models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates}
-    usual = ForecastPlan()
-    named = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "every_s"}
-    return always | {name: value for name, value in named.items() if value != getattr(usual, name)}
 
 
 def check_forecasts(

@@ -1,24 +1,29 @@
 """Tests that show whether a criterion that rests on a model may count for the level of a site; rows are only added."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
+from detection.anomaly.registry import CHECKS
 from forecasting.message import join, read_columns
-from monitor.decision.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
 from monitor.domain.alert import Actor
-from monitor.domain.canonical import digest_text
+from monitor.domain.canonical import canonical_json, digest_text
 from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
-from monitor.domain.site import Criterion, Site
+from monitor.domain.site import Criterion, ForecastPlan, Site
+from monitor.domain.witnesses import needs_proof
 from monitor.store.database.audit import add_audit
 from monitor.store.database.rows import add_row, fill_row
 from monitor.store.models.registry import find_newest, list_in_use
 from monitor.store.schema.tables import model, model_proof, model_transition
 from monitor.store.schema.view_rows import MarkedFootprint
+
+LASTS_S: Final = 180.0 * 86400.0  # a test speaks for the half year after it: thresholds are promises about the past
+FORECASTS, OUTLINES = "forecasts", "outlines"  # how people read what was tested; a detector has its own name
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,52 @@ class ModelTest:
     def passed(self) -> bool:
         """Whether nothing speaks against it."""
         return not self.reasons
+
+
+def list_subjects(site: Site, criterion: Criterion) -> dict[str, str]:
+    """What is to be tested for a criterion: how it is kept, and how people read it; checks are certain."""
+    if criterion.kind.facts == "anomalies":
+        return {name: name for name in site.anomaly.detectors if name not in CHECKS}
+    return {criterion.id: FORECASTS} if criterion.kind.facts == "forecasts" else {OUTLINES: OUTLINES}
+
+
+def digest_settings(site: Site, criterion: Criterion) -> str:
+    """What the site file says of all that the test of a criterion rests on, as a digest.
+
+    Another budget, detector, horizon or bound is another question; recipients, levels and bounds of others are not.
+    """
+    settings: dict[str, Any]
+    if criterion.kind.facts == "anomalies":
+        named = sorted(list_subjects(site, criterion))
+        settings = {
+            "detectors": named,
+            "budget": site.anomaly.budget_per_sensor_month,
+            "step_s": site.watched_step_s or 0.0,
+        }
+    elif criterion.kind.facts == "forecasts":
+        settings = {
+            "plan": _forecasts_to_json(site.forecast),
+            "stations": criterion.stations,
+            "quantity": criterion.quantity,
+            "recover": criterion.recover,
+            "bounds": [[t.level, t.over, t.window_s, t.probability] for t in criterion.thresholds],
+        }
+    else:
+        settings = {
+            "weights": site.scenes.weights,
+            "triage": site.scenes.triage,
+            "area": site.scenes.minimum_area_m2,
+            "near_m": dict(criterion.params).get("near_m", site.scenes.near_m),
+        }
+    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:32]
+
+
+def _forecasts_to_json(plan: ForecastPlan) -> dict[str, Any]:
+    """Which forecasts are made; other settings count where they leave their default: a new one asks for no test."""
+    always = {"models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates}
+    usual = ForecastPlan()
+    named = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "every_s"}
+    return always | {name: value for name, value in named.items() if value != getattr(usual, name)}
 
 
 def add_proof(c: Connection, site: Site, criterion: Criterion, proof: ModelTest, actor: Actor, now: datetime) -> None:

@@ -3,7 +3,7 @@
 (() => {
   const narrow = window.matchMedia("(max-width: 700px)");
   const urgent = "urgent" in document.getElementById("main").dataset;  // what wakes somebody stands on the first screens
-  const parts = [...document.querySelectorAll("details.fold")];
+  const parts = [...document.querySelectorAll("details.fold[open]")];
   const asked = location.hash.slice(1);
   const fold = () => parts.forEach((part) => { part.open = !((narrow.matches && !part.matches(".stays")) || (urgent && part.matches(".panel, .tacit"))) || (asked && part.querySelector(`[id="${CSS.escape(asked)}"]`) !== null); });
   fold();

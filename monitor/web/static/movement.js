@@ -166,7 +166,7 @@
       return;
     }
     if (turn !== figure.turn) return; // somebody chose anew meanwhile
-    const { spec, below, says, latest, rows } = make(found), specs = [spec, below].filter((s) => s && s.layers.length);
+    const { spec, below, says, latest, rows } = make(found), specs = [spec, below].filter((s) => s?.layers.some((l) => (l.line ?? l.points ?? l.band ?? [l.blocks ?? []])[0].length)); // a bound alone shows nothing
     if (rows) plot.style.height = `${Math.max(110, 60 + 24 * rows)}px`;
     const hosts = fill(plot, specs), text = says || "\u00a0";
     specs.forEach((s, k) => picture(hosts[k], s, {

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import icalendar
@@ -122,7 +123,8 @@ def test_maps_open_in_a_gis(client, tmp_path):
         assert (told["geometry_type"], told["crs"]) == (kind, "EPSG:4326")
         listed = client.get(f"{SITE}/export/{name}.geojson").json()
         assert told["features"] == len(listed["features"]) > 0
-        assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     _, _, places, (names, newest_mm) = pyogrio.raw.read(
         tmp_path / "insar-points.gpkg", columns=["pid", "value_mm"], where="n > 3"
     )

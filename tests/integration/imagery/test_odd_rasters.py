@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -520,7 +521,7 @@ def test_an_outline_beside_a_cloud_says_so_in_every_file(tmp_path):
     assert [one["caution"] for one in answer["polygons"]] == said
     features = json.loads((tmp_path / "out" / "landslides.geojson").read_text())["features"]
     assert [one["properties"]["caution"] for one in features] == said
-    with sqlite3.connect(tmp_path / "out" / "landslides.gpkg") as table:
+    with closing(sqlite3.connect(tmp_path / "out" / "landslides.gpkg")) as table:
         assert [one for (one,) in table.execute("SELECT caution FROM landslides")] == said
 
 

@@ -17,8 +17,9 @@ from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import ImageryTrainingSettings
 from monitor.cli.main import run_verb
-from monitor.decision.criteria.proofs import digest_settings, needs_proof
+from monitor.domain.witnesses import needs_proof
 from monitor.store.database.engine import Database
+from monitor.store.models.proofs import digest_settings
 from monitor.store.schema.tables import model_proof
 from monitor.store.schema.views import load_view
 from tests.data.drawn_scenes import SITE, add_site

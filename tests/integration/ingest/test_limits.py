@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, text
 
+from monitor.config import cost
 from monitor.config.service import parse_service, parse_site
-from monitor.decision.criteria import cost
 from monitor.domain.errors import StoreBusyError
 from monitor.domain.site import Binding, Level, Site, Station
 from monitor.ingest import admission

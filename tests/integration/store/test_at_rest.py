@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -123,9 +124,9 @@ def test_a_copy_takes_the_place_of_the_one_before_and_of_nothing_else(filled_dat
     reader = sqlite3.connect(f"file:{target}?mode=ro", uri=True)
     publish.publish(filled_database, target, NOW + timedelta(days=1))
     assert reader.execute("SELECT count(*) FROM site_status").fetchone()[0] > 0  # who reads goes on
-    assert sqlite3.connect(target).execute("SELECT published_at FROM published").fetchone()[0][:10] == str(
-        (NOW + timedelta(days=1)).date()
-    )
+    with closing(sqlite3.connect(target)) as newest:
+        at = newest.execute("SELECT published_at FROM published").fetchone()[0]
+    assert at[:10] == str((NOW + timedelta(days=1)).date())
     other = tmp_path / "notes.txt"
     other.write_text("mine")
     with pytest.raises(RefusedError, match="no published copy"):

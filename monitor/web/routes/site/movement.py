@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from forecasting.kinematics.velocity import fit_velocity
 from forecasting.message import Template
 from monitor.alerting.evaluate import evaluate_site
-from monitor.decision.criteria.cost import ROWS_WARN, count_rows
+from monitor.config.cost import ROWS_WARN, count_rows
 from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
 from monitor.decision.criteria.rain_gauge import Gauge, read_gauge
 from monitor.domain.alerts.headline import DecisionEvidence

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_slide_shift_and_level_of_detection(pair, tmp_path):
     still = np.isfinite(distance) & (np.hypot(x - 20, y - 20) > 10)
     assert 0.93 < (np.abs(distance) < limit)[still].mean() < 0.985
     assert (np.isfinite(significant) == (np.abs(distance) > limit)).all()
-    with sqlite3.connect(tmp_path / "m3c2.gpkg") as db:
+    with closing(sqlite3.connect(tmp_path / "m3c2.gpkg")) as db:
         rows = db.execute("SELECT count(*), min(abs(distance_m) - level_of_detection_m) FROM m3c2").fetchone()
     db.close()
     assert rows[0] == np.isfinite(significant).sum()

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_many_vertices_and_outlines_that_cross_themselves_are_read(tmp_path):
     bow = shapely.Polygon([(600_000, 5_100_000), (600_300, 5_099_700), (600_300, 5_100_000), (600_000, 5_099_700)])
     blobs = [(shapely.to_wkb(shape), None) for shape in (shapely.Polygon(ring), bow)]
     path = tmp_path / "many.gpkg"
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.executescript(
             "CREATE TABLE gpkg_spatial_ref_sys (srs_id, organization, organization_coordsys_id, definition);"
             "INSERT INTO gpkg_spatial_ref_sys VALUES (32632, 'EPSG', 32632, '');"

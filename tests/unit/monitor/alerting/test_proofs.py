@@ -6,20 +6,15 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.decision.criteria.kinds import forecast
-from monitor.decision.criteria.proofs import (
-    LASTS_S,
-    WARN_S,
-    check_forecasts,
-    check_outlines,
-    digest_settings,
-    needs_proof,
-)
+from monitor.decision.criteria.proofs import WARN_S, check_forecasts, check_outlines
 from monitor.decision.decide import decide
 from monitor.decision.proof import as_advice, describe_unproven, find_unproven
 from monitor.domain.decision import AnomalyFact, DecisionInputs, Memory, NewestEpoch, ProofFact, instant
 from monitor.domain.keys import VoteKey
 from monitor.domain.language.rendering import translate
 from monitor.domain.site import ForecastPlan
+from monitor.domain.witnesses import needs_proof
+from monitor.store.models.proofs import LASTS_S, digest_settings
 from tests.data import site_text
 
 DAY = 86400.0
@@ -159,7 +154,7 @@ def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch
     class Later(ForecastPlan):
         blend: str = "none"
 
-    monkeypatch.setattr("monitor.decision.criteria.proofs.ForecastPlan", Later)
+    monkeypatch.setattr("monitor.store.models.proofs.ForecastPlan", Later)
     assert digest_settings(replace(SITE, forecast=Later()), criterion) == before
     assert digest_settings(replace(SITE, forecast=Later(blend="all")), criterion) != before
     assert digest_settings(replace(SITE, forecast=Later(models=("gru",))), criterion) != before

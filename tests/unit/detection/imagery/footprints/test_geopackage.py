@@ -3,6 +3,7 @@
 import sqlite3
 import struct
 import weakref
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -60,7 +61,7 @@ def test_the_tables_are_those_of_the_standard(tmp_path):
     assert content[:16] == b"SQLite format 3\0"
     assert content[68:72] == b"GPKG"
     assert struct.unpack(">I", content[60:64])[0] == 10300
-    with sqlite3.connect(tmp_path / "a.gpkg") as db:
+    with closing(sqlite3.connect(tmp_path / "a.gpkg")) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
         assert {row[0] for row in db.execute("SELECT srs_id FROM gpkg_spatial_ref_sys")} == {-1, 0, 4326}
@@ -73,7 +74,7 @@ def test_the_tables_are_those_of_the_standard(tmp_path):
 
 
 def test_geometries_come_back_as_they_were(tmp_path):
-    with sqlite3.connect(write(tmp_path / "a.gpkg")) as db:
+    with closing(sqlite3.connect(write(tmp_path / "a.gpkg"))) as db:
         rows = db.execute("SELECT geom, polygon_id, area_m2, touches_edge FROM landslides ORDER BY fid").fetchall()
     db.close()
     assert [row[1:] for row in rows] == [("a", 12.5, 1), ("b", None, 0)]
@@ -88,7 +89,7 @@ def test_geometries_come_back_as_they_were(tmp_path):
 
 
 def test_no_features_and_no_place(tmp_path):
-    with sqlite3.connect(write(tmp_path / "a.gpkg", [], placed=False)) as db:
+    with closing(sqlite3.connect(write(tmp_path / "a.gpkg", [], placed=False))) as db:
         assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
         assert db.execute("SELECT count(*) FROM landslides").fetchone() == (0,)
     db.close()

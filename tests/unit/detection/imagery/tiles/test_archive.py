@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 from pmtiles.reader import MemorySource, Reader, all_tiles
@@ -35,7 +36,7 @@ def test_what_is_written_is_read_again(tmp_path, count):
 
 
 def make_mbtiles(path, tiles, **said):
-    with sqlite3.connect(path) as base:
+    with closing(sqlite3.connect(path)) as base, base:
         base.execute("CREATE TABLE metadata (name, value)")
         base.execute("CREATE TABLE images (zoom_level, tile_column, tile_row, tile_data)")
         base.execute("CREATE VIEW tiles AS SELECT * FROM images")
