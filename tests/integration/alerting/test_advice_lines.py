@@ -91,4 +91,5 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
             assert opened is not None
             assert len(set(re.findall(r"/alerts/(\d+)", opened[0]))) == 13
         rows = bo.get("/alerts").text
-        assert rows.index("tag hazard") < rows.index("tag advice")
+        hazard = next(fact["id"] for fact in facts if fact["ledger"] == "hazard")
+        assert rows.index(f'href="/alerts/{hazard}"') < rows.index("tag advice")
