@@ -77,7 +77,7 @@ def test_squares_become_points_and_one_tells_its_series(bench, watch, tmp_path, 
         expect(picture).to_have_attribute("aria-label", f"{chosen.locator('figcaption').inner_text()}")
         expect(chosen.locator("figcaption")).to_contain_text("interval of 80 %")
         assert chosen.locator("polygon.fan").count() == 1
-        assert chosen.get_by_role("link").get_attribute("href") == "/sites/bench/instruments#part-points"
+        assert chosen.get_by_role("link").get_attribute("href") == "/sites/bench/instruments#points"
         assert run_axe(Axe(), page) == []
         assert w.complaints == []
         assert w.hosts == {"127.0.0.1"}

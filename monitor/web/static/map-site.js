@@ -316,6 +316,7 @@
     }
     holder.classList.add("is-mapped");
     fillList();
+    const begun = String(map.getBounds());
     await keepPoints();
     view.after(make("div", { className: "maprow" }, stationList), chosen, makeTime(), makeLayers());
     map.on("click", pick);
@@ -326,6 +327,7 @@
       map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
     }
     map.on("moveend", () => keepPoints());
+    if (String(map.getBounds()) !== begun) keepPoints();  // moved on before the first points were there
     map.getCanvas().addEventListener("webglcontextlost", () => holder.classList.remove("is-mapped"));
     map.getCanvas().addEventListener("webglcontextrestored", () => holder.classList.add("is-mapped"));
     explain();
