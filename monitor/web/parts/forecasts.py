@@ -18,7 +18,7 @@ class ForecastWorth(NamedTuple):
     line_error: float
 
 
-class ShownForecast(TypedDict):
+class ForecastSummary(TypedDict):
     """A forecast that is shown: how far the series goes on from its newest reading."""
 
     station: str
@@ -46,7 +46,7 @@ class LackingForecasts(TypedDict):
 
 def list_shown(
     rows: Iterable[IssuedForecastRow], skill: Iterable[Any], controls: Collection[str]
-) -> list[ShownForecast]:
+) -> list[ForecastSummary]:
     """The forecasts that are shown, by series and horizon, control stations last.
 
     Args:
@@ -58,7 +58,7 @@ def list_shown(
     for row in skill:
         scored.setdefault((row["station"], row["quantity"], str(row["horizon_s"]), row["model"]), []).append(row)
     shown = [row for row in rows if row["q10"] is not None and row["q90"] is not None]
-    found: list[ShownForecast] = [
+    found: list[ForecastSummary] = [
         {
             "station": row["station"],
             "quantity": row["quantity"],
