@@ -14,14 +14,14 @@ from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
-    from forecasting.data.sources import Recipe, Record
+    from forecasting.data.sources import Record, RecordRecipe
     from forecasting.evaluation.scoring import Score, Trial
 
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--config", help="Recipe of a record that is no long CSV, and of how to score it.")
+    Path | None, typer.Option("--config", help="RecordRecipe of a record that is no long CSV, and of how to score it.")
 ]
 QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
 HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
@@ -195,7 +195,7 @@ def _format_step(panel: "Panel") -> str:
     return format_duration(round(panel.step_s))
 
 
-def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
+def _name_covariates(recipe: "RecordRecipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
     """Drivers that the recipe names for networks that read only those, and the panel with the season where it is one.
 
     Raises:
@@ -300,19 +300,19 @@ def leak_test(
 
 def open_records(
     data: str | None, config: Path | None, quantity: str | None, horizons: str | None, *, apart: bool = True
-) -> "tuple[Recipe, list[Record], list[float]]":
+) -> "tuple[RecordRecipe, list[Record], list[float]]":
     """The recipe (empty without one), the record of the command line in a part per cadence, and horizons in seconds."""
-    from forecasting.data.sources import Recipe, read_recipe, read_records
+    from forecasting.data.sources import RecordRecipe, read_recipe, read_records
     from forecasting.errors import RecipeError
 
     if data is None and config is None:
         raise RecipeError("name a record: --data LONG.csv (or S, SK, G, K), or --config RECIPE.toml")
-    recipe = read_recipe(config) if config is not None else Recipe()
+    recipe = read_recipe(config) if config is not None else RecordRecipe()
     spans = horizons_of(horizons, recipe)
     return recipe, read_records(data, recipe, quantity=quantity, apart=apart, horizons_s=spans), spans
 
 
-def horizons_of(text: str | None, recipe: "Recipe") -> list[float]:
+def horizons_of(text: str | None, recipe: "RecordRecipe") -> list[float]:
     """Horizons in seconds: of the command line, else of the recipe, else 1, 7 and 30 d."""
     words: Sequence[Any] = text.split(",") if text else recipe.run.get("horizons", ["1d", "7d", "30d"])
     try:

@@ -199,7 +199,7 @@ def _facts(found: threshold_learning.Learned, basis: ThresholdBasis) -> dict[str
     }
 
 
-def _score_to_json(score: threshold_learning.Score) -> dict[str, float]:
+def _score_to_json(score: threshold_learning.ThresholdScore) -> dict[str, float]:
     rates = {"hit_rate": score.hit_rate, "false_rate": score.false_rate, "skill": score.skill}
     return {**asdict(score), **{k: round(v, 6) for k, v in rates.items()}}
 
