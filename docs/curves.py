@@ -21,8 +21,10 @@ class Plot:
     def __init__(self, title: str, x: tuple[float, float, str], y: tuple[float, float, str]) -> None:
         self.x, self.y = x, y
         self.parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'font-family="sans-serif" font-size="12">',
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+                f'font-family="sans-serif" font-size="12">'
+            ),
             f"<title>{escape(title)}</title>",
             f'<path d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}" fill="none" stroke="{GREY}"/>',
         ]
