@@ -153,7 +153,7 @@ def resolve_link(page: str, target: str) -> str:
         return target
     path, mark, anchor = target.partition("#")
     found = normpath(f"{page.rpartition('/')[0]}/{path}".lstrip("/"))
-    if found.startswith("..") or Path(found).suffix not in {".md", ".png", ".jpg", ".json"}:
+    if found.startswith("..") or Path(found).suffix not in {".md", ".png", ".jpg", ".svg", ".json"}:
         return ""
     return f"/help/{found.removesuffix('.md')}{mark}{anchor}"
 

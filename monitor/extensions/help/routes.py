@@ -15,7 +15,7 @@ from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 _NO_PAGE: Final = Template("help.no_page", "there is no help page '{page}'; search at /help")
-_FILE: Final = re.compile(r"[\w.-]+\.(?:png|jpg|json)")
+_FILE: Final = re.compile(r"[\w.-]+\.(?:png|jpg|svg|json)")
 Words = Annotated[str, Query(max_length=200)]
 
 

@@ -29,7 +29,7 @@ class HelpIndex:
         self._index.executemany("INSERT INTO section VALUES (?, ?, ?, ?, ?)", rows)
 
     def find(self, terms: Iterable[str]) -> list[tuple[str, str, str, str, float]]:
-        """Page, anchor, heading, excerpt and rank of sections that have any of these terms; the lowest rank fits best."""
+        """Page, anchor, heading, excerpt and rank of sections with any of these terms; the lowest rank fits best."""
         with self._lock:
             wanted = " OR ".join(f'"{one}"' for one in terms)
             return self._index.execute(_FIND, (BEGIN, END, wanted)).fetchall()
