@@ -37,13 +37,7 @@ RULES: Final[dict[str, str]] = {
         ),
         SERVES,
     ),
-    **dict.fromkeys(
-        (
-            "sites propose",
-            *_each("scenes review", "accept reject redraw"),
-        ),
-        OPERATOR,
-    ),
+    **dict.fromkeys(("sites propose", "scenes review redraw"), OPERATOR),
     **{act.command: act.role for act in list_acts()},
     **dict.fromkeys(
         (

@@ -77,8 +77,6 @@ _BY_AN_OPERATOR: Final = (
             "thresholds/{draft}/propose",
             "scenes/{scene_hash}/outlines",
             "scenes/{scene_hash}/outlines/file",
-            "scenes/{scene_hash}/footprints",
-            "outlines/{number}/withdraw",
         )
     ),
 )

@@ -106,7 +106,7 @@ _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annota
 _PLACES: Final[Mapping[str, Any]] = {
     "site": str,
     "station": Station,
-    "model_hash": ModelHash,
+    **dict.fromkeys(("model_hash", "scene_hash", "polygon_id"), ModelHash),
     **dict.fromkeys((*SITE_OF, "number"), AlertId),
 }
 

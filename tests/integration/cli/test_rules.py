@@ -87,6 +87,7 @@ CALLS = {
     "scenes retire": ("3fa1", "--site", "bench", *WHY),
     "scenes review accept": ("3fa1", "--site", "bench"),
     "scenes review reject": ("3fa1", "--site", "bench"),
+    "scenes review withdraw": ("bench", "1"),
     "scenes review redraw": ("3fa1", "--site", "bench", "--outline", "OUTLINE"),
     "people users add": ("eve", "--role", "admin"),
     "people users disable": ("Ada",),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from monitor.alerting.acts import by_telephone
 from monitor.alerting.acts.change_control import propose, require_in_force
@@ -34,9 +34,9 @@ from monitor.store.models.registry import add_model
 from monitor.store.people import users
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import anomaly_budget, duty_handover, site_state
+from monitor.store.schema.tables import anomaly_budget, duty_handover, scene_outline, site_state
 from monitor.store.service_state import stamp
-from tests.data.filled import LAKE, PASSWORD
+from tests.data.filled import HASHES, LAKE, PASSWORD
 from tests.data.filled import NOW as STORY
 from tests.integration.web.served import database, log_in, serving, token
 
@@ -125,6 +125,12 @@ def prepare(c, name, k):
     if kind == "anomaly":
         c.execute(update(anomaly_budget).values(factor=1.05))
         return {"site": SITE, "detector": c.execute(select(anomaly_budget.c.detector)).scalars().first()} | WHY
+    if kind == "footprint":
+        return {"site": SITE, "scene_hash": HASHES["scene"], "polygon_id": f"p{k + 1}", "note": "a road"}
+    if kind == "outline":
+        known = c.execute(select(scene_outline)).mappings().first()
+        c.execute(insert(scene_outline).values({name: value for name, value in known.items() if name != "id"}))
+        return {"site": SITE, "number": max(c.execute(select(scene_outline.c.id)).scalars())}
     if kind == "report":
         return {"site": SITE, "kind": "crack", "text": f"new crack {k}"}
     shared = TwoPersonAct("alert.close", f"alert:{raise_alert(c, f'advice:anomaly:s{k}')}", {})

@@ -60,6 +60,7 @@ def places(filled_database):
         "event_id": "2",
         "name": "dee",
         "model_hash": HASHES["gru"],
+        "polygon_id": "p1",
         "table": "movement",
         "form": "csv",
         "folder": "how-to",
