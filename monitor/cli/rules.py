@@ -41,7 +41,7 @@ RULES: Final[dict[str, str]] = {
     **{act.command: act.role for act in list_acts()},
     **dict.fromkeys(
         (
-            *_each("people users", "add disable enable passwd bind unbind role sites totp oidc"),
+            *_each("people users", "add passwd bind unbind sites totp oidc"),
             *_each("people tokens", "add revoke"),
             *_each("broker", "add revoke acl key-add key-retire"),
             *_each("db", "restore grant-readonly"),

@@ -17,6 +17,7 @@ from forecasting.message import Message
 from monitor.domain.extension import load_declared
 
 OPERATOR: Final = "operator"
+ADMIN: Final = "admin"  # of all sites: accounts are of all
 API: Final = "/api/v1"
 REASON: Final = 500  # characters of a reason
 
@@ -152,6 +153,7 @@ _footprint = on(
     f"{_SITE}/scenes/{{scene_hash}}/outlines",
 )
 _outline = on(f"{_SITE}/outlines", "scenes review", f"{_HERE}.on_scenes")
+_user = on("/admin/users/{name}", "people users", f"{_HERE}.on_accounts", "/admin")
 _signature = on("/signatures/{signature_id}", "people signatures", f"{_HERE}.on_sites", "/signatures")
 
 _CORE: Final = (
@@ -194,6 +196,10 @@ _CORE: Final = (
     _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
     _proposal("site.approve", "approve", "/approve", "approve"),
     _proposal("site.reject", "reject", "/reject", "reject"),
+    _user("user.disable", "disable", "/disable", "disable", role=ADMIN),
+    _user("user.enable", "enable", "/enable", "enable", role=ADMIN),
+    _user("user.role", "role", "/role", "give_role", role=ADMIN),
+    _user("user.sign-out", "sign-out", "/sign-out", "sign_out", role=ADMIN),
     _signature("signature.withdraw", "withdraw", "/withdraw", "withdraw_signature"),
 )
 

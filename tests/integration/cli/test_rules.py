@@ -91,6 +91,7 @@ CALLS = {
     "scenes review redraw": ("3fa1", "--site", "bench", "--outline", "OUTLINE"),
     "people users add": ("eve", "--role", "admin"),
     "people users disable": ("Ada",),
+    "people users sign-out": ("Ada",),
     "people users enable": ("Cy",),
     "people users passwd": ("Ada",),
     "people users role": ("Cy", "admin"),
