@@ -102,7 +102,7 @@ $(SITE)/.installed: locks/docs.txt
 	@touch $@
 
 site: setup $(SITE)/.installed ## build/site: the documents as a site that needs no other host; every link and anchor is checked
-	$(BIN)/python docs/generate.py build/reference
+	PYTHONPATH=. $(BIN)/python -m monitor.extensions.help.reference build/reference
 	$(BIN)/python docs/evaluation.py
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
