@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_reference_can_be_written_from_the_program(tmp_path):
-    done = subprocess.run([sys.executable, "docs/generate.py", tmp_path], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor.extensions.help.reference", tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     pages = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert all(f"## {verb}" in pages["all-commands"] for verb in VERBS)
