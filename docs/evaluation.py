@@ -647,7 +647,7 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
             Section(
                 "Damaged payloads",
                 ("hostile",),
-                "10,000 damaged payloads of each decoder: read alone, then sent beside sound ones, whose latency counts. "
+                "10,000 damaged payloads of each decoder, read alone and sent beside sound ones, whose latency counts. "
                 "Rows of 500 a second are of a machine that others loaded.",
                 spread,
             ),
