@@ -103,6 +103,7 @@ $(SITE)/.installed: locks/docs.txt
 
 site: setup $(SITE)/.installed ## build/site: the documents as a site that needs no other host; every link and anchor is checked
 	$(BIN)/python docs/generate.py build/reference
+	$(BIN)/python docs/evaluation.py
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
 docs: setup site ## Documentation that can be run and read: the site, examples in docstrings, every key and verb in the reference, plain English

@@ -13,6 +13,7 @@ ROOMS = {  # folder -> title, in the order of the tabs
     "how-to": "How-to",
     "reference": "Reference",
     "explanation": "Explanation",
+    "evaluation": "Evaluation",
     "adr": "Decisions",
     "benchmarks": "Benchmarks",
 }
