@@ -75,12 +75,13 @@ def train(
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import NETWORKS
-    from monitor.jobs.forecasts.train import train_one
+    from monitor.jobs.forecasts.train import TrainingOrder, train_one
 
     if model not in NETWORKS:
         raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db, one = session.open_site(site)
-    outcome = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
+    order = TrainingOrder(model, seed, actor=name_helper())
+    outcome = train_one(db, service, one, order, datetime.now(UTC))
     session.show({"site": one.id, "model": model, "seed": seed, "said": outcome}, outcome)
 
 
