@@ -157,6 +157,7 @@ def test_the_package_holds_no_file_whose_licence_is_unknown():
     from hatchling.builders.wheel import WheelBuilder
 
     names = {file.distribution_path: Path(file.path) for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    notice = (ROOT / "NOTICE").read_text()
     assert {"slopeward.py", "monitor/py.typed", "monitor/cli/main.py"} <= names.keys()
     ours = {
         ".py",
@@ -184,6 +185,8 @@ def test_the_package_holds_no_file_whose_licence_is_unknown():
         elif path.suffix == ".safetensors":
             licence = json.loads(path.with_suffix(".json").read_text())["data"]["licence"]
             assert licence.startswith("Apache-2.0"), name
+        elif "/images/" in name and path.suffix != ".svg":
+            assert f'"{path.stem}"' in (ROOT / "docs/pictures.py").read_text() or path.name in notice, name
         else:
             assert path.suffix in ours, name
     shipped = {path.stem for path in names.values() if path.suffix == ".safetensors"}
