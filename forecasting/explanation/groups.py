@@ -9,7 +9,7 @@ from torch import Tensor
 
 from forecasting.data.features import scale_lag
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.neural.forecaster import NeuralForecaster, cut_drivers, cut_motion
+from forecasting.neural.forecaster import NeuralForecaster, cut_drivers, cut_motion, foresee
 
 RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
 MOST_GROUPS = 6
@@ -82,7 +82,8 @@ def make_batch(
     ]
     drivers, static = (*more, None, None)[:2]
     mean = cut.inputs.mean(axis=0) if usual is None else usual
-    return Batch(cut.inputs, drivers, cut.scale_mm[..., None] * np.asarray(recipe.spread), mean, lag, static)
+    _, unit_mm = foresee(recipe, panel.values, origins, cut.scale_mm, floors)
+    return Batch(cut.inputs, drivers, unit_mm, mean, lag, static)
 
 
 def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, station: int | None) -> Batch:
@@ -105,7 +106,7 @@ def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, stat
 
 
 def correct(forecaster: NeuralForecaster, batch: Batch) -> Floats:
-    """What the network adds to `lld` in mm (median, before the gate's weight), shape (N, S, H)."""
+    """What the network adds to the simple forecast in mm (median, before the gate's weight), shape (N, S, H)."""
     forecaster.network.eval()
     with torch.inference_mode():
         made = forecaster.network(*batch.tensors)[..., 2].numpy().astype(np.float64)

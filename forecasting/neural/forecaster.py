@@ -19,10 +19,13 @@ from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
 from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
-from forecasting.simple.baselines import LevelDrift
+from forecasting.simple.baselines import Baseline, LevelDrift
+from forecasting.simple.trend import Trend
 
 CHUNK = 4096
 """Windows per pass: bounds the memory of a large set."""
+MOST_DOUBTS = 2.0
+"""Times the usual share of doubt in a window's scale that the unit of a correction may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,16 @@ class Recipe:
     dropout: float  # share dropped in training
     seed: int  # seed of weights, order and dropout
     noise_mm: tuple[float, ...]  # floor of each station's scale
-    spread: tuple[float, ...]  # median |residual of lld| in units of the window's scale, per horizon
-    lld: LevelDrift  # the simple forecast the network corrects
+    spread: tuple[float, ...]  # median |residual of the base| in the unit of `foresee`, per horizon
+    lld: LevelDrift  # the simple forecast the network corrects, alone or where the path of the motion is in doubt
     supports: Any = None  # graphs as nested lists (2, S, S), or None
     sources: SourceScale | None = None  # driver channels, fixed facts and their scale, or None where it reads none
+    doubts: tuple[float, ...] | None = None  # median window scale over doubt of the path, per horizon; None: lld alone
+
+    @property
+    def base(self) -> Baseline:
+        """The simple forecast that the network corrects: the path of each column by itself, in doubt `lld`."""
+        return self.lld if self.doubts is None else Trend("trend", self.steps, None, self.lld)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -55,6 +64,7 @@ class Recipe:
                 "quantiles": list(QUANTILES),
                 "unit": "mm",
                 "scale_rule": "mean |7-day change| of the window, not below the station's noise",
+                "base": self.base.name,
             }
             | ({} if self.sources is None else {"sources": self.sources.to_json()})
         )
@@ -77,6 +87,7 @@ class Recipe:
             lld=LevelDrift.from_json(data["lld"]),
             supports=data["supports"],
             sources=SourceScale.from_json(data["sources"]) if "sources" in data else None,
+            doubts=tuple(float(v) for v in data["doubts"]) if data.get("doubts") else None,
         )
 
 
@@ -90,7 +101,7 @@ class NeuralForecaster:
     def quantiles(
         self, values: Floats, origins: Ints, noise_mm: Floats | None = None, drivers: DriverRows | None = None
     ) -> Floats:
-        """Quantiles in mm, shape (N, S, H, 5); NaN where `lld` knows nothing. Reads no row after an origin.
+        """Quantiles in mm, shape (N, S, H, 5); NaN where the base knows nothing. Reads no row after an origin.
 
         Args:
             values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
@@ -102,18 +113,16 @@ class NeuralForecaster:
         floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm
         # the simple forecast is made piece by piece too: its moments over every station at once would fill the memory
         out = np.empty((origins.size, values.shape[1], len(recipe.steps), len(QUANTILES)))
-        spread = np.asarray(recipe.spread)[:, None]
         parts = _parts(origins.size, values.shape[1], graph=recipe.supports is not None)
         self.network.eval()
         for rows, columns in parts:
             piece = values[:, columns]
             cut = cut_motion(recipe, piece, origins[rows], floors[columns])
-            base = recipe.lld.predict(piece, origins[rows])
+            base, unit_mm = foresee(recipe, piece, origins[rows], cut.scale_mm, floors[columns])
             with torch.inference_mode():
                 more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns], cut.scale_mm)
                 scaled = run_network(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
-            change = scaled * cut.scale_mm[:, :, None, None] * spread
-            out[rows, columns] = base[..., None] + change
+            out[rows, columns] = base[..., None] + scaled * unit_mm[..., None]
         return out
 
     def on_panel(self, panel: Panel) -> tuple[Panel, Floats]:
@@ -151,6 +160,28 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
         noise_mm: Floor of each station's scale, shape (S,).
     """
     return windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
+
+
+def foresee(recipe: Recipe, values: Floats, origins: Ints, scale_mm: Floats, noise_mm: Floats) -> tuple[Floats, Floats]:
+    """The simple forecast that a network corrects and the unit of its correction, both in mm, shape (N, S, H).
+
+    The unit is the scale of the window, and no more than `MOST_DOUBTS` usual shares of it in the error to expect of the
+    path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
+
+    Args:
+        recipe: Which forecast.
+        values: Shape (T, S).
+        origins: Issue times, shape (N,).
+        scale_mm: Scale of each window, shape (N, S).
+        noise_mm: Floor of each station's scale, shape (S,).
+    """
+    scale, spread = scale_mm[..., None], np.asarray(recipe.spread)
+    base = recipe.base
+    if recipe.doubts is None or not isinstance(base, Trend):
+        return base.predict(values, origins), scale * spread
+    made, doubt = base.expect(values, origins)
+    most = np.where(np.isfinite(doubt), MOST_DOUBTS * np.asarray(recipe.doubts) * doubt, np.inf)
+    return made, np.maximum(np.minimum(scale, most), noise_mm[:, None]) * spread
 
 
 def cut_drivers(

@@ -130,7 +130,7 @@ class Auto:
         standard, motion = self.judged[0], None
         groups: tuple[tuple[int, ...], ...] = ()
         if isinstance(standard, Trend):
-            groups = standard.groups
+            groups = standard.groups or ()
             motion = follow(seen, self.steps, groups).since(self.first)
         every = _answer(self.judged, seen, rows, motion)
         named = {m.name: m for m in self.members}
