@@ -9,7 +9,7 @@ from torch import Tensor
 
 from forecasting.data.features import scale_lag
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.neural.forecaster import NeuralForecaster, cut_drivers, cut_motion, foresee
+from forecasting.neural.forecaster import NeuralForecaster, cut_drivers, cut_motion
 
 RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
 MOST_GROUPS = 6
@@ -82,8 +82,7 @@ def make_batch(
     ]
     drivers, static = (*more, None, None)[:2]
     mean = cut.inputs.mean(axis=0) if usual is None else usual
-    _, unit_mm = foresee(recipe, panel.values, origins, cut.scale_mm, floors)
-    return Batch(cut.inputs, drivers, unit_mm, mean, lag, static)
+    return Batch(cut.inputs, drivers, cut.unit_mm, mean, lag, static)
 
 
 def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, station: int | None) -> Batch:

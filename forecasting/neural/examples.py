@@ -10,7 +10,7 @@ from torch import Tensor
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block
-from forecasting.neural.forecaster import Recipe, cut_drivers, cut_motion, foresee
+from forecasting.neural.forecaster import Recipe, cut_drivers, cut_motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Examples:
 
     Attributes:
         inputs: What the network reads, each (N, ...), float32: the windows, and the drivers where it reads them.
-        wanted: Observed minus simple forecast in the unit of `foresee`, shape (N, S, H), NaN where unknown.
+        wanted: Observed minus simple forecast in the unit of a correction, shape (N, S, H), NaN where unknown.
     """
 
     inputs: tuple[Tensor, ...]
@@ -47,10 +47,8 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
         block: Rows within which targets lie.
         origins: Issue times, shape (N,).
     """
-    noise_mm = np.asarray(recipe.noise_mm)
-    cut = cut_motion(recipe, values, origins, noise_mm)
-    base, unit_mm = foresee(recipe, values, origins, cut.scale_mm, noise_mm)
+    cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
     observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
-    wanted = torch.from_numpy(((observed - base) / unit_mm).astype(np.float32))
+    wanted = torch.from_numpy(((observed - cut.base) / cut.unit_mm).astype(np.float32))
     more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
     return Examples((torch.from_numpy(cut.inputs), *more), wanted)

@@ -7,11 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from forecasting.data.covariates import YEAR_S
 from forecasting.data.driver_rows import DriverRows, in_order
-from forecasting.data.features import FEATURES, Windows, scale_lag, windows
+from forecasting.data.features import CLIP, FEATURES, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import OtherIntervalError
 from forecasting.neural.device import run_network
@@ -42,7 +43,7 @@ class Recipe:
     dropout: float  # share dropped in training
     seed: int  # seed of weights, order and dropout
     noise_mm: tuple[float, ...]  # floor of each station's scale
-    spread: tuple[float, ...]  # median |residual of the base| in the unit of `foresee`, per horizon
+    spread: tuple[float, ...]  # median |residual of the base| in the unit of a correction, per horizon
     lld: LevelDrift  # the simple forecast the network corrects, alone or where the path of the motion is in doubt
     supports: Any = None  # graphs as nested lists (2, S, S), or None
     sources: SourceScale | None = None  # driver channels, fixed facts and their scale, or None where it reads none
@@ -55,7 +56,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "sources"}
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in {"sources", "doubts"}}
         return (
             {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
             | {
@@ -64,9 +65,9 @@ class Recipe:
                 "quantiles": list(QUANTILES),
                 "unit": "mm",
                 "scale_rule": "mean |7-day change| of the window, not below the station's noise",
-                "base": self.base.name,
             }
             | ({} if self.sources is None else {"sources": self.sources.to_json()})
+            | ({} if self.doubts is None else {"base": self.base.name, "doubts": list(self.doubts)})
         )
 
     @classmethod
@@ -87,7 +88,7 @@ class Recipe:
             lld=LevelDrift.from_json(data["lld"]),
             supports=data["supports"],
             sources=SourceScale.from_json(data["sources"]) if "sources" in data else None,
-            doubts=tuple(float(v) for v in data["doubts"]) if data.get("doubts") else None,
+            doubts=tuple(float(v) for v in data["doubts"]) if "doubts" in data else None,
         )
 
 
@@ -118,11 +119,10 @@ class NeuralForecaster:
         for rows, columns in parts:
             piece = values[:, columns]
             cut = cut_motion(recipe, piece, origins[rows], floors[columns])
-            base, unit_mm = foresee(recipe, piece, origins[rows], cut.scale_mm, floors[columns])
             with torch.inference_mode():
                 more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns], cut.scale_mm)
                 scaled = run_network(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
-            out[rows, columns] = base[..., None] + scaled * unit_mm[..., None]
+            out[rows, columns] = cut.base[..., None] + scaled * cut.unit_mm[..., None]
         return out
 
     def on_panel(self, panel: Panel) -> tuple[Panel, Floats]:
@@ -150,38 +150,40 @@ class NeuralForecaster:
         return Panel(panel.start_s, panel.step_s, names, values, drivers=drivers), floors
 
 
-def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> Windows:
-    """Windows of the movement as a network reads them.
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What a network reads of a motion, and what it corrects, at some issue times."""
+
+    inputs: NDArray[np.float32]  # windows and, of a path, where it leads, shape (N, S, W, F)
+    scale_mm: Floats  # scale of each window, shape (N, S)
+    base: Floats  # the simple forecast that is corrected, mm, shape (N, S, H)
+    unit_mm: Floats  # unit of the correction, shape (N, S, H)
+
+
+def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> Motion:
+    """Windows of the movement as a network reads them, with the simple forecast that it corrects.
+
+    A path is read as well, in windows' scales from `lld`: it rests on more rows than a window has. The unit of the
+    correction is the scale of the window, and no more than `MOST_DOUBTS` usual shares of it in the error to expect of
+    the path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
 
     Args:
-        recipe: Which network, and its window.
+        recipe: Which network, its window and simple forecast.
         values: Shape (T, S).
         origins: Issue times, shape (N,).
         noise_mm: Floor of each station's scale, shape (S,).
     """
-    return windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
-
-
-def foresee(recipe: Recipe, values: Floats, origins: Ints, scale_mm: Floats, noise_mm: Floats) -> tuple[Floats, Floats]:
-    """The simple forecast that a network corrects and the unit of its correction, both in mm, shape (N, S, H).
-
-    The unit is the scale of the window, and no more than `MOST_DOUBTS` usual shares of it in the error to expect of the
-    path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
-
-    Args:
-        recipe: Which forecast.
-        values: Shape (T, S).
-        origins: Issue times, shape (N,).
-        scale_mm: Scale of each window, shape (N, S).
-        noise_mm: Floor of each station's scale, shape (S,).
-    """
-    scale, spread = scale_mm[..., None], np.asarray(recipe.spread)
-    base = recipe.base
-    if recipe.doubts is None or not isinstance(base, Trend):
-        return base.predict(values, origins), scale * spread
-    made, doubt = base.expect(values, origins)
+    cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
+    scale, spread = cut.scale_mm[..., None], np.asarray(recipe.spread)
+    lld, path = recipe.lld.predict(values, origins), recipe.base
+    if recipe.doubts is None or not isinstance(path, Trend):
+        return Motion(cut.inputs, cut.scale_mm, lld, scale * spread)
+    base, doubt = path.expect(values, origins)
+    leads = np.clip(np.nan_to_num((base - lld) / scale), -CLIP, CLIP).astype(np.float32)
+    rows = np.broadcast_to(leads[:, :, None], (*cut.inputs.shape[:3], leads.shape[-1]))
     most = np.where(np.isfinite(doubt), MOST_DOUBTS * np.asarray(recipe.doubts) * doubt, np.inf)
-    return made, np.maximum(np.minimum(scale, most), noise_mm[:, None]) * spread
+    unit_mm = np.maximum(np.minimum(scale, most), noise_mm[:, None]) * spread
+    return Motion(np.concatenate([cut.inputs, rows], axis=-1), cut.scale_mm, base, unit_mm)
 
 
 def cut_drivers(
@@ -215,7 +217,7 @@ def build_network(recipe: Recipe) -> Network:
     kind = load(recipe.model)
     joined = len(sources.names) + len(sources.facts)
     shape = Shape(
-        features=len(FEATURES) + 2 * joined,
+        features=len(FEATURES) + 2 * joined + (0 if recipe.doubts is None else len(recipe.steps)),
         window=recipe.window,
         horizons=len(recipe.steps),
         hidden=recipe.hidden,

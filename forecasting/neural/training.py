@@ -12,7 +12,7 @@ from forecasting.data.features import noise_floor, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError
-from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network, foresee
+from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network, cut_motion
 from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale, measure
@@ -87,7 +87,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
         sources=sources if reads else None,
         doubts=_compare_doubts(panel.values, origins, steps, cut.scale_mm),
     )
-    return replace(plain, spread=_spread(plain, panel.values, parts.fit, origins, cut.scale_mm))
+    return replace(plain, spread=_spread(plain, panel.values, parts.fit, origins))
 
 
 def train_network(
@@ -152,12 +152,12 @@ def _compare_doubts(values: Floats, origins: Ints, steps: tuple[int, ...], scale
     return tuple(float(v) for v in np.nanmedian(ratio, axis=0))
 
 
-def _spread(recipe: Recipe, values: Floats, block: Block, origins: Ints, scale: Floats) -> tuple[float, ...]:
+def _spread(recipe: Recipe, values: Floats, block: Block, origins: Ints) -> tuple[float, ...]:
     """Median |residual of the base| in the unit of a correction, per horizon, so that all horizons weigh alike."""
-    made, unit_mm = foresee(recipe, values, origins, scale, np.asarray(recipe.noise_mm))
+    cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
     out = []
     for i, h in enumerate(recipe.steps):
-        ratio = np.abs(block.targets(values, origins, h) - made[:, :, i]) / unit_mm[:, :, i]
+        ratio = np.abs(block.targets(values, origins, h) - cut.base[:, :, i]) / cut.unit_mm[:, :, i]
         ratio = ratio[np.isfinite(ratio)]
         out.append(max(float(np.median(ratio)), 1e-3) if ratio.size else 1.0)
     return tuple(out)

@@ -119,7 +119,7 @@ class Trend:
         """Forecasts, and the mean error to expect of the path, NaN before any is known; both in mm, (N, S, H)."""
         if not origins.size:
             return (np.empty((0, values.shape[1], len(self.steps))),) * 2
-        found = follow(values, self.steps, self.groups)
+        found = recall(values, self.steps, self.groups)
         rest = None if self.rest is None else self.rest.predict(values, origins)
         return self.lean(found.path[origins], found.doubt[origins], rest), found.doubt[origins]
 
@@ -172,10 +172,8 @@ def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> T
     return Trend("local-trend", tuple(steps), group_components(panel.stations))
 
 
-def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
-    """Run all lanes over the rows; what stands at a row rests on it and on those before.
-
-    The newest answers are kept: networks, their gate and `auto` follow the same record one after the other.
+def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
+    """What `follow` answers; the newest are kept, for networks, their gate and `auto` read one record in turn.
 
     Args:
         values: Shape (T, S), NaN where missing.
@@ -185,7 +183,7 @@ def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]
     each = tuple((column,) for column in range(values.shape[1])) if groups is None else tuple(map(tuple, groups))
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
     key = (digest, values.shape, tuple(steps), each)
-    found = _KEPT.pop(key, None) or _follow(values, steps, each)
+    found = _KEPT.pop(key, None) or follow(values, steps, each)
     if found.path.nbytes < ROOM_BYTES:
         _KEPT[key] = found  # the newest last
     while len(_KEPT) > ANSWERS_KEPT:
@@ -193,7 +191,14 @@ def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]
     return found
 
 
-def _follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:
+def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:
+    """Run all lanes over the rows; what stands at a row rests on it and on those before.
+
+    Args:
+        values: Shape (T, S), NaN where missing.
+        steps: Horizons in rows.
+        groups: Columns that are believed together.
+    """
     path, doubt = (np.full((*values.shape, len(steps)), np.nan) for _ in range(2))
     surprise = np.zeros(values.shape)
     rungs = _climb(steps)
