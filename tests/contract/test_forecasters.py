@@ -385,3 +385,18 @@ def test_an_edge_leads_from_who_moves_first():
     forwards, backwards = directed_supports(values, None, lag=1)
     np.testing.assert_array_equal(forwards, [[0.0, 1.0], [0.0, 0.0]])
     np.testing.assert_array_equal(backwards, [[0.0, 0.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize("model", take_turns(NETWORKS, 1))
+def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model):
+    """Quiet months, then a slide: what is learnt of noise is not laid on the motion in the scale of the motion."""
+    row, rng = np.arange(500.0), np.random.default_rng(4)
+    pace = 0.02 + np.where(row < 400, 0.0, 0.2 * np.exp((row - 400.0) / 15.0))
+    values = np.cumsum(np.outer(pace, [1.0, 0.5, 2.0]), axis=0) + rng.normal(0.0, 1.0, (500, 3))
+    panel, known = Panel(0.0, DAY_S, ("A", "B", "C"), values), 420
+    settings = Settings(epochs=4, learning_rate=8e-3, batch=16, window=30)
+    forecaster = train_network(model, panel.head(known), split(known), HORIZONS, settings).forecaster
+    at = np.arange(460, 490)
+    ahead = forecaster.quantiles(values, at)[:, :, 0, 2] - values[at]
+    came = values[at + forecaster.recipe.steps[0]] - values[at]
+    assert (ahead > 0.6 * came).mean() > 0.95
