@@ -572,8 +572,8 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
             Section(
                 "Fast motion",
                 ("forecast-fast-motion",),
-                "`auto` beside the best of persistence, straight line and `lld`. The motions are drawn, or measured in their "
-                "last weeks.",
+                "`auto` beside the best of persistence, straight line and `lld`. Motions are drawn, or measured in "
+                "their last weeks.",
                 list_fast_motion,
             ),
             Section(
