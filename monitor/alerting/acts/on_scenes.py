@@ -27,7 +27,7 @@ def accept(
 
     Example: slopeward scenes review accept 3fa1b2 --site north-bench
     """
-    return _judge(call, site, polygon_id, "accept", note, scene_hash)
+    return _review(call, site, polygon_id, "accept", note, scene_hash)
 
 
 def reject(
@@ -37,10 +37,10 @@ def reject(
 
     Example: slopeward scenes review reject 3fa1b2 --site north-bench --note "a road"
     """
-    return _judge(call, site, polygon_id, "reject", note, scene_hash)
+    return _review(call, site, polygon_id, "reject", note, scene_hash)
 
 
-def _judge(call: ActCall, site: str, polygon_id: str, verdict: str, note: str, scene_hash: str | None) -> ActResult:
+def _review(call: ActCall, site: str, polygon_id: str, verdict: str, note: str, scene_hash: str | None) -> ActResult:
     with call.write() as c:
         call.check_site(c, site)
         one = add_review(c, site, polygon_id, verdict, call.actor, call.now, note=note or None, scene_hash=scene_hash)
