@@ -6,6 +6,7 @@ python -m monitor.extensions.help.reference build/reference   # called by `make 
 import inspect
 import sys
 import tempfile
+import tomllib
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from monitor.cli.main import VERBS, load_app
+from monitor.config import service
 from monitor.config.service import ServiceConfig, parse_service
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
 from monitor.decision.criteria.table import CRITERIA
@@ -24,7 +26,7 @@ from monitor.domain.instants import format_duration
 from monitor.domain.terms import Duration, Horizon, find_table, find_tables
 from monitor.extensions.help.store import list_columns
 from monitor.store.database.engine import Database
-from monitor.store.schema.views import NAMES
+from monitor.store.schema import views
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 
@@ -89,6 +91,7 @@ def describe_parameter(parameter: Any) -> tuple[str, ...]:
 def list_keys(_: Database) -> list[str]:
     """Every key of the service file and of a site file, with its type, bounds, default and meaning."""
     lines = ["# Every key of both files", "", f"{MADE} [configuration](configuration.md).", ""]
+    meanings = read_meanings(service)
     for title, tables in (("Service file", find_tables(ServiceConfig)), ("Site file", list_site_tables())):
         lines += [f"## {title}", ""]
         listed = set()
@@ -96,18 +99,18 @@ def list_keys(_: Database) -> list[str]:
             if model in listed:
                 continue  # each stage of movement has the same keys
             listed.add(model)
+            own = meanings.get(head.strip("[]"), {}) if title == "Service file" else {}
             known = CriterionTable.model_fields if issubclass(model, CriterionTable) and head != "[[criterion]]" else ()
-            rows = [describe_key(f.alias or key, f) for key, f in model.model_fields.items() if key not in known]
-            width = 4 if any(row[3] for row in rows) else 3
-            lines += [f"### `{head}`", ""]
-            lines += table(("key", "type", "default", "meaning")[:width], [row[:width] for row in rows])
+            fields = {f.alias or key: f for key, f in model.model_fields.items() if key not in known}
+            rows = [describe_key(key, field, own.get(key, "")) for key, field in fields.items()]
+            lines += [f"### `{head}`", "", *table(("key", "type", "default", "meaning"), rows)]
     return lines
 
 
-def describe_key(key: str, field: Any) -> tuple[str, ...]:
+def describe_key(key: str, field: Any, meaning: str) -> tuple[str, ...]:
     """A row of the table of a section."""
     written = ", ".join((describe_type(annotate(field)), *describe_bounds(field)))
-    return f"`{key}`", written, describe_default(field), field.description or ""
+    return f"`{key}`", written, describe_default(field), field.description or meaning
 
 
 def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -222,14 +225,23 @@ def list_paths(db: Database) -> list[str]:
 
 
 def list_views(db: Database) -> list[str]:
-    """Every public view with its columns."""
+    """Every public view with its columns, their units and what they mean."""
     upgrade(db)
     lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
+    known = read_meanings(views)
     with db.read() as c:
-        for name in sorted(NAMES):
-            columns = list_columns(c, name)
-            lines += [f"## {name}", "", ", ".join(f"`{one}`" for one in columns), ""]
+        for name in sorted(views.NAMES):
+            view = known["views"][name]
+            meanings = known["columns"] | view.get("columns", {})
+            pairs = {one: meanings[one] for one in list_columns(c, name)}
+            rows = [(f"`{one}`", *(["", it] if isinstance(it, str) else it)) for one, it in pairs.items()]
+            lines += [f"## {name}", "", view["about"], "", *table(("column", "unit", "meaning"), rows)]
     return lines
+
+
+def read_meanings(module: types.ModuleType) -> dict[str, Any]:
+    """What `meanings.toml` beside a module says."""
+    return tomllib.loads(Path(str(module.__file__)).with_name("meanings.toml").read_text(encoding="utf-8"))
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
