@@ -19,7 +19,7 @@ from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
 from forecasting.simple.auto import MANY_STATIONS
 from forecasting.simple.baselines import fit_lld
-from forecasting.simple.trend import Trend
+from forecasting.simple.trend import ROOM_BYTES, Trend, count_bytes
 
 MOST_NODES = 2000
 """Stations of a dense graph: every row of a window costs their square, and distant stations add little."""
@@ -141,9 +141,9 @@ def _tie(panel: Panel, fit: Floats, *, lag: int, directed: bool) -> Floats:
 def _compare_doubts(values: Floats, origins: Ints, steps: tuple[int, ...], scale: Floats) -> tuple[float, ...] | None:
     """Median scale of a window over the error to expect of its path, per horizon; None where `lld` alone is corrected.
 
-    That is where too many stations are to be followed, or at some horizon no error is known yet.
+    That is where too much is to be followed, or at some horizon no error is known yet.
     """
-    if values.shape[1] > MANY_STATIONS:
+    if values.shape[1] > MANY_STATIONS or count_bytes((*values.shape, len(steps))) > ROOM_BYTES:
         return None
     _, doubt = Trend("trend", steps, None).expect(values, origins)
     ratio = np.where(doubt > 0, scale[..., None] / np.where(doubt > 0, doubt, 1.0), np.nan).reshape(-1, len(steps))

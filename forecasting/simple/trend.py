@@ -83,9 +83,8 @@ LEAST_ERROR: Final = 1e-9
 AT_ONCE: Final = 24
 """Columns that are followed at a time: more do not stay in the nearest memory."""
 COMPONENTS: Final = ("east", "north")
-ANSWERS_KEPT: Final = 3
-"""Records whose answers are kept, each if it takes no more than `ROOM_BYTES`."""
-ROOM_BYTES: Final = 2**26
+ROOM_BYTES: Final = 2**28
+"""Answers that are kept, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +183,20 @@ def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
     key = (digest, values.shape, tuple(steps), each)
     found = _KEPT.pop(key, None) or follow(values, steps, each)
-    if found.path.nbytes < ROOM_BYTES:
-        _KEPT[key] = found  # the newest last
-    while len(_KEPT) > ANSWERS_KEPT:
-        _KEPT.pop(next(iter(_KEPT)), None)
+    _KEPT[key] = found  # the newest last
+    while sum(count_bytes(one.path.shape) for one in _KEPT.values()) > ROOM_BYTES:
+        _KEPT.pop(next(iter(_KEPT)))
     return found
+
+
+def count_bytes(shape: Sequence[int]) -> int:
+    """Bytes of the answer for a record, shape (T, S, H): three figures each, and the surprise at each row.
+
+    >>> count_bytes((1000, 10, 3))
+    800000
+    """
+    rows, columns, horizons = shape
+    return 8 * rows * columns * (3 * horizons + 1)
 
 
 def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:
