@@ -10,10 +10,11 @@ WORKERS ?= 6
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
+QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-short train-pretrained bench-imagery bench-recipes train-demo pictures cut release
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-short train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -29,8 +30,8 @@ setup: $(STAMP) ## Make .venv with everything for running and developing (done b
 lock: ## Write the lock files anew from pyproject.toml (needs uv; LOCK_FLAGS=--upgrade takes newer versions)
 	locks/write.sh $(LOCK_FLAGS)
 
-test-quick: setup ## What to run while you work: what needs no server, browser, measured data or PyTorch; of the properties a third a day
-	@tests/quick.sh $(PYTEST_FLAGS)
+test-quick: setup ## What to run while you work: the core without server, browser, measured data and PyTorch (QUICK_FLAGS=--extensions adds those)
+	@tests/quick.sh $(QUICK_FLAGS) $(PYTEST_FLAGS)
 
 test-lowest: ## The lowest versions that pyproject.toml allows, in build/lowest: the tests that need no server and no PyTorch (needs uv)
 	locks/lowest.sh $(PYTEST_FLAGS)
@@ -54,6 +55,7 @@ test: setup servers lint ## Everything that must hold: lint, types, import law, 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 5; memory over an hour at each rate
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/monitor/notify/test_cap.py tests/contract/test_segmenters.py tests/contract/test_forecasters.py tests/contract/test_forecaster_drivers.py tests/browser/test_axe_browser.py tests/browser/test_languages_browser.py tests/property/test_events_lower_nothing.py tests/property/imagery/test_damage.py tests/integration/alerting tests/integration/store/test_upkeep.py tests/integration/scenes tests/integration/forecasting tests/integration/cli tests/integration/imagery/test_learn.py tests/integration/reports tests/integration/ingest tests/integration/notify tests/integration/service tests/integration/web tests/extensions tests/unit/detection/imagery/training/test_review.py $(PYTEST_FLAGS)
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m turns tests $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
 lint: setup ## ruff, its form, the import law, and that what is imported is declared
@@ -83,8 +85,11 @@ house: setup ## The house in figures beside its targets (HOUSE_FLAGS="--json", "
 cut: ## Give the changes since the last release a version and a date: make cut VERSION=1.0.0
 	locks/cut.sh $(VERSION)
 
-release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
+release: setup site $(TOOLS)/.installed ## dist/: packages, sources, documents, parts lists (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
 	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py
+
+release-check: setup ## What lies in dist/, installed with [all] for each Python 3.11 to 3.13: the tutorial word by word, and the demo (SLOPEWARD_RELEASE_EXTRAS="postgresql,demo")
+	SLOPEWARD_RELEASE=dist $(BIN)/python -m pytest -q -p no:randomly tests/end_to_end/test_release_installs.py $(PYTEST_FLAGS)
 
 words: setup ## Texts for the catalogues gathered anew, and how many are translated; what is new waits in the .po files and is read in English
 	@mkdir -p build

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes dist/ anew: the sources, the two packages built from them, a list of its parts (CycloneDX 1.6) for each lock file, and SHA256SUMS of them all;
+# Makes dist/ anew: the sources, the two packages built from them, the documents (build/site), two lists of parts (CycloneDX 1.6), and SHA256SUMS of them all;
 # with RELEASE_KEY=FILE, an SSH private key, also SHA256SUMS.sig. locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py
 # How who receives it checks them stands in locks/sign.sh.
 set -euo pipefail
@@ -13,11 +13,11 @@ export SOURCE_DATE_EPOCH
 rm -rf dist
 mkdir dist
 "$python" -m hatchling build -t sdist -d dist >/dev/null
-# from the sources that are handed out, so that what is not in them is not in the packages either
+# from the sources that are handed out, so that what is not in them is not in the package either; the weights are in none
 unpacked=$(mktemp -d)
 trap 'rm -rf "$unpacked"' EXIT
 tar -xzf dist/slopeward-*.tar.gz -C "$unpacked" --strip-components 1
-"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist "$unpacked" "$unpacked/deploy/weights"
+"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist "$unpacked" ./deploy/weights
 for name in core models; do
     parts=$(mktemp)
     cat locks/core.txt > "$parts"
@@ -45,5 +45,8 @@ path.write_text(json.dumps(listed, indent=2) + "\n")
 CODE
     rm -f "$parts"
 done
+if [ -d build/site ]; then
+    tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C build -cf - site | gzip -n > dist/slopeward-documents.tar.gz
+fi
 locks/sign.sh dist
 ls -l dist

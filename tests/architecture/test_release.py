@@ -18,13 +18,16 @@ CARDS = [
     for place in ("detection/imagery/weights", "forecasting/weights")
     for card in (ROOT / place).rglob("*.safetensors")
 ]
+APART = r"(detection/imagery/weights/measured|forecasting/weights)/"
 WEIGHTS = {card.stem for card in CARDS}
 # stands in for hatchling and pip, which would build for a minute, and for the count of translations
 PYTHON = """#!/bin/sh
 case "$1 $2" in
 "-m tests.words") [ "$3" = --urgent ] ;;
 "-m hatchling") mkdir x && tar -czf dist/slopeward-1.tar.gz x ;;
-"-m pip") for place; do :; done; [ -d "${place%/deploy/weights}" ] && touch dist/slopeward-1-py3-none-any.whl ;;
+"-m pip")
+    for place; do unpacked=$last; last=$place; done
+    [ -d "$unpacked" ] && touch dist/slopeward-1-py3-none-any.whl ;;
 "- "*) exec python3 "$@" ;;
 *) exit 9 ;;
 esac
@@ -118,13 +121,16 @@ def test_the_sources_hold_all_that_the_package_is_made_of_and_no_leftovers():
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     for folder in (*targets["packages"], *targets["force-include"]):
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert set(tracked.stdout.split("\n")) - {""} <= names, folder
-    assert {"LICENSE", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"} <= names
+        apart = {one for one in tracked.stdout.split("\n") if re.match(APART, one)}
+        assert set(tracked.stdout.split("\n")) - {""} - apart <= names, folder
+        assert not apart & names, folder
+    wanted = {"LICENSE", "NOTICE", "CITATION.cff", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"}
+    assert wanted <= names
     assert not [n for n in names if re.search(r"__pycache__|_cache/|\.venv|\.db$|^var/|^build/|\.env$", n)]
 
 
 def test_a_release_gets_its_version_and_date_once(tmp_path):
-    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "CHANGELOG.md", "locks/cut.sh"):
+    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "CITATION.cff", "CHANGELOG.md", "locks/cut.sh"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
 
@@ -146,6 +152,7 @@ def test_a_release_gets_its_version_and_date_once(tmp_path):
     assert cut("99.0.0")[0] == 0
     for name in ("pyproject.toml", "deploy/weights/pyproject.toml"):
         assert 'version = "99.0.0"' in (tmp_path / name).read_text()
+    assert 'version: "99.0.0"' in (tmp_path / "CITATION.cff").read_text()
     after = (tmp_path / "CHANGELOG.md").read_text()
     assert after == before.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [99.0.0] - 2026-12-01\n", 1)
     assert "not newer" in cut("99.0.0")[1]
