@@ -115,7 +115,7 @@ HEIGHT: Final = 460.0
 MARGIN: Final = 46.0
 PER_DEGREE_M: Final = 111_320.0
 ARROW: Final = 30.0
-PLACES: Final = (  # of a label around its marker: right, left, above, below, then the corners
+NEAR: Final = (  # places of a label around its marker: right, left, above, below, then the corners
     (12.0, 5.0, "start"),
     (-12.0, 5.0, "end"),
     (0.0, -12.0, "middle"),
@@ -124,6 +124,11 @@ PLACES: Final = (  # of a label around its marker: right, left, above, below, th
     (-10.0, -8.0, "end"),
     (10.0, 18.0, "start"),
     (-10.0, 18.0, "end"),
+)
+PLACES: Final = (
+    *NEAR,
+    *((2.2 * x, 2.2 * y, side) for x, y, side in NEAR),
+    *((3.6 * x, 3.6 * y, side) for x, y, side in NEAR),
 )
 
 
@@ -286,7 +291,7 @@ def _draw_station(station: StationCard, place: tuple[float, float], asks: int) -
 
 
 def _spread(stations: Sequence[StationMark]) -> list[StationMark]:
-    """Put each label where it covers neither a marker nor another label; the first free of eight places wins."""
+    """Put each label where it covers neither a marker nor another label; the nearest free place wins."""
     markers = [(s.x - 8, s.y - 8, s.x + 8, s.y + 8) for s in stations]
     taken: list[tuple[float, float, float, float]] = []
     found = []

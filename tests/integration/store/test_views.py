@@ -101,6 +101,7 @@ def test_the_reference_lists_exactly_the_columns_that_exist(database):
         for name, body in zip(parts[1::2], parts[2::2], strict=True)
     }
     assert documented == columns_of(database)
+    assert sorted(re.findall(r"\[`(\w+)`\]\(#\1\)", parts[0])) == sorted(views.NAMES), "each once by its question"
 
 
 def acts_of(view, rows):
