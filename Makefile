@@ -51,15 +51,16 @@ test: setup servers lint ## Everything that must hold: lint, types, import law, 
 	tests/run.sh -n $(WORKERS) --dist worksteal $(PYTEST_FLAGS); tests=$$?; \
 	wait $$types || { echo "the types do not hold: make type" >&2; exit 1; }; exit $$tests
 
-soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 7; memory over an hour at each rate
+soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 5; memory over an hour at each rate
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/monitor/notify/test_cap.py tests/contract/test_segmenters.py tests/contract/test_forecasters.py tests/contract/test_forecaster_drivers.py tests/browser/test_axe_browser.py tests/browser/test_languages_browser.py tests/property/test_events_lower_nothing.py tests/property/imagery/test_damage.py tests/integration/alerting tests/integration/store/test_upkeep.py tests/integration/scenes tests/integration/forecasting tests/integration/cli tests/integration/imagery/test_learn.py tests/integration/reports tests/integration/ingest tests/integration/notify tests/integration/service tests/integration/web tests/extensions tests/unit/detection/imagery/training/test_review.py $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
-lint: setup ## ruff, its form, and the import law
+lint: setup ## ruff, its form, the import law, and that what is imported is declared
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 type: setup ## mypy, strict, on the three packages
 	$(BIN)/mypy
@@ -101,7 +102,8 @@ $(SITE)/.installed: locks/docs.txt
 	@touch $@
 
 site: setup $(SITE)/.installed ## build/site: the documents as a site that needs no other host; every link and anchor is checked
-	$(BIN)/python docs/generate.py build/reference
+	PYTHONPATH=. $(BIN)/python -m monitor.extensions.help.reference build/reference
+	$(BIN)/python docs/evaluation.py
 	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
 
 docs: setup site ## Documentation that can be run and read: the site, examples in docstrings, every key and verb in the reference, plain English

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs, upgrades or removes Slopeward as a systemd service on Debian and its relatives. Run it again: nothing changes.
-#   sudo deploy/install.sh install [service|models]   from this folder of sources; service: without networks (default)
-#   sudo deploy/install.sh upgrade [service|models]   a copy of the database first, then the same, then the schema
+#   sudo deploy/install.sh install [EXTRA...]   from this folder of sources; default: cap postgresql reports, without networks
+#   sudo deploy/install.sh upgrade [EXTRA...]   a copy of the database first, then the same, then the schema
 #   sudo deploy/install.sh uninstall [--purge]        --purge takes configuration and data away as well, without asking
 # DESTDIR=FOLDER puts all below a folder and starts nothing, for packages and tests. PREFIX is /opt/slopeward.
 set -euo pipefail
 what=${1:-help}
+extras=("${@:2}")
+[ "${#extras[@]}" -gt 0 ] || extras=(cap postgresql reports)  # small, and missed on the night when they are needed
 root=${DESTDIR:-}
 prefix=${PREFIX:-/opt/slopeward}
 sources=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,7 +32,7 @@ put() {  # SOURCE TARGET MODE
 }
 
 # the environment beside the one that runs, a copy of it with what is new; on failure nothing was touched
-build_program() {  # PACKAGES
+build_program() {  # EXTRA...
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed"
     mkdir -p "$root$prefix"
     rm -rf "$venv.new"
@@ -40,7 +42,7 @@ build_program() {  # PACKAGES
     else
         python3 -m venv "$venv.new" || fail "python3-venv is needed: apt-get install python3-venv"
     fi
-    "${INSTALLER:-$sources/locks/install.sh}" "$venv.new/bin/python" "$1" || fail "the packages could not be installed; what runs goes on"
+    "${INSTALLER:-$sources/locks/install.sh}" "$venv.new/bin/python" core "$@" || fail "the packages could not be installed; what runs goes on"
     # programs and settings bear the path of their Python
     { grep -rlIF "$venv.new" "$venv.new/bin" "$venv.new/pyvenv.cfg" || true; } | xargs -r sed -i "s#$venv\.new#$venv#g"
 }
@@ -98,7 +100,7 @@ install)
         command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || say "apt-get install mosquitto: without it the broker forgets at a restart"
         ldconfig -p | grep -q libpangoft2 || say "apt-get install libpango-1.0-0 libpangoft2-1.0-0: without them reports are HTML"
     fi
-    build_program "${2:-service}"
+    build_program "${extras[@]}"
     runs=
     if is_live && systemctl is-active --quiet slopeward; then
         runs=yes
@@ -126,7 +128,7 @@ upgrade)
     if [ -d "$state" ]; then
         call db backup || fail "no copy of the database could be made; nothing was changed"
     fi
-    build_program "${2:-service}"
+    build_program "${extras[@]}"
     trap go_on EXIT
     system stop slopeward
     swap_program

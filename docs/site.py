@@ -1,21 +1,15 @@
 """What the site of the documents needs beside them: its navigation, the files above them, and that it stands alone."""
 
+import fnmatch
 import re
+import tomllib
 from pathlib import Path
 
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-WRITTEN = ROOT / "build" / "reference"  # by docs/generate.py
-ROOMS = {  # folder -> title, in the order of the tabs
-    "tutorial": "Tutorial",
-    "how-to": "How-to",
-    "reference": "Reference",
-    "explanation": "Explanation",
-    "adr": "Decisions",
-    "benchmarks": "Benchmarks",
-}
+WRITTEN = ROOT / "build" / "reference"  # by monitor/extensions/help/reference.py
 ABOVE = {"README.md": "index.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"}  # pages of the site
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")  # its text, its target
 LOADED = re.compile(
@@ -25,22 +19,25 @@ LOADED = re.compile(
 BLOCK = re.compile(r"(?:[-*] |\d+\. |\|)")  # a list or a table begins
 
 
-def title_of(path: Path) -> str:
-    """The first heading of a document."""
-    return next(line[2:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+def list_tabs(docs, written=()):
+    """Titles of the tabs and the documents of each, as docs/contents.toml orders them."""
+    rows = tomllib.loads((docs / "contents.toml").read_text(encoding="utf-8"))["tab"]
+    found = {path.relative_to(docs).with_suffix("").as_posix() for path in docs.rglob("*.md")}
+    found |= {f"reference/{path.stem}" for path in written}
+    free = sorted(found - {name for row in rows for name in row["pages"]})
+    return {
+        row["title"]: [
+            name for line in row["pages"] for name in (fnmatch.filter(free, line) if "*" in line else [line])
+        ]
+        for row in rows
+    }
 
 
 def on_config(config):
-    """Lay out the rooms: each holds its documents by title, decisions by number."""
-    docs = Path(config.docs_dir)
-    nav = [{"Slopeward": ["index.md", "architecture.md", "design.md", "security.md", "changelog.md"]}]
-    for folder, title in ROOMS.items():
-        pages = [p for p in (docs / folder).glob("*.md") if p.name != "README.md"]
-        pages.sort(key=lambda p: p.name if folder == "adr" else title_of(p).lower())
-        written = [f"reference/{p.name}" for p in sorted(WRITTEN.glob("*.md"))] if folder == "reference" else []
-        own = [f"{folder}/README.md"] if (docs / folder / "README.md").exists() else []
-        nav.append({title: own + [f"{folder}/{p.name}" for p in pages] + written})
-    config.nav = nav
+    """Lay out the tabs, one for each role."""
+    tabs = list_tabs(Path(config.docs_dir), WRITTEN.glob("*.md"))
+    about = ["index.md", "security.md", "changelog.md"]
+    config.nav = [{"Slopeward": about}, *({title: [f"{n}.md" for n in names]} for title, names in tabs.items())]
     return config
 
 

@@ -15,10 +15,10 @@ mkdir dist
 "$python" -m hatchling build -t sdist -d dist >/dev/null
 # from the sources that are handed out, so that what is not in them is not in the package either
 "$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist dist/slopeward-*.tar.gz
-for name in service models; do
+for name in core models; do
     parts=$(mktemp)
-    cat "locks/$name.txt" > "$parts"
-    [ "$name" = service ] || cat locks/torch-pypi.txt >> "$parts"
+    cat locks/core.txt > "$parts"
+    [ "$name" = core ] || cat locks/models.txt locks/torch-pypi.txt >> "$parts"
     "$cyclonedx" requirements --output-reproducible --spec-version 1.6 --pyproject pyproject.toml \
         -o "dist/slopeward-$name.cdx.json" "$parts"
     rm -f "$parts"

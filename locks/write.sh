@@ -20,12 +20,14 @@ cat locks/dev.txt locks/torch-pypi.txt > "$whole" 2>/dev/null || true
 compile "$whole" --extra dev "$@"
 awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > locks/dev.txt
 awk "/^[a-z]/ { torch = $is_torch } torch" "$whole" > locks/torch-pypi.txt
-for name in service models cluster; do
-    # signatures, PDF and PostgreSQL are for every installation: small, and missed on the night when they are needed
-    extra=(--extra cap --extra postgresql --extra reports); [ "$name" = service ] || extra+=(--extra "$name")
-    # the same versions everywhere: dev.txt holds all
-    compile "$whole" "${extra[@]}" -c locks/dev.txt -c locks/torch-pypi.txt
-    awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > "locks/$name.txt"
+# the same versions everywhere: dev.txt holds all. The file of an extra holds what the core lacks
+compile locks/core.txt -c locks/dev.txt -c locks/torch-pypi.txt "$@"
+for name in $(sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z]*\) = .*/\1/p' pyproject.toml); do
+    case "$name" in all | dev) continue ;; esac
+    held=(-c locks/dev.txt -c locks/torch-pypi.txt)
+    [ "$name" != compare ] || held=(-c locks/core.txt)  # of no other lock: statsforecast would hold all at what it knows
+    compile "$whole" --extra "$name" "${held[@]}" "$@"
+    awk "NR == FNR { core[\$1]; next } /^[a-z]/ { mine = !(\$1 in core) && !($is_torch) } mine" locks/core.txt "$whole" > "locks/$name.txt"
 done
 # what audits and releases use stands apart from the service
 printf 'bandit\ncyclonedx-bom\npip-audit\n' | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \

@@ -36,7 +36,7 @@ FORMATS = ("long", "wide", "solution", "points")
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class RecordRecipe:
     """What a configuration file says about a record and how to score it.
 
     Attributes:
@@ -91,7 +91,7 @@ TYPES = {
 }
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path) -> RecordRecipe:
     """Read a recipe; unknown keys are refused with what was expected.
 
     Raises:
@@ -115,7 +115,7 @@ def read_recipe(path: Path) -> Recipe:
             kinds, words = TYPES.get(key, _TEXT)
             if not isinstance(given[key], kinds) or isinstance(given[key], bool):
                 raise RecipeError(f"{path}: {table}.{key}: expected {words}")
-    return Recipe(data, run, str(path))
+    return RecordRecipe(data, run, str(path))
 
 
 def data_root() -> Path:
@@ -139,14 +139,14 @@ def find_file(name: str | Path) -> Path:
     raise RecipeError(f"{name}: no such file (also looked below {root}; set SLOPEWARD_DATA)")
 
 
-def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None = None) -> Record:
+def read_record(data: str | Path | None, recipe: RecordRecipe, *, quantity: str | None = None) -> Record:
     """The record that `--data` and `--config` name together, on one grid; see `read_records`."""
     return read_records(data, recipe, quantity=quantity, apart=False)[0]
 
 
 def read_records(
     data: str | Path | None,
-    recipe: Recipe,
+    recipe: RecordRecipe,
     *,
     quantity: str | None = None,
     apart: bool = True,
@@ -226,7 +226,7 @@ def _long_drivers(path: Path, quantity: str | None) -> Samples:
     return out
 
 
-def _read_wide(path: Path, recipe: Recipe) -> tuple[Samples, Samples]:
+def _read_wide(path: Path, recipe: RecordRecipe) -> tuple[Samples, Samples]:
     """One row per instant, one column per station: CSV or one sheet of a workbook."""
     import pandas as pd
 
@@ -263,7 +263,7 @@ def _read_wide(path: Path, recipe: Recipe) -> tuple[Samples, Samples]:
     return points, {name: pair for name, pair in every.items() if name not in moved}
 
 
-def _read_solutions(path: Path, recipe: Recipe) -> Samples:
+def _read_solutions(path: Path, recipe: RecordRecipe) -> Samples:
     """GNSS solutions `date time lat lon height ...`, one file per station, turned into mm along an azimuth."""
     azimuth = np.radians(float(recipe.data.get("azimuth_deg", 0.0)))
     ahead = float(recipe.data.get("clock_ahead_s", 0.0))
@@ -303,7 +303,7 @@ def _along(latitude: Floats, longitude: Floats, azimuth: float) -> Floats:
     return moved
 
 
-def _read_points(path: Path, recipe: Recipe) -> Samples:
+def _read_points(path: Path, recipe: RecordRecipe) -> Samples:
     """Satellite points as the European Ground Motion Service delivers them: a column per date, a row per point."""
     import pandas as pd
 

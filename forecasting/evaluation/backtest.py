@@ -11,7 +11,7 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
-from forecasting.evaluation.scoring import Answer, Trial, Verdict, format_horizon, rows_of, scale_of
+from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
 from forecasting.evaluation.stages import find_stages, spans_of
 from forecasting.message import TEXT_OF
 from forecasting.registry import NETWORKS, PRETRAINED, load
@@ -113,8 +113,7 @@ def _run_fold(
                 horizons_s,
                 cost=cost,
                 simple=simple,
-                on_progress=on_progress,
-                at=f"fold {fold + 1}: {name}",
+                on_progress=lambda text: on_progress(f"fold {fold + 1}: {name}: {text}"),  # noqa: B023 - called within
             )
         for i, one in enumerate(made):
             answers[i] += one
@@ -144,7 +143,9 @@ def _served(answers: Sequence[Answer], simple: Floats, reason: str, cost: float)
     """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
     open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.quantiles is not None]
     if not open_ones:
-        return Answer("gated", "gated", simple[..., 2], simple, Verdict(None, shown=True, reason=reason, seconds=cost))
+        return Answer(
+            "gated", "gated", simple[..., 2], simple, GateVerdict(None, shown=True, reason=reason, seconds=cost)
+        )
     best = max(open_ones, key=lambda a: a.verdict.skill or 0.0)
     return Answer("gated", "gated", best.point, best.quantiles, best.verdict)
 
@@ -159,7 +160,6 @@ def _simple_answers(
     cost: float,
     simple: Sequence[Floats],
     on_progress: Progress,
-    at: str,
 ) -> list[list[Answer]]:
     """Answers of a simple forecast, and the time its fit took."""
     fitted: Baseline = auto
@@ -175,9 +175,17 @@ def _simple_answers(
         fans = _fans(panel, parts, fitted, horizons_s)
     if count := count_unsettled(fitted):
         one, was = ("fit", "was") if count == 1 else ("fits", "were")
-        on_progress(f"{at}: {count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
+        on_progress(f"{count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
     return [
-        [Answer(name, "plain", quantiles[..., 2], quantiles, Verdict(None, shown=True, reason=reason, seconds=seconds))]
+        [
+            Answer(
+                name,
+                "plain",
+                quantiles[..., 2],
+                quantiles,
+                GateVerdict(None, shown=True, reason=reason, seconds=seconds),
+            )
+        ]
         for quantiles, reason in zip(fans, reasons, strict=True)
     ]
 
@@ -223,7 +231,7 @@ def _network_answers(
     out = []
     for i, one in enumerate(judged):
         gate = one.gate
-        verdict = Verdict(gate.weight, shown=gate.shown, reason=gate.reason, seconds=seconds, skill=gate.skill)
+        verdict = GateVerdict(gate.weight, shown=gate.shown, reason=gate.reason, seconds=seconds, skill=gate.skill)
         own, quantiles = one.own[test], one.quantiles[test]
         shown = quantiles if gate.shown else simple[i]
         out.append(

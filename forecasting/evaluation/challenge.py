@@ -12,7 +12,7 @@ from forecasting.evaluation.distribution import roll
 from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.evaluation.significance import diebold_mariano
 from forecasting.metrics import or_none
-from forecasting.serving.promotion import Record, Scored, summarise
+from forecasting.serving.promotion import RollingRecord, Scored, summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Challenge:
         newest_30: Coverage of the newest 30 of each station, over all stations.
     """
 
-    record: Record
+    record: RollingRecord
     reference_mae: float | None
     winkler_80: float | None
     reference_winkler_80: float | None

@@ -14,7 +14,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, rolling_folds
 from forecasting.evaluation.backtest import Progress, run_trials
-from forecasting.evaluation.scoring import Answer, Score, Verdict, pooled, score_all
+from forecasting.evaluation.scoring import Answer, GateVerdict, Score, pooled, score_all
 from forecasting.metrics import or_none
 
 LIBRARY: Final = "statsforecast"
@@ -24,7 +24,7 @@ OTHERS: Final = {"neuralforecast": ("PatchTST", "NHITS")}
 MOST_ROWS: Final = 500
 """That a peer is fitted on: the newest; more cost minutes and change little."""
 FEWEST_ROWS: Final = 20
-_OF_OTHERS: Final = Verdict(None, shown=False, reason="a forecast of another library", seconds=0.0)
+_OF_OTHERS: Final = GateVerdict(None, shown=False, reason="a forecast of another library", seconds=0.0)
 _QUANTILE_KEYS: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
 
 

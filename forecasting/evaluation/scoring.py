@@ -28,7 +28,7 @@ _JSON_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """What the gate said about a network, and what training it cost."""
 
     weight: float | None
@@ -55,7 +55,7 @@ class Answer:
     variant: str
     point: Floats
     quantiles: Floats | None
-    verdict: Verdict
+    verdict: GateVerdict
 
     @property
     def label(self) -> str:

@@ -26,7 +26,7 @@ class TooFewEventsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ThresholdScore:
     """One threshold held against all instants: hits and misses of events, false alarms and quiet instants.
 
     `skill` is the true skill statistic, hit rate minus false-alarm rate (Peirce 1884).
@@ -68,10 +68,10 @@ class Learned:
 
     window_s: float  # of the rain sum
     lag_s: float  # how long a crossing stands for movement
-    score: Score  # in sample at the threshold chosen
-    cross: Score  # the same by cross-validation: each year judged by what the other years taught, all of it chosen anew
+    score: ThresholdScore  # in sample at the threshold chosen
+    cross: ThresholdScore  # the same by cross-validation: each year judged by what the other years taught
     area: float  # area under the ROC curve, in sample
-    table: tuple[Score, ...]  # ROC, one row per threshold, falling
+    table: tuple[ThresholdScore, ...]  # ROC, one row per threshold, falling
     events_s: tuple[float, ...]  # beginnings of the events that were used
     lead_s: float | None  # of the hits: from the first crossing within the lag to the event, median; None without hits
     years: tuple[int, ...]  # calendar years (UTC) with samples
@@ -227,7 +227,7 @@ def _cross_validate(
     used: Sequence[int],
     years: Sequence[int],
     over: float,
-) -> Score:
+) -> ThresholdScore:
     """Each year scored by the window, lag and threshold that the other years choose, all years added up."""
     hits = misses = false_alarms = quiet = 0
     for year in sorted({years[i] for i in used}):
@@ -235,7 +235,7 @@ def _cross_validate(
         fold = _score(series[key], samples, [i for i in used if years[i] == year], limit)
         hits, misses = hits + fold.hits, misses + fold.misses
         false_alarms, quiet = false_alarms + fold.false_alarms, quiet + fold.quiet
-    return Score(over, hits, misses, false_alarms, quiet)
+    return ThresholdScore(over, hits, misses, false_alarms, quiet)
 
 
 def _choose(
@@ -253,18 +253,18 @@ def _choose(
     return best[1], best[2]
 
 
-def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]) -> list[Score]:
+def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]) -> list[ThresholdScore]:
     """Scores of falling thresholds, halfway between values that were seen, none at or below nothing."""
     ranked = sorted(((values[i] or 0.0, bool(samples.event[i])) for i in used), reverse=True)
     events = sum(1 for _, event in ranked if event)
     quiet = len(ranked) - events
-    rows: list[Score] = []
+    rows: list[ThresholdScore] = []
     hits = false_alarms = 0
     for (value, event), (below, _) in zip(ranked, [*ranked[1:], (0.0, False)], strict=True):
         hits += event
         false_alarms += not event
         if value > below:
-            rows.append(Score(0.5 * (value + below), hits, events - hits, false_alarms, quiet - false_alarms))
+            rows.append(ThresholdScore(0.5 * (value + below), hits, events - hits, false_alarms, quiet - false_alarms))
     if len(rows) <= _STEPS:
         return rows
     # thin the table; where an event is gained or skill is greatest always stays
@@ -274,7 +274,7 @@ def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]
     return [r for i, r in enumerate(rows) if i in kept or r is best or (i > 0 and r.hits > rows[i - 1].hits)]
 
 
-def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int], over: float) -> Score:
+def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int], over: float) -> ThresholdScore:
     hits = misses = false_alarms = quiet = 0
     for i in used:
         above = (values[i] or 0.0) > over
@@ -282,10 +282,10 @@ def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int]
             hits, misses = hits + above, misses + (not above)
         else:
             false_alarms, quiet = false_alarms + above, quiet + (not above)
-    return Score(over, hits, misses, false_alarms, quiet)
+    return ThresholdScore(over, hits, misses, false_alarms, quiet)
 
 
-def _area(table: Sequence[Score]) -> float:
+def _area(table: Sequence[ThresholdScore]) -> float:
     """Area under the curve by trapezia from (0, 0) to (1, 1)."""
     points = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
     return fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points))

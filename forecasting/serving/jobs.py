@@ -23,7 +23,7 @@ from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
 from forecasting.serving.kinematic import Motion, see_motion, step_in
 from forecasting.serving.path import lay_paths
 from forecasting.serving.physical import hold_rows
-from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, Training, Withheld
+from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, TrainingRequest, Withheld
 from forecasting.simple.auto import fit_auto
 
 _FINER: Final = Template("forecast.finer", "the horizon is shorter than the sampling interval")()
@@ -31,7 +31,9 @@ _FINER: Final = Template("forecast.finer", "the horizon is shorter than the samp
 Progress = Callable[[int, int, float], None]
 
 
-def train(panel: Panel, request: Training, progress: Progress | None = None, replay: Sequence[Panel] = ()) -> Trained:
+def train(
+    panel: Panel, request: TrainingRequest, progress: Progress | None = None, replay: Sequence[Panel] = ()
+) -> Trained:
     """Train one network, judge it on its calibration block, write its checkpoint.
 
     Args:

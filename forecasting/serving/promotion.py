@@ -94,7 +94,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RollingRecord:
     """What scored forecasts add up to; None where there are too few.
 
     Attributes:
@@ -148,7 +148,7 @@ class Verdict:
 
     state: HorizonState
     reason: Message
-    record: Record
+    record: RollingRecord
     lacking: Message | None = None
 
 
@@ -185,7 +185,7 @@ def find_earliest_s(
     return max(sooner, now_s + every_s)
 
 
-def summarise(rows: Sequence[Scored]) -> Record:
+def summarise(rows: Sequence[Scored]) -> RollingRecord:
     """Add up scored forecasts.
 
     >>> one = summarise([Scored(0.0, "A", 1.0, 2.0, True, True), Scored(1.0, "A", -1.0, 2.0, False, True)])
@@ -193,7 +193,7 @@ def summarise(rows: Sequence[Scored]) -> Record:
     (2, 0.5, 0.5, None)
     """
     if not rows:
-        return Record(0, 0, None, None, None, None, None, None, None)
+        return RollingRecord(0, 0, None, None, None, None, None, None, None)
     n = len(rows)
     own = math.fsum(abs(r.error) for r in rows) / n
     other = math.fsum(abs(r.baseline_error) for r in rows) / n
@@ -202,7 +202,7 @@ def summarise(rows: Sequence[Scored]) -> Record:
         held.setdefault(r.station, []).append(r.inside_80)
     shares = [(sum(inside) / len(inside), name) for name, inside in held.items() if len(inside) >= STATION_ISSUES]
     worst_80, worst_station = min(shares) if shares else (None, None)
-    return Record(
+    return RollingRecord(
         len({r.issued_s for r in rows}),
         n,
         own,
@@ -306,7 +306,7 @@ def _find_fault(
     horizon_s: float,
     calibration: Mapping[str, Any],
     rows: Sequence[Scored],
-    recent: Record,
+    recent: RollingRecord,
     shadow_s: float,
     latency_limit_ms: float,
 ) -> _Fault | None:
@@ -334,7 +334,7 @@ def _find_fault(
     return None if slow is None else _Fault(slow, _LACK_SPEED())
 
 
-def _find_coverage_fault(at: str, whole: Record, recent: Record) -> Message | None:
+def _find_coverage_fault(at: str, whole: RollingRecord, recent: RollingRecord) -> Message | None:
     """Intervals too narrow by the same bars as on calibration."""
     cover, cover_95 = whole.coverage_80 or 0.0, whole.coverage_95 or 0.0
     if cover < COVERAGE_80:

@@ -141,7 +141,7 @@ class Forecasts:
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class TrainingRequest:
     """How one network is trained.
 
     Attributes:

@@ -8,7 +8,7 @@ rows that were committed after the snapshot bring their own evaluation.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -100,14 +100,14 @@ def evaluate_site(
     now = now.astimezone(UTC)
     looking = SiteReadingCache(site) if looking is None else looking
     for _ in range(ATTEMPTS):
-        row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
-        decision = decide(site, memory, view, now, looking.warm)
+        seen = _load_snapshot(db, site, now, looking, draining=draining)
+        decision = decide(site, seen.memory, seen.view, now, looking.warm)
         if decision.changes and looking.is_warm:
             looking.forget()  # what is frozen rests on nothing but what the database says
-            row, memory, view, known_until = _load_snapshot(db, site, now, looking, draining=draining)
-            decision = decide(site, memory, view, now, looking.warm)
+            seen = _load_snapshot(db, site, now, looking, draining=draining)
+            decision = decide(site, seen.memory, seen.view, now, looking.warm)
         state = CanonicalText(canonical_json(decision.memory.to_json()))
-        if dry_run or _store(db, site, row, memory, view, decision, state, now, trigger, known_until):
+        if dry_run or _store(db, site, seen, decision, state, now, trigger):
             looking.note(state, decision.memory)
             return EvaluationResult(
                 level=decision.level,
@@ -120,14 +120,21 @@ def evaluate_site(
     raise StoreBusyError(f"site {site.id}: its state was changed by others {ATTEMPTS} times in a row; try again")
 
 
-def _load_snapshot(
-    db: Database, site: Site, now: datetime, looking: SiteReadingCache, *, draining: bool
-) -> tuple[StateRow | None, Memory, DecisionInputs, datetime | None]:
+class _Snapshot(NamedTuple):
+    """What an evaluation starts from."""
+
+    row: StateRow | None  # the memory as it is stored
+    memory: Memory
+    view: DecisionInputs
+    known_until: datetime | None  # newest instant of reception
+
+
+def _load_snapshot(db: Database, site: Site, now: datetime, looking: SiteReadingCache, *, draining: bool) -> _Snapshot:
     """Memory and view of one snapshot."""
     with db.read() as c:
         row = find_state(c, site.id)
         view, known_until = load_view(c, site, now, draining=draining, looking=looking)
-    return row, Memory() if row is None else looking.recall(row.text), view, known_until
+    return _Snapshot(row, Memory() if row is None else looking.recall(row.text), view, known_until)
 
 
 def load_view(
@@ -195,21 +202,18 @@ def events_reach_s(site: Site) -> float:
 def _store(
     db: Database,
     site: Site,
-    row: StateRow | None,
-    memory: Memory,
-    view: DecisionInputs,
+    seen: _Snapshot,
     decision: Decision,
     state: CanonicalText,
     now: datetime,
     trigger: str,
-    known_until: datetime | None,
 ) -> bool:
     """Write the outcome if the memory is still the one it started from."""
     # an evaluation that saw nothing new differs by its instant alone
-    after = decision.memory
+    row, draining, after = seen.row, seen.view.draining, decision.memory
     moved = (
         row is None
-        or memory.newest_s != after.newest_s
+        or seen.memory.newest_s != after.newest_s
         or digest_of({**row.state, "seen_s": None}) != digest_of({**after.to_json(), "seen_s": None})
     )
     with db.write() as c:
@@ -222,15 +226,15 @@ def _store(
                 f"site {site.id}: another version of its file is in force ({str(in_force)[:12]}); "
                 f"nothing is decided by {site.version[:12]} any more"
             )
-        save_state(c, site.id, decision, state, site.version, now, catching_up=view.draining)
-        save_station_states(c, site.id, decision, now, catching_up=view.draining)
+        save_state(c, site.id, decision, state, site.version, now, catching_up=draining)
+        save_station_states(c, site.id, decision, now, catching_up=draining)
         save_rates(c, site.id, decision)
         if any(x.kind.facts == "forecasts" for x in site.criteria):
             save_chances(c, site.id, decision, site.version, now)
         if moved or trigger != "data":
-            add_evaluation(c, site.id, now, trigger, decision, state, known_until, site.version)
+            add_evaluation(c, site.id, now, trigger, decision, state, seen.known_until, site.version)
         if decision.changes:
-            frozen = canonical_json(freeze(site, memory, view, decision, now))
+            frozen = canonical_json(freeze(site, seen.memory, seen.view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
                 c,

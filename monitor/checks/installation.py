@@ -16,7 +16,9 @@ from monitor.domain.errors import SlopewardError
 WORKER_LIMIT_S: Final = 30.0
 _CLUSTER: Final = Template("check.workers.cluster", "{address} takes {n} jobs at once; run doctor on its machines too")
 _USE_ALL: Final = Template("check.workers.use_all", "compute.jobs_at_once = {n} uses all of it")
-_ALLOW: Final = Template("check.workers.allow", "docs/how-to/install.md says what the system must allow for")()
+_ALLOW: Final = Template(
+    "check.workers.allow", "/help/how-to/install on the page says what the system must allow for"
+)()
 _UNBOUNDED: Final = Template(
     "check.workers.unbounded", "their memory is not bounded: SLOPEWARD_DEVICE names an accelerator"
 )()

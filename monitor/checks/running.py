@@ -200,7 +200,7 @@ CHECKS: Final = (
         WARN,
         "{line}",
         lambda s: (found(level=s.core.get("levels", {}).get(x, WARN), line=x) for x in s.core.get("degraded", ())),
-        "what it names is in docs/how-to/operate.md",
+        "what it names stands in /help/how-to/operate on the page",
         degrades=True,
     ),
     Check(

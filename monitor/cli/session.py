@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 from sqlalchemy import Connection
@@ -76,7 +76,10 @@ class Commands(typer.Typer):
     def command(
         self, name: str | None = None, *, takes_config: bool = True, takes_json: bool = True, **given: Any
     ) -> Callable[[Command], Command]:
-        """Register a command; one that declares an option `config` of its own keeps that."""
+        """Register a command; one that declares an option `config` of its own keeps that.
+
+        One of many options takes them as one record: the fields of its only argument, a dataclass.
+        """
         register = super().command(name, **given)
         shared = [CONFIG] * takes_config + [AS_JSON] * takes_json
 
@@ -88,19 +91,35 @@ class Commands(typer.Typer):
 
 
 def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> Callable[..., Any]:
-    own = inspect.signature(run, eval_str=True)
-    added = [one for one in shared if one.name not in own.parameters]
+    own = list(inspect.signature(run, eval_str=True).parameters.values())
+    record: Any = own[0].annotation if len(own) == 1 and is_dataclass(own[0].annotation) else None
+    own = own if record is None else _list_fields(record)
+    added = [one for one in shared if all(one.name != other.name for other in own)]
 
     @functools.wraps(run)
     def call(**given: Any) -> Any:
         token = _OPTIONS.set(CommandOptions(**{one.name: given.pop(one.name) for one in added}))
         try:
-            return run(**given)
+            return run(**given) if record is None else run(record(**given))
         finally:
             _OPTIONS.reset(token)
 
-    call.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     return call
+
+
+def _list_fields(record: Any) -> list[inspect.Parameter]:
+    """The fields of the record that a command of many options takes, as the parser knows options."""
+    kinds = get_type_hints(record, include_extras=True)
+    return [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=kinds[one.name],
+        )
+        for one in fields(record)
+    ]
 
 
 def read_service() -> ServiceConfig:

@@ -11,7 +11,7 @@ from monitor.decision.series.steps import StepCandidate
 from monitor.decision.series.vectors import Vector
 from monitor.decision.series.witness import StationMotion, move_as_one
 from monitor.domain.keys import StepKey, VoteKey
-from monitor.domain.site import Station
+from monitor.domain.site import Site, Station
 from monitor.domain.witnesses import OBSERVERS
 
 MOVE_ALIKE: Final = Template(
@@ -28,11 +28,8 @@ def find_common(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, Message]]:
     """References whose rovers move as one: reference -> stations, and reference -> sentence."""
     site = windows.site
-    # measured motion, or what people saw
-    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
-    moving = {w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}
     open_steps = {s.station: s.jump.size for k, s in sightings.items() if windows.memory.answers.get(k) is None}
-    moving |= set(open_steps)
+    moving = {*open_steps, *_list_moving(site, assessments)}
     leaders = {*open_steps, *(w.station for w in assessments if w.fresh and w.raise_level > 0)}
     found: dict[str, tuple[str, ...]] = {}
     sentences: dict[str, Message] = {}
@@ -45,15 +42,33 @@ def find_common(
         leads = not others and any(s.on_slope and s.id in leaders for s in members)
         if not known and not leads:
             continue  # nobody to follow: no motion need be measured
-        rovers = [m for s in members if s.on_slope for m in _motions(assessments, open_steps, s)]
-        controls = [m for s in members if not s.on_slope for m in _control(windows, s, open_steps)]
-        moved = {r.station for r in rovers} if move_as_one(rovers, controls, others_move=others) else set()
-        if known:
-            moved |= {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)}
-        if moved:
+        if moved := _find_moved(windows, assessments, open_steps, members, others=others, known=known):
             found[reference] = tuple(sorted(moved))
             sentences[reference] = MOVE_ALIKE(stations=NameList(found[reference]), reference=reference)
     return found, sentences
+
+
+def _list_moving(site: Site, assessments: Sequence[Assessment]) -> set[str]:
+    """Witnesses that ask for a level by measured motion, or by what people saw."""
+    telling = {c.id for c in site.criteria if c.kind.motion or c.kind.source == "observers"}
+    return {w.station for w in assessments if w.raise_level > 0 and w.criterion in telling}
+
+
+def _find_moved(
+    windows: DecisionContext,
+    assessments: Sequence[Assessment],
+    open_steps: Mapping[str, Vector],
+    members: Sequence[Station],
+    *,
+    others: bool,
+    known: bool,
+) -> set[str]:
+    """Rovers of one reference that move as one, and where that is known already those that are silent now."""
+    rovers = [m for s in members if s.on_slope for m in _motions(assessments, open_steps, s)]
+    controls = [m for s in members if not s.on_slope for m in _control(windows, s, open_steps)]
+    moved = {r.station for r in rovers} if move_as_one(rovers, controls, others_move=others) else set()
+    silent = {s.id for s in members if s.on_slope and _says_nothing(windows, s, rovers)} if known else set()
+    return moved | silent
 
 
 def _says_nothing(windows: DecisionContext, station: Station, rovers: Sequence[StationMotion]) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from forecasting.message import TEXT_OF, Message, Template
 from monitor.domain.errors import SlopewardError
 
-_INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (docs/how-to/install.md)")
+_INSTALL: Final = Template("extra.install", "pip install 'slopeward[{extra}]' (/help/how-to/install on the page)")
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),

@@ -12,4 +12,5 @@ TABLE: Final = (
     "monitor.extensions.sources",
     "monitor.extensions.table_import",
     "monitor.extensions.points",
+    "monitor.extensions.help",
 )

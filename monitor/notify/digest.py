@@ -60,7 +60,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     due = [] if site is None else [(r, m) for r in site.recipients if (m := _find_due(r, site, now)) is not None]
     if site is None or not due:
         return "none due"
-    settings, sent, failed = channel_settings(config, os.environ), 0, list[str]()
+    sent, failed = 0, list[str]()
     for recipient, day in due:
         with db.read() as c:
             tries = outbox.count_tries(c, site.id, recipient.name, day)
@@ -69,7 +69,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         if message is None or not channels:
             continue
         channel = channels[(tries or 0) % len(channels)]
-        error = _send(db, config, settings, site, recipient, channel, message, day, now)
+        error = _send(db, config, site, recipient, channel, message, day, now)
         db.do(outbox.note_try, site.id, recipient.name, day, channel, error, now)
         sent += error is None
         failed += [] if error is None else [f"{recipient.name} by {split_channel(channel)[0]}: {error}"]
@@ -96,7 +96,6 @@ def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:
 def _send(
     db: Database,
     config: ServiceConfig,
-    settings: Mapping[str, str],
     site: Site,
     recipient: Recipient,
     channel: str,
@@ -125,7 +124,7 @@ def _send(
         attempts=1,
         queued_at=now,
     )
-    language = recipient.language or config.language.default
+    language, settings = recipient.language or config.language.default, channel_settings(config, os.environ)
     try:
         deliver_in(language, open_notifier(channel, settings, db), notification, zone=site.timezone)
     except (ConfigError, DeliveryError) as error:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import select
 import signal
@@ -66,6 +67,7 @@ STOP_CORE_S: Final = 8.0
 PING_EVERY_S: Final = 60.0
 NO_BODY: Final = frozenset({400, 404, 405, 411, 413, 415, 501})  # what a watcher that takes GET alone answers
 STAMP_EVERY_S: Final = 10.0
+ELSEWHERE_S: Final = 15.0  # as long after its stamp another service is believed to decide, and looked for anew before
 EXIT_KNOWN: Final = 1  # a known error that trying again does not mend
 
 
@@ -143,7 +145,7 @@ class Supervisor:
         self._levels: list[str] = []
         self._head = ""  # of the audit log
         self.gap = MonitoringGap(clock or ServiceClock())
-        self._next_check = self._next_web_notice = 0.0
+        self._next_check = self._next_web_notice = self._elsewhere_until = 0.0
         self._writer: threading.Thread | None = None
         self._pinger: threading.Thread | None = None
         self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
@@ -193,7 +195,11 @@ class Supervisor:
             return
         self._next_check = now + CHECK_EVERY_S
         trouble = self.find_trouble(now)
-        self.emergency.update(trouble, now, sure=self.core.decides or self.core.stands_by)
+        # of a core that is back from a standstill and begins anew nobody knows yet whether it will stand by
+        elsewhere = now < self._elsewhere_until
+        self.emergency.update(
+            "" if elsewhere else trouble, now, sure=elsewhere or self.core.decides or self.core.stands_by
+        )
         if now >= self._next_web_notice:
             self._next_web_notice = now + NOTIFY_WEB_EVERY_S
             self.web.send_line(trouble)
@@ -239,6 +245,8 @@ class Supervisor:
             if row["evaluated_at"] is not None
         ]
         self._head = "audit entry {} head {}".format(*find_head(c))
+        if self._is_elsewhere(c, ELSEWHERE_S):
+            self._elsewhere_until = time.monotonic() + ELSEWHERE_S
         gap = self.gap.take(rows)
         if gap is not None and not self._is_elsewhere(c):
             line = gap.describe(rows)
@@ -290,10 +298,12 @@ class Supervisor:
         known = {site.id: site.version for site in self._known}
         return sorted(s.id for s in read_sites(self.config) if known.get(s.id) != s.version)
 
-    def _is_elsewhere(self, c: Connection) -> bool:
-        """Whether another service decides: it watched while this one slept."""
+    def _is_elsewhere(self, c: Connection, within_s: float = math.inf) -> bool:
+        """Whether another service decided last, so long ago at most: it watched while this one slept."""
         core = find_stamp(c, "core")
-        return self.config.standby.enabled and core is not None and core[1].get("name") != self.config.service_name
+        if not self.config.standby.enabled or core is None or core[1].get("name") == self.config.service_name:
+            return False
+        return (_now_utc() - core[0]).total_seconds() < within_s
 
     def _forget_standby(self) -> None:
         """Ended by a person: nobody misses what stood by."""

@@ -48,9 +48,8 @@ def promote(
         raise RefusedError(_ODD_HORIZON(horizon=format_span(horizon_s), names=names))
 
     def do(c: Connection, other: Actor | None) -> list[str]:
-        second = other if force else None
-        who = (call.actor, reason, call.now)
-        return model_acts.promote(c, call.config, declared, model_hash, horizon_s, *who, second=second, force=force)
+        order = model_acts.PromotionOrder(call.actor, reason, call.now, other if force else None, force)
+        return model_acts.promote(c, call.config, declared, model_hash, horizon_s, order)
 
     shared = TwoPersonAct("model.promote", f"model:{model_hash}", {"site": site, "horizon_s": horizon_s})
     lines = call.by_two(shared, reason, do)

@@ -77,7 +77,7 @@ def test_make_release_lists_every_locked_part_and_signs_the_hashes_of_all_files(
     )
     assert done.returncode == 0, done.stderr
     dist = sources / "dist"
-    for name, locks in (("service", ["service"]), ("models", ["models", "torch-pypi"])):
+    for name, locks in (("core", ["core"]), ("models", ["core", "models", "torch-pypi"])):
         found = json.loads((dist / f"slopeward-{name}.cdx.json").read_text())
         assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
         lines = [line for one in locks for line in (ROOT / f"locks/{one}.txt").read_text().splitlines()]
@@ -102,7 +102,7 @@ def test_the_sources_hold_all_that_the_package_is_made_of_and_no_leftovers():
     for folder in (*targets["packages"], *targets["force-include"]):
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True)
         assert set(tracked.stdout.split("\n")) - {""} <= names, folder
-    assert {"LICENSE", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/service.txt"} <= names
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"} <= names
     assert not [n for n in names if re.search(r"__pycache__|_cache/|\.venv|\.db$|^var/|^build/|\.env$", n)]
 
 

@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from forecasting.kinematics.stages import RANK
-from monitor.config.service import ServiceConfig
-from monitor.decision.criteria.table import CRITERIA
 from monitor.domain.alert import AlertCategory
-from monitor.domain.terms import find_tables
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "statsmodels", "rasterio", "pandas", "matplotlib", "sklearn")
@@ -97,14 +94,6 @@ def test_jobs_are_found_without_loading_anything_heavy():
 def test_help_loads_no_verb():
     code = "import monitor.cli.main as m; m.print_help()"
     assert not loaded_by(code).intersection({*HEAVY, "typer", "sqlalchemy", "pydantic", "numpy"})
-
-
-def test_the_reference_of_the_configuration_names_every_key_of_the_service():
-    """Those of a site file are written from the program: tests/architecture/test_written_reference.py."""
-    text = (ROOT / "docs/reference/configuration.md").read_text()
-    keys = [key for _, table in find_tables(ServiceConfig) for key in table.written_keys()]
-    assert not {key for key in keys if f"`{key}`" not in text}
-    assert all(f"`{kind}`" in text for kind in CRITERIA)
 
 
 def test_every_make_target_explains_itself():

@@ -56,6 +56,8 @@ def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view):
                 "station": "G1",
                 "name": "weekly",
                 "form": "html",
+                "folder": "how-to",
+                "page": "duty" if "/{folder}/" in m.string else "architecture",
                 "scene_hash": HASHES["scene"],
             }.get(m[1], "1"),
             path,

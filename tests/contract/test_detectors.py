@@ -121,7 +121,7 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     assert "`slopeward anomalies bench --site jobs`" in first["strange"]
     assert "no test of forecasts is stored" in first["soon-fast"]
     assert "no test of outlines is stored" in first["image"]
-    train.train_one(database, service, site, "anomaly", "rules", now)
+    train.train_one(database, service, site, train.TrainingOrder("rules"), now)
     assert set(said(now)) == set(first)
     assert set(said()) == {"soon-fast", "image"}, "a training keeps what it found on held-out time"
     assert set(said(now - timedelta(days=1))) == set(first), "what came later proves nothing of before"

@@ -22,22 +22,6 @@ def test_every_verb_exists_and_every_command_shows_an_example(verb):
         assert "slopeward " in text, f"slopeward {verb} {name} --help shows no example"
 
 
-def test_the_reference_of_the_command_line_names_every_verb_and_option():
-    import typer
-
-    text = (ROOT / "docs/reference/cli.md").read_text()
-    missing = set()
-    for verb in VERBS:
-        missing |= set() if f"slopeward {verb} " in text or f"slopeward {verb}`" in text else {verb}
-        command = typer.main.get_command(load_app(verb))
-        for name, one in (getattr(command, "commands", None) or {"": command}).items():
-            if name and not re.search(rf"`(slopeward {verb} )?{name}\b", text):
-                missing.add(f"{verb} {name}")
-            options = {p.opts[0] for p in one.params if p.opts[0].startswith("--")}
-            missing |= {o for o in options - {"--help"} if o not in text and "completion" not in o}
-    assert not missing
-
-
 def make_tree():
     """Every verb by its words; True where a word that is no verb may follow, such as a file."""
     import typer

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
-from forecasting.data.sources import Recipe, read_recipe, read_record
+from forecasting.data.sources import RecordRecipe, read_recipe, read_record
 from tests.data.measured import read_cascadia
 from tests.data.readers.gnss import PARTS, read_positions
 
@@ -130,7 +130,7 @@ def _glacier() -> Iterator[Measured]:
     horizons_s = (3600.0, 6 * 3600.0, DAY_S)
     for year, stakes in (("2015", ("B1501", "B1502", "B1503")), ("2016", ("B1601", "B1602", "B1603", "B1604"))):
         data = dict(recipe.data) | {"step_s": 1800.0, "files": {s: f"{s}_15min.dat" for s in stakes}}
-        yield Measured(f"bowdoin-{year}", "bowdoin", read_record(None, Recipe(data)).panel, horizons_s)
+        yield Measured(f"bowdoin-{year}", "bowdoin", read_record(None, RecordRecipe(data)).panel, horizons_s)
 
 
 def _satellite() -> Iterator[Measured]:
@@ -148,7 +148,7 @@ def _satellite() -> Iterator[Measured]:
         yield Measured(f"egms-{part}", "egms", panel_from_samples(samples, 6 * DAY_S), horizons_s)
     recipe = read_recipe(RECIPES / "egms-points.toml")
     data = dict(recipe.data) | {"every": 500}
-    yield Measured("egms-points", "egms", read_record(None, Recipe(data)).panel, horizons_s)
+    yield Measured("egms-points", "egms", read_record(None, RecordRecipe(data)).panel, horizons_s)
 
 
 def _houston() -> Iterator[Measured]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -51,6 +51,12 @@ def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder):
         status = run_verb(list(words))
     return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
+
+
+def hurry_services(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which a service trains in one pass and scores little of the past (tests/data/hurried)."""
+    places = [str(REPOSITORY / "tests/data/hurried"), *environ.get("PYTHONPATH", str(REPOSITORY)).split(os.pathsep)]
+    return {**environ, "PYTHONPATH": os.pathsep.join(places)}
 
 
 class Service:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from monitor.broker.logins import lend_login
 from monitor.config.service import load_service
 from monitor.extensions.demo.publish import Publisher
 from tests.conftest import wait_for
+from tests.data.running import hurry_services
 from tests.end_to_end.test_service_run import ManagedService, clean_environment, service  # noqa: F401
 from tests.integration.forecasting.test_cadences import spell_site
 
@@ -35,7 +37,12 @@ def publish(one: ManagedService, days: int) -> None:
         publisher.wait(60)
 
 
-def test_what_readings_allow_begins_when_they_arrive(service: ManagedService) -> None:  # noqa: F811
+def test_what_readings_allow_begins_when_they_arrive(
+    service: ManagedService,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not os.environ.get("SLOPEWARD_SOAK"):
+        monkeypatch.setenv("PYTHONPATH", hurry_services(os.environ)["PYTHONPATH"])
     (service.folder / "sites/north.toml").write_text(SITE)
     service.start()
     wait_for(lambda: service.query("SELECT 1 FROM job_run WHERE job = 'forecast' AND finished_at IS NOT NULL"))

@@ -39,7 +39,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=session.LARGEST_SEED, help="Of the networks.")] = 7,
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
-    from monitor.jobs.forecasts.train import train_one
+    from monitor.jobs.forecasts.train import TrainingOrder, train_one
 
     _check_detectors(detector)
     known = list_detectors()
@@ -48,7 +48,7 @@ def train(
     now, trained = datetime.now(UTC), 0
     session.point_to_the_past(db, chosen, now)
     for name in wanted:
-        outcome = train_one(db, service, chosen, "anomaly", name, now, seed)
+        outcome = train_one(db, service, chosen, TrainingOrder(name, seed), now)
         active = db.run_read(find_active, task="anomaly", kind=name, site=chosen.id)
         if active is None or not active.model_hash.startswith(outcome):
             print(f"{name}: not trained: {outcome}", file=sys.stderr)
@@ -130,7 +130,7 @@ def _keep_proofs(site: str) -> None:
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
     from monitor.jobs.anomaly_proof import find_asking, prove_serving
-    from monitor.jobs.forecasts.train import train_one
+    from monitor.jobs.forecasts.train import TrainingOrder, train_one
     from monitor.jobs.samples import history_since
 
     service, db, chosen = session.open_site(site)
@@ -143,7 +143,7 @@ def _keep_proofs(site: str) -> None:
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
         if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
-            outcome = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
+            outcome = train_one(db, service, chosen, TrainingOrder(detector, actor=name_helper()), now)
             serving = db.run_read(find_active, task="anomaly", kind=detector, site=chosen.id)
             if serving is None or not serving.model_hash.startswith(outcome):
                 print(f"{detector}: no proof: {outcome}", file=sys.stderr)
@@ -185,9 +185,9 @@ def _read_bench(data: str | None, site: str | None) -> tuple["dict[str, Series]"
     from detection.anomaly.windows import build_series, fewest_readings
 
     if data is not None:
-        from forecasting.data.sources import Recipe, read_record
+        from forecasting.data.sources import RecordRecipe, read_record
 
-        panel = read_record(data, Recipe()).panel
+        panel = read_record(data, RecordRecipe()).panel
         times_s = panel.times_s.tolist()
         values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
         series = {name: build_series(times_s, row, panel.step_s) for name, row in values.items()}

@@ -68,19 +68,20 @@ def list_why_not(db: "Database", site: str) -> list[tuple[dict[str, Any], str]]:
 @app.command(epilog="Example: slopeward forecast train --site north-bench --model gru --seed 7")
 def train(
     site: session.SiteOption,
-    model: Annotated[str, typer.Option(help="A network of docs/reference/forecasting-models.md.")] = "gru",
+    model: Annotated[str, typer.Option(help="A network that `slopeward forecast models` lists.")] = "gru",
     seed: Annotated[
         int, typer.Option(min=0, max=session.LARGEST_SEED, help="Same seed and data give the same checkpoint.")
     ] = 7,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import NETWORKS
-    from monitor.jobs.forecasts.train import train_one
+    from monitor.jobs.forecasts.train import TrainingOrder, train_one
 
     if model not in NETWORKS:
         raise typer.BadParameter(f"no network is called {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db, one = session.open_site(site)
-    outcome = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
+    order = TrainingOrder(model, seed, actor=name_helper())
+    outcome = train_one(db, service, one, order, datetime.now(UTC))
     session.show({"site": one.id, "model": model, "seed": seed, "said": outcome}, outcome)
 
 

@@ -1,6 +1,6 @@
 """`slopeward forecast models|compare|promote|retire`: what the trained forecasters are worth, and who is shown."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,21 +77,24 @@ def _show_kept(site: str | None, *, everything: bool, history: bool) -> bool:
     return bool(rows or awaited)
 
 
-def compare(
-    site: Annotated[str | None, typer.Option("--site", help="Site id.")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareArguments:
+    """What `slopeward forecast compare` takes."""
+
+    site: Annotated[str | None, typer.Option("--site", help="Site id.")] = None
     horizon: Annotated[
         str | None, typer.Option("--horizon", help="Only this horizon, such as 7d; with --peers also a list, 1d,7d.")
-    ] = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90,
+    ] = None
+    days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90
     by_stage: Annotated[
         bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
-    ] = False,
+    ] = False
     by_situation: Annotated[
         bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
-    ] = False,
+    ] = False
     hindcast: Annotated[
         bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
-    ] = False,
+    ] = False
     peers: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,50 +102,56 @@ def compare(
             metavar="FILE",
             help="In place of a site a long CSV (or S, SK, G, K): models beside AutoETS, AutoARIMA and Theta.",
         ),
-    ] = None,
-    names: Annotated[str, typer.Option("--models", help="With --peers: ours.")] = "auto,gru,lstm,graph-gru",
+    ] = None
+    names: Annotated[str, typer.Option("--models", help="With --peers: ours.")] = "auto,gru,lstm,graph-gru"
     origins: Annotated[
         int, typer.Option(min=2, max=100_000, help="With --peers: per test; each peer is fitted anew at each.")
-    ] = 10,
-) -> None:
+    ] = 10
+
+
+def compare(given: CompareArguments) -> None:
     """Set every forecaster beside the one that is shown, on the same scored targets; exit 4 when nothing is scored.
 
     With --peers a file is scored in place of a site: persistence, the straight line, our models and those of
     statsforecast, from the same origins.
     """
-    if (site is None) == (not peers):
+    if (given.site is None) == (not given.peers):
         raise typer.BadParameter("name a site by --site, or files by --peers")
-    if peers:
+    if given.peers:
         from monitor.cli.forecast.peers import compare_files
 
-        compare_files(peers, horizon, names, origins)
+        compare_files(given.peers, given.horizon, given.names, given.origins)
         return
-    _compare_site(
-        site or "", horizon, timedelta(days=days), by_stage=by_stage, by_situation=by_situation, hindcast=hindcast
-    )
+    _compare_site(given.site or "", given)
 
 
-def _compare_site(
-    site: str, horizon: str | None, span: timedelta, *, by_stage: bool, by_situation: bool, hindcast: bool
-) -> None:
+def _compare_site(site: str, given: CompareArguments) -> None:
     """A line per forecaster and horizon."""
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
 
     (_, db, one), now = session.open_site(site), datetime.now(UTC)
-    since = now - span
+    since = now - timedelta(days=given.days)
     found = 0
     with db, db.read() as c:
         names = load_series_names(c, site)
         states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
-        for horizon_s in _horizons(one.forecast.horizons_s, horizon):
-            forecasters, champion = load_forecasters(c, names, horizon_s, now, since, hindcast=hindcast)
+        for horizon_s in _horizons(one.forecast.horizons_s, given.horizon):
+            forecasters, champion = load_forecasters(c, names, horizon_s, now, since, hindcast=given.hindcast)
             if champion is None:
                 continue
             scored = {
                 w: load_scored(
-                    c, names, horizon_s, now, model=w[0], model_hash=w[1], since=since, newest=None, hindcast=hindcast
+                    c,
+                    names,
+                    horizon_s,
+                    now,
+                    model=w[0],
+                    model_hash=w[1],
+                    since=since,
+                    newest=None,
+                    hindcast=given.hindcast,
                 )
                 for w in forecasters
             }
@@ -150,10 +159,10 @@ def _compare_site(
                 if not scored[who]:
                     continue
                 found += 1
-                for stage, situation in _parts(scored[who], by_stage=by_stage, by_situation=by_situation):
+                for stage, situation in _parts(scored[who], by_stage=given.by_stage, by_situation=given.by_situation):
                     rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
                     rows = [r for r in rows if situation in {None, r.situation or ""}]
-                    state = "past" if hindcast and who[1] else states.get(who[1], "simple")
+                    state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
                     facts = {
                         "site": site,
                         "horizon_s": horizon_s,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,14 +14,14 @@ from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
-    from forecasting.data.sources import Recipe, Record
+    from forecasting.data.sources import Record, RecordRecipe
     from forecasting.evaluation.scoring import Score, Trial
 
 DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--config", help="Recipe of a record that is no long CSV, and of how to score it.")
+    Path | None, typer.Option("--config", help="RecordRecipe of a record that is no long CSV, and of how to score it.")
 ]
 QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
 HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
@@ -37,48 +37,54 @@ COLUMNS = (
 )
 
 
-def backtest(
-    data: DataOption = None,
-    config: RecipeOption = None,
-    quantity: QuantityOption = None,
-    horizons: HorizonsOption = None,
-    models: Annotated[str | None, typer.Option(help="Comma list, or auto, baselines, networks, all.")] = None,
-    folds: Annotated[int | None, typer.Option(min=1, max=1000)] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialArguments:
+    """What `slopeward forecast backtest` takes."""
+
+    data: DataOption = None
+    config: RecipeOption = None
+    quantity: QuantityOption = None
+    horizons: HorizonsOption = None
+    models: Annotated[str | None, typer.Option(help="Comma list, or auto, baselines, networks, all.")] = None
+    folds: Annotated[int | None, typer.Option(min=1, max=1000)] = None
     last: Annotated[
         int | None, typer.Option(min=4, max=10_000_000, help="Score this many last rows, not a share of the record.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every network.")] = None,
+    ] = None
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every network.")] = None
     holdout: Annotated[
         str | None, typer.Option(help="points+time: networks learn from half of the points, the others are forecast.")
-    ] = None,
+    ] = None
     by: Annotated[
         str, typer.Option(help="With --json also a line per station, month, stage or several, as station,month.")
-    ] = "station",
+    ] = "station"
     allow_interpolated: Annotated[
         bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
-    ] = False,
-) -> None:
+    ] = False
+
+
+def backtest(given: TrialArguments) -> None:
     """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
 
     Stations of other intervals are scored apart. With --json one line per model, station, horizon and fold; station
     `all` is over all stations of an interval.
     """
+    last = given.last
     from forecasting.evaluation.backtest import run_trials
 
-    recipe, records, requested = open_records(data, config, quantity, horizons)
-    wanted = _ways(by)
-    if not allow_interpolated:
+    recipe, records, requested = open_records(given.data, given.config, given.quantity, given.horizons)
+    wanted = _ways(given.by)
+    if not given.allow_interpolated:
         for record in records:
             refuse_interpolated(record.panel, requested)
-    chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
+    chosen_seed = int(recipe.run.get("seed", 7)) if given.seed is None else given.seed
     scores: list[Score] = []
     summaries: list[str] = []
-    names = model_list(models or recipe.run.get("models", "auto"))
-    chosen_folds = folds or int(recipe.run.get("folds", 3))
+    names = model_list(given.models or recipe.run.get("models", "auto"))
+    chosen_folds = given.folds or int(recipe.run.get("folds", 3))
     last = last or recipe.run.get("last")
     for record in records:
         covariates, panel = _name_covariates(recipe, record)
-        panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
+        panel, learn = _hold_out(panel, given.holdout or recipe.run.get("holdout", "time"), chosen_seed)
         spans = requested if len(records) == 1 else fit_horizons(panel, requested)
         settings: dict[str, Any] = {"covariates": covariates}
         settings |= {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
@@ -189,7 +195,7 @@ def _format_step(panel: "Panel") -> str:
     return format_duration(round(panel.step_s))
 
 
-def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
+def _name_covariates(recipe: "RecordRecipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
     """Drivers that the recipe names for networks that read only those, and the panel with the season where it is one.
 
     Raises:
@@ -294,19 +300,19 @@ def leak_test(
 
 def open_records(
     data: str | None, config: Path | None, quantity: str | None, horizons: str | None, *, apart: bool = True
-) -> "tuple[Recipe, list[Record], list[float]]":
+) -> "tuple[RecordRecipe, list[Record], list[float]]":
     """The recipe (empty without one), the record of the command line in a part per cadence, and horizons in seconds."""
-    from forecasting.data.sources import Recipe, read_recipe, read_records
+    from forecasting.data.sources import RecordRecipe, read_recipe, read_records
     from forecasting.errors import RecipeError
 
     if data is None and config is None:
         raise RecipeError("name a record: --data LONG.csv (or S, SK, G, K), or --config RECIPE.toml")
-    recipe = read_recipe(config) if config is not None else Recipe()
+    recipe = read_recipe(config) if config is not None else RecordRecipe()
     spans = horizons_of(horizons, recipe)
     return recipe, read_records(data, recipe, quantity=quantity, apart=apart, horizons_s=spans), spans
 
 
-def horizons_of(text: str | None, recipe: "Recipe") -> list[float]:
+def horizons_of(text: str | None, recipe: "RecordRecipe") -> list[float]:
     """Horizons in seconds: of the command line, else of the recipe, else 1, 7 and 30 d."""
     words: Sequence[Any] = text.split(",") if text else recipe.run.get("horizons", ["1d", "7d", "30d"])
     try:

@@ -1,6 +1,6 @@
 """`slopeward scenes clouds`: point clouds become rasters of heights, or are compared as they are."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -51,56 +51,62 @@ def grid(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudsArguments:
+    """What `slopeward scenes clouds compare` takes."""
+
+    older: Annotated[Path, typer.Argument(help="LAS or LAZ of the earlier date, or a folder of them.")]
+    newer: Annotated[Path, typer.Argument(help="Of the later date.")]
+    spacing: Annotated[float, typer.Option(min=0.02, max=1000.0, help="Between places that are measured, m.")] = 1.0
+    normal: Annotated[
+        float, typer.Option(min=0.02, max=1000.0, help="Radius of the points that give the normal, m.")
+    ] = 1.5
+    radius: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Radius of the cylinder along it, m.")] = 0.75
+    depth: Annotated[float, typer.Option(min=0.02, max=1000.0, help="How far the cylinder reaches, both ways, m.")] = (
+        5.0
+    )
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None
+    registration_m: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=100.0, help="Error of laying the clouds on each other; else from stable ground."),
+    ] = None
+    outward: Annotated[
+        float | None, typer.Option(min=0.0, max=360.0, help="Azimuth into which a wall looks, degrees.")
+    ] = None
+    zones: Annotated[Path | None, typer.Option(help="GeoJSON of areas that are summed up by name.")] = None
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e9, help="Smallest zone found, m².")] = 10.0
+    out: Annotated[Path | None, typer.Option(help="Folder for raster, points, zones and record.")] = None
+    ground: Ground = "auto"
+    crs: Crs = None
+    height_unit: HeightUnit = None
+
+
 @app.command(
     epilog="Example: slopeward scenes clouds compare 2025.laz 2026.laz --spacing 0.5 --radius 0.5 --out moved",
     takes_config=False,
 )
-def compare(
-    older: Annotated[Path, typer.Argument(help="LAS or LAZ of the earlier date, or a folder of them.")],
-    newer: Annotated[Path, typer.Argument(help="Of the later date.")],
-    spacing: Annotated[float, typer.Option(min=0.02, max=1000.0, help="Between places that are measured, m.")] = 1.0,
-    normal: Annotated[
-        float, typer.Option(min=0.02, max=1000.0, help="Radius of the points that give the normal, m.")
-    ] = 1.5,
-    radius: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Radius of the cylinder along it, m.")] = 0.75,
-    depth: Annotated[
-        float, typer.Option(min=0.02, max=1000.0, help="How far the cylinder reaches, both ways, m.")
-    ] = 5.0,
-    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
-    registration_m: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=100.0, help="Error of laying the clouds on each other; else from stable ground."),
-    ] = None,
-    outward: Annotated[
-        float | None, typer.Option(min=0.0, max=360.0, help="Azimuth into which a wall looks, degrees.")
-    ] = None,
-    zones: Annotated[Path | None, typer.Option(help="GeoJSON of areas that are summed up by name.")] = None,
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e9, help="Smallest zone found, m².")] = 10.0,
-    out: Annotated[Path | None, typer.Option(help="Folder for raster, points, zones and record.")] = None,
-    ground: Ground = "auto",
-    crs: Crs = None,
-    height_unit: HeightUnit = None,
-) -> None:
+def compare(given: CloudsArguments) -> None:
     """Distances along the normals (M3C2) and where they are significant at 95 %; exit 4: no ground in common."""
     from detection.clouds.distance import CloudDistanceRequest, compare_clouds
 
     request = CloudDistanceRequest(
-        spacing_m=spacing,
-        normal_m=normal,
-        radius_m=radius,
-        depth_m=depth,
-        ground=ground,
-        stable=stable,
-        registration_m=registration_m,
-        minimum_area_m2=minimum_area_m2,
-        places=zones,
-        outward_deg=outward,
-        crs=crs,
-        height_unit=height_unit,
-        out_dir=out,
+        spacing_m=given.spacing,
+        normal_m=given.normal,
+        radius_m=given.radius,
+        depth_m=given.depth,
+        ground=given.ground,
+        stable=given.stable,
+        registration_m=given.registration_m,
+        minimum_area_m2=given.minimum_area_m2,
+        places=given.zones,
+        outward_deg=given.outward,
+        crs=given.crs,
+        height_unit=given.height_unit,
+        out_dir=given.out,
     )
     with ending_at(NoPointsError):
-        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), request, make_progress_printer())
+        clouds = _list_clouds([given.older]), _list_clouds([given.newer])
+        found = compare_clouds(*clouds, request, make_progress_printer())
     warn(found.warnings)
     if print_if_json(asdict(found)):
         return

@@ -28,116 +28,121 @@ EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --de
 INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 
 
-def detect(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectArguments:
+    """What `slopeward scenes detect` takes."""
+
     scenes: Annotated[
         list[Path],
         typer.Argument(
             metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, products, or archives."
         ),
-    ],
-    model: Weights = "auto",
+    ]
+    model: Weights = "auto"
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
-    ] = None,
+    ] = None
     threshold: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
-    ] = None,
-    minimum_area_m2: FootprintArea = None,
+    ] = None
+    minimum_area_m2: FootprintArea = None
     slope_gate_deg: Annotated[
         float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
-    ] = None,
-    tile: Annotated[int | None, typer.Option(min=1, max=100_000, help="Side of the tiles, pixels.")] = None,
+    ] = None
+    tile: Annotated[int | None, typer.Option(min=1, max=100_000, help="Side of the tiles, pixels.")] = None
     halo: Annotated[
         int | None, typer.Option(min=0, max=100_000, help="Pixels read around a tile; else as far as needed.")
-    ] = None,
+    ] = None
     triage: Annotated[
         bool, typer.Option("--triage", help="Pass over tiles in which a coarse network is sure to see nothing.")
-    ] = False,
-    triage_weights: Annotated[str, typer.Option(help="That network, or a .safetensors file of your own.")] = "triage",
+    ] = False
+    triage_weights: Annotated[str, typer.Option(help="That network, or a .safetensors file of your own.")] = "triage"
     pre: Annotated[
         Path | None, typer.Option(help="The scene before: says what is new, grown, known, gone.", rich_help_panel=INPUT)
-    ] = None,
+    ] = None
     dem: Annotated[
         Path | None,
         typer.Option(help="Elevation model, metres, any grid; or a folder of its tiles.", rich_help_panel=INPUT),
-    ] = None,
-    prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None,
+    ] = None
+    prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None
     aoi: Annotated[
         Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
-    ] = None,
-    site: SiteFile = None,
+    ] = None
+    site: SiteFile = None
     scale: Annotated[
         float | None,
         typer.Option(min=-1e9, max=1e9, help="Factor from counts to the model's values.", rich_help_panel=INPUT),
-    ] = None,
+    ] = None
     offset: Annotated[
         float | None,
         typer.Option(min=-1e9, max=1e9, help="Added to the counts, -1000 for Sentinel-2.", rich_help_panel=INPUT),
-    ] = None,
+    ] = None
     resample_to_m: Annotated[
         float | None,
         typer.Option(
             "--resample-to", min=0.01, max=1e5, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT
         ),
-    ] = None,
+    ] = None
     formats: Annotated[
         str, typer.Option("--format", help="Vector files to write: gpkg, geojson.", rich_help_panel=OUTPUT)
-    ] = "gpkg,geojson",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Do it again although the same result is there.")] = False,
+    ] = "gpkg,geojson"
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say grid, tiles, seconds and memory; write nothing.")] = (
+        False
+    )
+    force: Annotated[bool, typer.Option("--force", help="Do it again although the same result is there.")] = False
     partial: Annotated[
         bool, typer.Option("--partial", help="Go on where a block cannot be read; exit 3.", rich_help_panel=CARE)
-    ] = False,
+    ] = False
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse contradicting band descriptions.", rich_help_panel=CARE)
-    ] = False,
+    ] = False
     allow_ungeoreferenced: Annotated[
         bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=CARE)
-    ] = False,
+    ] = False
     max_pixels: Annotated[
         int | None, typer.Option(min=1, max=10**12, help="Largest raster taken; 4e9.", rich_help_panel=CARE)
-    ] = None,
-    max_bands: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=CARE)
-    ] = None,
-) -> None:
+    ] = None
+    max_bands: Annotated[int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=CARE)] = (
+        None
+    )
+
+
+def detect(given: DetectArguments) -> None:
     """Find footprints on scenes; needs no database and no site. Archives are unpacked for that time.
 
     Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid, or
     no network fits and there is no scene before (with --pre also: no pixel of that one is valid).
     """
-    if pre is not None and (len(scenes) > 1 or out is None):
+    if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
     payload: DetectionPayload = {
-        "weights": model,
-        "threshold": threshold,
-        "minimum_area_m2": minimum_area_m2,
-        "slope_gate_deg": slope_gate_deg,
-        "tile": tile,
-        "halo": halo,
-        "prior": _text(prior),
-        "aoi": _text(aoi),
-        "scale": scale,
-        "formats": [name.strip() for name in formats.split(",")],
-        "force": force,
-        "partial": partial,
-        "strict": strict,
-        "triage": triage_weights if triage else None,
-        "resample_to_m": resample_to_m,
-        "offset": offset,
-        "allow_ungeoreferenced": allow_ungeoreferenced,
-        "max_pixels": max_pixels,
-        "max_bands": max_bands,
+        "weights": given.model,
+        "threshold": given.threshold,
+        "minimum_area_m2": given.minimum_area_m2,
+        "slope_gate_deg": given.slope_gate_deg,
+        "tile": given.tile,
+        "halo": given.halo,
+        "prior": _text(given.prior),
+        "aoi": _text(given.aoi),
+        "scale": given.scale,
+        "formats": [name.strip() for name in given.formats.split(",")],
+        "force": given.force,
+        "partial": given.partial,
+        "strict": given.strict,
+        "triage": given.triage_weights if given.triage else None,
+        "resample_to_m": given.resample_to_m,
+        "offset": given.offset,
+        "allow_ungeoreferenced": given.allow_ungeoreferenced,
+        "max_pixels": given.max_pixels,
+        "max_bands": given.max_bands,
     }
     codes = []
-    with placing_by_file(site), TemporaryDirectory(prefix="slopeward-detect-") as work:
-        for number, scene in enumerate(scenes):
-            folder = None if out is None else out / scene.name if len(scenes) > 1 else out
+    with placing_by_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
+        for number, scene in enumerate(given.scenes):
+            folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
             one = {**payload, "out_dir": _text(folder)}
-            named = _NamedScene(scene, pre, dem, Path(work) / str(number))
-            codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=dry_run)))  # type: ignore[misc]
+            named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number))
+            codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=given.dry_run)))  # type: ignore[misc]
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
         raise typer.Exit(code)

@@ -50,34 +50,37 @@ class _LearningSite:
     labels: list[LabelledGround]
 
 
-def learn(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnArguments:
+    """What `slopeward scenes learn` takes."""
+
     folder: Annotated[
         Path | None, typer.Argument(help="Scenes: GeoTIFFs, folders with scene.toml, products; else those of --site.")
-    ] = None,
-    outlines: Annotated[
-        Path | None, typer.Option(help="Polygons of landslides: GeoJSON, GeoPackage or shapefile.")
-    ] = None,
+    ] = None
+    outlines: Annotated[Path | None, typer.Option(help="Polygons of landslides: GeoJSON, GeoPackage or shapefile.")] = (
+        None
+    )
     looked: Annotated[
         Path | None, typer.Option(help="Polygons of all that was looked at; else the box around the outlines.")
-    ] = None,
+    ] = None
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Outlines do not count on scenes of before this day.")
-    ] = None,
+    ] = None
     from_page: Annotated[
         bool, typer.Option("--from-page", help="Learn from what people drew and judged on the page of --site.")
-    ] = False,
-    site: Annotated[str | None, typer.Option("--site", help="Site that the network is for.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the answer; a run that was cut off goes on in it.")
-    ] = None,
+    ] = False
+    site: Annotated[str | None, typer.Option("--site", help="Site that the network is for.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder of the answer; a run that was cut off goes on in it.")] = None
     minutes: Annotated[
         float,
         typer.Option(
             min=0.01, max=1440.0, help="Processor time; what is left of it goes to longer tries and other seeds."
         ),
-    ] = 4.0,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0,
-) -> None:
+    ] = 4.0
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0
+
+
+def learn(given: LearnArguments) -> None:
     """Learn a network from scenes and outlines, and try it on images that were left out; exit 3: it is not offered.
 
     It is offered when it marks landslides better than logistic regression on the same tiles, or is not much worse and
@@ -89,28 +92,28 @@ def learn(
     from detection.learning.run import learn as run_learning
     from detection.learning.scenes import find_scenes
 
-    _check_words(folder, outlines, site, since, from_page=from_page)
+    _check_words(given.folder, given.outlines, given.site, given.since, from_page=given.from_page)
     with ExitStack() as stack:
-        owner = None if site is None else _open_owner(site, stack)
+        owner = None if given.site is None else _open_owner(given.site, stack)
         if owner is not None:
             _register_left(owner)
-        target = out or _name_folder(folder, owner)
+        target = given.out or _name_folder(given.folder, owner)
         if target.exists() and not target.is_dir():
             raise typer.BadParameter(f"{target} is no folder", param_hint="--out")
         if not stack.enter_context(hold(target, wait=False)):
             raise SlopewardError(f"{target}: another process learns in it; wait, or name another folder with --out")
-        name = site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
+        name = given.site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
-            labels, notes = _read_labels(outlines, looked, owner, since)
-            scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
+            labels, notes = _read_labels(given.outlines, given.looked, owner, given.since)
+            scenes = find_scenes(given.folder) if given.folder else tuple(_list_paths(owner))
             request = LearningRequest(
                 scenes,
                 tuple(labels),
                 target,
                 name,
-                around=not from_page,
-                minutes=minutes,
-                seed=seed,
+                around=not given.from_page,
+                minutes=given.minutes,
+                seed=given.seed,
                 notes=tuple(notes),
                 tried=_list_tried(owner, target),
             )
@@ -121,7 +124,7 @@ def learn(
             return
         answer = learnt.answer | ({} if owner is None else _keep(owner, learnt))
     if not print_if_json(answer):
-        _show(answer, target, site)
+        _show(answer, target, given.site)
     if not answer["offered"]:
         raise typer.Exit(NOT_OFFERED)
 

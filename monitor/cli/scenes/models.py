@@ -84,14 +84,14 @@ class NetworkScore(TypedDict):
     cpu_s: float
     width: float
     beside: str  # network that it is compared with
-    difference: "ScoreDifference | None"
+    difference: "F1Difference | None"
     times_its_cpu: float
     record: str
     measured_at: str
     machine: str
 
 
-class ScoreDifference(TypedDict):
+class F1Difference(TypedDict):
     """A difference of F1 with its 95 % interval."""
 
     f1: float
@@ -216,7 +216,7 @@ def _find_triage_scores() -> list[ScoreArgument]:
     return arguments
 
 
-def _difference(name: str, other: str, carried: Iterable[Any]) -> ScoreDifference | None:
+def _difference(name: str, other: str, carried: Iterable[Any]) -> F1Difference | None:
     """F1 less the other's with its 95 % interval, where the images distinguish the two; else None."""
     for better, worse, size, (low, high) in carried:
         if {better, worse} == {name, other}:

@@ -1,5 +1,6 @@
 """`slopeward scenes sar`: where ground changed between radar images of two times, offline, through clouds."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,58 +14,67 @@ EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 202605
 SHOWN = 12
 
 
-def sar(
-    before: Annotated[list[Path] | None, typer.Option(help="Calibrated backscatter, several dates too.")] = None,
-    after: Annotated[list[Path] | None, typer.Option(help="The same of after; the first one gives the grid.")] = None,
-    coherence_before: Annotated[Path | None, typer.Option(help="Coherence of a pair before the event.")] = None,
-    coherence_across: Annotated[Path | None, typer.Option(help="Coherence of a pair across the event.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Raster that is not 0 in layover and radar shadow.")] = None,
-    incidence_before: Annotated[Path | None, typer.Option(help="Incidence angles of before, degrees.")] = None,
-    incidence_after: Annotated[Path | None, typer.Option(help="The same of after; where they differ, is said.")] = None,
-    band: Annotated[int | None, typer.Option(min=1, max=65_535, help="Number of the band; else by its name.")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SarArguments:
+    """What `slopeward scenes sar` takes."""
+
+    before: Annotated[list[Path] | None, typer.Option(help="Calibrated backscatter, several dates too.")] = None
+    after: Annotated[list[Path] | None, typer.Option(help="The same of after; the first one gives the grid.")] = None
+    coherence_before: Annotated[Path | None, typer.Option(help="Coherence of a pair before the event.")] = None
+    coherence_across: Annotated[Path | None, typer.Option(help="Coherence of a pair across the event.")] = None
+    mask: Annotated[Path | None, typer.Option(help="Raster that is not 0 in layover and radar shadow.")] = None
+    incidence_before: Annotated[Path | None, typer.Option(help="Incidence angles of before, degrees.")] = None
+    incidence_after: Annotated[Path | None, typer.Option(help="The same of after; where they differ, is said.")] = None
+    band: Annotated[int | None, typer.Option(min=1, max=65_535, help="Number of the band; else by its name.")] = None
     units: Annotated[
         Literal["power", "db", "amplitude"] | None, typer.Option(help="Of the backscatter; else said or found.")
-    ] = None,
-    multilook: Annotated[int, typer.Option(min=1, max=64, help="Pixels along a side of a cell.")] = 3,
+    ] = None
+    multilook: Annotated[int, typer.Option(min=1, max=64, help="Pixels along a side of a cell.")] = 3
     false_alarms: Annotated[
         float, typer.Option(min=1e-12, max=0.1, help="Chance of an unchanged cell to be called changed.")
-    ] = 1e-4,
+    ] = 1e-4
     looks: Annotated[
         float | None, typer.Option(min=0.3, max=2000.0, help="Equivalent number of looks of a cell; else estimated.")
-    ] = None,
-    minimum_area_m2: Area = 5000.0,
-    out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None,
-    site: SiteFile = None,
-) -> None:
+    ] = None
+    minimum_area_m2: Area = 5000.0
+    out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None
+    site: SiteFile = None
+
+
+def sar(given: SarArguments) -> None:
     """Change of radar backscatter, coherence or both, at a stated rate of false alarms; exit 4: nothing in common."""
     from detection.imagery.change.radar import find_radar_change
     from detection.imagery.errors import NoValidPixelsError
 
-    if (coherence_before is None) != (coherence_across is None):
+    if (given.coherence_before is None) != (given.coherence_across is None):
         raise typer.BadParameter("--coherence-before and --coherence-across belong together")
-    if (incidence_before is None) != (incidence_after is None):
+    if (given.incidence_before is None) != (given.incidence_after is None):
         raise typer.BadParameter("--incidence-before and --incidence-after belong together")
-    if bool(before) != bool(after) or not (before or coherence_before):
+    if bool(given.before) != bool(given.after) or not (given.before or given.coherence_before):
         raise typer.BadParameter("give --before and --after, or a pair of coherences, or all of them")
     request = RadarRequest(
-        before=tuple(before or ()),
-        after=tuple(after or ()),
-        mask=mask,
-        band=band,
-        multilook=multilook,
-        coherence=(coherence_before, coherence_across) if coherence_before and coherence_across else None,
-        incidence=(incidence_before, incidence_after) if incidence_before and incidence_after else None,
-        false_alarms=false_alarms,
-        minimum_area_m2=minimum_area_m2,
-        looks=looks,
-        units=units,
-        out_dir=out,
+        before=tuple(given.before or ()),
+        after=tuple(given.after or ()),
+        mask=given.mask,
+        band=given.band,
+        multilook=given.multilook,
+        coherence=_pair(given.coherence_before, given.coherence_across),
+        incidence=_pair(given.incidence_before, given.incidence_after),
+        false_alarms=given.false_alarms,
+        minimum_area_m2=given.minimum_area_m2,
+        looks=given.looks,
+        units=given.units,
+        out_dir=given.out,
     )
-    with ending_at(NoValidPixelsError), placing_by_file(site):
+    with ending_at(NoValidPixelsError), placing_by_file(given.site):
         found = find_radar_change(request, make_progress_printer())
     warn(found.warnings)
     if not print_if_json(found.to_json()):
         _show(found)
+
+
+def _pair(before: Path | None, after: Path | None) -> tuple[Path, Path] | None:
+    return (before, after) if before and after else None
 
 
 def _show(found: RadarChange) -> None:

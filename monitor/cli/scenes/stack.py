@@ -1,6 +1,6 @@
 """`slopeward scenes rates`: what a stack of interferograms says of movement, and into a site's point sets."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,44 +20,49 @@ CHUNK: Final = 4000  # values of one transaction: others wait a fraction of a se
 LOS: Final = "los-towards"  # what a positive value means, in the words of point sets
 
 
-def rates(
-    stack: Annotated[Path, typer.Argument(help="Folder with stack.toml, or rasters that name two dates each.")],
-    reference: Annotated[str | None, typer.Option(help="Still ground: LON,LAT,RADIUS_M.")] = None,
-    k_sigma: Annotated[float, typer.Option(min=0.0, max=1000.0, help="A zone moves beyond so many sigma.")] = 3.0,
-    coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3,
-    minimum_area_m2: Area = 40_000.0,
-    every: Annotated[int, typer.Option(min=1, max=10_000, help="Points of every n-th row and column.")] = 1,
-    network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None,
-    site: Annotated[str | None, typer.Option("--site", help="Store the points in a set of this site.")] = None,
-    name: Annotated[str | None, typer.Option("--set", help="Name of the set; the folder's by default.")] = None,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatesArguments:
+    """What `slopeward scenes rates` takes."""
+
+    stack: Annotated[Path, typer.Argument(help="Folder with stack.toml, or rasters that name two dates each.")]
+    reference: Annotated[str | None, typer.Option(help="Still ground: LON,LAT,RADIUS_M.")] = None
+    k_sigma: Annotated[float, typer.Option(min=0.0, max=1000.0, help="A zone moves beyond so many sigma.")] = 3.0
+    coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3
+    minimum_area_m2: Area = 40_000.0
+    every: Annotated[int, typer.Option(min=1, max=10_000, help="Points of every n-th row and column.")] = 1
+    network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None
+    site: Annotated[str | None, typer.Option("--site", help="Store the points in a set of this site.")] = None
+    name: Annotated[str | None, typer.Option("--set", help="Name of the set; the folder's by default.")] = None
+
+
+def rates(given: RatesArguments) -> None:
     """Rate toward the satellite per pixel with its error, zones of movement, loss of coherence; exit 4: no pixel."""
     from detection.imagery.errors import NoValidPixelsError
     from detection.imagery.insar.outputs import measure_stack
 
     request = StackRequest(
-        folder=stack,
-        reference=_place(reference),
-        k_sigma=k_sigma,
-        coherence_least=coherence,
-        minimum_area_m2=minimum_area_m2,
-        every=every,
-        out_dir=out,
-        network=network,
+        folder=given.stack,
+        reference=_place(given.reference),
+        k_sigma=given.k_sigma,
+        coherence_least=given.coherence,
+        minimum_area_m2=given.minimum_area_m2,
+        every=given.every,
+        out_dir=given.out,
+        network=given.network,
     )
     # before the work: a site that is not there is said at once
-    target = None if site is None else open_site(site)[1:]
+    target = None if given.site is None else open_site(given.site)[1:]
     if target is not None:
         with target[0].read() as c:
             request = replace(request, places=tuple(list_stack_places(c, target[1])))
     with ending_at(NoValidPixelsError), placing_by(None if target is None else target[1]):
         found = measure_stack(request)
     warn(found.warnings)
-    label = name or stack.resolve().name
+    label = given.name or given.stack.resolve().name
     stored = coherences = None
     if target is not None:
-        stored = _store(target, label, found, stack)
+        stored = _store(target, label, found, given.stack)
         with target[0].write() as c:
             coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
     if print_if_json({**found.to_json(), "stored": stored, "stored_coherence": coherences}):

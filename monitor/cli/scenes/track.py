@@ -1,6 +1,6 @@
 """`slopeward scenes track`: how far the ground moved between two images, and into the series of stations."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -23,44 +23,49 @@ TABLE: Final = "vectors.csv"
 EXAMPLE = "Example: slopeward scenes track 20260501.tif 20260601.tif --most 2 --site north-bench --at stations"
 
 
-def track(
-    older: Annotated[Path, typer.Argument(help="Georeferenced raster: orthophoto, shaded relief.")],
-    newer: Annotated[Path, typer.Argument(help="The same of the later date; gives the grid.")],
-    most: Annotated[float, typer.Option(min=0.001, max=10_000.0, help="How far the ground can have moved, m.")] = 2.0,
-    window: Annotated[int, typer.Option(min=16, max=256, help="Side of the window that is found again, pixels.")] = 48,
-    step: Annotated[int, typer.Option(min=1, max=10_000, help="Between windows, pixels.")] = 24,
-    band: Annotated[int, typer.Option(min=1, max=65_535, help="Number of the band.")] = 1,
-    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
-    older_at: Annotated[str | None, typer.Option(help="When it was taken, ISO 8601; else its tag or name.")] = None,
-    newer_at: Annotated[str | None, typer.Option(help="The same of the newer one.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for vectors and record.")] = None,
-    site: Annotated[str | None, typer.Option("--site", help="Whose stations get a vector of their own.")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackArguments:
+    """What `slopeward scenes track` takes."""
+
+    older: Annotated[Path, typer.Argument(help="Georeferenced raster: orthophoto, shaded relief.")]
+    newer: Annotated[Path, typer.Argument(help="The same of the later date; gives the grid.")]
+    most: Annotated[float, typer.Option(min=0.001, max=10_000.0, help="How far the ground can have moved, m.")] = 2.0
+    window: Annotated[int, typer.Option(min=16, max=256, help="Side of the window that is found again, pixels.")] = 48
+    step: Annotated[int, typer.Option(min=1, max=10_000, help="Between windows, pixels.")] = 24
+    band: Annotated[int, typer.Option(min=1, max=65_535, help="Number of the band.")] = 1
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None
+    older_at: Annotated[str | None, typer.Option(help="When it was taken, ISO 8601; else its tag or name.")] = None
+    newer_at: Annotated[str | None, typer.Option(help="The same of the newer one.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder for vectors and record.")] = None
+    site: Annotated[str | None, typer.Option("--site", help="Whose stations get a vector of their own.")] = None
     at: Annotated[
         Literal["grid", "stations"], typer.Option(help="stations: store the displacement of those of the site.")
-    ] = "grid",
-) -> None:
+    ] = "grid"
+
+
+def track(given: TrackArguments) -> None:
     """Displacement between two images with its error, by image correlation; exit 3: not at all stations, 4: nowhere."""
     from detection.imagery.change.tracking import TrackingRequest
     from detection.imagery.change.tracking import track as find_vectors
     from detection.imagery.errors import NoValidPixelsError
 
-    if (at == "stations") != (site is not None):
+    if (given.at == "stations") != (given.site is not None):
         raise typer.BadParameter("--at stations and --site belong together")
-    service, db = session.open_service() if site is not None else (None, None)
-    target = None if service is None or site is None else session.pick_site(service, site)
+    service, db = session.open_service() if given.site is not None else (None, None)
+    target = None if service is None or given.site is None else session.pick_site(service, given.site)
     request = TrackingRequest(
-        window_px=window,
-        step_px=step,
-        most_m=most,
-        stable=stable,
-        band=band,
-        out_dir=out,
+        window_px=given.window,
+        step_px=given.step,
+        most_m=given.most,
+        stable=given.stable,
+        band=given.band,
+        out_dir=given.out,
         places={} if target is None else list_image_places(target),
-        older_at=_read_time(older_at, "--older-at"),
-        newer_at=_read_time(newer_at, "--newer-at"),
+        older_at=_read_time(given.older_at, "--older-at"),
+        newer_at=_read_time(given.newer_at, "--newer-at"),
     )
     with session.ending_at(NoValidPixelsError), placing_by(target):
-        found = find_vectors(older, newer, request, session.make_progress_printer())
+        found = find_vectors(given.older, given.newer, request, session.make_progress_printer())
     stored = None
     if target is not None and db is not None and service is not None:
         if found.older_at is None or found.newer_at is None:
@@ -74,11 +79,11 @@ def track(
             for v in found.vectors
             if v.name
         ]
-        name = f"{older.name} to {newer.name}"
+        name = f"{given.older.name} to {given.newer.name}"
         stored = store_vectors(pipeline, target, moved, found.older_at, found.newer_at, name, now)
         record_file(db, name_helper(), stored, now)
-    if out is not None:
-        found = replace(found, outputs={**found.outputs, "table": _write_table(found, out)})
+    if given.out is not None:
+        found = replace(found, outputs={**found.outputs, "table": _write_table(found, given.out)})
     _show(found, stored)
     if found.lost_places:
         raise typer.Exit(session.NOTHING if len(found.lost_places) == len(request.places) else 3)

@@ -5,7 +5,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -122,56 +122,63 @@ def _print_begun(target: Path, *, resume: bool, anew: bool) -> None:
         typer.echo(f"{target}: these weights are replaced when the run is done", err=True)
 
 
-def score(
-    weights: Annotated[str | None, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")] = None,
-    data: DataOption = HERE,
-    layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None,
-    folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None,
-    part: Annotated[str, typer.Option(help="Part of that set.")] = "validation",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreArguments:
+    """What `slopeward scenes score` takes."""
+
+    weights: Annotated[str | None, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")] = None
+    data: DataOption = HERE
+    layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None
+    folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None
+    part: Annotated[str, typer.Option(help="Part of that set.")] = "validation"
     bands: Annotated[
         str | None, typer.Option(help="Bands of --layout folder in the order of its files, as B4,B3,B2.")
-    ] = None,
+    ] = None
     landslide: Annotated[
         int | None, typer.Option(min=1, max=255, help="Value of landslide in the masks of --layout folder; else 1.")
-    ] = None,
-    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None,
-    compare: Annotated[str | None, typer.Option("--with", help="`simple`: compare an index and 25 features.")] = None,
+    ] = None
+    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None
+    compare: Annotated[str | None, typer.Option("--with", help="`simple`: compare an index and 25 features.")] = None
     site: Annotated[
         str | None,
         typer.Option("--site", help="The patches show its ground: keep the score as proof for its criteria."),
-    ] = None,
-    by: By = None,
-) -> None:
+    ] = None
+    by: By = None
+
+
+def score(given: ScoreArguments) -> None:
     """Score weights on labelled patches: pixels, images, things, edges, with intervals by image.
 
     With `--site` the weights of its site file are scored beside logistic regression on patches of its own ground. With
     what people said of its outlines that shows whether the criterion `scene` may count for the level.
     """
+    compare = given.compare
+    weights = given.weights
     import torch
 
     from detection.imagery.training.evaluation import score_weights
 
     if compare not in {None, "simple"}:
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
-    if weights is None and site is None:
+    if weights is None and given.site is None:
         raise typer.BadParameter("name --weights, or the --site that they serve")
-    if site is not None:
-        _check_proof_options(layout, threshold)
-    keeper, stated = None if site is None else _find_keeper(site, by), weights
+    if given.site is not None:
+        _check_proof_options(given.layout, given.threshold)
+    keeper, stated = None if given.site is None else _find_keeper(given.site, given.by), weights
     if keeper is not None:
         weights, compare = _choose_weights(*keeper[:2], weights), "simple"
     assert weights is not None
     torch.set_num_threads(1)
-    named = _read_patch_options(layout, bands, landslide)
+    named = _read_patch_options(given.layout, given.bands, given.landslide)
     table: DataTable | None = None
-    if layout is not None:
-        table = {"source": layout, "folder": folder or "", "test_part": part, **named}
-    answer = score_weights(weights, data, data=table, threshold=threshold, simple=compare is not None)
+    if given.layout is not None:
+        table = {"source": given.layout, "folder": given.folder or "", "test_part": given.part, **named}
+    answer = score_weights(weights, given.data, data=table, threshold=given.threshold, simple=compare is not None)
     proof = None if keeper is None else _keep_proof(*keeper, answer, stated)
     if print_if_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}}):
         return
     if proof is not None:
-        print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
+        print(f"{given.site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
     _print_score(answer)
 
 

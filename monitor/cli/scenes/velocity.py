@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
@@ -36,33 +36,36 @@ SHOWN: Final = 12
 ZONES_MOST: Final = 500  # on the map of the page, the fastest
 
 
-def velocity(
-    file: Annotated[list[Path], typer.Argument(help="GeoTIFF, or three (east, north, up); or points as CSV or GPKG.")],
-    unit: Annotated[str | None, typer.Option(help="mm/year, mm/day, cm/year, m/year; else as the file says.")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VelocityArguments:
+    """What `slopeward scenes velocity` takes."""
+
+    file: Annotated[list[Path], typer.Argument(help="GeoTIFF, or three (east, north, up); or points as CSV or GPKG.")]
+    unit: Annotated[str | None, typer.Option(help="mm/year, mm/day, cm/year, m/year; else as the file says.")] = None
     component: Annotated[
         Literal["los-towards", "los-away", "east", "north", "up", "enu"] | None,
         typer.Option(help="What a positive value means; else as bands or tags print_note."),
-    ] = None,
-    sigma_file: Annotated[
-        list[Path] | None, typer.Option(help="Errors, one sigma: a file, or one a component.")
-    ] = None,
+    ] = None
+    sigma_file: Annotated[list[Path] | None, typer.Option(help="Errors, one sigma: a file, or one a component.")] = None
     sigma: Annotated[
         float | None, typer.Option(min=1e-9, max=1e9, help="One error for all values, in the same unit.")
-    ] = None,
-    k_sigma: Annotated[float, typer.Option(min=0.1, max=100.0, help="A zone moves beyond so many sigma.")] = 3.0,
-    minimum_area_m2: Area = 10_000.0,
-    cell: Annotated[float, typer.Option(min=0.1, max=100_000.0, help="Side of a cell for points, m.")] = 50.0,
-    until: Annotated[str | None, typer.Option(help="End of the time that the map shows; needed with --site.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record.")] = None,
-    site: Annotated[str | None, typer.Option("--site", help="Whose stations and map get it.")] = None,
-) -> None:
+    ] = None
+    k_sigma: Annotated[float, typer.Option(min=0.1, max=100.0, help="A zone moves beyond so many sigma.")] = 3.0
+    minimum_area_m2: Area = 10_000.0
+    cell: Annotated[float, typer.Option(min=0.1, max=100_000.0, help="Side of a cell for points, m.")] = 50.0
+    until: Annotated[str | None, typer.Option(help="End of the time that the map shows; needed with --site.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record.")] = None
+    site: Annotated[str | None, typer.Option("--site", help="Whose stations and map get it.")] = None
+
+
+def velocity(given: VelocityArguments) -> None:
     """Moving zones of a map of velocities, with mean, 95 % and error; exit 3: not at all stations, 4: no value."""
     from detection.imagery.errors import NoValidPixelsError
     from detection.imagery.insar.velocity import VelocityRequest, measure_velocity
 
-    ends_at = _read_end(until, site)
-    service, db = open_service() if site is not None else (None, None)
-    target = None if service is None or site is None else pick_site(service, site)
+    ends_at = _read_end(given.until, given.site)
+    service, db = open_service() if given.site is not None else (None, None)
+    target = None if service is None or given.site is None else pick_site(service, given.site)
     grounds = [] if target is None else list_mapped_ground(target)
     near_m = 0.0 if target is None else target.scenes.near_m
     with (
@@ -70,19 +73,19 @@ def velocity(
         placing_by(target),
         tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder,
     ):
-        files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
-        factor = _find_factor(file[0].name, files[0], unit)
-        others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
+        files, errors, warnings = _open(given.file, tuple(given.sigma_file or ()), given.cell, Path(folder))
+        factor = _find_factor(given.file[0].name, files[0], given.unit)
+        others = {path: _find_factor(path.name, path, given.unit, factor) for path in (*files[1:], *errors)}
         request = VelocityRequest(
             files=files,
-            component=component,
+            component=given.component,
             factor=factor,
             factors=others,
             sigma_files=errors,
-            sigma=sigma,
-            k_sigma=k_sigma,
-            minimum_area_m2=minimum_area_m2,
-            out_dir=out,
+            sigma=given.sigma,
+            k_sigma=given.k_sigma,
+            minimum_area_m2=given.minimum_area_m2,
+            out_dir=given.out,
             places=tuple(_find_place(ground.station, near_m) for ground in grounds),
             bounds={ground.station.id: ground.over_mm_per_day * DAYS_PER_YEAR for ground in grounds},
         )
@@ -90,7 +93,7 @@ def velocity(
     found = replace(found, warnings=(*warnings, *found.warnings))
     stored = None
     if target is not None and service is not None and db is not None and ends_at is not None:
-        stored = _store(service, db, target, found, ends_at, file[0].name)
+        stored = _store(service, db, target, found, ends_at, given.file[0].name)
     _show(found, stored)
     if found.lost_places:
         raise typer.Exit(3)

@@ -4,7 +4,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -46,46 +46,51 @@ LEAD: Final = "30d"
 PROOF_KNOWN: Final = "received"  # what a proof rests on: nobody chooses the terms of his own test
 
 
-@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01 --html card.html")
-def backtest(
-    site_id: Annotated[str | None, typer.Option("--site", help="Site id")] = None,
-    from_at: Annotated[str | None, typer.Option("--from", help="First look; else the first reading")] = None,
-    to_at: Annotated[str | None, typer.Option("--to", help="End; else the newest reading")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestArguments:
+    """What `slopeward backtest` takes."""
+
+    site_id: Annotated[str | None, typer.Option("--site", help="Site id")] = None
+    from_at: Annotated[str | None, typer.Option("--from", help="First look; else the first reading")] = None
+    to_at: Annotated[str | None, typer.Option("--to", help="End; else the newest reading")] = None
     config: Annotated[
         list[Path] | None,
         typer.Option("--config", help="A second site file B, shown beside the first; or the service file"),
-    ] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help="CSV of events: from,to,class[,level][,name]")] = None,
-    known: Annotated[str, typer.Option("--known", help=f"Since when a reading was known: {', '.join(MODES)}")] = "auto",
+    ] = None
+    labels: Annotated[Path | None, typer.Option("--labels", help="CSV of events: from,to,class[,level][,name]")] = None
+    known: Annotated[str, typer.Option("--known", help=f"Since when a reading was known: {', '.join(MODES)}")] = "auto"
     latency: Annotated[
         str, typer.Option("--latency", help="Time that a reading needs to arrive, where its epoch counts")
-    ] = "0s",
+    ] = "0s"
     late_bound: Annotated[
         str | None, typer.Option("--late-bound", help="auto: later than this after the epoch means imported")
-    ] = None,
-    lead: Annotated[str, typer.Option("--lead", help="An alarm up to this long before an event belongs to it")] = LEAD,
+    ] = None
+    lead: Annotated[str, typer.Option("--lead", help="An alarm up to this long before an event belongs to it")] = LEAD
     as_then: Annotated[
         bool, typer.Option("--as-then", help="The site files and the acts of people as they were then")
-    ] = False,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Readings in the long form, instead of the database")
-    ] = None,
+    ] = False
+    data: Annotated[Path | None, typer.Option("--data", help="Readings in the long form, instead of the database")] = (
+        None
+    )
     mapping: Annotated[
         Path | None, typer.Option("--mapping", help="TOML that says what the columns of --data mean")
-    ] = None,
-    site_file: Annotated[Path | None, typer.Option("--site-file", help="The site of --data")] = None,
+    ] = None
+    site_file: Annotated[Path | None, typer.Option("--site-file", help="The site of --data")] = None
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units of --data are right, however doubtful they look")
-    ] = False,
+    ] = False
     accept_times: Annotated[
         bool, typer.Option("--accept-times", help="The times of --data are right, though ahead of now or before 1950")
-    ] = False,
+    ] = False
     prove: Annotated[
         str | None, typer.Option("--prove", help="Keep it as the proof of this criterion of kind forecast")
-    ] = None,
-    by: By = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
-) -> None:
+    ] = None
+    by: By = None
+    html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None
+
+
+@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01 --html card.html")
+def backtest(given: BacktestArguments) -> None:
     """Run the decision over the past of a site on a simulated clock, and score it. Nothing is written.
 
     With `--prove` a test is written: whether forecasts warn earlier than velocity at equal days of false alarm, and
@@ -93,44 +98,44 @@ def backtest(
 
     Exit 0 done, 1 a known error, 4 there is nothing to replay.
     """
-    if (data is None) != (site_file is None):
+    known = given.known
+    if (given.data is None) != (given.site_file is None):
         raise typer.BadParameter("--data and --site-file belong together")
-    if data is None and site_id is None:
+    if given.data is None and given.site_id is None:
         raise typer.BadParameter("--site is needed, or --data with --site-file")
-    if prove is not None:
-        if data is not None:
+    if given.prove is not None:
+        if given.data is not None:
             raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
         _refuse_chosen_terms(
             {
                 "--known": known not in {"auto", PROOF_KNOWN},
-                "--latency": latency != "0s",
-                "--as-then": as_then,
-                "--late-bound": late_bound is not None,
-                "--lead": lead != LEAD,
-                "--from": from_at is not None,
-                "--to": to_at is not None,
+                "--latency": given.latency != "0s",
+                "--as-then": given.as_then,
+                "--late-bound": given.late_bound is not None,
+                "--lead": given.lead != LEAD,
+                "--from": given.from_at is not None,
+                "--to": given.to_at is not None,
             }
         )
         known = PROOF_KNOWN
-    service_file, other_file = sort_configs(config or [])
-    bound_s = None if late_bound is None else read_duration_s("--late-bound", late_bound)
-    mode = "observed" if data is not None and known == "auto" else known  # a file was all read just now
+    service_file, other_file = sort_configs(given.config or [])
+    bound_s = None if given.late_bound is None else read_duration_s("--late-bound", given.late_bound)
+    mode = "observed" if given.data is not None and known == "auto" else known  # a file was all read just now
     terms = BacktestOptions(
-        known=VisibilityRule(mode, read_duration_s("--latency", latency), bound_s),
-        lead_s=read_duration_s("--lead", lead),
-        as_then=as_then,
-        acts=as_then,
+        known=VisibilityRule(mode, read_duration_s("--latency", given.latency), bound_s),
+        lead_s=read_duration_s("--lead", given.lead),
+        as_then=given.as_then,
+        acts=given.as_then,
     )
-    accepted = {"accept_units": accept_units, "accept_times": accept_times}
-    with open_past(data, mapping, site_file, site_id, service_file, **accepted) as (db, site):
-        proof = None if prove is None else (prove_identity(db, by, site.id), pick_criterion(site, prove))
+    with open_past(given, service_file) as (db, site):
+        proof = given.prove and (prove_identity(db, given.by, site.id), pick_criterion(site, given.prove))
         other = None if other_file is None else load_site(other_file)
         span = db.run_read(find_span, site.id)
         if span is None:
             print_note(f"no readings of {site.id} are stored: nothing to replay")
             raise typer.Exit(NOTHING)
-        begin, end = _instant("--from", from_at, span[0]), _instant("--to", to_at, span[1])
-        events = () if labels is None else read_labels(labels, site)
+        begin, end = _instant("--from", given.from_at, span[0]), _instant("--to", given.to_at, span[1])
+        events = () if given.labels is None else read_labels(given.labels, site)
         with progress_bar() as report:
             card = run_backtest(db, site, begin, end, other=other, on_progress=report, labels=events, terms=terms)
         if proof is not None and card.known["rows"] > 0:
@@ -139,7 +144,7 @@ def backtest(
         other_way = "try --known observed" if proof is None else "no proof was kept"
         print_note(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
-    answer(card, html)
+    answer(card, given.html)
 
 
 def _refuse_chosen_terms(chosen: dict[str, bool]) -> None:
@@ -237,24 +242,16 @@ def sort_configs(files: list[Path]) -> tuple[Path | None, Path | None]:
 
 
 @contextmanager
-def open_past(
-    data: Path | None,
-    mapping: Path | None,
-    site_file: Path | None,
-    site_id: str | None,
-    service_file: Path | None,
-    *,
-    accept_units: bool,
-    accept_times: bool,
-) -> Iterator[tuple[Database, Site]]:
+def open_past(given: BacktestArguments, service_file: Path | None) -> Iterator[tuple[Database, Site]]:
     """The database that holds the past, and the site: of the service, or of a file of readings alone."""
-    if data is None or site_file is None:
+    if given.data is None or given.site_file is None:
         service, db = open_service(service_file)
         with db:
-            yield db, pick_site(service, site_id or "")
+            yield db, pick_site(service, given.site_id or "")
         return
-    site = parse_site(read_text(site_file), str(site_file))
-    with open_files(data, site, mapping, accept_units=accept_units, accept_times=accept_times) as past:
+    site = parse_site(read_text(given.site_file), str(given.site_file))
+    units, times = given.accept_units, given.accept_times
+    with open_files(given.data, site, given.mapping, accept_units=units, accept_times=times) as past:
         for result in past.results:
             if result.rejected:
                 print_note(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -65,65 +66,91 @@ def _find_guess() -> Callable[..., None]:
     raise ConfigError("--guess: the extension table_import is not there; say by --mapping what the columns mean")
 
 
-@app.command()
-def ingest(
+# options that say something of a file -> the fields of both records
+STATED: Final = {
+    "--mapping": "mapping",
+    "--set": "point_set",
+    "--direction": "direction",
+    "--unit": "unit",
+    "--station": "station",
+    "--quantity": "quantity",
+    "--variable": "variable",
+    "--window": "window_m",
+    "--within": "within_m",
+    "--time": "time",
+    "--stamp": "stamp",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestArguments:
+    """What `slopeward ingest` takes."""
+
     path: Annotated[
         Path | None, typer.Argument(help="CSV or Parquet file, a folder of them, or - for CSV from stdin")
-    ] = None,
-    site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None,
-    form: Annotated[str | None, typer.Option("--format", help=f"Where the content does not say it. {_FORMS}")] = None,
-    mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None,
+    ] = None
+    site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None
+    form: Annotated[str | None, typer.Option("--format", help=f"Where the content does not say it. {_FORMS}")] = None
+    mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None
     point_set: Annotated[
         str | None, typer.Option("--set", help="Name of the set of InSAR points; EGMS: else the name of the file")
-    ] = None,
+    ] = None
     direction: Annotated[
         str | None, typer.Option("--direction", help=f"What a positive value means: {', '.join(DIRECTIONS)}")
-    ] = None,
+    ] = None
     unit: Annotated[
         str | None, typer.Option("--unit", help=f"Of points: {', '.join(UNITS)}; of a grid: of its quantity")
-    ] = None,
-    station: Annotated[str | None, typer.Option("--station", help="Whose positions the file holds")] = None,
-    time: Annotated[str | None, typer.Option("--time", help="Of solutions without a header: gpst or utc")] = None,
-    quantity: Annotated[str | None, typer.Option("--quantity", help="What a grid holds, such as rain")] = None,
-    variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None,
-    window: Annotated[
+    ] = None
+    station: Annotated[str | None, typer.Option("--station", help="Whose positions the file holds")] = None
+    time: Annotated[str | None, typer.Option("--time", help="Of solutions without a header: gpst or utc")] = None
+    quantity: Annotated[str | None, typer.Option("--quantity", help="What a grid holds, such as rain")] = None
+    variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None
+    window_m: Annotated[
         float | None,
         typer.Option("--window", min=0.0, max=1e6, help="Mean of cells within so many metres; else the nearest"),
-    ] = None,
-    within: Annotated[
+    ] = None
+    within_m: Annotated[
         float | None, typer.Option("--within", min=0.0, max=1e6, help="Only pixels within so many metres of a station")
-    ] = None,
+    ] = None
     stamp: Annotated[
         str | None, typer.Option("--stamp", help="Of rain of a grid: interval_end, or counter as that of a model run")
-    ] = None,
-    rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
+    ] = None
+    rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False
     forget_epoch0: Annotated[
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
-    ] = None,
+    ] = None
     guesses: Annotated[
         bool,
         typer.Option("--guess", help="Understand any table, ask what it does not say, write mapping and site file"),
-    ] = False,
+    ] = False
     answers: Annotated[
         list[str] | None, typer.Option("--answer", help="With --guess: KEY=VALUE, such as zone=Europe/Rome")
-    ] = None,
+    ] = None
     bounds: Annotated[
         list[str] | None,
         typer.Option(
             "--bound", help="With --guess: QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad', one for each level"
         ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="With --guess: folder of what is written")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
+    ] = None
+    out: Annotated[Path | None, typer.Option("--out", help="With --guess: folder of what is written")] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
-    ] = False,
+    ] = False
     accept_times: Annotated[
         bool,
         typer.Option("--accept-times", help="The times are right, though ahead of now or before 1950; it is recorded"),
-    ] = False,
-    by: By = None,
-) -> None:
+    ] = False
+    by: By = None
+
+    @property
+    def by_option(self) -> dict[str, object]:
+        """What it says of the file, by the option that says it."""
+        return {option: getattr(self, name) for option, name in STATED.items()}
+
+
+@app.command()
+def ingest(given: IngestArguments) -> None:
     """Store observations from files; reading a file twice stores nothing twice.
 
     Exit 0 all stored, 3 some rows went to the quarantine or some files could not be read,
@@ -133,77 +160,53 @@ def ingest(
     Example: slopeward ingest monitoring.csv --guess --answer zone=Europe/Rome --answer place=46.2,8.9
     Example: slopeward ingest EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip --site north-bench --format egms
     """
-    chosen = [path is not None, rejected, forget_epoch0 is not None]
+    chosen = [given.path is not None, given.rejected, given.forget_epoch0 is not None]
     if sum(chosen) != 1:
         raise typer.BadParameter("give a FILE, --rejected or --forget-epoch0")
-    if guesses:
-        if path is None or mapping is not None or form is not None:
+    if given.guesses:
+        if given.path is None or given.mapping is not None or given.form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
-        given_for = {"bounds": bounds or (), "by": by, "accepts": accept_units, "dry_run": dry_run}
-        _find_guess()(path, site, answers or (), out, **given_for)
+        more = {"bounds": given.bounds or (), "by": given.by, "accepts": given.accept_units, "dry_run": given.dry_run}
+        _find_guess()(given.path, given.site, given.answers or (), given.out, **more)
         return
-    if answers or bounds or out is not None:
+    if given.answers or given.bounds or given.out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")
-    given = {
-        "--mapping": mapping,
-        "--set": point_set,
-        "--direction": direction,
-        "--unit": unit,
-        "--station": station,
-        "--quantity": quantity,
-        "--variable": variable,
-        "--window": window,
-        "--within": within,
-        "--time": time,
-        "--stamp": stamp,
-    }
-    if path is None or form is not None:
-        choose_form(form, given)  # what cannot be is refused before a file is touched
-    if forget_epoch0 is not None:
-        _forget(forget_epoch0, by)
-    elif rejected:
-        _replay(dry_run=dry_run)
+    if given.path is None or given.form is not None:
+        choose_form(given.form, given.by_option)  # what cannot be is refused before a file is touched
+    if given.forget_epoch0 is not None:
+        _forget(given.forget_epoch0, given.by)
+    elif given.rejected:
+        _replay(dry_run=given.dry_run)
     else:
-        assert path is not None
-        known = None if mapping is None else load_mapping(mapping)
-        stated = ImportOptions(
-            known, point_set, direction, unit, station, quantity, variable, window, within, time, stamp=stamp
-        )
-        accepted = AcceptedDoubts(accept_units, accept_times)
-        _read(path, site, form, given, stated, accepted=accepted, by=by, dry_run=dry_run)
+        assert given.path is not None
+        _read(given.path, given)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _read(
-    path: Path,
-    site_id: str | None,
-    named: str | None,
-    given: Mapping[str, object],
-    stated: ImportOptions,
-    *,
-    accepted: AcceptedDoubts,
-    by: str | None,
-    dry_run: bool,
-) -> None:
+def _read(path: Path, given: IngestArguments) -> None:
+    site_id, named, dry_run, by_option = given.site, given.form, given.dry_run, given.by_option
+    mapping = None if given.mapping is None else load_mapping(given.mapping)
+    stated = ImportOptions(**{name: getattr(given, name) for name in STATED.values()} | {"mapping": mapping})
+    accepted = AcceptedDoubts(given.accept_units, given.accept_times)
     results: list[FileResult] = []
     unread = 0
     has_points = False
     with ExitStack() as stack:
-        files = list_files(path, list_suffixes(named, given))
+        files = list_files(path, list_suffixes(named, by_option))
         sites = _find_sites(site_id, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         database = None if dry_run else stack.enter_context(session.open_database())
         pipeline = Pipeline(database, sites, _now, None if dry_run else session.read_service().limits)
-        who = prove(database, by, site_id) if any(accepted) and database is not None else None
+        who = prove(database, given.by, site_id) if any(accepted) and database is not None else None
         _hold_to_sites(pipeline, database, who)
-        target = _Target(place, pipeline, database, add_places(stated, place), accepted, by, who)
-        grids = _read_grids(files, named, given, target.stated, stack) if len(files) > 1 else {}
+        target = _Target(place, pipeline, database, add_places(stated, place), accepted, given.by, who)
+        grids = _read_grids(files, named, by_option, target.stated, stack) if len(files) > 1 else {}
         for file in files:
             try:
-                form = choose_for(file, named, given)
+                form = choose_for(file, named, by_option)
                 has_points |= READERS[form].content is Content.POINTS
                 with nullcontext(grids[file]) if file in grids else _convert(file, form, target.stated) as converted:
                     result = _read_file(file, form, converted, target)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -33,11 +33,13 @@ FAST_SHARE: Final = 0.95
 DAY_S: Final = 86_400.0
 
 
-@app.command("learn", takes_config=False)
-def learn(
-    data: DataOption,
-    rain: RainOption,
-    movement: Annotated[str, typer.Option("--movement", help="Series of displacement, STATION.quantity")],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdArguments:
+    """What `slopeward sites thresholds learn` takes."""
+
+    data: DataOption
+    rain: RainOption
+    movement: Annotated[str, typer.Option("--movement", help="Series of displacement, STATION.quantity")]
     fast: Annotated[
         float | None,
         typer.Option(
@@ -46,49 +48,52 @@ def learn(
             max=1e6,
             help="mm/day from which movement is an event; else the 95 % quantile of the rates, never below their noise",
         ),
-    ] = None,
-    rate_window: Annotated[str, typer.Option("--rate-window", help="Over which a rate is taken")] = "7d",
-    windows: Annotated[str, typer.Option("--windows", help="Windows of rain to choose from")] = "1d,3d,7d,15d,30d",
-    lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d",
-    apart: Annotated[str, typer.Option("--apart", help="Fast times nearer than this are one event")] = "14d",
+    ] = None
+    rate_window: Annotated[str, typer.Option("--rate-window", help="Over which a rate is taken")] = "7d"
+    windows: Annotated[str, typer.Option("--windows", help="Windows of rain to choose from")] = "1d,3d,7d,15d,30d"
+    lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d"
+    apart: Annotated[str, typer.Option("--apart", help="Fast times nearer than this are one event")] = "14d"
     least_events: Annotated[
         int, typer.Option("--least-events", min=threshold_learning.LEAST_EVENTS, max=10_000, help="Fewer are refused")
-    ] = threshold_learning.LEAST_EVENTS,
-    level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow",
-    stamp: StampOption = None,
-) -> None:
+    ] = threshold_learning.LEAST_EVENTS
+    level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow"
+    stamp: StampOption = None
+
+
+@app.command("learn", takes_config=False)
+def learn(given: ThresholdArguments) -> None:
     """Learn a rain threshold from rain and movement: window, lag, ROC, cross-validated by year, and the criterion.
 
     Exit 3 when the rain is an index: then there is a table, but no criterion may use it.
 
     Example: slopeward sites thresholds learn --data slope.csv --rain R1.rain --movement G1.displacement --json
     """
-    fell, moved = read_selected(data, [rain, movement])
-    fell, interval_s, _ = _count_rain(fell, stamp)
-    spans = [s for s in _durations(windows, "--windows") if s >= interval_s]
+    fell, moved = read_selected(given.data, [given.rain, given.movement])
+    fell, interval_s, _ = _count_rain(fell, given.stamp)
+    spans = [s for s in _durations(given.windows, "--windows") if s >= interval_s]
     if not spans:
         raise RefusedError(f"--windows: none is as long as the rain's interval, {format_duration(interval_s)}")
-    window_s = _durations(rate_window, "--rate-window")[0]
+    window_s = _durations(given.rate_window, "--rate-window")[0]
     times, rates, noise = _rates(moved, window_s)
-    limit, grounds = _fast(rates, noise, fast)
-    samples = threshold_learning.find_events(times, rates, limit, _durations(apart, "--apart")[0])
+    limit, grounds = _fast(rates, noise, given.fast)
+    samples = threshold_learning.find_events(times, rates, limit, _durations(given.apart, "--apart")[0])
     samples = threshold_learning.date_onsets(samples, moved.times_s, moved.values, window_s)
     try:
         found = threshold_learning.learn_threshold(
-            fell.times_s, fell.values, interval_s, samples, spans, _durations(lags, "--lags"), least_events
+            fell.times_s, fell.values, interval_s, samples, spans, _durations(given.lags, "--lags"), given.least_events
         )
     except threshold_learning.TooFewEventsError as error:
-        raise RefusedError(f"{data}: {error} (movement over {limit:.3g} mm/day, {grounds})") from None
+        raise RefusedError(f"{given.data}: {error} (movement over {limit:.3g} mm/day, {grounds})") from None
     starts, ends = (
         format_iso(from_epoch_s(pick(fell.times_s[k], moved.times_s[k]))) for pick, k in ((max, 0), (min, -1))
     )
     basis = ThresholdBasis(fell.name, moved.name, fell.unit, starts, ends, limit, grounds)
-    criterion = None if fell.unit == "index" else write_criterion(found, basis, level)
+    criterion = None if fell.unit == "index" else write_criterion(found, basis, given.level)
     show(_facts(found, basis) | {"criterion": criterion}, _text(found, basis, criterion))
     if found.cross.skill <= 0.0:
         print_note("cross-validated skill is not above chance: this threshold is no better than none")
     if fell.unit == "index":
-        print_note(f"{rain} is an index without unit: no criterion may use it")
+        print_note(f"{given.rain} is an index without unit: no criterion may use it")
         raise typer.Exit(PARTLY)
 
 
@@ -194,7 +199,7 @@ def _facts(found: threshold_learning.Learned, basis: ThresholdBasis) -> dict[str
     }
 
 
-def _score_to_json(score: threshold_learning.Score) -> dict[str, float]:
+def _score_to_json(score: threshold_learning.ThresholdScore) -> dict[str, float]:
     rates = {"hit_rate": score.hit_rate, "false_rate": score.false_rate, "skill": score.skill}
     return {**asdict(score), **{k: round(v, 6) for k, v in rates.items()}}
 

@@ -4,7 +4,7 @@ Motion of a slope decays with distance; an instrument that fails moves alone. Dy
 subsurface column vote only when a node within two steps moves at least v / 2^distance; here a step is a distance.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -77,27 +77,20 @@ def check_neighbours(
     plan = site.fusion.neighbours
     if plan is None:
         return NeighbourCheck({}, {}, {})
-    high = {
-        key.station for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s and key not in sick
-    }
-    if len({groups.get(name, name) for name in high}) > 1:
+    above = _list_above(votes, plan, now_s)
+    if len({groups.get(key.station, key.station) for key in above if key not in sick}) > 1:
         return NeighbourCheck({}, {}, {})
     caps: dict[VoteKey, VoteCap] = {}
     open_since_s: dict[str, float] = {}
     reasons: dict[str, Message] = {}
-    for criterion in site.criteria:
-        named = criterion.id in plan.criteria if plan.criteria else criterion.kind.velocity
-        if criterion.role == "advice" or not named:
-            continue
+    for criterion in _list_checked(site.criteria, plan):
         mine = {w.station: w for w in assessments if w.criterion == criterion.id}
         for name in criterion.stations:
-            key, question = VoteKey(criterion.id, name), f"{ALONE}{name}"
-            vote, station = votes.get(key), site.station(name)
-            if station is None or vote is None or vote.level <= plan.above or vote.valid_until_s < now_s:
+            key, question, station = VoteKey(criterion.id, name), f"{ALONE}{name}", site.station(name)
+            if station is None or key not in above:
                 continue
-            still = _find_still(
-                windows, plan, station, criterion, {k: w for k, w in mine.items() if k not in away or k == name}, sick
-            )
+            others = {k: w for k, w in mine.items() if k not in away or k == name}
+            still = _find_still(windows, plan, station, criterion, others, sick)
             known_s = memory.asked.get(question)
             if still == _MOVES or (still is None and known_s is None):
                 continue
@@ -105,16 +98,24 @@ def check_neighbours(
             answer = memory.answers.get(question)
             reason = _ALONE(station=name, text=still) if still else _ALONE_WHEN_SEEN(station=name)
             open_since_s[question], reasons[question] = since_s, reason
-            if answer == "movement" or (answer is None and now_s >= since_s + site.fusion.verify_within_s):
+            full_s = since_s + site.fusion.verify_within_s
+            if answer == "movement" or (answer is None and now_s >= full_s):
                 continue
-            until = (
-                _ANSWERED(word=Term(answer))
-                if answer
-                else _IN_FULL(at=Timestamp(since_s + site.fusion.verify_within_s))
-            )
+            until = _ANSWERED(word=Term(answer)) if answer else _IN_FULL(at=Timestamp(full_s))
             held = _HELD(level=Term(site.levels[plan.above].name), text=reason)
             caps[key] = VoteCap(plan.above, join([held, until]))
     return NeighbourCheck(caps, open_since_s, reasons)
+
+
+def _list_above(votes: Mapping[VoteKey, Vote], plan: Neighbours, now_s: float) -> set[VoteKey]:
+    """Living votes for more than a lone one may ask for."""
+    return {key for key, v in votes.items() if v.level > plan.above and v.valid_until_s >= now_s}
+
+
+def _list_checked(criteria: Iterable[Criterion], plan: Neighbours) -> list[Criterion]:
+    """The criteria whose votes want a neighbour: the named ones, else those of velocity."""
+    votes = (c for c in criteria if c.role != "advice")
+    return [c for c in votes if (c.id in plan.criteria if plan.criteria else c.kind.velocity)]
 
 
 def _find_still(

@@ -119,10 +119,9 @@ def examine(
             problems = [one for one in (_find_overlap(windows, spec), found or hidden) if one is not None]
             for one in problems:
                 if one.state != "unknown":
-                    name = "stale" if one.state == "silent" else one.state
-                    text = TEXT_OF(name=name_series(f"{station.id}.{spec.quantity}"), text=one.reason)
-                    key = f"health:{station.id}.{spec.quantity}:{name}"
-                    conditions[key] = Condition("health", one.urgency, one.since_s, text)
+                    place, name = f"{station.id}.{spec.quantity}", "stale" if one.state == "silent" else one.state
+                    text = TEXT_OF(name=name_series(place), text=one.reason)
+                    conditions[f"health:{place}:{name}"] = Condition("health", one.urgency, one.since_s, text)
                 shown = "verify" if one.state in {*BLIND, OVERLAP} else one.state
                 if _RANK[shown] > _RANK[state] and (one is not hidden or is_whole):
                     state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
@@ -132,9 +131,7 @@ def examine(
             series_health[station.id, spec.quantity] = SeriesHealth(shown, why, seen_s, burst)
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
-        learning = [t.learning for t in tracks.get(station.id, ()) if t.learning is not None]
-        if state == "ok" and learning:  # of the series that knows its noise least
-            reason = _LEARNING(n=min(learning), n2=OPENING)
+        reason = _explain_well(tracks.get(station.id, ())) if state == "ok" else reason
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
@@ -148,6 +145,12 @@ def examine(
             )
         )
     return tuple(healths), conditions, series_health
+
+
+def _explain_well(tracks: Sequence[Track]) -> Message:
+    """What is to be known of a station that does well: how far the series that knows its noise least has learnt it."""
+    learning = [t.learning for t in tracks if t.learning is not None]
+    return _LEARNING(n=min(learning), n2=OPENING) if learning else _WELL
 
 
 def mark_unexplained(

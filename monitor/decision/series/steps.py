@@ -1,7 +1,7 @@
 """Sudden steps: neither dropped nor believed, each with a clock and an answer that only a person or an offset gives."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Final, cast
@@ -162,28 +162,10 @@ def update_steps(
         groups: independence group of each station.
         common: stations whose steps are those of their reference.
     """
-    steps: dict[StepKey, Step] = {}
     shared = set(common)
-    unresolved = list_unresolved(
-        windows.site,
-        memory.steps,
-        tracks,
-        [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared],
-        groups,
-    )
-    for key, old in memory.steps.items():
-        station = key.station
-        offset = _is_answered_by_offset(windows, key, old)
-        # the level may still rest on a step that came back: what it was read from must stay known
-        rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
-        explained = _is_explained(old, tracks.get(station, []), offset)
-        if key in sightings or key in unresolved or rested_on or not explained:
-            answered = memory.answers.get(key)
-            steps[key] = (
-                replace(old, state=state_after(answered))
-                if answered
-                else _update_unanswered(old, sightings.get(key), tracks.get(station, ()), windows)
-            )
+    pairs = [k for k, s in memory.steps.items() if _may_pair(windows, s) and k.station not in shared]
+    unresolved = list_unresolved(windows.site, memory.steps, tracks, pairs, groups)
+    steps = _keep_steps(memory, sightings, tracks, windows, unresolved)
     for key, seen in sightings.items():
         if key not in steps:
             steps[key] = _make_step(seen, memory.answers.get(key), windows)
@@ -191,6 +173,42 @@ def update_steps(
         seen_before_s = sightings[key].jump.before_s if key in sightings else None
         noted = _note_offset(windows, key, step)
         steps[key] = _annotate(noted, list_events_at(windows, key, noted, seen_before_s), windows.now_s)
+    _count_steps(steps, shared, tracks, windows, groups)
+    return dict(sorted(steps.items()))
+
+
+def _keep_steps(
+    memory: Memory,
+    sightings: Mapping[StepKey, StepCandidate],
+    tracks: Mapping[str, list[Track]],
+    windows: DecisionContext,
+    unresolved: Collection[StepKey],
+) -> dict[StepKey, Step]:
+    """The known steps that stay: those that are still seen, or that nothing explains."""
+    steps: dict[StepKey, Step] = {}
+    for key, old in memory.steps.items():
+        offset = _is_answered_by_offset(windows, key, old)
+        # the level may still rest on a step that came back: what it was read from must stay known
+        rested_on = old.state == RETURNED and StepVote(key) in memory.supporters
+        explained = _is_explained(old, tracks.get(key.station, []), offset)
+        if key in sightings or key in unresolved or rested_on or not explained:
+            answered = memory.answers.get(key)
+            steps[key] = (
+                replace(old, state=state_after(answered))
+                if answered
+                else _update_unanswered(old, sightings.get(key), tracks.get(key.station, ()), windows)
+            )
+    return steps
+
+
+def _count_steps(
+    steps: dict[StepKey, Step],
+    shared: Collection[str],
+    tracks: Mapping[str, list[Track]],
+    windows: DecisionContext,
+    groups: Mapping[str, str],
+) -> None:
+    """Let those steps count whose time is over, or that something independent confirms."""
     single = {k for k, s in steps.items() if _is_answered_by_one(windows, k, s)}
     company = [
         k
@@ -206,7 +224,6 @@ def update_steps(
             state = "counted" if why == UNANSWERED else "movement"
             if why is not None and state != step.state and not (key in single and why == UNANSWERED):
                 steps[key] = replace(step, state=state, reason=_because(step.reason, why), words=None)
-    return dict(sorted(steps.items()))
 
 
 def _make_step(seen: StepCandidate, answered: str | None, windows: DecisionContext) -> Step:

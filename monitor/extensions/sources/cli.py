@@ -51,7 +51,9 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
             **_state_to_json(state),
         }
         show(facts, _describe(name, place, table, state))
-    require_any(shown, "no source: write a [[source]] into the service file (docs/how-to/import-files.md)")
+    require_any(
+        shown, "no source: write a [[source]] into the service file (how: /help/how-to/import-files on the page)"
+    )
 
 
 @app.command("poll")

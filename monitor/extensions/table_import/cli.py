@@ -528,7 +528,7 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
     from forecasting.data.cadence import choose_horizons
     from forecasting.data.series import read_long_panels
     from forecasting.errors import ForecastingError
-    from monitor.cli.forecast.trials import backtest
+    from monitor.cli.forecast.trials import TrialArguments, backtest
     from monitor.extensions.table_import.past_levels import lay_out_motion, list_motion
 
     quantities = list_motion(s.quantity for s in found.sensors)
@@ -540,6 +540,7 @@ def _score_forecasts(path: Path, found: TableGuess) -> None:
             try:
                 steps_s = {panel.step_s for panel in read_long_panels(long)}
                 horizons_s = sorted({h for step_s in steps_s for h in choose_horizons(step_s)})
-                backtest(data=str(long), horizons=",".join(format_duration(round(h)) for h in horizons_s))
+                chosen = ",".join(format_duration(round(h)) for h in horizons_s)
+                backtest(TrialArguments(data=str(long), horizons=chosen))
             except (SlopewardError, ForecastingError, typer.Exit) as error:
                 print_note(f"  none: {error}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from forecasting.serving.records import Training
+from forecasting.serving.records import TrainingRequest
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import format_iso
@@ -40,7 +40,7 @@ def train_network(
 ) -> TrainingResult:
     """Train one network on a record in a worker, or say why not; it begins from `start` where there is one."""
     folder = make_folder(config, site)
-    training = Training(
+    training = TrainingRequest(
         kind,
         horizons_s,
         folder,

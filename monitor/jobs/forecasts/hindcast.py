@@ -59,7 +59,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
         found = read_site(c, site, now, site.forecast.models)
         done = [forecasts.load_hindcasts(c, [s.series_id for s in one.samples]) for one in found]
     panels, lines = [one.panel for one in found], list[str]()
-    simple = [m for m in name_models(site) if m not in NETWORKS]
+    simple = _list_simple(site)
     for one, newest in zip(found, done, strict=True):
         kinds = dict.fromkeys(s.row.kind for s in standings if one.panel.knows(s.row, panels))
         if one.record is None:
@@ -68,10 +68,14 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
         known = {model for model, at in newest.items() if epoch_s(at) > half_s}
         left = [kind for kind in kinds if kind not in known]
         if left or {*simple} - known:
-            lines += _score_past(db, config, site, one, one.record, left, simple, now, gives_way=gives_way)
+            lines += _score_past(db, config, site, one, one.record, left, now, gives_way=gives_way)
     if not lines:
         return "the past is scored already" if any(one.samples for one in found) else "no past to score"
     return "; ".join([*lines, score_targets(db, site, now, hindcast=True)])
+
+
+def _list_simple(site: Site) -> list[str]:
+    return [m for m in name_models(site) if m not in NETWORKS]
 
 
 def _score_past(
@@ -81,14 +85,14 @@ def _score_past(
     found: PanelRead,
     record: SiteRecord,
     kinds: Sequence[str],
-    simple: Sequence[str],
     now: datetime,
     *,
     gives_way: bool,
 ) -> list[str]:
     """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
     cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
-    models, lines, horizons_s = [ModelRequest(m, m) for m in simple], list[str](), found.panel.cadence.horizons_s
+    models, lines = [ModelRequest(m, m) for m in _list_simple(site)], list[str]()
+    horizons_s = found.panel.cadence.horizons_s
     for kind in kinds:
         made = train_network(config, site, kind, horizons_s, cut_record(record, cut_s), now, gives_way=gives_way)
         if made.refused:

@@ -1,7 +1,7 @@
 """What people do to forecasters: show one where its gate is open, or by two where it is not; retire one."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -23,18 +23,28 @@ _SHOWN: Final = Template("model.shown", "shown by {names}: {reason}")
 _SHOWN_AGAINST: Final = Template("model.shown_against", "shown against its gate by {names}: {reason}")
 
 
+@dataclass(frozen=True, slots=True)
+class PromotionOrder:
+    """Who lets a checkpoint be shown, when and why.
+
+    With `force` also where the gate is closed, which takes two people, but never against its own record: what lost to
+    the simple forecast or did not cover over 10 scored issue times is shown by nobody.
+    """
+
+    actor: Actor
+    reason: str
+    now: datetime
+    second: Actor | None = None
+    force: bool = False
+
+    @property
+    def people(self) -> str:
+        """Their names."""
+        return self.actor.name + (f" with {self.second.name}" if self.second else "")
+
+
 def promote(
-    c: Connection,
-    config: ServiceConfig,
-    site: Site,
-    start: str,
-    horizon_s: float | None,
-    actor: Actor,
-    reason: str,
-    now: datetime,
-    *,
-    second: Actor | None = None,
-    force: bool = False,
+    c: Connection, config: ServiceConfig, site: Site, start: str, horizon_s: float | None, order: PromotionOrder
 ) -> list[str]:
     """Let a checkpoint be shown; returns one sentence per horizon.
 
@@ -42,33 +52,30 @@ def promote(
         config: its time limit bounds the latency.
         start: beginning of its hash.
         horizon_s: one horizon, s; None: every one whose gate is open.
-        second: another person, needed with `force`.
-        force: also where the gate is closed, but never against its own record: what lost to the simple forecast or did
-            not cover over 10 scored issue times is shown by nobody.
 
     Raises:
         NotFoundError: no such checkpoint.
         RefusedError: the gate is closed, or who asks may not.
         NeedsSecondError: `force` by one person.
     """
-    row = _find_own(c, site, start)
-    require_reason(c, actor, reason)
+    row, now, force = _find_own(c, site, start), order.now, order.force
+    require_reason(c, order.actor, order.reason)
     if force:
-        if second is None:
+        if order.second is None:
             raise NeedsSecondError("two people are needed to show a forecaster against its gate; name a second one")
-        require_two(c, actor, second, now)
+        require_two(c, order.actor, order.second, now)
     if row.state == "retired":
         raise RefusedError(f"{row.name} is retired; train a new one")
     if row.state == "candidate":
         if not force:
             raise RefusedError(f"{row.name} is a candidate: no forecast of it is stored yet, no gate is open")
-        enter_shadow(c, row, IN_SHADOW(text=reason), now, actor)
+        enter_shadow(c, row, IN_SHADOW(text=order.reason), now, order.actor)
     standings = load_standings(c, site, now)
     mine = next((s for s in standings if s.row.model_hash == row.model_hash), None)
     if mine is None:
         raise RefusedError(f"{site.id} does not ask for {row.kind}; add it to forecast.models")
     may_be, refused = _choose_horizons(mine, horizon_s, config, now, force=force)
-    lines = _show(c, mine, may_be, standings, reason, actor, second, now, force)
+    lines = _show(c, mine, may_be, standings, order)
     for shown_s, gate in load_gates(c, [row.model_hash])[row.model_hash].items():
         if shown_s in may_be:
             alarm_degraded(c, site, row, gate, now, degraded=False)
@@ -150,24 +157,18 @@ def _show(
     standing: ModelStatus,
     horizons_s: Sequence[float],
     standings: Sequence[ModelStatus],
-    reason: str,
-    actor: Actor,
-    second: Actor | None,
-    now: datetime,
-    force: bool,
+    order: PromotionOrder,
 ) -> list[str]:
     lines = []
-    row = standing.row
-    people = actor.name + (f" with {second.name}" if second else "")
+    row, actor, second, now = standing.row, order.actor, order.second, order.now
     for horizon_s in horizons_s:
         gate = standing.gates[horizon_s]
-        text = (_SHOWN_AGAINST if force else _SHOWN)(names=people, reason=reason)
+        text = (_SHOWN_AGAINST if order.force else _SHOWN)(names=order.people, reason=order.reason)
         after: GateRow = replace(gate, state="active", reason=text, since=now)
         if change_gate(c, row, gate, after, actor, now, second=second):
             lines.append(f"{row.name} is shown at {format_span(horizon_s)}")
             lines += displace(c, row, horizon_s, standings, now)
     if row.state != "active":
-        change_state(
-            c, find_model(c, row.model_hash), "active", _SHOWN(names=people, reason=reason), actor, now, second=second
-        )
+        text = _SHOWN(names=order.people, reason=order.reason)
+        change_state(c, find_model(c, row.model_hash), "active", text, actor, now, second=second)
     return lines

@@ -9,7 +9,7 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, Limits, ScoredError, Training, Withheld
+from forecasting.serving.records import Forecast, Limits, ScoredError, TrainingRequest, Withheld
 from monitor.domain.observation import Timed
 from monitor.worker.records import WorkerTask
 
@@ -100,7 +100,7 @@ class NetworkTrainingRequest:
     """The record that a network shall learn from, how, and the records of other sites that it goes on learning from."""
 
     record: SiteRecord
-    training: Training
+    training: TrainingRequest
     replay: tuple[SiteRecord, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         with db.read() as c:
             reason = _why_count(c, site, kind, now) if panel is None else _why_train(c, site, kind, panel, panels, now)
         if reason is not None:
-            result = train_one(db, config, site, task, kind, now, reason=reason, clock=clock, panel=panel)
+            result = train_one(db, config, site, TrainingOrder(kind, reason=reason), now, clock=clock, panel=panel)
             parts.append(f"{kind}{_describe_panel(panel, panels)}: {result}")
             trained = trained or task == "forecast"
     if trained:
@@ -105,17 +106,23 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
     return why_stale(active, site.anomaly, site.watched_step_s or 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingOrder:
+    """A network or detector to be trained, and who wants it why."""
+
+    kind: str
+    seed: int = SEED
+    reason: str = "asked for"
+    actor: Actor = SERVICE
+
+
 def train_one(
     db: Database,
     config: ServiceConfig,
     site: Site,
-    task: str,
-    kind: str,
+    order: TrainingOrder,
     now: datetime,
-    seed: int = SEED,
     *,
-    reason: str = "asked for",
-    actor: Actor = SERVICE,
     clock: Callable[[], datetime] | None = None,
     panel: SitePanel | None = None,
 ) -> str:
@@ -127,13 +134,13 @@ def train_one(
     clock = clock or go_on(now)
     if not site.moving:
         return "no displacement series declared"
-    if task == "anomaly":
-        return _train_detector(db, config, site, kind, now, seed, actor, clock)
+    if order.kind in list_detectors():
+        return _train_detector(db, config, site, order, now, clock)
     panels = db.run_read(_list_panels, site)
     lines = []
     for one in panels if panel is None else [panel]:
         begin = f"{_describe_panel(one, panels).lstrip()}: " if panel is None and len(panels) > 1 else ""
-        lines.append(begin + _train_forecaster(db, config, site, kind, one, now, seed, reason, actor, clock))
+        lines.append(begin + _train_forecaster(db, config, site, order, one, now, clock))
     return "; ".join(lines) or "no readings"
 
 
@@ -141,14 +148,12 @@ def _train_forecaster(
     db: Database,
     config: ServiceConfig,
     site: Site,
-    kind: str,
+    order: TrainingOrder,
     panel: SitePanel,
     now: datetime,
-    seed: int,
-    reason: str,
-    actor: Actor,
     clock: Callable[[], datetime],
 ) -> str:
+    kind = order.kind
     start, missing = db.run_read(_find_start, site, kind, panel)
     if missing:
         return missing
@@ -157,12 +162,14 @@ def _train_forecaster(
         replay = list(_read_others(c, site, kind, panel.cadence, now))
     if record is None:
         return "no readings"
-    answer = train_network(config, site, kind, panel.cadence.horizons_s, record, now, seed, start=start, replay=replay)
+    answer = train_network(
+        config, site, kind, panel.cadence.horizons_s, record, now, order.seed, start=start, replay=replay
+    )
     if answer.refused:
         return answer.refused
     with db.write() as c:
         known_at = clock()
-        keep_checkpoint(c, site, "forecast", kind, answer, known_at, reason, actor)
+        keep_checkpoint(c, site, "forecast", kind, answer, known_at, order.reason, order.actor)
         retire_older(c, site, answer.model_hash, known_at)
     return _describe(answer)
 
@@ -171,10 +178,8 @@ def _train_detector(
     db: Database,
     config: ServiceConfig,
     site: Site,
-    kind: str,
+    order: TrainingOrder,
     now: datetime,
-    seed: int,
-    actor: Actor,
     clock: Callable[[], datetime],
 ) -> str:
     step_s = site.watched_step_s or 0.0
@@ -182,16 +187,15 @@ def _train_detector(
     if not samples:
         return "no readings"
     series, folder = {s.label: s.timed for s in samples}, make_folder(config, site)
-    wanted = DetectorTraining(kind, series, step_s, folder, budget_of_each(site.anomaly), seed)
+    wanted = DetectorTraining(order.kind, series, step_s, folder, budget_of_each(site.anomaly), order.seed)
     answer = run_in_worker(config.compute, TRAIN_DETECTOR, wanted, writes=(folder,))
     if answer.refused:
         return answer.refused
     with db.write() as c:
         known_at = clock()
-        keep_checkpoint(c, site, "anomaly", kind, answer, known_at, f"trained on {len(samples)} series", actor)
-        keep_test(
-            c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, known_at
-        )
+        why, made_by = f"trained on {len(samples)} series", f"slopeward anomalies train --site {site.id}"
+        keep_checkpoint(c, site, "anomaly", order.kind, answer, known_at, why, order.actor)
+        keep_test(c, site, answer.card, answer.model_hash, made_by, order.actor, known_at)
     return _describe(answer)
 
 

@@ -89,10 +89,8 @@ def update_movement(
     budget_s = max(BUDGET_S, BUDGET_SHARE * stage_cadence(site, find_worst(known.values())[0])[0])
     for moving in series:
         before = known.get(moving.series_id)
-        newest_s = max((newest[k] for k in moving.keys if k in newest), default=None)
-        mark = "|".join(marks[i] for i in moving.ids).strip("|")
-        until_s = answered_s(memory, moving.station.id)
-        mark += f"|corrected {until_s:.0f} s" if until_s > 0.0 else ""
+        newest_s = max((newest[k] for k in newest.keys() & moving.keys), default=None)
+        mark = _make_mark(moving, marks, memory)
         rose = before is not None and risen is not None and before.at < risen
         looked = None if before is None else before.state
         has_news = movement_state.is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
@@ -149,6 +147,13 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
         stage = row.stage if row.stage != UNKNOWN else str((row.state.get("stage") or {}).get("stage") or UNKNOWN)
         worst = max(worst, (RANK.get(stage, -1), stage, row.trend), key=lambda w: w[0])
     return worst[1], worst[2]
+
+
+def _make_mark(moving: movement_state.MovementSeries, marks: Mapping[int, str], memory: Memory) -> str:
+    """What people said of a series, as one word; another than before asks for a look."""
+    mark = "|".join(marks[i] for i in moving.ids).strip("|")
+    until_s = answered_s(memory, moving.station.id)
+    return f"{mark}|corrected {until_s:.0f} s" if until_s > 0.0 else mark
 
 
 def _has_fresh_data(

@@ -369,7 +369,7 @@ Describe = Callable[[Connection, Sequence[AlertRow]], Mapping[int, str]]
 """One sentence for each of some alerts, by their id."""
 
 
-class OpenAlert(TypedDict):
+class HandedAlert(TypedDict):
     """An alert that is handed over."""
 
     alert_id: int
@@ -386,7 +386,7 @@ class OpenItems(TypedDict):
 
     level: int | None
     level_name: str | None
-    alerts: list[OpenAlert]
+    alerts: list[HandedAlert]
     alerts_count: int
     shelved: list[int]
     sick: list[dict[str, str | None]]  # instrument, state, reason, since
@@ -427,7 +427,7 @@ def gather_open(c: Connection, site: str, now: datetime, describe: Describe) -> 
         if not row["exercise"] and row["ledger"] != "advice"
     ]
     sentences = describe(c, rows[:MOST])
-    alerts: list[OpenAlert] = [
+    alerts: list[HandedAlert] = [
         {
             "alert_id": row["alert_id"],
             "ledger": row["ledger"],

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import accumulate
 from math import cos, hypot, radians, sin
 from typing import Final, NamedTuple, TypedDict
@@ -105,13 +106,14 @@ def load_curves(
         sums = [0.0, *accumulate(size for _, size in steps)]
         values[series_id] = [(t, value - sums[bisect_right(at, t)]) for t, value in values.get(series_id, [])]
     curves: dict[str, list[tuple[float, float]]] = {}
+    read = cache(lambda at: parse(at).timestamp())  # stations share most of their epochs
     for station, parts in found.items():
         first, *others = (dict(values.get(s.id, [])) for s, _ in parts)
         common = [at for at in first if all(at in one for one in others)] if others else list(first)
         total = [0.0 + first[at] * parts[0][1] for at in common]
         for one, (_, weight) in zip(others, parts[1:], strict=True):
             total = [value + one[at] * weight for at, value in zip(common, total, strict=True)]
-        curves[station] = [(parse(common[k]).timestamp(), total[k]) for k in pick(total, each)]
+        curves[station] = [(read(common[k]), total[k]) for k in pick(total, each)]
     return curves, thinned
 
 
@@ -146,11 +148,15 @@ def fold(instants: Iterable[float | str | datetime]) -> list[float]:
     [1000, 600, 600.5]
     """
     before, steps = 0.0, list[float]()
+    passed, step = 0.0, 0.0
     for value in instants:
         instant = parse(value) if isinstance(value, str) else value
         at = instant.timestamp() if isinstance(instant, datetime) else instant
-        step = round(at - before, 3)
-        steps.append(int(step) if step.is_integer() else step)
+        if at - before != passed:  # most are one interval apart
+            passed = at - before
+            step = round(passed, 3)
+            step = int(step) if step.is_integer() else step
+        steps.append(step)
         before += step
     return steps
 

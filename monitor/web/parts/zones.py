@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import cos, log10, pi, radians, sin
 from pathlib import Path
 from typing import Final
@@ -291,19 +292,25 @@ def _draw_station(station: StationCard, place: tuple[float, float], asks: int) -
 
 
 def _spread(stations: Sequence[StationMark]) -> list[StationMark]:
-    """Put each label where it covers neither a marker nor another label; the nearest free place wins."""
-    markers = [(s.x - 8, s.y - 8, s.x + 8, s.y + 8) for s in stations]
+    """The marks with their labels where `_find_label_places` puts them."""
+    labels = _find_label_places(tuple((s.id, s.x, s.y) for s in stations))
+    return [replace(s, label_x=x, label_y=y, anchor=anchor) for s, (x, y, anchor) in zip(stations, labels, strict=True)]
+
+
+@lru_cache(maxsize=256)  # stations stay where they are, and each look at the page draws them
+def _find_label_places(stations: tuple[tuple[str, float, float], ...]) -> list[tuple[float, float, str]]:
+    """Where each label covers neither a marker nor another label; the nearest free place wins."""
+    markers = [(x - 8, y - 8, x + 8, y + 8) for _, x, y in stations]
     taken: list[tuple[float, float, float, float]] = []
     found = []
-    for k, station in enumerate(stations):
-        width = 8.5 * len(station.id) + 2
-        boxes = [(place, _box(station.x + place[0], station.y + place[1], place[2], width)) for place in PLACES]
+    for k, (name, at_x, at_y) in enumerate(stations):
+        width = 8.5 * len(name) + 2
+        boxes = [(place, _box(at_x + place[0], at_y + place[1], place[2], width)) for place in PLACES]
         reach = [box for _, box in boxes]
         whole = (min(b[0] for b in reach), min(b[1] for b in reach), max(b[2] for b in reach), max(b[3] for b in reach))
         others = [o for o in (*taken, *markers[:k], *markers[k + 1 :]) if _overlap(whole, o)]
         place, box = next(((p, b) for p, b in boxes if not any(_overlap(b, o) for o in others)), boxes[0])
-        x, y = round(station.x + place[0], 1), round(station.y + place[1], 1)
-        found.append(replace(station, label_x=x, label_y=y, anchor=place[2]))
+        found.append((round(at_x + place[0], 1), round(at_y + place[1], 1), place[2]))
         taken.append(box)
     return found
 

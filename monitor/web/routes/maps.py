@@ -77,7 +77,7 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
-class TileFile(TypedDict):
+class TileLink(TypedDict):
     """A file of tiles of this service."""
 
     name: str
@@ -86,7 +86,7 @@ class TileFile(TypedDict):
 
 
 @router.get("/map/tiles", response_model=list[dict[str, Any]])
-def list_tiles(request: Request) -> list[TileFile]:
+def list_tiles(request: Request) -> list[TileLink]:
     """Files of tiles in the folder that `[map] tiles` names."""
     return _list_tiles(context_of(request))
 
@@ -100,7 +100,7 @@ def send_tiles(request: Request, name: str) -> Response:
     return send_range(Path(folder) / name, request.headers)
 
 
-def _list_tiles(context: Context) -> list[TileFile]:
+def _list_tiles(context: Context) -> list[TileLink]:
     return [
         {"name": f.name, "size_bytes": f.size, "url": f"/api/v1/map/tiles/{f.name}"}
         for f in list_files(context.config.map.tiles)

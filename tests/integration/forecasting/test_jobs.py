@@ -1,4 +1,4 @@
-"""Training and forecasts as a job process calls them: records in and out, checkpoints in a folder."""
+"""TrainingRequest and forecasts as a job process calls them: records in and out, checkpoints in a folder."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from forecasting.serving.conformal import conformal_key, feedback
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.hindcast import forecast_past
 from forecasting.serving.path import MOVED, find_reach
-from forecasting.serving.records import Training
+from forecasting.serving.records import TrainingRequest
 
 H = [DAY_S, 7 * DAY_S]
 
@@ -35,14 +35,16 @@ def draw(rows=420, stations=("A", "B", "C"), seed=0):
 
 
 def train(folder, model="gru", horizons_s=H, panel=None, **more):
-    return jobs.train(draw() if panel is None else panel, Training(model, tuple(horizons_s), Path(folder), **more))
+    return jobs.train(
+        draw() if panel is None else panel, TrainingRequest(model, tuple(horizons_s), Path(folder), **more)
+    )
 
 
 @pytest.fixture(scope="module", params=("gru", "graph-gru"))
 def model(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     told = []
-    asked = Training(request.param, tuple(H), folder, seed=7, epochs=2, stride=4)
+    asked = TrainingRequest(request.param, tuple(H), folder, seed=7, epochs=2, stride=4)
     made = jobs.train(draw(), asked, progress=lambda *a: told.append(a))
     return made, folder, told
 

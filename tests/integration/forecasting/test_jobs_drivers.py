@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from forecasting.neural.checkpoint import read
-from forecasting.serving.records import Training
+from forecasting.serving.records import TrainingRequest
 from monitor.config.service import parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
@@ -98,7 +98,7 @@ def test_drivers_reach_the_network(tmp_path):
     drivers = {name: samples[name] for name in ("R1.rain", "R1.groundwater_level")}
     moved = {name: one for name, one in samples.items() if name.startswith("G")}
     record = SiteRecord(moved, 86400.0, epoch_s(START + timedelta(days=DAYS + 4)), drivers=drivers)
-    training = Training("graph-gru", (86400.0,), tmp_path, epochs=1, stride=4)
+    training = TrainingRequest("graph-gru", (86400.0,), tmp_path, epochs=1, stride=4)
     answer = cross(TRAIN_FORECASTER, NetworkTrainingRequest(record, training))
     sources = read(answer.path)[0].recipe.sources
     assert {"R1.rain.sum_3d", "R1.groundwater_level"} <= set(sources.names)

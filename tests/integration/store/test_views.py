@@ -2,7 +2,9 @@
 
 import json
 import re
+import tomllib
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -94,14 +96,17 @@ def test_every_promised_column_exists(database):
     assert missing == {}
 
 
-def test_the_reference_lists_exactly_the_columns_that_exist(database):
-    parts = re.split(r"^## `(\w+)`$", (DOCS / "reference" / "sql.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    documented = {
-        name: re.findall(r"^\| `(\w+)` \|", body, flags=re.MULTILINE)
-        for name, body in zip(parts[1::2], parts[2::2], strict=True)
-    }
-    assert documented == columns_of(database)
-    assert sorted(re.findall(r"\[`(\w+)`\]\(#\1\)", parts[0])) == sorted(views.NAMES), "each once by its question"
+def test_every_column_has_a_meaning_and_no_other_has(database):
+    found = columns_of(database)
+    known = tomllib.loads((Path(views.__file__).with_name("meanings.toml")).read_text(encoding="utf-8"))
+    assert set(known["views"]) == set(found)
+    assert all(one["about"] for one in known["views"].values())
+    assert sorted(chain(*known["questions"].values())) == sorted(found), "each stands once in the index by question"
+    own = {name: set(one.get("columns", ())) for name, one in known["views"].items()}
+    for name, columns in found.items():
+        assert own[name] <= set(columns) <= own[name] | set(known["columns"]), name
+    used = {one for name, columns in found.items() for one in set(columns) - own[name]}
+    assert set(known["columns"]) == used
 
 
 def acts_of(view, rows):

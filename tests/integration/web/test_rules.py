@@ -62,6 +62,8 @@ def places(filled_database):
         "model_hash": HASHES["gru"],
         "table": "movement",
         "form": "csv",
+        "folder": "how-to",
+        "page": "duty",
     }
     said |= dict.fromkeys(
         ("offset_id", "maintenance_id", "signature_id", "proposal_id", "number", "photo_id", "report_id"), "1"

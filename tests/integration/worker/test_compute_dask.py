@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from detection.imagery.footprints.records import STRIPS
-from forecasting.serving.records import Training
+from forecasting.serving.records import TrainingRequest
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import AwayError, JobError
 from monitor.jobs.forecasts import tasks
@@ -76,7 +76,7 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCl
     for name, plan in plans.items():
         folder = tmp_path / name
         folder.mkdir()
-        training = Training("gru", (86400.0,), folder, epochs=1, stride=4, time_limit_s=120.0)
+        training = TrainingRequest("gru", (86400.0,), folder, epochs=1, stride=4, time_limit_s=120.0)
         asked = tasks.NetworkTrainingRequest(draw_site(1, 220).record, training)
         made = run_in_worker(plan, tasks.TRAIN_FORECASTER, asked, writes=[folder])
         assert not made.refused

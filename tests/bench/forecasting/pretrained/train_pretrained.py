@@ -21,11 +21,11 @@ import torch
 
 from forecasting.data.features import noise_floor, scale_lag, windows
 from forecasting.data.series import DAY_S, Floats, Panel
-from forecasting.data.sources import Recipe as DataRecipe
+from forecasting.data.sources import RecordRecipe as DataRecipe
 from forecasting.data.sources import read_recipe, read_record
 from forecasting.data.splits import Block, Split
 from forecasting.neural.checkpoint import model_hash, to_bytes
-from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
+from forecasting.neural.forecaster import NeuralForecaster, RecordRecipe, build_network
 from forecasting.neural.learner import Learner, Member, Settings
 from forecasting.neural.pretrained import LEAST_SEEN, PLACE, STEPS
 from forecasting.neural.training import deterministic
@@ -127,7 +127,7 @@ def make_members(pieces: Sequence[Piece], seed: int) -> list[Member]:
         rows = piece.panel.values.shape[0]
         whole, none = Block(0, rows), Block(rows, rows)
         parts = Split(whole, none, none, none) if piece.learns else Split(none, whole, none, none)
-        recipe = Recipe(
+        recipe = RecordRecipe(
             model=MODEL,
             stations=piece.panel.stations,
             step_s=piece.panel.step_s,
@@ -167,7 +167,7 @@ def train(without: Sequence[str], seed: int) -> tuple[NeuralForecaster, dict[str
     ]
     members = make_members(pieces, seed)
     settings = Settings(**{k: getattr(SETTINGS, k) for k in SETTINGS.__dataclass_fields__} | {"seed": seed})
-    typical = Recipe(
+    typical = RecordRecipe(
         model=MODEL,
         stations=("any",),
         step_s=DAY_S,

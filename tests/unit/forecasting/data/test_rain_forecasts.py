@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import Outlook, find_reach_s, lay_outlook, lay_outlooks, outlooks_from_samples
 from forecasting.data.series import DAY_S, Panel
-from forecasting.data.sources import Recipe, read_record
+from forecasting.data.sources import RecordRecipe, read_record
 from forecasting.data.splits import split
 from forecasting.errors import PanelError
 from forecasting.evaluation.leakage import run_leak_test
@@ -155,7 +155,7 @@ def test_a_file_says_by_the_name_of_a_quantity_what_is_expected(tmp_path):
         ]
     path = tmp_path / "long.csv"
     path.write_text("\n".join(lines))
-    record = read_record(path, Recipe())
+    record = read_record(path, RecordRecipe())
     by_name = {c.name: c for c in record.covariates}
     assert by_name["R.rain_next_24h_mm"].kind == "outlook"
     np.testing.assert_array_equal(by_name["R.rain_next_24h_mm"].values, 10.0 * np.arange(1, 9))

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
-from forecasting.data.sources import Recipe, read_record
+from forecasting.data.sources import RecordRecipe, read_record
 from forecasting.data.workbook import read_sheet
 from forecasting.errors import RecipeError
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
-RECIPE = Recipe({"format": "wide", "time": "time", "displacement": {"G1": "moved"}})
+RECIPE = RecordRecipe({"format": "wide", "time": "time", "displacement": {"G1": "moved"}})
 
 
 def lay(path, *rows, epoch=None):

@@ -10,7 +10,7 @@ import pytest
 
 from forecasting.data.covariates import antecedent, covariates_from_samples, features, trailing_sum
 from forecasting.data.series import DAY_S, MONTH_S, Panel, nominal_step
-from forecasting.data.sources import Recipe, read_recipe, read_record
+from forecasting.data.sources import RecordRecipe, read_recipe, read_record
 from forecasting.data.splits import rolling_folds, split
 from forecasting.decomposition.components import METHODS, decompose, display_whole
 from forecasting.decomposition.emd import peel
@@ -298,7 +298,7 @@ def test_recipes_read_wide_tables_and_refuse_what_they_do_not_know(tmp_path):
     with pytest.raises(RecipeError, match=r"data\.fiel: expected one of"):
         read_recipe(config)
     with pytest.raises(RecipeError, match="no such file"):
-        read_record("nowhere.csv", Recipe())
+        read_record("nowhere.csv", RecordRecipe())
 
 
 def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
@@ -447,7 +447,7 @@ def test_rain_of_a_record_is_what_fell_however_its_gauge_says_it(tmp_path):
         lines = [f"{t:%Y-%m-%dT%H:%M:%SZ},R1,rain_mm,{v:.1f}" for t, v in rows]
         path = tmp_path / f"{name}.csv"
         path.write_text("\n".join(["time,station,quantity,value", *moved, *lines]) + "\n")
-        return read_record(path, Recipe()).covariates[0].values
+        return read_record(path, RecordRecipe()).covariates[0].values
 
     own = read("own", zip(at, rain, strict=True))
     twice = [(t + timedelta(minutes=late), v) for t, v in zip(at, rain, strict=True) for late in (0, 5)]

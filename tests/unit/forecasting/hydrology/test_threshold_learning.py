@@ -9,7 +9,7 @@ import pytest
 
 from forecasting.hydrology.threshold_learning import (
     Samples,
-    Score,
+    ThresholdScore,
     TooFewEventsError,
     date_onsets,
     find_events,
@@ -58,7 +58,7 @@ def test_an_event_is_dated_where_its_movement_begins():
 
 
 def test_scores_by_hand():
-    score = Score(40.0, hits=3, misses=1, false_alarms=10, quiet=90)
+    score = ThresholdScore(40.0, hits=3, misses=1, false_alarms=10, quiet=90)
     assert (score.hit_rate, score.false_rate) == (0.75, 0.1)
     assert score.skill == pytest.approx(0.65)
 

@@ -15,7 +15,7 @@ from forecasting.neural.learner import Settings
 from forecasting.neural.pretrained import PLACE, STEPS, adapt, learn, read_shipped, settle
 from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER, load
 from forecasting.serving import jobs
-from forecasting.serving.records import Training
+from forecasting.serving.records import TrainingRequest
 
 STEP_S = 11 * DAY_S
 H = (STEP_S, 3 * STEP_S)
@@ -81,7 +81,7 @@ def test_forty_rows_are_enough_whatever_their_interval_and_the_future_changes_no
 
 
 def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_way(tmp_path):
-    asked = Training("pretrained-lstm", (*H, 30 * STEP_S), tmp_path)
+    asked = TrainingRequest("pretrained-lstm", (*H, 30 * STEP_S), tmp_path)
     made = jobs.train(creeping(40), asked)
     assert made.card["training"]["begun_from"] == "shipped weights"
     assert list(made.card["dropped_horizons"]) == [f"{30 * STEP_S:.0f}"]
@@ -105,7 +105,7 @@ def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_wa
 
 def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     days, near = (DAY_S, 7 * DAY_S), creeping(300, seed=1, step_s=DAY_S)
-    asked = Training("gru", days, tmp_path, epochs=1, stride=8)
+    asked = TrainingRequest("gru", days, tmp_path, epochs=1, stride=8)
     first = jobs.train(near, asked)
     other = creeping(260, seed=2, step_s=DAY_S, stations=3)
     earlier = replace(near, start_s=-300 * DAY_S)
@@ -134,7 +134,7 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
 
 def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tmp_path):
     days, record = (DAY_S, 7 * DAY_S), creeping(240, seed=1, step_s=DAY_S)
-    asked = Training("gru", days, tmp_path, epochs=1, stride=8)
+    asked = TrainingRequest("gru", days, tmp_path, epochs=1, stride=8)
     narrow = jobs.train(record, replace(asked, horizons_s=days[:1]))
     on = replace(asked, start=narrow.path, own_start=True)
     wider = jobs.train(record, on).card

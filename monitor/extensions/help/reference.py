@@ -1,56 +1,58 @@
 """Pages of the reference that are written from the program itself: commands, keys of both files, paths, views.
 
-python docs/generate.py build/reference        # called by `make site`, which takes them into the site
+python -m monitor.extensions.help.reference build/reference   # called by `make site`, which takes them into the site
 """
 
 import inspect
 import sys
 import tempfile
+import tomllib
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
-from sqlalchemy import text
 
 from monitor.cli.main import VERBS, load_app
+from monitor.config import service
 from monitor.config.service import ServiceConfig, parse_service
 from monitor.config.site_schema import LevelsTable, LevelTable, SiteFile
 from monitor.decision.criteria.table import CRITERIA
 from monitor.decision.criteria.tables import CriterionTable
 from monitor.domain.instants import format_duration
 from monitor.domain.terms import Duration, Horizon, find_table, find_tables
+from monitor.extensions.help.store import list_columns
 from monitor.store.database.engine import Database
-from monitor.store.schema.views import NAMES
+from monitor.store.schema import views
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 
-MADE: Final = "This page is written from the program by `make site`; what its parts are for stands in"
-DURATION: Final = (*Duration.__metadata__, *Horizon.__metadata__)
+MADE: Final = "This page is written from the program; what its parts are for stands in"
+DURATION: Final = tuple(get_args(one)[1] for one in (Duration, Horizon))
 HIDDEN: Final = {"--install-completion", "--show-completion", "--help"}
+
+
+def write_page(name: str) -> str:
+    """The text of one page."""
+    with tempfile.TemporaryDirectory() as place:
+        db = Database(f"sqlite:///{place}/empty.db")
+        try:
+            return "\n".join(PAGES[name](db)) + "\n"
+        finally:
+            db.close()
 
 
 def main(folder: Path) -> None:
     """Write every page into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        db = Database(f"sqlite:///{place}/empty.db")
-        upgrade(db)
-        pages = {
-            "all-commands": list_commands(),
-            "all-keys": list_keys(),
-            "all-paths": list_paths(db),
-            "all-views": list_views(db),
-        }
-        db.close()
-    for name, lines in pages.items():
-        (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in PAGES:
+        (folder / f"{name}.md").write_text(write_page(name), encoding="utf-8")
 
 
-def list_commands() -> list[str]:
+def list_commands(_: Database) -> list[str]:
     """Every command with its help and its options."""
     lines = ["# Every command and option", "", f"{MADE} [the command line](cli.md).", ""]
     for verb in sorted(VERBS):
@@ -58,7 +60,7 @@ def list_commands() -> list[str]:
         for name, one in walk(verb, command):
             lines += [f"## {name}", "", *inspect.cleandoc(one.help or "").splitlines()]
             lines += ["", *([one.epilog, ""] if one.epilog else [])]
-            rows = [say_parameter(p) for p in one.params if p.opts[0] not in HIDDEN]
+            rows = [describe_parameter(p) for p in one.params if p.opts[0] not in HIDDEN]
             lines += table(("given as", "type", "default", "meaning"), rows)
     return lines
 
@@ -71,24 +73,25 @@ def walk(name: str, command: Any) -> list[tuple[str, Any]]:
     return [found for part, one in below.items() for found in walk(f"{name} {part}", one)]
 
 
-def say_parameter(parameter: Any) -> tuple[str, ...]:
+def describe_parameter(parameter: Any) -> tuple[str, ...]:
     """A row of the table of a command."""
     is_option = parameter.param_type_name == "option"
     given = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts)) if is_option else parameter.name
     default = parameter.default
     without = default is None or default is False or callable(default) or str(default) in {"()", "[]", ""}
-    spoken = "required" if parameter.required else "" if without else f"`{default}`"
+    value_text = "required" if parameter.required else "" if without else f"`{default}`"
     return (
         given,
-        "" if getattr(parameter, "is_flag", False) else say_type(parameter.type_descriptor.annotation),
-        spoken,
+        "" if getattr(parameter, "is_flag", False) else describe_type(parameter.type_descriptor.annotation),
+        value_text,
         getattr(parameter, "help", None) or "",
     )
 
 
-def list_keys() -> list[str]:
+def list_keys(_: Database) -> list[str]:
     """Every key of the service file and of a site file, with its type, bounds, default and meaning."""
     lines = ["# Every key of both files", "", f"{MADE} [configuration](configuration.md).", ""]
+    meanings = read_meanings(service)
     for title, tables in (("Service file", find_tables(ServiceConfig)), ("Site file", list_site_tables())):
         lines += [f"## {title}", ""]
         listed = set()
@@ -96,18 +99,18 @@ def list_keys() -> list[str]:
             if model in listed:
                 continue  # each stage of movement has the same keys
             listed.add(model)
+            own = meanings.get(head.strip("[]"), {}) if title == "Service file" else {}
             known = CriterionTable.model_fields if issubclass(model, CriterionTable) and head != "[[criterion]]" else ()
-            rows = [say_key(f.alias or key, f) for key, f in model.model_fields.items() if key not in known]
-            width = 4 if any(row[3] for row in rows) else 3
-            lines += [f"### `{head}`", ""]
-            lines += table(("key", "type", "default", "meaning")[:width], [row[:width] for row in rows])
+            fields = {f.alias or key: f for key, f in model.model_fields.items() if key not in known}
+            rows = [describe_key(key, field, own.get(key, "")) for key, field in fields.items()]
+            lines += [f"### `{head}`", "", *table(("key", "type", "default", "meaning"), rows)]
     return lines
 
 
-def say_key(key: str, field: Any) -> tuple[str, ...]:
+def describe_key(key: str, field: Any, meaning: str) -> tuple[str, ...]:
     """A row of the table of a section."""
-    written = ", ".join((say_type(annotate(field)), *say_bounds(field)))
-    return f"`{key}`", written, say_default(field), field.description or ""
+    written = ", ".join((describe_type(annotate(field)), *describe_bounds(field)))
+    return f"`{key}`", written, describe_default(field), field.description or meaning
 
 
 def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -129,31 +132,31 @@ def list_site_tables() -> Iterator[tuple[str, type[BaseModel]]]:
 BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
-def say_bounds(field: Any) -> Iterator[str]:
+def describe_bounds(field: Any) -> Iterator[str]:
     """The bounds of a number in plain words."""
     for rule in field.metadata:
         yield from (f"{text} {getattr(rule, name):g}" for name, text in BOUNDS.items() if hasattr(rule, name))
 
 
-def say_type(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """A type in plain words.
 
-    >>> say_type(tuple[str, ...]), say_type(float | None), say_type(Literal["a", "b"])
+    >>> describe_type(tuple[str, ...]), describe_type(float | None), describe_type(Literal["a", "b"])
     ('list of text', 'number', '`a`, `b`')
     """
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{one}`" for one in parts if one)
     if origin is types.UnionType or str(origin) == "typing.Union":
-        return " or ".join(say_type(one) for one in parts if one is not type(None))
+        return " or ".join(describe_type(one) for one in parts if one is not type(None))
     if origin in {tuple, list}:
-        return f"list of {say_type(parts[0])}"
+        return f"list of {describe_type(parts[0])}"
     if origin is dict:
         return "table"
     if hasattr(annotation, "__metadata__"):
         if is_duration(annotation.__metadata__):
             return "duration"
-        return say_type(parts[0])
+        return describe_type(parts[0])
     plain = {
         str: "text",
         float: "number",
@@ -175,14 +178,14 @@ def is_duration(metadata: Any) -> bool:
     return any(one in DURATION for one in metadata)
 
 
-def say_default(field: Any) -> str:
+def describe_default(field: Any) -> str:
     """What holds where a key is not written, as one would write it."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined or value is None or isinstance(value, BaseModel) or value in ("", (), {}):
         return ""
-    return f"`{write(value, is_duration='duration' in say_type(annotate(field)))}`"
+    return f"`{write(value, is_duration='duration' in describe_type(annotate(field)))}`"
 
 
 def write(value: Any, *, is_duration: bool) -> str:
@@ -202,32 +205,46 @@ def write(value: Any, *, is_duration: bool) -> str:
 
 def list_paths(db: Database) -> list[str]:
     """Every path of the HTTP interface that is meant for programs."""
+    upgrade(db)
     found = build(parse_service("", "reference"), db).openapi()["paths"]
     lines = ["# Every path of the HTTP interface", "", f"{MADE} [the HTTP interface](http-api.md).", ""]
     for path, methods in sorted(found.items()):
-        for method, told in methods.items():
+        for method, operation in methods.items():
             lines += [
                 f"## {method.upper()} {path}",
                 "",
-                *inspect.cleandoc(told.get("description", "")).splitlines(),
+                *inspect.cleandoc(operation.get("description", "")).splitlines(),
                 "",
             ]
-            rows = [
+            rows: list[tuple[str, ...]] = [
                 (f"`{p['name']}`", p["in"], "required" if p.get("required") else "", p.get("description", ""))
-                for p in told.get("parameters", ())
+                for p in operation.get("parameters", ())
             ]
             lines += table(("parameter", "in", "", "meaning"), rows)
     return lines
 
 
 def list_views(db: Database) -> list[str]:
-    """Every public view with its columns."""
+    """Every public view with its columns, their units and what they mean."""
+    upgrade(db)
     lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
+    known = read_meanings(views)
+    questions = known["questions"].items()
+    index = [(question, ", ".join(f"[`{one}`](#{one})" for one in names)) for question, names in questions]
+    lines += ["## By question", "", *table(("question", "views"), index)]
     with db.read() as c:
-        for name in sorted(NAMES):
-            columns = c.execute(text(f"SELECT name FROM pragma_table_info('{name}')")).scalars()
-            lines += [f"## {name}", "", ", ".join(f"`{one}`" for one in columns), ""]
+        for name in sorted(views.NAMES):
+            view = known["views"][name]
+            meanings = known["columns"] | view.get("columns", {})
+            pairs = {one: meanings[one] for one in list_columns(c, name)}
+            rows = [(f"`{one}`", *(["", it] if isinstance(it, str) else it)) for one, it in pairs.items()]
+            lines += [f"## {name}", "", view["about"], "", *table(("column", "unit", "meaning"), rows)]
     return lines
+
+
+def read_meanings(module: types.ModuleType) -> dict[str, Any]:
+    """What `meanings.toml` beside a module says."""
+    return tomllib.loads(Path(str(module.__file__)).with_name("meanings.toml").read_text(encoding="utf-8"))
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
@@ -236,6 +253,14 @@ def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
         return []
     cells = [[" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (list(heads), ["---"] * len(heads), *cells)] + [""]
+
+
+PAGES: Final[dict[str, Callable[[Database], list[str]]]] = {
+    "all-commands": list_commands,
+    "all-keys": list_keys,
+    "all-paths": list_paths,
+    "all-views": list_views,
+}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The documents in the program: read and searched at `/help`, without a network."""

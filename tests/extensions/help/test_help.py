@@ -1,0 +1,110 @@
+"""The documents in the program: found by what people type, rendered whole, linked from the page and its errors."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from forecasting.message import Template
+from monitor.domain.extension import list_template_folders
+from monitor.extensions.help import library
+from monitor.web.parts.templating import HELP_ON, find_help
+from tests.architecture.test_plain_english import PACKAGES, Shown, read_strings
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter
+
+ROOT = Path(__file__).parents[3]
+TEMPLATES = [ROOT / "monitor/web/templates", *map(Path, list_template_folders())]
+LINKED = re.compile(r"""link_help\("([^"]+)"\)|href="/help/([^"{]+)\"""")
+QUESTIONS = {
+    "where do I change a threshold": "how-to/change-thresholds",
+    "what does orange need": "how-to/change-thresholds",
+    "who was called": "how-to/notifications",
+    "which model made this forecast": "how-to/forecast-models",
+    "how do I back up the database": "how-to/database",
+    "import a csv file": "how-to/import-files",
+    "add an account for a colleague": "how-to/accounts",
+    "how do I hold a drill": "how-to/drills",
+    "upgrade to a new version": "how-to/operate",
+    "who is on duty tonight": "how-to/duty",
+}
+
+
+def read_product_texts():
+    """What a person may read of the program, in code and in HTML."""
+    for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        yield from (text for _, text in read_strings(path))
+    for path in (path for folder in TEMPLATES for path in folder.rglob("*.html")):
+        yield from Shown(path.read_text(encoding="utf-8")).texts
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_finds_its_page_among_the_first_three(question):
+    assert QUESTIONS[question] in [hit.page.name for hit in library.search_help(question)[:3]]
+
+
+def test_every_link_of_every_document_leads_to_a_page_and_a_heading():
+    pages = {name: library.render_page(name) for name in library.load_pages()}
+    anchors = {name: set(re.findall(r'<h\d id="([^"]*)"', html)) for name, html in pages.items()}
+    wrong = []
+    for name, html in pages.items():
+        for target in re.findall(r'(?:href|src)="(/help/[^"]*|#[^"]*)"', html):
+            path, _, anchor = target.partition("#")
+            other = path.removeprefix("/help/") or name
+            whole = other in pages or (library.find_folder() / other).is_file()
+            wrong += [f"{name}: {target}"] if not whole or (anchor and anchor not in anchors.get(other, ())) else []
+    assert not wrong
+    assert sum(html.count('href="/help/') for html in pages.values()) > 300
+
+
+def test_every_link_of_the_page_to_the_help_leads_to_a_heading():
+    found = {
+        (path.name, one or other)
+        for folder in TEMPLATES
+        for path in folder.rglob("*.html")
+        for one, other in LINKED.findall(path.read_text(encoding="utf-8"))
+    }
+    for name, target in found:
+        page, _, anchor = target.partition("#")
+        assert page in library.load_pages(), f"{name}: {target}"
+        assert not anchor or f'id="{anchor}"' in library.render_page(page), f"{name}: {target}"
+    assert len({name for name, _ in found}) > 25
+    assert set(HELP_ON.values()) <= library.load_pages().keys()
+
+
+def test_an_error_leads_to_what_it_is_of():
+    assert find_help(Template("login.test_help", "no")()) == "how-to/accounts"
+    assert find_help("any text") == "how-to/page"
+
+
+def test_no_text_of_the_program_names_a_file_of_the_documents():
+    found = [text for text in read_product_texts() if re.search(r"docs/[\w/-]+\.md", text)]
+    assert not found
+
+
+def test_a_page_named_in_a_text_is_there():
+    named = {one for text in read_product_texts() for one in re.findall(r"/help/([a-z-]+/[a-z-]+)", text)}
+    assert named <= library.load_pages().keys()
+    assert len(named) >= 3
+
+
+def test_the_help_is_read_searched_and_marked(filled_database):
+    with serving(filled_database, Clock()) as address, enter(address, None) as browser:
+        answer = browser.get("/help", params={"q": "escalation <s>"})
+        assert "<mark>" in answer.text
+        assert "<s>" not in answer.text
+        page = browser.get("/help/how-to/duty")
+        assert page.status_code == 200
+        assert "<h1 id=" in page.text
+        picture = browser.get("/help/images/page.png")
+        assert picture.headers["content-type"] == "image/png"
+        missing = browser.get("/help/how-to/no-such-page")
+        assert missing.status_code == 404
+        assert "/help" in missing.text
+        assert browser.get("/help/..%2f../pyproject.toml").status_code == 404
+        assert browser.get("/help/site.py").status_code == 404
+
+
+@pytest.mark.parametrize("query", ['"', "NEAR(", "a OR", "x" * 200, "*", "(", "-", "\0", "über Größe", "AND NOT"])
+def test_no_query_breaks_the_search(query):
+    library.search_help(query)
