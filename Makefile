@@ -13,7 +13,7 @@ PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-short train-pretrained bench-imagery bench-recipes train-demo pictures cut release
+.PHONY: help setup lock test-lowest servers run demo test test-quick soak lint type audit house docs site words baseline-fixture recording recording-check bench bench-forecast bench-forecast-short train-pretrained bench-imagery bench-recipes train-demo pictures cut release release-check
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -83,8 +83,11 @@ house: setup ## The house in figures beside its targets (HOUSE_FLAGS="--json", "
 cut: ## Give the changes since the last release a version and a date: make cut VERSION=1.0.0
 	locks/cut.sh $(VERSION)
 
-release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
+release: setup site $(TOOLS)/.installed ## dist/: packages, sources, documents, parts lists (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
 	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py
+
+release-check: setup ## What lies in dist/, installed with [all] for each Python 3.11 to 3.13: the tutorial word by word, and the demo (SLOPEWARD_RELEASE_EXTRAS="postgresql,demo")
+	SLOPEWARD_RELEASE=dist $(BIN)/python -m pytest -q -p no:randomly tests/end_to_end/test_release_installs.py $(PYTEST_FLAGS)
 
 words: setup ## Texts for the catalogues gathered anew, and how many are translated; what is new waits in the .po files and is read in English
 	@mkdir -p build

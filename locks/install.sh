@@ -20,7 +20,8 @@ case "$what" in
 *)
     files=(-r locks/core.txt)
     for name in ${what/ all / $extras }; do
-        case " core compare $extras " in *" $name "*) ;; *) echo "no extra $name: core compare all $extras, or dev alone" >&2; exit 2 ;; esac
+        [ "$name" != weights ] || continue
+        case " core compare $extras " in *" $name "*) ;; *) echo "no extra $name: core compare weights all $extras, or dev alone" >&2; exit 2 ;; esac
         [ "$name" = core ] || files+=(-r "locks/$name.txt")
     done
     ;;
@@ -59,4 +60,5 @@ if [ "$what" = " dev " ]; then
     "${pip[@]}" --no-deps --no-build-isolation -e .
 else
     "${pip[@]}" --no-deps --no-build-isolation .
+    case "$what" in *" all "* | *" weights "*) "${pip[@]}" --no-deps --no-build-isolation ./deploy/weights ;; esac
 fi

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 command -v uv >/dev/null || { echo "uv is needed to install the lowest versions: pip install uv" >&2; exit 1; }
 place=build/lowest
 mkdir -p "$place"
-echo "torch ; sys_platform == 'none'" > "$place/overrides.txt"
+printf "%s ; sys_platform == 'none'\n" torch slopeward-weights > "$place/overrides.txt"
 uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-header --no-annotate \
     --override "$place/overrides.txt" --extra dev -o "$place/lowest.txt" pyproject.toml >/dev/null
 [ -x "$place/venv/bin/python" ] || uv venv --quiet --python 3.11 "$place/venv"

@@ -5,17 +5,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v uv >/dev/null || { echo "uv is needed to write the locks: pip install uv" >&2; exit 1; }
 
+# of the same sources, on no index: locks/install.sh builds it
+apart=$(mktemp --suffix .txt)
+echo "slopeward-weights ; sys_platform == 'none'" > "$apart"
+
 compile() {  # FILE EXTRA...: one file for Python 3.11 and newer, for every platform
     local file=$1; shift
     # the build backend is locked too: nothing is fetched without a hash
     printf 'hatchling\neditables\n' | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-        --no-header --no-annotate -o "$file" "$@" pyproject.toml - >/dev/null
+        --no-header --no-annotate --override "$apart" -o "$file" "$@" pyproject.toml - >/dev/null
 }
 
 # PyTorch and what it alone needs of CUDA: apart, because one of two builds is installed
 is_torch='/^(torch|triton|nvidia-|cuda-)/'
 whole=$(mktemp --suffix .txt)
-trap 'rm -f "$whole"' EXIT
+trap 'rm -f "$whole" "$apart"' EXIT
 cat locks/dev.txt locks/torch-pypi.txt > "$whole" 2>/dev/null || true
 compile "$whole" --extra dev "$@"
 awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > locks/dev.txt
@@ -23,7 +27,7 @@ awk "/^[a-z]/ { torch = $is_torch } torch" "$whole" > locks/torch-pypi.txt
 # the same versions everywhere: dev.txt holds all. The file of an extra holds what the core lacks
 compile locks/core.txt -c locks/dev.txt -c locks/torch-pypi.txt "$@"
 for name in $(sed -n '/^\[project.optional-dependencies\]/,/^\[project.scripts\]/s/^\([a-z]*\) = .*/\1/p' pyproject.toml); do
-    case "$name" in all | dev) continue ;; esac
+    case "$name" in all | dev | weights) continue ;; esac
     held=(-c locks/dev.txt -c locks/torch-pypi.txt)
     [ "$name" != compare ] || held=(-c locks/core.txt)  # of no other lock: statsforecast would hold all at what it knows
     compile "$whole" --extra "$name" "${held[@]}" "$@"

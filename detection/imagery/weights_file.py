@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypedDict
 
 from detection.imagery.errors import ModelError
+from forecasting.measured_weights import INSTALL, find_weights
 
 WEIGHTS_FOLDER: Final = Path(__file__).resolve().parent / "weights"
+MEASURED_FOLDER: Final = find_weights(WEIGHTS_FOLDER / "measured", "scenes")
 FORMAT: Final = 1
 CARD_KEYS: Final = ("format", "name", "network", "bands", "radiometry", "normalisation", "threshold", "weights_sha256")
 
@@ -153,18 +155,25 @@ class WeightsFile:
     model_hash: str
 
 
+def list_shipped() -> list[Path]:
+    """The .safetensors files of all shipped weights that read images."""
+    return sorted(file for folder in (WEIGHTS_FOLDER, MEASURED_FOLDER) for file in folder.glob("*.safetensors"))
+
+
 def weights_path(weights: str) -> Path:
     """Resolve the name of shipped weights, or a path, to the .safetensors file."""
-    shipped, path = WEIGHTS_FOLDER / f"{weights}.safetensors", Path(weights)
+    path = Path(weights)
     try:
-        if shipped.is_file():
-            return shipped
+        for folder in (WEIGHTS_FOLDER, MEASURED_FOLDER):
+            if (shipped := folder / f"{weights}.safetensors").is_file():
+                return shipped
         is_there = path.suffix == ".safetensors" and path.is_file()
     except OSError as error:  # a folder that may not be read, a name that is too long
         raise ModelError(f"{weights}: cannot be read ({error.strerror})") from None
     if not is_there:
-        known = ", ".join(sorted(file.stem for file in WEIGHTS_FOLDER.glob("*.safetensors")))
-        raise ModelError(f"no weights at {weights}; shipped: {known}")
+        known = ", ".join(file.stem for file in list_shipped())
+        hint = "" if MEASURED_FOLDER.is_dir() else f"; {INSTALL()}"
+        raise ModelError(f"no weights at {weights}; shipped: {known}{hint}")
     return path
 
 

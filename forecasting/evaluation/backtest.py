@@ -225,8 +225,10 @@ def _network_answers(
     else:
         trained = train_elsewhere(name, learn, panel, parts, horizons_s, training)
     seconds = time.monotonic() - begun
-    lld = trained.forecaster.recipe.lld
-    origins, judged = calibrate(trained.forecaster, lld, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)
+    base = trained.forecaster.recipe.base
+    origins, judged = calibrate(
+        trained.forecaster, base, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end
+    )
     test = origins >= parts.test.first
     out = []
     for i, one in enumerate(judged):

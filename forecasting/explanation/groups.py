@@ -82,7 +82,7 @@ def make_batch(
     ]
     drivers, static = (*more, None, None)[:2]
     mean = cut.inputs.mean(axis=0) if usual is None else usual
-    return Batch(cut.inputs, drivers, cut.scale_mm[..., None] * np.asarray(recipe.spread), mean, lag, static)
+    return Batch(cut.inputs, drivers, cut.unit_mm, mean, lag, static)
 
 
 def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, station: int | None) -> Batch:
@@ -105,7 +105,7 @@ def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, stat
 
 
 def correct(forecaster: NeuralForecaster, batch: Batch) -> Floats:
-    """What the network adds to `lld` in mm (median, before the gate's weight), shape (N, S, H)."""
+    """What the network adds to the simple forecast in mm (median, before the gate's weight), shape (N, S, H)."""
     forecaster.network.eval()
     with torch.inference_mode():
         made = forecaster.network(*batch.tensors)[..., 2].numpy().astype(np.float64)

@@ -30,7 +30,7 @@ from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.source_scale import SourceScale
 
-OF = "what the network adds to lld in mm (median, before the gate's weight)"
+OF = "what the network adds to the simple forecast in mm (median, before the gate's weight)"
 BUDGET = 12_000
 """Windows that one explanation may pass through the network: a second or two for a small one."""
 MOST_TARGETS = 4
@@ -139,7 +139,7 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
     many = _spread_out(usable, max(8, min(4 * MOST_ORIGINS, BUDGET // (cost * REPEATS * max(1, len(groups))))))
     columns = [int(s) for s in targets]
     asking = Asking(forecaster, panel, make_batch(forecaster, panel, np.asarray(many)), columns)
-    base = recipe.lld.predict(panel.values, np.asarray(many))[:, columns]
+    base = recipe.base.predict(panel.values, np.asarray(many))[:, columns]
     came = [block.targets(panel.values, np.asarray(many), h)[:, columns] for h in recipe.steps]
 
     def error(group: str | None, order: Ints) -> Floats:

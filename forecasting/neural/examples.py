@@ -19,7 +19,7 @@ class Examples:
 
     Attributes:
         inputs: What the network reads, each (N, ...), float32: the windows, and the drivers where it reads them.
-        wanted: Observed minus simple forecast in units of window scale x spread, shape (N, S, H), NaN where unknown.
+        wanted: Observed minus simple forecast in the unit of a correction, shape (N, S, H), NaN where unknown.
     """
 
     inputs: tuple[Tensor, ...]
@@ -48,9 +48,7 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
         origins: Issue times, shape (N,).
     """
     cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
-    base = recipe.lld.predict(values, origins)
     observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
-    unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
-    wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
+    wanted = torch.from_numpy(((observed - cut.base) / cut.unit_mm).astype(np.float32))
     more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
     return Examples((torch.from_numpy(cut.inputs), *more), wanted)

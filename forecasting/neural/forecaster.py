@@ -7,11 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from forecasting.data.covariates import YEAR_S
 from forecasting.data.driver_rows import DriverRows, in_order
-from forecasting.data.features import FEATURES, Windows, scale_lag, windows
+from forecasting.data.features import CLIP, FEATURES, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import OtherIntervalError
 from forecasting.neural.device import run_network
@@ -19,10 +20,13 @@ from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
 from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
-from forecasting.simple.baselines import LevelDrift
+from forecasting.simple.baselines import Baseline, LevelDrift
+from forecasting.simple.trend import Trend
 
 CHUNK = 4096
 """Windows per pass: bounds the memory of a large set."""
+MOST_DOUBTS = 2.0
+"""Times the usual share of doubt in a window's scale that the unit of a correction may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,20 @@ class Recipe:
     dropout: float  # share dropped in training
     seed: int  # seed of weights, order and dropout
     noise_mm: tuple[float, ...]  # floor of each station's scale
-    spread: tuple[float, ...]  # median |residual of lld| in units of the window's scale, per horizon
-    lld: LevelDrift  # the simple forecast the network corrects
+    spread: tuple[float, ...]  # median |residual of the base| in the unit of a correction, per horizon
+    lld: LevelDrift  # the simple forecast the network corrects, alone or where the path of the motion is in doubt
     supports: Any = None  # graphs as nested lists (2, S, S), or None
     sources: SourceScale | None = None  # driver channels, fixed facts and their scale, or None where it reads none
+    doubts: tuple[float, ...] | None = None  # median window scale over doubt of the path, per horizon; None: lld alone
+
+    @property
+    def base(self) -> Baseline:
+        """The simple forecast that the network corrects: the path of each column by itself, in doubt `lld`."""
+        return self.lld if self.doubts is None else Trend("trend", self.steps, None, self.lld)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "sources"}
+        own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in {"sources", "doubts"}}
         return (
             {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
             | {
@@ -57,6 +67,7 @@ class Recipe:
                 "scale_rule": "mean |7-day change| of the window, not below the station's noise",
             }
             | ({} if self.sources is None else {"sources": self.sources.to_json()})
+            | ({} if self.doubts is None else {"base": self.base.name, "doubts": list(self.doubts)})
         )
 
     @classmethod
@@ -77,6 +88,7 @@ class Recipe:
             lld=LevelDrift.from_json(data["lld"]),
             supports=data["supports"],
             sources=SourceScale.from_json(data["sources"]) if "sources" in data else None,
+            doubts=tuple(float(v) for v in data["doubts"]) if "doubts" in data else None,
         )
 
 
@@ -90,7 +102,7 @@ class NeuralForecaster:
     def quantiles(
         self, values: Floats, origins: Ints, noise_mm: Floats | None = None, drivers: DriverRows | None = None
     ) -> Floats:
-        """Quantiles in mm, shape (N, S, H, 5); NaN where `lld` knows nothing. Reads no row after an origin.
+        """Quantiles in mm, shape (N, S, H, 5); NaN where the base knows nothing. Reads no row after an origin.
 
         Args:
             values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
@@ -102,18 +114,15 @@ class NeuralForecaster:
         floors = np.asarray(recipe.noise_mm) if noise_mm is None else noise_mm
         # the simple forecast is made piece by piece too: its moments over every station at once would fill the memory
         out = np.empty((origins.size, values.shape[1], len(recipe.steps), len(QUANTILES)))
-        spread = np.asarray(recipe.spread)[:, None]
         parts = _parts(origins.size, values.shape[1], graph=recipe.supports is not None)
         self.network.eval()
         for rows, columns in parts:
             piece = values[:, columns]
             cut = cut_motion(recipe, piece, origins[rows], floors[columns])
-            base = recipe.lld.predict(piece, origins[rows])
             with torch.inference_mode():
                 more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns], cut.scale_mm)
                 scaled = run_network(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
-            change = scaled * cut.scale_mm[:, :, None, None] * spread
-            out[rows, columns] = base[..., None] + change
+            out[rows, columns] = cut.base[..., None] + scaled * cut.unit_mm[..., None]
         return out
 
     def on_panel(self, panel: Panel) -> tuple[Panel, Floats]:
@@ -141,16 +150,40 @@ class NeuralForecaster:
         return Panel(panel.start_s, panel.step_s, names, values, drivers=drivers), floors
 
 
-def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> Windows:
-    """Windows of the movement as a network reads them.
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What a network reads of a motion, and what it corrects, at some issue times."""
+
+    inputs: NDArray[np.float32]  # windows and, of a path, where it leads, shape (N, S, W, F)
+    scale_mm: Floats  # scale of each window, shape (N, S)
+    base: Floats  # the simple forecast that is corrected, mm, shape (N, S, H)
+    unit_mm: Floats  # unit of the correction, shape (N, S, H)
+
+
+def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> Motion:
+    """Windows of the movement as a network reads them, with the simple forecast that it corrects.
+
+    A path is read as well, in windows' scales from `lld`: it rests on more rows than a window has. The unit of the
+    correction is the scale of the window, and no more than `MOST_DOUBTS` usual shares of it in the error to expect of
+    the path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
 
     Args:
-        recipe: Which network, and its window.
+        recipe: Which network, its window and simple forecast.
         values: Shape (T, S).
         origins: Issue times, shape (N,).
         noise_mm: Floor of each station's scale, shape (S,).
     """
-    return windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
+    cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
+    scale, spread = cut.scale_mm[..., None], np.asarray(recipe.spread)
+    lld, path = recipe.lld.predict(values, origins), recipe.base
+    if recipe.doubts is None or not isinstance(path, Trend):
+        return Motion(cut.inputs, cut.scale_mm, lld, scale * spread)
+    base, doubt = path.expect(values, origins)
+    leads = np.clip(np.nan_to_num((base - lld) / scale), -CLIP, CLIP).astype(np.float32)
+    rows = np.broadcast_to(leads[:, :, None], (*cut.inputs.shape[:3], leads.shape[-1]))
+    most = np.where(np.isfinite(doubt), MOST_DOUBTS * np.asarray(recipe.doubts) * doubt, np.inf)
+    unit_mm = np.maximum(np.minimum(scale, most), noise_mm[:, None]) * spread
+    return Motion(np.concatenate([cut.inputs, rows], axis=-1), cut.scale_mm, base, unit_mm)
 
 
 def cut_drivers(
@@ -184,7 +217,7 @@ def build_network(recipe: Recipe) -> Network:
     kind = load(recipe.model)
     joined = len(sources.names) + len(sources.facts)
     shape = Shape(
-        features=len(FEATURES) + 2 * joined,
+        features=len(FEATURES) + 2 * joined + (0 if recipe.doubts is None else len(recipe.steps)),
         window=recipe.window,
         horizons=len(recipe.steps),
         hidden=recipe.hidden,

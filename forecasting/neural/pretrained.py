@@ -19,6 +19,7 @@ from forecasting.data.series import Panel
 from forecasting.data.splits import Split
 from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, ForecastingError
+from forecasting.measured_weights import INSTALL, find_weights
 from forecasting.message import Template
 from forecasting.neural.checkpoint import read
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
@@ -28,7 +29,7 @@ from forecasting.neural.training import Training, prepare, train_network
 from forecasting.registry import PRETRAINED
 from forecasting.simple.baselines import fit_lld
 
-PLACE = Path(__file__).resolve().parents[1] / "weights"
+PLACE = find_weights(Path(__file__).resolve().parents[1] / "weights", "forecasts")
 STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)
 """Rows ahead that the shipped networks answer for; what lies between is taken between."""
 ANEW: Final = Template("training.anew", "anew: {text}")
@@ -124,7 +125,7 @@ def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
     """
     path = PLACE / f"{model}.safetensors"
     if not path.is_file():
-        raise CheckpointError(f"no weights are shipped for {model}")
+        raise CheckpointError(f"{model} has no weights here; {INSTALL()}")
     return read(path)
 
 

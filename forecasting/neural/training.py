@@ -12,12 +12,14 @@ from forecasting.data.features import noise_floor, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError
-from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
+from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network, cut_motion
 from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.learner import Learner, Member, Progress, Settings
 from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
-from forecasting.simple.baselines import LevelDrift, fit_lld
+from forecasting.simple.auto import MANY_STATIONS
+from forecasting.simple.baselines import fit_lld
+from forecasting.simple.trend import ROOM_BYTES, Trend, count_bytes
 
 MOST_NODES = 2000
 """Stations of a dense graph: every row of a window costs their square, and distant stations add little."""
@@ -68,7 +70,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     reads = bool(sources.names or sources.static)
     if reads:
         sources = replace(sources, motion=measure(np.log(cut.scale_mm).ravel()))
-    return Recipe(
+    plain = Recipe(
         model=model,
         stations=panel.stations,
         step_s=panel.step_s,
@@ -79,11 +81,13 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
         dropout=settings.dropout,
         seed=settings.seed,
         noise_mm=tuple(float(v) for v in floors),
-        spread=_spread(panel.values, parts.fit, origins, lld, cut.scale_mm),
+        spread=(1.0,) * len(steps),
         lld=lld,
         supports=None if graphs is None else graphs.tolist(),
         sources=sources if reads else None,
+        doubts=_compare_doubts(panel.values, origins, steps, cut.scale_mm),
     )
+    return replace(plain, spread=_spread(plain, panel.values, parts.fit, origins))
 
 
 def train_network(
@@ -134,12 +138,26 @@ def _tie(panel: Panel, fit: Floats, *, lag: int, directed: bool) -> Floats:
     return (directed_supports if directed else supports)(fit, panel.xy_m, lag=lag)
 
 
-def _spread(values: Floats, block: Block, origins: Ints, lld: LevelDrift, scale: Floats) -> tuple[float, ...]:
-    """Median |residual of lld| in units of the window's scale, per horizon, so that all horizons weigh alike."""
-    made = lld.predict(values, origins)
+def _compare_doubts(values: Floats, origins: Ints, steps: tuple[int, ...], scale: Floats) -> tuple[float, ...] | None:
+    """Median scale of a window over the error to expect of its path, per horizon; None where `lld` alone is corrected.
+
+    That is where too much is to be followed, or at some horizon no error is known yet.
+    """
+    if values.shape[1] > MANY_STATIONS or count_bytes((*values.shape, len(steps))) > ROOM_BYTES:
+        return None
+    _, doubt = Trend("trend", steps, None).expect(values, origins)
+    ratio = np.where(doubt > 0, scale[..., None] / np.where(doubt > 0, doubt, 1.0), np.nan).reshape(-1, len(steps))
+    if not np.isfinite(ratio).any(axis=0).all():
+        return None
+    return tuple(float(v) for v in np.nanmedian(ratio, axis=0))
+
+
+def _spread(recipe: Recipe, values: Floats, block: Block, origins: Ints) -> tuple[float, ...]:
+    """Median |residual of the base| in the unit of a correction, per horizon, so that all horizons weigh alike."""
+    cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
     out = []
-    for i, h in enumerate(lld.steps):
-        ratio = np.abs(block.targets(values, origins, h) - made[:, :, i]) / scale
+    for i, h in enumerate(recipe.steps):
+        ratio = np.abs(block.targets(values, origins, h) - cut.base[:, :, i]) / cut.unit_mm[:, :, i]
         ratio = ratio[np.isfinite(ratio)]
         out.append(max(float(np.median(ratio)), 1e-3) if ratio.size else 1.0)
     return tuple(out)

@@ -1,19 +1,22 @@
 """Judges a trained network on its calibration block, horizon by horizon: weight, quantiles, gate."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.data.splits import Split
+from forecasting.data.splits import Block, Split
 from forecasting.data.units import format_span
 from forecasting.serving.gate import Gate, blend_weight, decide
 from forecasting.serving.pace import see_pace
 from forecasting.serving.quantiles import blend_quantiles, conform, repeat_point, widen
 from forecasting.simple.auto import Auto, answer_in_halves
 from forecasting.simple.baselines import Baseline, fit_lld
+from forecasting.simple.trend import Trend
 
 
 class QuantileForecaster(Protocol):
@@ -36,7 +39,7 @@ class Judged:
 
 def calibrate(
     forecaster: QuantileForecaster,
-    lld: Baseline,
+    base: Baseline,
     auto: Auto,
     panel: Panel,
     parts: Split,
@@ -48,8 +51,8 @@ def calibrate(
 
     Args:
         forecaster: The trained network.
-        lld: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice stands
-            in its place that has not seen it, as the candidates of `auto` are judged.
+        base: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice
+            stands in its place that has not seen it, as the candidates of `auto` are judged.
         auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
             it, and served in a blend with it.
         panel: The record.
@@ -65,9 +68,10 @@ def calibrate(
     inside = (origins >= parts.calibration.first) & (origins < parts.calibration.end)
     made = forecaster.quantiles(panel.values, origins, drivers=panel.drivers)
     seen = origins < parts.calibration.end
-    judged = answer_in_halves(fit_lld, lld, panel, parts.calibration, lld.steps)
+    fit = partial(_fit_trend, base) if isinstance(base, Trend) else fit_lld
+    judged = answer_in_halves(fit, base, panel, parts.calibration, base.steps)
     unseen = judged.predict(panel.values, origins[seen])
-    made[seen] += (unseen - lld.predict(panel.values, origins[seen]))[..., None]
+    made[seen] += (unseen - base.predict(panel.values, origins[seen]))[..., None]
     best, pace = auto.predict(panel.values, origins), see_pace(panel.values, origins)
     out = []
     for i, horizon_s in enumerate(horizons_s):
@@ -88,3 +92,8 @@ def calibrate(
         )
         out.append(Judged(gate, quantiles, own))
     return origins, out
+
+
+def _fit_trend(base: Trend, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
+    """The path as it is: what it leans on is chosen."""
+    return replace(base, rest=fit_lld(panel, calibration, steps))

@@ -86,7 +86,7 @@ def train(
     horizons_s = training.forecaster.recipe.horizons_s
     recipe = training.forecaster.recipe
     auto = fit_auto(panel, parts.calibration, recipe.steps)
-    _, judged = calibration.calibrate(training.forecaster, recipe.lld, auto, panel, parts, horizons_s=horizons_s)
+    _, judged = calibration.calibrate(training.forecaster, recipe.base, auto, panel, parts, horizons_s=horizons_s)
     digest = data_hash(panel)
     content = to_bytes(training.forecaster, digest)
     card = {

@@ -21,7 +21,7 @@ from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, Shorter, compute_weights, mix
 from forecasting.simple.ridge import fit_ridge
 from forecasting.simple.season import HarmonicSeason, fit_season
-from forecasting.simple.trend import Followed, Trend, fit_local_trend, follow
+from forecasting.simple.trend import Followed, Trend, fit_local_trend, recall
 
 SIMPLE_FORECAST: Final = Template("forecast.simple", "simple forecast {model}")
 _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, weights by past errors: {weights}")
@@ -130,8 +130,8 @@ class Auto:
         standard, motion = self.judged[0], None
         groups: tuple[tuple[int, ...], ...] = ()
         if isinstance(standard, Trend):
-            groups = standard.groups
-            motion = follow(seen, self.steps, groups).since(self.first)
+            groups = standard.groups or ()
+            motion = recall(seen, self.steps, groups).since(self.first)
         every = _answer(self.judged, seen, rows, motion)
         named = {m.name: m for m in self.members}
         least = np.array([least_scored(named.get(m.name)) for m in self.judged], dtype=np.int64)

@@ -10,6 +10,7 @@ Gustafsson 2000), so that a line after a bend, a stop or a step has all of its r
 north of one station are one vector: their lanes are believed together.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
@@ -82,6 +83,8 @@ LEAST_ERROR: Final = 1e-9
 AT_ONCE: Final = 24
 """Columns that are followed at a time: more do not stay in the nearest memory."""
 COMPONENTS: Final = ("east", "north")
+ROOM_BYTES: Final = 2**28
+"""Answers that are kept, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +107,20 @@ class Trend:
 
     name: str  # model id
     steps: tuple[int, ...]  # horizons in rows
-    groups: tuple[tuple[int, ...], ...]  # columns of each station
+    groups: tuple[tuple[int, ...], ...] | None  # columns of each station; None believes each column by itself
     rest: Baseline | None = None  # what is taken where the motion is in doubt, None where nothing could be fitted
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
+        return self.expect(values, origins)[0]
+
+    def expect(self, values: Floats, origins: Ints) -> tuple[Floats, Floats]:
+        """Forecasts, and the mean error to expect of the path, NaN before any is known; both in mm, (N, S, H)."""
         if not origins.size:
-            return np.empty((0, values.shape[1], len(self.steps)))
-        found = follow(values[: int(origins.max()) + 1], self.steps, self.groups)
+            return (np.empty((0, values.shape[1], len(self.steps))),) * 2
+        found = recall(values, self.steps, self.groups)
         rest = None if self.rest is None else self.rest.predict(values, origins)
-        return self.lean(found.path[origins], found.doubt[origins], rest)
+        return self.lean(found.path[origins], found.doubt[origins], rest), found.doubt[origins]
 
     def lean(self, path: Floats, doubt: Floats, rest: Floats | None) -> Floats:
         """The path, drawn to the other forecast as far as that lies within its doubt; all (N, S, H).
@@ -128,12 +135,14 @@ class Trend:
         away = np.square((rest - path) / np.maximum(WITHIN * doubt, LEAST_ERROR))
         known = np.isfinite(away)
         away = np.where(known, away, 0.0)
-        for columns in self.groups:
-            own = list(columns)
+        for own in (list(columns) for columns in self.groups or () if len(columns) > 1):
             away[:, own] = np.mean(away[:, own], axis=1, keepdims=True)
         share = np.where(known, np.exp(-0.5 * away), 0.0)
         leaned = path + share * np.where(known, rest - path, 0.0)
         return np.where(np.isfinite(path), leaned, rest)
+
+
+_KEPT: Final[dict[tuple[object, ...], Followed]] = {}
 
 
 def group_components(stations: Sequence[str]) -> tuple[tuple[int, ...], ...]:
@@ -160,6 +169,34 @@ def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> T
     """The path alone: nothing is fitted, and it is drawn nowhere."""
     del calibration
     return Trend("local-trend", tuple(steps), group_components(panel.stations))
+
+
+def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
+    """What `follow` answers; the newest are kept, for networks, their gate and `auto` read one record in turn.
+
+    Args:
+        values: Shape (T, S), NaN where missing.
+        steps: Horizons in rows.
+        groups: Columns that are believed together; None believes each by itself.
+    """
+    each = tuple((column,) for column in range(values.shape[1])) if groups is None else tuple(map(tuple, groups))
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
+    key = (digest, values.shape, tuple(steps), each)
+    found = _KEPT.pop(key, None) or follow(values, steps, each)
+    _KEPT[key] = found  # the newest last
+    while sum(count_bytes(one.path.shape) for one in _KEPT.values()) > ROOM_BYTES:
+        _KEPT.pop(next(iter(_KEPT)))
+    return found
+
+
+def count_bytes(shape: Sequence[int]) -> int:
+    """Bytes of the answer for a record, shape (T, S, H): three figures each, and the surprise at each row.
+
+    >>> count_bytes((1000, 10, 3))
+    800000
+    """
+    rows, columns, horizons = shape
+    return 8 * rows * columns * (3 * horizons + 1)
 
 
 def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:

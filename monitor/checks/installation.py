@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.errors import SlopewardError
 
 WORKER_LIMIT_S: Final = 30.0
+OWN: Final = ("monitor", "forecasting", "detection")
 _CLUSTER: Final = Template("check.workers.cluster", "{address} takes {n} jobs at once; run doctor on its machines too")
 _USE_ALL: Final = Template("check.workers.use_all", "compute.jobs_at_once = {n} uses all of it")
 _ALLOW: Final = Template(
@@ -51,6 +53,14 @@ def _packages(_: Installation) -> Iterator[SubjectState]:
     from monitor.domain.extras import EXTRAS, find_install, is_installed
 
     yield found(is_wrong=not is_installed("torch"), line=EXTRAS["torch"][0], todo=find_install("torch"))
+
+
+def _strangers(_: Installation) -> Iterator[SubjectState]:
+    """Distributions that have files in our packages: the last to be installed wins, and its removal breaks ours."""
+    brought = packages_distributions()
+    for package in OWN:
+        for name in sorted({*brought.get(package, ())} - {"slopeward"}):
+            yield found(name=name, package=package)
 
 
 def _workers(seen: Installation) -> Iterator[SubjectState]:
@@ -151,6 +161,14 @@ CHECKS: Final = (
         _packages,
         "{todo}",
         fine="PyTorch is installed",
+    ),
+    Check(
+        "packages.others",
+        Installation,
+        WARN,
+        "the distribution {name} has files in the package {package}, which is Slopeward's",
+        _strangers,
+        "pip uninstall {name}, then install slopeward again, into an environment of its own",
     ),
     Check("workers", Installation, WARN, "{text}", _workers, "{todo}", fine="{text}"),
     Check(

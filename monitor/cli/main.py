@@ -7,6 +7,7 @@ import importlib
 import os
 import select
 import sys
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from monitor.cli.printable import guard
@@ -95,6 +96,8 @@ LIBRARY_ERRORS: Final = (
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
     end_without_cleanup()
+    if (Path(__file__).parents[1] / "_migrations").is_dir():  # installed: and so is all that we start
+        os.environ.pop("PYTHONPATH", None)
     sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
     words = sys.argv[1:] if arguments is None else arguments
     status = run_verb(words)

@@ -270,7 +270,7 @@ class DemoBroker(_BrokerProcess):
 
     def command(self) -> list[str]:
         """This interpreter with the module of the demo broker."""
-        return [sys.executable, "-m", "monitor.broker.demo_broker", "--port", str(self.port), "--host", self.host]
+        return [sys.executable, "-P", "-m", "monitor.broker.demo_broker", "--port", str(self.port), "--host", self.host]
 
     def mark(self) -> str:
         """The port, which is its own while it runs."""

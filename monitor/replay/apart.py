@@ -33,7 +33,7 @@ class ChildProcess:
 
     def __init__(self, work: str, *arguments: Any) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "monitor.replay.apart", work],
+            [sys.executable, "-P", "-m", "monitor.replay.apart", work],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

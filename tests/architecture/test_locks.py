@@ -18,7 +18,8 @@ from monitor.domain.extras import EXTRAS
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-LOCKED = sorted(PROJECT["optional-dependencies"].keys() - {"all", "dev"})
+OURS = "slopeward-weights"  # of these sources: locks/install.sh builds it
+LOCKED = sorted(PROJECT["optional-dependencies"].keys() - {"all", "dev", "weights"})
 
 
 def read_lock(name: str) -> dict[str, str]:
@@ -37,7 +38,7 @@ def list_asked(*extras: str) -> list[Requirement]:
     asked = [Requirement(text) for text in PROJECT["dependencies"]]
     for extra in extras:
         for one in map(Requirement, PROJECT["optional-dependencies"][extra]):
-            asked += list_asked(*one.extras) if one.name == PROJECT["name"] else [one]
+            asked += list_asked(*one.extras) if one.name == PROJECT["name"] else [one] if one.name != OURS else []
     return asked
 
 

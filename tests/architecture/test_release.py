@@ -10,13 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from monitor.cli.benchmarks import PLACES
+
 ROOT = Path(__file__).parents[2]
+CARDS = [
+    card.with_suffix(".json").relative_to(ROOT)
+    for place in ("detection/imagery/weights", "forecasting/weights")
+    for card in (ROOT / place).rglob("*.safetensors")
+]
+APART = r"(detection/imagery/weights/measured|forecasting/weights)/"
+WEIGHTS = {card.stem for card in CARDS}
 # stands in for hatchling and pip, which would build for a minute, and for the count of translations
 PYTHON = """#!/bin/sh
 case "$1 $2" in
 "-m tests.words") [ "$3" = --urgent ] ;;
-"-m hatchling") touch dist/slopeward-1.tar.gz ;;
-"-m pip") [ -f dist/slopeward-1.tar.gz ] && touch dist/slopeward-1-py3-none-any.whl ;;
+"-m hatchling") mkdir x && tar -czf dist/slopeward-1.tar.gz x ;;
+"-m pip")
+    for place; do unpacked=$last; last=$place; done
+    [ -d "$unpacked" ] && touch dist/slopeward-1-py3-none-any.whl ;;
+"- "*) exec python3 "$@" ;;
 *) exit 9 ;;
 esac
 """
@@ -54,7 +66,11 @@ def sources(tmp_path):
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
     shutil.copytree(ROOT / "locks", tmp_path / "sources/locks")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path / "sources")
+    for name in ("pyproject.toml", "NOTICE"):
+        shutil.copy(ROOT / name, tmp_path / "sources")
+    for path in CARDS:
+        (tmp_path / "sources" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / "sources" / path)
     for name, text in (("python", PYTHON), ("lister", LISTER)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -82,10 +98,14 @@ def test_make_release_lists_every_locked_part_and_signs_the_hashes_of_all_files(
         assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
         lines = [line for one in locks for line in (ROOT / f"locks/{one}.txt").read_text().splitlines()]
         wanted = {line.split("==")[0].lower() for line in lines if "==" in line and line[0].isalnum()}
-        assert {part["name"].lower() for part in found["components"]} == wanted
+        parts = {part["name"].lower(): part for part in found["components"]}
+        assert parts.keys() == wanted | {"maplibre gl js", "pmtiles", "uplot"} | WEIGHTS
+        assert parts["maplibre gl js"]["version"] in (ROOT / "monitor/web/vendor/maplibre-gl.js").read_text()
+        assert parts["uplot"]["licenses"] == [{"license": {"id": "MIT"}}]
+        assert "not seen" in parts["bijie"]["licenses"][0]["license"]["name"]
     sums = {line.split("  ./")[1] for line in (dist / "SHA256SUMS").read_text().splitlines()}
     assert sums == {f.name for f in dist.iterdir()} - {"SHA256SUMS", "SHA256SUMS.sig"}
-    assert len(sums) == 4
+    assert len(sums) == 4, sums
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=dist, check=True)
     (sources.parent / "signers").write_text(f"release@slopeward {key.with_suffix('.pub').read_text()}")
     words = ["ssh-keygen", "-Y", "verify", "-f", str(sources.parent / "signers"), "-I", "release@slopeward"]
@@ -101,14 +121,16 @@ def test_the_sources_hold_all_that_the_package_is_made_of_and_no_leftovers():
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     for folder in (*targets["packages"], *targets["force-include"]):
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert set(tracked.stdout.split("\n")) - {""} <= names, folder
+        apart = {one for one in tracked.stdout.split("\n") if re.match(APART, one)}
+        assert set(tracked.stdout.split("\n")) - {""} - apart <= names, folder
+        assert not apart & names, folder
     assert {"LICENSE", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"} <= names
     assert not [n for n in names if re.search(r"__pycache__|_cache/|\.venv|\.db$|^var/|^build/|\.env$", n)]
 
 
 def test_a_release_gets_its_version_and_date_once(tmp_path):
-    for name in ("pyproject.toml", "CHANGELOG.md", "locks/cut.sh"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "CHANGELOG.md", "locks/cut.sh"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
 
     def cut(*version):
@@ -123,9 +145,73 @@ def test_a_release_gets_its_version_and_date_once(tmp_path):
     assert "which version" in cut()[1]
     assert "not newer" in cut("0.1.9")[1]
     before = (tmp_path / "CHANGELOG.md").read_text()
+    assert cut("99.0.0rc1")[0] == 0
+    assert "not newer" in cut("99.0.0rc1")[1]
+    (tmp_path / "CHANGELOG.md").write_text(before)
     assert cut("99.0.0")[0] == 0
-    assert 'version = "99.0.0"' in (tmp_path / "pyproject.toml").read_text()
+    for name in ("pyproject.toml", "deploy/weights/pyproject.toml"):
+        assert 'version = "99.0.0"' in (tmp_path / name).read_text()
     after = (tmp_path / "CHANGELOG.md").read_text()
     assert after == before.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [99.0.0] - 2026-12-01\n", 1)
     assert "not newer" in cut("99.0.0")[1]
     assert "no change since" in cut("99.0.1")[1]
+
+
+def test_the_package_holds_no_file_whose_licence_is_unknown():
+    """Text that is ours, scripts that NOTICE names, weights whose data has a licence; others are handed out apart."""
+    from hatchling.builders.wheel import WheelBuilder
+
+    names = {file.distribution_path: Path(file.path) for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    notice = (ROOT / "NOTICE").read_text()
+    assert {"slopeward.py", "monitor/py.typed", "monitor/cli/main.py"} <= names.keys()
+    ours = {
+        ".py",
+        ".html",
+        ".css",
+        ".js",
+        ".svg",
+        ".po",
+        ".md",
+        ".toml",
+        ".json",
+        ".typed",
+        ".txt",
+        ".mako",
+        ".png",
+        ".sql",
+    }
+    for name, path in names.items():
+        if "/vendor/" in name:
+            assert path.name.startswith("LICENSE-") or path.name.split(".")[0].split("-")[0] in {
+                "maplibre",
+                "pmtiles",
+                "uplot",
+            }
+        elif path.suffix == ".safetensors":
+            licence = json.loads(path.with_suffix(".json").read_text())["data"]["licence"]
+            assert licence.startswith("Apache-2.0"), name
+        elif "/images/" in name and path.suffix != ".svg":
+            assert f'"{path.stem}"' in (ROOT / "docs/pictures.py").read_text() or path.name in notice, name
+        else:
+            assert path.suffix in ours, name
+    shipped = {path.stem for path in names.values() if path.suffix == ".safetensors"}
+    apart = tomllib.loads((ROOT / "deploy/weights/pyproject.toml").read_text())
+    places = apart["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    handed = {file.stem for place in places for file in (ROOT / "deploy/weights" / place).glob("*.safetensors")}
+    assert not shipped & handed
+    assert shipped | handed == WEIGHTS
+    assert all(f"`{one}`" in (ROOT / "deploy/weights/README.md").read_text() for one in handed)
+    assert apart["project"]["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_the_package_holds_the_figures_that_the_command_line_reads_and_no_others():
+    told = (ROOT / "monitor/cli/forecast/catalogue.py").read_text() + (
+        ROOT / "monitor/cli/scenes/models.py"
+    ).read_text()
+    read = set(re.findall(r'_(?:read|benchmark)\("([\w-]+)"\)', told))
+    read |= set(re.findall(r'"([\w-]+)"', re.search(r"^RECORDS = \((.*)\)$", told, re.MULTILINE)[1]))
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
+        "force-include"
+    ]
+    assert {f"docs/benchmarks/{one}.json" for one in read} == {one for one in included if "benchmarks" in one}
+    assert {Path(included[f"docs/benchmarks/{one}.json"]).parts[:2] for one in read} == {PLACES[1].parts[-2:]}

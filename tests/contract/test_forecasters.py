@@ -15,7 +15,7 @@ from forecasting.data.splits import split
 from forecasting.errors import CheckpointError, ForecastingError, HorizonError, NotEnoughDataError
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
 from forecasting.neural.examples import make_examples
-from forecasting.neural.forecaster import NeuralForecaster, build_network
+from forecasting.neural.forecaster import NeuralForecaster, build_network, cut_motion
 from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.head import QuantileHead
 from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings
@@ -60,18 +60,18 @@ def untrained(model):
 
 
 @pytest.mark.parametrize("model", sorted(NETWORKS))
-def test_an_untrained_network_is_lld(model):
+def test_an_untrained_network_is_its_simple_forecast(model):
     forecaster = untrained(model)
     quantiles = forecaster.quantiles(PANEL.values, ORIGINS)
-    np.testing.assert_array_equal(quantiles[..., 2], forecaster.recipe.lld.predict(PANEL.values, ORIGINS))
+    np.testing.assert_array_equal(quantiles[..., 2], forecaster.recipe.base.predict(PANEL.values, ORIGINS))
     assert (np.diff(quantiles, axis=-1) > 0).all()
-    assert sum(p.numel() for p in forecaster.network.parameters()) <= 20_000
+    assert sum(p.numel() for p in forecaster.network.parameters()) <= 21_000
 
 
 def test_training_moves_the_forecast_and_lowers_the_loss(trained):
     assert (
         np.abs(
-            trained.quantiles(PANEL.values, ORIGINS)[..., 2] - trained.recipe.lld.predict(PANEL.values, ORIGINS)
+            trained.quantiles(PANEL.values, ORIGINS)[..., 2] - trained.recipe.base.predict(PANEL.values, ORIGINS)
         ).max()
         > 0
     )
@@ -319,7 +319,7 @@ def test_every_network_learns_what_no_baseline_can_see(model):
     origins = parts.calibration.origins
     came = parts.calibration.targets(panel.values, origins, steps[0])
     median = forecaster.quantiles(panel.values, origins)[:, :, 0, 2]
-    base = forecaster.recipe.lld.predict(panel.values, origins)[:, :, 0]
+    base = forecaster.recipe.base.predict(panel.values, origins)[:, :, 0]
     known = np.isfinite(came) & np.isfinite(median)
     error = np.abs(median - came)[known].mean()
     stays = np.abs(panel.values[origins] - came)[known].mean()
@@ -366,7 +366,8 @@ def test_a_station_that_fell_silent_says_nothing_to_its_neighbours(model):
 
 
 def test_attention_weights_are_shares_of_the_past_window():
-    inputs = torch.from_numpy(windows(PANEL.values, ORIGINS, noise_floor(PANEL.values), window=60, lag=7).inputs)
+    recipe = untrained("transformer").recipe
+    inputs = torch.from_numpy(cut_motion(recipe, PANEL.values, ORIGINS, np.asarray(recipe.noise_mm)).inputs)
     for model in ("bigru-attention", "cnn-lstm-attention"):
         network = untrained(model).network.eval()
         network(inputs)
@@ -384,3 +385,18 @@ def test_an_edge_leads_from_who_moves_first():
     forwards, backwards = directed_supports(values, None, lag=1)
     np.testing.assert_array_equal(forwards, [[0.0, 1.0], [0.0, 0.0]])
     np.testing.assert_array_equal(backwards, [[0.0, 0.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize("model", take_turns(NETWORKS, 1))
+def test_no_network_runs_back_where_a_motion_runs_faster_than_any_it_learnt(model):
+    """Quiet months, then a slide: what is learnt of noise is not laid on the motion in the scale of the motion."""
+    row, rng = np.arange(500.0), np.random.default_rng(4)
+    pace = 0.02 + np.where(row < 400, 0.0, 0.2 * np.exp((row - 400.0) / 15.0))
+    values = np.cumsum(np.outer(pace, [1.0, 0.5, 2.0]), axis=0) + rng.normal(0.0, 1.0, (500, 3))
+    panel, known = Panel(0.0, DAY_S, ("A", "B", "C"), values), 420
+    settings = Settings(epochs=4, learning_rate=8e-3, batch=16, window=30)
+    forecaster = train_network(model, panel.head(known), split(known), HORIZONS, settings).forecaster
+    at = np.arange(460, 490)
+    ahead = forecaster.quantiles(values, at)[:, :, 0, 2] - values[at]
+    came = values[at + forecaster.recipe.steps[0]] - values[at]
+    assert (ahead > 0.6 * came).mean() > 0.95

@@ -22,7 +22,7 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.training.domain import READABLE
 from detection.imagery.training.steadiness import find_cost
-from detection.imagery.weights_file import ModelCard, describe_own
+from detection.imagery.weights_file import MEASURED_FOLDER, ModelCard, describe_own
 from forecasting.message import TEXT_OF, Figure, Message, Template, error_text, join
 
 PIXELS: Final = Template("weights.pixels", "pixels of {pixel} m, trained on {trained} m")
@@ -99,7 +99,8 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
     refused: list[WeightsRefusal] = []
     finer: list[tuple[float, int]] = []
     doubted: list[tuple[float | None, int, float | None]] = []
-    for weights in (*options.own, *SHIPPED):
+    # where none are installed the first says so for all
+    for weights in (*options.own, *(SHIPPED if MEASURED_FOLDER.is_dir() else SHIPPED[:1])):
         try:
             return attempt(WeightsAttempt(weights, tuple(refused)))
         except REFUSES as error:

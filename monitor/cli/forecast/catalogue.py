@@ -163,15 +163,15 @@ def _size_of_network(name: str) -> NetworkSize:
         return NetworkSize(reads_graph=None)
     import torch
 
-    import forecasting
     from forecasting.data.features import FEATURES
     from forecasting.neural.network import Shape
+    from forecasting.neural.pretrained import PLACE
     from forecasting.registry import load
 
     kind = load(name)
     graph = (1.0 - torch.eye(STATIONS)).expand(2, -1, -1) / STATIONS
     made = kind(Shape(len(FEATURES), WINDOW, HORIZONS, HIDDEN, 0.1, graph if kind.needs_graph else None))
-    card = Path(forecasting.__file__).parent / "weights" / f"{name}.json"
+    card = PLACE / f"{name}.json"
     count = sum(one.numel() for one in made.parameters())
     shipped = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.is_file() else count
     return NetworkSize(shipped, bool(kind.needs_graph))

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import typer
@@ -70,6 +69,8 @@ class ShippedWeights:
     width: float
     parameters: int | None
     metrics: dict[str, Any]
+    learnt_from: str
+    licence: str
 
 
 class NetworkScore(TypedDict):
@@ -111,12 +112,13 @@ class NetworkRow(ModelScores):
 
 def _find_shipped() -> dict[str, list[ShippedWeights]]:
     """By network."""
-    import detection.imagery
+    from detection.imagery.weights_file import MEASURED_FOLDER, WEIGHTS_FOLDER
 
     found: dict[str, list[ShippedWeights]] = {}
-    for path in sorted((Path(detection.imagery.__file__).parent / "weights").rglob("*.json")):
+    for path in sorted({*WEIGHTS_FOLDER.rglob("*.json"), *MEASURED_FOLDER.glob("*.json")}, key=lambda path: path.name):
         card = json.loads(path.read_text(encoding="utf-8"))
-        own = ShippedWeights(card["name"], card["network"]["width"], card.get("parameters"), card["metrics"])
+        facts, data = (card["network"]["width"], card.get("parameters"), card["metrics"]), card["data"]
+        own = ShippedWeights(card["name"], *facts, data["source"], data["licence"])
         found.setdefault(card["network"]["name"], []).append(own)
     return found
 
@@ -142,7 +144,7 @@ def _make_row(
         kind=kind,
         paper=paper,
         parameters=None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
-        weights=[{"name": one.name, "width": one.width, "parameters": one.parameters} for one in shipped] or None,
+        weights=[{k: v for k, v in asdict(one).items() if k != "metrics"} for one in shipped] or None,
         **asdict(sum_up_arguments(arguments)),
     )
 
@@ -254,6 +256,7 @@ def _lines(row: NetworkRow) -> str:
     score_texts = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row.scores or [])
     scores = ", ".join(score_texts) or row.note
     lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper}"]
+    lines += [f"    {one['name']}: learnt from {one['learnt_from']}; {one['licence']}" for one in row.weights or ()]
     return "\n".join(lines + format_reasons(row.reasons_for, row.reasons_against))
 
 

@@ -254,7 +254,7 @@ def open_stage(site_files: dict[str, str], folder: Path | None, print_line: Prin
         (home / "sites" / name).write_text(site, encoding="utf-8")
     with (home / "service.log").open("wb") as log:
         service = subprocess.Popen(
-            [sys.executable, "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
+            [sys.executable, "-P", "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -477,7 +477,7 @@ def _list_untrained(stage: DemoInstallation) -> list[str]:
 def _order(stage: DemoInstallation, *words: str, site: str = SITE_ID) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
-        [sys.executable, "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
+        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
         capture_output=True,
         text=True,
         check=False,

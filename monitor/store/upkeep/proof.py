@@ -82,7 +82,9 @@ def prove_apart(
     """
     url = db.url.render_as_string(hide_password=False)
     done = backup.run_program(
-        [sys.executable, "-m", __name__, str(copy), audit_head or ""], env={**os.environ, URL: url}, preexec_fn=begin
+        [sys.executable, "-P", "-m", __name__, str(copy), audit_head or ""],
+        env={**os.environ, URL: url},
+        preexec_fn=begin,
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]

@@ -197,7 +197,7 @@ def write(value: dict[str, Any]) -> str:
 
 
 def tabulate(figures: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """The table of docs/benchmarks/README.md: two columns for each of what is kept."""
+    """A table for people: two columns for each of what is kept."""
     yield "| record | days |" + "".join(f" {label} | known, {label} |" for label in figures)
     yield "|---|---|" + "---|---|" * len(figures)
     for name in next(iter(figures.values())):

@@ -25,7 +25,7 @@ QUESTIONS = {
     "import a csv file": "how-to/import-files",
     "add an account for a colleague": "how-to/accounts",
     "how do I hold a drill": "how-to/drills",
-    "upgrade to a new version": "how-to/operate",
+    "how do I upgrade to a new version": "how-to/upgrade",
     "who is on duty tonight": "how-to/duty",
 }
 

@@ -10,7 +10,7 @@ from detection.imagery.footprints import detect
 from detection.imagery.footprints.index_map import IndexModel
 from detection.imagery.footprints.probabilities import Classifier
 from detection.imagery.neural.checkpoint import SegmentationModel
-from detection.imagery.weights_file import WEIGHTS_FOLDER
+from detection.imagery.weights_file import list_shipped
 from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures
 
 LOAD, MAKE = detect._load, detect._make_segmenter
@@ -24,6 +24,9 @@ def torch_as_it_was() -> Iterator[None]:
     torch.set_num_threads(threads)
     if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(mode=False)
+
+
+SHIPPED = {file.stem for file in list_shipped()}
 
 
 @lru_cache(maxsize=8)
@@ -40,14 +43,14 @@ def make_shipped(weights: str) -> Classifier:
 
 def load(weights: str) -> SegmentationModel | IndexModel:
     """Weights by name as often as they are wanted; those of a path are read each time."""
-    return load_shipped(weights) if (WEIGHTS_FOLDER / f"{weights}.safetensors").is_file() else LOAD(weights)
+    return load_shipped(weights) if weights in SHIPPED else LOAD(weights)
 
 
 def make(model: SegmentationModel | IndexModel) -> Classifier:
     """The classifier of a model that `load` gave."""
     torch.set_num_threads(1)
     name = "" if isinstance(model, IndexModel) else str(model.card["name"])
-    shipped = bool(name) and (WEIGHTS_FOLDER / f"{name}.safetensors").is_file() and load_shipped(name) is model
+    shipped = bool(name) and name in SHIPPED and load_shipped(name) is model
     return make_shipped(name) if shipped else MAKE(model)
 
 

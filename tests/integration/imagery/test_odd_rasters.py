@@ -34,7 +34,7 @@ from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
 from detection.imagery.training.domain import ALIKE, as_values, measure_window
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
-from detection.imagery.weights_file import WEIGHTS_FOLDER
+from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
 from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
 from tests.data.surveys.rasters import COLOURS, write_raster
@@ -583,7 +583,7 @@ def bright_cloud(base: float, amplitude: float) -> np.ndarray:
 
 SHIPPED = sorted(
     card.stem
-    for card in WEIGHTS_FOLDER.glob("*.json")
+    for card in (file.with_suffix(".json") for file in list_shipped())
     if json.loads(card.read_text())["network"]["name"] not in CLASSIFIERS
 )
 
@@ -593,7 +593,7 @@ RADAR = r"steps from pixel to pixel correlate by \S+ between bands: radar or noi
 
 def list_sides(weights: str) -> list[float]:
     """Pixel sizes that shipped weights read: of their training, and the ends of those that are brought there."""
-    card = json.loads((WEIGHTS_FOLDER / f"{weights}.json").read_text())
+    card = json.loads(weights_path(weights).with_suffix(".json").read_text())
     others = card.get("other_pixels", {})
     return sorted({card["pixel_size_m"], *(others[key] for key in ("finest_m", "coarsest_m") if others)})
 

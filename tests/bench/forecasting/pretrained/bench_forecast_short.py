@@ -93,7 +93,7 @@ def _gate(
     tuned: NeuralForecaster, auto: Auto, one: Panel, parts: Split, horizons_s: tuple[float, ...], simple: Floats
 ) -> tuple[Floats, Floats, list[bool]]:
     end = parts.test.end
-    rows, judged = calibration.calibrate(tuned, tuned.recipe.lld, auto, one, parts, horizons_s=horizons_s, last=end)
+    rows, judged = calibration.calibrate(tuned, tuned.recipe.base, auto, one, parts, horizons_s=horizons_s, last=end)
     inside = rows >= parts.test.first
     blend = np.stack([j.quantiles[inside, :, 2] for j in judged], axis=2)
     shown = [j.gate.shown for j in judged]

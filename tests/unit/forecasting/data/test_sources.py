@@ -19,7 +19,7 @@ from forecasting.neural.training import prepare, train_network
 from tests.data.slopes import rain_driven
 
 HORIZON = (3 * DAY_S,)
-LIVELY = Settings(epochs=8, learning_rate=1e-2, batch=16, dropout=0.05, patience=14, window=14, hidden=16)
+LIVELY = Settings(epochs=25, learning_rate=1e-2, batch=16, dropout=0.05, patience=14, window=14, hidden=16)
 
 
 PANEL = rain_driven()

@@ -73,7 +73,7 @@ def test_the_record_adds_up_and_speaks_of_every_group(taught, told):
     for station, by_horizon in told["forecast"]["stations"].items():
         column = PANEL.stations.index(station)
         served = taught.quantiles(PANEL.values, np.array([459]), drivers=PANEL.drivers)[0, column, :, 2]
-        base = taught.recipe.lld.predict(PANEL.values, np.array([459]))[0, column]
+        base = taught.recipe.base.predict(PANEL.values, np.array([459]))[0, column]
         for i, one in enumerate(by_horizon.values()):
             assert one["correction_mm"] == pytest.approx(served[i] - base[i], abs=2e-3)
             inner = one["gradients"]

@@ -29,7 +29,7 @@ def errors(forecaster, panel, parts):
     origins = parts.calibration.origins
     came = parts.calibration.targets(panel.values, origins, 7)
     network = np.abs(forecaster.quantiles(panel.values, origins)[:, :, 0, 2] - came)
-    simple = np.abs(forecaster.recipe.lld.predict(panel.values, origins)[:, :, 0] - came)
+    simple = np.abs(forecaster.recipe.base.predict(panel.values, origins)[:, :, 0] - came)
     return np.nanmean(network), np.nanmean(simple)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -141,10 +140,3 @@ def test_figures_are_found_and_none_are_made_up():
     assert kept["command"] == "make bench-imagery"
     assert kept["figures"]["bijie"]["maps"]
     assert benchmarks.read_benchmark("nothing") is None
-
-
-def test_the_wheel_carries_the_folder_that_is_looked_into():
-    pyproject = tomllib.loads((Path(benchmarks.__file__).parents[2] / "pyproject.toml").read_text())
-    carried = pyproject["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert carried["docs/benchmarks"] == "monitor/_benchmarks"
-    assert benchmarks.PLACES[1].parts[-2:] == ("monitor", "_benchmarks")

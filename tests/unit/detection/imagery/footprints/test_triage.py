@@ -19,7 +19,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.radiometry import RadiometricStretch
-from detection.imagery.weights_file import WEIGHTS_FOLDER
+from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
 
 CARD = {
@@ -195,8 +195,8 @@ def crop(tmp_path_factory):
 def blind(tmp_path_factory):
     """Weights for triage that are sure of everything."""
     path = tmp_path_factory.mktemp("weights") / "blind.safetensors"
-    shutil.copy(WEIGHTS_FOLDER / "triage.safetensors", path)
-    card = json.loads((WEIGHTS_FOLDER / "triage.json").read_text())
+    shutil.copy(weights_path("triage"), path)
+    card = json.loads(weights_path("triage").with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps(card | {"threshold": 1.0}))
     return path
 

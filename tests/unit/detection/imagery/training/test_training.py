@@ -29,12 +29,12 @@ from detection.imagery.neural.triage_training import MOST, train_triage
 from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
-from detection.imagery.weights_file import WEIGHTS_FOLDER
+from detection.imagery.weights_file import WEIGHTS_FOLDER, list_shipped, weights_path
 from monitor.cli.main import run_verb
 from tests.data.tiny_recipe import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[5]
-SHIPPED = sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
+SHIPPED = [path.stem for path in list_shipped()]
 QUICK = ImageryTrainingSettings(
     seed=5, width=0.0625, epochs=3, batch=4, warmup_steps=2, blank_share=0.2, held_share=0.25
 )
@@ -387,7 +387,7 @@ def test_pixels_not_known_count_nowhere(patches):
 
 @pytest.mark.parametrize("weights", SHIPPED)
 def test_shipped_weights_are_small_and_say_what_they_are(weights):
-    path = WEIGHTS_FOLDER / f"{weights}.safetensors"
+    path = weights_path(weights)
     assert path.stat().st_size < 10e6
     card = load_model(weights).card
     assert card["data"]["licence"]

@@ -1,0 +1,37 @@
+"""Weights that learnt from measured data are of the checkout, or of a distribution of their own, or not there."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from detection.imagery import weights_file
+from detection.imagery.errors import ModelError
+from forecasting.errors import CheckpointError
+from forecasting.measured_weights import DISTRIBUTION, find_weights
+
+
+def test_the_checkout_comes_before_the_distribution_and_that_before_nothing(tmp_path, monkeypatch):
+    here = tmp_path / "weights"
+    assert find_weights(here, "scenes") == here
+    (tmp_path / DISTRIBUTION / "scenes").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert find_weights(here, "scenes") == tmp_path / DISTRIBUTION / "scenes"
+    here.mkdir()
+    assert find_weights(here, "scenes") == here
+
+
+def test_without_them_one_line_says_how_to_get_them(tmp_path, monkeypatch):
+    from forecasting.neural import pretrained
+
+    monkeypatch.setattr(weights_file, "MEASURED_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(pretrained, "PLACE", tmp_path / "none")
+    for name, error, read in (
+        ("bijie", ModelError, weights_file.read_weights),
+        ("pretrained-lstm", CheckpointError, pretrained.read_shipped),
+    ):
+        with pytest.raises(error, match=rf"{name}.*pip install 'slopeward\[weights\]'$") as caught:
+            read(name)
+        assert "\n" not in str(caught.value)
+    assert [path.stem for path in weights_file.list_shipped()] == ["generated"]
+    assert Path(weights_file.weights_path("generated")).is_file()
