@@ -229,8 +229,9 @@ def list_views(db: Database) -> list[str]:
     upgrade(db)
     lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
     known = read_meanings(views)
-    questions = known["questions"].items()
-    index = [(question, ", ".join(f"[`{one}`](#{one})" for one in names)) for question, names in questions]
+    index: list[tuple[str, ...]] = [
+        (question, ", ".join(f"[`{one}`](#{one})" for one in names)) for question, names in known["questions"].items()
+    ]
     lines += ["## By question", "", *table(("question", "views"), index)]
     with db.read() as c:
         for name in sorted(views.NAMES):
