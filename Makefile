@@ -10,6 +10,7 @@ WORKERS ?= 6
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=
+QUICK_FLAGS ?=
 LOCK_FLAGS ?=
 HOUSE_FLAGS ?=
 
@@ -29,8 +30,8 @@ setup: $(STAMP) ## Make .venv with everything for running and developing (done b
 lock: ## Write the lock files anew from pyproject.toml (needs uv; LOCK_FLAGS=--upgrade takes newer versions)
 	locks/write.sh $(LOCK_FLAGS)
 
-test-quick: setup ## What to run while you work: what needs no server, browser, measured data or PyTorch; of the properties a third a day
-	@tests/quick.sh $(PYTEST_FLAGS)
+test-quick: setup ## What to run while you work: the core without server, browser, measured data and PyTorch (QUICK_FLAGS=--extensions adds those)
+	@tests/quick.sh $(QUICK_FLAGS) $(PYTEST_FLAGS)
 
 test-lowest: ## The lowest versions that pyproject.toml allows, in build/lowest: the tests that need no server and no PyTorch (needs uv)
 	locks/lowest.sh $(PYTEST_FLAGS)
@@ -53,7 +54,8 @@ test: setup servers lint ## Everything that must hold: lint, types, import law, 
 
 soak: setup servers ## The long version of the tests that kill and lock: 50 kills instead of 5; memory over an hour at each rate
 	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m 'slow or server' tests/end_to_end $(PYTEST_FLAGS)
-	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/monitor/notify/test_cap.py tests/contract/test_segmenters.py tests/contract/test_forecasters.py tests/contract/test_forecaster_drivers.py tests/browser/test_axe_browser.py tests/browser/test_languages_browser.py tests/property/test_events_lower_nothing.py tests/property/imagery/test_damage.py tests/integration/alerting tests/integration/store/test_upkeep.py tests/integration/scenes tests/integration/forecasting tests/integration/cli tests/integration/imagery/test_learn.py tests/integration/reports tests/integration/ingest tests/integration/notify tests/integration/service tests/integration/web tests/extensions tests/unit/detection/imagery/training/test_review.py $(PYTEST_FLAGS)
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/unit/forecasting/kinematics/test_failure.py tests/property/test_forecasting_leaks.py tests/property/test_rain_rules.py tests/property/test_alerting_laws.py tests/property/test_warm_decisions.py tests/property/test_reading_laws.py tests/property/test_two_persons.py tests/unit/monitor/notify/test_cap.py tests/contract/test_segmenters.py tests/contract/test_extensions.py tests/integration/store/test_people.py tests/contract/test_forecasters.py tests/contract/test_forecaster_drivers.py tests/browser/test_axe_browser.py tests/browser/test_languages_browser.py tests/property/test_events_lower_nothing.py tests/property/imagery/test_damage.py tests/integration/alerting tests/integration/store/test_upkeep.py tests/integration/scenes tests/integration/forecasting tests/integration/cli tests/integration/imagery/test_learn.py tests/integration/reports tests/integration/ingest tests/integration/notify tests/integration/service tests/integration/web tests/extensions tests/unit/detection/imagery/training/test_review.py $(PYTEST_FLAGS)
+	SLOPEWARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 -m turns tests $(PYTEST_FLAGS)
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=7200 tests/bench/service/bench_memory.py
 
 lint: setup ## ruff, its form, the import law, and that what is imported is declared

@@ -534,7 +534,8 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "measured stations over five years. A plain name is the network's own median, `gated` what would "
                 "have been shown. Some rows of `gated` were measured on other days, beside an earlier average: "
                 "each row of the record has its day. The folds hold about ten independent months, so a percent or "
-                "two at 30 d is noise. No real acceleration to failure is in them.",
+                "two at 30 d is noise. No real acceleration to failure is in them. Networks are those before "
+                "[decision 83](../adr/0083-networks-correct-the-path.md).",
                 list_networks,
             ),
             Section(
@@ -594,7 +595,7 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 ("forecast-sources",),
                 "Networks that read rain and water beside the same that read motion alone; own median without the "
                 "gate, three seeds. `Drawn` moves with rain by construction. Not all of the gain is rain's: a "
-                "network with drivers reads the scale of its window too.",
+                "network with drivers reads the scale of its window too. These too are networks before decision 83.",
                 list_sources,
             ),
             Section(

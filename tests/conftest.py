@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     The others stay together by module: one worker starts their Chromium, not each.
     """
     yield
+    if idle := _list_idle(items):
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in idle])
+        items[:] = [item for item in items if item.nodeid not in idle]
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     if workers == 1:
         return
@@ -136,6 +140,15 @@ def _ceiling_s(item: pytest.Item) -> float:
     """The time limit that a test asks for itself, s; 0: the common one does."""
     mark = item.get_closest_marker("timeout")
     return float(mark.args[0]) if mark else 0.0
+
+
+def _list_idle(items: Iterable[pytest.Item]) -> set[str]:
+    """The cases of tests marked `turns` that are not tried today: each law is, by a third of what it holds for."""
+    laws: dict[str, list[str]] = {}
+    for item in items:
+        if item.get_closest_marker("turns"):
+            laws.setdefault(item.nodeid.partition("[")[0], []).append(item.nodeid)
+    return {one for law, cases in laws.items() for one in set(cases) - set(take_turns(cases, zlib.crc32(law.encode())))}
 
 
 def absent(what: str) -> None:

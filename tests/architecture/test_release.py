@@ -124,12 +124,13 @@ def test_the_sources_hold_all_that_the_package_is_made_of_and_no_leftovers():
         apart = {one for one in tracked.stdout.split("\n") if re.match(APART, one)}
         assert set(tracked.stdout.split("\n")) - {""} - apart <= names, folder
         assert not apart & names, folder
-    assert {"LICENSE", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"} <= names
+    wanted = {"LICENSE", "NOTICE", "CITATION.cff", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/core.txt"}
+    assert wanted <= names
     assert not [n for n in names if re.search(r"__pycache__|_cache/|\.venv|\.db$|^var/|^build/|\.env$", n)]
 
 
 def test_a_release_gets_its_version_and_date_once(tmp_path):
-    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "CHANGELOG.md", "locks/cut.sh"):
+    for name in ("pyproject.toml", "deploy/weights/pyproject.toml", "CITATION.cff", "CHANGELOG.md", "locks/cut.sh"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
 
@@ -151,6 +152,7 @@ def test_a_release_gets_its_version_and_date_once(tmp_path):
     assert cut("99.0.0")[0] == 0
     for name in ("pyproject.toml", "deploy/weights/pyproject.toml"):
         assert 'version = "99.0.0"' in (tmp_path / name).read_text()
+    assert 'version: "99.0.0"' in (tmp_path / "CITATION.cff").read_text()
     after = (tmp_path / "CHANGELOG.md").read_text()
     assert after == before.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [99.0.0] - 2026-12-01\n", 1)
     assert "not newer" in cut("99.0.0")[1]

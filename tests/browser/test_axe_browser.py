@@ -16,6 +16,7 @@ __all__ = ("chromium", "served", "watch")  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+    "rules": {"empty-table-header": {"enabled": True}},
     "resultTypes": ["violations"],  # what holds would be described node by node
 }
 VIEWS = {"telephone": 390, "wide": 1440}

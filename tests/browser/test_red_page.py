@@ -26,11 +26,13 @@ SIZES = {390: 844, 1440: 900}
 # the most that each page may be: screens of its width, bytes of HTML
 PAGES = {
     "/": (2.5, 30_000),
-    SITE: (3.0, 80_000),
+    SITE: (2.8, 80_000),
     "/alerts": (3.0, 60_000),
     "ALERT": (3.0, 120_000),
     f"{SITE}/movement": (6.0, 60_000),
     f"{SITE}/forecasts": (6.0, 60_000),
+    f"{SITE}/instruments": (3.0, 60_000),
+    "/notifications": (6.0, 60_000),
 }
 
 

@@ -210,6 +210,7 @@ def test_without_drivers_every_network_is_what_it_was_before_there_were_any():
         assert "sources" not in one.recipe.to_json()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("model", ["gru", "lstm", "graph-gru"])
 def test_expected_rain_teaches_what_the_motion_cannot_tell(model):
     panel, rain, expected = rain_to_come()

@@ -47,6 +47,7 @@ def test_baijiabao_alerts_by_10_june_2018_and_is_quiet_before_june(measured):
     assert all(d.reachable_level == 2 for _, d in found), "one point is one witness"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("from_at", "to_at", "without"),
     [

@@ -190,6 +190,7 @@ def test_a_scatter_of_months_is_asked_about_for_days_and_its_end_anew(formats, a
     assert top(looks) == (0 if answer else 1), "unanswered, a lone question counts for the lowest level"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("station", "from_at", "to_at", "on"),
     [

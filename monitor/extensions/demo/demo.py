@@ -61,6 +61,7 @@ STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
 # A busy machine is slow and still moves: nothing is given up that moves, and nothing is waited for that does not.
 FAILURE: Final = "failure"  # the act that ends the story, half an hour after the present
+SUMMARY: Final = "summary"  # that which waits for all others
 PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
 ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
 CONFIG: Final = """\
@@ -152,15 +153,22 @@ def run_demo(
             print_line(f"left out: {stage.missing}")
         else:
             _begin(stage, "scene", lambda: _drop_scene(stage, model, now))
-        _play(stage, model, now, print_line, follow=not once)
-        complete = _wait_for_acts(stage, has_played, PATIENCE_S if once else math.inf)
-        counted = count(stage)
-        counted["seconds"] = round(time.monotonic() - began, 1)
-        if complete:
-            _print_summary(stage, counted, print_line, keeps=folder is not None or not once)
-        if not once:
-            _stay(stage, print_line)
-    return counted
+
+        def conclude() -> DemoCount:
+            complete = _wait_for_acts(stage, has_played, PATIENCE_S if once else math.inf)
+            counted = count(stage)
+            counted["seconds"] = round(time.monotonic() - began, 1)
+            if complete:
+                _print_summary(stage, counted, print_line, keeps=folder is not None or not once)
+            return counted
+
+        if once:
+            _play(stage, model, now, print_line, follow=False)
+            return conclude()
+        _begin(stage, SUMMARY, conclude)  # the slope goes on meanwhile
+        _play(stage, model, now, print_line, follow=True)
+        _stay(stage, print_line)
+        return count(stage)
 
 
 def run_measured(
@@ -400,7 +408,7 @@ def _open_publisher(stage: DemoInstallation, site_id: str) -> Iterator[Publisher
         yield publisher
 
 
-def _begin(stage: DemoInstallation, name: str, act: Callable[[], None]) -> None:
+def _begin(stage: DemoInstallation, name: str, act: Callable[[], object]) -> None:
     """Run an act beside the play; what goes wrong in it is counted as trouble, never hidden."""
 
     def run() -> None:
@@ -523,7 +531,7 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any],
     """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
 
     def poll() -> tuple[bool, Any]:
-        if any(thread.is_alive() for thread in stage.threads if thread.name != FAILURE):
+        if any(thread.is_alive() for thread in stage.threads if thread.name not in {FAILURE, SUMMARY}):
             return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
         counted = count(stage)
         return bool(is_seen(counted)), counted

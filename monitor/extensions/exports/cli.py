@@ -11,7 +11,7 @@ from monitor.cli.identity import require_readable
 from monitor.cli.session import Commands, check_site, open_database, print_note, read_instant, require_any, show
 from monitor.domain.errors import RefusedError
 from monitor.extensions.exports import calendar, maps
-from monitor.extensions.exports.tables import FORMATS, TABLES, find_table, read_rows, write_table
+from monitor.extensions.exports.tables import EVIDENCE, FORMATS, TABLES, find_table, list_forms, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.store.alerting.sites import load_sites_summary
 
@@ -48,9 +48,12 @@ def export(
         require_readable(c, site)
         check_site(c, site)
         try:
-            if kind in FORMATS:
+            if kind in (*FORMATS, EVIDENCE):
                 rows = read_rows(c, what, site, station=station, from_at=from_at, to_at=to_at)
                 count = write_table(rows, work, kind, lambda n: print_note(f"  {n} rows"))
+                if what == "alerts" and kind == "csv":
+                    rows = read_rows(c, what, site, from_at=from_at, to_at=to_at)
+                    write_table(rows, out.with_name(f"{out.stem}-evidence.{EVIDENCE}"), EVIDENCE)
             elif kind == _CALENDAR:
                 windows = load_maintenance(c, site, now, everything=True)
                 name = next((s.name for s in load_sites_summary(c, active_only=False) if s.id == site), site)
@@ -83,5 +86,5 @@ def _check_format(what: str, kind: str, *, is_ranged: bool, is_of_station: bool)
 
 
 def _list_formats(what: str) -> tuple[str, ...]:
-    tables = FORMATS if what in TABLES else ()
+    tables = list_forms(what) if what in TABLES else ()
     return (*tables, *(maps.FORMATS if what in maps.LAYERS else ()), *((_CALENDAR,) if what == "maintenance" else ()))

@@ -14,7 +14,7 @@ from forecasting.message import Message, Template
 from monitor.domain.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.extensions.exports import maps, sensorthings
 from monitor.extensions.exports.calendar import write_maintenance
-from monitor.extensions.exports.tables import FORMATS, TABLES, read_rows, write_table
+from monitor.extensions.exports.tables import TABLES, list_forms, read_rows, write_table
 from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.context import From, To, context_of
 from monitor.web.parts.collect import NO_READ_SCENE, find_card, read_site
@@ -30,6 +30,7 @@ PIECE: Final = 1 << 18
 _TYPES: Final = {
     "csv": "text/csv; charset=utf-8",
     "parquet": "application/vnd.apache.parquet",
+    "jsonl": "application/jsonl",
     "geojson": GEOJSON,
     "gpkg": "application/geopackage+sqlite3",
 }
@@ -105,7 +106,7 @@ def send_file(
     def write(path: Path) -> int:
         with context.db.read() as c:
             find_card(c, site)
-            if form in FORMATS:
+            if form in list_forms(table):
                 return write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
             most = MOST_ROWS if table in maps.POINTS else MOST_FOOTPRINTS
             return maps.write_map(c, table, site, path, form, context.clock(), most=most, **span)
@@ -129,7 +130,7 @@ def list_exports(request: Request, site: str) -> dict[str, dict[str, list[str]]]
     own = _root(request, site, "export")
     with read_site(request, site):
         return {
-            "tables": {name: [f"{own}/{name}.{kind}" for kind in FORMATS] for name in TABLES},
+            "tables": {name: [f"{own}/{name}.{kind}" for kind in list_forms(name)] for name in TABLES},
             "maps": {name: [f"{own}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.LAYERS},
         }
 

@@ -54,6 +54,8 @@ TABLES: Final[dict[str, ExportTable]] = {
     "point-forecasts": ExportTable("point_forecasts", "target_at", ("point_set", "pid", "horizon")),
 }
 FORMATS: Final = ("csv", "parquet")
+# what alerts were decided on may be a megabyte each, which no cell of a spreadsheet holds: lines of JSON beside the CSV
+EVIDENCE: Final = "jsonl"
 # columns of these views by what they hold, for typed files; the rest is text, or an instant where the name ends in _at
 _KINDS: Final[dict[str, str]] = {
     **dict.fromkeys(("at", "since", "data_until", "data_time", "window_from", "window_mid", "window_to"), "instant"),
@@ -208,7 +210,8 @@ def write_table(
     Args:
         rows: as `read_rows` gives them.
         path: a new file.
-        kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas) or parquet (typed columns).
+        kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas; no evidence), parquet (typed
+            columns), or of alerts jsonl (`alert_id` and `evidence` of each in a line).
         on_progress: is called with the number of rows written so far.
     """
     first = next(rows, None)
@@ -227,10 +230,20 @@ def write_table(
     whole = count(chain((first,), rows))
     if kind == "csv":
         with path.open("w", encoding="utf-8", newline="") as file:
-            write_csv(whole, file)
+            write_csv(({k: v for k, v in row.items() if k != "evidence"} for row in whole), file)
+    elif kind == EVIDENCE:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(
+                f'{{"alert_id":{row["alert_id"]},"evidence":{row["evidence"] or "null"}}}\n' for row in whole
+            )
     else:
         _write_parquet(whole, list(first), path)
     return written
+
+
+def list_forms(table: str) -> tuple[str, ...]:
+    """The forms that a table can be written in."""
+    return (*FORMATS, *((EVIDENCE,) if table == "alerts" else ()))
 
 
 def kind_of(column: str) -> str:

@@ -107,7 +107,7 @@ def load_pages() -> dict[str, HelpPage]:
 
 def find_title(text: str) -> str:
     """The first heading of a document."""
-    return next((line[2:].strip() for line in text.splitlines() if line.startswith("# ")), "")
+    return next((_MARKS.sub("", line[2:]).strip() for line in text.splitlines() if line.startswith("# ")), "")
 
 
 def make_anchor(heading: str) -> str:

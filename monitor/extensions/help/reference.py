@@ -229,6 +229,10 @@ def list_views(db: Database) -> list[str]:
     upgrade(db)
     lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
     known = read_meanings(views)
+    index: list[tuple[str, ...]] = [
+        (question, ", ".join(f"[`{one}`](#{one})" for one in names)) for question, names in known["questions"].items()
+    ]
+    lines += ["## By question", "", *table(("question", "views"), index)]
     with db.read() as c:
         for name in sorted(views.NAMES):
             view = known["views"][name]

@@ -12,7 +12,7 @@ from forecasting.kinematics.chance import QUANTILES
 from forecasting.kinematics.situations import name_situation
 from forecasting.kinematics.stages import RANK
 from forecasting.serving.conformal import ConformalState
-from monitor.store.database.engine import add_if_absent, insert
+from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import read_record, record_to_dict, save_rows
 from monitor.store.models.movement import latest_movement
 from monitor.store.schema import tables as t
@@ -93,7 +93,7 @@ class ForecastScore:
 
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
     """Add forecast rows; a row that is there already is left as it is. Returns how many were new."""
-    return sum(add_if_absent(c, t.forecast, record_to_dict(row)) for row in rows)
+    return add_all_absent(c, t.forecast, [record_to_dict(row) for row in rows])
 
 
 def find_forecast(c: Connection, numbers: Sequence[int]) -> set[int]:
@@ -230,7 +230,8 @@ def score_forecast(
 def add_scores(c: Connection, scores: Sequence[ForecastScore], now: datetime) -> set[int]:
     """Add score rows; a forecast is scored once. Returns the ids of the forecasts that had no score before."""
     values = [record_to_dict(score) | {"scored_at": now} for score in scores]
-    added = {one["forecast_id"] for one in values if add_if_absent(c, t.forecast_score, one)}
+    new = insert(c, t.forecast_score).on_conflict_do_nothing().returning(t.forecast_score.c.forecast_id)
+    added = set(c.execute(new, values).scalars()) if values else set()
     sum_up(c, find_spans(c, t.forecast_score.c.forecast_id.in_(added)))
     return added
 

@@ -91,6 +91,7 @@ RULES: Final[dict[str, str]] = {
             "MOUNT /static",
             "MOUNT /vendor",
             "GET /sw.js",
+            "GET /favicon.ico",
             "GET /manifest.webmanifest",
             "GET /offline",
             # signed by the provider, which has no account
@@ -123,6 +124,7 @@ RULES: Final[dict[str, str]] = {
             f"GET /sites/{{site}}/{rest}"
             for rest in (
                 "forecasts",
+                "forecasts/scores",
                 "movement",
                 "instruments",
                 "scenes/{scene_hash}",

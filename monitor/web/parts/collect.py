@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Required, TypedDict
+from typing import Any, Final, NamedTuple, Required, TypedDict
 
 from fastapi import Request
 from sqlalchemy import Connection
@@ -16,9 +16,10 @@ from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.verdict import check_parts
+from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory, AlertState
-from monitor.domain.alerts.headline import FrozenDecision, Headline, StationRate
+from monitor.domain.alerts.headline import FrozenDecision, Headline
 from monitor.domain.alerts.message import HEALTH_NAMES
 from monitor.domain.alerts.states import list_hours
 from monitor.domain.decision import Memory
@@ -133,6 +134,7 @@ class SitePartsContext(AlertsContext):
     """What of a site page changes while one looks at it."""
 
     motion: headline.SiteMotion | None
+    events: list[dict[str, Any]]
     unjudged: Sequence[str]
     card: pages.SiteCard
     stations: list[pages.StationCard]
@@ -160,15 +162,22 @@ class RuleText(TypedDict):
     unproven: bool
 
 
+class PresentValue(NamedTuple):
+    """What stands against the bounds of a criterion now: a rate, or a reading."""
+
+    rate: float
+    unit: str
+    station: str
+
+
 class SiteContext(SitePartsContext, PagePlan):
     """All of a site page but the curves."""
 
     rules: list[RuleText]
-    rates: Mapping[str, StationRate]  # of criteria
+    rates: Mapping[str, PresentValue]  # of criteria
     changes: int
     recent: list[AlertRow]
     photos: Any
-    events: list[dict[str, Any]]
 
 
 def split_ledgers(alerts: Sequence[AlertRow]) -> list[LedgerPart]:
@@ -281,7 +290,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
     return {
         **live,
         "rules": describe_rules(declared, unproven),
-        "rates": find_fastest_rates(c, site_id),
+        "rates": find_present_values(c, declared, site_id),
         "changes": len(load_proposals(c, site_id)),
         **plan_page(
             live["stations"],
@@ -292,7 +301,6 @@ def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
         ),
         "recent": pages.load_history(c, site_id, None, 15),
         "photos": load_photos(c, 6, site=site_id),
-        "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
     }
 
 
@@ -324,6 +332,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         **_collect_hazards(c, [card], own, now),
         "put_aside": load_put_aside(c, site_id),
         "motion": headline.describe_motion(movement, now, watched, {s.id: s.state for s in stations}),
+        "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
         "unjudged": () if declared is None else find_unjudged(declared),
         "card": card,
         "stations": stations,
@@ -347,9 +356,19 @@ def name_stations(site: Site | None) -> dict[str, str]:
     return {} if site is None else {station.id: station.name for station in site.stations if station.name}
 
 
-def find_fastest_rates(c: Connection, site_id: str) -> dict[str, StationRate]:
-    """By criterion what its votes measured last: of all stations that which asks for most."""
-    return {one.criterion: one for one in sorted(load_rates(c, site_id), key=lambda one: (one.level, one.share))}
+def find_present_values(c: Connection, site: Site | None, site_id: str) -> dict[str, PresentValue]:
+    """By criterion what asks for most: of rates what votes measured last, of levels the newest reading."""
+    rates = sorted(load_rates(c, site_id), key=lambda one: (one.level, one.share))
+    found = {one.criterion: PresentValue(one.rate, one.unit, one.station) for one in rates}
+    levels = [] if site is None else [k for k in site.criteria if k.kind.is_level and k.thresholds]
+    newest = load_view(c, "latest_observation", site=site_id) if levels else []
+    for criterion in levels:
+        _, sign = bound_of(criterion.thresholds[0])
+        read = [r for r in newest if r["station"] in criterion.stations and r["quantity"] == criterion.quantity]
+        if read:
+            top = max(read, key=lambda r: sign * r["value"])
+            found[criterion.id] = PresentValue(top["value"], top["unit"], top["station"])
+    return found
 
 
 def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[RuleText]:

@@ -34,6 +34,7 @@ class CalledRow(BoardRow):
     """An instrument, and what people call it."""
 
     called: str | None
+    is_control: bool  # on stable ground: such ones come last
 
 
 class ShownInstrument(CalledRow):
@@ -62,7 +63,11 @@ def collect_instruments(seen: SiteSnapshot, find: str, state: str) -> dict[str, 
     """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
     c, now, site, declared = seen.c, seen.now, seen.card.id, seen.declared
     called = name_stations(declared)
-    rows: list[CalledRow] = [{**row, "called": called.get(row["instrument"])} for row in load_board(c, site)]
+    controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
+    rows: list[CalledRow] = [
+        {**row, "called": called.get(row["instrument"]), "is_control": row["instrument"] in controls}
+        for row in load_board(c, site)
+    ]
     runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
     gaps, held = load_gaps(c, site, now - LISTED, now), load_held(c, site, now - LISTED, now)
     budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
@@ -104,7 +109,7 @@ def _of_stations(ones: list[OfStation], named: Container[str] | None) -> list[Of
 
 
 def pick_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRow]:
-    """Instruments of a name or with a parent of that name, in a state; the gravest first."""
+    """Instruments of a name or with a parent of that name, in a state; the gravest first, controls last."""
     wanted = find.strip().casefold()
     found = [
         r
@@ -116,7 +121,9 @@ def pick_rows(rows: Sequence[CalledRow], find: str, state: str) -> list[CalledRo
             or state in {r["state"], *(f["state"] for f in r["findings"])}
         )
     ]
-    return sorted(found, key=lambda r: (not _is_unwell(r), RANKS.get(str(r["state"]), len(RANKS))))
+    return sorted(
+        found, key=lambda r: (not _is_unwell(r), RANKS.get(str(r["state"]), len(RANKS)), r.get("is_control", False))
+    )
 
 
 def list_groups(shown: Sequence[CalledRow], rows: Sequence[CalledRow], now: datetime) -> list[InstrumentGroup]:

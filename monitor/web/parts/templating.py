@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
+from jinja2 import pass_context
 from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span, join
@@ -96,8 +97,10 @@ def format_utc(value: str | datetime | None) -> str:
     return "" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def render_text(text: Any) -> Any:
+def render_text(text: Any, today: date | None = None) -> Any:
     """A message in the reader's language and zone; each of its times shows UTC when it is pointed at.
+
+    Of `today` it says the clock alone.
 
     >>> from forecasting.message import Timestamp
     >>> timed = join([Timestamp.of(parse("2026-10-07T19:16:51Z")), "& more"], " ")
@@ -107,10 +110,16 @@ def render_text(text: Any) -> Any:
     if not isinstance(text, Message):
         return translate(text)
     found = Markup()
-    for shown, at in render_message(text):
+    for shown, at in render_message(text, today=today):
         mark = Markup('<time datetime="{}" title="{}">{}</time>')
         found += shown if at is None else mark.format(format_iso(at), format_utc(at), shown)
     return found
+
+
+def find_today(page: Mapping[str, Any]) -> date | None:
+    """The day that a page is read on, by the clock that it shows."""
+    now = page.get("now")
+    return None if now is None else now.astimezone(local_time.open_zone(local_time.zone_in_use())).date()
 
 
 def without_commands(text: str) -> str:
@@ -185,12 +194,14 @@ def find_help(text: str) -> str:
 
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_template_folders())
 ENVIRONMENT.filters.update(
-    told=render_text,
+    told=pass_context(lambda page, text: render_text(text, find_today(page))),
     about=format_about,
     age_of_span=format_age,
     minute=format_minute,
     utc=format_utc,
-    subject=lambda text: translate_subject(text, LONGEST_LISTED),
+    subject=pass_context(
+        lambda page, text: translate_subject(text, LONGEST_LISTED).replace(f"{find_today(page)} ", "")
+    ),
     number=format_number,
     instant=as_instant,
     pretty=partial(json.dumps, indent=1, ensure_ascii=False, sort_keys=True),

@@ -116,7 +116,7 @@ HEIGHT: Final = 460.0
 MARGIN: Final = 46.0
 PER_DEGREE_M: Final = 111_320.0
 ARROW: Final = 30.0
-PLACES: Final = (  # of a label around its marker: right, left, above, below, then the corners
+NEAR: Final = (  # places of a label around its marker: right, left, above, below, then the corners
     (12.0, 5.0, "start"),
     (-12.0, 5.0, "end"),
     (0.0, -12.0, "middle"),
@@ -125,6 +125,11 @@ PLACES: Final = (  # of a label around its marker: right, left, above, below, th
     (-10.0, -8.0, "end"),
     (10.0, 18.0, "start"),
     (-10.0, 18.0, "end"),
+)
+PLACES: Final = (
+    *NEAR,
+    *((2.2 * x, 2.2 * y, side) for x, y, side in NEAR),
+    *((3.6 * x, 3.6 * y, side) for x, y, side in NEAR),
 )
 
 
@@ -294,7 +299,7 @@ def _spread(stations: Sequence[StationMark]) -> list[StationMark]:
 
 @lru_cache(maxsize=256)  # stations stay where they are, and each look at the page draws them
 def _find_label_places(stations: tuple[tuple[str, float, float], ...]) -> list[tuple[float, float, str]]:
-    """Where each label covers neither a marker nor another label; the first free of eight places wins."""
+    """Where each label covers neither a marker nor another label; the nearest free place wins."""
     markers = [(x - 8, y - 8, x + 8, y + 8) for _, x, y in stations]
     taken: list[tuple[float, float, float, float]] = []
     found = []

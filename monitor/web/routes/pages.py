@@ -23,6 +23,12 @@ from monitor.web.parts.headline import find_headlines
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
+# tables of what forecasts were worth, by their view and what orders its rows last
+SCORES: Final = {
+    "skill": ("forecast_skill",),
+    "fans": ("forecast_scores", "situation"),
+    "coverage": ("forecast_coverage", "nominal"),
+}
 # of messages, as addresses of 0.2 name them
 STATES_BEFORE: Final = {"claimed": "sending", "failed_retry": "retrying", "failed_final": "failed"}
 
@@ -54,22 +60,30 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         c, card = seen.c, seen.card
         declared = seen.declared
         awaited = list_awaited(c, filter(None, [declared]), seen.now)
-        skill = queries.load_by_month(c, "forecast_skill", site)
-        coverage = queries.load_by_month(c, "forecast_coverage", site, "nominal")
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
-        fans = queries.load_by_month(c, "forecast_scores", site, "situation")
         newest = [row for row in load_view(c, "latest_forecast", site=site) if row["shown"]]
         compared = frozenset({LINE, *(row["model"] for row in newest)})
         worth = load_view(c, "forecast_skill", site=site, model=compared)
         rolled, lacks = queries.load_rolled(c, site), queries.load_why_not_shown(c, site)
         gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
-    values = {"units": units, "skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
+    values = {"units": units, "gates": gates, "explained": explained}
     named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
-    values |= {"fans": fans, "rolled": rolled, "lacks": gather_lacks(lacks)}
+    values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
     values["shown"] = list_shown(newest, worth, controls)
     values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
     return render(request, "forecasts.html", card=card, **values)
+
+
+@router.get("/sites/{site}/forecasts/scores", response_class=HTMLResponse)
+def show_scores(request: Request, site: str, of: Annotated[str, Query()] = "") -> HTMLResponse:
+    """Tables of scores by month: years of them are large, so the page of forecasts loads each when it is opened."""
+    with read_site(request, site) as seen:
+        units = {(s.station, s.quantity): s.unit for s in load_series(seen.c, site)}
+        names = [of] if of in SCORES else [*SCORES]
+        views = {name: SCORES[name] for name in names}
+        tables = {name: queries.load_by_month(seen.c, view, site, *last) for name, (view, *last) in views.items()}
+    return render(request, "forecast_scores.html", card=seen.card, units=units, **tables)
 
 
 @router.get("/alerts", response_class=HTMLResponse)

@@ -8,11 +8,12 @@
   const fold = () => parts.forEach((part) => { part.open = !((narrow.matches && !part.matches(".stays")) || (urgent && part.matches(".panel, .tacit"))) || (asked && part.querySelector(`[id="${CSS.escape(asked)}"]`) !== null); });
   fold();
   narrow.addEventListener("change", fold);
-  // a link to a folded part opens it
-  window.addEventListener("hashchange", () => {
-    const part = document.getElementById(location.hash.slice(1))?.closest("details.fold");
-    if (part) part.open = true;
-  });
+  // a link to a folded part opens it, and what it lies in
+  const reveal = () => {
+    for (let part = document.getElementById(location.hash.slice(1))?.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+  };
+  window.addEventListener("hashchange", reveal);
+  reveal();
 })();
 
 /* What is large is loaded when it is opened: `data-load` names a page and the part of it. */

@@ -24,7 +24,7 @@
   function style() {
     const text = M.css("--text"), halo = M.css("--ground");
     const colour = ["slice", ["get", "worst"], 1, 2], isGroup = ["has", "point_count"], urgency = ["to-number", ["slice", ["get", "worst"], 0, 1]];
-    const names = { "text-font": M.FONT, "text-size": 13, "text-max-width": 7, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.5, "text-justify": "auto" };
+    const names = { ...M.names(1.5), "text-max-width": 7 };
     const ink = { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 };
     return {
       sources: { sites: {

@@ -52,7 +52,7 @@
     }
     const names = {
       type: "symbol", source: "stations", paint: { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 },
-      layout: { "text-field": ["get", "label"], "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"], "text-justify": "auto", "symbol-sort-key": ["get", "order"] },
+      layout: { "text-field": ["get", "label"], "symbol-sort-key": ["get", "order"] },
     };
     const lines = { new: [danger, [1]], grown: [danger, [1]], known: [danger, [3, 2]], single: [advice, [1]], vanished: [muted, [1, 2]], withdrawn: [muted, [1, 2]] };
     layers.push(
@@ -65,8 +65,8 @@
       P.pointLayer(),
       { id: "arrows", type: "symbol", source: "stations", filter: ["!=", ["get", "arrow"], ""], layout: { "icon-image": ["get", "arrow"], "icon-rotate": ["get", "heading_deg"], "icon-anchor": "bottom", "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true } },
       // names cover no mark and no other name; those of stations that ask for a level are placed first, the highest before
-      { ...names, id: "station-names", filter: ["==", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.25 } },
-      { ...names, id: "station-asks", filter: [">", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.5 } },
+      { ...names, id: "station-names", filter: ["==", ["get", "asks"], 0], layout: { ...names.layout, ...M.names(1.25) } },
+      { ...names, id: "station-asks", filter: [">", ["get", "asks"], 0], layout: { ...names.layout, ...M.names(1.5) } },
       { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "mark"], "icon-allow-overlap": true, "icon-ignore-placement": false, "symbol-sort-key": ["-", 0, ["get", "order"]] } },
     );
     return { sources, layers };

@@ -9,6 +9,16 @@ window.SlopewardMap = (() => {
   const levelClass = (name, number, top) => number === null || number === undefined ? "u" : KNOWN[name?.toLowerCase()] ?? String(Math.round(3 * number / Math.max(top, 1)));
   const NOTHING = { type: "FeatureCollection", features: [] };
   const FONT = ["Noto Sans Bold"];
+  // a name lies where it covers no mark and no other name: close to its mark, then further off; where there is no such place it covers one rather than hide
+  const SIDES = ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"];
+  const names = (near) => ({
+    "text-font": FONT, "text-size": 13, "text-justify": "auto", "text-overlap": "always",
+    "text-variable-anchor-offset": [near, near + 1.2, near + 2.4].flatMap((far) => SIDES.flatMap((side) => [side, shift(side, far)])),
+  });
+  function shift(side, far) {
+    const part = side.includes("-") ? far * Math.SQRT1_2 : far;
+    return [side.includes("left") ? part : side.includes("right") ? -part : 0, side.includes("top") ? part : side.includes("bottom") ? -part : 0];
+  }
 
   async function load(url) {
     const language = document.documentElement.lang;
@@ -245,5 +255,5 @@ window.SlopewardMap = (() => {
   // tiles of a scene as the server describes them; null where there are none
   const tiled = (layer) => layer ? { type: "raster", tiles: [location.origin + layer.url], tileSize: layer.tile_size, minzoom: layer.zooms[0], maxzoom: layer.zooms[1], bounds: layer.bounds } : null;
 
-  return { canDraw, tiled, start, open, load, css, levelClass, NOTHING, FONT };
+  return { canDraw, tiled, start, open, load, css, levelClass, NOTHING, names };
 })();

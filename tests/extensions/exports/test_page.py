@@ -58,7 +58,7 @@ def test_every_table_leaves_as_csv_and_as_typed_parquet_with_all_its_rows(client
             continue
         seen += 1
         found = list(csv.DictReader(io.StringIO(answers["csv"].text)))
-        assert [list(row) for row in found] == [list(row) for row in expected], name
+        assert [list(row) for row in found] == [[k for k in row if k != "evidence"] for row in expected], name
         for row, plain in zip(read_parquet(answers["parquet"].content), expected, strict=True):
             assert {k: format_iso(v) if hasattr(v, "isoformat") else v for k, v in row.items()} == plain, name
     assert seen >= 13

@@ -36,6 +36,13 @@ def test_a_table_comes_whole_into_its_place(export, tmp_path):
     assert str(rows.schema.field("observed_at").type) == "timestamp[us, tz=UTC]"
     status, said = export("north-bench", "observations", "--out", "all.parquet")
     assert (status, "--force replaces it" in said) == (1, True)
+    assert export("north-bench", "alerts", "--out", "alerts.csv")[0] == 0
+    head, *lines = (tmp_path / "alerts.csv").read_text(encoding="utf-8").splitlines()
+    beside = [
+        json.loads(line) for line in (tmp_path / "alerts-evidence.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert (len(beside), "evidence" in head.split(",")) == (len(lines), False), "a cell holds no megabyte"
+    assert any(one["evidence"] for one in beside)
     assert export("north-bench", "maintenance", "--out", "work.ics")[0] == 0
     assert icalendar.Calendar.from_ical((tmp_path / "work.ics").read_bytes()).walk("VEVENT")
 

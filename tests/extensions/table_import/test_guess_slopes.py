@@ -111,6 +111,7 @@ SLOPES = MappingProxyType(
 )
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("slope", SLOPES)
 def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, tmp_path):
     columns, how, highest = SLOPES[slope]

@@ -220,6 +220,7 @@ def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: 
     assert [one for one in list_findings(database) if "unit" in one[3]] == [], "it speaks as before"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("word", ["dismissed", "work", "other cause", "unit"])
 def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
     """Who confirms that it is the unit leaves it on the board."""

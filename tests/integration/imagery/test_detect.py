@@ -455,6 +455,7 @@ def test_progress_names_what_is_done_and_ends_when_the_files_are_there(tmp_path)
     assert not any(there for *_, there in told[:-1])
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("weights", "tile", "halo", "most"),
     [("generated", 128, None, 1e-5), ("landslide4sense", 256, None, 1e-5), ("generated", 256, 96, 1e-3)],

@@ -23,6 +23,7 @@ def run(capsys, *words):
     return code, said.out, said.err
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("pixel_m", "how"), [(2.5, {}), (0.5, {}), (2.5, {"degrees": True}), (0.5, {"oblong": 4.0})])
 def test_it_is_read_at_the_pixels_of_a_training_and_marked(tmp_path, capsys, pixel_m, how):
     path, out = write_fine(tmp_path / "fine.tif", pixel_m, **how), tmp_path / "out"

@@ -166,6 +166,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("weights", ["generated", "auto"])
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_mean_anything_is_refused_in_one_line(tmp_path, capsys, drawn, case, weights):
@@ -469,6 +470,7 @@ GROUND = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("case", GROUND)
 def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_border(
     tmp_path, capsys, drawn, monkeypatch, case
@@ -598,6 +600,7 @@ def list_sides(weights: str) -> list[float]:
     return sorted({card["pixel_size_m"], *(others[key] for key in ("finest_m", "coarsest_m") if others)})
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("weights", "side"), [("auto", 10.0), *((name, side) for name in SHIPPED for side in list_sides(name))]
 )
@@ -623,6 +626,7 @@ def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, 
     assert found == {}
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("side", [10.0, 0.6, 1.2, 2.4])
 @pytest.mark.parametrize("unit", ["amplitude", "decibels"])
 def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path, unit, side):
@@ -636,6 +640,7 @@ def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path
             find({"scene_path": str(path), "weights": "landslide4sense-standard" if side > 5 else "bijie"})
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("weights", "side"), [("bijie", 0.6), ("bijie", 1.2), ("bijie", 2.4), ("landslide4sense-standard", 10.0)]
 )
@@ -830,6 +835,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("side", [1.2, 10.0])
 @pytest.mark.parametrize("case", OTHERS)
 def test_a_picture_of_something_else_gets_no_outline(tmp_path, capsys, drawn, case, side):

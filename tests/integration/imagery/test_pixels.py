@@ -111,6 +111,7 @@ def halve(grid, turned=False):
 TILTED = Grid(Affine(9.6, 2.8, *PLACE.transform[2:3], 2.8, -9.6, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("place", [PLACE, TILTED, grid_around(141.95, 42.73, SIZE, 10.0, geographic=True)])
 def test_a_finer_image_is_read_at_the_pixels_of_the_training_by_itself(drawn, tmp_path, able, place):
     """What is found lies on the image's own pixels, is as large as at 10 m, and nodata stays what it was."""
@@ -156,6 +157,7 @@ def test_an_image_read_at_other_pixels_is_the_same_in_any_tiles_and_from_south_t
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("pixel_m", [3.9, 8.0, 12.5, 20.3])
 def test_pixels_near_those_of_the_training_and_far_from_them_are_read_as_they_are(drawn, tmp_path, able, pixel_m):
     grid = Grid(Affine(pixel_m, 0, PLACE.transform[2], 0, -pixel_m, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ def test_every_column_has_a_meaning_and_no_other_has(database):
     known = tomllib.loads((Path(views.__file__).with_name("meanings.toml")).read_text(encoding="utf-8"))
     assert set(known["views"]) == set(found)
     assert all(one["about"] for one in known["views"].values())
+    assert sorted(chain(*known["questions"].values())) == sorted(found), "each stands once in the index by question"
     own = {name: set(one.get("columns", ())) for name, one in known["views"].items()}
     for name, columns in found.items():
         assert own[name] <= set(columns) <= own[name] | set(known["columns"]), name

@@ -222,8 +222,10 @@ def test_api_lists(client, filled):
 
 def test_forecasts_are_held_to_account(client):
     text = client.get("/sites/north-bench/forecasts").text
-    assert "2026-02" in text
-    assert "95 %" in text
+    scores = client.get("/sites/north-bench/forecasts/scores").text
+    assert "2026-02" in scores
+    assert "95 %" in scores
+    assert len(client.get("/sites/north-bench/forecasts/scores?of=coverage").text) < len(scores)
     assert "in shadow: 3 scored issue times at 1 d in 3 d" in text
     awaited = text.partition("Not there yet")[2].partition("</section>")[0]
     assert "rules: 238 rows of 1 h are tried each day" in awaited

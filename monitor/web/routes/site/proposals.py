@@ -22,7 +22,7 @@ from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL
 from monitor.web.drafts import Draft, Drafts
-from monitor.web.parts.collect import SiteSnapshot, find_fastest_rates, read_site
+from monitor.web.parts.collect import SiteSnapshot, find_present_values, read_site
 from monitor.web.parts.past_pictures import picture_effect
 from monitor.web.parts.templating import render
 
@@ -233,7 +233,7 @@ def _form(
     shown: dict[str, Any] = {
         "criteria": list_fields(in_force),
         "base": in_force.version,
-        "rates": find_fastest_rates(c, site),
+        "rates": find_present_values(c, seen.declared, site),
         "written": values,
         "trouble": trouble,
         "reason": reason,

@@ -266,6 +266,7 @@ def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
     assert BANDS[0] == "B4"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("made", "kind"),
     [

@@ -55,6 +55,7 @@ def find_fault(values: np.ndarray, gappy: np.ndarray, give=issue) -> str | None:
     return None
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(30 if SOAK else 9))
 def test_a_record_with_gaps_is_forecast_wider_and_marked(seed: int) -> None:
     values = draw(seed)

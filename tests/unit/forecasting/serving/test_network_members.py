@@ -54,6 +54,7 @@ def find_leaks(seed: int) -> int:
     return wrong
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("seed", range(6))
 def test_a_share_rests_on_what_was_known_at_its_issue_bit_for_bit(seed: int) -> None:
     assert find_leaks(seed) == 0

@@ -67,6 +67,7 @@ def row(panel, model="lld", horizon_s=DAY_S, **more):
 
 
 # ---- the table of the day that matters --------------------------------------------------------------------------
+@pytest.mark.turns
 @pytest.mark.parametrize("name", list(motion_scenes.SCENES))
 def test_no_forecast_of_the_five_scenes_is_absurd(name):
     scene = motion_scenes.SCENES[name](1)

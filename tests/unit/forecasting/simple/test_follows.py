@@ -58,6 +58,7 @@ def compare(kind: str, ratio: float, cadence: Cadence, served=lambda auto: auto)
     return (mean["served"] / best).tolist(), (mean["served"] / np.fmax(best, mean["floor"])).tolist()
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("kind", ["steady", "ramp", "bend", "stop", "step", "white"])
 @pytest.mark.parametrize("name", ["daily", "monthly", *(["hourly"] if SOAK else [])])
 def test_served_is_about_as_good_as_the_best_of_three(name, kind):
@@ -126,6 +127,7 @@ def test_a_slide_that_slows_is_not_told_to_run_back(slowing, monkeypatch):
     assert max(np.mean([worst(seed) for seed in SEEDS], axis=0) - bounds) > 0.2, "without end it would"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("kind", ["bend", "stop", "step"])
 @pytest.mark.parametrize("name", ["hourly", "daily"])
 def test_lines_begin_anew_where_the_pace_changes(name, kind, monkeypatch):
@@ -194,6 +196,7 @@ def test_intervals_of_drawn_motions_hold_as_often_as_they_say():
     assert 0.70 <= inside / count <= 0.92
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("ratio", [0.5, 5.0, 100.0, -5.0])
 @pytest.mark.parametrize("kind", ["steady", "bend", "ramp"])
 def test_the_present_velocity_and_the_nearest_forecast_agree(kind, ratio):
@@ -213,6 +216,7 @@ def test_the_present_velocity_and_the_nearest_forecast_agree(kind, ratio):
     assert edges[1] >= low[0]
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(
     ("begins", "rate"), [(0, 0.4), (0, -30.0), (180, -2.0), (180, 300.0), (236, 2.0), (236, -30.0), (236, 300.0)]
 )
@@ -229,6 +233,7 @@ def test_what_is_served_agrees_with_the_velocity_that_is_told(name, begins, rate
     assert agrees(panel, cadence, newest, turned) is False, "the same comparison can fail"
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("before_s", "newest"), [(0.25 * DAY_S, 4), (DAY_S, 12), (3.0 * DAY_S, 24)])
 def test_what_is_served_for_the_demonstration_agrees_with_its_velocities(before_s, newest):
     """Each station of its slope as it runs to failure, east beside north."""

@@ -73,6 +73,7 @@ def draw_whole(reader, segmenter):
     return np.where(reader.valid, np.rint(found * np.float32(STEPS)), NODATA).astype(np.uint8)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (30, 700), (256, 20), (513, 33), (780, 415)])
 @pytest.mark.parametrize("columns", [64, 4096])
 def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):
@@ -91,6 +92,7 @@ def test_columns_without_what_the_network_sees_beside_them_show(segmenter):
     assert np.abs(found.astype(int) - draw_whole(reader, segmenter)).max() > 1
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize(("height", "columns"), [(700, 64), (1025, 64), (1600, 4096)])
 def test_strips_make_the_whole_to_the_last_bit(height, columns, segmenter):
     reader, plan = make_reader(height, 140), TilingPlan("rows", columns, 112, 16)
