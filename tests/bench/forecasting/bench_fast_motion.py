@@ -3,7 +3,8 @@
     python -m tests.bench.forecasting.bench_fast_motion [--only drawn|named|measured]
 
 Rows: persistence, the straight line (`drift`), `lld`, `trend` and `auto`; MAE and CRPS (twice the mean pinball loss of
-the five quantiles) in mm over three rolling tests, and what the 80 % interval of `auto` holds. Drawn: MAE of `auto`
+the five quantiles) in mm over three rolling tests, and what the 80 % interval of `auto` holds. `networks`: each by
+itself on the named and measured records, on those tests alone in which all answer. Drawn: MAE of `auto`
 over the lowest of persistence, straight line and `lld`, which is known only afterwards. Beside a bend, a stop and a
 step stands `floor_mm`: what one errs on the same targets who knows the motion so far without its noise and sees the
 change at the row behind it (`foresee`). The rule was chosen on motions of this kind (other seeds) and on the first nine
@@ -12,7 +13,7 @@ tenths of Outang, Bazimen, Baijiabao, Lamosano, Cascadia, the cracks.
 
 import argparse
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,21 +29,32 @@ from tests.data.records import read_records
 
 RIVALS = ("persistence", "drift", "lld")
 MODELS = (*RIVALS, "trend", "auto")
+NETWORKS = ("gru", "lstm", "graph-gru")
+"""Each by itself, on the named and the measured records; `shown` counts the tests in which its gate was open."""
 SEED = 100
 HOURS = (0.25 * DAY_S, DAY_S, 3.0 * DAY_S)
 LAST_WEEKS_S = 28.0 * DAY_S
 Told = dict[str, dict[str, float]]
 
 
-def judge(panel: Panel, horizons_s: tuple[float, ...], last: int | None = None) -> list[Told]:
-    """Per horizon model to its figures, over all tests."""
+def judge(
+    panel: Panel, horizons_s: tuple[float, ...], last: int | None = None, networks: Sequence[str] = ()
+) -> list[Told]:
+    """Per horizon model to its figures, over all tests in which these networks answer."""
     found: list[dict[str, list[tuple[float, float, float, int]]]] = [defaultdict(list) for _ in horizons_s]
-    for trial in run_trials(panel, MODELS, horizons_s, last=last):
-        for one in score_all(trial):
-            if one.model in MODELS and one.n:
-                i = horizons_s.index(trial.horizon_s)
-                found[i][one.model].append((one.mae_mm, 2.0 * one.pinball, one.coverage_80, one.n))
-    return [{model: pool(parts) for model, parts in own.items()} for own in found]
+    shown: list[Counter[str]] = [Counter() for _ in horizons_s]
+    for trial in run_trials(panel, (*MODELS, *networks), horizons_s, last=last):
+        i = horizons_s.index(trial.horizon_s)
+        scores = {one.label: one for one in score_all(trial) if one.n}
+        if scores.keys() >= {*networks}:  # a test in which a network has too little to learn from compares nothing
+            for name in (*MODELS, *networks):
+                if (one := scores.get(name)) is not None:
+                    found[i][name].append((one.mae_mm, 2.0 * one.pinball, one.coverage_80, one.n))
+                    shown[i][name] += bool(one.shown)
+    return [
+        {model: pool(parts) | ({"shown": shown[i][model]} if model in networks else {}) for model, parts in own.items()}
+        for i, own in enumerate(found)
+    ]
 
 
 def pool(parts: list[tuple[float, float, float, int]]) -> dict[str, float]:
@@ -113,6 +125,15 @@ def tell_cell(told: Told, floor: float | None = None) -> dict[str, Any]:
     }
 
 
+def judge_networks(panel: Panel, horizons_s: tuple[float, ...], last: int | None = None) -> dict[str, Any]:
+    """Networks by themselves beside persistence, straight line and `auto`, on the tests in which they answer."""
+    return {
+        f"{h / 3600:g} h": {name: figures for name, figures in one.items() if name not in {"lld", "trend"}}
+        for h, one in zip(horizons_s, judge(panel, horizons_s, last, NETWORKS), strict=True)
+        if one
+    }
+
+
 def tell_cells(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """How many cells meet the bars."""
     ratios = np.array([cell["ratio"] for cell in cells.values()])
@@ -143,7 +164,8 @@ def main() -> None:
     options.add_argument("--only", choices=("drawn", "named", "measured"), help="nothing is kept then")
     only = options.parse_args().only
     figures: dict[str, Any] = {
-        "bars": "auto <= 1.10 x the best of persistence, straight line, lld; never > 1.30 x the larger of it and floor"
+        "bars": "auto <= 1.10 x the best of persistence, straight line, lld; never > 1.30 x the larger of it and floor",
+        "networks": {},
     }
     if only in {None, "named"}:
         figures["named"] = {}
@@ -152,7 +174,8 @@ def main() -> None:
             figures["named"][name] = {
                 f"{h / 3600:g} h": tell_cell(one) for h, one in zip(HOURS, told, strict=True) if set(one) >= set(MODELS)
             }
-            print(name, figures["named"][name], flush=True)
+            figures["networks"][name] = judge_networks(panel, HOURS)
+            print(name, figures["named"][name], figures["networks"][name], flush=True)
     if only in {None, "measured"}:
         figures["measured, last four weeks"] = {}
         for one in read_records({"bowdoin", "failure", "cracks", "outang"}):
@@ -164,7 +187,8 @@ def main() -> None:
             figures["measured, last four weeks"][one.name] = {
                 f"{h / DAY_S:g} d": tell_cell(x) for h, x in zip(horizons_s, told, strict=True) if set(x) >= set(MODELS)
             }
-            print(one.name, figures["measured, last four weeks"][one.name], flush=True)
+            figures["networks"][one.name] = judge_networks(one.panel, horizons_s, last)
+            print(one.name, figures["measured, last four weeks"][one.name], figures["networks"][one.name], flush=True)
     if only in {None, "drawn"}:
         figures["drawn"] = judge_drawn()
         print({k: v for k, v in figures["drawn"].items() if k != "cells"})

@@ -1,4 +1,4 @@
-"""A siren as its maker would build it, from docs/reference/mqtt.md alone: the reference client of the orders."""
+"""A siren as its maker would build it, from docs/reference/mqtt-signatures.md alone: the client that takes orders."""
 
 import hmac
 import json

@@ -16,7 +16,7 @@ from monitor.notify.own_topics import OwnTopics
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 TOPIC = "slopeward/v1/north/state"
 GREEN = canonical_json({"level": 0, "reason": 'odd: ,"signatures":{} – "ü"', "site": "north"})
-REFERENCE = Path(__file__).parents[4] / "docs/reference/mqtt.md"
+REFERENCE = Path(__file__).parents[4] / "docs/reference/mqtt-signatures.md"
 
 
 def load_example():
