@@ -7,7 +7,7 @@ command -v uv >/dev/null || { echo "uv is needed to write the locks: pip install
 
 # of the same sources, on no index: locks/install.sh builds it
 apart=$(mktemp --suffix .txt)
-echo "slopeward-weights ; sys_platform == 'none'" > "$apart"
+echo "slopeward-weights ; python_version < '3'" > "$apart"
 
 compile() {  # FILE EXTRA...: one file for Python 3.11 and newer, for every platform
     local file=$1; shift

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from forecasting.message import Duration, Figure, Message, NameList, Template, error_text
 from monitor.broker.access import HOW_TO_INSTALL, find_access, open_access
@@ -205,6 +205,8 @@ def _list_breaches(who: Message, one: BrokerProbeResult, client_id: str, todo: s
         yield found(is_wrong=False, text=_CAN_NOTHING(who=who))
 
 
+# an alarm that what the broker keeps in an outage is not enough
+_OUTAGE: Final[dict[str, Any]] = {"alarm": 1, "reason": _LOSES, "after_s": AWAY_S, "degrades": True}
 CHECKS: Final = (
     Check(
         "broker.installed",
@@ -247,11 +249,8 @@ CHECKS: Final = (
         lambda f: found(is_wrong=not f.session_present),
         _ALLOW,
         fine="a client that came back found its session",
-        alarm=1,
         key="check:broker.session",
-        reason=_LOSES,
-        after_s=AWAY_S,
-        degrades=True,
+        **_OUTAGE,
     ),
     Check(
         "broker.queue",
@@ -261,11 +260,8 @@ CHECKS: Final = (
         _queue,
         "{todo}",
         fine="keeps at least {n} messages for an absent client",
-        alarm=1,
         key="check:broker.queue",
-        reason=_LOSES,
-        after_s=AWAY_S,
-        degrades=True,
+        **_OUTAGE,
     ),
     Check(
         "broker.dropped",
@@ -275,11 +271,8 @@ CHECKS: Final = (
         _dropped,
         "{todo}",
         fine="{dropped} messages dropped since it started",
-        alarm=1,
         key="check:broker.dropped",
-        reason=_LOSES,
-        after_s=AWAY_S,
-        degrades=True,
+        **_OUTAGE,
     ),
     Check(
         "broker.bridge",
@@ -289,11 +282,8 @@ CHECKS: Final = (
         _bridge,
         "change {setting}",
         fine=_BRIDGES,
-        alarm=1,
         key="check:broker.bridge",
-        reason=_LOSES,
-        after_s=AWAY_S,
-        degrades=True,
+        **_OUTAGE,
     ),
     Check("logins", RunningBroker, BAD, "{text}", _logins, "{todo}", fine="{text}"),
 )

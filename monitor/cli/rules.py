@@ -37,17 +37,11 @@ RULES: Final[dict[str, str]] = {
         ),
         SERVES,
     ),
-    **dict.fromkeys(
-        (
-            "sites propose",
-            *_each("scenes review", "accept reject redraw"),
-        ),
-        OPERATOR,
-    ),
+    **dict.fromkeys(("sites propose", "scenes review redraw"), OPERATOR),
     **{act.command: act.role for act in list_acts()},
     **dict.fromkeys(
         (
-            *_each("people users", "add disable enable passwd bind unbind role sites totp oidc"),
+            *_each("people users", "add passwd bind unbind sites totp oidc"),
             *_each("people tokens", "add revoke"),
             *_each("broker", "add revoke acl key-add key-retire"),
             *_each("db", "restore grant-readonly"),

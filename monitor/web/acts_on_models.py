@@ -79,7 +79,7 @@ def take_into_use(call: ActCall, model_hash: ModelHash, site: SiteOption, reason
     from monitor.jobs.scenes import model_acts
 
     declared = call.find_site(site)
-    call.db.run_read(model_acts.try_weights, declared, model_hash)  # takes seconds, in which others write
+    model_acts.try_weights(call.db, call.config, declared, model_hash)  # takes seconds, in which others write
     line = call.db.do(model_acts.promote, declared, model_hash, call.actor, reason, call.now)
     return ActResult(join([line], "; "), {"site": site, "line": line})
 

@@ -8,18 +8,16 @@ from typing import Annotated, Final
 from sqlalchemy import Connection
 
 from forecasting.message import Template
-from monitor.alerting.acts.call import ODD_VALUE, ActCall
+from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.stakes import needs_two_people
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.domain.alert import Actor
-from monitor.domain.errors import RefusedError
 from monitor.domain.language.catalogue import N_
 from monitor.ingest.references import Reference, answer_reference, share_answer
 
 _NEW: Final = Template("epoch0.counts_new", "{place} counts {holds}, no more {other}")
 _KEPT: Final = Template("epoch0.counts_kept", "{place} goes on {holds}")
-_NEITHER: Final = Template("epoch0.neither", "new or kept")
 HOLDS: Final = ("new", "kept")
 
 
@@ -46,8 +44,6 @@ def choose(
 
     Example: slopeward instruments reference north-bench G1 new --by ada --reason "log book of the receiver"
     """
-    if holds not in HOLDS:
-        raise RefusedError(ODD_VALUE(name="holds", problem=_NEITHER()))
     place, accept = f"{site}/{station}", holds == "new"
 
     def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:

@@ -15,6 +15,7 @@ import pytest
 
 from monitor.domain.extension import list_extensions, load
 from monitor.extensions import table
+from tests.conftest import DATABASES
 from tests.data.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
@@ -260,6 +261,7 @@ with core.db.read() as c:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("empty_database_url", DATABASES, indirect=True)
 def test_tables_jobs_checks_and_channels_of_others_work_and_outlive_them(tmp_path, empty_database_url):
     lay_out(tmp_path)
     install(tmp_path / "others")

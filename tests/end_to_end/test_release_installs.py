@@ -11,6 +11,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -90,13 +91,13 @@ class Person:
                 except OSError:
                     break  # it has ended
                 said += part
-                if waiting and re.search(r"[Pp]assword.*: ?$", said):
+                if waiting and re.search(r"([Pp]assword|Once more)[^\n]*: $", said):
                     os.write(ours, f"{waiting.pop(0)}\n".encode())
                     said += "\n"
             elif process.poll() is not None:
                 break
         else:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         os.close(ours)
         return process.wait(30), said
 

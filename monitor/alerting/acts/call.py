@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
-from forecasting.message import Template, error_text
+from forecasting.message import NameList, Template, error_text
 from monitor.alerting.acts.table import REASON, ActParameter
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
@@ -32,6 +32,7 @@ SHORTEST: Final = 3  # characters of a reason
 ODD_VALUE: Final = Template("act.odd_value", "{name}: {problem}")
 _REASON_WANTED: Final = Template("act.say_why", "say why in a few words")
 TOO_LONG: Final = Template("act.too_long", "write at most {n} characters")
+_ONE_OF: Final = Template("act.one_of", "'{value}': expected one of: {names}")
 _NO_NUMBER: Final = Template("act.no_number", "give a number such as 12.5")
 
 
@@ -65,6 +66,8 @@ def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bo
             raise ValueError(_NO_NUMBER())
         if one.kind is str and len(value) > longest:
             raise ValueError(TOO_LONG(n=longest))
+        if one.argument.choices and value not in one.argument.choices:
+            raise ValueError(_ONE_OF(value=value, names=NameList(one.argument.choices)))
     except ValueError as error:
         raise RefusedError(ODD_VALUE(name=one.name.rstrip("_"), problem=error_text(error))) from error
     is_reason = one.kind is str and longest >= REASON and not (one.argument.is_text or one.argument.is_file)

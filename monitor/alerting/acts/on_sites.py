@@ -224,7 +224,7 @@ def add_event(
     kind: Annotated[
         str,
         Argument(
-            "Such as work, blasting, reservoir, earthquake", "--kind", label=N_("Kind"), longest=64, choices=EVENT_KINDS
+            "Such as work, blasting, reservoir, earthquake", "--kind", label=N_("Kind"), longest=64, usual=EVENT_KINDS
         ),
     ],
     text: Annotated[str, Argument(N_("What happens, in words"), "--text", longest=1000)],
@@ -480,7 +480,7 @@ def add_report(
     site: SiteOption,
     kind: Annotated[
         str,
-        Argument("Such as crack, rockfall, road_damage", "--kind", label=N_("Kind"), longest=32, choices=REPORT_KINDS),
+        Argument("Such as crack, rockfall, road_damage", "--kind", label=N_("Kind"), longest=32, usual=REPORT_KINDS),
     ],
     text: Annotated[str, Argument(N_("What was seen, in words"), "--text", longest=1000)],
     time: Annotated[datetime | None, Argument(N_("When, with zone; now when not given"), "--time")] = None,

@@ -17,6 +17,7 @@ from forecasting.message import Message
 from monitor.domain.extension import load_declared
 
 OPERATOR: Final = "operator"
+ADMIN: Final = "admin"  # of all sites: accounts are of all
 API: Final = "/api/v1"
 REASON: Final = 500  # characters of a reason
 
@@ -32,7 +33,8 @@ class Argument:
     most: float | None = None
     longest: int = REASON  # characters
     label: str = ""  # beside its field on the page, where the help is for a command line
-    choices: tuple[str, ...] = ()  # usual ones; what else is good or not, the act itself says
+    choices: tuple[str, ...] = ()  # whatever else is refused where values are read
+    usual: tuple[str, ...] = ()  # what is offered, where others are good too
     is_text: bool = False  # of several lines, kept as they are; `-` on the command line reads them from the input
     is_file: bool = False  # such a text; on the command line the name of its file
     is_local: bool = False  # a time that also the command line takes without an offset, as one of the site
@@ -144,6 +146,14 @@ _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_
 _model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _station = on(f"{_SITE}/stations/{{station}}", "instruments", "monitor.web.acts_on_references", f"{_SITE}/instruments")
+_footprint = on(
+    f"{_SITE}/scenes/{{scene_hash}}/footprints/{{polygon_id}}",
+    "scenes review",
+    f"{_HERE}.on_scenes",
+    f"{_SITE}/scenes/{{scene_hash}}/outlines",
+)
+_outline = on(f"{_SITE}/outlines", "scenes review", f"{_HERE}.on_scenes")
+_user = on("/admin/users/{name}", "people users", f"{_HERE}.on_accounts", "/admin")
 _signature = on("/signatures/{signature_id}", "people signatures", f"{_HERE}.on_sites", "/signatures")
 
 _CORE: Final = (
@@ -181,8 +191,15 @@ _CORE: Final = (
     _anomaly("anomaly.label", "label", "/label", "label"),
     _anomaly("anomaly.factor", "factor", "/factor", "set_factor"),
     _station("reference.choose", "reference", "/reference", "choose"),
+    _footprint("footprint.accept", "accept", "/accept", "accept"),
+    _footprint("footprint.reject", "reject", "/reject", "reject"),
+    _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
     _proposal("site.approve", "approve", "/approve", "approve"),
     _proposal("site.reject", "reject", "/reject", "reject"),
+    _user("user.disable", "disable", "/disable", "disable", role=ADMIN),
+    _user("user.enable", "enable", "/enable", "enable", role=ADMIN),
+    _user("user.role", "role", "/role", "give_role", role=ADMIN),
+    _user("user.sign-out", "sign-out", "/sign-out", "sign_out", role=ADMIN),
     _signature("signature.withdraw", "withdraw", "/withdraw", "withdraw_signature"),
 )
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from monitor.cli.acts import add_acts
 from monitor.cli.identity import By, acting, prove
 from monitor.cli.session import Commands, open_database, options, print_note, read_service, require_any, show
 from monitor.domain.errors import RefusedError
@@ -20,6 +21,7 @@ from monitor.store.people.users import bind_person
 from monitor.web.access.sealed_texts import FernetVault, open_vault
 
 app = Commands(no_args_is_help=True, help=__doc__)
+add_acts(app, "people users")
 PASSWORD_VARIABLE = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
 Name = Annotated[str, typer.Argument(help="Name of the account")]
 
@@ -72,30 +74,6 @@ def list_users() -> None:
     require_any(found, "there are no accounts; make one: slopeward people users add NAME --role admin")
 
 
-@app.command("disable")
-def disable(name: Name, by: By = None) -> None:
-    """Lock an account and end its sessions; the name stays for the audit log.
-
-    Example: slopeward people users disable ada
-    """
-    with acting(by) as (c, who, now):
-        users.disable_user(c, name, now)
-        add_audit(c, who, "user.disable", f"user:{name}", {}, now)
-    show({"name": name, "disabled_at": format_iso(now)}, f"{name} is locked")
-
-
-@app.command("enable")
-def enable(name: Name, by: By = None) -> None:
-    """Unlock an account.
-
-    Example: slopeward people users enable ada
-    """
-    with acting(by) as (c, who, now):
-        users.enable_user(c, name)
-        add_audit(c, who, "user.enable", f"user:{name}", {}, now)
-    show({"name": name}, f"{name} is open")
-
-
 @app.command("passwd")
 def passwd(name: Name, by: By = None) -> None:
     """Give an account a new password and end its sessions; everybody may change the own one.
@@ -110,18 +88,6 @@ def passwd(name: Name, by: By = None) -> None:
             users.set_password(c, name, password)
             add_audit(c, who, "user.password", f"user:{name}", {}, now)
     show({"name": name}, f"{name} has a new password")
-
-
-@app.command("role")
-def role(name: Name, role: Annotated[str, typer.Argument(help="viewer, operator or admin")], by: By = None) -> None:
-    """Give an account another role; it counts at once, also for who is logged in.
-
-    Example: slopeward people users role ada operator
-    """
-    with acting(by) as (c, who, now):
-        before = users.set_role(c, name, role)
-        add_audit(c, who, "user.role", f"user:{name}", {"from": before, "to": role}, now)
-    show({"name": name, "role": role}, f"{name} may act as {role}, before as {before}")
 
 
 @app.command("sites")

@@ -1,6 +1,5 @@
 """`slopeward scenes review`: people judge footprints that the network was not sure of; `scenes learn` uses it."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +8,13 @@ import typer
 
 from detection.geojson import Geometry
 from monitor.cli import session
+from monitor.cli.acts import add_acts
 from monitor.cli.identity import By, acting
 from monitor.domain.errors import SlopewardError
 from monitor.store.scenes import reviews as store
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
+add_acts(app, "scenes review")
 Note = Annotated[str | None, typer.Option("--note", help="Why.")]
 Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
 Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footprint, or its beginning.")]
@@ -39,33 +40,13 @@ def list_(
     session.require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
 
 
-def _verdict(kind: str, *, outlined: bool) -> Callable[..., None]:
-    """The verb that keeps this verdict; one that gives another outline asks for it."""
-
-    def keep(polygon: Polygon, site: session.SiteOption, by: By = None, note: Note = None) -> None:
-        _keep(site, polygon, kind, by, note)
-
-    def redraw(polygon: Polygon, site: session.SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
-        _keep(site, polygon, kind, by, note, _read_outline(outline))
-
-    return redraw if outlined else keep
-
-
-for verdict, says, more in (
-    ("accept", "Say that a footprint is a landslide, outlined as it is.", ""),
-    ("reject", "Say that a footprint is no landslide; what an alert saw stays in its evidence.", ' --note "a road"'),
-    ("redraw", "Say that a footprint is a landslide, and give the outline it has.", " --outline a.geojson"),
-):
-    example = f"Example: slopeward scenes review {verdict} 3fa1b2 --site north-bench{more}"
-    app.command(verdict, help=says, epilog=example)(_verdict(verdict, outlined=verdict == "redraw"))
-
-
-def _keep(
-    site: str, polygon: str, verdict: str, by: str | None, note: str | None, geometry: Geometry | None = None
-) -> None:
+@app.command("redraw", epilog="Example: slopeward scenes review redraw 3fa1b2 --site north-bench --outline a.geojson")
+def redraw(polygon: Polygon, site: session.SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
+    """Say that a footprint is a landslide, and give the outline it has."""
+    geometry = _read_outline(outline)
     with acting(by, site) as (c, who, now):
         session.check_site(c, site)
-        one = store.add_review(c, site, polygon, verdict, who, now, note=note, geometry=geometry)
+        one = store.add_review(c, site, polygon, "redraw", who, now, note=note, geometry=geometry)
     session.show_in_order(_facts(one), f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
 
 

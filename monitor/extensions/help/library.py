@@ -60,7 +60,7 @@ class Hit(NamedTuple):
     excerpt: str
 
 
-class Section(NamedTuple):
+class HelpSection(NamedTuple):
     """What stands below one heading."""
 
     heading: str
@@ -129,7 +129,7 @@ def make_anchors(headings: list[str]) -> list[str]:
     return found
 
 
-def split_sections(text: str) -> Iterator[Section]:
+def split_sections(text: str) -> Iterator[HelpSection]:
     """What stands below each heading of a document; a `#` within code is none."""
     heads, bodies, is_code = [""], [[""]], False
     for line in text.splitlines():
@@ -140,7 +140,7 @@ def split_sections(text: str) -> Iterator[Section]:
         else:
             bodies[-1].append(line)
     for heading, anchor, body in zip(heads[1:], make_anchors(heads[1:]), bodies[1:], strict=True):
-        yield Section(heading, anchor, " ".join(_MARKS.sub(" ", "\n".join(body)).split()))
+        yield HelpSection(heading, anchor, " ".join(_MARKS.sub(" ", "\n".join(body)).split()))
 
 
 def resolve_link(page: str, target: str) -> str:

@@ -5,17 +5,18 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.imagery.errors import ModelError
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
 from forecasting.message import Template
+from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.extras import explain_missing
+from monitor.domain.errors import JobError, NotFoundError, RefusedError
 from monitor.domain.site import Site
+from monitor.jobs.scenes.tasks import TRY_WEIGHTS, WeightsTrial
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, change_state, find_model, load_models, load_transitions
 from monitor.store.people.users import require_reason
+from monitor.worker.configured import list_checkpoint, run_in_worker
 
 NAMED: Final = Template("weights.named", "weights named by the site file")()
 UNNAMED: Final = Template("weights.unnamed", "named by the site file no more")()
@@ -51,11 +52,10 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
     return f"{row.name} is in use from the next scene on, before older ones and the shipped ones"
 
 
-def try_weights(c: Connection, site: Site, start: str) -> None:
-    """Load a network once, as its scenes would: what only its tensors say is found before it is in use.
+def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> None:
+    """Load a network once, in a worker and as its scenes would; no page or command waits with its own memory.
 
     Args:
-        c: a read transaction: this takes seconds.
         site: the site that it was learnt for.
         start: beginning of its hash.
 
@@ -63,19 +63,15 @@ def try_weights(c: Connection, site: Site, start: str) -> None:
         NotFoundError: no such network.
         RefusedError: it is not of the site, it cannot be read or does not fit its card, or PyTorch is missing.
     """
-    row = _find_own(c, site, start)
+    row = db.run_read(_find_own, site, start)
     if (fault := find_fault(row.path)) is not None:
         raise RefusedError(f"{row.name} cannot be read: {fault}")
     try:
-        from detection.imagery.neural.checkpoint import load_model
-
-        load_model(row.path)
-    except ModelError as error:
-        raise RefusedError(f"{row.name} cannot be read: {error}") from None
-    except ModuleNotFoundError as error:
-        if (missing := explain_missing(error)) is None:
-            raise
-        raise RefusedError(f"{row.name} cannot be tried: {missing}") from None
+        found = run_in_worker(config.compute, TRY_WEIGHTS, WeightsTrial(row.path), reads=list_checkpoint(row.path))
+    except JobError as error:
+        raise RefusedError(f"{row.name} cannot be tried: {error.message}") from None
+    if found.fault:
+        raise RefusedError(f"{row.name} {found.fault}")
 
 
 def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:

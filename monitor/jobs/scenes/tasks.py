@@ -160,6 +160,21 @@ class SceneResult:
     strips: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsTrial:
+    """Weights that shall be in use, to be loaded once as a scene would."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsTrialResult:
+    """Why they cannot be run; empty where they can."""
+
+    fault: str = ""
+
+
+TRY_WEIGHTS: Final = WorkerTask("monitor.jobs.scenes.worker:try_weights", WeightsTrial, WeightsTrialResult)
 READ_ONE: Final = WorkerTask("monitor.jobs.scenes.worker:read_one", SceneRequest, SceneResult)
 DRAW_STRIP: Final = WorkerTask("monitor.jobs.scenes.worker:draw_one_strip", StripRequest, StripResult)
 

@@ -48,21 +48,19 @@ def store_waiting(
     db: Database, site: Site, entry: Path, print_: str, reason: str, now: datetime, *, at_once: bool = False
 ) -> str:
     """Keep that a scene waits and for what; a person is told when it has waited for long. Returns one line."""
-    name = name_of(entry)
-    row = SceneRow(
-        _name_row(site, name, WAITING),
-        site.id,
-        name,
-        None,
-        "single",
-        _format_path(entry),
-        now,
-        WAITING,
-        shorten(reason, entry),
-        run={"fingerprint": print_, "looked_at": format_iso(now)},
-    )
+    run = {"fingerprint": print_, "looked_at": format_iso(now)}
+    row = _make_row(site, entry, WAITING, WAITING, reason, now, run)
     db.do(save_scene, row, [], now)
     return f"waiting: {row.error}" if not at_once else f"waiting: {row.error}; {_notify(db, site, row, now, now)}"
+
+
+def _make_row(
+    site: Site, entry: Path, print_: str, state: str, reason: str, now: datetime, run: dict[str, str]
+) -> SceneRow:
+    """The row of a scene that was not read."""
+    name, path = name_of(entry), _format_path(entry)
+    hash_, why = _name_row(site, name, print_), shorten(reason, entry)
+    return SceneRow(hash_, site.id, name, None, "single", path, now, state, why, run=run)
 
 
 def notify_waiting(db: Database, site: Site, rows: Iterable[SceneRow], now: datetime) -> None:
@@ -102,20 +100,8 @@ def notify_weights(db: Database, site: Site, now: datetime) -> None:
 
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> Message:
     """Keep that a scene cannot be used, and tell a person; returns one line."""
-    reason = shorten(error, entry)
-    name = name_of(entry)
-    row = SceneRow(
-        _name_row(site, name, print_),
-        site.id,
-        name,
-        None,
-        "single",
-        _format_path(entry),
-        now,
-        "failed",
-        reason,
-        run={"fingerprint": print_},
-    )
+    row = _make_row(site, entry, print_, "failed", error, now, {"fingerprint": print_})
+    name, reason = row.name, row.error or ""
     with db.write() as c:
         save_scene(c, row, [], now)
         drop_waiting(c, [_name_row(site, name, WAITING)])

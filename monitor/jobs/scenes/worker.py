@@ -51,6 +51,21 @@ def load_libraries() -> None:
     importlib.import_module("detection.imagery.neural.inference")
 
 
+def try_weights(request: tasks.WeightsTrial) -> tasks.WeightsTrialResult:
+    """Load weights once: what only their tensors say is found before they are in use."""
+    try:
+        from detection.imagery.neural.checkpoint import load_model
+
+        load_model(request.path)
+    except ModelError as error:
+        return tasks.WeightsTrialResult(f"cannot be read: {error}")
+    except ModuleNotFoundError as error:
+        if (missing := explain_missing(error)) is None:
+            raise
+        return tasks.WeightsTrialResult(f"cannot be tried: {missing}")
+    return tasks.WeightsTrialResult()
+
+
 def read_one(request: tasks.SceneRequest) -> tasks.SceneResult:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:

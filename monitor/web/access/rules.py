@@ -61,7 +61,7 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/notifications",
     "GET /cap/feed.atom",
 )
-_ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
+_ADMINISTRATION: Final = ("GET /admin", "POST /admin/tokens/{number}/revoke")
 _OF_EXTENSIONS: Final[dict[str, Address]] = {
     address: declared for one in list_extensions() for address, declared in one.addresses.items()
 }
@@ -77,8 +77,6 @@ _BY_AN_OPERATOR: Final = (
             "thresholds/{draft}/propose",
             "scenes/{scene_hash}/outlines",
             "scenes/{scene_hash}/outlines/file",
-            "scenes/{scene_hash}/footprints",
-            "outlines/{number}/withdraw",
         )
     ),
 )

@@ -68,13 +68,14 @@ def list_fields(name: str) -> tuple[FormField, ...]:
 
 def _make(one: ActParameter) -> FormField:
     argument = one.argument
-    kind = KINDS.get(one.kind) or ("select" if argument.choices else "text" if argument.longest > REASON else "line")
+    choices = argument.choices or argument.usual
+    kind = KINDS.get(one.kind) or ("select" if choices else "text" if argument.longest > REASON else "line")
     value = one.default_text if isinstance(one.default_text, str) else ""
     return FormField(
         one.name.rstrip("_"),
         argument.label or argument.help,
         kind,
-        argument.choices,
+        choices,
         one.is_required,
         argument.longest,
         value,

@@ -105,8 +105,8 @@ _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
 _PLACES: Final[Mapping[str, Any]] = {
     "site": str,
-    "station": Station,
-    "model_hash": ModelHash,
+    **dict.fromkeys(("station", "name"), Station),
+    **dict.fromkeys(("model_hash", "scene_hash", "polygon_id"), ModelHash),
     **dict.fromkeys((*SITE_OF, "number"), AlertId),
 }
 

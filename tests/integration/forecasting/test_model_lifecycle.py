@@ -527,7 +527,6 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     assert (facts["lowest_30"], facts["newest_30"], facts["crps"], facts["mae_95"]) == (1.0, 1.0, None, [1.0, 1.0])
 
 
-@ON_BOTH
 def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:
     config = write_service(tmp_path, slope.database, SITE)
 

@@ -14,7 +14,7 @@ from monitor.store.database import audit
 from monitor.store.people import sessions, users
 from monitor.store.readings.observations import find_series_id, load_offsets
 from monitor.store.schema import tables as t
-from tests.conftest import SHIPPED_HASHER
+from tests.conftest import SHIPPED_HASHER, STORY_ON_SQLITE
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
 from tests.data.store_rows import ask, enter_offset, tell
 
@@ -202,6 +202,7 @@ NONSENSE = (
 )
 
 
+@STORY_ON_SQLITE
 def test_an_offset_that_makes_no_sense_is_refused(filled_database):
     sound = {"at": NOW, "known_from": NOW, "size": 1.0, "unit": "mm", "kind": "other"}
     sound |= {"author": ADA, "reason": "r", "now": NOW}

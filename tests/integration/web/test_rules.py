@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import func, select
 from starlette.routing import Mount
 
+from monitor.alerting.acts.table import API, list_acts
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, health_alarm
 from monitor.domain.site import Recipient
@@ -38,6 +39,7 @@ ACCOUNTS = {"anonymous": None, "viewer": "cy", "operator": "bo", "admin": "ada"}
 # scope of a token -> the account it is of
 TOKENS = {"read": "ada", "act": "bo", "admin": "ada"}
 ROLES = ("viewer", "operator", "admin")
+EXPLAINED = {API + act.address for act in list_acts() if "reason" in {one.name for one in act.list_parameters()}}
 LAST = ("POST /account/sign-out", "POST /logout")  # they end the session
 ADDRESSES = sorted(list_addresses(ROUTERS), key=lambda one: (one in LAST, one == LAST[-1]))
 
@@ -60,6 +62,7 @@ def places(filled_database):
         "event_id": "2",
         "name": "dee",
         "model_hash": HASHES["gru"],
+        "polygon_id": "p1",
         "table": "movement",
         "form": "csv",
         "folder": "how-to",
@@ -217,7 +220,7 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
             headers = {"x-csrf-token": form["csrf"]}
             is_api = path.startswith("/api/")
             why = {"holds": "kept"} if path.endswith("/reference") else {}
-            why |= {} if path.endswith("/sign") else {"reason": form["reason"]}  # who comes signs without one
+            why |= {"reason": form["reason"]} if path in EXPLAINED else {}
             sent = {"json": why} if is_api else {"data": form}
             data = sent if method == "POST" else {}
             got = browser.request(method, fill_in(path, others), headers=headers, **data)

@@ -24,8 +24,6 @@ router = APIRouter()
 _DIFFER: Final = Template("account.passwords_differ", "the two new passwords differ; nothing was changed")
 _MANY_WRONG: Final = Template("account.many_wrong", "too many wrong passwords; wait a minute")
 _WRONG: Final = Template("account.wrong_password", "the present password is wrong; nothing was changed")
-_NO_USER: Final = Template("account.none", "there is no user '{name}'")
-_SIGNED_OUT: Final = Template("account.signed_out", "{count} sessions of {name} ended")
 _NOT_YOURS: Final = Template("token.not_yours", "you have no token {number}")
 _REVOKED: Final = Template("token.revoked", "token {number} is revoked")
 ENTRIES: Final = 100  # of the audit log on one page
@@ -83,7 +81,10 @@ def prove_again(act: PageAct, password: str) -> None:
 @router.post("/account/sign-out", include_in_schema=False)
 def sign_out_everywhere(act: Acting) -> Response:
     """End all sessions of one's own, on every machine."""
-    _end_sessions(act, act.actor.name)
+    name = act.actor.name
+    with act.db.write() as c:
+        ended = end_sessions(c, name)
+        add_audit(c, act.actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, act.now)
     return RedirectResponse("/login", status_code=303)
 
 
@@ -105,21 +106,6 @@ def show_admin(request: Request, before: Before = None, actor: UserName = "", ac
             "entries": load_entries(c, ENTRIES, before=before, actor=actor or None, action=action or None),
         }
     return render(request, "admin.html", actor=actor, action=action, most=ENTRIES, **values)
-
-
-@router.post("/admin/users/{name}/sign-out", include_in_schema=False)
-def sign_out_user(act: Acting, name: str) -> Response:
-    """End all sessions of somebody."""
-    return act.back("/admin", _SIGNED_OUT(count=_end_sessions(act, name), name=name))
-
-
-def _end_sessions(act: PageAct, name: str) -> int:
-    with act.db.write() as c:
-        if users.find_user(c, name) is None:
-            raise NotFoundError(_NO_USER(name=name))
-        ended = end_sessions(c, name)
-        add_audit(c, act.actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, act.now)
-    return ended
 
 
 @router.post("/admin/tokens/{number}/revoke", include_in_schema=False)

@@ -12,6 +12,7 @@ from forecasting.message import Template, Term
 from monitor.alerting.acts.answer_acts import TAKEN_BACK, WaitingAnswer, list_first_answers
 from monitor.alerting.acts.table import list_acts
 from monitor.domain.alert import AlertCategory
+from monitor.domain.language.catalogue import gettext
 from monitor.ingest.references import alarm_key
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.offsets import WaitingOffset, load_waiting_offsets
@@ -67,22 +68,23 @@ def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
     """A signature under a command or a form."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
-    is_reference, on_page = one.act in SPOKEN, any(act.name == one.act for act in list_acts())
+    is_reference, known = one.act in SPOKEN, {act.name: act for act in list_acts()}.get(one.act)
+    name = one.act.replace(".", " ") if known is None else gettext(known.title)
     if is_reference:
         number = _find_newest(c, "status", alarm_key(one.subject))
     elif one.act == TAKEN_BACK:
         number = _find_newest(c, str(one.site), f"health:{one.terms['question']}:verify")
     return WaitingRow(
-        what=SPOKEN[one.act]() if is_reference else one.act.replace(".", " "),
+        what=SPOKEN[one.act]() if is_reference else name,
         subject=one.subject.replace(":", " "),
         by=one.by,
         site=one.site,
         withdraw=f"/signatures/{one.id}/withdraw",
         reason=one.reason,
         until=one.lapses_at,
-        on_page=is_reference or on_page,
+        on_page=is_reference or known is not None,
         terms="" if is_reference else ", ".join(f"{k} {v}" for k, v in one.terms.items()),
-        where=f"/alerts/{number}" if number else f"/sites/{one.site}{'/acts' if on_page else ''}",
+        where=f"/alerts/{number}" if number else f"/sites/{one.site}{'' if known is None else '/acts'}",
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -12,10 +12,10 @@ from forecasting.message import Figure, Message, Template
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.store import pages
 from monitor.store.scenes import outlines as store
-from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.store.scenes.reviews import load_reviewed
 from monitor.web.access.acting import Acting, PageAct, go_back
-from monitor.web.context import NO_NUL, AlertId
-from monitor.web.parts.collect import NO_READ_SCENE, STORED, read_site
+from monitor.web.context import NO_NUL
+from monitor.web.parts.collect import NO_READ_SCENE, read_site
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -29,8 +29,6 @@ _STORED: Final = Template("outline.stored", "the outline is stored")
 _LARGE: Final = Template("outline.large_file", "the file is larger than {size} KiB")
 _ODD: Final = Template("outline.odd", "outline {number} of the file: {text}; none is stored")
 _SEVERAL: Final = Template("outline.several_stored", "{count} outlines are stored")
-_NO_FOOTPRINT: Final = Template("outline.no_footprint", "the scene has no footprint '{name}'")
-_WITHDRAWN: Final = Template("outline.taken_back", "outline {number} is withdrawn")
 Kind = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
 Note = Annotated[str, Form(max_length=store.LONGEST_NOTE, pattern=NO_NUL)]
 Polygon = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
@@ -157,32 +155,6 @@ def bring(
     with act.db.write() as c:
         store.add_outlines(c, site, scene_hash, drawn, act.actor, act.now)
     return _back(act, site, scene_hash, _SEVERAL(count=len(drawn)))
-
-
-@router.post("/sites/{site}/scenes/{scene_hash}/footprints")
-def review_footprint(
-    act: Acting,
-    site: str,
-    scene_hash: str,
-    polygon: Polygon = "",
-    verdict: Annotated[Literal["", "accept", "reject"], Form()] = "",
-) -> Response:
-    """Say that a footprint is a landslide as it is outlined, or none."""
-    _find_bounds(act, site, scene_hash)
-    with act.db.write() as c:
-        known = load_reviewed(c, site, scene_hash=scene_hash, polygon_id=polygon)
-        if all(one.polygon_id != polygon for one in known):
-            raise NotFoundError(_NO_FOOTPRINT(name=polygon[:12]))
-        add_review(c, site, polygon, verdict, act.actor, act.now, scene_hash=scene_hash)
-    return _back(act, site, scene_hash, STORED())
-
-
-@router.post("/sites/{site}/outlines/{number}/withdraw")
-def withdraw(act: Acting, site: str, number: AlertId) -> Response:
-    """Take an outline back; it stays on record."""
-    with act.db.write() as c:
-        scene_hash = store.withdraw_outline(c, site, number, act.actor, act.now)
-    return _back(act, site, scene_hash, _WITHDRAWN(number=number))
 
 
 def _find_bounds(act: PageAct, site: str, scene_hash: str) -> store.Bounds:

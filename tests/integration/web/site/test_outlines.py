@@ -46,9 +46,7 @@ def test_a_form_without_script_draws_brings_judges_and_withdraws(page, database)
     ]
     brought = {"file": ("a.geojson", json.dumps({"type": "FeatureCollection", "features": features}))}
     assert page.post(f"{ADDRESS}/file", data={"csrf": csrf, "kind": "nothing"}, files=brought).status_code == 303
-    told = page.post(
-        f"/sites/north-bench/scenes/{SCENE}/footprints", data={"csrf": csrf, "polygon": "p2", "verdict": "accept"}
-    )
+    told = page.post(f"/sites/north-bench/scenes/{SCENE}/footprints/p2/accept", data={"csrf": csrf})
     assert told.status_code == 303
     number = made.json()["outline"]
     assert page.post(f"{SITE}/outlines/{number}/withdraw", data={"csrf": csrf}).status_code == 303
