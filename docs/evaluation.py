@@ -277,6 +277,15 @@ def list_fast_motion(figures: Any) -> Iterator[Grid]:
             "error to the best of three=ratio:3",
             "80 % held=coverage_80:2",
         )
+    names = ("persistence", "drift", "auto", "gru", "lstm", "graph-gru")
+    cells = [
+        (f"{motion}, {h}", *(write_value(one[name]["mae_mm"], 2) for name in names))
+        for motion, row in figures["networks"].items()
+        for h, one in row.items()
+    ]
+    yield Grid(
+        "Networks by themselves: MAE, mm, of the tests in which all of them answer", ("motion, horizon", *names), cells
+    )
 
 
 def list_peers(figures: Any) -> Iterator[Grid]:
@@ -534,8 +543,8 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 "measured stations over five years. A plain name is the network's own median, `gated` what would "
                 "have been shown. Some rows of `gated` were measured on other days, beside an earlier average: "
                 "each row of the record has its day. The folds hold about ten independent months, so a percent or "
-                "two at 30 d is noise. No real acceleration to failure is in them. Networks are those before "
-                "[decision 83](../adr/0083-networks-correct-the-path.md).",
+                "two at 30 d is noise. No real acceleration to failure is in them. On G and K networks are "
+                "those before [decision 83](../adr/0083-networks-correct-the-path.md).",
                 list_networks,
             ),
             Section(
@@ -595,7 +604,7 @@ PAGES: Final[dict[str, tuple[str, str, list[Section]]]] = {
                 ("forecast-sources",),
                 "Networks that read rain and water beside the same that read motion alone; own median without the "
                 "gate, three seeds. `Drawn` moves with rain by construction. Not all of the gain is rain's: a "
-                "network with drivers reads the scale of its window too. These too are networks before decision 83.",
+                "network with drivers reads the scale of its window too. These are networks before decision 83.",
                 list_sources,
             ),
             Section(
