@@ -1,4 +1,4 @@
-"""`docs/how-to/extend.md` is followed step by step on a copy of the packages."""
+"""`docs/contribute/extend.md` is followed step by step on a copy of the packages."""
 
 import re
 import shutil
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/how-to/extend.md"
+PAGE = ROOT / "docs/contribute/extend.md"
 SITE = """
 [site]
 id = "bench"

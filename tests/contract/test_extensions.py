@@ -19,7 +19,7 @@ from tests.conftest import DATABASES
 from tests.data.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/how-to/write-an-extension.md"
+PAGE = ROOT / "docs/contribute/write-an-extension.md"
 BLOCK = re.compile(r"^```\w+ (file|try)(?:=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMES = [one.rpartition(".")[2] for one in table.TABLE]
 SITE = """
