@@ -46,7 +46,7 @@ CODE
     rm -f "$parts"
 done
 if [ -d build/site ]; then
-    tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C build -cf - site | gzip -n > dist/slopeward-documents.tar.gz
+    tar --exclude=__pycache__ --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C build -cf - site | gzip -n > dist/slopeward-documents.tar.gz
 fi
 locks/sign.sh dist
 ls -l dist

@@ -123,6 +123,10 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     assert not [url for url in w.requests if "glyph" in url or "font" in url]
     stations, chosen = w.page.get_by_label("Station of the map"), w.page.locator(".mapchosen")
     assert stations.locator("option").all_inner_texts()[1:] == ["E1: red", "G1: orange", "G2", "C1"]
+    w.page.evaluate("SlopewardMap.shown.setZoom(SlopewardMap.shown.getZoom() - 4)")  # all marks lie on each other
+    w.page.wait_for_timeout(900)
+    named = "SlopewardMap.shown.queryRenderedFeatures({ layers: ['station-names', 'station-asks'] })"
+    assert set(w.page.evaluate(f"{named}.map(f => f.properties.station)")) == {"E1", "G1", "G2", "C1"}, "no name hides"
     stations.select_option("E1")
     expect(chosen).to_contain_text("asks for red")
     expect(chosen).to_contain_text("crack opening")

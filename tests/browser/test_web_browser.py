@@ -268,6 +268,8 @@ def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(se
     assert chart.locator("[name=station]").input_value() == "G2"
     assert chart.locator("[name=quantity]").input_value() == "displacement_east"
     assert "from=2026-02-17T06" in asked[-1]
+    open_chart(w, base, "?span=7d")
+    assert "span=7d" in asked[-1]
     chart = open_chart(w, base, "?at=%3Cscript%3E&span=9999999999999d&station=%22%3E&quantity=constructor")
     assert chart.locator("[name=station]").input_value() == "G1"
     chart = open_chart(w, base, "?at=2026-02-20T06:00:00Z&span=99999999999999d")

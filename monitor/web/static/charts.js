@@ -300,7 +300,7 @@
     const wide = readSpan(asked.get("span")) ?? 7 * 86400;
     whole = view = [eventAt - 0.75 * wide, eventAt + 0.25 * wide];
     press(null);
-  }
+  } else if ([...box.querySelectorAll("[data-span]")].some((b) => b.dataset.span === asked.get("span"))) press(span = asked.get("span"));
   stations.addEventListener("change", () => { fillQuantities(quantities.value); ask(); });
   quantities.addEventListener("change", () => ask());
   others.closest("details").addEventListener("toggle", () => { if (found) drawAll(); });
