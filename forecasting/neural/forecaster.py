@@ -151,7 +151,7 @@ class NeuralForecaster:
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class CorrectedMotion:
     """What a network reads of a motion, and what it corrects, at some issue times."""
 
     inputs: NDArray[np.float32]  # windows and, of a path, where it leads, shape (N, S, W, F)
@@ -160,7 +160,7 @@ class Motion:
     unit_mm: Floats  # unit of the correction, shape (N, S, H)
 
 
-def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> Motion:
+def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> CorrectedMotion:
     """Windows of the movement as a network reads them, with the simple forecast that it corrects.
 
     A path is read as well, in windows' scales from `lld`: it rests on more rows than a window has. The unit of the
@@ -177,13 +177,13 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
     scale, spread = cut.scale_mm[..., None], np.asarray(recipe.spread)
     lld, path = recipe.lld.predict(values, origins), recipe.base
     if recipe.doubts is None or not isinstance(path, Trend):
-        return Motion(cut.inputs, cut.scale_mm, lld, scale * spread)
+        return CorrectedMotion(cut.inputs, cut.scale_mm, lld, scale * spread)
     base, doubt = path.expect(values, origins)
     leads = np.clip(np.nan_to_num((base - lld) / scale), -CLIP, CLIP).astype(np.float32)
     rows = np.broadcast_to(leads[:, :, None], (*cut.inputs.shape[:3], leads.shape[-1]))
     most = np.where(np.isfinite(doubt), MOST_DOUBTS * np.asarray(recipe.doubts) * doubt, np.inf)
     unit_mm = np.maximum(np.minimum(scale, most), noise_mm[:, None]) * spread
-    return Motion(np.concatenate([cut.inputs, rows], axis=-1), cut.scale_mm, base, unit_mm)
+    return CorrectedMotion(np.concatenate([cut.inputs, rows], axis=-1), cut.scale_mm, base, unit_mm)
 
 
 def cut_drivers(

@@ -429,6 +429,7 @@ def test_the_board_refreshes_and_what_is_typed_or_chosen_stays_where_it_was(serv
     runs = w.page.locator("#anomalies li[id^=run-]")
     first = runs.nth(0).get_attribute("id")
     chosen = w.page.locator(f"[id='{first}'] select")
+    w.page.locator("#anomalies > summary").click()
     chosen.select_option("movement")
     search = w.page.get_by_role("searchbox")
     search.press_sequentially("G")
