@@ -17,7 +17,7 @@ def _shorten_past(module: ModuleType) -> None:
 
 
 def _shorten_training(module: ModuleType) -> None:
-    module.Training = partial(module.Training, epochs=1, stride=4)
+    module.TrainingRequest = partial(module.TrainingRequest, epochs=1, stride=4)
 
 
 HURRIED = {
