@@ -157,7 +157,8 @@ class WeightsFile:
 
 def list_shipped() -> list[Path]:
     """The .safetensors files of all shipped weights that read images."""
-    return sorted(file for folder in (WEIGHTS_FOLDER, MEASURED_FOLDER) for file in folder.glob("*.safetensors"))
+    found = (file for folder in (WEIGHTS_FOLDER, MEASURED_FOLDER) for file in folder.glob("*.safetensors"))
+    return sorted(found, key=lambda file: file.stem)
 
 
 def weights_path(weights: str) -> Path:

@@ -21,7 +21,7 @@ from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import from_epoch_s
 from monitor.jobs.forecasts import promotion, run, tasks, train
 from monitor.jobs.forecasts.issue import issue_forecasts
-from monitor.jobs.forecasts.model_acts import promote, retire_model
+from monitor.jobs.forecasts.model_acts import PromotionOrder, promote, retire_model
 from monitor.store.alerting.decisions import load_forecast_facts
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
@@ -283,13 +283,13 @@ def test_a_new_candidate_replaces_nothing_and_makes_room_when_others_had_their_t
 
 def test_training_waits_for_a_challenger_that_has_not_had_its_time(slope: Slope, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(train, "train_one", lambda *a, reason, **_: asked.append((a[4], reason)) or "hash")
+    monkeypatch.setattr(train, "train_one", lambda *a, **_: asked.append(a[3].reason) or "hash")
     site = replace(slope.site, anomaly=replace(slope.site.anomaly, detectors=()))
 
     def why(day):
         asked.clear()
         train.run(slope.database, slope.config, site, START + day * DAY)
-        return [reason for _, reason in asked]
+        return list(asked)
 
     assert why(0) == ["first training"]
     make_active(slope)
@@ -314,7 +314,9 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
 
     def act(horizon_s=86400.0, **more):
         with slope.database.write() as c:
-            return promote(c, slope.config, slope.site, "aaaa", horizon_s, ADA, "it is time", now, **more)
+            return promote(
+                c, slope.config, slope.site, "aaaa", horizon_s, PromotionOrder(ADA, "it is time", now, **more)
+            )
 
     with pytest.raises(RefusedError, match="is a candidate"):
         act()
@@ -327,7 +329,7 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
     with pytest.raises(RefusedError, match="it knows 1 d, 7 d"):
         act(5.0, force=True, second=BO)
     with slope.database.write() as c, pytest.raises(NotFoundError):
-        promote(c, slope.config, slope.site, "ffff", None, ADA, "why", now)
+        promote(c, slope.config, slope.site, "ffff", None, PromotionOrder(ADA, "why", now))
     assert act(force=True, second=BO) == ["gru aaaaaaaaaaaa is shown at 1 d"]
     assert slope.state(A) == ("active", "active", "shown against its gate by Ada with Bo: it is time")
     slope.judge(31)
@@ -339,7 +341,7 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
     for day in range(43, 54):
         slope.forecast(A, day, **good(day) | {"error": 1.2})
     with slope.database.write() as c, pytest.raises(RefusedError, match="its own record is against it"):
-        promote(c, slope.config, slope.site, A, 86400.0, ADA, "again", START + 60 * DAY, second=BO, force=True)
+        promote(c, slope.config, slope.site, A, 86400.0, PromotionOrder(ADA, "again", START + 60 * DAY, BO, force=True))
     with slope.database.read() as c:
         forced = [x for x in load_transitions(c, A) if x.second_by]
     assert [(x.by, x.by_kind, x.second_by, x.to_state) for x in forced] == [("Ada", "person", "Bo", "active")] * 2
@@ -419,7 +421,7 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
     assert {x.model for x in facts} == {"auto"}, "criteria see what is shown"
     assert all(x.q025 <= x.q10 <= x.q50 <= x.q90 <= x.q975 for x in facts)
     with slope.database.write() as c:
-        promote(c, slope.config, slope.site, A, 86400.0, ADA, "test", now, second=BO, force=True)
+        promote(c, slope.config, slope.site, A, 86400.0, PromotionOrder(ADA, "test", now, BO, force=True))
     run.run(slope.database, slope.config, slope.site, now + HOUR)
     assert issue(slope, now)[1] == {"auto+gru"}
     day = (now - START) / DAY

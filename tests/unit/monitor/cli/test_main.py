@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -392,7 +393,7 @@ def test_status_is_blind_where_nothing_runs(capsys):
 
 
 def test_version(capsys):
-    assert run(capsys, "--version")[1].startswith("slopeward 0.")
+    assert run(capsys, "--version")[1] == f"slopeward {version('slopeward')}\n"
 
 
 def test_progress_into_a_pipe_is_a_line_per_tenth(capsys):
