@@ -278,3 +278,14 @@ def test_no_number_of_a_page_lacks_its_unit(client):
         if bare := bare_figures_of_page(answer.text):
             found[path] = bare
     assert not found, "\n".join(f"{p}: {b}" for p, bs in found.items() for b in bs)
+
+
+def test_each_bound_stands_beside_what_there_is_now(client):
+    log_in(client)
+    text = client.get("/sites/north-bench/thresholds").text
+    panels = re.findall(r"<fieldset.*?</fieldset>", text, re.DOTALL)
+    assert len(panels) == 5
+    assert all("<p><b" in panel for panel in panels)
+    assert "now 24.5 mm/day, G1" in panels[0]
+    assert "R1: rain 7.1 mm in 1 h is 48 % of the bound" in panels[3]
+    assert "G1: if the acceleration goes on: failure about" in panels[4]

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from math import fsum
 from typing import Any, Final, TypedDict, cast
@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
 from forecasting.kinematics.velocity import fit_velocity
-from forecasting.message import Template
+from forecasting.message import TEXT_OF, Message, Template
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.cost import ROWS_WARN, count_rows
 from monitor.decision.criteria.kinds.rain_intensity_duration import measure_curve
@@ -86,6 +86,7 @@ class PresentDecision:
     tables: Sequence[EvidenceTable] = ()
     sentence: str = ""
     rain: Sequence[Mapping[str, Any]] = ()  # what criteria of rain say
+    reasons: Mapping[str, Message] = field(default_factory=dict)  # by criterion, of the station that asks for most
 
 
 def evaluate_now(context: Context, site: Site | None) -> PresentDecision:
@@ -105,10 +106,12 @@ def evaluate_now(context: Context, site: Site | None) -> PresentDecision:
         return known
     decision = evaluate_site(context.db, site, now, "page", dry_run=True).decision
     rainy = {k.id for k in site.criteria if "rain" in k.kind.drawn}
+    words = sorted(decision.evidence["words"], key=lambda w: (w["raise_level"], w["hold_level"], w["newest_s"] or 0.0))
     says = PresentDecision(
         tables=list_outcome_tables(cast("DecisionEvidence", decision.evidence)),
         sentence=decision.evidence["sentence"],
         rain=[w for w in decision.evidence["words"] if w["criterion"] in rainy],
+        reasons={w["criterion"]: TEXT_OF(name=w["station"], text=w["reason"]) for w in words},
     )
     context.dry_runs[site.version] = (now, says)
     return says

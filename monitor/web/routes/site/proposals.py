@@ -25,6 +25,7 @@ from monitor.web.drafts import Draft, Drafts
 from monitor.web.parts.collect import SiteSnapshot, find_present_values, read_site
 from monitor.web.parts.past_pictures import picture_effect
 from monitor.web.parts.templating import render
+from monitor.web.routes.site.movement import evaluate_now
 
 router = APIRouter(include_in_schema=False)
 _OF: Final = Template("site_file.of", "{word} {name}")
@@ -234,6 +235,7 @@ def _form(
         "criteria": list_fields(in_force),
         "base": in_force.version,
         "rates": find_present_values(c, seen.declared, site),
+        "reasons": evaluate_now(seen.context, seen.declared).reasons,
         "written": values,
         "trouble": trouble,
         "reason": reason,
