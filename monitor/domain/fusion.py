@@ -55,7 +55,7 @@ class Fusion:
     rules: tuple[FusionRule, ...] = ()
     neighbours: Neighbours | None = None
     fast_track: Annotated[
-        bool, Key("two independent stations that jump at one epoch raise a level without one more epoch of each")
+        bool, Key("two independent stations that jump at one epoch raise a level without two more epochs of each")
     ] = False
 
 
