@@ -20,8 +20,8 @@ from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network, Shape
 from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
-from forecasting.simple.baselines import Baseline, LevelDrift
-from forecasting.simple.trend import Trend
+from forecasting.simple.baselines import LevelDrift
+from forecasting.simple.trend import Trend, recall
 
 CHUNK = 4096
 """Windows per pass: bounds the memory of a large set."""
@@ -50,7 +50,7 @@ class Recipe:
     doubts: tuple[float, ...] | None = None  # median window scale over doubt of the path, per horizon; None: lld alone
 
     @property
-    def base(self) -> Baseline:
+    def base(self) -> LevelDrift | Trend:
         """The simple forecast that the network corrects: the path of each column by itself, in doubt `lld`."""
         return self.lld if self.doubts is None else Trend("trend", self.steps, None, self.lld)
 
@@ -176,9 +176,11 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
     cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
     scale, spread = cut.scale_mm[..., None], np.asarray(recipe.spread)
     lld, path = recipe.lld.predict(values, origins), recipe.base
-    if recipe.doubts is None or not isinstance(path, Trend):
+    if not isinstance(path, Trend):
         return CorrectedMotion(cut.inputs, cut.scale_mm, lld, scale * spread)
-    base, doubt = path.expect(values, origins)
+    found = recall(values, path.steps, path.groups)
+    doubt = found.doubt[origins]
+    base = path.lean(found.path[origins], doubt, lld)
     leads = np.clip(np.nan_to_num((base - lld) / scale), -CLIP, CLIP).astype(np.float32)
     rows = np.broadcast_to(leads[:, :, None], (*cut.inputs.shape[:3], leads.shape[-1]))
     most = np.where(np.isfinite(doubt), MOST_DOUBTS * np.asarray(recipe.doubts) * doubt, np.inf)

@@ -19,7 +19,7 @@ from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
 from forecasting.simple.auto import MANY_STATIONS
 from forecasting.simple.baselines import fit_lld
-from forecasting.simple.trend import ROOM_BYTES, Trend, count_bytes
+from forecasting.simple.trend import ROOM_BYTES, count_bytes, recall
 
 MOST_NODES = 2000
 """Stations of a dense graph: every row of a window costs their square, and distant stations add little."""
@@ -145,7 +145,7 @@ def _compare_doubts(values: Floats, origins: Ints, steps: tuple[int, ...], scale
     """
     if values.shape[1] > MANY_STATIONS or count_bytes((*values.shape, len(steps))) > ROOM_BYTES:
         return None
-    _, doubt = Trend("trend", steps, None).expect(values, origins)
+    doubt = recall(values, steps, None).doubt[origins]
     ratio = np.where(doubt > 0, scale[..., None] / np.where(doubt > 0, doubt, 1.0), np.nan).reshape(-1, len(steps))
     if not np.isfinite(ratio).any(axis=0).all():
         return None

@@ -112,15 +112,11 @@ class Trend:
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
-        return self.expect(values, origins)[0]
-
-    def expect(self, values: Floats, origins: Ints) -> tuple[Floats, Floats]:
-        """Forecasts, and the mean error to expect of the path, NaN before any is known; both in mm, (N, S, H)."""
         if not origins.size:
-            return (np.empty((0, values.shape[1], len(self.steps))),) * 2
+            return np.empty((0, values.shape[1], len(self.steps)))
         found = recall(values, self.steps, self.groups)
         rest = None if self.rest is None else self.rest.predict(values, origins)
-        return self.lean(found.path[origins], found.doubt[origins], rest), found.doubt[origins]
+        return self.lean(found.path[origins], found.doubt[origins], rest)
 
     def lean(self, path: Floats, doubt: Floats, rest: Floats | None) -> Floats:
         """The path, drawn to the other forecast as far as that lies within its doubt; all (N, S, H).
