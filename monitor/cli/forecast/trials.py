@@ -21,7 +21,7 @@ DataOption = Annotated[
     str | None, typer.Option("--data", help="Long CSV (time,station,quantity,value), or a benchmark: S, SK, G, K.")
 ]
 RecipeOption = Annotated[
-    Path | None, typer.Option("--config", help="RecordRecipe of a record that is no long CSV, and of how to score it.")
+    Path | None, typer.Option("--config", help="Recipe of a record that is no long CSV, and of how to score it.")
 ]
 QuantityOption = Annotated[str | None, typer.Option(help="Displacement quantity, where a long CSV holds several.")]
 HorizonsOption = Annotated[str | None, typer.Option(help="Durations; a bare number means days.")]
