@@ -47,8 +47,7 @@ def change(c, level, *, key="hazard", site=SITE):
 
 
 @pytest.mark.parametrize(
-    ("levels", "told"),
-    [((1,), []), ((1, 3), [3]), ((1, 3, 0), [3, 0]), ((3, 1), [3, 1]), ((1, 0), []), ((2,), [2])],
+    ("levels", "told"), [((1,), []), ((1, 3), [3]), ((1, 3, 0), [3, 0]), ((3, 1), [3, 1]), ((1, 0), []), ((2,), [2])]
 )
 def test_who_asked_for_a_level_hears_when_it_is_passed_and_when_it_is_over(desk, levels, told):
     orange = replace(SITE.recipients[0], levels=(2,), channels=("log",))

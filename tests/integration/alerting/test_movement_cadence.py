@@ -23,11 +23,7 @@ from tests.conftest import ON_BOTH, wait_for
 from tests.data.store_rows import ask
 
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
-STAGES = (
-    StagePlan("creep", 3600.0, 86400.0),
-    StagePlan("progressive", 60.0, 900.0),
-    StagePlan("unknown", 60.0, 900.0),
-)
+STAGES = (StagePlan("creep", 3600.0, 86400.0), StagePlan("progressive", 60.0, 900.0), StagePlan("unknown", 60.0, 900.0))
 PLACE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (), (), forecast=ForecastPlan(), movement=MovementPlan(STAGES))
 
 

@@ -3,8 +3,6 @@
 import json
 from datetime import timedelta
 
-import pytest
-
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import format_iso, parse
@@ -78,9 +76,8 @@ class Markers:
         with self.database.read() as c:
             rows = load_view(c, "instrument_findings", order_by=("instrument",), site="msl")
             alerts = load_view(c, "active_alerts", site="msl", state="unacknowledged")
-        return [(r["reason"], r["action"]) for r in rows if r["state"] == "mistyped"], [
-            r["key"] for r in alerts if r["key"].endswith(":mistyped")
-        ]
+        found = [(r["reason"], r["action"]) for r in rows if r["state"] == "mistyped"]
+        return found, [r["key"] for r in alerts if r["key"].endswith(":mistyped")]
 
 
 @ON_BOTH
@@ -108,21 +105,12 @@ def test_without_being_told_that_people_read_it_silence_after_the_jump_is_moveme
     assert (level > 0, markers.flagged()) == (True, [])
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ({"A": 308.2}, "3082 for 974 mm: the value of B"),
-        ({"B": 38.2}, "382 for 3082 mm: a digit is missing"),
-        ({"C": 1144.7}, "11447 for 1447 mm: a digit too many"),
-        ({"C": -144.7}, "-1447 for 1447 mm: sign"),
-    ],
-)
-def test_other_slips_are_named(database, typed, meant):
+def test_the_value_of_a_neighbour_is_named(database):
     markers = Markers(database)
-    markers.read(12, **STOOD | typed)
+    markers.read(12, **STOOD | {"A": 308.2})
     assert markers.look() == 0
     ((why, _),), _ = markers.said()
-    assert why == f"crack opening: looks like a typing error: {meant}"
+    assert why == "crack opening: looks like a typing error: 3082 for 974 mm: the value of B"
 
 
 def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(database):
@@ -145,9 +133,3 @@ def test_what_is_sent_again_for_the_same_instant_sets_it_right(database):
     markers.read(12, **STOOD)
     assert markers.look() == 0
     assert markers.said() == ([], [])
-
-
-def test_a_marker_that_jumps_to_no_value_of_a_slip_is_not_flagged(database):
-    markers = Markers(database)
-    markers.read(12, **STOOD | {"A": 131.6, "B": 139.2})
-    assert markers.flagged() == []

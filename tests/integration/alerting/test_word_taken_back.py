@@ -58,16 +58,6 @@ def asked(database):
     return slope
 
 
-@pytest.fixture
-def stepped(database):
-    slope = Slope(database, place())
-    slope.live(30, look=False)
-    slope.look("start")
-    slope.live(1, jump={"G1": 80.0})
-    slope.live(1)
-    return slope
-
-
 @ON_BOTH
 def test_a_first_word_taken_back_counts_with_nobody(asked):
     verify(asked.database, asked.site, "alone:G1", "weather", ADA, "ice on the mast", asked.now)

@@ -11,7 +11,6 @@ import typer
 from sqlalchemy import func, select
 
 from monitor.alerting.acts.change_control import propose
-from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli import rules
 from monitor.cli.identity import name_os_user, prove
 from monitor.cli.main import VERBS, load_app, run_verb
@@ -34,7 +33,7 @@ from monitor.store.readings.sources import save_poll
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import enter_offset, tell
-from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
+from tests.data.watched_slope import SITE_TEXT
 
 CLI = Path(rules.__file__).parent
 NOW = datetime.now(UTC)
@@ -145,16 +144,6 @@ def test_the_database_is_opened_in_one_place():
     assert opens == {"session.py", "doctor.py"}
 
 
-@pytest.fixture
-def bench(database, tmp_path, monkeypatch):
-    slope = WatchedSlope(database)
-    set_level(database, slope.site, 3, Actor("Ada"), "it fails", NOW)
-    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
-    monkeypatch.delenv("SLOPEWARD_BY_PASSWORD", raising=False)
-    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
-    return slope
-
-
 @ON_BOTH
 def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
     for command in ("status", "alerts list", "a new one"):
@@ -172,16 +161,15 @@ def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
 
 
 def count_rows(database):
+    every = metadata.tables.items()
     with database.read() as c:
-        return {
-            name: c.execute(select(func.count()).select_from(table)).scalar_one()
-            for name, table in metadata.tables.items()
-        }
+        return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in every}
 
 
 @pytest.fixture
-def files(tmp_path):
-    """Files for the calls that want one."""
+def files(tmp_path, monkeypatch):
+    """Files for the calls that want one, and the password that some give to somebody."""
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     site, outline = tmp_path / "new.toml", tmp_path / "outline.geojson"
     site.write_text(SITE_TEXT.replace("6.0, window", "7.0, window"))
     outline.write_text('{"type": "Polygon", "coordinates": [[[9.0, 46.0], [9.001, 46.0], [9.0, 46.001], [9.0, 46.0]]]}')
@@ -213,11 +201,8 @@ def things(bench):
 
 # what commands that only read show of a site: lists, and one thing by its number
 SHOWN = {
-    **{
-        f"{what} list": ()
-        for what in ("alerts", "events", "instruments", "maintenance", "offsets", "people signatures", "ingest sources")
-    },
-    **dict.fromkeys(("sites proposals", "notify drill list"), ()),
+    **dict.fromkeys(("alerts list", "events list", "instruments list", "maintenance list", "offsets list"), ()),
+    **dict.fromkeys(("people signatures list", "ingest sources list", "sites proposals", "notify drill list"), ()),
     **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap")},
     "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),

@@ -82,13 +82,12 @@ def test_a_message_names_what_is_in_danger_at_its_level(database):
     with database.read() as c:
         (alert,) = (a for a in alerts.load_alerts(c, None) if a.ledger == AlertCategory.HAZARD)
         steps = list_steps(alert, alerts.load_alert_events(c, alert.id), None)
-        found = [
-            {
-                area.findtext("c:areaDesc", None, NS): area.findtext("c:polygon", None, NS)
-                for area in root.iterfind(".//c:area", NS)
-            }
-            for root in (read(compose(c, PLAIN, alert.id, step.number)) for step in steps)
-        ]
+        roots = [read(compose(c, PLAIN, alert.id, step.number)) for step in steps]
+    parts = ("c:areaDesc", "c:polygon")
+    found = [
+        dict([area.findtext(part, None, NS) for part in parts] for area in root.iterfind(".//c:area", NS))
+        for root in roots
+    ]
     site = parse_site(TEXT, "x").name
     assert [step.level for step in steps] == [1, 3]
     assert [set(areas) for areas in found] == [{site, "Path"}, {site, "Path", "Road"}]
@@ -124,24 +123,11 @@ def hazard(failed):
 
 
 def add_window(slope, *, trusted=True, ahead=HOUR):
+    now = slope.now
+    window = (now + ahead, now + 2 * ahead, now + 3 * ahead)
     with slope.database.write() as c:
         series = c.execute(select(t.series.c.id).where(t.series.c.station == "G1")).scalar_one()
-        row = FailureRow(
-            series,
-            slope.now,
-            slope.now,
-            slope.now + ahead,
-            slope.now + 2 * ahead,
-            slope.now + 3 * ahead,
-            3,
-            3,
-            0.9,
-            100.0,
-            trusted,
-            "",
-            "inverse_velocity",
-            None,
-        )
+        row = FailureRow(series, now, now, *window, 3, 3, 0.9, 100.0, trusted, "", "inverse_velocity", None)
         c.execute(t.failure_time.insert().values(**{n: getattr(row, n) for n in row.__slots__}))
 
 

@@ -31,11 +31,7 @@ SITE = (
         fusion={"top_needs": 2, "verify_within": "10s"},
     )
     + "".join(
-        station(
-            name,
-            series("displacement", "mm", "2s", max_silence="20s", noise_floor_mm=0.5),
-            azimuth_deg=90.0,
-        )
+        station(name, series("displacement", "mm", "2s", max_silence="20s", noise_floor_mm=0.5), azimuth_deg=90.0)
         for name in BEHIND_S
     )
     + criterion(

@@ -34,10 +34,6 @@ def upgrade():
 """
 
 
-def open_database(url: str) -> Database:
-    return Database(url)
-
-
 def describe(connection: Connection) -> dict[str, object]:
     """Everything about the tables that an inspector can see."""
     seen = inspect(connection)
@@ -71,7 +67,7 @@ def describe(connection: Connection) -> dict[str, object]:
 
 
 def test_migrated_schema_equals_the_tables(empty_database_url):
-    db = open_database(empty_database_url)
+    db = Database(empty_database_url)
     migrate.upgrade(db)
     with db.read() as c:
         migrated = describe(c)
@@ -88,10 +84,9 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
         metadata.create_all(c)
     declared = ask(db, describe)
     assert set(migrated) == set(metadata.tables)
+    todo = "it differs from monitor/store/schema/tables.py; `make baseline-fixture`, or add a migration"
     for name, table in declared.items():
-        assert migrated[name] == table, (
-            f"{name}: it differs from monitor/store/schema/tables.py; `make baseline-fixture`, or add a migration"
-        )
+        assert migrated[name] == table, f"{name}: {todo}"
     if not db.is_sqlite:
         assert set(collations.values()) == {"C"}
     db.close()
@@ -109,13 +104,8 @@ def test_three_processes_upgrade_at_once(empty_database_url):
         "import sys; from monitor.store.database.engine import Database; from monitor.store.upkeep import migrate\n"
         "db = Database(sys.argv[1]); migrate.upgrade(db); migrate.require_current(db); print(migrate.current(db))"
     )
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, empty_database_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(3)
-    ]
-    for process in running:
+    words, pipe = [sys.executable, "-c", code, empty_database_url], subprocess.PIPE
+    for process in [subprocess.Popen(words, stdout=pipe, stderr=pipe) for _ in range(3)]:
         out, err = process.communicate(timeout=100)
         assert (process.returncode, out.decode().strip()) == (0, migrate.head()), err.decode()
 
@@ -125,16 +115,20 @@ def test_the_revision_needed_is_the_one_that_alembic_finds():
     assert migrate.head() == ScriptDirectory.from_config(migrate.make_config()).get_current_head()
 
 
+def spell_migration(folder, more=""):
+    """The migrations in a folder, and one further."""
+    shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "next.py").write_text(NEXT.format(head=migrate.head()) + more)
+    return folder
+
+
 @pytest.fixture
 def newer_program(tmp_path, monkeypatch):
     """A program one migration further: it adds a column and rebuilds a table that views stand on."""
-    folder = tmp_path / "alembic"
-    shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    head = migrate.head()
-    (folder / "versions" / "next.py").write_text(NEXT.format(head=head))
-    monkeypatch.setattr(migrate, "_folder", lambda: folder)
-    yield
-    monkeypatch.undo()
+    folder = spell_migration(tmp_path / "alembic")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "_folder", lambda: folder)
+        yield patch
 
 
 def before_next() -> str:
@@ -169,20 +163,16 @@ def test_upgrading_a_filled_database_keeps_its_rows_and_copies_the_sqlite_file(f
             )
 
 
-def test_a_database_of_a_newer_program_is_refused(database, tmp_path, request):
-    request.getfixturevalue("newer_program")
+def test_a_database_of_a_newer_program_is_refused(database, newer_program):
     migrate.upgrade(database, NOW)
-    request.getfixturevalue("monkeypatch").undo()
+    newer_program.undo()
     for refuse in (migrate.require_current, migrate.upgrade):
         with pytest.raises(StoreError, match="newer Slopeward"):
             refuse(database)
 
 
 def test_a_failing_migration_leaves_everything_as_it_was(filled_database, tmp_path, monkeypatch):
-    folder = tmp_path / "alembic"
-    shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    broken = NEXT.format(head=migrate.head()) + "    raise RuntimeError('half-way')\n"
-    (folder / "versions" / "next.py").write_text(broken)
+    folder = spell_migration(tmp_path / "alembic", "    raise RuntimeError('half-way')\n")
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="half-way"):
         patch.setattr(migrate, "_folder", lambda: folder)
         migrate.upgrade(filled_database, NOW)
@@ -221,24 +211,14 @@ def test_grants_of_readers_outlive_an_upgrade_and_reach_nothing_else(postgresql_
 
 
 def test_a_view_of_somebody_else_on_ours_stops_the_upgrade_with_its_name(postgresql_url, newer_program):
-    db = Database(postgresql_url)
-    with db.write() as c:
-        c.exec_driver_sql("CREATE VIEW my_board AS SELECT * FROM site_status")
-    with pytest.raises(StoreError, match="drop your own view first"):
+    with Database(postgresql_url) as db:
+        with db.write() as c:
+            c.exec_driver_sql("CREATE VIEW my_board AS SELECT * FROM site_status")
+        with pytest.raises(StoreError, match="drop your own view first"):
+            migrate.upgrade(db)
+        with db.write() as c:
+            c.exec_driver_sql("DROP VIEW my_board")
         migrate.upgrade(db)
-    with db.write() as c:
-        c.exec_driver_sql("DROP VIEW my_board")
-    migrate.upgrade(db)
-    db.close()
-
-
-def test_migrations_are_found_in_the_wheel_too():
-    """The wheel carries alembic/ as monitor/_migrations; the folder must not be a package that shadows the library."""
-    folder = migrate._folder()
-    assert (folder / "script.py.mako").is_file()
-    assert not (folder / "__init__.py").exists()
-    pyproject = (Path(migrate.__file__).parents[3] / "pyproject.toml").read_text()
-    assert '"alembic" = "monitor/_migrations"' in pyproject
 
 
 @pytest.mark.server

@@ -21,26 +21,15 @@ ANNA = Actor("anna")
 @pytest.fixture
 def look(database):
     with database.write() as c:
-        readings = [Observation(site, "G1", "displacement", "mm", T0, T0, 1.0) for site in ("north", "south")]
-        add_observations(c, readings, T0)
+        add_observations(c, [Observation(s, "G1", "displacement", "mm", T0, T0, 1.0) for s in ("north", "south")], T0)
     news = ChangeDetector()
-
-    def look():
-        return ask(database, news.find_changed)
-
-    assert look() == frozenset()
-    return look
+    assert ask(database, news.find_changed) == frozenset()
+    return lambda: ask(database, news.find_changed)
 
 
 def test_reports_and_events_of_any_process_are_news_once(database, look):
-    tell(
-        database,
-        add_report,
-        ObserverReport("north", T0, "crack", "5 cm", "anna"),
-        T0,
-        actor=ANNA,
-        credential="account anna",
-    )
+    seen = ObserverReport("north", T0, "crack", "5 cm", "anna")
+    tell(database, add_report, seen, T0, actor=ANNA, credential="account anna")
     assert look() == {"north"}
     assert look() == frozenset()
     with database.write() as c:

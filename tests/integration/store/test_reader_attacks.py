@@ -1,7 +1,7 @@
 """A reader of the SQL views who wants to stop the service: nothing that the role may do holds anything up."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -138,16 +138,7 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
         one.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     idler.execute("BEGIN; SELECT * FROM site_status")
     overlong = sorted(one.info.backend_pid for one in (sleeper, idler))
-    ends = []
-
-    def sleep():
-        try:
-            sleeper.execute("SELECT pg_sleep(600)")
-        except psycopg.Error as error:
-            ends.append(error)
-
-    thread = threading.Thread(target=sleep)
-    thread.start()
+    sleeps = ThreadPoolExecutor(1).submit(sleeper.execute, "SELECT pg_sleep(600)")
     asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
         wait_for(lambda: c.exec_driver_sql(asleep).first(), what="the long statement to run")
@@ -160,8 +151,8 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
     honest.execute("BEGIN; SELECT * FROM site_status")
     ended = watch.follow().ended
     assert sorted(int(why.split("pid ")[1].split(")")[0]) for why in ended) == overlong
-    thread.join(20)
-    assert len(ends) == 1
+    with pytest.raises(psycopg.Error):
+        sleeps.result(20)
     for one in (idler, hoarder):
         with pytest.raises(psycopg.OperationalError):
             one.execute("SELECT 1")
@@ -270,55 +261,16 @@ def test_who_lost_the_turn_writes_nothing_at_once_and_who_lost_its_session_alone
 
 def end_sessions(postgresql, db):
     """What a restart of the server does to every session."""
-    postgresql.execute(
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{db.url.database}'",
-    )
-
-
-def test_the_turn_of_a_site_is_one_at_a_time_also_before_its_first_row(service):
-    order = []
-
-    def second():
-        with service_two.write() as c:
-            decisions.find_state(c, "never-seen")
-            order.append("second")
-
-    service_two = Database(service.url.render_as_string(hide_password=False))
-    thread = threading.Thread(target=second)
-    with service.write() as c:
-        decisions.find_state(c, "never-seen")
-        thread.start()
-        wait_for(lambda: waiting(service_two) == 1, what="the second one to wait")
-        order.append("first")
-    thread.join(20)
-    service_two.close()
-    assert order == ["first", "second"]
-
-
-def waiting(db):
-    with db.engine.connect() as c:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        return c.execute(text(query)).scalar()
+    postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{db.url.database}'")
 
 
 def test_processes_that_make_the_private_relations_at_once_all_find_them(service):
     with service.write() as c:
         c.exec_driver_sql(f"DROP TABLE {locks.ROWS}")
         c.exec_driver_sql(f"DROP VIEW {locks.CORE}")
-    failures = []
-
-    def make():
-        try:
-            locks.make_turns(service.engine)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=make) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert failures == []
+    with ThreadPoolExecutor(6) as pool:
+        for made in [pool.submit(locks.make_turns, service.engine) for _ in range(6)]:
+            made.result(20)
     tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
 
 

@@ -109,7 +109,7 @@ def draw_score(r, row):
     return ForecastScore(row.id, row.target_at, 3.0, *errors, *scores, crps, pit, situation)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_views_of_scores_answer_as_if_all_scores_were_read(database, seed):
     r = random.Random(seed)
     stations = [("s", k, "displacement_north") for k in ("A", "B", "C")]

@@ -101,11 +101,8 @@ def test_each_edit_of_each_sealed_column_is_named(filled_database):
             row = c.execute(select(*sealed.keys).limit(1)).mappings().first()
             assert row is not None, f"{name}: the story has no row for it, so the test would prove nothing"
             if name == "notification":
-                row = (
-                    c.execute(select(t.notification.c.id).where(t.notification.c.state == "delivered"))
-                    .mappings()
-                    .first()
-                )
+                delivered = select(t.notification.c.id).where(t.notification.c.state == "delivered")
+                row = c.execute(delivered).mappings().first()
             for column in sealed.table.c:
                 if column.primary_key or column.name in sealed.left_out:
                     continue
@@ -145,10 +142,8 @@ def test_a_row_that_is_gone_or_was_added_is_named(filled_database):
             copied |= {"token_sha256": "f" * 64} if name == "api_token" else {}
             copied = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in copied.items()}
             with c.begin_nested() as attempt:
-                columns = ", ".join(f'"{k}"' for k in copied)
-                c.execute(
-                    text(f'INSERT INTO "{name}" ({columns}) VALUES ({", ".join(f":{k}" for k in copied)})'), copied
-                )
+                columns, places = (", ".join(form.format(k) for k in copied) for form in ('"{}"', ":{}"))
+                c.execute(text(f'INSERT INTO "{name}" ({columns}) VALUES ({places})'), copied)
                 assert any("no entry of the audit log knows this row" in line for line in find_unsealed(c)), name
                 attempt.rollback()
 
