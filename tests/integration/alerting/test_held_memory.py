@@ -128,9 +128,8 @@ def test_a_job_reads_a_long_history_piece_by_piece(database):
         peaks, found = {}, {}
         for grid_s in (0.0, 21600.0):
             tracemalloc.start()
-            (found[grid_s],) = read_all(
-                c, find_motion(SITE, load_ids(c, SITE.id)), START - timedelta(days=1), end, grid_s
-            )
+            motion = find_motion(SITE, load_ids(c, SITE.id))
+            (found[grid_s],) = read_all(c, motion, START - timedelta(days=1), end, grid_s)
             peaks[grid_s] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         tracemalloc.start()

@@ -14,15 +14,9 @@ from monitor.domain.observation import ObserverReport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
+from monitor.store.readings import points as store
 from monitor.store.readings.messages import add_report
-from monitor.store.readings.points import (
-    Point,
-    PointValue,
-    add_point_values,
-    load_point_facts,
-    open_point_set,
-    place_points,
-)
+from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows
 from tests.conftest import ON_BOTH
@@ -53,12 +47,12 @@ def slope(database):
 
 
 def place(c, points):
-    return place_points(c, open_point_set(c, "bench", "descending", "los", "cm"), points)
+    return store.place_points(c, store.open_point_set(c, "bench", "descending", "los", "cm"), points)
 
 
 def process(c, placed, values, taken, received_at):
     rows = [PointValue(pid, taken, value) for pid, value in values.items()]
-    return add_point_values(c, placed, rows, received_at, received_at).stored
+    return store.add_point_values(c, placed, rows, received_at, received_at).stored
 
 
 def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
@@ -71,11 +65,8 @@ def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
         own = {pid: rng.uniform(-5, 5) for pid in placed}
         for k in range(dates):
             air = rng.gauss(0.0, noise)
-            values = {
-                pid: own[pid] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0
-                for pid in placed
-                if rng.random() > 0.1
-            }
+            seen = [pid for pid in placed if rng.random() > 0.1]
+            values = {pid: own[pid] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0 for pid in seen}
             taken = T0 + 12 * k * DAY
             process(c, placed, values, taken, taken + latency)
     return T0 + 12 * (dates - 1) * DAY
@@ -119,15 +110,9 @@ def test_two_names_over_one_way_are_one_observer(slope):
     pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
 
     def publish(by, minute):
-        body = {
-            "time": format_iso(T0 + timedelta(minutes=minute)),
-            "kind": "crack",
-            "text": "across the road",
-            "by": by,
-        }
-        message = BrokerMessage(
-            "slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill"
-        )
+        at = format_iso(T0 + timedelta(minutes=minute))
+        body = json.dumps({"time": at, "kind": "crack", "text": "across the road", "by": by}).encode()
+        message = BrokerMessage("slopeward/v1/bench/report", body, T0 + timedelta(hours=1), "backfill")
         assert pipeline.store([message]).rejected == 0
 
     publish("ranger", 0)
@@ -141,11 +126,8 @@ def test_two_names_over_one_way_are_one_observer(slope):
     with slope.read() as c:
         rows = load_rows(c, "reports", order_by=("report_id",))
         log = load_rows(c, "audit_log", action="report.add", order_by=("audit_id",))
-    assert [(r["by"], r["via"], r["credential"]) for r in rows] == [
-        ("ranger", "mqtt", "mqtt"),
-        ("warden", "mqtt", "mqtt"),
-        ("Ada", "page", "account ada"),
-    ]
+    named = [("ranger", "mqtt", "mqtt"), ("warden", "mqtt", "mqtt"), ("Ada", "page", "account ada")]
+    assert [(r["by"], r["via"], r["credential"]) for r in rows] == named
     assert [(e["actor"], e["actor_kind"]) for e in log] == [("mqtt", "program"), ("mqtt", "program"), ("Ada", "person")]
 
 

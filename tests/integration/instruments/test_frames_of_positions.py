@@ -7,7 +7,9 @@ that only a change of these makes must never be stored.
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from itertools import pairwise
+from operator import xor
 
 import pytest
 
@@ -34,15 +36,8 @@ DECODERS = (
     '[[decoder]]\ntopic = "rtk/{station}"\nname = "rtklib"\ntime = "gpst"\npositions = "llh"\n'
     '[[decoder]]\ntopic = "nmea/{station}"\nname = "nmea"\n'
 )
-SITE = parse_site(
-    SITE_TEXT.replace(
-        "[[criterion]]",
-        f'[[station]]\nid = "R1"\n{ORIGIN}\n{SERIES}[[station]]\nid = "P156"\n{SERIES}\n[[criterion]]',
-        1,
-    )
-    + DECODERS,
-    "bench.toml",
-)
+MORE = f'[[station]]\nid = "R1"\n{ORIGIN}\n{SERIES}[[station]]\nid = "P156"\n{SERIES}\n[[criterion]]'
+SITE = parse_site(SITE_TEXT.replace("[[criterion]]", MORE, 1) + DECODERS, "bench.toml")
 GEODETIC = "% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float,5:single,ns=# of satellites)"
 ELLIPSOIDAL = GEODETIC.replace("geodetic", "ellipsoidal")
 COLUMNS = (
@@ -224,10 +219,7 @@ def gga(at, altitude, separation):
 
 
 def checksum(text):
-    total = 0
-    for char in text:
-        total ^= ord(char)
-    return f"{total:02X}"
+    return f"{reduce(xor, text.encode()):02X}"
 
 
 def send(database, topic, payload, at):
@@ -266,10 +258,8 @@ def test_messages_and_files_of_a_station_have_one_reference(desk):
     ("first", "then", "is_same"),
     [
         ("WGS84", "wgs-84", True),
-        ("ITRF2014", "ITRF14", True),
-        ("ITRF 2014", "itrf2014", True),
+        ("ITRF 2014", "itrf14", True),
         ("WGS84", "ITRF2014", False),
-        ("IGS14", "IGS20", False),
         ("ITRF2014", "ITRF2020", False),
     ],
 )

@@ -38,9 +38,8 @@ def list_readings(wrong_by, since, *, names=tuple(INTERVALS)):
             stamp, received = at + (wrong_by if at > since else timedelta(0)), at + timedelta(seconds=20)
             flags = ("future",) if stamp > received + HOUR / 12 else ()
             value = 1.0 + (at.minute + at.hour) % 7 / 10.0
-            found.append(
-                Observation("bench", name, "displacement_downslope", "mm", stamp, received, value, flags=flags)
-            )
+            place = ("bench", name, "displacement_downslope", "mm")
+            found.append(Observation(*place, stamp, received, value, flags=flags))
             at += every
     return found
 

@@ -31,6 +31,9 @@ from tests.data.store_rows import forecast_row
 from tests.data.watched_slope import write_service
 from tests.unit.monitor.replay.test_forecast_gain import DAY, EVENT, SITE, START
 
+SCORE = {"observed": 0.0, "error": 1.0, "baseline_error": 3.0, "persistence_error": 3.0, "inside_80": True}
+SCORE |= {"inside_95": True, "pinball": 0.1, "winkler_80": 1.0, "scored_at": START}
+
 
 def test_a_backtest_reports_what_stored_forecasts_gained(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -76,21 +79,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
     assert fact.why == "forecasts of 1 d were scored at 0 issue times, 30 are needed", "lead alone is not enough"
     with database.write() as c:
         for row in c.execute(select(t.forecast.c.id, t.forecast.c.target_at)).all():
-            c.execute(
-                insert(t.forecast_score).values(
-                    forecast_id=row.id,
-                    observed_at=row.target_at,
-                    observed=0.0,
-                    error=1.0,
-                    baseline_error=3.0,
-                    persistence_error=3.0,
-                    inside_80=True,
-                    inside_95=True,
-                    pinball=0.1,
-                    winkler_80=1.0,
-                    scored_at=START,
-                )
-            )
+            c.execute(insert(t.forecast_score).values(forecast_id=row.id, observed_at=row.target_at, **SCORE))
     fact = prove()
     assert (fact.passed, fact.why, fact.weights) == (True, "", fact.weights_now)
     assert find_unproven([fact], epoch_s(now)) == {}

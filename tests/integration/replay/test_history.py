@@ -135,9 +135,7 @@ def test_what_nothing_changed_stays_the_same_object(light: Database, site: Site)
     with light.read() as c:
         history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule("received"))
         history.move(seconds(START + 100 * HOUR))
-        one = (
-            history.view(site).readings["P1.pore_pressure"] if "P1.pore_pressure" in history.view(site).readings else ()
-        )
+        one = history.view(site).readings.get("P1.pore_pressure", ())
         first = history.view(site).readings["G1.displacement_up"]
         history.move(seconds(START + 100 * HOUR + timedelta(seconds=1)))
         again = history.view(site).readings["G1.displacement_up"]
@@ -147,10 +145,8 @@ def test_what_nothing_changed_stays_the_same_object(light: Database, site: Site)
 
 def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Site) -> None:
     """A history that was imported in one piece is invisible by reception, and all there by epoch."""
-    rows = [
-        Observation(site.id, "G1", "displacement", "mm", START + i * HOUR, START + timedelta(days=200), i * 0.6)
-        for i in range(DAYS * 24)
-    ]
+    place, came = (site.id, "G1", "displacement", "mm"), START + timedelta(days=200)
+    rows = [Observation(*place, START + i * HOUR, came, i * 0.6) for i in range(DAYS * 24)]
     with database.write() as c:
         save_site(c, site, "test", "test", START)
         add_observations(c, rows, START)
@@ -179,10 +175,9 @@ def test_a_correction_keeps_its_distance_when_epochs_count(light: Database, site
     came = START + timedelta(days=300)
     with light.write() as c:
         save_site(c, site, "test", "test", START)
-        for delay, value, solution in ((timedelta(0), 1.0, "rapid"), (timedelta(hours=10), 9.0, "final")):
-            add_observations(
-                c, [Observation(site.id, "G1", "displacement", "mm", START, came + delay, value, None, solution)], came
-            )
+        for hours, value, solution in ((0, 1.0, "rapid"), (10, 9.0, "final")):
+            row = (site.id, "G1", "displacement", "mm", START, came + hours * HOUR, value, None, solution)
+            add_observations(c, [Observation(*row)], came)
 
     def value_at(hours: float) -> float:
         with light.read() as c:
@@ -215,10 +210,8 @@ def test_two_configurations_in_two_processes_are_those_of_one(
 def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -> None:
     """Rows that came after they had left every window count for the newest epoch and are not kept."""
     came = START + timedelta(days=40)
-    rows = [
-        Observation(site.id, "G1", "displacement", "mm", START + i * HOUR, came + timedelta(seconds=i // 100), i * 0.1)
-        for i in range(30 * 24)
-    ]
+    place, s = (site.id, "G1", "displacement", "mm"), timedelta(seconds=1)
+    rows = [Observation(*place, START + i * HOUR, came + i // 100 * s, i * 0.1) for i in range(30 * 24)]
     with light.write() as c:
         save_site(c, site, "test", "test", START)
         add_observations(c, rows, came)
@@ -271,6 +264,5 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
     for mode in ("auto", "received"):
         assert find_words(mode, told + HOUR / 2)[:1] == [()]
         assert find_words(mode, told + 2 * HOUR)[:1] == [("Bo",)]
-    assert not [
-        e for e in ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"
-    ]
+    known = ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events
+    assert not [e for e in known if e.kind == "earthquake"]
