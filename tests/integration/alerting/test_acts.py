@@ -137,6 +137,5 @@ def test_a_signature_does_not_cover_a_raise_that_commits_at_the_same_moment(desk
 def test_the_level_that_was_seen_can_be_said(desk, console):
     number = tell(desk, change, 2)
     words = ("alerts", "ack", number, "--by", "Ada", "--reason", "on my way")
-    assert console(*words, "--seen", 1) == 1
-    assert console(*words, "--seen", 2) == 0
+    assert (console(*words, "--seen", 1), console(*words, "--seen", 2)) == (1, 0)
     assert ask(desk, load_alerts, "bench")[0].acknowledged_by == "Ada"

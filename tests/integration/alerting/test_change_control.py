@@ -411,8 +411,7 @@ def test_an_approved_file_is_taken_by_a_fresh_core(core, bench, tmp_path):
     assert not core.renewing.is_set()
     approve(bench.database, tmp_path / "sites", found.id, BO, "fine", START)
     core._check_versions()
-    assert core.watch() == health.EXIT_RENEW
-    assert load(core) == LOOSE
+    assert (core.watch(), load(core)) == (health.EXIT_RENEW, LOOSE)
     core.renewing.clear()
     core._check_versions()
     assert not core.renewing.is_set()
@@ -438,8 +437,7 @@ def test_a_site_that_stands_high_is_not_retired_by_one_person(bench, tmp_path, c
     words = ["sites", "retire", "bench", "--by", "Ada", "--reason", "mine closed", "--config", config]
     assert run_verb(words) == 1
     assert "stands at orange" in capsys.readouterr().err
-    assert run_verb([*words, "--second", "ada"]) == 1
-    assert run_verb([*words, "--second", "Bo"]) == 0
+    assert (run_verb([*words, "--second", "ada"]), run_verb([*words, "--second", "Bo"])) == (1, 0)
 
 
 def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_path):

@@ -42,8 +42,7 @@ def test_a_window_is_known_from_its_beginning_and_ends_by_itself(bench):
 def test_a_window_that_is_ended_stays_known_for_the_time_before(bench):
     number = add(bench)
     assert tell(bench.database, end_maintenance, number, BO, "done", START + HOUR)
-    assert known(bench, 0.99) == [("G1", "Ada", None)]
-    assert known(bench, 1) == []
+    assert (known(bench, 0.99), known(bench, 1)) == ([("G1", "Ada", None)], [])
     assert tell(bench.database, end_maintenance, number, BO, "again", START + HOUR) is False
     with bench.database.read() as c:
         assert load_maintenance(c, "bench", START + 2 * HOUR) == []
@@ -85,8 +84,7 @@ def test_a_window_and_its_end_are_news_for_the_running_service(bench):
     ask(bench.database, news.find_changed)
     number = add(bench)
     with bench.database.read() as c:
-        assert news.find_changed(c) == {"bench"}
-        assert news.find_changed(c) == frozenset()
+        assert (news.find_changed(c), news.find_changed(c)) == ({"bench"}, frozenset())
     tell(bench.database, end_maintenance, number, ADA, "done", START + HOUR)
     assert ask(bench.database, news.find_changed) == {"bench"}
 

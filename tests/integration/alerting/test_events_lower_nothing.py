@@ -65,8 +65,7 @@ def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
         (p.name, "person", 1) for p in people
     ]
     with slope.database.read() as c:
-        assert verify(c) == []
-        assert recompute_every(c) == []
+        assert (verify(c), recompute_every(c)) == ([], [])
         memory = Memory.read(find_state(c, "bench").state)
     assert {s.state for s in memory.steps.values()} == ({"movement"} if level else {"event"})
 
@@ -90,8 +89,7 @@ def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(s
     assert not whole or all("event 1, which explained it, was withdrawn" in s.reason for s in steps)
     assert slope.live(3).level == (1 if whole else 3)
     with slope.database.read() as c:
-        assert verify(c) == []
-        assert recompute_every(c) == []
+        assert (verify(c), recompute_every(c)) == ([], [])
         row = c.execute(text("select confirmations, withdrawn_by from site_events")).one()
         assert tuple(row) == ((2, "Ada") if whole else (1, None))
     ((who, kind, detail),) = log_of(slope, "event.withdraw" if whole else "event.unconfirm")

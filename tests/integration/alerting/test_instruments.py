@@ -230,8 +230,7 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
 def test_shares_of_months_count_what_never_came(bench):
     run(bench, ServiceConfig(), SITE, NOW + 10 * DAY)
     rows = ask(bench, load_view, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
-    assert [r["month"] for r in rows] == ["2026-02", "2026-03"]
-    assert rows[0]["availability"] == 1.0
+    assert ([r["month"] for r in rows], rows[0]["availability"]) == (["2026-02", "2026-03"], 1.0)
     assert rows[1]["availability"] == pytest.approx(14.5 / 24.5, abs=0.02)
 
 
@@ -348,8 +347,7 @@ def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
         page = bo.get("/sites/north-bench/instruments").text
     assert "Still strange, not reported again" in page
     assert "1.4 times the threshold; reported last" in page
-    with filled_database.write() as c:
-        add_anomalies(c, [score(0.5, 2.1, told=True)], STORY_NOW)
+    tell(filled_database, add_anomalies, [score(0.5, 2.1, told=True)], STORY_NOW)
     assert ask(filled_database, load_held, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW) == []
 
 
@@ -416,8 +414,7 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
     gone = NOW + timedelta(minutes=1)
     assert hear(b"lost", gone) == [("not connected since 2026-03-15 12:01 UTC: $state lost", format_iso(gone))]
     assert hear(b"lost", gone, "unknown") == hear(b"happy", gone)  # nobody's word, and no word of Homie
-    with bench.write() as c:
-        put(c, "G2", gone + HOUR, 12.4)
+    tell(bench, put, "G2", gone + HOUR, 12.4)
     run(bench, ServiceConfig(), SITE, gone + HOUR)
     assert board(bench)["G2"]["state"] != "offline"
     assert hear(b"lost", gone + 2 * HOUR)

@@ -173,8 +173,7 @@ def test_a_memory_changed_meanwhile_is_read_again(slope, monkeypatch):
         return original(site, memory, view, now, warm)
 
     monkeypatch.setattr(evaluate_module, "decide", slow)
-    assert slope.look().level == 1
-    assert calls == [0, 1]
+    assert (slope.look().level, calls) == (1, [0, 1])
 
 
 def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
@@ -182,8 +181,7 @@ def test_a_dry_run_writes_nothing_and_a_backlog_judges_no_silence(slope):
     later = slope.now + timedelta(hours=9)
     assert evaluate_site(slope.database, slope.site, later, "tick", dry_run=True).observability == "blind"
     draining = evaluate_site(slope.database, slope.site, later, "start", draining=True)
-    assert draining.observability == "full"
-    assert draining.changes == ()
+    assert (draining.observability, draining.changes) == ("full", ())
     with slope.database.read() as c:
         assert find_state(c, "bench").level == 0
         assert before != find_state(c, "bench").digest
@@ -230,12 +228,10 @@ def test_commands_list_acknowledge_evaluate_and_set_the_level(slope, tmp_path, m
     assert json.loads(call("alerts", "show", number, "--json")[1].out)["state"] == "acknowledged"
     assert call("alerts", "outcome", number, "true", "--note", "it failed")[0] == 0
     code, out = call("evaluate", "--site", "bench", "--at", "2026-03-02T05:00:00Z", "--json")
-    assert code == 0
-    assert json.loads(out.out)["level"] == 0
+    assert (code, json.loads(out.out)["level"]) == (0, 0)
     lower = ("level", "set", "bench", "orange", "--by", "Ada", "--reason", "slope was cleared")
     code, out = call(*lower)
-    assert code == 1
-    assert out.err.count("\n") == 1
+    assert (code, out.err.count("\n")) == (1, 1)
     assert "velocity-1 at G1 asked for red and has given no data since 2026-03-" in out.err
     assert "--yes" in out.err
     assert call(*lower, "--by", "")[0] == 1  # nobody

@@ -84,16 +84,14 @@ class Markers:
 def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_follows(database):
     markers = Markers(database)
     markers.read(12, A=974.0, B=308.2, C=144.7)
-    assert markers.look() == 0
-    assert markers.flagged() == [("A", 9740.0)]
+    assert (markers.look(), markers.flagged()) == (0, [("A", 9740.0)])
     why = "crack opening: looks like a typing error: 9740 for 974 mm: decimal point or unit"
     assert markers.said() == ([(why, "ask who read it")], ["health:instrument:A:mistyped"])
     for day in range(13, 18):  # nobody reads A any more
         markers.read(day, B=308.2, C=144.7)
         assert markers.look() == 0
     markers.read(18, A=97.4)
-    assert markers.look() == 0
-    assert markers.said() == ([], [])
+    assert (markers.look(), markers.said()) == (0, ([], []))
 
 
 def test_without_being_told_that_people_read_it_silence_after_the_jump_is_movement(database):
@@ -131,5 +129,4 @@ def test_what_is_sent_again_for_the_same_instant_sets_it_right(database):
     markers.look()
     assert markers.said()[1]
     markers.read(12, **STOOD)
-    assert markers.look() == 0
-    assert markers.said() == ([], [])
+    assert (markers.look(), markers.said()) == (0, ([], []))

@@ -42,8 +42,7 @@ def load_memory_of(slope):
 
 def logged(slope):
     with slope.database.read() as c:
-        assert verify_chain(c) == []
-        assert list(find_unsealed(c)) == []
+        assert (verify_chain(c), list(find_unsealed(c))) == ([], [])
         found = c.execute(select(audit_entry.c.actor, audit_entry.c.action).order_by(audit_entry.c.id)).all()
         return [tuple(r) for r in found if r.action.startswith("step.")]
 

@@ -88,8 +88,7 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
     assert any("G1" in key for key in memory.votes)
     rename(slope)
     with slope.database.read() as c:
-        assert list_rows(c, "G1") == {}
-        assert list_rows(c, "H1") == before
+        assert (list_rows(c, "G1"), list_rows(c, "H1")) == ({}, before)
         after = Memory.read(find_state(c, "bench").state)
         assert after.level == memory.level
         assert len(after.votes) == len(memory.votes)
@@ -98,14 +97,12 @@ def test_a_renamed_station_changes_no_level_and_no_evidence(slope):
         assert "epoch0:bench/H1" in load_stamps(c)
         assert "epoch0:bench/G1" not in load_stamps(c)
         assert c.execute(select(t.decision.c.evidence).order_by(t.decision.c.id)).scalars().all() == frozen
-        assert recompute_every(c) == []
-        assert list(verify(c)) == []
+        assert (recompute_every(c), list(verify(c))) == ([], [])
     result = evaluate_site(slope.database, slope.site, slope.now, "data")
     assert result.level == level
     slope.live(6, {"H1": 150.0, "G2": 140.0})
     with slope.database.read() as c:
-        assert recompute_every(c) == []
-        assert list(verify(c)) == []
+        assert (recompute_every(c), list(verify(c))) == ([], [])
         last = max(n for n, e in c.execute(select(t.decision.c.id, t.decision.c.evidence)).all() if "G1" in e)
         row = load_decision(c, last)
         found = decide_as_of(c, row, load_site_source(c, row.config_sha256), None)
@@ -186,8 +183,7 @@ def test_readings_that_came_under_the_new_id_before_the_file_was_changed_join_th
         add_observations(c, [row], slope.now, known)
     rename(slope)
     with slope.database.write() as c:
-        assert list_rows(c, "G1") == {}
-        assert find_series_id(c, "bench", "H1", "crack_opening") == first
+        assert (list_rows(c, "G1"), find_series_id(c, "bench", "H1", "crack_opening")) == ({}, first)
         count = c.execute(select(func.count()).where(t.observation.c.series_id == first)).scalar_one()
         assert count == 5 + 3 + 1
         latest = c.execute(select(t.series_latest.c.observed_at).where(t.series_latest.c.series_id == first)).scalar()
@@ -209,8 +205,7 @@ def test_a_question_about_the_reference_of_the_old_id_is_asked_under_the_new_one
         body = json.dumps({"time": format_iso(at), "gnss": gnss}).encode()
         return pipeline.store([BrokerMessage("slopeward/v1/bench/G1/obs", body, slope.now, "live")])
 
-    assert send("IGS14", pipeline, 9).added.stored == 3
-    assert send("IGS20", pipeline, 8).rejected == 1
+    assert (send("IGS14", pipeline, 9).added.stored, send("IGS20", pipeline, 8).rejected) == (3, 1)
     site = rename(slope)
     with slope.database.read() as c:
         alerts = {a.key: a.state for a in load_alerts(c)}
@@ -303,7 +298,5 @@ def test_a_proposal_shows_the_past_under_both_ids_and_renames_once_approved(slop
     (tmp_path / "bench.toml").write_text(SITE_TEXT)
     approve(slope.database, tmp_path, proposal.id, ADA, "it is the same mast", slope.now)
     with slope.database.read() as c:
-        assert find_in_force(c, "bench").station("G1").id == "H1"
-        assert list_rows(c, "G1") == {}
-        assert recompute_every(c) == []
-        assert list(verify(c)) == []
+        assert (find_in_force(c, "bench").station("G1").id, list_rows(c, "G1")) == ("H1", {})
+        assert (recompute_every(c), list(verify(c))) == ([], [])

@@ -20,6 +20,7 @@ from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
+from tests.data.store_rows import ask
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
@@ -230,8 +231,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
 
 def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hooks):
     def write(notification):
-        with failed.read() as c:
-            return compose_event(c, PLAIN, notification.event_id)
+        return ask(failed, compose_event, PLAIN, notification.event_id)
 
     with running(failed, {"HOOK": f"{hooks.base}/cap"}, {"bench": slope.site}, write_document=write):
         wait_for(lambda: any(b"<severity>Extreme" in body for _, _, body in hooks.got), 20, "the message")

@@ -30,6 +30,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import notification
 from monitor.store.upkeep.clock_steps import set_back
 from tests.conftest import ON_BOTH, wait_for
+from tests.data.store_rows import tell
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -47,15 +48,13 @@ from tests.integration.notify.outbox import (
 @ON_BOTH
 def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
     queue_message(database, "log:desk")
-    with database.write() as c:
-        (mine,) = claim_due(c, T0, "a", 30.0, 5, "log:desk")
+    (mine,) = tell(database, claim_due, T0, "a", 30.0, 5, "log:desk")
     with database.write() as c:
         assert claim_due(c, T0, "b", 30.0, 5, "log:desk") == []
         assert release_expired(c, T0 + timedelta(seconds=29)) == 0
         assert release_expired(c, T0 + timedelta(seconds=31)) == 1
         (again,) = claim_due(c, T0 + timedelta(seconds=31), "b", 30.0, 5, "log:desk")
-        assert again.idempotency_key == mine.idempotency_key
-        assert again.attempts == 2
+        assert (again.idempotency_key, again.attempts) == (mine.idempotency_key, 2)
         assert not mark_delivered(c, mine.id, "a", T0)
         assert not mark_failed(c, mine.id, "a", "late", permanent=True, next_attempt_at=None)
         assert mark_delivered(c, mine.id, "b", T0)

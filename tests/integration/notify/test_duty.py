@@ -316,8 +316,7 @@ def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched)
     assert watch.escalate_once(now[0]) == 0
     assert tell(watched, unshelve_due, "bench", SERVICE, now[0])
     now[0] += timedelta(seconds=5)
-    assert watch.escalate_once(now[0]) == 1
-    assert told(watched)[-1] == ("L. Frei", "log:frei")
+    assert (watch.escalate_once(now[0]), told(watched)[-1]) == (1, ("L. Frei", "log:frei"))
     assert watch.escalate_once(now[0] + timedelta(seconds=5)) == 0, "once"
 
 
@@ -376,8 +375,7 @@ def test_a_channel_that_refuses_is_followed_by_the_next_one(database, said):
     save(database, site)
     with pytest.raises(DeliveryError, match="control room by email"):
         run(database, CONFIG, site, SEVEN)
-    assert run(database, CONFIG, site, SEVEN + timedelta(minutes=1)) == "1 sent"
-    assert len(said()) == 1
+    assert (run(database, CONFIG, site, SEVEN + timedelta(minutes=1)), len(said())) == ("1 sent", 1)
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,7 @@ def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database,
         siren.deaf.clear()
         wait_for(lambda: orders(database)[1]["state"] == "off", 10)
         wait_for(lambda: sirens.find_troubles()[TOPIC] == "", 5)
-    assert siren.wanted == "off"
-    assert orders(database)[1]["confirmed_by"] == "horn-1"
+    assert (siren.wanted, orders(database)[1]["confirmed_by"]) == ("off", "horn-1")
 
 
 @pytest.mark.server
@@ -158,8 +157,7 @@ def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothin
     assert order(database, 6, 0, exercise=True, sounds=True).wanted == "test"
     assert order(database, 7, 3, site="south").wanted == "on"
     assert order(database, 8, 0).wanted == "test"  # the other slope still needs it
-    assert order(database, 9, 0, site="south").wanted == "off"
-    assert order(database, 0, 0).wanted == "test"
+    assert (order(database, 9, 0, site="south").wanted, order(database, 0, 0).wanted) == ("off", "test")
     sequences = [o["sequence"] for o in orders(database)]
     assert sequences == sorted(set(sequences))
 

@@ -157,8 +157,7 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Si
         return {s.level for s in card.runs[0].levels}, dict(card.known)
 
     nothing, said = levels(VisibilityRule("received"))
-    assert nothing == {0}
-    assert said["rows"] == 0
+    assert (nothing, said["rows"]) == ({0}, 0)
     moving, said = levels(VisibilityRule("auto"))
     assert max(moving) >= 2
     assert (said["rows_by_reception"], said["rows_by_epoch"]) == (0, len(rows))
@@ -186,8 +185,7 @@ def test_a_correction_keeps_its_distance_when_epochs_count(light: Database, site
             view: DecisionInputs = history.view(site)
         return view.readings["G1.displacement"][-1].value
 
-    assert value_at(9.5) == 1.0
-    assert value_at(10.5) == 9.0
+    assert (value_at(9.5), value_at(10.5)) == (1.0, 9.0)
 
 
 def test_two_configurations_in_two_processes_are_those_of_one(

@@ -95,8 +95,7 @@ def test_its_people_and_its_watch_go_on(upgraded):
         before = find_state(c, "bench")
         in_force = c.execute(select(t.site_state.c.config_sha256).where(t.site_state.c.site == "bench")).scalar_one()
         site = parse_site(load_site_source(c, in_force), "bench.toml")
-    assert before.level == 1
-    assert evaluate_site(upgraded, site, NOW - 6 * HOUR, "tick").level == 1
+    assert (before.level, evaluate_site(upgraded, site, NOW - 6 * HOUR, "tick").level) == (1, 1)
     with upgraded.read() as c:
         assert Memory.read(find_state(c, "bench").state).since_s == Memory.read(before.state).since_s
         assert verify(c) == []

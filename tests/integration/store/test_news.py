@@ -30,8 +30,7 @@ def look(database):
 def test_reports_and_events_of_any_process_are_news_once(database, look):
     seen = ObserverReport("north", T0, "crack", "5 cm", "anna")
     tell(database, add_report, seen, T0, actor=ANNA, credential="account anna")
-    assert look() == {"north"}
-    assert look() == frozenset()
+    assert (look(), look()) == ({"north"}, frozenset())
     with database.write() as c:
         add_event(c, SiteEvent("south", T0, T0, "blasting", "quarry"), T0, "anna", via="mqtt")
         add_report(c, ObserverReport("west", T0, "crack", "6 cm", "anna"), T0, actor=ANNA, credential="account anna")
@@ -51,8 +50,7 @@ def test_offsets_are_news_when_added_confirmed_and_revoked_and_flags_when_set(da
         tell(database, change, offset, ANNA, "seen", T0 + timedelta(hours=hour))
         assert look() == {"south"}
     tell(database, add_flag, sid, T0, "spike", T0)
-    assert look() == {"south"}
-    assert look() == frozenset()
+    assert (look(), look()) == ({"south"}, frozenset())
 
 
 def test_readings_are_no_news_they_bring_their_own_evaluation(database, look):

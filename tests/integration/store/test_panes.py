@@ -63,8 +63,7 @@ def test_an_answer_holds_what_stands_beside_the_curve_and_marks_lead_to_their_al
     assert [p["quantity"] for p in found["more"]] == ["rain", "pore_pressure"]
     assert filled["hazard_alert"] in {m.get("alert") for m in found["marks"]}
     assert {m["kind"] for m in found["marks"]} >= {"level", "event", "report"}
-    assert found["maintenance"][0]["reason"] == "new battery"
-    assert found["ribbon"]["level"][-1] == 2
+    assert (found["maintenance"][0]["reason"], found["ribbon"]["level"][-1]) == ("new battery", 2)
     # a span back never begins before the first reading: else a picture of all would be empty for the most part
     whole = client.get(f"{SITE}/panes/G1/displacement_north", params={"span": "36500d"}).json()
     assert whole["from"] == pytest.approx(unfold(whole["points"]["at"])[0], abs=1)
@@ -128,8 +127,7 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
         add(minutes_ago, level)
     short = levels("12h")
     assert [level for _, level in short] == [0, 1, 0]
-    assert [level for _, level in levels("6d")] == [1, 0, 1, 0]
-    assert levels("12h") == short
+    assert ([level for _, level in levels("6d")], levels("12h")) == ([1, 0, 1, 0], short)
     rows = ribbon()
     assert [(r.from_at.timestamp(), r.level) for r in rows] == levels("6d")
     begin, back = (story.NOW - timedelta(minutes=minutes) for minutes in (700, 550))

@@ -53,8 +53,7 @@ def test_a_restored_copy_is_what_was_copied(filled_database, tmp_path, client_pr
         c.execute(text("UPDATE alert SET reason = 'changed'"))
     assert told(filled_database) != before
     backup.restore(filled_database, target)
-    assert told(filled_database) == before
-    assert ask(filled_database, verify) == []
+    assert (told(filled_database), ask(filled_database, verify)) == (before, [])
     with pytest.raises(StoreError, match="exists already"):
         backup.back_up(filled_database, target)
 
@@ -64,8 +63,7 @@ def test_on_a_new_machine_what_is_restored_is_the_owners_alone(filled_sqlite_url
         backup.back_up(database, tmp_path / "copy")
     with Database(f"sqlite:///{tmp_path / 'new.db'}") as new:
         backup.restore(new, tmp_path / "copy")
-        assert (tmp_path / "new.db").stat().st_mode & 0o077 == 0
-        assert ask(new, verify) == []
+        assert ((tmp_path / "new.db").stat().st_mode & 0o077, ask(new, verify)) == (0, [])
     assert "could be read by others" not in caplog.text
 
 
@@ -359,8 +357,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         code, out, said = run("db", "backup", "copy", "--json")
         head = json.loads(out)["audit_head"]
         assert (code, (tmp_path / "copy").is_file()) == (0, True)
-        assert run("db", "verify", "--audit-head", head)[0] == 0
-        assert run("db", "restore", "copy")[0] == 1
+        assert (run("db", "verify", "--audit-head", head)[0], run("db", "restore", "copy")[0]) == (0, 1)
         with database.write() as c:
             c.execute(text("DELETE FROM audit_entry WHERE id > 1"))
         code, out, _ = run("db", "verify", "--audit-head", head, "--json")
