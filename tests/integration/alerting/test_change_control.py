@@ -448,7 +448,6 @@ def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_pat
 
 
 def spoil(bench):
-    """The version in force as an upgraded program may find it."""
     with bench.database.write() as c:
         c.execute(t.config_version.update().values(source="levels = 'of an older program'"))
 

@@ -23,7 +23,6 @@ RED, HOURS = 3, 12
 
 
 def bring(slope, name, back_h, value, **more):
-    """A value of so many hours ago that comes now."""
     at = slope.now - back_h * HOUR
     return Observation("bench", name, "crack_opening", "mm", at, slope.now, value, **more)
 
@@ -79,7 +78,6 @@ def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_mor
 
 
 def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
-    """It says of itself no more than the station, to which its login is bound."""
     pipeline = Pipeline(quiet.database, {"bench": quiet.site}, lambda: quiet.now)
     for _ in range(HOURS):
         quiet.live(1, FALL)

@@ -28,7 +28,6 @@ JUMP = {"G1": 200.0, "G2": 180.0}
 
 
 def publish_event(slope, at, **more):
-    """One message of somebody whom nobody knows, through the gate of ingest."""
     body = {"from": format_iso(at), "to": format_iso(at), "kind": "earthquake", "text": "M 5.1", "value": 0.3, **more}
     pipeline = Pipeline(slope.database, {"bench": slope.site}, lambda: slope.now)
     message = BrokerMessage("slopeward/v1/bench/event", json.dumps(body).encode(), slope.now, "backfill")
@@ -36,7 +35,6 @@ def publish_event(slope, at, **more):
 
 
 def fall(slope, hours=12):
-    """Two independent stations fall by decimetres within one hour, and go on speaking at their new places."""
     return max(slope.live(1, jump=JUMP if hour == 0 else None).level for hour in range(hours))
 
 

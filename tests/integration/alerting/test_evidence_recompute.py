@@ -57,14 +57,12 @@ def fail(database):
 
 @pytest.fixture(params=DATABASES)
 def bench(request, open_copy):
-    """A slope that has failed: once, and copied for each test."""
     database, failed = open_copy(request.param, fail)
     return failed.in_copy(database)
 
 
 @pytest.fixture
 def explain(bench, tmp_path, capsys):
-    """The status of `alerts explain ID --recompute` of the hazard, and what it printed."""
     words = ["alerts", "explain", str(hazard(bench)[0].id), "--recompute"]
     config = str(write_service(tmp_path, bench.database))
 
@@ -302,7 +300,6 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
 
 
 def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
-    """Who acknowledged, when it rose, what decided, who was told: no edit in plain SQL passes any of the three."""
     pack(bench)
     assert ask(bench.database, verify) == []
     silent = []

@@ -39,7 +39,6 @@ def place(extra=""):
 
 
 def frozen(slope):
-    """The decision behind the open hazard alert, and what the site file said."""
     with slope.database.read() as c:
         (alert,) = load_alerts(c, "bench", ledger=str(AlertCategory.HAZARD))
         row = load_decision(c, alert.decision_id)

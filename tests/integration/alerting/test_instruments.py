@@ -46,17 +46,12 @@ HEAD = (
         "velocity", stations=["G*"], yellow={"over": 6.0, "window": "1d"}, author="test", reason="test"
     )
 )
+FACTS = {"reference": "BASE", "logger": "L1", "gateway": "W1", "calibrated_on": date(2025, 1, 10)}
 STATION = site_text.station(
     "{0}",
     site_text.series("displacement", "mm", "6h", max_silence="1d"),
     site_text.series("battery_voltage", "V", "6h", max_silence="2d", empty=11.4),
-    azimuth_deg=90.0,
-    plunge_deg=0.0,
-    reference="BASE",
-    logger="L1",
-    gateway="W1",
-    calibrated_on=date(2025, 1, 10),
-    calibrate_every="365d",
+    **{"azimuth_deg": 90.0, "plunge_deg": 0.0, **FACTS, "calibrate_every": "365d"},
 )
 SITE = parse_site(HEAD + "".join(STATION.format(name) for name in ("G1", "G2", "G3")), "bench.toml")
 GOOD = {"fix": "fixed", "satellites": 14}
@@ -107,7 +102,6 @@ def keys(db):
 
 
 def find_clock(database, rows, at):
-    """Whether the clock of G1 is found wrong with what had come by then."""
     tell(database, add_observations, [o for o in rows if o.received_at <= at], at)
     run(database, ServiceConfig(), SITE, at)
     return ("G1", "clock") in findings(database)
@@ -195,8 +189,6 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
 
 
 def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacement(bench):
-    """Announced four days ahead, silent when it is empty: one message. Who dies early or otherwise is told."""
-
     def told(name):
         with bench.read() as c:
             bodies = c.execute(select(t.notification.c.body).order_by(t.notification.c.id)).scalars().all()
@@ -422,7 +414,6 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
 
 
 def charge(db, station, hours, percent, *flags):
-    """A level of the battery that the radio told so many hours ago."""
     at = NOW - hours * HOUR
     row = Observation("bench", station, "battery_level", "%", at, NOW, percent, flags=(*flags, "undeclared"))
     tell(db, add_observations, [row], NOW)

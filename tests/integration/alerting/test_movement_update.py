@@ -52,7 +52,6 @@ READ_BY = site_text.criterion("velocity", stations=["A"], yellow={"over": 100.0,
 
 
 def path_mm():
-    """Creep, from day 60 towards a failure on day 120, and standstill from day 116."""
     days = np.arange(0.0, 160.0)
     moved = voight_displacement(days, 0.4, 60.0, float(FAILS))
     dice = random.Random(3)
@@ -76,7 +75,6 @@ def store(db, *rows):
 
 
 def begin(db, until):
-    """The site, and all that station A said before a day."""
     tell(db, save_site, PLACE, "test", "test", T0)
     store(db, *(reading(d, PATH[d]) for d in range(until)))
 
@@ -85,7 +83,6 @@ DOWN = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up"
 
 
 def store_b(db, days, error_mm=lambda: 0.0):
-    """Station B creeps southwards and down, mm a day."""
     store(db, *(reading(d, v * d + error_mm(), "B", q) for q, v in DOWN.items() for d in days))
 
 
@@ -151,7 +148,6 @@ def spell_day(day):
 
 
 def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sqlite_template):
-    """The same rows after a stop of nine days and a fresh process as in a service that never stopped."""
     shutil.copy(sqlite_template, tmp_path / "other.db")
     steady = Database(f"sqlite:///{tmp_path}/other.db")
     for db in (database, steady):
@@ -268,7 +264,6 @@ TICK = timedelta(seconds=0.5)  # twice as often as it declares
 
 @pytest.fixture
 def read_epochs(monkeypatch):
-    """How many epochs each question for a history brought."""
     found = []
 
     def load(*args, **named):
@@ -397,7 +392,6 @@ def test_the_shown_forecast_is_the_second_estimator_and_a_newer_one_replaces_it(
 
 
 def issue(db, day, gains_mm):
-    """A shown forecast whose median gains so much in 1, 7 and 30 days."""
     with db.write() as c:
         series_id = c.execute(select(t.series.c.id).where(t.series.c.station == "A")).scalar()
         known = {"data_until": at(day), "as_of_received_at": at(day), "model": "lld", "baseline": "lld"}

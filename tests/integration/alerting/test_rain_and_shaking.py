@@ -17,7 +17,7 @@ from monitor.store.alerting.events import add_event, confirm_event, load_event_f
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
 from tests.conftest import ON_BOTH
-from tests.data.site_text import criterion, head, series, station, table
+from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
 
 T0 = parse("2026-03-01T00:00:00Z")
@@ -100,24 +100,16 @@ def test_events_are_loaded_as_they_were_known(slope):
 
 
 CRACK = series("crack_opening", "mm", "1d", max_silence="4d", noise_floor_mm=1.0, verify_step_mm=20.0)
+OPENING = bounds(yellow="0.5 60d", orange="2 30d", red="10 10d")
 LONG = (
     head("slope", levels={"names": ["green", "yellow", "orange", "red"]})
     + station("E1", CRACK, reference="A")
     + station("E2", CRACK, reference="B")
-    + criterion(
-        "rate",
-        stations=["E*"],
-        quantity="crack_opening",
-        yellow={"over": 0.5, "window": "60d"},
-        orange={"over": 2.0, "window": "30d"},
-        red={"over": 10.0, "window": "10d"},
-        valid_for="12d",
-    )
+    + criterion("rate", stations=["E*"], quantity="crack_opening", **OPENING, valid_for="12d")
 )
 
 
 def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
-    """Events reach as far back as readings: a step of 789 mm that was explained does not become movement later."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
     tell(slope, save_site, site, "test", "long windows", T0)
     quake = T0 + 80 * day - 6 * HOUR
@@ -135,7 +127,6 @@ def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
 
 
 def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(slope):
-    """A new site is not red at its first look for what happened 51 days before anybody watched."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
     begun = T0 + 130 * day
 

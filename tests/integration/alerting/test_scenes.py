@@ -24,7 +24,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.data.site_text import criterion, head, series, table
+from tests.data.site_text import bounds, criterion, head, series, table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 
@@ -32,31 +32,13 @@ T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 ADA, BO = Actor("Ada"), Actor("Bo")
 
-HEAD = head(
-    "bench",
-    "North bench",
-    latitude=46.2,
-    longitude=8.9,
-    timezone="Europe/Zurich",
-    levels={
-        "names": ["green", "yellow", "orange", "red"],
-        "auto_lower": ["yellow"],
-        "red": {"action": "Clear the pit floor"},
-    },
-)
+LEVELS = {"names": ["green", "yellow", "orange", "red"], "auto_lower": ["yellow"]}
+LEVELS |= {"red": {"action": "Clear the pit floor"}}
+HEAD = head("bench", "North bench", latitude=46.2, longitude=8.9, timezone="Europe/Zurich", levels=LEVELS)
+HOW = {"dwell": {"hits": 2, "of": 3, "within": "6h"}, "recover": 0.6, "valid_for": "12h"}
+HOW |= {"author": "test", "reason": "test"}
 TAIL = (
-    criterion(
-        "velocity",
-        stations=["G*"],
-        yellow={"over": 6.0, "window": "1d"},
-        orange={"over": 24.0, "window": "12h"},
-        red={"over": 80.0, "window": "8h"},
-        dwell={"hits": 2, "of": 3, "within": "6h"},
-        recover=0.6,
-        valid_for="12h",
-        author="test",
-        reason="test",
-    )
+    criterion("velocity", stations=["G*"], **bounds(yellow="6 1d", orange="24 12h", red="80 8h"), **HOW)
     + table("[fusion]", top_needs=2, hold_when_missing="2d", verify_within="2h")
     + table("[[recipient]]", name="duty engineer", channels=["log", "log:second"], levels=["orange", "red"])
 )
@@ -78,8 +60,6 @@ def make_site(**references):
 
 
 class Slope:
-    """Publishes and evaluates by the hour."""
-
     def __init__(self, database, site, seed=1):
         self.database, self.site, self.now = database, site, T0
         self.rng = random.Random(seed)
@@ -207,7 +187,6 @@ def test_who_is_silent_is_so_since_before_a_restart(slope):
 
 
 def told_of_catching_up(database):
-    """What the view and the MQTT state of the site say of it."""
     (row,) = ask(database, load_view, "site_status")
     return bool(row["catching_up"]), bool(json.loads(site_payload(row, [], 180.0))["catching_up"])
 

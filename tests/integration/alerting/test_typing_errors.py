@@ -12,22 +12,14 @@ from monitor.jobs.instruments.run import run
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.data.site_text import criterion, head, series, station
+from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, tell
 
 START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
+OPENING = bounds(yellow="10 3d", orange="50 2d", red="200 2d")
 HEAD = head(
     "msl", "Markers", latitude=16.0, longitude=121.0, levels={"names": ["green", "yellow", "orange", "red"]}
-) + criterion(
-    "rate",
-    stations=["*"],
-    quantity="crack_opening",
-    yellow={"over": 10.0, "window": "3d"},
-    orange={"over": 50.0, "window": "2d"},
-    red={"over": 200.0, "window": "2d"},
-    author="test",
-    reason="test",
-)
+) + criterion("rate", stations=["*"], quantity="crack_opening", **OPENING, author="test", reason="test")
 
 
 def marker(name, *, by_hand):
@@ -51,7 +43,6 @@ class Markers:
         self.look()
 
     def read(self, day, **typed_cm):
-        """Somebody types the readings of a morning, in cm."""
         self.now = START + day * DAY
         body = {name: {"time": format_iso(self.now), "crack_opening_cm": value} for name, value in typed_cm.items()}
         messages = [
@@ -61,7 +52,6 @@ class Markers:
         assert self.pipeline.store(messages).rejected == 0
 
     def look(self, day=None):
-        """The level, after a decision and a look at the instruments."""
         self.now = self.now if day is None else START + day * DAY
         level = evaluate_site(self.database, self.site, self.now, "data").level
         run(self.database, ServiceConfig(), self.site, self.now)
@@ -72,7 +62,6 @@ class Markers:
         return [(r["station"], r["value_raw"]) for r in rows if "mistyped" in (r["flags"] or "")]
 
     def said(self):
-        """What the board says of typing errors, and the notices that are open for them."""
         with self.database.read() as c:
             rows = load_view(c, "instrument_findings", order_by=("instrument",), site="msl")
             alerts = load_view(c, "active_alerts", site="msl", state="unacknowledged")

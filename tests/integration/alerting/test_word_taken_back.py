@@ -49,7 +49,6 @@ def logged(slope):
 
 @pytest.fixture
 def asked(database):
-    """G1 moves alone for a high level, and people are asked."""
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
     while "health:alone:G1:verify" not in slope.live(1, {"G1": 40.0}).decision.memory.conditions:

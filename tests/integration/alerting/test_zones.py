@@ -56,7 +56,6 @@ def process(c, placed, values, taken, received_at):
 
 
 def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
-    """Points around G1, each with its own offset; every acquisition has its own atmosphere and some points missing."""
     rng = random.Random(seed)
     points = [Point(f"p{i}", 46.0 + rng.uniform(-5e-4, 5e-4), 8.0 + rng.uniform(-5e-4, 5e-4)) for i in range(count)]
     points.append(Point("far", 46.005, 8.0))

@@ -34,7 +34,6 @@ REFUSED = "Not authorized"
 
 @pytest.fixture
 def house(tmp_path, sqlite_url):
-    """The managed broker with a login for a station, a site and a listener of `north`, and the running ingest."""
     if find_mosquitto() is None:
         absent("Mosquitto")
     port = free_port()

@@ -83,7 +83,6 @@ def test_an_open_external_broker_is_said_to_be_open(house, mosquitto):
 
 
 def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys):
-    """`slopeward broker acl`, a Mosquitto on its files, and the doctor; then the logins that it showed."""
     door, own = free_port(), free_port()
     section = (
         f'mode = "external"\nurl = "mqtt://127.0.0.1:{own}"\ninstruments_url = "mqtt://127.0.0.1:{door}"\n'

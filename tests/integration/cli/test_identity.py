@@ -56,7 +56,6 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def bench(database, tmp_path, monkeypatch):
-    """A watched slope that stands at the top level, with a service file beside it."""
     slope = WatchedSlope(database)
     set_level(database, slope.site, 3, Actor("Ada"), "it fails", NOW)
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
@@ -181,7 +180,6 @@ def test_after_wrong_passwords_the_next_one_waits_and_the_right_one_ends_that(ac
 
 
 def test_a_name_in_the_environment_is_nobody(accounts, call, monkeypatch):
-    """LOGNAME and USER are what anybody may write."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "Ada")
     status, _, said = call(*LOWER)
@@ -367,8 +365,6 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database, tmp_path):
-    """Real processes of two users of the system on one database."""
-
     slope = WatchedSlope(database)
     with database.write() as c:
         for name, role in ROLES.items():
@@ -436,7 +432,6 @@ def test_a_grave_alert_is_shelved_by_two_commands(accounts, call):
 
 @pytest.fixture
 def settled(bench, monkeypatch):
-    """An installation of some days: Root-1, Ada and Bo as they were made then, Cy who may only look, Bo locked."""
     then = NOW - timedelta(days=9)
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", WORDS["Bo"])
     with bench.database.write() as c:
@@ -457,7 +452,6 @@ TAKEN = {
 
 @pytest.mark.parametrize("how", TAKEN)
 def test_an_admin_alone_is_no_two_persons(settled, call, how):
-    """Whom an admin made or changed within a day does not sign beside that admin; a third person does."""
     verb, name, said = TAKEN[how]
     assert (call(*verb, **CHIEF)[0], call(*LOWER, **CHIEF)[0]) == (0, 3)
     status, _, told = call(*LOWER, "--by", name, password=WORDS["Bo"])

@@ -60,7 +60,6 @@ def blind(service, why):
 
 @contextmanager
 def held(url, statement):
-    """A transaction of somebody else that has the lock."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(make_url(url).database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -59,7 +59,6 @@ def watch(database, name, story, shift_s, drift=0.0):
 
 
 def silent_from(seen):
-    """The first look from which on it stayed silent."""
     return next((after_s for k, (after_s, _) in enumerate(seen) if all(s == "silent" for _, s in seen[k:])), None)
 
 

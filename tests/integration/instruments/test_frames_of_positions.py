@@ -48,7 +48,6 @@ BASE = "% ref pos   : 46.190000000    8.910000000  700.0000"
 
 
 def spell_rtklib(days, up_m=0.0, heads=(ELLIPSOIDAL, BASE), clock="GPST", ahead_s=18):
-    """A file of solutions of a station at rest, a day apart."""
     rows = [
         f"{START + day * DAY + timedelta(seconds=ahead_s):%Y/%m/%d %H:%M:%S}.000   46.200000000    8.900000000   "
         f"{800.0 + up_m:.4f}   1   9   0.0010   0.0010   0.0030   0.0000   0.0000   0.0000   0.00   50.0"
@@ -58,7 +57,6 @@ def spell_rtklib(days, up_m=0.0, heads=(ELLIPSOIDAL, BASE), clock="GPST", ahead_
 
 
 def spell_pbo(days, place=(40.0, 236.0, 488.9), frame="IGS08", shift_mm=0.0, rate_mm=0.1):
-    """A file of a network: a station that moves eastwards."""
     head = (
         f"PBO Station Position Time Series. Reference Frame : {frame}\n4-character ID: P156\n"
         f"NEU Reference position :  {place[0]:.10f}  {place[1]:.10f} {place[2]:.5f} ({frame}/WGS84)\n"
@@ -69,8 +67,6 @@ def spell_pbo(days, place=(40.0, 236.0, 488.9), frame="IGS08", shift_mm=0.0, rat
 
 
 class Desk:
-    """Files that are read in, one after the other."""
-
     def __init__(self, database, folder):
         self.database, self.folder, self.pipeline = database, folder, None
         self.count = 0
@@ -184,7 +180,6 @@ def test_two_forms_of_one_network_count_from_different_places(desk):
 
 @ON_BOTH
 def test_drawn_changes_of_a_frame_are_never_motion(desk):
-    """Whatever changes, whenever: what is stored of a station at rest stays where it was."""
     draw, day = random.Random(8), 0
     frames = [((ELLIPSOIDAL, BASE), 0.0)]
     for _ in range(14):

@@ -24,7 +24,6 @@ SITE = parse_site(HEAD + along("G1", "10m", "30m") + along("G10", "10m", "30m"),
 
 
 def read_row(database, readings, refused):
-    """The row of G1 after twelve hours in which readings and refused messages came."""
     with database.write() as c:
         save_site(c, SITE, "test", "test", NOW - 12 * HOUR)
         add_observations(c, readings, NOW)

@@ -61,7 +61,6 @@ def test_a_notice_names_the_parent_that_its_state_is_of(state, named):
 
 
 def judge(state):
-    """The assessments where each of the twenty is in a state."""
     found = ((state, RANKS[state], NOW, "why", "do"),)
     return [InstrumentAssessment(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
 

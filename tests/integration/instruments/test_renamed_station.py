@@ -53,7 +53,6 @@ def rename(slope, text=RENAMED):
 
 
 def list_rows(c, name):
-    """Every table that holds rows of a station, by name, with how many."""
     found = {}
     for table in t.metadata.sorted_tables:
         keys = {k.name for k in table.c}

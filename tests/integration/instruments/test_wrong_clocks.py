@@ -45,7 +45,6 @@ def list_readings(wrong_by, since, *, names=tuple(INTERVALS)):
 
 
 def play(database, readings, begin, end, seen=lambda _: None):
-    """Look every quarter of an hour, as the service does."""
     tell(database, save_site, SITE, "test", "test", begin)
     waiting, at = sorted(readings, key=lambda o: o.received_at), begin
     while at <= end:

@@ -65,7 +65,6 @@ def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=
 
 
 def queue_message(db, channel, **more):
-    """A site, an alert and its message in one channel; the number of the message."""
     with db.write() as c:
         add_site(c)
         return add_message(c, add_alert(c), channel, **more)
@@ -77,8 +76,6 @@ def rows(db):
 
 
 class PostServer(ThreadingHTTPServer):
-    """Its `url` leads to it."""
-
     daemon_threads = True
     block_on_close = False
 

@@ -76,7 +76,7 @@ REACH = {
 
 
 class TriedError(Exception):
-    """All was tried: nothing of it is kept."""
+    pass
 
 
 def test_every_step_from_every_state_is_made_and_is_a_row_or_changes_nothing(desk):

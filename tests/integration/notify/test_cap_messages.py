@@ -58,7 +58,6 @@ def short_keys(monkeypatch):
 
 
 def fail(database, text=TEXT):
-    """A slope that turned yellow, then red."""
     slope = WatchedSlope(database, text)
     slope.live(26, looks=1)
     assert slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3).level == 1
@@ -74,7 +73,6 @@ def slope(open_copy):
 
 @pytest.fixture
 def failed(slope):
-    """Its database."""
     return slope.database
 
 

@@ -184,8 +184,6 @@ LIT = []
 
 
 class LampNotifier:
-    """What stands in a file of its own where a channel is added."""
-
     def __init__(self, address, environ):
         self.address = address
 

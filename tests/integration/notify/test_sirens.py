@@ -67,7 +67,6 @@ def device(url, siren):
 
 @contextmanager
 def service(db, url, within_s=0.4):
-    """Dispatcher and follower, as core has them."""
     environ = {"SLOPEWARD_BROKER__URL": url, "SLOPEWARD_SIGNING__KEYS": f"{KEY.id}:{KEY.secret.hex()}"}
     sites = {"north": NORTH}
     sirens = Sirens(db, open_access(url), clock, list_topics(sites.values()), lambda: (KEY,), within_s, 300.0)

@@ -216,7 +216,6 @@ def test_an_account_or_number_that_is_wrong_is_told_apart(database):
 # ---- replies -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def asked(database):
-    """An alert, the message about it, and the code that went to NUMBER."""
     alert_id, number = queue(database, "sms:DUTY_PHONE", level=2)
     now = clock()
     with database.write() as c:
@@ -307,7 +306,6 @@ def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
 # ---- a modem -----------------------------------------------------------------------------------------------------
 @pytest.fixture
 def modem(tmp_path):
-    """A real gammu-smsd with gammu's own dummy telephone."""
     if shutil.which("gammu-smsd") is None:
         absent("gammu-smsd")
     folder = tmp_path / "modem"
@@ -376,7 +374,6 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
 
 @pytest.fixture
 def watch(asked, tmp_path):
-    """Of a modem that nobody serves."""
     for name in FOLDERS:
         (tmp_path / name).mkdir()
     return ModemWatch(asked[0], tmp_path, lambda: asked[-1], take_reply)

@@ -21,7 +21,6 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    """A year of one station that moves fast for two weeks in September, and its site file."""
     luck, rows, value = Random(1), ["time,station,quantity,value"], 0.0
     for day in range(300):
         value += 6.0 if 250 <= day < 264 else 0.2

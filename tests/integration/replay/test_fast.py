@@ -15,35 +15,20 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from tests.data.site_text import criterion, head, series, station
+from tests.data.site_text import THREE, bounds, criterion, head, series, station
 from tests.data.store_rows import tell
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 EPOCHS = 46
 FALL_AT = 26
 BEHIND_S = {"A": 0.1, "B": 0.45, "C": 0.9}  # an epoch's messages come one after the other
+FUSION = {"top_needs": 2, "verify_within": "10s"}
+MOVED = series("displacement", "mm", "2s", max_silence="20s", noise_floor_mm=0.5)
+HOW = {"dwell": {"hits": 2, "of": 3}, "author": "test", "reason": "fast"}
 SITE = (
-    head(
-        "fast",
-        longitude=9.0,
-        timezone="UTC",
-        levels={"names": ["green", "yellow", "red"]},
-        fusion={"top_needs": 2, "verify_within": "10s"},
-    )
-    + "".join(
-        station(name, series("displacement", "mm", "2s", max_silence="20s", noise_floor_mm=0.5), azimuth_deg=90.0)
-        for name in BEHIND_S
-    )
-    + criterion(
-        "velocity",
-        quantity="displacement",
-        stations=["A", "B", "C"],
-        yellow={"over": 20000.0, "window": "20s"},
-        red={"over": 60000.0, "window": "20s"},
-        dwell={"hits": 2, "of": 3},
-        author="test",
-        reason="fast",
-    )
+    head("fast", longitude=9.0, timezone="UTC", levels=THREE, fusion=FUSION)
+    + "".join(station(name, MOVED, azimuth_deg=90.0) for name in BEHIND_S)
+    + criterion("velocity", stations=[*BEHIND_S], **bounds(yellow="20000 20s", red="60000 20s"), **HOW)
 )
 
 

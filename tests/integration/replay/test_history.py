@@ -22,7 +22,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from tests.conftest import ON_BOTH
-from tests.data.site_text import FOUR, criterion, head, series, station
+from tests.data.site_text import FOUR, bounds, criterion, head, series, station
 from tests.data.store_rows import add_flag, ask, enter_offset
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
@@ -33,12 +33,8 @@ SITE = (
     head("slope", longitude=9.0, timezone="Europe/Zurich", levels=FOUR)
     + station("G1", series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0), reference="A")
     + station("P1", series("pore_pressure", "kPa", max_silence="6h"))
-    + (
-        criterion(
-            "velocity", stations=["G1"], yellow={"over": 4.0, "window": "1d"}, orange={"over": 12.0, "window": "12h"}
-        )
-        + criterion("report", kinds=["crack"], level="yellow")
-    )
+    + criterion("velocity", stations=["G1"], **bounds(yellow="4 1d", orange="12 12h"))
+    + criterion("report", kinds=["crack"], level="yellow")
 )
 
 
@@ -49,7 +45,6 @@ def site() -> Site:
 
 @pytest.fixture
 def light(sqlite_url: str) -> Iterator[Database]:
-    """SQLite alone, for what is the same on both."""
     with Database(sqlite_url) as db:
         yield db
 
@@ -170,7 +165,6 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Si
 
 
 def test_a_correction_keeps_its_distance_when_epochs_count(light: Database, site: Site) -> None:
-    """Imported history: what came as a correction is not known before its time."""
     came = START + timedelta(days=300)
     with light.write() as c:
         save_site(c, site, "test", "test", START)

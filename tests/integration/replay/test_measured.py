@@ -25,7 +25,6 @@ def day(*parts: int) -> datetime:
 def replayed(
     url: str, name: str, rows: list[Observation], from_at: datetime, to_at: datetime, label: EventLabel
 ) -> Run:
-    """The scorecard of a record that was imported in one piece years later."""
     site = measured_site(name)
     with Database(url) as db:
         with db.write() as c:

@@ -43,7 +43,6 @@ def rows_as_nobody(path):
 
 @pytest.fixture
 def open_folder(tmp_path):
-    """A folder that everybody may enter, as the one of a service often is."""
     folder = Path("/tmp") / f"slopeward-rest-{os.getpid()}-{tmp_path.name}"
     folder.mkdir(mode=0o755)
     yield folder

@@ -37,7 +37,6 @@ ALERT = json.loads(TOLD["alert.json"])["id"]
 
 
 def restore(db):
-    """The tables of the first release, and the rows that it wrote."""
     with db.engine.connect().execution_options(slopeward_write=True) as c, c.begin():
         command.upgrade(migrate.make_config(c), REVISION)
         tables = MetaData()
@@ -54,7 +53,6 @@ def restore(db):
 
 @pytest.fixture
 def upgraded(empty_database_url):
-    """The database of the first release, brought to what this program needs."""
     with Database(empty_database_url) as db:
         restore(db)
         migrate.upgrade(db, NOW)

@@ -50,7 +50,6 @@ with Database(sys.argv[1]) as db, patient():
 
 @pytest.fixture
 def url(tmp_path, monkeypatch):
-    """A SQLite database whose single try is short."""
     monkeypatch.setattr(engine, "SQLITE_BUSY_S", 0.1)
     found = f"sqlite:///{tmp_path}/slopeward.db"
     with Database(found) as db:
@@ -160,14 +159,12 @@ def test_processes_that_write_beside_each_other_lose_nothing(url):
 
 
 def fail_once(db, _config, _site, now):
-    """A job that finds the database locked at its end, for longer than it waits."""
     with held(str(db.url), 0.5), patient(0.0):
         tell(db, stamp, "never", {}, now)
     return "not reached"
 
 
 def write_late(db, _config, _site, now):
-    """A job that writes at its end, while another process holds the database."""
     with held(str(db.url), 0.5):
         tell(db, stamp, "late", {}, now)
     return "written"

@@ -35,33 +35,24 @@ def upgrade():
 
 
 def describe(connection: Connection) -> dict[str, object]:
-    """Everything about the tables that an inspector can see."""
-    seen = inspect(connection)
+    seen, dialect = inspect(connection), connection.dialect.name
     found: dict[str, object] = {}
     for name in sorted(set(seen.get_table_names()) - {"alembic_version", *locks.NAMES}):
-        by_name = lambda items: sorted(items, key=str)  # noqa: E731
+        columns, indexes = {}, []
+        for k in seen.get_columns(name):
+            columns[k["name"]] = (str(k["type"]), getattr(k["type"], "collation", None), k["nullable"], k["default"])
+        for i in seen.get_indexes(name):
+            where = str((i.get("dialect_options") or {}).get(f"{dialect}_where"))
+            indexes.append((i["name"], i["column_names"], bool(i["unique"]), where))
+        sql = text("SELECT sql FROM sqlite_master WHERE name = :n").bindparams(n=name)
+        checks = [(k["name"], k["sqltext"]) for k in seen.get_check_constraints(name)]
+        foreign = [(one["constrained_columns"], one["referred_table"]) for one in seen.get_foreign_keys(name)]
+        unique = [u["column_names"] for u in seen.get_unique_constraints(name)]
         found[name] = {
-            "columns": {
-                c["name"]: (str(c["type"]), getattr(c["type"], "collation", None), c["nullable"], c["default"])
-                for c in seen.get_columns(name)
-            },
+            "columns": columns,
             "key": seen.get_pk_constraint(name)["constrained_columns"],
-            "foreign": by_name((f["constrained_columns"], f["referred_table"]) for f in seen.get_foreign_keys(name)),
-            "indexes": by_name(
-                (
-                    i["name"],
-                    i["column_names"],
-                    bool(i["unique"]),
-                    str((i.get("dialect_options") or {}).get(f"{connection.dialect.name}_where")),
-                )
-                for i in seen.get_indexes(name)
-            ),
-            "unique": by_name(u["column_names"] for u in seen.get_unique_constraints(name)),
-            "checks": by_name((k["name"], k["sqltext"]) for k in seen.get_check_constraints(name)),
-            "rowid": "WITHOUT ROWID"
-            in str(connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name}).scalar())
-            if connection.dialect.name == "sqlite"
-            else None,
+            **{str(k): sorted(some, key=str) for k, some in enumerate((foreign, indexes, unique, checks))},
+            "rowid": "WITHOUT ROWID" in str(connection.execute(sql).scalar()) if dialect == "sqlite" else None,
         }
     return found
 
@@ -69,14 +60,9 @@ def describe(connection: Connection) -> dict[str, object]:
 def test_migrated_schema_equals_the_tables(empty_database_url):
     db = Database(empty_database_url)
     migrate.upgrade(db)
-    with db.read() as c:
-        migrated = describe(c)
-        collations = {
-            (k.table.name, k.name): migrated[k.table.name]["columns"][k.name][1]
-            for table in metadata.tables.values()
-            for k in table.columns
-            if type(k.type).__name__ == "Instant"
-        }
+    migrated = ask(db, describe)
+    instants = [k for table in metadata.tables.values() for k in table.columns if type(k.type).__name__ == "Instant"]
+    collations = {migrated[k.table.name]["columns"][k.name][1] for k in instants}
     with db.write() as c:
         views.drop_views(c)
         metadata.drop_all(c)
@@ -88,7 +74,7 @@ def test_migrated_schema_equals_the_tables(empty_database_url):
     for name, table in declared.items():
         assert migrated[name] == table, f"{name}: {todo}"
     if not db.is_sqlite:
-        assert set(collations.values()) == {"C"}
+        assert collations == {"C"}
     db.close()
 
 
@@ -116,7 +102,6 @@ def test_the_revision_needed_is_the_one_that_alembic_finds():
 
 
 def spell_migration(folder, more=""):
-    """The migrations in a folder, and one further."""
     shutil.copytree(migrate._folder(), folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "versions" / "next.py").write_text(NEXT.format(head=migrate.head()) + more)
     return folder

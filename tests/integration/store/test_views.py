@@ -88,12 +88,8 @@ def canonical(rows):
 
 def test_every_promised_column_exists(database):
     found = columns_of(database)
-    missing = {
-        name: sorted(set(columns.split()) - set(found.get(name, ())))
-        for name, columns in PROMISED.items()
-        if not set(columns.split()) <= set(found.get(name, ()))
-    }
-    assert missing == {}
+    missing = {name: set(columns.split()) - set(found.get(name, ())) for name, columns in PROMISED.items()}
+    assert not any(missing.values()), missing
 
 
 def test_every_column_has_a_meaning_and_no_other_has(database):
@@ -159,22 +155,15 @@ def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database)
         moved = newest["G2", "displacement_east"]
         assert (moved["offset_applied"], moved["value"]) == (12.5, moved["value_raw"] - 12.5)
         assert newest["P1", "pore_pressure"]["flags"] == "checked"  # `suspect` was set and withdrawn
-        past = views.load_view(
-            c,
-            "observation_history",
-            site="north-bench",
-            station="G1",
-            quantity="displacement_east",
-            observed_at=format_iso(NOW - days(3)),
-            order_by=("revision",),
-        )
+        place = {"site": "north-bench", "station": "G1", "quantity": "displacement_east"}
+        at = format_iso(NOW - days(3))
+        past = views.load_view(c, "observation_history", **place, observed_at=at, order_by=("revision",))
         assert [(r["revision"], r["solution"], r["flags"]) for r in past] == [(0, "rapid", ""), (1, "final", "spike")]
         unmoved = newest["G1", "displacement_east"]
         assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, format_iso(NOW))
 
 
 def test_the_views_see_what_decisions_see(filled_database):
-    """`value` and flags of the view are those that load_readings hands to the criteria."""
     with filled_database.read() as c:
         for place in {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}:
             series_id = observations.find_series_id(c, *place)
@@ -223,19 +212,13 @@ def test_advice_waits_for_nobody(database):
 
 def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
-    tell(
-        database,
-        add_rejected,
-        [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()],
-    )
+    rows = [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+    tell(database, add_rejected, rows)
     with database.read() as c:
         rows = views.load_view(c, "rejected_messages")
         assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
-    assert {row["topic"]: (row["retained"], row["cut"]) for row in rows} == {
-        "whole": (False, False),
-        "kept": (True, False),
-        "cut": (False, True),
-    }
+    marks = {row["topic"]: (row["retained"], row["cut"]) for row in rows}
+    assert marks == {"whole": (False, False), "kept": (True, False), "cut": (False, True)}
 
 
 def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
