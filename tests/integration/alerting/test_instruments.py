@@ -42,9 +42,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 HEAD = (
     site_text.head("bench", "North bench", latitude=46.2, longitude=8.9)
     + site_text.table("[[recipient]]", name="duty", channels=["log"])
-    + site_text.criterion(
-        "velocity", stations=["G*"], yellow={"over": 6.0, "window": "1d"}, author="test", reason="test"
-    )
+    + site_text.criterion("velocity", stations=["G*"], **site_text.bounds(yellow="6 1d"), author="t", reason="test")
 )
 FACTS = {"reference": "BASE", "logger": "L1", "gateway": "W1", "calibrated_on": date(2025, 1, 10)}
 STATION = site_text.station(
@@ -383,10 +381,8 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     file = tmp_path / "labels.csv"
     assert run_verb(["export", "north-bench", "anomaly-labels", "--out", str(file), "--config", service]) == 0
     rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
-    assert [(r["verdict"], r["cause"], r["by"], r["note"]) for r in rows] == [
-        ("dismissed", "weather", "bo", "' =HYPERLINK(1)"),
-        ("confirmed", "movement", "bo", ""),
-    ]
+    words = [(r["verdict"], r["cause"], r["by"], r["note"]) for r in rows]
+    assert words == [("dismissed", "weather", "bo", "' =HYPERLINK(1)"), ("confirmed", "movement", "bo", "")]
     capsys.readouterr()
     assert run_verb(["instruments", "show", "north-bench", "G1", "--json", "--config", service]) == 0
     shown = json.loads(capsys.readouterr().out)

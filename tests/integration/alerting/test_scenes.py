@@ -24,7 +24,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.data.site_text import bounds, criterion, head, series, table
+from tests.data.site_text import bounds, criterion, head, series, station, table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 
@@ -46,13 +46,9 @@ SERIES = series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0, veri
 
 
 def site_text(references):
-    stations = "".join(
-        f'[[station]]\nid = "{name}"\nazimuth_deg = 90.0\nplunge_deg = 0.0\n'
-        + (f'reference = "{reference}"\n' if reference else "")
-        + SERIES
-        for name, reference in references.items()
-    )
-    return HEAD + stations + TAIL
+    facts = {"azimuth_deg": 90.0, "plunge_deg": 0.0}
+    stations = [station(name, SERIES, **facts, reference=reference) for name, reference in references.items()]
+    return HEAD + "".join(stations) + TAIL
 
 
 def make_site(**references):

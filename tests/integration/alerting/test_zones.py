@@ -21,7 +21,7 @@ from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import prove_outlines
-from tests.data.site_text import criterion, head, series, station
+from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, footprint_row, scene_row, tell
 
 T0 = parse("2026-01-01T06:00:00Z")
@@ -30,12 +30,10 @@ TEXT = (
     head("bench")
     + station("G1", series("displacement", "mm", "1d"), latitude=46.0, longitude=8.0)
     + station("G2", series("displacement", "mm", "1d"), latitude=46.01, longitude=8.0)
-    + (
-        criterion("velocity", stations=["G*"], yellow={"over": 5.0, "window": "7d"})
-        + criterion("insar_rate", id="radar", role="witness", window="90d", yellow={"over": 0.2}, orange={"over": 2.0})
-        + criterion("report", id="seen", kinds=["crack"], needs=2, level="yellow", valid_for="2d")
-        + criterion("scene", id="image", role="witness", stations=["*"], level="yellow", valid_for="10d")
-    )
+    + criterion("velocity", stations=["G*"], **bounds(yellow="5 7d"))
+    + criterion("insar_rate", id="radar", role="witness", window="90d", yellow={"over": 0.2}, orange={"over": 2.0})
+    + criterion("report", id="seen", kinds=["crack"], needs=2, level="yellow", valid_for="2d")
+    + criterion("scene", id="image", role="witness", stations=["*"], level="yellow", valid_for="10d")
 )
 SITE = parse_site(TEXT, "bench.toml")
 

@@ -197,11 +197,8 @@ def test_a_site_that_cannot_be_read_keeps_the_topics_of_its_gateway(house):
     house.book.prepare([])  # no file can be read now
     assert "topic write gateway/up" in (house.broker.folder / "acl").read_text()
     assert "topic write #" not in (house.broker.folder / "acl").read_text()
-    assert json.loads((house.broker.folder / "logins.json").read_text())["topics"]["north"] == {
-        "write": ["gateway/up"],
-        "read": ["siren/north"],
-        "confirm": [],
-    }
+    topics = json.loads((house.broker.folder / "logins.json").read_text())["topics"]["north"]
+    assert topics == {"write": ["gateway/up"], "read": ["siren/north"], "confirm": []}
 
 
 def retained(house):

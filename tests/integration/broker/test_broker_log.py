@@ -25,12 +25,7 @@ from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.mqtt_client import calling
 from tests.data.store_rows import tell
 
-WRONG = [
-    "slopeward/v1/north/G1//obs",
-    "slopeward/v1/other/G1/obs",
-    "slopeward/v1/north/g1/obs",
-    "a/'b', ... (5 bytes))",
-]
+WRONG = [f"slopeward/v1/{place}/obs" for place in ("north/G1/", "other/G1", "north/g1")] + ["a/'b', ... (5 bytes))"]
 OWN = "slopeward/v1/north/G1/obs"
 
 

@@ -305,10 +305,8 @@ def test_a_level_that_reached_nobody_goes_to_the_people_of_all_sites(database, h
     with database.write() as c:
         add_site(c)
         add_site(c, "south")
-    sites = {
-        "north": site_with(Recipient("duty", (MAIL,), (3,))),
-        "south": site_with(Recipient("far", ("webhook:FAR",), (3,))),
-    }
+    duty, far = Recipient("duty", (MAIL,), (3,)), Recipient("far", ("webhook:FAR",), (3,))
+    sites = {"north": site_with(duty), "south": site_with(far)}
     with running(database, environ, sites, limits=DeliveryLimits()) as dispatcher:
         number = put(database, MAIL)
         wait_for(lambda: rows(database)[number].state == "failed_final")

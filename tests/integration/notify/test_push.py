@@ -11,7 +11,6 @@ from monitor.domain.errors import DeliveryError, UnsetError
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.web_push import find_public_key, make_key
 from monitor.store.database.audit import load_entries
-from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import add_device, load_devices, publish_push_key
 from monitor.store.people.users import disable_user
 from tests.contract.test_notify_channels import NOTE
@@ -100,7 +99,7 @@ def test_a_locked_account_and_a_foreign_host_get_nothing(filled_database, servic
         open_notifier("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, filled_database)
 
 
-def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database: Database, service):
+def test_a_person_switches_a_device_on_and_off_on_the_page(filled_database, service):
     settings = f'[push]\nservices = ["{service.url}"]\n'
     tell(filled_database, publish_push_key, find_public_key(KEY), NOW)
     phone = Browser()

@@ -127,13 +127,9 @@ def test_a_forged_green_is_told_once_refused_by_its_signature_and_overwritten_at
     fill(database)
     key, topic = make_key(), "slopeward/v1/north/state"
     ticks = itertools.count()
-    publisher = StatePublisher(
-        database,
-        open_access(mosquitto.url),
-        lambda: T0 + timedelta(microseconds=next(ticks)),
-        version="1",
-        find_keys=lambda: [key],
-    )
+    now = lambda: T0 + timedelta(microseconds=next(ticks))  # noqa: E731
+    access = open_access(mosquitto.url)
+    publisher = StatePublisher(database, access, now, version="1", find_keys=lambda: [key])
     with calling(open_access(mosquitto.url)) as siren, calling(open_access(mosquitto.url)) as attacker:
         siren.listen("slopeward/v1/+/state", "slopeward/v1/status")
         publisher.publish_once()

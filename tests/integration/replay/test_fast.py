@@ -1,9 +1,7 @@
 """A slope that is measured every two seconds: `backtest --as-then` shows a level as late as it says, and no later."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -33,7 +31,7 @@ SITE = (
 
 
 @pytest.fixture
-def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, int]]:
+def lived(tmp_path, monkeypatch):
     """A minute and a half as the service lives them, a look at every arrival: when which level stood."""
     (tmp_path / "configs/sites").mkdir(parents=True)
     (tmp_path / "configs/sites/fast.toml").write_text(SITE)
@@ -53,7 +51,7 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetim
     return levels
 
 
-def stream() -> Iterator[BrokerMessage]:
+def stream():
     """Quiet, then 86 m a day: 2 mm more at each epoch."""
     for k in range(EPOCHS):
         for name, behind_s in BEHIND_S.items():
@@ -63,9 +61,7 @@ def stream() -> Iterator[BrokerMessage]:
             yield BrokerMessage(f"slopeward/v1/fast/{name}/obs", body, at + timedelta(seconds=behind_s), "live")
 
 
-def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(
-    lived: list[tuple[datetime, int]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(lived, capsys):
     capsys.readouterr()
     words = ["backtest", "--site", "fast", "--as-then", "--from", START.isoformat()]
     assert run_verb([*words, "--json"]) == 0

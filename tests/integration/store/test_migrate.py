@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import inspect, text
 
 from monitor.domain.errors import StoreBusyError, StoreError
 from monitor.store.database import locks
@@ -34,9 +34,9 @@ def upgrade():
 """
 
 
-def describe(connection: Connection) -> dict[str, object]:
+def describe(connection):
     seen, dialect = inspect(connection), connection.dialect.name
-    found: dict[str, object] = {}
+    found = {}
     for name in sorted(set(seen.get_table_names()) - {"alembic_version", *locks.NAMES}):
         columns, indexes = {}, []
         for k in seen.get_columns(name):
@@ -116,7 +116,7 @@ def newer_program(tmp_path, monkeypatch):
         yield patch
 
 
-def before_next() -> str:
+def before_next():
     """The revision before the one further: the newest of this program."""
     return str(max(p.stem[:4] for p in migrate._folder().glob("versions/[0-9]*.py")))
 

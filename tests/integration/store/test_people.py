@@ -208,8 +208,5 @@ def test_a_job_run_ends_once_and_abandoned_ones_are_ended(database):
             service_state.finish_run(c, second, "running", None, NOW + HOUR)
         assert service_state.mark_abandoned(c, NOW + 2 * HOUR) == 1
         service_state.add_missed(c, "score", "north-bench", NOW, NOW + 3 * HOUR)
-        assert [(run.job, run.state) for run in service_state.load_runs(c)] == [
-            ("train", "killed"),
-            ("score", "missed"),
-            ("forecast", "done"),
-        ]
+        ended = [(run.job, run.state) for run in service_state.load_runs(c)]
+    assert ended == [("train", "killed"), ("score", "missed"), ("forecast", "done")]

@@ -196,10 +196,8 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
         watch = ReaderWatch(plain, 0.0)
         assert watch.follow().ended == []
         assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
-        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).grew))}[
-            "database:readers:unended"
-        ]
-        assert told.is_wrong
+        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).grew))}
+        assert told["database:readers:unended"].is_wrong
         attacker.execute("ROLLBACK")
         migrate.upgrade(plain)
     finally:
@@ -217,13 +215,9 @@ def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
     with one_core.hold_alone(config):
         with pytest.raises(ConfigError, match="another service runs"), one_core.hold_alone(config):
             pass
+        session = "SELECT a.backend_xid, a.backend_xmin FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
         with service.read() as c:
-            held = c.execute(
-                text(
-                    "SELECT a.backend_xid, a.backend_xmin FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
-                    " WHERE l.relation = CAST('core_turn' AS regclass)"
-                )
-            ).one()
+            held = c.execute(text(f"{session} WHERE l.relation = CAST('core_turn' AS regclass)")).one()
         assert tuple(held) == (None, None)  # nothing that vacuum anywhere would have to wait for
         with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
             c.exec_driver_sql("SET lock_timeout = '2s'")

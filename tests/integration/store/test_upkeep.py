@@ -3,7 +3,9 @@
 import io
 import json
 import shutil
+import sqlite3
 import statistics
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -79,11 +81,8 @@ def test_a_damaged_copy_changes_nothing(filled_database, tmp_path, client_progra
 
 
 def test_a_copy_of_another_database_is_refused(sqlite_url, tmp_path):
-    import sqlite3
-
-    other = sqlite3.connect(tmp_path / "other.db")
-    other.execute("CREATE TABLE t (a)")
-    other.close()
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE t (a)")
     with pytest.raises(StoreError, match="no database of Slopeward"):
         backup.restore(Database(sqlite_url), tmp_path / "other.db")
 
@@ -92,10 +91,8 @@ def test_no_copy_is_put_under_a_running_service(database, tmp_path, client_progr
     upgrade(database, NOW)
     backup.back_up(database, tmp_path / "copy")
     url = database.url.render_as_string(hide_password=False)
-    with (
-        hold_alone(parse_service(f'[database]\nurl = "{url}"\n', "test")),
-        pytest.raises(RefusedError, match=r"a service runs on .*; stop it first"),
-    ):
+    service = hold_alone(parse_service(f'[database]\nurl = "{url}"\n', "test"))
+    with service, pytest.raises(RefusedError, match=r"a service runs on .*; stop it first"):
         backup.restore(database, tmp_path / "copy")
     backup.restore(database, tmp_path / "copy")
 
