@@ -23,7 +23,10 @@ def is_steady(levels: Sequence[Vector], limit: float) -> bool:
     (True, False)
     """
     most = limit / 2.0
-    return all(max(column) - min(column) <= most for column in zip(*levels, strict=True))
+    for column in zip(*levels, strict=True):
+        if not max(column) - min(column) <= most:
+            return False
+    return True
 
 
 def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: float) -> Vector | None:
