@@ -112,10 +112,7 @@ def tell_cell(told: Told, floor: float | None = None) -> dict[str, Any]:
     more = (
         {}
         if floor is None
-        else {
-            "floor_mm": float(f"{floor:.4g}"),
-            "ratio to floor": round(told["auto"]["mae_mm"] / max(best, floor), 3),
-        }
+        else {"floor_mm": float(f"{floor:.4g}"), "ratio to floor": round(told["auto"]["mae_mm"] / max(best, floor), 3)}
     )
     return more | {
         "ratio": round(told["auto"]["mae_mm"] / max(best, 1e-9), 3),

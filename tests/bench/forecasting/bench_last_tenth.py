@@ -48,11 +48,7 @@ from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see
 
 DAILY: Final = (DAY_S, 7 * DAY_S)
 OFTEN: Final = (DAY_S / 4, *DAILY)
-SERVED: Final = (
-    "auto",
-    "lld",
-    "persistence",
-)  # of a site that names no model; the first is shown
+SERVED: Final = ("auto", "lld", "persistence")  # of a site that names no model; the first is shown
 HISTORY: Final = 1200  # rows of the grid that the service reads
 FIRST_SEED: Final = 5000
 NOISES_MM: Final = (0.5, 1.0, 2.0)
