@@ -31,7 +31,8 @@ _SOON: Final = Template(
 )
 _TRIED: Final = Template(
     "awaited.tried",
-    "it is trained once the record suffices, which is tried each day; {n} rows of {step} are there, of series every {every}",
+    "it is trained once the record suffices, which is tried each day; {n} rows of {step} are there, of series every "
+    "{every}",
 )
 
 
