@@ -98,7 +98,7 @@ def estimate_slopes(
     if layout is None:
         return None
     reach = ROUNDING * sum(map(abs, layout.x)) / layout.spread
-    return [(sum(map(mul, layout.x, one)) / layout.spread, reach * max(max(one), -min(one))) for one in values]
+    return [(sum(map(mul, layout.x, one)) / layout.spread, reach * max(map(abs, one))) for one in values]
 
 
 @dataclass(slots=True)
