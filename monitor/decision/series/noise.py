@@ -8,6 +8,7 @@ from bisect import insort
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from math import fsum, log, sqrt
+from operator import lt
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -132,12 +133,14 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
     >>> find_burst(calm + [(30.0 * 2.0**n,) for n in range(9)], [(1.0,)] * 25) is None
     True
     """
-    lately, before = values[-PRESENT:], values[-PRESENT - USUAL : -PRESENT]
-    if len(before) < FEW:
+    if len(values) < PRESENT + FEW:
         return None
-    found, stated = Burst(0.0, 0.0), sigmas[-PRESENT - USUAL : -PRESENT]
-    alike = stated.count(stated[0]) == len(stated)
-    for axis, size in enumerate(measure_bent(lately)):
+    lately, stated = values[-PRESENT:], sigmas[-PRESENT - USUAL : -PRESENT]
+    alike, sizes = stated.count(stated[0]) == len(stated), measure_bent(lately)
+    if alike and all(map(lt, sizes, [CALM * usual for usual in stated[0]])):
+        return None
+    found, before = Burst(0.0, 0.0), values[-PRESENT - USUAL : -PRESENT]
+    for axis, size in enumerate(sizes):
         usual = stated[0][axis] if alike else sorted([s[axis] for s in stated])[len(stated) // 2]
         if size < CALM * usual:  # where an error is stated, what the epochs show is seldom needed
             continue
