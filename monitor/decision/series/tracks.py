@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from forecasting.hydrology.rain_amounts import drop_totals
 from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Figure, Message, Template, Term
-from monitor.decision.series.noise import Burst, find_burst, is_stuck
+from monitor.decision.series.noise import Burst, LateBends, find_burst, is_stuck
 from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
 from monitor.decision.series.vectors import Vector, norm
 from monitor.domain.decision import DecisionInputs, seconds
@@ -182,6 +182,7 @@ class Tracker:
 
     def _begin_walk(self) -> None:
         self._walk: StepDetector | None = None
+        self._bends = LateBends()
         self._recent: list[Epoch] = []
         self._errors: list[float] = []  # along the direction, of every epoch
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
@@ -335,7 +336,7 @@ class Tracker:
             learning=walk.learning,
             stuck=is_stuck(walk.values, spec),
             recent=tuple(self._recent),
-            burst=find_burst(walk.values, walk.sigmas),
+            burst=find_burst(walk.values, walk.sigmas, self._bends),
             digits=digits,
             fits={}
             if digits != self._last.digits
