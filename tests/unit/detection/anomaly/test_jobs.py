@@ -23,10 +23,7 @@ DAY = 86400.0
 def site(n=700, stations=3, seed=0):
     rng = np.random.default_rng(seed)
     return {
-        f"G{i}": (
-            (np.arange(n) * DAY).tolist(),
-            np.round(0.05 * np.arange(n) + rng.normal(0, 1.5, n), 2).tolist(),
-        )
+        f"G{i}": ((np.arange(n) * DAY).tolist(), np.round(0.05 * np.arange(n) + rng.normal(0, 1.5, n), 2).tolist())
         for i in range(stations)
     }
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from affine import Affine
@@ -76,8 +77,6 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
     areas = tmp_path / "areas.geojson"
 
     def area(name, low, high):
-        import pyproj
-
         turn = pyproj.Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True)
         corners = [(low, low), (high, low), (high, high), (low, high), (low, low)]
         ring = [turn.transform(ORIGIN[0] + x, ORIGIN[1] + y) for x, y in corners]
@@ -141,15 +140,8 @@ def test_a_wall_that_moved_outwards_is_a_gain_or_set_aside(tmp_path, lean):
         y, z = rng.uniform(0, 20, (2, 30_000))
         x = 20 - np.where(y > 10, out_m, 0) + lean * z + rng.normal(0, 0.02, 30_000)
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.column_stack([x, y, z]))])
-    asked = CloudDistanceRequest(
-        spacing_m=0.5,
-        radius_m=0.5,
-        depth_m=2.0,
-        ground="all",
-        registration_m=0.02,
-        minimum_area_m2=0.5,
-        stable=write_still(tmp_path, lambda x, y: y < 9),
-    )
+    sizes = {"spacing_m": 0.5, "radius_m": 0.5, "depth_m": 2.0, "registration_m": 0.02, "minimum_area_m2": 0.5}
+    asked = CloudDistanceRequest(**sizes, ground="all", stable=write_still(tmp_path, lambda x, y: y < 9))
     found = compare_clouds(*clouds, replace(asked, outward_deg=270.0))
     assert {zone.kind for zone in found.zones} == {"gain"}
     assert max(zone.mean_m for zone in found.zones) == pytest.approx(0.2, abs=0.05)
@@ -165,15 +157,8 @@ def test_the_roof_of_a_cave_and_what_lies_below_it_bear_a_caution(tmp_path):
         floor = np.column_stack([x, y, 5 + 0.1 * x + rng.normal(0, 0.02, 16_000)])
         roof = np.column_stack([roof_x, roof_y, 9 - fallen_m + rng.normal(0, 0.02, 1_500)])
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.concatenate([floor, roof]))])
-    asked = CloudDistanceRequest(
-        spacing_m=1.0,
-        radius_m=0.5,
-        depth_m=1.0,
-        ground="all",
-        registration_m=0.02,
-        minimum_area_m2=2.0,
-        stable=write_still(tmp_path, lambda x, y: x > 8),
-    )
+    sizes = {"spacing_m": 1.0, "radius_m": 0.5, "depth_m": 1.0, "registration_m": 0.02, "minimum_area_m2": 2.0}
+    asked = CloudDistanceRequest(**sizes, ground="all", stable=write_still(tmp_path, lambda x, y: x > 8))
     found = compare_clouds(*clouds, asked)
     assert 30 <= found.overlaid <= 36
     assert any("two surfaces lie over each other" in line for line in found.warnings)

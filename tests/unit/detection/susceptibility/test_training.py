@@ -7,7 +7,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import rasterio
 
+from detection.imagery.errors import ModelError
 from detection.susceptibility import training
 from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.model import load_model
@@ -53,8 +55,6 @@ def test_the_ranking_is_the_true_one_and_the_probabilities_are_shares_of_the_gro
 
 
 def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypatch):
-    import rasterio
-
     landscape, card = plain
     folder = landscape.study.parent
     asked = MapRequest(landscape.study, folder / "model.json", folder / "map", DAY)
@@ -145,8 +145,6 @@ def test_auc_counts_weights_and_ties():
 
 
 def test_a_model_file_that_somebody_changed_is_refused_in_one_line(plain, tmp_path):
-    from detection.imagery.errors import ModelError
-
     landscape, _ = plain
     told = json.loads(landscape.study.with_name("model.json").read_text())
     bad = tmp_path / "bad.json"

@@ -41,11 +41,7 @@ LAST = [AT, AT, 2, 9.0, 1.0, 8.0, 0.1, ["late"], None]
 FROZEN = {
     "now": AT,
     "sentence": "yellow: G1",
-    "view": {
-        **DecisionInputs(draining=True).to_json(),
-        "readings": {"G1.crack": [FIRST, LAST]},
-        "reports": [{}],
-    },
+    "view": {**DecisionInputs(draining=True).to_json(), "readings": {"G1.crack": [FIRST, LAST]}, "reports": [{}]},
     "outcome": {"evidence": EVIDENCE, "health": [{"station": "G2", "state": "silent", "reason": "no word"}]},
 }
 

@@ -56,6 +56,7 @@ def test_a_criterion_counts_with_a_test_that_is_passed_fresh_and_of_what_serves(
     assert decision.level == 1
     assert "unproven" not in decision.evidence
     assert decision.evidence["votes"]["strange|G1"]["counted"]
+    assert look(None).level == 1, "where no test is asked for a score counts"
 
 
 @pytest.mark.parametrize("why", BROKEN)
@@ -74,10 +75,6 @@ def test_without_it_the_same_score_is_advice_and_that_is_said(why):
         assert translate(condition.reason, language) != condition.reason
 
 
-def test_where_no_test_is_asked_for_a_score_counts():
-    assert look(None).level == 1
-
-
 def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_votes():
     """`strange` is a witness by a test of `rules`: what else is stored for its station is not what was tested."""
     mine = see(GOOD).anomalies[0]
@@ -92,9 +89,8 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
         assert not decision.memory.votes, which
     both = decide(SITE, Memory(), replace(see(GOOD), anomalies=(others["a check"], mine)), instant(NOW))
     assert both.level == 1
-    advice = decide(
-        SITE, Memory(), replace(see(ProofFact("strange", "")), anomalies=(others["a check"],)), instant(NOW)
-    )
+    unproven = replace(see(ProofFact("strange", "")), anomalies=(others["a check"],))
+    advice = decide(SITE, Memory(), unproven, instant(NOW))
     assert advice.level == 0
     assert "found a fault" in advice.memory.conditions["advice:strange:G1"].reason, "as advice it is still told"
 

@@ -34,10 +34,7 @@ def test_the_first_waits_for_those_that_are_late_and_not_for_ever():
     late = ROVERS - LONE
     assert (roots(LONE, late).pages, roots(LONE, late).waiting) == ({}, LONE)
     assert roots(LONE, late, now_s=FALL_TOGETHER_S).pages == {BASE: LONE}
-
-
-def test_nobody_waits_for_the_limit_of_those_that_have_missed_so_much_that_they_are_gone():
-    late = ROVERS - LONE
+    # nor for those that have missed so much that they are gone
     assert roots(LONE, late, gone=late).pages == {BASE: LONE}
     assert roots(LONE, late, gone=late - PAIR).waiting == LONE, "two of them may still come"
 
@@ -47,9 +44,6 @@ def test_a_page_stands_while_its_children_come_back_one_by_one():
     assert roots(left, paged={BASE.key}).pages == {BASE: left}
     assert roots(LONE, paged={BASE.key}).pages == {BASE: LONE}, "the last one has its time"
     assert roots(LONE, paged={BASE.key}, now_s=3600.0).pages == {}, "and then a page of its own"
-
-
-def test_who_has_a_page_of_its_own_keeps_it():
     assert roots(ROVERS, paged={"health:G5.displacement:stale"}).pages == {BASE: ROVERS - LONE}
 
 

@@ -27,14 +27,7 @@ def listed():
 
 def test_every_model_is_listed_with_paper_and_size(listed):
     kinds = {row.kind for row in listed.values()}
-    assert kinds == {
-        "simple forecast",
-        "network",
-        "decomposition",
-        "curve",
-        "anomaly detector",
-        "check of readings",
-    }
+    assert kinds == {"simple forecast", "network", "decomposition", "curve", "anomaly detector", "check of readings"}
     assert set(model_ids()) - {"gated"} <= set(listed)
     assert set(METHODS) <= set(listed)
     assert {name.removeprefix("check ") for name in listed} >= set(list_served())

@@ -129,16 +129,10 @@ def to_persian(at):
 
 
 ERAS = MappingProxyType(
-    {
-        "Buddhist era": lambda at: f"{at:%d/%m/}{at.year + 543} {at:%H:%M}",
-        "Persian calendar": to_persian,
-    }
+    {"Buddhist era": lambda at: f"{at:%d/%m/}{at.year + 543} {at:%H:%M}", "Persian calendar": to_persian}
 )
 WORDS = MappingProxyType(
-    {
-        "Buddhist era": ("Date (B.E.)", "วันที่ (พ.ศ.)"),
-        "Persian calendar": ("تاریخ شمسی", "Jalali date"),
-    }
+    {"Buddhist era": ("Date (B.E.)", "วันที่ (พ.ศ.)"), "Persian calendar": ("تاریخ شمسی", "Jalali date")}
 )
 
 
@@ -257,14 +251,6 @@ def test_a_beginning_beside_the_time_is_believed(tmp_path, head):
     look = lay(tmp_path / "f.csv", f"{head};Crack 1 (mm)", lambda at: f"{(at - since).total_seconds() / one:.9f}")
     read = read_times(look, {})
     assert max(abs(a - b.replace(tzinfo=UTC)) for a, b in zip(read, HOURS, strict=True)) < timedelta(milliseconds=2)
-
-
-def test_without_its_words_a_beginning_would_be_another(monkeypatch, tmp_path):
-    monkeypatch.setattr(clocks, "_WORDS", ())
-    monkeypatch.setattr(clocks, "_FROM", clocks.re.compile("(?!)()()()()()"))
-    monkeypatch.setattr(clocks, "_BARE", clocks.re.compile("(?!)()()()"))
-    look = lay(tmp_path / "f.csv", "sec_j2000;Crack 1 (mm)", lambda at: f"{(at - J2000).total_seconds():.0f}")
-    assert read_times(look, {})[0].year == 1995, "the property can fail"
 
 
 def test_gps_time_is_turned_into_utc(tmp_path):

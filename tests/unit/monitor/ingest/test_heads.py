@@ -11,7 +11,6 @@ from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.ingest.files.lines import open_long
 from monitor.ingest.files.reader import ImportOptions
-from monitor.ingest.text import heads
 from tests.data.payloads.guessed import keep, read_all
 
 BEGIN = datetime(2025, 4, 1)
@@ -60,20 +59,6 @@ def test_each_part_is_read_by_its_own_head(tmp_path, seed):
     assert tell(path) == expect(rows)
 
 
-def test_without_the_order_of_each_part_readings_would_be_of_the_other_quantity(tmp_path, monkeypatch):
-    monkeypatch.setattr(heads, "_arrange", lambda cells, order: cells)
-    wrong = 0
-    for seed in range(12):
-        text, rows = draw(seed)
-        path = tmp_path / "f.csv"
-        path.write_text(text)
-        try:
-            wrong += tell(path) != expect(rows)
-        except (ConfigError, AssertionError):
-            wrong += 1
-    assert wrong > 6, "the property can fail"
-
-
 @pytest.mark.parametrize(
     "head",
     [
@@ -117,15 +102,6 @@ def test_a_logger_with_a_new_program_is_read_by_its_new_head_or_refused(tmp_path
     lay_logger(path, ("Pore_kPa", "Crack_mm"), ("kPa", "cm"), lambda k: f"3{k % 7}.1,{k}.25")
     with pytest.raises(ConfigError, match=r"line 27 .* its head says 'TS RN cm kPa'"):
         guess(read_raw_table(path), {"zone": "UTC"})
-
-
-def test_the_same_head_once_more_loses_and_refuses_nothing(tmp_path):
-    rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
-    late = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, 100))]
-    head = f"# written on 2025-04-{{}}\n{','.join(NAMES)}"
-    lines = [head.format("02"), *rows, head.format("09"), *late, ",".join(NAMES), ""]
-    (tmp_path / "f.csv").write_text("\n".join(lines))
-    assert len(tell(tmp_path / "f.csv")) == 40
 
 
 def test_files_joined_with_their_marks_of_byte_order_are_one(tmp_path):

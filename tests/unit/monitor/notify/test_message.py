@@ -47,33 +47,19 @@ REASON = OF_LEVEL(
 
 
 def word(station, rate, level):
-    bounds = [
-        {"level": n, "bound": bound, "window_s": 21600.0, "rate": rate, "error": 0.3}
-        for n, bound in ((1, 6.0), (2, 24.0))
-    ]
-    return {
-        "criterion": "rate-1",
-        "station": station,
-        "raise_level": level,
-        "heard": True,
-        "reason": "rate of crack",
-        "facts": {"bounds": bounds},
-        "newest_s": AT.timestamp(),
-    }
+    fit = {"window_s": 21600.0, "rate": rate, "error": 0.3}
+    bounds = [{"level": n, "bound": bound, **fit} for n, bound in ((1, 6.0), (2, 24.0))]
+    said = {"criterion": "rate-1", "station": station, "raise_level": level, "heard": True, "reason": "rate of crack"}
+    return said | {"facts": {"bounds": bounds}, "newest_s": AT.timestamp()}
 
 
 def freeze(rates, *, failures=()):
     """What a decision on two stations froze, as far as messages read it."""
     votes = {f"rate-1|{k}": {"level": 2 if v > 24.0 else 0, "counted": v > 24.0} for k, v in rates.items()}
     words = [word(k, v, 2 if v > 24.0 else 0) for k, v in rates.items()]
-    return {
-        "view": {"failures": list(failures)},
-        "outcome": {
-            "evidence": {"votes": votes, "words": words, "steps": {}},
-            "witnesses_available": 2,
-            "observability": "degraded",
-        },
-    }
+    evidence = {"votes": votes, "words": words, "steps": {}}
+    outcome = {"evidence": evidence, "witnesses_available": 2, "observability": "degraded"}
+    return {"view": {"failures": list(failures)}, "outcome": outcome}
 
 
 MOVING = freeze({"G1": 81.2, "G2": 40.0})
@@ -99,21 +85,9 @@ def make(
 ):
     change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
     name = name_level([v.name for v in SITE.levels], ledger, level)
-    subject, body = write_message(
-        ChangeNotice(
-            site_id=SITE.id,
-            site=site,
-            alert_id=7,
-            change=change,
-            level=level,
-            name=name,
-            before=before,
-            now=now,
-            frozen=frozen,
-            recipients=["duty", "manager"],
-            exercise=exercise,
-        )
-    )
+    facts = {"site_id": SITE.id, "site": site, "alert_id": 7, "change": change, "level": level, "name": name}
+    facts |= {"before": before, "now": now, "frozen": frozen, "recipients": ["duty", "manager"]}
+    subject, body = write_message(ChangeNotice(**facts, exercise=exercise))
     text = {"exercise": exercise, "subject": subject, "body": body}
     way = {"idempotency_key": "k" * 64, "attempts": 1, "queued_at": AT}
     return Notification(1, 7, 9, SITE.id, str(ledger), level, name, "sala operativa", channel, **text, **way)
@@ -127,8 +101,7 @@ def read(notification, language="en", zone="Europe/Zurich"):
 def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line():
     said = read(make())
     assert said.subject == "ORANGE North bench: Close the road. 81.2 mm/day, 2 stations. 07:00"
-    lines = said.body.splitlines()
-    assert lines == [
+    assert said.body.splitlines() == [
         "Rate of crack opening is 81.2 mm/day over 6 h at 2 of 2 stations, orange from 24 mm/day",
         "Where: North bench (46.2000°, 8.9000°)",
         "Since 2026-03-01 07:00 CET",
@@ -227,10 +200,8 @@ def test_what_comes_next_is_a_trusted_window_that_is_not_over():
 
     late = freeze({"G1": 81.2}, failures=[window(-5, -1), window(1, 2, trusted=False), window(3, 4), window(2, 4)])
     assert "Next: failure possible 2026-03-01 09:00 to 2026-03-01 11:00 CET" in read(make(frozen=late)).body
-    assert (
-        "Next: failure possible now, until 2026-03-01 08:00 CET"
-        in read(make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))).body
-    )
+    begun = read(make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))).body
+    assert "Next: failure possible now, until 2026-03-01 08:00 CET" in begun
     ended = freeze({"G1": 81.2}, failures=[window(-5, 0.5), window(3, 4)])
     said = read(make(frozen=ended, now=AT + timedelta(hours=1))).body
     assert "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET is over, and no reading" in said

@@ -59,32 +59,19 @@ def view_of(sent, quiet):
 
 
 @given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
-def test_an_urgent_message_is_only_ever_replaced_by_one_at_least_as_high(found, sent, quiet):
-    left = {w.id: w for w in found}
-    for stage in STAGES.values():
-        for verdict in stage(list(left.values()), view_of(sent, quiet)):
-            message = left.pop(verdict.id)
-            if message.urgent:
-                assert isinstance(verdict, Superseded)
-                by = next(w for w in found if w.id == verdict.by)
-                assert by.alert_id == message.alert_id
-                assert by.level >= message.level
-                assert by.id > message.id
-                assert by.recipient == message.recipient
-
-
-@given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
-def test_what_is_set_aside_is_spoken_for_by_one_that_is_still_there(found, sent, quiet):
+def test_what_is_set_aside_is_spoken_for_by_one_that_is_there_and_the_urgent_by_one_as_high(found, sent, quiet):
     left = {w.id: w for w in found}
     replaced = {}
     for stage in STAGES.values():
         for verdict in stage(list(left.values()), view_of(sent, quiet)):
-            if isinstance(verdict, Superseded):
-                left.pop(verdict.id)
-                replaced[verdict.id] = verdict.by
-            else:
-                left.pop(verdict.id)
-                replaced[verdict.id] = None  # waits, is not lost
+            message = left.pop(verdict.id)
+            replaced[verdict.id] = verdict.by if isinstance(verdict, Superseded) else None  # waits, is not lost
+            if message.urgent:
+                assert isinstance(verdict, Superseded)
+                by = next(w for w in found if w.id == verdict.by)
+                assert (by.alert_id, by.recipient) == (message.alert_id, message.recipient)
+                assert by.level >= message.level
+                assert by.id > message.id
     for by in replaced.values():
         while by in replaced and replaced[by] is not None:
             by = replaced[by]
@@ -96,11 +83,8 @@ def test_the_newest_replaces_older_ones_but_not_the_red_raise():
     assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
 
 
-def test_hazard_is_never_grouped_and_never_waits():
+def test_health_waits_for_company_and_then_joins_and_hazard_is_never_grouped():
     assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], DeliveryContext(T0, 0)) == []
-
-
-def test_health_waits_for_company_and_then_joins():
     crowd = [waiting(n, 1, "health", alert_id=n) for n in range(1, 4)]
     early = grouped(crowd, DeliveryContext(T0 + timedelta(seconds=1), 0))
     assert {type(v) for v in early} == {Postponed}
@@ -119,12 +103,8 @@ def test_quiet_hours_hold_what_is_not_urgent():
     held = quiet(crowd, view_of(0, "in"))
     assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
     assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
-    assert {
-        v.until
-        for v in quiet(
-            crowd, DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0, find_quiet=view_of(0, "in").find_quiet)
-        )
-    } == {T0 + timedelta(hours=6)}
+    late = DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0, find_quiet=view_of(0, "in").find_quiet)
+    assert {v.until for v in quiet(crowd, late)} == {T0 + timedelta(hours=6)}
     assert quiet(crowd, view_of(0, "after")) == []
 
 
@@ -161,11 +141,14 @@ def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, z
     assert read_quiet(spelled, zone).find_window(start)[0] == start
 
 
-def test_throttle_postpones_the_lowest_and_never_the_urgent():
+def test_throttle_postpones_the_lowest_first_the_noise_of_instruments_and_never_the_urgent():
     crowd = [waiting(n, level, alert_id=n) for n, level in enumerate([0, 1, 2, 3, 1], 1)]
     held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
     assert {v.id for v in held} == {1, 2}
     assert all(v.until > T0 for v in held)
+    mixed = [waiting(n, 1, ledger, n) for n, ledger in enumerate(LEDGERS, 1)]
+    held = throttled(mixed, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
+    assert {v.id for v in held} == {2, 3}
 
 
 def test_delivered_goes_back_only_where_the_provider_could_not_deliver():
@@ -197,12 +180,11 @@ def test_circuit_goes_on_failing_after_a_restart_and_when_the_clock_is_set():
 
 
 def test_circuit_opens_after_failures_in_a_row_and_closes_on_success():
-    circuit = Circuit()
-    circuit.fail(T0, 10.0)
-    circuit.fail(T0, 10.0)
-    assert not circuit.is_open(T0)
-    circuit.fail(T0, 10.0)
-    assert circuit.is_open(T0)
+    circuit, found = Circuit(), []
+    for _ in range(3):
+        circuit.fail(T0, 10.0)
+        found.append(circuit.is_open(T0))
+    assert found == [False, False, True]
     assert not circuit.is_open(T0 + timedelta(seconds=10))
     circuit.succeed()
     assert not circuit.is_open(T0)
@@ -240,9 +222,3 @@ def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody()
     assert [e.recipient for e in escalate("health")] == ["head"]
     assert escalate("advice") == []
     assert escalate("advice", "failed_final") == []
-
-
-def test_throttle_tells_hazards_before_the_noise_of_instruments():
-    crowd = [waiting(1, 1, "hazard"), waiting(2, 1, "health", 2), waiting(3, 1, "advice", 3)]
-    held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
-    assert {verdict.id for verdict in held} == {2, 3}

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
+from pyproj import Transformer
 
-from detection.imagery.change.surface import subtract
+from detection.imagery.change.surface import _mean_error, subtract
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -67,8 +69,6 @@ def test_volumes_of_loss_and_gain(pair, given, tmp_path):
 
 def test_the_stated_error_covers_the_true_volume():
     """Over many draws the mean error of the volume is what is stated, within a factor of two."""
-    from detection.imagery.change.surface import _mean_error
-
     rng = np.random.default_rng(1)
     size, sigma = 96, 0.3
     means = []
@@ -111,8 +111,6 @@ def test_another_grid_is_warped_and_areas_are_true(tmp_path):
     """The newer surface in degrees, where a pixel is not as wide as it is high."""
     grid = grid_around(8.9, 46.2, SIZE, PIXEL_M, geographic=True)
     x, y = grid.to_crs(*(part.ravel() + 0.5 for part in np.indices((SIZE, SIZE))[::-1]))
-    from pyproj import Transformer
-
     metric = grid_around(8.9, 46.2, 300, PIXEL_M)
     east, north = Transformer.from_crs(grid.crs, metric.crs, always_xy=True).transform(x, y)
     a, _, left, _, e, top = metric.transform[:6]
@@ -142,8 +140,6 @@ def test_a_given_mask_of_stable_ground_is_used(pair, tmp_path):
 
 
 def test_nodata_is_compared_with_nothing(pair, tmp_path):
-    import rasterio
-
     with rasterio.open(pair[1], "r+") as file:
         values = file.read(1)
         values[:, :100] = -9999.0

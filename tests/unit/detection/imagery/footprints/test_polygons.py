@@ -42,12 +42,7 @@ def test_degrees_are_never_taken_for_metres():
     grid = hokkaido_grid()
     utm = pyproj.Transformer.from_crs(4326, 32654, always_xy=True)
     column, row = grid.width / 2, grid.height / 2
-    corners = [
-        (column - 0.5, row - 0.5),
-        (column + 0.5, row - 0.5),
-        (column + 0.5, row + 0.5),
-        (column - 0.5, row + 0.5),
-    ]
+    corners = [(column + right, row + down) for right, down in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
     lonlat = [(141.89033643113302 + HOKKAIDO_STEP * c, 42.769509329157714 - HOKKAIDO_STEP * r) for c, r in corners]
     in_utm = shapely.Polygon([utm.transform(*place) for place in lonlat]).area
     assert in_utm == pytest.approx(73.36, abs=0.05)
@@ -159,11 +154,9 @@ def test_the_minimum_is_an_area_on_the_ground_after_filling():
     steps = np.zeros((40, 40), np.uint8)
     steps[10:13, 10:13] = 120
     steps[11, 11] = 0
-    assert (
-        len(footprints_of(steps, grid_around(141.95, 42.73, 40, 10.0), minimum_area_m2=900.0, minimum_hole_m2=900.0))
-        == 1
-    )
-    assert len(footprints_of(steps, grid_around(141.95, 42.73, 40, 10.0), minimum_area_m2=900.0)) == 0
+    grid = grid_around(141.95, 42.73, 40, 10.0)
+    assert len(footprints_of(steps, grid, minimum_area_m2=900.0, minimum_hole_m2=900.0)) == 1
+    assert footprints_of(steps, grid, minimum_area_m2=900.0) == []
     steps[11, 11] = 120
     assert footprints_of(steps, hokkaido_grid_of(40), minimum_area_m2=900.0) == []
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from detection.imagery.footprints import probabilities
 from detection.imagery.footprints.polygons import STEPS
@@ -29,8 +30,6 @@ def looked_at_once(monkeypatch):
 
 @pytest.fixture(scope="module")
 def segmenter():
-    import torch
-
     torch.manual_seed(2)
     network = build("unet", BANDS, 2, 0.0625).eval()
     network.head.weight.data *= 6
@@ -83,13 +82,6 @@ def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):
     assert np.abs(found.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
     assert np.count_nonzero(found != wanted) <= 1 + found.size / 2000
     assert pixels == np.count_nonzero(reader.valid)
-
-
-def test_columns_without_what_the_network_sees_beside_them_show(segmenter):
-    """The test above can fail."""
-    reader = make_reader(300, 300)
-    found, _ = draw(reader, segmenter, TilingPlan("rows", 64, 16, 16))
-    assert np.abs(found.astype(int) - draw_whole(reader, segmenter)).max() > 1
 
 
 @pytest.mark.turns

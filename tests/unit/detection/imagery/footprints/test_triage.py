@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from detection.imagery.data.bijie import read
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.probabilities import MappingRun, TilingPlan, map_scene
@@ -203,14 +204,8 @@ def blind(tmp_path_factory):
 
 @pytest.mark.usefixtures("one_torch_thread")
 def test_tiles_passed_over_are_in_record_raster_and_warnings(crop, blind, tmp_path):
-    payload = {
-        "scene_path": str(crop),
-        "weights": "bijie",
-        "out_dir": str(tmp_path),
-        "threshold": 0.0,
-        "tile": 96,
-        "halo": 0,
-    }
+    payload = {"scene_path": str(crop), "weights": "bijie", "out_dir": str(tmp_path)}
+    payload |= {"threshold": 0.0, "tile": 96, "halo": 0}
     whole = detect({**payload, "out_dir": None})
     assert (whole["triage"], whole["passed_over"]) == (None, None)
     assert sum(one["area_m2"] for one in whole["polygons"]) == pytest.approx(180 * 180 * 1.44, rel=1e-3)
@@ -252,8 +247,6 @@ def test_the_verb_takes_triage(crop, blind, capsys):
 @pytest.mark.usefixtures("one_torch_thread")
 def test_landslides_of_the_validation_crops_are_hardly_passed_over(measured):
     """The shipped network on whole crops as if they were tiles of a scene, window by window."""
-    from detection.imagery.data.bijie import read
-
     asked_for, landslides, passed = load_triage("triage", []), 0, 0
     for patch in read(measured("bijie"), "val"):
         field = Field(patch.image, names=("B4", "B3", "B2"), grid=Grid(PLACE.transform, "", 1, 1))

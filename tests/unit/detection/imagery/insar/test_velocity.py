@@ -137,10 +137,6 @@ def test_points_are_brought_onto_cells(tmp_path, noise, suffix):
     assert found.zones[0].mean_mm_per_year == pytest.approx(30, abs=2)
 
 
-def test_a_grid_reads_its_system_once():
-    assert GRID.crs is GRID.crs
-
-
 def test_untagged_nodata_is_set_aside(tmp_path, noise):
     values = np.where(COLUMNS < 60, -9999.0, noise[0] + 20 * SLIDE)
     found = measure_velocity(

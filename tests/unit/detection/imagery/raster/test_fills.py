@@ -17,13 +17,7 @@ def look(values, *, zero=False, apart=None):
     return record.find_fills(apart), record
 
 
-@given(
-    st.sampled_from(FILLS),
-    st.floats(-200, 200),
-    st.floats(0.1, 30),
-    st.integers(1, 40),
-    st.integers(0, 2**32 - 1),
-)
+@given(st.sampled_from(FILLS), st.floats(-200, 200), st.floats(0.1, 30), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_what_stands_alone_is_left_out_and_nothing_else(fill, middle, spread, many, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(middle, spread, (30, 40))

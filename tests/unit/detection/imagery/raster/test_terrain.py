@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pyproj
 import pytest
+import shapely
 from affine import Affine
+from shapely.affinity import rotate
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
-from detection.imagery.raster.areas import measure_rectangles
+from detection.imagery.raster.areas import map_outline, measure_rectangles
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import write_geotiff
@@ -201,11 +203,6 @@ def test_names_of_two_satellites():
 
 @pytest.mark.parametrize("azimuth", [0.0, 30.0, 90.0, 135.0])
 def test_a_rectangle_is_measured_in_metres_and_from_north(azimuth):
-    import shapely
-    from shapely.affinity import rotate
-
-    from detection.imagery.raster.areas import map_outline
-
     east = 1 / (111_319.49 * math.cos(math.radians(LAT)))
     box = rotate(shapely.box(-20, -100, 20, 100), -azimuth, origin=(0, 0))
     lonlat = map_outline(box, lambda x, y: (LON + x * east, LAT + y / 111_080.0))

@@ -54,10 +54,7 @@ def ground():
 
 @settings(max_examples=8, deadline=None)
 @example(factors=(30.0, 25.0, 30.0), offsets=(0, 0, 0))
-@given(
-    factors=st.tuples(*[st.floats(0.01, 50)] * 3),
-    offsets=st.tuples(*[st.integers(0, 5000)] * 3),
-)
+@given(factors=st.tuples(*[st.floats(0.01, 50)] * 3), offsets=st.tuples(*[st.integers(0, 5000)] * 3))
 def test_no_factor_and_no_offset_of_any_band_is_left(ground, factors, offsets):
     bent = ground * np.array(factors)[:, None, None] + np.array(offsets)[:, None, None]
     # factors may make bright ground white: what looks like a cloud is left out

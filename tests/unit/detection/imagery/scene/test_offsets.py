@@ -88,16 +88,7 @@ def test_a_season_that_cannot_be_compared_is_a_caution(tmp_path):
             write_geotiff(file, -values, read_grid(file), nodata=0)
         steps = np.zeros((1, 64, 64), np.uint8)
         write_geotiff(tmp_path / f"{name}.tif", steps, read_grid(folder / "B4.tif"), nodata=255)
-        dates.append(
-            StoredDate(
-                scene_hash=name,
-                acquired_at=AT.replace(day=day),
-                prob=str(tmp_path / f"{name}.tif"),
-                threshold=0.5,
-                minimum_area_m2=900.0,
-                polygons=(),
-                scene_path=str(folder),
-            )
-        )
+        facts = {"scene_hash": name, "acquired_at": AT.replace(day=day), "prob": str(tmp_path / f"{name}.tif")}
+        dates.append(StoredDate(**facts, threshold=0.5, minimum_area_m2=900.0, polygons=(), scene_path=str(folder)))
     (told,) = compare(dates[1], dates[:1]).compared
     assert "the season of the images could not be compared" in told.cautions

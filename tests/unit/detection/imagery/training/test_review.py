@@ -15,10 +15,14 @@ from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
+from monitor.cli.main import run_verb
+from monitor.cli.site.sites import write_first_site
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import ON_SQLITE
 from tests.data.store_rows import footprint_row, scene_row
 from tests.data.tiny_recipe import tiny
@@ -139,11 +143,6 @@ def test_a_word_needs_a_person_a_verdict_and_one_footprint(database, found):
 
 
 def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, capsys, monkeypatch):
-    from monitor.cli.main import run_verb
-    from monitor.cli.site.sites import write_first_site
-    from monitor.store.database.engine import Database
-    from monitor.store.upkeep.migrate import upgrade
-
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(write_first_site("bench"))
     url = f"sqlite:///{tmp_path / 'slopeward.db'}"

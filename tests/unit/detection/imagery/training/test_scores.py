@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 
 from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.landslide4sense import read_png
 from detection.imagery.data.metrics import Confusion, average_precision, count, score, why_undefined
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.data.splits import split_held
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.training.objects import ObjectCount
 from detection.imagery.training.scoring import bootstrap, compare, score_maps, summarise_images
 from detection.imagery.training.simple_maps import describe_pixels, fit_index, fit_logistic, score_simple
@@ -179,9 +183,6 @@ def test_features_follow_the_patch_when_it_is_flipped(patches):
 
 def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
     """Shipped weights on drawn patches laid out as one's own data."""
-    from detection.imagery.raster.grid import grid_around
-    from detection.imagery.raster.raster import write_geotiff
-
     images, masks = draw_patches(5, 8, 64, ("B2", "B3", "B4"))
     for part, numbers in (("train", range(4)), ("validation", range(4, 8))):
         for number in numbers:
@@ -209,8 +210,6 @@ def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
 
 
 def _name(path, names):
-    import rasterio
-
     with rasterio.open(path, "r+") as source:
         for index, name in enumerate(names, start=1):
             source.set_band_description(index, name)
@@ -219,8 +218,6 @@ def _name(path, names):
 @pytest.mark.data
 def test_an_index_and_logistic_regression_on_measured_patches(measured):
     """On a tenth of the train part: thresholds from held patches, far above a map that finds everything (.079)."""
-    from detection.imagery.data.landslide4sense import read_png
-
     folder = measured("landslide4sense-rgb")
     train, test = (read_png(folder, part) for part in ("train", "validation"))
     train, test = train.take(range(0, 1100, 10)).remember(), test.take(range(0, 300, 8)).remember()

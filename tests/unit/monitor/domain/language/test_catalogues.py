@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jinja2 import nodes
 
 from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, join
+from monitor.decision.criteria.table import CRITERIA
 from monitor.domain.language import catalogue as catalogues
 from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
 from monitor.domain.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
@@ -183,8 +184,6 @@ def test_every_quantity_is_a_word_of_the_vocabulary():
 
 
 def test_every_kind_of_criterion_is_a_word_of_the_vocabulary():
-    from monitor.decision.criteria.table import CRITERIA
-
     assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
 
 
