@@ -34,19 +34,10 @@ def test_movement_a_wrong_digit_and_what_cannot_be_typed_are_no_slip(typed):
     assert find_slip(typed, STOOD, {"B": [250.0]}) is None
 
 
-def test_a_marker_that_moves_far_each_time_is_asked_no_more():
+def test_what_moves_far_stands_again_has_many_decimals_or_few_readings_is_not_judged():
     moving = [100.0, 112.0, 131.0, 150.0, 171.0, 196.0, 220.0]
     assert find_slip(202.0, moving, {}) is None
     assert find_slip(250.2, moving, {}) is None
-
-
-def test_it_may_stand_again_where_it_stood_before():
     assert find_slip(120.3, [*STOOD, 102.3], {}) is None
-
-
-def test_readings_with_more_decimals_than_people_type_are_not_judged():
     assert find_slip(1203.1234567, [120.31234567 + k * 1e-7 for k in range(8)], {}) is None
-
-
-def test_too_few_readings_say_nothing():
     assert find_slip(1203.0, STOOD[:5], {}) is None

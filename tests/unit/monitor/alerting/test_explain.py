@@ -72,8 +72,5 @@ def test_everything_that_mattered_is_said():
     ):
         assert line in text, line
     assert "v|G7" not in text
-
-
-def test_what_holds_no_readings_says_what_it_has():
     assert explain({"reason": "the disk is full"}) == ["decided: the disk is full"]
     assert list_inputs({"reason": "x"}) == ()

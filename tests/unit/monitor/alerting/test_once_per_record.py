@@ -7,7 +7,7 @@ from monitor.domain.witnesses import find_groups
 from tests.property.alerting_histories import SITE
 
 
-def test_what_was_found_is_kept_for_the_very_site():
+def test_what_was_found_is_kept_for_the_very_site_and_no_other():
     asked = []
     name_of = once_per_record(lambda site: asked.append(site) or site.name)
     other = replace(SITE, name="other")
@@ -17,9 +17,6 @@ def test_what_was_found_is_kept_for_the_very_site():
         assert name_of(replace(SITE, name=str(k))) == str(k)
     assert name_of(SITE) == SITE.name
     assert len(asked) == KEPT_SITES + 3
-
-
-def test_a_site_that_differs_has_groups_of_its_own():
     apart = replace(SITE, stations=tuple(replace(s, reference=None, logger=None) for s in SITE.stations))
     assert find_groups(SITE) != find_groups(apart)
     assert find_groups(apart)["A"] == "A"

@@ -88,22 +88,16 @@ def test_what_cannot_be_read_is_one_line(
     assert len(err.splitlines()) == 1
 
 
-def test_a_station_of_a_file_of_one_curve_is_refused(tmp_path: Path) -> None:
+def test_what_no_curve_can_be_read_from_is_refused_and_the_choice_named(tmp_path: Path) -> None:
     path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
     with pytest.raises(PayloadError, match="leave --station away"):
         read_curve(path, "displacement", station="G1")
-
-
-def test_a_column_without_numbers_names_the_others(tmp_path: Path) -> None:
     path = write(tmp_path, "time,disp,note", [f"{t},1,calm" for t in DAYS])
     with pytest.raises(PayloadError, match=r"no row of column 'note' holds a number; choose another by --value: disp$"):
         read_curve(path, "displacement", value="note")
     long = write(tmp_path, "time,station,quantity,value", [f"{t},G1,displacement_mm,1" for t in DAYS], "long.csv")
     with pytest.raises(PayloadError, match="holds no quantity 'value', choose one by --value: displacement_mm"):
         read_curve(long, "displacement", value="value")
-
-
-def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PayloadError, match="No such file"):
         read_curve(tmp_path / "none.csv", "displacement")
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x81")
@@ -111,13 +105,16 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
         read_curve(tmp_path / "b.csv", "displacement")
 
 
-def test_wrong_usage_is_two(tmp_path: Path) -> None:
+def test_wrong_usage_is_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, "time,disp", [f"{t},1" for t in DAYS])
     assert run_verb(["forecast", "failure-time", str(path), "--column", "colour"]) == 2
     assert run_verb(["forecast", "failure-time", str(path), "--interval", "soon"]) == 2
     assert run_verb(["forecast", "failure-time", "bench", "--curves", "none"]) == 2
     assert run_verb(["forecast", "failure-time", "bench", "--alpha", "1"]) == 2
     assert run_verb(["forecast", "failure-time", "bench", "--noise", "loud"]) == 2
+    path = write(tmp_path, "time,mm", [f"{t},{i}" for i, t in enumerate(DAYS)])
+    assert run_verb(["forecast", "failure-time", str(path), "--interval", "0s"]) == 2
+    assert "--interval" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -131,12 +128,6 @@ def test_a_benchmark_that_cannot_be_drawn_is_wrong_usage(
     told = capsys.readouterr()
     assert told.out == ""
     assert option in told.err
-
-
-def test_an_interval_of_nothing_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path, "time,mm", [f"{t},{i}" for i, t in enumerate(DAYS)])
-    assert run_verb(["forecast", "failure-time", str(path), "--interval", "0s"]) == 2
-    assert "--interval" in capsys.readouterr().err
 
 
 def collapse(sign: float, noise: float = 0.2, days: int = 78) -> list[str]:

@@ -74,8 +74,12 @@ def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
         assert catalogue.sum_up_arguments(found) == catalogue.ModelScores()
 
 
-def test_every_model_has_a_figure_or_a_reason(listed):
+def test_every_model_has_a_figure_or_a_reason_and_none_is_made_up(listed):
     assert {name for name, row in listed.items() if row.scores is None} <= UNMEASURED.keys()
+    kept = benchmarks.read_benchmark("imagery")
+    assert kept["command"] == "make bench-imagery"
+    assert kept["figures"]["bijie"]["maps"]
+    assert benchmarks.read_benchmark("nothing") is None
 
 
 def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monkeypatch):
@@ -128,8 +132,3 @@ def test_every_detector_is_listed_with_paper_and_figures(capsys: pytest.CaptureF
 
 
 # ---- stored figures are found in the sources and in the wheel ----
-def test_figures_are_found_and_none_are_made_up():
-    kept = benchmarks.read_benchmark("imagery")
-    assert kept["command"] == "make bench-imagery"
-    assert kept["figures"]["bijie"]["maps"]
-    assert benchmarks.read_benchmark("nothing") is None

@@ -350,7 +350,12 @@ def test_check_connect_says_what_does_not_answer(capsys, tmp_path, monkeypatch):
     assert "slopeward db upgrade" in err
 
 
-def test_show_resolves_globs(capsys):
+def test_list_says_which_file_cannot_be_used_and_show_resolves_globs(capsys, tmp_path):
+    assert run(capsys, "sites", "list")[0] == 4
+    (tmp_path / "configs/sites/bad.toml").write_text("x = ")
+    status, _, err = run(capsys, "sites", "list")
+    assert status == 3
+    assert "bad.toml" in err
     run(capsys, "sites", "init", "a")
     status, out, _ = run(capsys, "sites", "show", "a", "--json")
     assert status == 0
@@ -358,21 +363,10 @@ def test_show_resolves_globs(capsys):
     assert run(capsys, "sites", "show", "b")[0] == 1
 
 
-def test_list_says_which_file_cannot_be_used(capsys, tmp_path):
-    assert run(capsys, "sites", "list")[0] == 4
-    (tmp_path / "configs/sites/bad.toml").write_text("x = ")
-    status, _, err = run(capsys, "sites", "list")
-    assert status == 3
-    assert "bad.toml" in err
-
-
-def test_status_of_a_database_without_schema_says_what_to_run(capsys):
+def test_status_is_blind_without_schema_or_a_service(capsys):
     status, out, _ = run(capsys, "status")
     assert status == 6
     assert "slopeward db upgrade" in out
-
-
-def test_status_is_blind_where_nothing_runs(capsys):
     run(capsys, "db", "upgrade")
     status, out, _ = run(capsys, "status", "--json")
     assert status == 6

@@ -89,11 +89,15 @@ def test_every_time_unit_names_the_same_instant(pipeline, unit, factor):
     assert decoded.observations[0].observed_at == datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
-def test_values_with_a_unit_apart_and_null_is_no_measurement(pipeline):
+def test_values_with_a_unit_apart_and_those_that_keep_their_own(pipeline):
     body = {"time": TIME, "values": {"displacement_los": {"value": 0.0124, "unit": "m", "sigma": 0.001}, "tilt": None}}
     decoded = read(pipeline, body)
     assert values(decoded) == {"displacement_los": pytest.approx(12.4)}
     assert decoded.observations[0].sigma == pytest.approx(1.0)
+    assert values(read(pipeline, {"time": TIME, "rain_index": 3.0})) == {"rain": 3.0}
+    assert refusal(read(pipeline, {"time": TIME, "rain_mm": 3.0})) == "unit_mismatch"
+    own = read(pipeline, {"time": TIME, "pumping": {"value": 7, "unit": "m3/h"}})
+    assert values(own) == {"pumping": 7.0}
 
 
 def gnss(**more):
@@ -147,13 +151,6 @@ def test_flags_stand_beside_the_value_and_never_block(pipeline):
     assert flags(read(pipeline, {"time": "2019-01-01T00:00:00Z", "displacement_mm": 1})) == {"displacement": ()}
     other = read(pipeline, {"time": TIME, "rain_mm": 1}, "slopeward/v1/north/NEW/obs")
     assert flags(other) == {"rain": ("undeclared",)}
-
-
-def test_an_index_and_an_own_quantity_keep_their_unit(pipeline):
-    assert values(read(pipeline, {"time": TIME, "rain_index": 3.0})) == {"rain": 3.0}
-    assert refusal(read(pipeline, {"time": TIME, "rain_mm": 3.0})) == "unit_mismatch"
-    own = read(pipeline, {"time": TIME, "pumping": {"value": 7, "unit": "m3/h"}})
-    assert values(own) == {"pumping": 7.0}
 
 
 @pytest.mark.parametrize(

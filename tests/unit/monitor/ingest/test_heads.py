@@ -104,16 +104,13 @@ def test_a_logger_with_a_new_program_is_read_by_its_new_head_or_refused(tmp_path
         guess(read_raw_table(path), {"zone": "UTC"})
 
 
-def test_files_joined_with_their_marks_of_byte_order_are_one(tmp_path):
+def test_marks_of_byte_order_and_words_at_the_end_are_no_head(tmp_path):
     parts = [
         [",".join(NAMES), *(f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20, begin)))]
         for begin in (0, 100)
     ]
     (tmp_path / "f.csv").write_text("".join("\ufeff" + "\n".join([*part, ""]) for part in parts))
     assert len(tell(tmp_path / "f.csv")) == 40
-
-
-def test_words_at_the_end_of_a_file_are_no_head(tmp_path):
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, "checked,by,the,office", ""]))
     found = guess(read_raw_table(tmp_path / "f.csv"), {})

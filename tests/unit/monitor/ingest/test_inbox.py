@@ -35,7 +35,7 @@ def test_live_goes_first_in_order_and_backfill_never_stands_still():
     assert back == list(range(200))
 
 
-def test_nothing_is_forgotten_between_batches_and_an_empty_inbox_answers_soon():
+def test_batches_are_bounded_in_bytes_and_nothing_is_forgotten_between_them():
     inbox = Inbox()
     assert inbox.take(0.01) == []
     for n in range(5000):
@@ -44,6 +44,11 @@ def test_nothing_is_forgotten_between_batches_and_an_empty_inbox_answers_soon():
     while batch := inbox.take(0.01):
         got += [m.mid for m in batch]
     assert got == list(range(5000))
+    inbox = Inbox()
+    for n in range(20):
+        inbox.put(message(n, size=1 << 20))
+    assert len(inbox.take(0.1)) == 4
+    assert len(inbox) == 16
 
 
 def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
@@ -58,14 +63,6 @@ def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
     inbox._rung_at_s += 3600
     inbox.put(message(BATCH_MESSAGES))
     assert inbox.is_due()
-
-
-def test_a_batch_is_bounded_in_bytes():
-    inbox = Inbox()
-    for n in range(20):
-        inbox.put(message(n, size=1 << 20))
-    assert len(inbox.take(0.1)) == 4
-    assert len(inbox) == 16
 
 
 def test_live_data_wait_for_one_large_message_of_backfill_at_most():

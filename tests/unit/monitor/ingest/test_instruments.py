@@ -87,23 +87,17 @@ def test_published_examples_of_makers(name, data, values):
         assert {v[2].replace(microsecond=0) for v in found.values()} == {datetime(2026, 3, 1, 6, 59, 58, tzinfo=UTC)}
 
 
-def test_what_a_sensor_could_not_measure_is_no_value():
+def test_what_a_sensor_could_not_measure_is_no_value_and_a_time_is_the_sensors_own():
     for failed in ("FFFF", "FDFF"):
         stored = "20CE" + (1_772_000_000).to_bytes(4, "little").hex() + failed
         assert list(decode("milesight", chirpstack("0175640377" + failed + stored))) == ["T1.battery_level"]
     with pytest.raises(PayloadError, match="could not be measured"):
         decode("milesight", chirpstack("0377FFFF"))
-
-
-def test_a_gateway_that_knows_no_time_gives_none():
-    """Without a fix a receiver of GPS counts from 1980-01-06."""
+    # Without a fix a receiver of GPS counts from 1980-01-06.
     old = {"deviceName": "T1", "rxInfo": [{"time": "1980-01-06T00:10:00Z"}], "data": "AXVk"}
     with pytest.raises(PayloadError) as found:
         decode("milesight", old)
     assert found.value.code == "clock_unset"
-
-
-def test_a_stored_level_has_its_own_time():
     found = decode("milesight", chirpstack("20CE" + (1_772_000_000).to_bytes(4, "little").hex() + "0500"))
     assert found["T1.water_level"] == (pytest.approx(0.05), "m", datetime.fromtimestamp(1_772_000_000, UTC))
 

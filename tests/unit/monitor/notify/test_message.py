@@ -254,10 +254,12 @@ def test_a_drill_says_so_in_every_language(language, word, level):
     assert said.body.startswith(word)
 
 
-def test_an_escalated_message_of_health_is_translated():
+def test_an_escalated_message_is_translated_and_what_nobody_knows_stays_english():
     plain = make(join(["step of 40.0 mm", "counts as movement until a person says no"]), ledger=AlertCategory.HEALTH)
     said = read(replace(plain, subject=mark_open(plain.subject, 1200.0)), "es")
     assert said.subject == "abierta 20 min: Instrumentos urgente North bench: step of 40.0 mm … 07:00"
+    said = read(make("the moon has risen over bench 3: 12.5 mm"), "it")
+    assert "the moon has risen over bench 3: 12.5 mm" in said.body
 
 
 def test_covered_messages_and_delay_are_translated():
@@ -275,11 +277,6 @@ def test_covered_messages_and_delay_are_translated():
     assert "2026-03-01 07:00 UTC" in said[2]
     assert said[5].startswith("- 2026-03-01 05:00 UTC")
     assert said[5].endswith("红色 pit: 红色\uff1a没有判据要求更高级别. 06:00")
-
-
-def test_what_nobody_knows_stays_english_and_nothing_is_lost():
-    said = read(make("the moon has risen over bench 3: 12.5 mm"), "it")
-    assert "the moon has risen over bench 3: 12.5 mm" in said.body
 
 
 def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
@@ -315,12 +312,9 @@ def test_the_log_is_english_and_mail_and_webhook_are_not():
     assert "ARANCIONE" in taker.json["subject"]
 
 
-def test_a_recipient_has_a_language_or_the_default():
+def test_a_recipient_has_a_known_language_or_the_default():
     people = [Recipient("a", (), (), language="it"), Recipient("b", (), ())]
     assert [find_language(people, name, "es") for name in ("a", "b", "gone")] == ["it", "es", "es"]
-
-
-def test_a_site_file_names_known_languages_only():
     text = f'{SITE_TEXT}\n[[recipient]]\nname = "x"\nchannels = ["log"]\nlanguage = "fr"\n'
     with pytest.raises(ConfigError, match=r"language 'fr' is unknown; known: en \(English\), it \(Italiano\), zh"):
         parse_site(text, "north.toml")

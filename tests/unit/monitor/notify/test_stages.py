@@ -166,7 +166,7 @@ def test_backoff_stays_in_its_bounds(attempts, draw, asked):
     assert wait >= max(1.0, min(asked or 0.0, 3600.0))
 
 
-def test_circuit_goes_on_failing_after_a_restart_and_when_the_clock_is_set():
+def test_circuit_opens_after_failures_in_a_row_also_over_a_restart_and_closes_on_success():
     circuit = Circuit()
     circuit.resume(5, T0)
     assert not circuit.is_open(T0)  # it may try at once
@@ -177,9 +177,6 @@ def test_circuit_goes_on_failing_after_a_restart_and_when_the_clock_is_set():
     assert (circuit.failures, circuit.failing_since) == (6, T0)
     circuit.succeed()
     assert (circuit.failures, circuit.failing_since) == (0, None)
-
-
-def test_circuit_opens_after_failures_in_a_row_and_closes_on_success():
     circuit, found = Circuit(), []
     for _ in range(3):
         circuit.fail(T0, 10.0)

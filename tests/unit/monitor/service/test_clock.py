@@ -68,10 +68,17 @@ def test_a_step_that_lasts_is_followed_once(step_s: float) -> None:
     assert m.clock.take_steps() == []
 
 
-def test_slow_corrections_are_followed_without_a_step() -> None:
+def test_slow_corrections_and_a_reading_in_the_middle_of_waking_are_no_step() -> None:
     m = Machine()
     m.pass_time(3600, drift=0.0005)  # as far as NTP slews
     assert m.clock() == m.wall
+    assert m.clock.take_steps() == []
+    m = Machine()
+    m.suspended_s += 600.0  # the clocks are not read at one instant
+    m.clock()
+    m.wall += timedelta(seconds=600.0)
+    m.pass_time(100)
+    assert m.clock() == m.true()
     assert m.clock.take_steps() == []
 
 
@@ -115,16 +122,6 @@ def test_a_machine_that_is_suspended_and_set_has_both() -> None:
     (step,) = m.clock.take_steps()
     assert step.seconds == pytest.approx(3600.0)
     assert len(m.clock.take_suspensions()) == 1
-
-
-def test_a_suspended_machine_that_is_read_in_the_middle_of_waking_is_no_step() -> None:
-    m = Machine()
-    m.suspended_s += 600.0  # the clocks are not read at one instant
-    m.clock()
-    m.wall += timedelta(seconds=600.0)
-    m.pass_time(100)
-    assert m.clock() == m.true()
-    assert m.clock.take_steps() == []
 
 
 def test_a_paused_machine_whose_uptime_stood_still_says_what_its_clock_jumped_over() -> None:
@@ -257,11 +254,19 @@ def test_a_clock_that_comes_back_or_goes_back_is_no_gap(step_s: float) -> None:
     assert watch.take() is None
 
 
-def test_a_nap_is_no_gap() -> None:
+def test_a_nap_is_no_gap_and_gaps_before_anything_is_decided_are_one() -> None:
     watch = Watch()
     watch.suspend(20.0)
     watch.run(5)
     assert watch.take() is None
+    watch = Watch()
+    watch.suspend(HOUR_S)
+    watch.run(5)
+    watch.suspend(HOUR_S)
+    watch.run(5)
+    gap = watch.take()
+    assert gap is not None
+    assert (gap.end - gap.begin).total_seconds() == pytest.approx(2 * HOUR_S, abs=10)
 
 
 @pytest.mark.parametrize(("silent_s", "told"), [(20, False), (50, True)])
@@ -275,17 +280,6 @@ def test_a_core_that_was_silent_for_long_is_a_gap(silent_s: int, told: bool) -> 
     if gap is not None:
         assert gap.begin == START + timedelta(seconds=30)
         assert gap.why == ""
-
-
-def test_gaps_that_follow_each_other_before_anything_is_decided_are_one() -> None:
-    watch = Watch()
-    watch.suspend(HOUR_S)
-    watch.run(5)
-    watch.suspend(HOUR_S)
-    watch.run(5)
-    gap = watch.take()
-    assert gap is not None
-    assert (gap.end - gap.begin).total_seconds() == pytest.approx(2 * HOUR_S, abs=10)
 
 
 def test_a_service_that_did_not_run_says_from_when_to_when() -> None:

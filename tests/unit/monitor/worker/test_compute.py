@@ -46,12 +46,15 @@ def jobs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def test_answers_come_back_from_another_process():
+def test_answers_and_progress_come_back_from_another_process():
     answer = compute.run(job("some_jobs:double"), {"x": np.arange(3.0)}, 30)
     assert answer["x"] == [0.0, 2.0, 4.0]
     assert answer["pid"] != os.getpid()
     assert answer["omp"] == "1"
     assert answer["loaded"] == []
+    seen = []
+    compute.run(job("some_jobs:chatty"), {}, 30, seen.append)
+    assert seen == [{"step": 0}, {"step": 1}, {"step": 2}]
 
 
 @pytest.mark.parametrize(
@@ -86,18 +89,6 @@ def test_progress_that_is_none_ends_the_job(tmp_path, line):
     (tmp_path / "progress").write_bytes(line + b"\n")
     with pytest.raises(JobError, match="progress"):
         compute._report(tmp_path, 0, lambda _: None)
-
-
-def test_progress_arrives_in_order():
-    seen = []
-    compute.run(job("some_jobs:chatty"), {}, 30, seen.append)
-    assert seen == [{"step": 0}, {"step": 1}, {"step": 2}]
-
-
-def test_a_large_answer_is_refused(monkeypatch):
-    monkeypatch.setattr(compute, "RESULT_LIMIT_BYTES", 100)
-    with pytest.raises(JobError, match="more than 100"):
-        compute.run(job("some_jobs:double"), {"x": "y" * 1000}, 30)
 
 
 def test_a_full_disk_of_temporary_files_is_said_and_is_no_fault_of_what_the_job_was_given(monkeypatch):
@@ -198,9 +189,12 @@ def test_what_killed_services_left_of_their_jobs_is_removed_and_that_of_living_o
     assert not child.folder.exists()
 
 
-def test_an_answer_of_more_values_than_memory_should_hold_is_not_read(monkeypatch):
+def test_an_answer_of_more_values_or_bytes_than_memory_should_hold_is_not_read(monkeypatch):
     """256 MiB of `[]` would become 5 GB of lists."""
     monkeypatch.setattr(compute, "MOST_VALUES", 1000)
     assert len(compute.run(job("some_jobs:lists"), {"n": 400}, 30)["x"]) == 400
     with pytest.raises(JobError, match=r"some_jobs:lists: answered about 1[0-9]{3} values, more than 1000"):
         compute.run(job("some_jobs:lists"), {"n": 600}, 30)
+    monkeypatch.setattr(compute, "RESULT_LIMIT_BYTES", 100)
+    with pytest.raises(JobError, match="more than 100"):
+        compute.run(job("some_jobs:double"), {"x": "y" * 1000}, 30)

@@ -53,8 +53,10 @@ WHOLE = Whole(
 PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
 
-def test_what_is_spelled_is_read():
+def test_what_is_spelled_is_read_and_what_is_no_plain_data_is_not_spelled():
     assert read_record(Whole, PLAIN) == WHOLE
+    with pytest.raises(TypeError, match="set is no plain data"):
+        json.dumps({"a": {1}}, default=record_to_plain)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +114,6 @@ def test_a_message_that_no_reader_could_be_shown_is_refused(values):
     told = {"text": "moves", "id": "test.moves", "values": values}
     with pytest.raises(RecordError, match="name: expected a text or a message"):
         read_record(Whole, PLAIN | {"name": told})
-
-
-def test_what_is_no_plain_data_is_not_spelled():
-    with pytest.raises(TypeError, match="set is no plain data"):
-        json.dumps({"a": {1}}, default=record_to_plain)
 
 
 # ---- what a process built up at its start is looked through no more, nor while it starts, nor when it ends ----

@@ -32,11 +32,8 @@ def write(path, features=FEATURES, **options):
     return path
 
 
-def test_the_same_features_give_the_same_bytes(tmp_path):
+def test_the_same_features_give_the_same_bytes_in_any_blocks_of_which_one_is_held(tmp_path, monkeypatch):
     assert write(tmp_path / "a.gpkg").read_bytes() == write(tmp_path / "b.gpkg").read_bytes()
-
-
-def test_blocks_do_not_show_and_no_more_than_one_is_held(tmp_path, monkeypatch):
     whole = write(tmp_path / "a.gpkg").read_bytes()
     monkeypatch.setattr(geopackage, "BLOCK", 1)
     alive = weakref.WeakSet()
@@ -56,7 +53,7 @@ def test_blocks_do_not_show_and_no_more_than_one_is_held(tmp_path, monkeypatch):
     assert write(tmp_path / "c.gpkg", iter(FEATURES)).read_bytes() == whole
 
 
-def test_the_tables_are_those_of_the_standard(tmp_path):
+def test_the_tables_are_those_of_the_standard_also_without_features_and_place(tmp_path):
     content = write(tmp_path / "a.gpkg").read_bytes()
     assert content[:16] == b"SQLite format 3\0"
     assert content[68:72] == b"GPKG"
@@ -70,6 +67,10 @@ def test_the_tables_are_those_of_the_standard(tmp_path):
         ]
         facts = db.execute("SELECT data_type, last_change, min_x, min_y, max_x, max_y, srs_id FROM gpkg_contents")
         assert facts.fetchall() == [("features", "2024-05-06T07:08:09.000Z", 8.0, 46.0, 9.1, 47.1, 4326)]
+    db.close()
+    with closing(sqlite3.connect(write(tmp_path / "a.gpkg", [], placed=False))) as db:
+        assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
+        assert db.execute("SELECT count(*) FROM landslides").fetchone() == (0,)
     db.close()
 
 
@@ -86,13 +87,6 @@ def test_geometries_come_back_as_they_were(tmp_path):
         assert outline.equals(shapely.geometry.shape(feature["geometry"]))
         left, bottom, right, top = outline.bounds
         assert envelope == [left, right, bottom, top]
-
-
-def test_no_features_and_no_place(tmp_path):
-    with closing(sqlite3.connect(write(tmp_path / "a.gpkg", [], placed=False))) as db:
-        assert db.execute("SELECT min_x, srs_id FROM gpkg_contents").fetchall() == [(None, -1)]
-        assert db.execute("SELECT count(*) FROM landslides").fetchone() == (0,)
-    db.close()
 
 
 def test_gdal_reads_back_what_was_written(tmp_path):

@@ -60,12 +60,9 @@ def test_zero_is_a_hole_in_the_mountains_and_water_at_the_coast(ground, is_hole)
     assert look(ground, zero=False, apart=3.0)[0] == {}
 
 
-def test_several_fills_are_found_together():
+def test_several_fills_are_found_together_and_nothing_but_fills_is_none():
     values = np.random.default_rng(1).normal(500, 5, (30, 40))
     values[0, :4], values[1, :3], values[2, :2] = -9999, 0, np.float32(-3.4028235e38)
     found, _ = look(values, zero=True, apart=3.0)
     assert sorted(found.values()) == [2, 3, 4]
-
-
-def test_nothing_but_fills_is_no_fill():
     assert look(np.full((30, 40), -9999.0))[0] == {}

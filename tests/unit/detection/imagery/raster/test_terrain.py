@@ -41,7 +41,7 @@ def write_hill(path, grid: Grid, nodata=None, hole=None):
     write_geotiff(path, height[None], grid, nodata=nodata)
 
 
-def test_a_plane_has_its_slope_aspect_and_no_curvature():
+def test_a_plane_has_its_slope_and_aspect_and_a_ridge_its_curvature():
     rows, columns = np.indices((12, 14), dtype=np.float64)
     plane = 100 + 3.0 * columns - 4.0 * rows  # up to the east by .3, up to the north by .4 at 10 m
     fields = derive_terrain(plane, 10.0, 10.0)
@@ -53,9 +53,6 @@ def test_a_plane_has_its_slope_aspect_and_no_curvature():
     flat = derive_terrain(np.full((5, 5), 7.0), 10.0, 10.0)
     assert (flat["slope"] == 0).all()
     assert (flat["northness"] == 0).all()
-
-
-def test_curvature_is_positive_on_a_ridge_and_in_its_unit():
     rows, columns = np.indices((9, 9), dtype=np.float64)
     dome = -0.001 * 100 * ((rows - 4) ** 2 + (columns - 4) ** 2)
     assert np.allclose(derive_terrain(dome, 10.0, 10.0)["curvature"], 0.004)

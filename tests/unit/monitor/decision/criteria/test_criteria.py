@@ -441,16 +441,13 @@ def test_evidence_of_a_footprint_reads_back_as_it_was():
     assert hash(DecisionInputs.read(spelled).footprints[0]) == hash(seen.footprints[0])
 
 
-def test_a_check_that_finds_a_fault_has_no_score():
+def test_an_anomaly_says_its_kind_its_score_and_what_it_was_compared_with_in_any_language():
     fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0, "")
     assert anomaly._explain(fact) == "displacement: the check replay found a fault"
     assert anomaly._explain(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
     fact = replace(fact, kind="replay", compared_with="its earlier readings")
     found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
     assert anomaly._explain(fact) == found
-
-
-def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language():
     others = compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement"))
     fact = AnomalyFact("G1", "displacement", 0.0, "rules", 1.4, 1.0, "drift", others)
     text = (

@@ -127,7 +127,7 @@ def test_east_and_north_are_joined_downslope():
     assert ask([upslope[0], north], replace(site, criteria=(named,))).raise_level == 1
 
 
-def test_a_chance_is_read_from_the_site_file_and_refused_where_no_forecast_can_tell_it():
+def test_a_chance_is_read_from_the_site_file_or_refused_and_more_of_it_is_a_loosening():
     site = read(f'{YELLOW}\nred = {{over = 10.0, window = "1d", probability = 0.9}}')
     criterion = next(c for c in site.criteria if c.id == "f")
     assert [t.probability for t in criterion.thresholds] == [0.3, 0.9]
@@ -135,6 +135,12 @@ def test_a_chance_is_read_from_the_site_file_and_refused_where_no_forecast_can_t
     for wrong in (0.01, 0.99):
         with pytest.raises(ConfigError, match="probability"):
             read(f'yellow = {{over = 10.0, window = "1d", probability = {wrong}}}')
+
+    def site(chance):
+        return read(f'role = "witness"\nred = {{over = 10.0, window = "1d", probability = {chance}}}')
+
+    assert find_loosening(site(0.3), site(0.5)) == ("criterion f, level 3 (red): probability 0.3 -> 0.5",)
+    assert find_loosening(site(0.5), site(0.3)) == ()
 
 
 def test_check_says_what_counts_otherwise_and_the_page_says_the_chance():
@@ -146,14 +152,6 @@ def test_check_says_what_counts_otherwise_and_the_page_says_the_chance():
     (rule,) = [rule for rule in describe_rules(plain) if rule["id"] == "f"]
     assert rule["bounds"] == ["yellow over 10 mm/day in 1d with a chance of more than 30 %"]
     assert translate(rule["bounds"][0], "es") == "amarillo sobre 10 mm/day en 1d con probabilidad superior al 30 %"
-
-
-def test_to_ask_for_more_chance_of_a_high_level_is_a_loosening():
-    def site(chance):
-        return read(f'role = "witness"\nred = {{over = 10.0, window = "1d", probability = {chance}}}')
-
-    assert find_loosening(site(0.3), site(0.5)) == ("criterion f, level 3 (red): probability 0.3 -> 0.5",)
-    assert find_loosening(site(0.5), site(0.3)) == ()
 
 
 def forecasting(chance, role="witness"):

@@ -286,7 +286,7 @@ def read(more, v_eq=""):
     return parse_site(FILE.format(more=more, v_eq=v_eq), "s.toml")
 
 
-def test_a_tangential_angle_without_reviewed_v_eq_is_refused():
+def test_criteria_of_movement_are_read_from_the_site_file_or_refused_with_their_key():
     table = '[[criterion]]\nkind = "tangential_angle"\nstations = ["A"]\nyellow = {over = 80.0, window = "7d"}'
     with pytest.raises(ConfigError, match=r"criterion\[0\].stations: A: expected v_eq_mm_per_day"):
         read(table)
@@ -294,9 +294,6 @@ def test_a_tangential_angle_without_reviewed_v_eq_is_refused():
     assert (criterion.kind.id, criterion.role, criterion.dwell.hits) == ("tangential_angle", "witness", 2)
     with pytest.raises(ConfigError, match="less than 90"):
         read(table.replace("80.0", "95.0"), REVIEWED)
-
-
-def test_the_failure_window_is_advice_and_its_times_do_not_grow():
     table = (
         '[[criterion]]\nkind = "inverse_velocity"\nstations = ["A"]\nyellow = {within = "7d"}\n'
         'orange = {within = "2d"}\nedge = "from"'
@@ -309,6 +306,14 @@ def test_the_failure_window_is_advice_and_its_times_do_not_grow():
     )
     with pytest.raises(ConfigError, match="nearer"):
         read(table.replace('"2d"', '"9d"'))
+    by_series = '[[criterion]]\nkind = "inverse_velocity"\nseries = "A.displacement"\nyellow = {within = "7d"}'
+    by_stations = by_series.replace('series = "A.displacement"', 'stations = ["A"]')
+    one, other = (read(table).criteria[0] for table in (by_series, by_stations))
+    assert (one.stations, one.quantity) == (other.stations, other.quantity) == (("A",), "displacement")
+    with pytest.raises(ConfigError, match="expected either series, or stations"):
+        read(by_series.replace("yellow", 'stations = ["A"]\nyellow'))
+    with pytest.raises(ConfigError, match=r"expected series = 'STATION.quantity', or stations with quantity"):
+        read(by_series.replace('series = "A.displacement"\n', ""))
 
 
 def test_every_stage_has_its_cadence_and_unknown_is_looked_at_most():
@@ -322,14 +327,3 @@ def test_every_stage_has_its_cadence_and_unknown_is_looked_at_most():
         read('[movement.unknown]\nevery = "1h"')
     with pytest.raises(ConfigError, match=r"movement"):
         read('[movement.gallop]\nevery = "1h"')
-
-
-def test_an_inverse_velocity_criterion_names_its_series_as_a_rate_does():
-    by_series = '[[criterion]]\nkind = "inverse_velocity"\nseries = "A.displacement"\nyellow = {within = "7d"}'
-    by_stations = by_series.replace('series = "A.displacement"', 'stations = ["A"]')
-    one, other = (read(table).criteria[0] for table in (by_series, by_stations))
-    assert (one.stations, one.quantity) == (other.stations, other.quantity) == (("A",), "displacement")
-    with pytest.raises(ConfigError, match="expected either series, or stations"):
-        read(by_series.replace("yellow", 'stations = ["A"]\nyellow'))
-    with pytest.raises(ConfigError, match=r"expected series = 'STATION.quantity', or stations with quantity"):
-        read(by_series.replace('series = "A.displacement"\n', ""))

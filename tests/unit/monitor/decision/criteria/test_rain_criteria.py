@@ -179,14 +179,11 @@ def test_tips_of_an_event_gauge_count_in_their_window():
 
 
 # ---- antecedent rain ---------------------------------------------------------------------------------------------
-def test_antecedent_index_as_declared():
+def test_antecedent_rain_is_an_index_or_the_line_of_published_thresholds():
     word = rain(INDEX, [0.0] * (24 * 10) + [10.0] + [0.0] * 47 + [20.0])  # 20 + 10 * 0.9**2
     assert word.facts["worst"]["sum_mm"] == pytest.approx(28.1)
     assert word.raise_level == 1
     assert word.facts["worst"]["coverage"] == 1.0
-
-
-def test_recent_and_antecedent_rain_is_the_line_of_published_thresholds():
     # P3 = 88.9 - 0.67 P15, mm
     text = (
         'kind = "rain_antecedent"\nseries = "R1.rain"\nrecent = "3d"\nantecedent = "15d"\nweight = 0.67\n'

@@ -51,9 +51,6 @@ def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns
 
 def test_a_scatter_of_few_epochs_is_taken_for_larger_than_it_seems():
     assert pages(play(epochs=48, seed=13)) == {}, "three rovers, were it believed as it is"
-
-
-def test_before_it_asked_about_noise():
     drawn = [rough(4, seed) for seed in range(9)]
     assert not any(take(values).jumps for values in drawn)
 
@@ -79,6 +76,10 @@ def test_what_falls_silent_after_a_jump_in_its_first_epochs_is_a_question_and_no
     reason = looks[-1][1].memory.conditions["health:G01:verify"].reason
     assert "silence followed it, and how much this instrument scatters is not known yet" in reason
     assert {d.level for _, d in looks} == {0}
+    looks = play(epochs=20, motion=jump(5000.0, 2), silent_from=4)
+    told = pages(looks)
+    assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
+    assert {d.level for _, d in looks} == {0}
 
 
 def test_a_slope_that_falls_silent_after_a_clear_jump_raises_the_top_level_as_ever():
@@ -86,12 +87,21 @@ def test_a_slope_that_falls_silent_after_a_clear_jump_raises_the_top_level_as_ev
     assert looks[-1][1].level == 3
 
 
-def test_values_that_may_be_noise_count_as_values():
+def test_values_that_may_be_noise_count_and_steps_stand_out_each_by_itself_within_patience():
     walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
     assert walk.learning == 4
     assert walk.kept == [0, 1, 2, 3]
     assert not walk.aside
     assert take([(0.0,)] * 3, limit=None).learning is None
+    walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
+    assert [index for index, _ in walk.jumps] == [5, 7]
+    assert walk.jumps[0][1].known_s == 7.0, "not known before the epochs that show it"
+    values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
+    times = [6.0 * i for i in range(8)]
+    walk = StepDetector(1.0, patience_s=36.0)
+    walk.extend(times, times, values, [(0.0,)] * 8)
+    assert walk.learning is None
+    assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -112,12 +122,6 @@ def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
         parts.early,
         parts.aside,
     )
-
-
-def test_steps_that_follow_each_other_each_stand_out():
-    walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
-    assert [index for index, _ in walk.jumps] == [5, 7]
-    assert walk.jumps[0][1].known_s == 7.0, "not known before the epochs that show it"
 
 
 def find_noiseless(site):
@@ -141,19 +145,3 @@ def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
         assert not any("learning" in h.reason for _, d in looks[OPENING - 1 :] for h in d.health if h.station in MOVERS)
         asked = {key for key in looks[-1][1].memory.conditions if key.endswith(":verify")}
         assert {f"health:{name}:verify" for name in MOVERS} <= asked or looks[-1][1].level > 0
-
-
-def test_a_series_that_seldom_speaks_is_waited_for_no_longer_than_its_patience():
-    values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
-    times = [6.0 * i for i in range(8)]
-    walk = StepDetector(1.0, patience_s=36.0)
-    walk.extend(times, times, values, [(0.0,)] * 8)
-    assert walk.learning is None
-    assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
-
-
-def test_silence_two_epochs_after_a_jump_of_metres_asks_as_well():
-    looks = play(epochs=20, motion=jump(5000.0, 2), silent_from=4)
-    told = pages(looks)
-    assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
-    assert {d.level for _, d in looks} == {0}

@@ -77,19 +77,13 @@ def test_a_gauge_that_reads_tenths_repeats_itself_and_is_well(values):
     assert found == []
 
 
-def test_a_stated_noise_that_a_coarse_gauge_does_not_show_makes_no_fault_of_it():
+def test_a_coarse_gauge_a_temperature_and_who_types_the_same_value_again_are_not_stuck():
     gauge = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.08)
     rounded = [(round(v, 1),) for v in noisy(400, sigma=0.08)]
     assert not any(is_stuck(rounded[max(0, n - 60) : n], gauge) for n in range(26, 400))
     assert is_stuck([(0.1,)] * 6, gauge), "nothing is known of it yet but its noise"
-
-
-def test_a_temperature_stands_still_within_its_resolution():
     still = [(v,) for v in (*noisy(40), *[0.1] * 40)]
     assert is_stuck(still, PLAIN)
     assert not is_stuck(still, SeriesSpec("E1", "temperature", "degC", H, 6 * H))
-
-
-def test_who_types_the_same_value_again_has_looked():
     typed = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.1, by_hand=True)
     assert not is_stuck([(0.3,)] * 30, typed)

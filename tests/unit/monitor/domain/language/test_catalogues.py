@@ -177,13 +177,10 @@ def test_no_script_shows_a_text_beside_the_catalogue(path):
     assert odd == []
 
 
-def test_every_quantity_is_a_word_of_the_vocabulary():
+def test_every_quantity_and_kind_of_criterion_is_a_word_of_the_vocabulary():
     from monitor.domain.quantities import QUANTITIES as KNOWN
 
     assert {name.replace("_", " ") for name in KNOWN} == QUANTITIES
-
-
-def test_every_kind_of_criterion_is_a_word_of_the_vocabulary():
     assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
 
 
