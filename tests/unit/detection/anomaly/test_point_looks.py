@@ -144,7 +144,6 @@ def test_neighbours_that_alarm_about_one_time_are_one_line():
 
 def test_a_short_record_is_refused_in_words_and_each_part_says_what_it_compares_with():
     counted = count_thresholds(PointThresholdRequest(PointTable(np.zeros((30, 40)), STEP_S), BUDGET))
-    assert counted.thresholds == {}
-    assert counted.reason == "40 acquisitions: at least 60 are needed"
+    assert (counted.thresholds, counted.reason) == ({}, "40 acquisitions: at least 60 are needed")
     assert compared_with("level", STEP_S, 0) == "the median of its last 5 acquisitions"
     assert compared_with("noise", STEP_S, 12) == "its usual increments, and with 12 other points"

@@ -25,8 +25,7 @@ STOOD = [120.1, 120.2, 120.2, 120.3, 120.3, 120.2, 120.3]
 def test_a_slip_is_named_with_what_was_meant(typed, kind):
     slip = find_slip(typed, STOOD, {"B": [88.4]})
     assert slip is not None
-    assert (slip.kind, slip.typed) == (kind, typed)
-    assert slip.meant == pytest.approx(120.3, abs=0.2)
+    assert (slip.kind, slip.typed, slip.meant) == (kind, typed, pytest.approx(120.3, abs=0.2))
 
 
 @pytest.mark.parametrize("typed", [120.2, 120.5, 123.0, 160.3, 88.4, 95.0, math.nan, math.inf, 1e300])

@@ -43,12 +43,10 @@ def test_slide_shift_and_level_of_detection(pair, tmp_path):
     older, newer = pair
     asked = CloudDistanceRequest(ground="all", out_dir=tmp_path, stable=write_still(tmp_path))
     found = compare_clouds([older], [newer], asked)
-    assert found.shift_m == pytest.approx(OFF, abs=0.01)
-    assert found.asked == 1600
+    assert (found.shift_m, found.asked) == (pytest.approx(OFF, abs=0.01), 1600)
     loss, *others = found.zones
     assert not others
-    assert loss.kind == "loss"
-    assert loss.area_m2 == pytest.approx(np.pi * 64, rel=0.15)
+    assert (loss.kind, loss.area_m2) == ("loss", pytest.approx(np.pi * 64, rel=0.15))
     # the fall is vertical; distances lie along the normals
     xs, ys = np.meshgrid(np.linspace(12, 28, 40), np.linspace(12, 28, 40))
     inside = np.hypot(xs - 20, ys - 20) < 8
@@ -89,8 +87,7 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
     assert found.registration_from == "given"
     assert found.level_of_detection_m > 1.96 * 0.02
     scar, road = (zone for zone in found.zones if zone.kind == "area")
-    assert (scar.name, road.name) == ("scar", "road")
-    assert scar.significant_share == 1
+    assert (scar.name, road.name, scar.significant_share) == ("scar", "road", 1)
     assert abs(road.mean_m) < 1.96 * road.mean_error_m
     areas.write_text(json.dumps(area("off", 90, 99)))
     with pytest.raises(AoiError, match="no area"):

@@ -62,8 +62,7 @@ def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypat
     with rasterio.open(folder / "map/susceptibility.tif") as file:
         whole, tags = file.read(), file.tags()
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert file.descriptions[0] == "probability"
-        assert file.nodata == -1
+        assert (file.descriptions[0], file.nodata) == ("probability", -1)
     chance, spread, kind, outside = whole
     odds, true_odds = (np.log(p / (1 - p)) for p in (chance, landscape.truth))
     assert np.corrcoef(odds.ravel(), true_odds.ravel())[0, 1] > 0.97
@@ -140,8 +139,7 @@ def test_auc_counts_weights_and_ties():
     assert measure_auc(np.array([0.1, 0.9, 0.5, 0.95]), label, np.array([3.0, 1, 1, 1])) == pytest.approx(7 / 8)
     assert np.isnan(measure_auc(np.zeros(2), np.zeros(2, np.int64), np.ones(2)))
     found = measure_calibration(np.full(4, 0.5), label, np.ones(4))
-    assert found["skill"] == 0
-    assert found["brier"] == 0.25
+    assert (found["skill"], found["brier"]) == (0, 0.25)
 
 
 def test_a_model_file_that_somebody_changed_is_refused_in_one_line(plain, tmp_path):

@@ -167,8 +167,7 @@ def test_reachable_level_counts_the_parts_of_rules():
     site = fused(FusionRule("top", 3, Clause("all", (votes(level=2, k=2), votes("p", witnesses=("B",))))))
     site = replace(site, criteria=(replace(SITE.criteria[0], thresholds=THRESHOLDS[:2]), PORE))
     looks = run(quiet(3, auxiliary={"B": ("silent", 20)}), site)
-    assert looks[10].decision.reachable_level == 3
-    assert looks[-1].decision.reachable_level == 2
+    assert (looks[10].decision.reachable_level, looks[-1].decision.reachable_level) == (3, 2)
     assert "health:site:reachable" in looks[-1].decision.memory.conditions
 
 

@@ -108,8 +108,7 @@ def test_a_test_that_ends_lowers_no_level_and_says_who_is_heard_no_more():
     assert first.next_due_s is not None
     later = NOW + 2 * DAY
     stale = look(replace(GOOD, until_s=NOW + DAY), first.memory, later)
-    assert stale.level == 1
-    assert stale.memory.unheard == {VoteKey("strange", "G1"): later}
+    assert (stale.level, stale.memory.unheard) == (1, {VoteKey("strange", "G1"): later})
     assert "health:strange:unproven" in stale.memory.conditions
     again = look(replace(GOOD, until_s=later + LASTS_S), stale.memory, later + DAY)
     assert again.memory.unheard == {}
@@ -118,8 +117,7 @@ def test_a_test_that_ends_lowers_no_level_and_says_who_is_heard_no_more():
 
 def test_before_its_end_a_notice_says_which_test_is_to_be_made_again():
     soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
-    assert soon.level == 1
-    assert soon.memory.conditions["health:strange:proof_ends"].level == 1
+    assert (soon.level, soon.memory.conditions["health:strange:proof_ends"].level) == (1, 1)
     assert translate(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
     assert look(replace(GOOD, until_s=NOW + WARN_S + DAY)).next_due_s <= NOW + DAY
 

@@ -29,9 +29,7 @@ def test_live_goes_first_in_order_and_backfill_never_stands_still():
     batch = inbox.take(0.1)
     live = [m.mid for m in batch if m.client == "live"]
     back = [m.mid for m in batch if m.client == "backfill"]
-    assert len(batch) == BATCH_MOST
-    assert batch[0].client == "live"
-    assert live == list(range(len(live)))
+    assert (len(batch), batch[0].client, live) == (BATCH_MOST, "live", list(range(len(live))))
     assert back == list(range(200))
 
 
@@ -83,8 +81,7 @@ def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped():
     inbox = Inbox(unbounded_limit=10)
     for n in range(30):
         inbox.put(message(n, qos=n % 2))
-    assert inbox.dropped_qos0 == 15 - 5
-    assert len(inbox) == 20
+    assert (inbox.dropped_qos0, len(inbox)) == (15 - 5, 20)
 
 
 def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alone():

@@ -111,8 +111,7 @@ def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
     assert (stuck.movement.stage, stuck.movement.reasons) == ("unknown", ("the instrument repeats one value",))
     assert judge(MOVING, replace(whole, stuck=True), stuck.state) is None
     silent = judge(MOVING, whole, state, late_s=2 * H)
-    assert silent.movement.stage == "unknown"
-    assert silent.withdrawn == {}
+    assert (silent.movement.stage, silent.withdrawn) == ("unknown", {})
     assert not is_due(SITE, MOVING, silent.state, whole.times_s[-1], whole.times_s[-1] + 3 * H)
     assert may_be_silent(MOVING, state, whole.times_s[-1] + 2 * H)
     assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"

@@ -278,8 +278,7 @@ def test_a_core_that_was_silent_for_long_is_a_gap(silent_s: int, told: bool) -> 
     gap = watch.take()
     assert (gap is not None) == told
     if gap is not None:
-        assert gap.begin == START + timedelta(seconds=30)
-        assert gap.why == ""
+        assert (gap.begin, gap.why) == (START + timedelta(seconds=30), "")
 
 
 def test_a_service_that_did_not_run_says_from_when_to_when() -> None:

@@ -189,8 +189,7 @@ def test_each_pixel_is_compared_with_the_newest_date_that_shows_it(tmp_path):
     left, right = (found.changes[p.polygon_id] for p in sorted(last.polygons, key=place))
     assert (left.change, left.since_at.day) == ("new", 2)
     assert (right.change, right.since_at.day) == ("known", 1)
-    assert right.parent_id == first.polygons[0].polygon_id
-    assert found.joint_share == 1.0
+    assert (right.parent_id, found.joint_share) == (first.polygons[0].polygon_id, 1.0)
     assert found.vanished == ()
 
 

@@ -113,5 +113,4 @@ def test_the_record_names_the_match(tmp_path):
     (tmp_path / "run.json").write_text('{"scene_hash": "s"}')
     write_match(tmp_path, {"B4": {"gain": 2.0, "offset": 1.0, "sampled_px": 10, "every_px": 1}})
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["scene_hash"] == "s"
-    assert record["matched"]["B4"]["gain"] == 2.0
+    assert (record["scene_hash"], record["matched"]["B4"]["gain"]) == ("s", 2.0)

@@ -55,8 +55,7 @@ def test_the_same_features_give_the_same_bytes_in_any_blocks_of_which_one_is_hel
 
 def test_the_tables_are_those_of_the_standard_also_without_features_and_place(tmp_path):
     content = write(tmp_path / "a.gpkg").read_bytes()
-    assert content[:16] == b"SQLite format 3\0"
-    assert content[68:72] == b"GPKG"
+    assert (content[:16], content[68:72]) == (b"SQLite format 3\0", b"GPKG")
     assert struct.unpack(">I", content[60:64])[0] == 10300
     with closing(sqlite3.connect(tmp_path / "a.gpkg")) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -95,8 +94,7 @@ def test_gdal_reads_back_what_was_written(tmp_path):
     path = write(tmp_path / "a.gpkg")
     assert pyogrio.list_layers(path).tolist() == [["landslides", "MultiPolygon"]]
     facts = pyogrio.read_info(path)
-    assert facts["crs"] == "EPSG:4326"
-    assert facts["features"] == 2
+    assert (facts["crs"], facts["features"]) == ("EPSG:4326", 2)
     assert tuple(facts["total_bounds"]) == (8.0, 46.0, 9.1, 47.1)
     assert dict(zip(facts["fields"], facts["ogr_types"], strict=True)) == {
         "polygon_id": "OFTString",

@@ -98,8 +98,7 @@ def test_geojson_follows_its_standard():
     assert outline.exterior.is_ccw
     assert not outline.interiors[0].is_ccw
     assert all(round(value, 7) == value for ring in found.geometry["coordinates"] for place in ring for value in place)
-    assert found.bbox == outline.bounds
-    assert found.area_m2 == pytest.approx((900 - 100) * 100)
+    assert (found.bbox, found.area_m2) == (outline.bounds, pytest.approx((900 - 100) * 100))
     assert shapely.Point(found.centroid).distance(shapely.Point(141.95, 42.73)) < 0.002
     assert (found.mean_probability, found.max_probability) == (0.8, 0.8)
     assert not found.touches_edge

@@ -62,8 +62,7 @@ def draw(reader, segmenter, plan=PLAN, stretch=PLAIN, **more):
         target[...] = steps[0]
 
     pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append, **more)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
+    assert (shares, shares[-1]) == (sorted(shares), 1)
     return out, pixels
 
 

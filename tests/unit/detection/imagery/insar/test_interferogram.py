@@ -48,8 +48,7 @@ def alter(path, change):
 def test_a_drawn_bowl_comes_back_within_its_error(drawn):
     folder, truth = drawn
     stack = read_stack(folder)
-    assert len(stack.pairs) == 21
-    assert stack.dates == tuple(DATES)
+    assert (len(stack.pairs), stack.dates) == (21, tuple(DATES))
     movement = invert(stack)
     away = movement.rate_mm_per_year - truth
     away -= np.median(away[np.abs(truth) < 5])
@@ -58,15 +57,12 @@ def test_a_drawn_bowl_comes_back_within_its_error(drawn):
     sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
     assert np.mean(np.abs(away) < 3 * sigma) > 0.97
     zones = find_zones(movement)
-    assert zones[0].kind == "away"
-    assert zones[0].fastest_mm_per_year == pytest.approx(truth.min(), rel=0.2)
+    assert (zones[0].kind, zones[0].fastest_mm_per_year) == ("away", pytest.approx(truth.min(), rel=0.2))
     centre = np.unravel_index(np.argmin(truth), truth.shape)
     lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(np.array([centre[1] + 0.5]), np.array([centre[0] + 0.5])))
     assert shape(zones[0].geometry).contains(shapely.Point(lon[0], lat[0]))
     points = list_points(movement, every=4)
-    assert len(points) == 12 * 12
-    assert len(points[0].values_mm) == len(DATES)
-    assert points[0].values_mm[0] == 0.0
+    assert (len(points), len(points[0].values_mm), points[0].values_mm[0]) == (12 * 12, len(DATES), 0.0)
 
 
 def test_still_ground_under_an_atmosphere_is_no_zone(tmp_path):

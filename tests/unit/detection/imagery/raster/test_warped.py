@@ -102,8 +102,7 @@ def test_a_raster_is_warped_once_however_often_it_is_read_and_for_all_of_its_ban
         for box in ((0, 0, 24, 24), (3, 5, 9, 7), (0, 0, 24, 24)):
             for one, other in zip(kept.read(*box), plain.read(*box), strict=True):
                 assert np.array_equal(one, other)
-    assert len(asked) == 1
-    assert told == [1.0]
+    assert (len(asked), told) == (1, [1.0])
 
 
 @pytest.mark.parametrize("lack", ["room", "disk", "bytes"])

@@ -25,8 +25,7 @@ def test_a_look_measures_bands_neighbours_and_steps(valid_share, offset):
     look, exact = measure_window(values, valid), values.astype(np.float64)
     kept = exact[:, valid]
     low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
-    assert look.median == pytest.approx(middle)
-    assert look.spread == pytest.approx(high - low)
+    assert (look.median, look.spread) == (pytest.approx(middle), pytest.approx(high - low))
     assert look.correlation == pytest.approx(min(correlate(kept[i], kept[j]) for i in range(3) for j in range(i)))
     down, right = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
     along = [(correlate(b[1:][down], b[:-1][down]) + correlate(b[:, 1:][right], b[:, :-1][right])) / 2 for b in exact]

@@ -106,8 +106,7 @@ def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_dec
         decision = decide(place, memory, seen, instant(T0 + i * H))
         memory = decision.memory
         found.append(decision.level)
-    assert found[:11] == [0] * 11
-    assert found[-1] == 2
+    assert (found[:11], found[-1]) == ([0] * 11, 2)
     assert "health:P1:verify" in memory.conditions
 
 
@@ -286,8 +285,7 @@ def test_what_moved_does_not_hide_behind_the_errors_that_it_states():
     ((index, jump),) = found.jumps
     assert (index, jump.at_s, jump.before_s, jump.known_s) == (30, 30.0, 29.0, 35.0)
     assert abs(jump.size[0] - 300.0) < 3.0
-    assert set(found.aside) == {30.0}
-    assert found.kept[-9:] == [29, *range(31, 39)]
+    assert (set(found.aside), found.kept[-9:]) == ({30.0}, [29, *range(31, 39)])
     assert abs(found.level[38][0]) < 5.0
     back = vague([*away, 0.0, 1.0])
     assert not back.jumps

@@ -117,8 +117,7 @@ def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
     assert (gone.raise_level, gone.hold_level) == (1, 2)
     reset = [500.0] * 28 + [14.0, 28.0]
     word = rain(SUM, reset, "counter")
-    assert word.facts["levels"][1]["sum_mm"] == pytest.approx(28.0)
-    assert word.raise_level == 2
+    assert (word.facts["levels"][1]["sum_mm"], word.raise_level) == (pytest.approx(28.0), 2)
 
 
 def test_a_counter_that_falls_was_reset_and_one_that_comes_back_was_not():
@@ -181,8 +180,7 @@ def test_tips_of_an_event_gauge_count_in_their_window():
 # ---- antecedent rain ---------------------------------------------------------------------------------------------
 def test_antecedent_rain_is_an_index_or_the_line_of_published_thresholds():
     word = rain(INDEX, [0.0] * (24 * 10) + [10.0] + [0.0] * 47 + [20.0])  # 20 + 10 * 0.9**2
-    assert word.facts["worst"]["sum_mm"] == pytest.approx(28.1)
-    assert word.raise_level == 1
+    assert (word.facts["worst"]["sum_mm"], word.raise_level) == (pytest.approx(28.1), 1)
     assert word.facts["worst"]["coverage"] == 1.0
     # P3 = 88.9 - 0.67 P15, mm
     text = (
@@ -192,10 +190,8 @@ def test_antecedent_rain_is_an_index_or_the_line_of_published_thresholds():
     before, recent = [60.0 / 360] * 360, [50.0 / 72] * 72
     word = rain(text, [0.0] * 10 + before + recent)
     worst = word.facts["worst"]
-    assert worst["recent_mm"] == pytest.approx(50.0)
-    assert worst["antecedent_mm"] == pytest.approx(60.0)
-    assert worst["sum_mm"] == pytest.approx(50.0 + 0.67 * 60.0)
-    assert word.raise_level == 1
+    assert (worst["recent_mm"], worst["antecedent_mm"]) == (pytest.approx(50.0), pytest.approx(60.0))
+    assert (worst["sum_mm"], word.raise_level) == (pytest.approx(50.0 + 0.67 * 60.0), 1)
     assert rain(text, [0.0] * 10 + [x * 0.9 for x in before] + [x * 0.95 for x in recent]).raise_level == 0
 
 
@@ -220,8 +216,7 @@ def test_durations_reach_back_to_the_beginning_of_the_event_only():
     assert alone.facts["worst"]["ratio"] == pytest.approx(33.0 / (10.0 * 12.0**0.5))
     for text in (CURVE, CURVE + 'dry_gap = "24h"\n'):
         joined = rain(text, values)
-        assert joined.raise_level == 1
-        assert joined.facts["worst"]["duration_s"] == 34 * H
+        assert (joined.raise_level, joined.facts["worst"]["duration_s"]) == (1, 34 * H)
     over = rain(CURVE + 'dry_gap = "12h"\n', [*values, *[0.0] * 12])
     assert (over.raise_level, over.hold_level, over.facts["worst"]["event_s"]) == (0, 0, 0.0)
     unseen = rain(CURVE + 'dry_gap = "12h"\n', [*[0.0] * 100, *[3.0] * 12, *[None] * 20, 0.0])
@@ -240,8 +235,7 @@ orange = {over = 10.0, window = "24h"}
 def test_return_period_from_given_quantiles():
     text = RARE + 'quantiles = {"24h" = [[2, 50.0], [10, 80.0]]}\n'
     word = rain(text, [0.0] * 30 + [51.0 / 24] * 24)
-    assert word.raise_level == 1
-    assert word.facts["levels"][0]["years"] == pytest.approx(2.09, abs=0.005)
+    assert (word.raise_level, word.facts["levels"][0]["years"]) == (1, pytest.approx(2.09, abs=0.005))
     assert rain(text, [0.0] * 30 + [81.0 / 24] * 24).raise_level == 2
     assert rain(text, [0.0] * 30 + [49.0 / 24] * 24).raise_level == 0
 
@@ -281,8 +275,7 @@ def test_rain_that_is_expected_is_added_to_what_fell_before_it_was_told():
     at = T0 + 48 * H
     # 48 h that end 24 h after the issue: 13 mm fell in the last 24 h, 18 more are expected
     word = expected(values, [(at, at, 18.0)], at)
-    assert word.raise_level == 1
-    assert word.facts["worst"]["sum_mm"] == pytest.approx(31.0)
+    assert (word.raise_level, word.facts["worst"]["sum_mm"]) == (1, pytest.approx(31.0))
     assert word.facts["worst"]["expected_mm"] == 18.0
     assert expected(values, [(at, at, 16.0)], at).raise_level == 0
     assert ("R1", "rain_next_24h") in wanted_series(site(LONG))
@@ -373,8 +366,7 @@ def test_factor_of_safety_from_measured_pressure():
     assert dry.facts["factor_of_safety"] == pytest.approx(1.28868, abs=1e-5)
     assert (dry.raise_level, dry.hold_level) == (0, 0)
     wet = water(SAFE, [0.0, 0.0, 14.715, 14.715])
-    assert wet.facts["factor_of_safety"] == pytest.approx(0.79818, abs=1e-5)
-    assert wet.raise_level == 2
+    assert (wet.facts["factor_of_safety"], wet.raise_level) == (pytest.approx(0.79818, abs=1e-5), 2)
     assert water(SAFE, [0.0, 0.0, 0.0, 14.715]).raise_level == 0, "one reading alone raises nothing"
     between = water(SAFE, [5.0] * 4)  # FS 1.122: above the bound, not beyond its recovery (1.155)
     assert (between.raise_level, between.hold_level) == (0, 1)
@@ -468,8 +460,7 @@ FALLING = [170.0 - 1.0 * i / 24 for i in range(40)]
 
 def test_falling_water_crosses_and_rising_water_does_not():
     word = ask(site(DRAWDOWN), view(RES__reservoir_level=rows(FALLING)), T0 + 39 * H)
-    assert word.raise_level == 1
-    assert word.facts["drawdown_per_day"] == pytest.approx(1.0)
+    assert (word.raise_level, word.facts["drawdown_per_day"]) == (1, pytest.approx(1.0))
     assert "water falls 1 " in word.reason
     assert bare_figures(word.reason) == []
     assert word.motion is None
@@ -515,8 +506,7 @@ def test_shaking_is_judged_by_acceleration_and_by_displacement():
     assert (word.raise_level, word.facts["newmark_cm"]) == (1, 0.0)
     # ac = 0.1 g; at 0.4 g the median displacement is 6.14 cm
     word = ask(place, view([quake(0.4)]), at)
-    assert word.raise_level == 2
-    assert word.facts["newmark_cm"] == pytest.approx(6.14, abs=0.01)
+    assert (word.raise_level, word.facts["newmark_cm"]) == (2, pytest.approx(6.14, abs=0.01))
     assert ask(place, view([quake(0.01)]), at).raise_level == 0
     assert not ask(place, view([quake(0.4, kind="blasting")]), at).has_data
     assert ask(place, view([quake(0.4, kind="Earthquake ")]), at).has_data, "as people write it"
@@ -528,8 +518,7 @@ def test_a_person_is_asked_to_inspect_until_somebody_answers():
     place = site(SHAKE)
     found = list_inspections(place, Memory(), view([quake(0.06)]), T0 + H)
     (key,) = found
-    assert key == "health:inspect:c@2026-01-01T00:00:00.000000Z:verify"
-    assert found[key].level == 2
+    assert (key, found[key].level) == ("health:inspect:c@2026-01-01T00:00:00.000000Z:verify", 2)
     assert "inspect the slope" in found[key].reason
     later = Memory(conditions=found)
     assert list_inspections(place, later, view(), T0 + 99 * DAY) == found, "it stays when the earthquake is long past"

@@ -89,8 +89,7 @@ def test_a_slope_that_falls_silent_after_a_clear_jump_raises_the_top_level_as_ev
 
 def test_values_that_may_be_noise_count_and_steps_stand_out_each_by_itself_within_patience():
     walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
-    assert walk.learning == 4
-    assert walk.kept == [0, 1, 2, 3]
+    assert (walk.learning, walk.kept) == (4, [0, 1, 2, 3])
     assert not walk.aside
     assert take([(0.0,)] * 3, limit=None).learning is None
     walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
