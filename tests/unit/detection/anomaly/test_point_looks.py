@@ -111,19 +111,9 @@ def test_a_change_is_named_one_acquisition_after_it(change, kind):
 
 
 def test_what_all_points_do_is_one_happening_over_the_acquisitions_it_lasts():
-    tables = [
-        [
-            AcquisitionCounts(7, 50, 0, 1, 0.2),
-            AcquisitionCounts(8, 50, 49, 0, 27.0),
-            AcquisitionCounts(9, 50, 40, 0, 26.0),
-        ],
-        [
-            AcquisitionCounts(7, 50, 2, 0, 0.0),
-            AcquisitionCounts(8, 50, 30, 0, 28.0),
-            AcquisitionCounts(9, 50, 30, 0, 25.0),
-            AcquisitionCounts(11, 50, 0, 48, -9.0),
-        ],
-    ]
+    one = [(7, 50, 0, 1, 0.2), (8, 50, 49, 0, 27.0), (9, 50, 40, 0, 26.0)]
+    two = [(7, 50, 2, 0, 0.0), (8, 50, 30, 0, 28.0), (9, 50, 30, 0, 25.0), (11, 50, 0, 48, -9.0)]
+    tables = [[AcquisitionCounts(*row) for row in table] for table in (one, two)]
     jump, other = find_common(join_shared(tables), JUMP_MM)
     assert (jump.first, jump.last, jump.points, jump.judged, jump.kind) == (8, 9, 79, 100, "phase-jump")
     assert jump.size_mm == pytest.approx(27.5)

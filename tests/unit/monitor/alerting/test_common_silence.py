@@ -23,15 +23,9 @@ def declare(max_silence="1d", interval="30m", valid_for="12h"):
         station(name, series(quantity, "mm", interval, max_silence=max_silence), on_slope=name != "C1")
         for name, quantity in (*((n, "crack_opening") for n in (*CRACKS, "C1")), ("R1", "rain"))
     )
-    cracks = criterion(
-        "rate",
-        stations=["E*"],
-        quantity="crack_opening",
-        yellow={"over": 20.0, "window": "3h"},
-        red={"over": 200.0, "window": "3h"},
-        dwell={"hits": 2, "of": 3},
-        valid_for=valid_for,
-    )
+    bounds = {name: {"over": over, "window": "3h"} for name, over in (("yellow", 20.0), ("red", 200.0))}
+    facts = {"quantity": "crack_opening", "dwell": {"hits": 2, "of": 3}, "valid_for": valid_for}
+    cracks = criterion("rate", stations=["E*"], **bounds, **facts)
     levels = {"names": ["green", "yellow", "orange", "red"]}
     return parse_site(head("s", latitude=46.2, longitude=8.9, levels=levels) + stations + cracks, "s.toml")
 

@@ -518,16 +518,10 @@ def test_a_memory_is_read_back_as_it_was_spelled():
 
 
 # ---- what must hold whatever happens, with all of it declared ----------------------------------------------------
-EVERYTHING = replace(
-    placed(A=0.0, B=100.0, C=200.0, D=5000.0),
-    criteria=(replace(SITE.criteria[0], fast_track=5.0), PORE),
-    levels=FALLING,
-    fusion=replace(
-        SITE.fusion,
-        neighbours=NEAR,
-        rules=(WET, FusionRule("two", 3, Clause("any", (votes(level=2, k=2), votes(level=3, k=2))))),
-    ),
-)
+TWO = FusionRule("two", 3, Clause("any", (votes(level=2, k=2), votes(level=3, k=2))))
+JOINED = replace(SITE.fusion, neighbours=NEAR, rules=(WET, TWO))
+FAST = (replace(SITE.criteria[0], fast_track=5.0), PORE)
+EVERYTHING = replace(placed(A=0.0, B=100.0, C=200.0, D=5000.0), criteria=FAST, levels=FALLING, fusion=JOINED)
 
 
 def look_at_everything(seed):

@@ -47,18 +47,10 @@ def test_a_page_stands_while_its_children_come_back_one_by_one():
     assert roots(ROVERS, paged={"health:G5.displacement:stale"}).pages == {BASE: ROVERS - LONE}
 
 
-SITE = (
-    head("new", "New site", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow"]})
-    + criterion("velocity", stations=["G*"], yellow={"over": 10.0, "window": "10m"})
-) + "".join(
-    station(
-        name,
-        series("displacement", "mm", "5s", noise_floor_mm=3.0),
-        series("battery_voltage", "V", "5s", max_silence="6h"),
-        logger=logger,
-    )
-    for name, logger in (("G1", "L1"), ("G2", "L1"), ("G3", "L2"))
-)
+SITE = head("new", "New site", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow"]})
+SITE += criterion("velocity", stations=["G*"], yellow={"over": 10.0, "window": "10m"})
+SERIES = series("displacement", "mm", "5s", noise_floor_mm=3.0), series("battery_voltage", "V", "5s", max_silence="6h")
+SITE += "".join(station(name, *SERIES, logger=logger) for name, logger in (("G1", "L1"), ("G2", "L1"), ("G3", "L2")))
 
 
 def send(said_at):
@@ -106,16 +98,12 @@ def test_a_battery_that_reports_once_a_day_makes_no_pages_of_the_instruments_of_
 def told(battery_s, displacement_s, paged, now_s):
     places = {"b": ("G5", "battery_voltage"), "d": ("G5", "displacement")}
     newest_s = {places["b"]: battery_s, places["d"]: displacement_s}
-    return find_silence_causes(
-        {},
-        dict.fromkeys(places.values(), 0.0),
-        lambda _: True,
-        lambda _: True,
-        lambda *_: 0.0,
-        paged,
-        now_s,
-        lambda p, quiet: newest_s[p] > min(newest_s[q] for q in quiet) + 450.0,
-    ).notified
+
+    def spoke(p, quiet):
+        return newest_s[p] > min(newest_s[q] for q in quiet) + 450.0
+
+    yes, silent_s = (lambda _: True), dict.fromkeys(places.values(), 0.0)
+    return find_silence_causes({}, silent_s, yes, yes, lambda *_: 0.0, paged, now_s, spoke).notified
 
 
 def test_what_the_battery_of_a_silent_instrument_adds_is_told_unless_it_spoke_meanwhile():

@@ -39,16 +39,8 @@ def read(client, packet, heard):
 
 
 def tell(message):
-    facts = (
-        message._topic,
-        message.payload,
-        type(message.payload),
-        message.mid,
-        message.qos,
-        message.retain,
-        message.dup,
-    )
-    return *facts, str(message.properties)
+    facts = (message._topic, message.payload, type(message.payload), message.mid, message.qos, message.retain)
+    return *facts, message.dup, str(message.properties)
 
 
 @given(

@@ -92,14 +92,9 @@ def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monke
     short = listed["pretrained-lstm"]
     assert short.reasons_for is None
     assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short.reasons_against
-    keep(
-        monkeypatch,
-        stages={
-            "a law": {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}},
-            "cpu_s": 9,
-            "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
-        },
-    )
+    calm = {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}}
+    fails = {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}}
+    keep(monkeypatch, stages={"a law": fails, "cpu_s": 9, "did not fail": calm})
     told = catalogue.sum_up_arguments(catalogue._score_looks("tangential-angle"))
     assert told.reasons_for == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
     assert told.reasons_against == "outang, which did not fail: 10.0% of 2,000 looks at 85 degrees or more"

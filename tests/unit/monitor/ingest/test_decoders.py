@@ -49,18 +49,9 @@ def refusal(decoded):
 
 
 def test_a_sample_with_suffix_units_and_sigma(pipeline):
-    decoded = read(
-        pipeline,
-        {
-            "time": TIME,
-            "source": "logger-3",
-            "boot_id": 12,
-            "seq": 1842,
-            "displacement_east_mm": 12.4,
-            "displacement_north_cm": -0.31,
-            "sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1},
-        },
-    )
+    told = {"time": TIME, "source": "logger-3", "boot_id": 12, "seq": 1842}
+    told |= {"displacement_east_mm": 12.4, "displacement_north_cm": -0.31}
+    decoded = read(pipeline, told | {"sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1}})
     assert values(decoded) == {"displacement_east": 12.4, "displacement_north": -3.1}
     assert [o.sigma for o in decoded.observations] == [0.9, 1.0]
     assert {o.unit for o in decoded.observations} == {"mm"}
@@ -101,18 +92,9 @@ def test_values_with_a_unit_apart_and_those_that_keep_their_own(pipeline):
 
 
 def gnss(**more):
-    block = {
-        "enu_mm": [12.4, -3.1, 5.0],
-        "cov_mm2": [0.81, 0.9, 4.0, 0.1, 0.0, 0.2],
-        "epoch0": "2025-11-03T00:00:00Z",
-        "frame": "local",
-        "solution": "rapid",
-        "fix": "fixed",
-        "satellites": 14,
-        "reference": "BASE",
-        **more,
-    }
-    return {"time": TIME, "gnss": {k: v for k, v in block.items() if v is not ...}}
+    block = {"enu_mm": [12.4, -3.1, 5.0], "cov_mm2": [0.81, 0.9, 4.0, 0.1, 0.0, 0.2], "fix": "fixed", "satellites": 14}
+    block |= {"epoch0": "2025-11-03T00:00:00Z", "frame": "local", "solution": "rapid", "reference": "BASE"}
+    return {"time": TIME, "gnss": {k: v for k, v in (block | more).items() if v is not ...}}
 
 
 def test_gnss_becomes_three_components_with_sigma_and_covariance_beside(pipeline):

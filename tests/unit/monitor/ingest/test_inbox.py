@@ -128,15 +128,8 @@ class Lively(Pieces):
         raise BlockingIOError
 
 
-topics = st.sampled_from(
-    [
-        "slopeward/v1/alp/G1/obs",
-        "slopeward/v1/alpx/G1/obs",
-        "slopeward/v1/alp",
-        "app/alp/up",
-        "slopeward/v1/bach/report",
-    ]
-)
+places = ("slopeward/v1/alp/G1/obs", "slopeward/v1/alpx/G1/obs", "slopeward/v1/alp", "slopeward/v1/bach/report")
+topics = st.sampled_from([*places, "app/alp/up"])
 packets = st.one_of(
     st.tuples(topics, st.binary(max_size=300), st.integers(0, 1)),
     st.sampled_from([b"\xd0\0", packet(0x90, b"\0\1\0\0")]),  # PINGRESP, SUBACK

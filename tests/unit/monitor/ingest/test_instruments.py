@@ -37,25 +37,16 @@ def values_of(found):
 
 def chirpstack(data, at="2026-03-01T06:59:58.5+00:00"):
     """The fields that matter of an uplink event of ChirpStack 4."""
-    return {
-        "deviceInfo": {"deviceName": "T1", "devEui": "0101010101010101"},
-        "time": at,
-        "fPort": 85,
-        "data": base64.b64encode(bytes.fromhex(data)).decode(),
-    }
+    payload = base64.b64encode(bytes.fromhex(data)).decode()
+    return {"deviceInfo": {"deviceName": "T1", "devEui": "01" * 8}, "time": at, "fPort": 85, "data": payload}
 
 
 def things_stack(data):
     """The fields that matter of an uplink of The Things Stack 3."""
-    return {
-        "end_device_ids": {"device_id": "t1", "dev_eui": "0004A30B001C0530"},
-        "received_at": "2026-03-01T06:59:59Z",
-        "uplink_message": {
-            "f_port": 1,
-            "frm_payload": base64.b64encode(bytes.fromhex(data)).decode(),
-            "received_at": "2026-03-01T06:59:58Z",
-        },
-    }
+    payload = base64.b64encode(bytes.fromhex(data)).decode()
+    uplink = {"f_port": 1, "frm_payload": payload, "received_at": "2026-03-01T06:59:58Z"}
+    names = {"device_id": "t1", "dev_eui": "0004A30B001C0530"}
+    return {"end_device_ids": names, "received_at": "2026-03-01T06:59:59Z", "uplink_message": uplink}
 
 
 @pytest.mark.parametrize(
@@ -142,14 +133,8 @@ def test_senml_by_the_examples_of_its_standard():
     """RFC 8428, 5.1.1 to 5.1.3, with quantities of slopes: base values, relative times, sums of bases."""
     found = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}], told=LIVE)
     assert found == {"10e2073a01080063.temperature": (23.1, "degC", NOW)}
-    found = decode(
-        "senml",
-        [
-            {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
-            {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2},
-            {"n": "note", "vs": "ok"},
-        ],
-    )
+    base = {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1}
+    found = decode("senml", [base, {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2}, {"n": "note", "vs": "ok"}])
     assert found["G1.water_level"][:2] == (120.1, "m")
     assert found["G1.battery_voltage"][2] == datetime.fromtimestamp(1.772e9 - 5, UTC)
     rain = [{"bn": "G1/", "n": "rain", "u": "mm", "t": -60, "v": 0.2}]
@@ -197,13 +182,8 @@ def test_senml_that_is_not_understood_is_refused(pack, code):
 
 
 def test_a_weather_station_is_read_in_the_units_that_a_person_said():
-    post = {
-        "dateutc": "2022-05-18 18:17:37",
-        "baromabsin": "28.476",
-        "tempf": "74.5",
-        "yrain_piezo": "1.000",
-        "lightning": "",
-    }
+    post = {"dateutc": "2022-05-18 18:17:37", "baromabsin": "28.476", "tempf": "74.5", "yrain_piezo": "1.000"}
+    post["lightning"] = ""
     at = datetime(2022, 5, 18, 18, 17, 37, tzinfo=UTC)
     found = decode("ecowitt", post)
     assert found["W1.temperature"] == (pytest.approx(23.6111, abs=1e-3), "degC", at)

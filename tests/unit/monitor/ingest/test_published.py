@@ -33,11 +33,8 @@ def pipeline():
 
 
 def read(pipeline, topic, payload, **more):
-    raw = (
-        payload
-        if isinstance(payload, bytes)
-        else (payload if isinstance(payload, str) else json.dumps(payload)).encode()
-    )
+    text = payload if isinstance(payload, bytes | str) else json.dumps(payload)
+    raw = text.encode() if isinstance(text, str) else text
     return pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=more.pop("epoch", 1), **more))
 
 
@@ -87,10 +84,8 @@ def test_tables_of_campbell_loggers(pipeline):
     cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [11.9, "warm"]}
     decoded = read(pipeline, "cs/v2/data/x", cr6)  # one bad cell does not take the other along
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([11.9], "not_number")
-    cr6["properties"] |= {
-        "observationNames": ["Depth", "displacement_mm"],
-        "observations": {"2022-05-24T08:53:00Z": [1, 2]},
-    }
+    cr6["properties"]["observationNames"] = ["Depth", "displacement_mm"]
+    cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [1, 2]}
     assert values(read(pipeline, "cs/v2/data/x", cr6)) == {"CR6_18341.displacement": 2.0}
     cr6["properties"]["observationNames"] = ["Depth"]
     assert refusal(read(pipeline, "cs/v2/data/x", cr6)) == "unknown_quantity"
@@ -107,9 +102,8 @@ def test_the_state_of_a_campbell_logger_is_that_of_its_stations(pipeline):
     assert refusal(read(pipeline, "cs/v2/data/x", p.CAMPBELL_STATE)) == "no_station"
     other = {"clientId": "T1", "state": "offline"}
     assert "T1" not in [k.station for k in read(pipeline, topic, other).links]
-    assert [k.station for k in read(pipeline, "cs/v2/named/x", other).links] == ["CR6_18341"], (
-        "not whom it names itself"
-    )
+    named = read(pipeline, "cs/v2/named/x", other).links
+    assert [k.station for k in named] == ["CR6_18341"], "not whom it names itself"
     assert refusal(read(pipeline, topic, {"state": ["offline"]})) == "bad_payload"
 
 
@@ -131,11 +125,8 @@ def test_what_lorawan_devices_say_of_their_battery(pipeline):
 def test_observations_of_sensorthings(pipeline):
     decoded = read(pipeline, "v1.1/Datastreams(1)/Observations", p.OBSERVATION)
     assert decoded.observations[0].observed_at == utc(2014, 12, 31, 3, 59, 59)
-    created = {
-        "phenomenonTime": "2017-02-07T18:00:00Z/2017-02-07T18:02:00Z",
-        "result": 21.6,
-        "Datastream": {"@iot.id": 423},
-    }
+    span = "2017-02-07T18:00:00Z/2017-02-07T18:02:00Z"
+    created = {"phenomenonTime": span, "result": 21.6, "Datastream": {"@iot.id": 423}}
     decoded = read(pipeline, "v1.1/Observations", created)
     assert refusal(decoded) == "unknown_topic"
     decoded = read(pipeline, "v1.1/any/Observations", created)
@@ -147,10 +138,8 @@ def test_observations_of_sensorthings(pipeline):
     told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
     assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
     assert refusal(read(pipeline, "v1.1/Datastreams(7)/Observations", p.OBSERVATION)) == "unknown_quantity"
-    page = {
-        **p.OBSERVATIONS,
-        "value": [*p.OBSERVATIONS["value"], {"result": "x"}, {"phenomenonTime": "2018", "result": 1}],
-    }
+    bad = {"result": "x"}, {"phenomenonTime": "2018", "result": 1}
+    page = {**p.OBSERVATIONS, "value": [*p.OBSERVATIONS["value"], *bad]}
     decoded = read(pipeline, "v1.1/Datastreams(423)/Observations", page)
     assert [o.value for o in decoded.observations] == [-3.4]
     assert "2 of 3" in decoded.faults[0].reason
@@ -246,14 +235,7 @@ def test_homie_says_values_and_whether_it_is_there(pipeline):
     assert decoded.observations[0].observed_at == NOW - timedelta(days=3)  # when it came, not when it was read again
     assert refusal(read(pipeline, "homie/super-car/engine/temperature", b"21.5", retained=True)) == "retained"
     assert refusal(read(pipeline, "homie/super-car/engine/speed", b"21.5")) == "unknown_quantity"
-    refused = {
-        b"true": "not_number",
-        b"\xff": "not_number",
-        b"nan": "empty",
-        b"1" * 99: "not_number",
-        b"1_0": "not_number",
-        b"inf": "empty",
-    }
+    refused = dict.fromkeys((b"true", b"\xff", b"1" * 99, b"1_0"), "not_number") | {b"nan": "empty", b"inf": "empty"}
     for payload, code in refused.items():
         assert refusal(read(pipeline, "homie/super-car/engine/temperature", payload)) == code
     words = ("ready", "sleeping", "lost", "disconnected")

@@ -29,22 +29,15 @@ def waiting(
     )
 
 
-messages = st.lists(
-    st.tuples(
-        st.integers(0, 3),
-        st.sampled_from(["hazard", "health", "advice"]),
-        st.integers(1, 3),
-        st.sampled_from(["unacknowledged", "shelved"]),
-        st.integers(0, 3),
-        st.sampled_from(["duty", "head"]),
-    ),
-    max_size=12,
-).map(
-    lambda rows: [
-        waiting(n, level, ledger, alert_id * 10 + LEDGERS.index(ledger), T0 - timedelta(hours=1), attempts, state, who)
-        for n, (level, ledger, alert_id, state, attempts, who) in enumerate(rows, 1)
+@st.composite
+def draw_messages(draw):
+    some, early = st.sampled_from, T0 - timedelta(hours=1)
+    row = st.tuples(st.integers(0, 3), some(LEDGERS), st.integers(1, 3), st.integers(0, 3))
+    row = st.tuples(row, some(["unacknowledged", "shelved"]), some(["duty", "head"]))
+    return [
+        waiting(n, level, ledger, alert_id * 10 + LEDGERS.index(ledger), early, attempts, state, who)
+        for n, ((level, ledger, alert_id, attempts), state, who) in enumerate(draw(st.lists(row, max_size=12)), 1)
     ]
-)
 
 
 NIGHT = read_quiet("22:00-06:00", "UTC")
@@ -58,7 +51,7 @@ def view_of(sent, quiet):
     )
 
 
-@given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
+@given(draw_messages(), st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
 def test_what_is_set_aside_is_spoken_for_by_one_that_is_there_and_the_urgent_by_one_as_high(found, sent, quiet):
     left = {w.id: w for w in found}
     replaced = {}

@@ -228,15 +228,9 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
     ids = {"ada": "it", "ben": "zh"}
     last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
     mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
-    world.emergency = EmergencyNotifier(
-        lambda: mails,
-        lambda: [last],
-        {},
-        lambda: NOW,
-        lambda *told: None,
-        NoticeStateFile(world.path.with_name("other.json")),
-        ids.__getitem__,
-    )
+    found = (lambda: mails), (lambda: [last]), {}, (lambda: NOW), (lambda *_: None)
+    other = NoticeStateFile(world.path.with_name("other.json"))
+    world.emergency = EmergencyNotifier(*found, other, ids.__getitem__)
     pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
     trouble = next(one.text for one in run_checks(pulse) if one.is_wrong)
     world.pass_time(NOTIFY_AFTER_S + 2, trouble)

@@ -96,17 +96,9 @@ def make_loop():
 
     def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=clock, **more):
         told = []
-        loop = EvaluationLoop(
-            None,
-            {s: s for s in sites},
-            tick_s,
-            is_drained=drained,
-            on_changed=lambda _: None,
-            on_poisoned=lambda site, reason: told.append((site, reason)),
-            clock=clock,
-            evaluate=decide,
-            **more,
-        )
+        more |= {"on_changed": lambda _: None, "on_poisoned": lambda site, reason: told.append((site, reason))}
+        given = {"is_drained": drained, "clock": clock, "evaluate": decide}
+        loop = EvaluationLoop(None, {s: s for s in sites}, tick_s, **given, **more)
         loop.start()
         loops.append(loop)
         return loop, told

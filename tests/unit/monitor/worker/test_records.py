@@ -38,18 +38,9 @@ class Whole:
 
 
 AT = datetime(2026, 5, 12, 10, tzinfo=UTC)
-WHOLE = Whole(
-    "G1",
-    3,
-    flag=True,
-    box=(1.0, 2.5),
-    parts=(Part(AT, 0.1), Part(AT)),
-    by_name={"a": Part(AT)},
-    shares={"b": 0.5},
-    words=["c"],
-    card={"gates": [1, {"d": None}]},
-    ground={"type": "Polygon", "coordinates": [[[9.0, 46.5]]]},
-)
+SQUARE = {"type": "Polygon", "coordinates": [[[9.0, 46.5]]]}
+NAMED = {"by_name": {"a": Part(AT)}, "shares": {"b": 0.5}, "card": {"gates": [1, {"d": None}]}, "ground": SQUARE}
+WHOLE = Whole("G1", 3, flag=True, box=(1.0, 2.5), parts=(Part(AT, 0.1), Part(AT)), words=["c"], **NAMED)
 PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
 

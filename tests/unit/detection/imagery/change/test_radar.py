@@ -135,14 +135,8 @@ def test_layover_says_nothing_and_another_incidence_is_doubted(images, tmp_path)
     ground, paths = images
     mask = (np.arange(300)[None, :] > 180).repeat(300, axis=0).astype(np.float32)
     angles = [ground.write(tmp_path / f"i{k}.tif", np.full((300, 300), 35.0 + 5 * k, np.float32)) for k in range(2)]
-    found = find_radar_change(
-        RadarRequest(
-            before=(paths["before"],),
-            after=(paths["after"],),
-            incidence=tuple(angles),
-            mask=ground.write(tmp_path / "layover.tif", mask),
-        )
-    )
+    beside = {"incidence": tuple(angles), "mask": ground.write(tmp_path / "layover.tif", mask)}
+    found = find_radar_change(RadarRequest(before=(paths["before"],), after=(paths["after"],), **beside))
     (outline,) = found.outlines
     assert outline.uncertain
     assert found.valid_share == pytest.approx(0.6, abs=0.02)

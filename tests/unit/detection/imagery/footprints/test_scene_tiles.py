@@ -23,17 +23,9 @@ PLACE = Affine(10, 0, 480_000, 0, -10, 5_120_000)
 
 def write(path, bands, **options):
     """A GeoTIFF of bands x rows x columns."""
-    _, height, width = bands.shape
-    profile = {
-        "driver": "GTiff",
-        "width": width,
-        "height": height,
-        "count": len(bands),
-        "dtype": bands.dtype,
-        "crs": UTM,
-        "transform": PLACE,
-    } | options
-    with rasterio.open(path, "w", **profile) as file:
+    count, height, width = bands.shape
+    shape = {"width": width, "height": height, "count": count, "dtype": bands.dtype}
+    with rasterio.open(path, "w", "GTiff", **shape | {"crs": UTM, "transform": PLACE} | options) as file:
         file.write(bands)
         for index, name in enumerate(("red", "green", "blue")[: len(bands)], start=1):
             file.set_band_description(index, name)
@@ -107,11 +99,8 @@ def test_a_pixel_of_a_landslide_is_seen_from_afar(cut):
     lon, lat = lonlat(220, 170)
     assert look(probability, lon, lat, high)[3] == 255
     size = 2 * 20037508.34 / 2**low / 512
-    around = [
-        look(probability, lon + k * size / 111_320, lat + n * size / 111_320, low)
-        for k in (-1, 0, 1)
-        for n in (-1, 0, 1)
-    ]
+    degree = size / 111_320
+    around = [look(probability, lon + k * degree, lat + n * degree, low) for k in (-1, 0, 1) for n in (-1, 0, 1)]
     assert max(colour[3] for colour in around) == 255
     assert look(probability, *lonlat(10, 150), high)[3] == 0
 

@@ -23,16 +23,9 @@ from detection.imagery.scene.radiometry import RadiometricStretch
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
 
-CARD = {
-    "name": "coarse",
-    "network": {"name": "triage-resnet"},
-    "tile_px": 16,
-    "pixel_size_m": 1.2,
-    "threshold": 0.5,
-    "bands": ["B4", "B3", "B2"],
-    "radiometry": {"stretch": "reflectance", "scale": 0.01},
-    "normalisation": {"mean": [0.5] * 3, "std": [0.2] * 3, "value_range": [[0.0, 1.0]] * 3},
-}
+CARD = {"name": "coarse", "network": {"name": "triage-resnet"}, "tile_px": 16, "pixel_size_m": 1.2, "threshold": 0.5}
+CARD |= {"bands": ["B4", "B3", "B2"], "radiometry": {"stretch": "reflectance", "scale": 0.01}}
+CARD |= {"normalisation": {"mean": [0.5] * 3, "std": [0.2] * 3, "value_range": [[0.0, 1.0]] * 3}}
 PLACE = grid_around(106.1, 27.1, 64, 1.2)
 
 

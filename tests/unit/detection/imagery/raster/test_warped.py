@@ -24,18 +24,8 @@ def write(path, dtype, nodata, *, alpha, turn, side=SIDE):
     bands[:, 20:44, 10:60] = 0
     east, north = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     transform = Affine(east, north, 5e5, north, -east, 5.1e6)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=side,
-        height=side,
-        count=3 + alpha,
-        dtype=dtype,
-        crs=UTM,
-        transform=transform,
-        nodata=nodata,
-    ) as target:
+    shape = {"width": side, "height": side, "count": 3 + alpha, "dtype": dtype, "nodata": nodata}
+    with rasterio.open(path, "w", "GTiff", crs=UTM, transform=transform, **shape) as target:
         target.write(bands.astype(dtype), [1, 2, 3])
         if alpha:
             target.write(((bands[0] > 0) * np.iinfo(dtype).max).astype(dtype), 4)

@@ -16,14 +16,8 @@ COLOURS = ("B4", "B3", "B2")
 PLACE = grid_around(141.95, 42.73, 8, 10.0)
 WATER = np.array([400.0, 450.0, 500.0])[:, None, None]
 CARD = {"name": "own", "bands": list(COLOURS), "radiometry": {"stretch": LOCAL_STANDARD, "block_px": 32}, "tile_px": 64}
-DOMAIN = {
-    "bands": list(COLOURS),
-    "pixel_size_m": 10.0,
-    "median": [[9.0, 9.1]] * 3,
-    "spread": [[0.1, 0.2]] * 3,
-    "correlation_least": 0.5,
-    "smoothness_least": 0.5,
-}
+DOMAIN = {"bands": list(COLOURS), "pixel_size_m": 10.0, "median": [[9.0, 9.1]] * 3, "spread": [[0.1, 0.2]] * 3}
+DOMAIN |= {"correlation_least": 0.5, "smoothness_least": 0.5}
 
 
 class Field:
@@ -145,13 +139,11 @@ def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(gr
     assert [one[0] for one in found] == [0, 1000, 0, 1000]
     assert [one[1] is not None for one in found] == [False, False, True, True]
     assert np.array_equal(found[2][1], found[3][1])
-    radiometry = {"stretch": "reflectance", "scale": 1e-4}
-    value_range = {"value_range": [[0, 1]] * 3}
-    seeing = {**card, "radiometry": radiometry, "normalisation": value_range}
+    seeing = {**card, "normalisation": {"value_range": [[0, 1]] * 3}}
+    seeing |= {"radiometry": {"stretch": "reflectance", "scale": 1e-4}}
     field = Field(ground + 1000)
-    assert find_doubts(
-        field, measure_stretch(field, seeing, 1e-4), {**seeing, "domain": {**DOMAIN, "median": [[0, 1]] * 3}}
-    )
+    stretch = measure_stretch(field, seeing, 1e-4)
+    assert find_doubts(field, stretch, {**seeing, "domain": {**DOMAIN, "median": [[0, 1]] * 3}})
 
 
 @pytest.mark.parametrize("stretch", ["local-max", LOCAL_STANDARD])

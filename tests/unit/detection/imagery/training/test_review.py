@@ -60,17 +60,11 @@ def keep(c, site, found):
         facts = {"site": site, "name": folder.name, "path": str(folder), "received_at": NOW, "valid_share": 1.0}
         facts |= {key: answer[key] for key in ("crs", "pixel_area_m2")} | {"run": {"threshold": answer["threshold"]}}
         row = scene_row(answer["scene_hash"], datetime.fromisoformat(answer["acquired_at"]), **facts)
-        footprints = [
-            footprint_row(
-                answer["scene_hash"],
-                one["polygon_id"],
-                one["bbox"],
-                model_hash=answer["model_hash"],
-                model=answer["model"],
-                **{key: one[key] for key in ("area_m2", "mean_probability", "geometry")},
-            )
-            for one in answer["polygons"]
-        ]
+        by = {key: answer[key] for key in ("model_hash", "model")}
+        footprints = []
+        for one in answer["polygons"]:
+            facts = by | {key: one[key] for key in ("area_m2", "mean_probability", "geometry")}
+            footprints.append(footprint_row(answer["scene_hash"], one["polygon_id"], one["bbox"], **facts))
         save_scene(c, row, footprints, NOW)
 
 

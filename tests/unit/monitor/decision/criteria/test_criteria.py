@@ -177,18 +177,9 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
 
 
 def test_groups_join_over_reference_logger_and_antenna():
-    place = replace(
-        site(Criterion("w", KINDS["level"], (), "water_level", ())),
-        stations=(
-            Station("A", reference="B1"),
-            Station("B", reference="B1", logger="L"),
-            Station("C", logger="L"),
-            Station("D"),
-            Station("E", antenna="X"),
-            Station("F", antenna="X"),
-        ),
-    )
-    groups = find_groups(place)
+    joined = (Station("A", reference="B1"), Station("B", reference="B1", logger="L"), Station("C", logger="L"))
+    stations = (*joined, Station("D"), Station("E", antenna="X"), Station("F", antenna="X"))
+    groups = find_groups(replace(site(Criterion("w", KINDS["level"], (), "water_level", ())), stations=stations))
     assert groups["A"] == groups["B"] == groups["C"]
     assert groups["E"] == groups["F"]
     assert len({groups[s] for s in "ADE"}) == 3

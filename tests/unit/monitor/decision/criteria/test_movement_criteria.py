@@ -55,14 +55,8 @@ def ask(site, seen, now_s, memory=None):
     return CRITERIA[criterion.kind.id].rule(criterion, DecisionContext(site, seen, memory or Memory(), now_s))
 
 
-BENDS = Criterion(
-    "a",
-    KINDS["acceleration"],
-    ("A",),
-    "displacement",
-    (Threshold(1, over=0.5, window_s=5 * D), Threshold(2, over=2.0, window_s=2 * D)),
-    dwell=Dwell(2, 3),
-)
+OVER = (Threshold(1, over=0.5, window_s=5 * D), Threshold(2, over=2.0, window_s=2 * D))
+BENDS = Criterion("a", KINDS["acceleration"], ("A",), "displacement", OVER, dwell=Dwell(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -129,14 +123,10 @@ def test_a_level_is_held_through_silence_and_broken_data_and_falls_on_sound_data
     assert decide(where, raised.memory, view(rows + calm), now).level == 0
 
 
-ANGLE = Criterion(
-    "t",
-    KINDS["tangential_angle"],
-    ("A",),
-    "displacement",
-    (Threshold(1, over=70.0, window_s=3 * D), Threshold(2, over=80.0, window_s=D), Threshold(3, over=85.0, window_s=D)),
-    dwell=Dwell(2, 3),
+STEEP = tuple(
+    Threshold(k, over=over, window_s=days * D) for k, over, days in ((1, 70.0, 3), (2, 80.0, 1), (3, 85.0, 1))
 )
+ANGLE = Criterion("t", KINDS["tangential_angle"], ("A",), "displacement", STEEP, dwell=Dwell(2, 3))
 
 
 @pytest.mark.parametrize(("rate", "level"), [(1.0, 0), (2.5, 0), (3.5, 1), (7.0, 2), (14.0, 3)])
@@ -167,15 +157,8 @@ def test_a_station_without_v_eq_says_nothing():
 
 # ---- the failure window --------------------------------------------------------------------------------------------
 NOW = T0 + 240 * H
-NEAR = Criterion(
-    "f",
-    KINDS["inverse_velocity"],
-    ("A", "B", "C"),
-    "displacement",
-    (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D)),
-    role="advice",
-    recover=0.8,
-)
+WITHIN = (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D))
+NEAR = Criterion("f", KINDS["inverse_velocity"], ("A", "B", "C"), "displacement", WITHIN, role="advice", recover=0.8)
 BOTH = (station("A", "BASE"), station("B", "BASE"), station("C", "OTHER"))
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -21,17 +22,9 @@ Row = tuple[float, float, float]  # instant, value, stated error
 def make_site(interval_s: float, window_s: float) -> Site:
     series = SeriesSpec("P1", "displacement", "mm", interval_s, 6 * interval_s, 0.5, 20.0)
     point = Station("P1", series=(series,))
-    criterion = Criterion(
-        "v",
-        KINDS["velocity"],
-        ("P1",),
-        "displacement",
-        (Threshold(1, over=5.0, window_s=window_s), Threshold(2, over=10.0, window_s=window_s)),
-        direction="norm",
-        dwell=Dwell(2, 3),
-        min_sigma=5.0,
-        recover=0.6,
-    )
+    bounds = (Threshold(1, over=5.0, window_s=window_s), Threshold(2, over=10.0, window_s=window_s))
+    criterion = Criterion("v", KINDS["velocity"], ("P1",), "displacement", bounds, dwell=Dwell(2, 3))
+    criterion = replace(criterion, direction="norm", min_sigma=5.0, recover=0.6)
     levels = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
     return Site("s", "S", 46.0, 8.0, "UTC", levels, (point,), (criterion,), version="v")
 

@@ -114,13 +114,8 @@ def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
         times = [float(i) for i in range(at, min(end, len(values)))]
         parts.extend(times, times, values[at:end], [(0.0,)] * len(times))
         at = end
-    assert (whole.kept, whole.level, whole.jumps, whole.early, whole.aside) == (
-        parts.kept,
-        parts.level,
-        parts.jumps,
-        parts.early,
-        parts.aside,
-    )
+    for name in ("kept", "level", "jumps", "early", "aside"):
+        assert getattr(whole, name) == getattr(parts, name)
 
 
 def find_noiseless(site):
