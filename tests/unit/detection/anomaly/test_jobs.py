@@ -91,16 +91,13 @@ def test_networks_train_the_same_twice_and_score_from_the_file(tmp_path, detecto
     assert hit.score > 2 * hit.threshold
 
 
-def test_stuck_and_gap_are_findings_without_a_score():
+def test_stuck_and_gap_are_findings_without_a_score_and_what_cannot_be_scored_is_withheld():
     samples = site(400, 2)
     samples["G0"][1][350:362] = [samples["G0"][1][350]] * 12
     del samples["G1"][1][300:310], samples["G1"][0][300:310]
     answer = jobs.score(scoring(samples=samples, since_s=250 * DAY))
     assert {(f.station, f.kind) for f in answer.findings} == {("G0", "stuck"), ("G1", "gap")}
     assert not any(r.station == "G1" and 299 * DAY < r.at_s < 310 * DAY for r in answer.scores)
-
-
-def test_what_cannot_be_scored_is_withheld_with_its_reason():
     samples = {**site(400, 1), "NEW": ([0.0, DAY], [1.0, 2.0]), "EMPTY": ([], [])}
     answer = jobs.score(scoring(samples=samples, since_s=-1.0))
     reasons = {row.station: row.reason for row in answer.withheld}

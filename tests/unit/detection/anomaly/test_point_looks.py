@@ -70,7 +70,7 @@ def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found
     assert found[7].score > found[7].threshold
 
 
-def test_what_began_before_is_not_told_again(drawn):
+def test_what_began_before_is_not_told_again_and_a_past_that_is_too_short_is_said(drawn):
     values = derive_table(drawn)
     values[3, 118:] += 80.0
     first = [a for a in ask(values[:, :120], 115).alarms if a.row == 3]
@@ -78,9 +78,6 @@ def test_what_began_before_is_not_told_again(drawn):
     again = ask(values[:, :121], 120)
     assert not [a for a in again.alarms if a.row == 3]
     assert again.going_on >= 1
-
-
-def test_points_with_too_short_a_past_are_said_and_nothing_new_is_nothing(drawn):
     values = derive_table(drawn)
     values[5, :140] = np.nan
     found = ask(values, 145)

@@ -103,7 +103,9 @@ def noisy_but(cells, values):
     return Series(noisy().times_s, changed, DAY)
 
 
-def test_stuck_needs_the_run_that_chance_cannot_make():
+def test_stuck_needs_the_run_that_chance_cannot_make_and_teaches_no_little_noise():
+    after = scaled_residuals(noisy_but(slice(300, 330), 300))[340:370]
+    assert np.abs(after).max() < 1.15 * np.abs(scaled_residuals(noisy())[340:370]).max()
     found = find_stuck(noisy_but(slice(200, 212), 200))
     assert [f.kind for f in found] == ["stuck"]
     assert found[0].at_s <= 205 * DAY
@@ -114,18 +116,10 @@ def test_stuck_needs_the_run_that_chance_cannot_make():
     assert [find_stuck(one) for one in well] == [[], [], []]
 
 
-def test_a_stuck_sensor_does_not_teach_that_it_has_little_noise():
-    after = scaled_residuals(noisy_but(slice(300, 330), 300))[340:370]
-    assert np.abs(after).max() < 1.15 * np.abs(scaled_residuals(noisy())[340:370]).max()
-
-
-def test_replay_is_found_once_and_noise_is_none():
+def test_replays_and_gaps_are_certain_and_nothing_is_scored_where_nothing_was_seen():
     found = find_replay(noisy_but(slice(300, 312), slice(100, 112)))
     assert [(f.kind, f.at_s) for f in found] == [("replay", 307 * DAY)]
     assert find_replay(noisy()) == []
-
-
-def test_gaps_are_certain_and_nothing_is_scored_where_nothing_was_seen():
     found = find_empty_cells(noisy_but(slice(50, 54), np.nan))
     assert [f.at_s for f in found] == [54 * DAY]
     assert check_series(noisy(), noisy().times_s.tolist()) == []
@@ -157,15 +151,12 @@ def test_stuck_readings_are_the_same_block_by_block():
     assert (0.01 < whole.mean(axis=1)).all()
 
 
-def test_a_record_that_is_cut_has_the_stuck_readings_of_the_whole():
+def test_a_record_that_is_cut_has_the_stuck_readings_and_the_scores_of_the_whole():
     table = coarse_and_stuck(1500)
     cut = 2 * SHARE_CELLS + 30  # a run may begin before the cut
     assert np.array_equal(
         StuckRuns(5).feed(table[:, -1500 + 300 :], 0)[:, cut:], StuckRuns(5).feed(table, 0)[:, 300 + cut :]
     )
-
-
-def test_a_record_that_is_cut_has_the_scores_of_the_whole():
     rng = np.random.default_rng(5)
     values = np.round(np.cumsum(rng.normal(0.1, 0.02, 3100)) + rng.normal(0, 1, 3100), 2)
     values[:600] = np.round(values[:600] / 3.0) * 3.0

@@ -76,12 +76,9 @@ def test_those_behind_the_level_are_enough_and_one_alone_is_its_own_notice():
     assert str(decision.memory.conditions[KEY].reason).startswith("all 2 instruments behind red are silent since")
 
 
-def test_who_sends_by_the_half_day_is_given_its_half_day_and_a_green_slope_only_its_notices():
+def test_who_sends_by_the_half_day_and_a_green_slope_have_none_and_the_first_word_ends_it():
     assert told(declare(), readings(ends=99, until=96, by=24)) is None
     assert told(declare(), readings(mm_per_day=0.0)) is None
-
-
-def test_it_ends_with_the_first_word_of_one_of_them():
     back = Observation("s", "E1", "crack_opening", "mm", BEGIN + 39 * STEP, BEGIN + 39 * STEP, 300.0, None)
     *_, (_, decision) = replay(declare(), [*readings(), back])
     assert KEY not in decision.memory.conditions

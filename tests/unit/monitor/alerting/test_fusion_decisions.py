@@ -393,12 +393,9 @@ def test_several_groups_at_an_earthquake_raise_nothing_and_are_paged_anew_at_eve
     assert not any("shaken" in k for look in lone for k in look.decision.memory.conditions)
 
 
-def test_motion_that_goes_on_after_the_step_of_an_earthquake_counts():
+def test_motion_and_silence_after_the_step_of_an_earthquake_are_movement():
     stepped = quiet(7, steps={"A": (20, 90.0)}, motions={"A": Motion(30.0, 22)}, noise=0.3)
     assert max(levels(run(stepped, alter=declared("earthquake", 20)))) == 2
-
-
-def test_silence_after_a_step_is_movement_also_in_an_earthquake():
     toppled = quiet(7, steps={"A": (20, 90.0)}, gaps={"A": (21, EPOCHS)})
     looks = run(toppled, alter=declared("earthquake", 20))
     assert max(levels(looks)) == 2

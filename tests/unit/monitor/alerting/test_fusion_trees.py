@@ -60,15 +60,12 @@ def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
         assert found is (ways.pop() if len(ways) == 1 else None), (op, values)
 
 
-def test_not_needs_a_word_and_is_no_witness():
+def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
     clause = Clause("all", (leaf("v"), Clause("not", (leaf("rain"),))))
     for rain, expected in ((True, False), (False, True), (None, None)):
         assert evaluate_clause(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
     assert [c.criterion for c in find_behind(clause, lambda c: c.criterion == "v")] == ["v"]
     assert format_clause(clause) == "(v and not rain)"
-
-
-def test_what_could_become_true_or_false_needs_those_who_can_speak():
     clause = Clause("at_least", (leaf("a"), leaf("b"), Clause("not", (leaf("c"),))), k=2)
     for able in product((True, False), repeat=3):
         known = dict(zip("abc", able, strict=True))
@@ -111,12 +108,9 @@ def test_a_rule_that_cannot_be_meant_is_refused_with_its_key(when, said):
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_that_no_rule_names_is_refused():
+def test_a_part_needs_a_rule_and_what_shares_a_footprint_or_is_radar_is_one_witness():
     with pytest.raises(ConfigError, match=r"'rain'.*no fusion\.rule names it"):
         site(VELOCITY, RAIN)
-
-
-def test_a_shared_footprint_is_one_witness_and_all_radar_zones_are_one():
     place = site(stations=[station("G1", footprint="px7"), station("G2", footprint="px7"), station("R1", "rain", "mm")])
     groups = find_groups(place)
     assert groups["G1"] == groups["G2"] != groups["R1"]

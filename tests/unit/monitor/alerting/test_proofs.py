@@ -154,7 +154,7 @@ def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch
     assert digest_settings(replace(SITE, forecast=Later(models=("gru",))), criterion) != before
 
 
-def test_forecasts_count_where_they_gain_lead_at_equal_false_alarms():
+def test_forecasts_count_where_they_gain_lead_and_outlines_where_people_accept_them():
     good = {7 * DAY: (30, 2.0, 3.0, 0.8)}
     assert check_forecasts(good, [DAY, 0.0]) == []
     assert check_forecasts(good, []) == ["no event is known that they could have been early for"]
@@ -162,9 +162,6 @@ def test_forecasts_count_where_they_gain_lead_at_equal_false_alarms():
     assert "the warning comes 1d later than" in check_forecasts(good, [-2 * DAY, 0.0])[0]
     assert "at 3 issue times" in check_forecasts({DAY: (3, 1.0, 2.0, 0.9)}, [DAY])[0]
     assert len(check_forecasts({DAY: (40, 2.0, 2.0, 0.5)}, [DAY])) == 2
-
-
-def test_outlines_count_where_they_are_better_than_logistic_regression_and_people_accept_them():
     assert check_outlines(40, 0.02, 12, 11) == []
     assert len(check_outlines(5, None, 0, 0)) == 3
     assert "-0.010 at its lower end" in check_outlines(40, -0.01, 12, 12)[0]

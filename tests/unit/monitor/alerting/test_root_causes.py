@@ -23,23 +23,17 @@ def roots(silent, late=(), paged=(), now_s=0.0, gone=()):
     )
 
 
-def test_the_parent_of_all_that_is_silent_is_the_cause_and_the_nearest_of_several():
+def test_the_nearest_parent_of_all_that_is_silent_is_the_cause_and_its_page_waits_and_stands():
     assert roots(ROVERS).pages == {BASE: ROVERS}
     assert roots(PAIR).pages == {LOGGER: PAIR}, "the other rovers of the base speak"
     assert roots(LONE) == roots(LONE, late=PAIR), "others of the base speak"
     assert (roots(LONE).pages, roots(LONE).waiting) == ({}, frozenset())
-
-
-def test_the_first_waits_for_those_that_are_late_and_not_for_ever():
     late = ROVERS - LONE
     assert (roots(LONE, late).pages, roots(LONE, late).waiting) == ({}, LONE)
     assert roots(LONE, late, now_s=FALL_TOGETHER_S).pages == {BASE: LONE}
     # nor for those that have missed so much that they are gone
     assert roots(LONE, late, gone=late).pages == {BASE: LONE}
     assert roots(LONE, late, gone=late - PAIR).waiting == LONE, "two of them may still come"
-
-
-def test_a_page_stands_while_its_children_come_back_one_by_one():
     left = ROVERS - PAIR
     assert roots(left, paged={BASE.key}).pages == {BASE: left}
     assert roots(LONE, paged={BASE.key}).pages == {BASE: LONE}, "the last one has its time"

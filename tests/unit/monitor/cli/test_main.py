@@ -173,15 +173,12 @@ def test_an_internal_error_is_one_line_too(capsys, monkeypatch):
     assert err.count("\n") == 1
 
 
-def test_init_writes_a_file_that_passes_check_and_is_never_overwritten(capsys):
+def test_init_writes_a_file_without_weakness_that_is_never_overwritten(capsys):
     assert run(capsys, "sites", "init", "my-slope")[0] == 0
     status, out, _ = run(capsys, "check")
     assert status == 0, out
     assert run(capsys, "sites", "init", "my-slope")[0] == 1
     assert run(capsys, "sites", "init", "My Slope")[0] == 1
-
-
-def test_the_first_site_has_no_weakness_and_names_what_was_ordered():
     site = parse_site(write_first_site("a"), "a")
     assert find_weaknesses(site) == []
     assert {"gru", "lstm", "graph-gru"} <= set(site.forecast.models)
@@ -189,16 +186,13 @@ def test_the_first_site_has_no_weakness_and_names_what_was_ordered():
     assert site.recipients[0].digest is not None, "what they suggest is told once a day"
 
 
-def test_check_exits_1_for_an_unreachable_top_level_and_names_it(capsys, tmp_path):
+def test_check_names_an_unreachable_top_level_and_an_unknown_model_and_goes_on(capsys, tmp_path):
     text = write_first_site("lonely").replace('logger = "logger-2"', 'logger = "logger-1"')
     (tmp_path / "configs/sites/lonely.toml").write_text(text)
     status, _, err = run(capsys, "check")
     assert status == 1
     assert "'red' can never be reached" in err
     assert "E1, G1" in err
-
-
-def test_check_names_an_unknown_model_and_goes_on(capsys, tmp_path):
     (tmp_path / "configs/sites/a.toml").write_text(write_first_site("a").replace(MODELS, '["autogru"]'))
     (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
     status, out, _ = run(capsys, "check", "--json")

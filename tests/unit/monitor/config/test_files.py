@@ -88,7 +88,7 @@ def test_a_weather_forecast_is_no_measured_driver():
     assert refused(text).endswith('name it in forecast.expected_rain = {"24h" = "R1.rain_next_24h"}')
 
 
-def test_units_become_canonical_and_a_span_in_kelvin_has_no_zero_point():
+def test_units_become_canonical_and_an_own_quantity_has_its_own_range():
     text = EXAMPLE.replace('unit = "kPa"', 'unit = "bar"\nverify_step = 0.5\nlow = -1.0', 1)
     spec = parse_site(text, "x.toml").series("P1", "pore_pressure")
     assert (spec.unit, spec.verify_step, spec.low) == ("kPa", 50.0, -100.0)
@@ -97,9 +97,6 @@ def test_units_become_canonical_and_a_span_in_kelvin_has_no_zero_point():
         "R1", "temperature"
     )
     assert spec.noise_floor == pytest.approx(0.5)
-
-
-def test_own_quantity_with_own_range():
     text = EXAMPLE.replace('quantity = "pore_pressure"\nunit = "kPa"', 'quantity = "radon"\nunit = "Bq/m3"').replace(
         '"P1.pore_pressure"', '"P1.radon"'
     )

@@ -236,7 +236,7 @@ def test_a_beginning_beside_the_time_is_believed(tmp_path, head):
     assert max(abs(a - b.replace(tzinfo=UTC)) for a, b in zip(read, HOURS, strict=True)) < timedelta(milliseconds=2)
 
 
-def test_gps_time_is_turned_into_utc(tmp_path):
+def test_gps_time_is_turned_into_utc_and_seconds_that_end_ahead_of_now_asked_about(tmp_path):
     begin = datetime(1980, 1, 6)
     look = lay(tmp_path / "f.csv", "gps_seconds;Crack 1 (mm)", lambda at: f"{(at - begin).total_seconds() + 18:.0f}")
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
@@ -244,9 +244,6 @@ def test_gps_time_is_turned_into_utc(tmp_path):
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
     look = lay(tmp_path / "f.csv", "GPS time (UTC);Crack 1 (mm)", lambda at: f"{at:%Y-%m-%d %H:%M:%S}")
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in HOURS]
-
-
-def test_seconds_that_end_ahead_of_now_are_asked_about(tmp_path):
     begin = datetime(1904, 1, 1)
     look = lay(tmp_path / "f.csv", "time;Crack 1 (mm)", lambda at: f"{(at - begin).total_seconds():.0f}")
     (question,) = guess(look, {}, NOW).questions
@@ -321,15 +318,12 @@ def test_a_year_of_two_digits_is_no_year_of_our_era(tmp_path, text):
         TimeRule(("t",)).read_naive(text)
 
 
-def test_times_of_a_curve_that_cannot_be_are_said(tmp_path):
+def test_times_that_cannot_be_and_words_that_gainsay_a_mapping_are_a_doubt(tmp_path):
     path = tmp_path / "curve.csv"
     rows = (f"{at.replace(year=2094):%Y-%m-%dT%H:%M:%SZ},{k}\n" for k, at in enumerate(HOURS))
     path.write_text("".join(["time,disp\n", *rows]))
     notes = read_curve(path, "displacement").notes
     assert any("can the times be right? its times end at 2094" in note for note in notes)
-
-
-def test_words_that_gainsay_a_mapping_are_a_doubt():
     first, last = (datetime(1993, 1, d, tzinfo=UTC) for d in (1, 9))
     assert clocks.doubt_count("seconds since 2000-01-01", None, first, last, NOW) is not None
     late = datetime(2025, 1, 1, tzinfo=UTC)

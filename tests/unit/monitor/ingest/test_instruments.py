@@ -143,16 +143,13 @@ def test_senml_by_the_examples_of_its_standard():
     assert decode("senml", warm)["G1.temperature"][0] == 21
 
 
-def test_a_senml_record_without_time_may_have_waited_at_the_broker():
+def test_a_senml_record_without_time_or_known_quantity_does_not_take_the_others_along():
     pack = [{"bn": "G1:", "u": "Cel", "n": "temperature", "v": 1}]
     for told, retained, code in (((), False, "no_time"), (LIVE, True, "retained")):
         with pytest.raises(PayloadError) as found:
             decode("senml", pack, told=told, retained=retained)
         assert found.value.code == code
     assert is_undated(Binding("senml/#", "senml", told=LIVE))
-
-
-def test_one_senml_record_that_is_not_known_does_not_take_the_others_along():
     pack = [{"bn": "G1:", "bt": 1.772e9, "n": "battery_level", "u": "%EL", "v": 80}, {"n": "flux", "u": "W", "v": 1}]
     found = decode_whole("senml", [*pack, {"n": "rain", "u": "mm", "t": -60, "v": 0.2}])
     assert {k: v[0] for k, v in values_of(found).items()} == {"G1.battery_level": 80.0, "G1.rain": 0.2}

@@ -348,15 +348,12 @@ def test_nmea_has_a_position_a_quality_and_a_date_from_another_sentence(pipeline
     assert late.observations[0].observed_at == utc(2026, 1, 31, 20, 25, 30)
 
 
-def test_a_second_origin_of_a_station_is_asked_of_a_person(pipeline):
+def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readings(pipeline):
     read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
     station = SITE.station("OMRE")
     other = replace(station, origin=replace(station.origin, place=(32.56, -116.95, 118.0)))
     pipeline.sites["north"] = replace(SITE, stations=(other,))
     assert refusal(read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)) == "other_frame"
-
-
-def test_the_radio_of_an_uplink_stands_beside_its_readings(pipeline):
     decoded = read(pipeline, "lora/up", p.CHIRPSTACK)
     signal = decoded.observations[-1]
     assert (signal.quantity, signal.value, signal.unit) == ("signal_strength", -36.0, "dBm")

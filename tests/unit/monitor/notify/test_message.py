@@ -151,7 +151,7 @@ def test_a_long_subject_keeps_level_site_action_and_figure(language, title, acti
     assert said.endswith(" 19:34")
 
 
-def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headline():
+def test_the_criterion_and_the_station_farthest_beyond_the_bound_make_the_headline():
     frozen = freeze({"G1": 81.2})
     tilt = {"criterion": "tilt-1", "station": "T9", "raise_level": 2, "heard": True, "reason": "", "newest_s": 1e9}
     tilt["facts"] = {"bounds": [{"level": 2, "bound": 500.0, "window_s": None, "rate": 510.0}]}
@@ -160,9 +160,6 @@ def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headlin
     site = replace(SITE, criteria=(*SITE.criteria, replace(SITE.criteria[0], id="tilt-1")))
     assert find_headline(frozen, site, 2).short == "81.2 mm/day, G1"
     assert find_headline(freeze({"G1": 1.0}), site, 2) is None, "nobody asks for it"
-
-
-def test_a_station_that_asks_for_more_than_stands_is_set_against_the_bound_it_crossed():
     frozen = freeze({"G1": 240.0, "G2": 40.0})
     fast = frozen["outcome"]["evidence"]["words"][0]["facts"]["bounds"]
     fast[1] |= {"rate": 9.0}

@@ -71,12 +71,9 @@ def test_what_is_set_aside_is_spoken_for_by_one_that_is_there_and_the_urgent_by_
         assert by is None or by in left or replaced.get(by, 0) is None
 
 
-def test_the_newest_replaces_older_ones_but_not_the_red_raise():
+def test_the_newest_replaces_all_but_the_red_raise_and_health_joins_and_hazard_is_never_grouped():
     found = superseded([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], DeliveryContext(T0, 0))
     assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
-
-
-def test_health_waits_for_company_and_then_joins_and_hazard_is_never_grouped():
     assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], DeliveryContext(T0, 0)) == []
     crowd = [waiting(n, 1, "health", alert_id=n) for n in range(1, 4)]
     early = grouped(crowd, DeliveryContext(T0 + timedelta(seconds=1), 0))

@@ -198,7 +198,7 @@ def test_an_expiry_is_looked_at_before_the_tick(make_loop):
     assert time.monotonic() - started < 30.0  # the tick is at 60 s
 
 
-def test_a_poisoned_site_is_told_and_the_others_go_on(make_loop):
+def test_a_poisoned_site_is_told_and_the_others_go_on_and_a_locked_database_is_no_poison(make_loop):
     decide = Decisions()
     decide.faults["a"] = ZeroDivisionError("bad\nnumber")
     loop, told = make_loop(decide, tick_s=0.3)
@@ -207,9 +207,6 @@ def test_a_poisoned_site_is_told_and_the_others_go_on(make_loop):
     decide.faults.clear()
     wait_for(lambda: told[-1] == ("a", None))
     assert not find_overdue(loop.progress(), clock())
-
-
-def test_a_locked_database_is_no_poison(make_loop):
     decide = Decisions()
     decide.faults["a"] = StoreBusyError("locked")
     _, told = make_loop(decide)

@@ -344,15 +344,12 @@ def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
     assert {site: one["alert_id"] for site, one in find_hazards(alerts).items()} == {"a": 2}
 
 
-def test_the_fastest_counts_in_either_direction_and_stations_count_once():
+def test_the_fastest_counts_in_either_direction_and_who_fell_silent_is_told_with_its_last_stage():
     rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
     found = describe_motion(rows, NOW_HEADLINE, SLOPE, {})
     assert (found.fastest["velocity_mm_per_day"], found.beyond, found.stations) == (-8.0, 1, 1)
     assert (found.lost, found.last_stages) == (1, [])
     assert describe_motion([row("G2", None, "unknown")], NOW_HEADLINE, SLOPE, {}) is None
-
-
-def test_a_station_that_fell_silent_is_told_with_its_last_stage_and_not_counted_as_calm():
     silent = [row("G2", None, "unknown", last="progressive"), row("G3", None, "unknown", last="creep")]
     found = describe_motion([row("G1", 0.1), *silent], NOW_HEADLINE, SLOPE, {})
     assert (found.beyond, found.stations, found.lost) == (0, 1, 2)

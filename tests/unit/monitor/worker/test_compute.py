@@ -128,7 +128,7 @@ def places(tmp_path, monkeypatch):
     return folder
 
 
-def test_a_job_that_was_announced_has_its_libraries_before_it_begins(places):
+def test_a_job_that_was_announced_has_its_libraries_and_leaves_nothing_where_it_does_not_come(places):
     compute.warm("some_jobs:early")
     compute.warm("some_jobs:early")  # once is enough
     waiting = [str(p) for p in places.iterdir()]
@@ -136,9 +136,6 @@ def test_a_job_that_was_announced_has_its_libraries_before_it_begins(places):
     assert waiting == answer["loaded"] == [answer["folder"]]
     assert compute.run(job("some_jobs:early"), {}, 30)["loaded"] == []
     assert list(places.iterdir()) == []
-
-
-def test_a_job_that_was_announced_and_does_not_come_leaves_nothing(places):
     compute.warm("some_jobs:early")
     compute.cool("some_jobs:early")
     compute.cool("some_jobs:early")

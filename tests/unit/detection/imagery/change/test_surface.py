@@ -129,16 +129,13 @@ def test_another_grid_is_warped_and_areas_are_true(tmp_path):
     assert a > 0 > e
 
 
-def test_a_given_mask_of_stable_ground_is_used(pair, tmp_path):
+def test_a_given_mask_of_stable_ground_is_used_and_nodata_compared_with_nothing(pair, tmp_path):
     mask = np.zeros((SIZE, SIZE))
     mask[:, :20] = 1
     stable = write(tmp_path / "stable.tif", mask, nodata=None)
     found = subtract(*pair, stable=stable, minimum_area_m2=100.0)
     assert (found.stable_share, found.offset_m) == (pytest.approx(0.1), pytest.approx(0.7, abs=0.02))
     assert not any("clipping" in w for w in found.warnings)
-
-
-def test_nodata_is_compared_with_nothing(pair, tmp_path):
     with rasterio.open(pair[1], "r+") as file:
         values = file.read(1)
         values[:, :100] = -9999.0

@@ -32,7 +32,7 @@ def test_a_class_that_is_nowhere_is_left_out_and_no_pixel_defines_nothing():
     assert scores["fwiou"] is None
 
 
-def test_counts_and_nodata_make_all_pixels():
+def test_counts_and_nodata_make_all_pixels_and_the_threshold_has_the_best_f1():
     rng = np.random.default_rng(3)
     predicted, truth, valid = (rng.random((40, 50)) < share for share in (0.3, 0.2, 0.8))
     found = count(predicted, truth, valid)
@@ -40,9 +40,6 @@ def test_counts_and_nodata_make_all_pixels():
     assert found.nodata == np.count_nonzero(~valid)
     halves = count(predicted[:20], truth[:20], valid[:20]) + count(predicted[20:], truth[20:], valid[20:])
     assert halves == found
-
-
-def test_the_threshold_is_the_one_with_the_best_f1():
     probabilities = np.array([0.1, 0.2, 0.42, 0.44, 0.9])
     threshold, f1 = best_threshold(probabilities, np.array([False, False, True, True, True]))
     assert f1 == 1.0

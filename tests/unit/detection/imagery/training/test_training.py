@@ -360,13 +360,10 @@ def test_values_out_of_range_are_held_within_it_in_training_and_use(patches, tmp
     assert clipping.probabilities(images[0] * 9, valid) == pytest.approx(expected, abs=1e-6)
 
 
-def test_patches_of_several_sizes_need_a_size(patches):
+def test_patches_of_several_sizes_need_a_size_and_pixels_not_known_count_nowhere(patches):
     mixed = replace(patches, load=lambda i: (patches.load(i)[0][:, : 32 - i % 2], patches.load(i)[1][: 32 - i % 2]))
     with pytest.raises(TrainingRecipeError, match=r"different sizes; give data\.size_px"):
         train_patches(mixed, QUICK)
-
-
-def test_pixels_not_known_count_nowhere(patches):
     hidden = replace(patches, load=lambda i: (patches.load(i)[0], np.full((32, 32), IGNORED, np.uint8)))
     trained = train_patches(patches, replace(QUICK, epochs=1))
     scores = evaluate(trained, hidden)

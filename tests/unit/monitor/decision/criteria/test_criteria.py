@@ -176,16 +176,13 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
 
 
-def test_groups_join_over_reference_logger_and_antenna():
+def test_stations_are_joined_by_what_they_share_and_downslope_signed_by_azimuth_and_plunge():
     joined = (Station("A", reference="B1"), Station("B", reference="B1", logger="L"), Station("C", logger="L"))
     stations = (*joined, Station("D"), Station("E", antenna="X"), Station("F", antenna="X"))
     groups = find_groups(replace(site(Criterion("w", KINDS["level"], (), "water_level", ())), stations=stations))
     assert groups["A"] == groups["B"] == groups["C"]
     assert groups["E"] == groups["F"]
     assert len({groups[s] for s in "ADE"}) == 3
-
-
-def test_downslope_is_signed_by_azimuth_and_plunge():
     point = Station("A", azimuth_deg=90.0, plunge_deg=30.0)
     east, north, up = direction(point, 3)
     assert (round(east, 6), round(north, 6), round(up, 6)) == (0.866025, 0.0, -0.5)

@@ -89,14 +89,11 @@ def test_it_says_chance_quantiles_and_distribution_with_units():
     assert ask([fact(-60.0)]).reason.startswith("at most 2.5 % chance of more than 10 mm/day within 1d")
 
 
-def test_only_shown_forecasts_of_the_level_s_own_horizon_with_a_target_ahead_count():
+def test_only_shown_forecasts_of_the_own_horizon_ahead_count_and_without_one_nothing_is_taken_back():
     others = (fact(30.0, shown=False), fact(210.0, days=7.0), fact(30.0, station="B"), fact(30.0, target_s=NOW_S))
     for silent in ([], *([one] for one in others)):
         word = ask(silent)
         assert (word.raise_level, word.has_data, word.reason) == (0, False, "no forecast is shown")
-
-
-def test_a_horizon_without_a_forecast_takes_nothing_back():
     site = read(f'{YELLOW}\norange = {{over = 20.0, window = "7d"}}')
     quiet, far = fact(0.0), fact(0.0, days=7.0)
     assert (ask([quiet, far], site).raise_level, ask([quiet, far], site).hold_level) == (0, 0)

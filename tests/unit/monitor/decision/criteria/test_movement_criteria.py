@@ -70,7 +70,7 @@ def test_acceleration_is_judged_in_the_window_of_each_level(mm_per_day2, level):
     assert word.motion is not None
 
 
-def test_acceleration_of_noise_or_of_motion_backwards_is_none():
+def test_acceleration_of_noise_of_motion_backwards_or_of_one_reading_is_none():
     tight = replace(BENDS, thresholds=(Threshold(1, over=0.001, window_s=2 * D),))
     for seed in range(20):
         (word,) = ask(place(tight), view(readings(lambda _: 0.0, 240, seed=seed)), T0 + 240 * H)
@@ -78,9 +78,6 @@ def test_acceleration_of_noise_or_of_motion_backwards_is_none():
     braking_back = readings(lambda day: -30.0 * day + 0.45 * day * day, 240)
     (word,) = ask(place(BENDS), view(braking_back), T0 + 240 * H)
     assert word.raise_level == 0
-
-
-def test_one_reading_alone_neither_raises_nor_lowers_by_acceleration():
     rows = list(readings(lambda day: 3.0 * day, 240))
     spoiled = rows[-3]
     rows[-3] = replace(spoiled, value=spoiled.value + 60.0, value_raw=spoiled.value + 60.0)
@@ -138,7 +135,7 @@ def test_tangential_angle_counts_in_units_of_the_reviewed_velocity(rate, level):
     assert word.facts["bounds"][1]["angle_deg"] == pytest.approx(math.degrees(math.atan(rate)), abs=2.0)
 
 
-def test_a_critical_angle_of_noise_is_none():
+def test_a_critical_angle_of_noise_or_without_v_eq_is_none():
     slow = station("A", v_eq=0.002)  # any noise is a critical angle against so slow a creep
     raised = {}
     for min_sigma in (0.0, 3.0):
@@ -147,9 +144,6 @@ def test_a_critical_angle_of_noise_is_none():
         raised[min_sigma] = sum(w.raise_level > 0 for w in words)
     # three standard errors are passed by chance once in some hundred looks
     assert raised[0.0] >= 10 > 1 >= raised[3.0]
-
-
-def test_a_station_without_v_eq_says_nothing():
     (word,) = ask(place(ANGLE, station("A")), view(readings(lambda day: 50.0 * day, 120)), T0 + 120 * H)
     said = "its velocity of uniform creep is not reviewed yet: no angle is known"
     assert (word.has_data, word.reason) == (False, said)
@@ -181,13 +175,10 @@ def test_a_trusted_window_asks_for_the_level_whose_time_it_lies_within(days, lev
     assert word_of("A", [window("A", days)]).raise_level == level
 
 
-def test_the_beginning_of_the_window_counts_where_the_site_says_so():
+def test_the_edge_of_a_window_counts_and_one_that_is_not_trusted_or_old_moves_nothing():
     early = replace(NEAR, texts=(("edge", "from"),))
     wide = window("A", 8.0, half_days=3.0)
     assert (word_of("A", [wide]).raise_level, word_of("A", [wide], early).raise_level) == (0, 1)
-
-
-def test_a_window_that_is_not_trusted_or_old_raises_nothing_and_lowers_nothing():
     word = word_of("A", [window("A", 1.5, trusted=False)])
     assert (word.raise_level, word.hold_level) == (0, 2)
     assert "not trusted" in word.reason
@@ -208,7 +199,7 @@ def test_a_window_falls_below_its_recovery_and_by_being_withdrawn_only():
     assert not broken.has_data
 
 
-def test_as_a_witness_it_needs_a_second_independent_sensor():
+def test_as_a_witness_it_needs_a_second_sensor_that_shares_nothing_with_it():
     witness = replace(NEAR, role="witness")
     alone = [window("A", 1.5)]
     assert "one sensor alone" in word_of("A", alone, witness).reason
@@ -216,9 +207,6 @@ def test_as_a_witness_it_needs_a_second_independent_sensor():
     for more in ([], *([one] for one in others)):  # B hangs on the same reference
         assert word_of("A", [*alone, *more], witness).raise_level == 0
     assert word_of("A", [*alone, window("C", 5.0)], witness).raise_level == 2
-
-
-def test_two_that_share_something_with_a_third_are_one_witness():
     witness = replace(NEAR, role="witness")
     chained = (BOTH[0], replace(BOTH[1], logger="L"), replace(BOTH[2], logger="L"))
     keys = {f"{s}.displacement_downslope": NewestEpoch(NOW - H, NOW - H) for s in ("A", "B", "C")}

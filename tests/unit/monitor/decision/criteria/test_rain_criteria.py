@@ -81,10 +81,18 @@ orange = {over = 25.0, window = "3h"}
 """
 
 
-def test_sums_of_any_window_with_a_shorter_window_for_the_graver_level():
+def test_sums_of_any_window_where_missing_intervals_may_raise_and_never_lower():
     for values, level in (([0.0] * 30 + [10.0, 10.0, 6.0], 2), ([2.0] * 30, 1), ([1.0] * 30, 0)):
         assert rain(SUM, values).raise_level == level
     assert rain(SUM, [1.0] * 30).facts["levels"][0]["sum_mm"] == pytest.approx(24.0)
+    thin = [None if i % 2 else 0.0 for i in range(31)]
+    word = rain(SUM, thin)
+    assert (word.raise_level, word.hold_level) == (0, 2)
+    assert rain(SUM, [None if i % 2 else 5.0 for i in range(31)]).raise_level == 1
+    assert rain(SUM, [0.0] * 31).hold_level == 0
+    patchy = [None if i % 2 else 0.0 for i in range(101)]
+    assert rain(CURVE, [*patchy[:-1], 11.0]).raise_level == 1
+    assert (rain(CURVE, patchy).hold_level, rain(CURVE, [0.0] * 101).hold_level) == (1, 0)
 
 
 def test_a_window_shorter_than_the_interval_is_refused():
@@ -98,17 +106,6 @@ def test_a_window_shorter_than_the_interval_is_refused():
     assert site(SUM.replace('"3h"', '"30m"'), "event")
 
 
-def test_missing_intervals_may_raise_and_never_lower():
-    thin = [None if i % 2 else 0.0 for i in range(31)]
-    word = rain(SUM, thin)
-    assert (word.raise_level, word.hold_level) == (0, 2)
-    assert rain(SUM, [None if i % 2 else 5.0 for i in range(31)]).raise_level == 1
-    assert rain(SUM, [0.0] * 31).hold_level == 0
-    patchy = [None if i % 2 else 0.0 for i in range(101)]
-    assert rain(CURVE, [*patchy[:-1], 11.0]).raise_level == 1
-    assert (rain(CURVE, patchy).hold_level, rain(CURVE, [0.0] * 101).hold_level) == (1, 0)
-
-
 def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
     # 31 mm in the 10 h since the last reading: all of it in 24 h, three tenths of it in 3 h as far as anybody knows
     gone = rain(SUM, [100.0] * 20 + [None] * 9 + [131.0], "counter")
@@ -120,7 +117,7 @@ def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
     assert (word.facts["levels"][1]["sum_mm"], word.raise_level) == (pytest.approx(28.0), 2)
 
 
-def test_a_counter_that_falls_was_reset_and_one_that_comes_back_was_not():
+def test_a_counter_that_falls_was_reset_or_corrected_and_one_that_comes_back_was_not():
     minutes = [60.0 * i for i in range(6)]
     for values, expected in (
         ([5.0, 5.2, 0.0, 0.2, 0.2, 0.6], [0.0, 0.2, 0.0, 0.2, 0.0, 0.4]),  # a reset
@@ -129,9 +126,6 @@ def test_a_counter_that_falls_was_reset_and_one_that_comes_back_was_not():
         ([70.0, 70.2, 9e6, 9e6 + 0.2, 9e6 + 0.4, 9e6 + 0.4], [0.0, 0.2, 0.2, 0.2, 0.0]),  # another counter
     ):
         assert count_up(list(zip(minutes, values, strict=True)), 60.0).amounts_mm == pytest.approx(expected)
-
-
-def test_what_fell_while_a_counter_was_corrected_is_not_covered():
     hours = [100.0] * 24 + [60.0, 60.0, 61.0, 61.0, 61.0]
     word = rain(SUM, hours, "counter")
     assert [f["sum_mm"] for f in word.facts["levels"]] == pytest.approx([1.0, 1.0])
@@ -166,12 +160,9 @@ def test_sums_that_cover_more_time_than_passed_are_told_once():
     assert "cover more time than passed" in str(told[0].evidence)
 
 
-def test_a_counter_has_no_upper_range_of_one_interval():
+def test_a_counter_has_no_upper_range_and_tips_of_an_event_gauge_count_in_their_window():
     assert site(SUM, "counter").series("R1", "rain").high > 1e6
     assert site(SUM).series("R1", "rain").high is None, "an interval keeps the range of the quantity"
-
-
-def test_tips_of_an_event_gauge_count_in_their_window():
     word = ask(site(SUM, "event"), view(R1__rain=rows([0.5] * 200, 600.0)), T0 + 199 * 600.0)
     # 18 tips of 0.5 mm in 3 h, 144 in 24 h
     assert [f["sum_mm"] for f in word.facts["levels"]] == pytest.approx([72.0, 9.0])
@@ -300,16 +291,13 @@ def test_every_kind_of_rain_joins_what_is_expected_and_falls_when_it_is_dry(name
     assert more.raise_level >= told.raise_level
 
 
-def test_an_issue_counts_while_it_is_valid_and_its_absence_lowers_nothing():
+def test_an_issue_counts_while_it_is_valid_and_does_not_hide_that_the_gauge_is_silent():
     values = [0.0] * 49
     at = T0 + 48 * H
     stale = expected(values, [(at - 13 * H, at - 13 * H, 99.0)], at)
     assert (stale.raise_level, stale.fresh) == (0, False)
     assert expected(values, [(at, at, 0.0)], at).fresh
     assert expected(values, [(at - H, at - H, 99.0), (at, at, 0.0)], at).raise_level == 0, "the newest issue speaks"
-
-
-def test_issues_of_expected_rain_do_not_hide_that_the_gauge_is_silent():
     place = site(LONG)
     at = T0 + 60 * H
     seen = view(R1__rain=rows([0.0] * 40), R1__rain_next_24h=rows([1.0, 1.0], 12 * H, at - 12 * H))
@@ -388,15 +376,12 @@ def test_a_piezometer_that_repeats_one_value_says_nothing():
     assert ask(noisy, view(P1__pore_pressure=rows([14.7 + 0.01 * i for i in range(8)])), T0 + 7 * H).raise_level == 2
 
 
-def test_water_level_and_depth_of_the_sensor_become_pressure_at_the_slip_surface():
+def test_water_level_becomes_pressure_and_uncertain_parameters_give_a_range():
     level = SAFE.replace("P1.pore_pressure", "P1.groundwater_level") + "ground_level_m = 100.0\n"
     assert water(level, [99.0] * 3, "groundwater_level").facts["pressure_kpa"] == pytest.approx(9.81 * 0.75)
     assert water(level, [97.0] * 3, "groundwater_level").facts["pressure_kpa"] == 0.0
     deeper = SAFE + "sensor_depth_m = 1.5\n"
     assert water(deeper, [3.0] * 3).facts["pressure_kpa"] == pytest.approx(3.0 + 9.81 * 0.5 * 0.75)
-
-
-def test_uncertain_parameters_give_a_range_and_may_be_judged_by_its_low_end():
     unsure = SAFE + "cohesion_sd_kpa = 4.0\nfriction_sd_deg = 2.0\n"
     best = water(unsure, [2.0] * 3)
     assert best.facts["low"] < 1.1 < best.facts["factor_of_safety"] < best.facts["high"]
@@ -458,7 +443,7 @@ DRAWDOWN = 'kind = "drawdown"\nseries = "RES.reservoir_level"\nyellow = {over = 
 FALLING = [170.0 - 1.0 * i / 24 for i in range(40)]
 
 
-def test_falling_water_crosses_and_rising_water_does_not():
+def test_falling_water_crosses_and_is_not_forgotten_when_the_gauge_falls_silent():
     word = ask(site(DRAWDOWN), view(RES__reservoir_level=rows(FALLING)), T0 + 39 * H)
     assert (word.raise_level, word.facts["drawdown_per_day"]) == (1, pytest.approx(1.0))
     assert "water falls 1 " in word.reason
@@ -467,9 +452,6 @@ def test_falling_water_crosses_and_rising_water_does_not():
     for speed in (-0.5, 0.0, 1.0, 5.0):
         calm = rows([170.0 + speed * i / 24 for i in range(40)])
         assert ask(site(DRAWDOWN), view(RES__reservoir_level=calm), T0 + 39 * H).raise_level == 0
-
-
-def test_a_level_on_a_gauge_beside_the_slope_is_not_forgotten_when_the_gauge_falls_silent():
     place, seen = site(DRAWDOWN), view(RES__reservoir_level=rows(FALLING))
     first = decide(place, Memory(), seen, instant(T0 + 39 * H))
     assert (first.level, first.observability) == (1, "full")

@@ -55,13 +55,10 @@ def test_a_scatter_of_few_epochs_is_taken_for_larger_than_it_seems():
     assert not any(take(values).jumps for values in drawn)
 
 
-def test_who_states_its_noise_is_asked_from_the_first_epoch_on():
+def test_a_jump_is_told_at_once_where_it_is_huge_or_the_noise_is_stated_and_else_when_it_is_known():
     looks = play(epochs=4, motion=jump(60.0, 2), more="noise_floor_mm = 3.0")
     assert {f"health:{name}:verify" for name in MOVERS} <= pages(looks).keys()
     assert all(h.reason == "" or h.state != "ok" for _, d in looks for h in d.health)
-
-
-def test_a_jump_that_is_huge_is_told_at_once_and_one_that_is_clear_when_the_noise_is_known():
     huge = pages(play(motion=jump(300.0, 6)))
     assert {name: huge[f"health:{name}:verify"] for name in MOVERS} == dict.fromkeys(MOVERS, 6)
     clear = pages(play(motion=jump(40.0, 6)))

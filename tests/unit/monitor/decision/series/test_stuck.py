@@ -42,7 +42,7 @@ def decide_hourly(values, spec=PLAIN, seen=48):
         yield decision
 
 
-def test_what_stands_still_without_a_stated_noise_has_no_vote_however_long_it_lasts():
+def test_what_stands_still_without_a_stated_noise_has_no_vote_and_lowers_no_level():
     still = noisy(60)
     *_, last = looks = list(decide_hourly([*still, *still[-1:] * 72]))
     found = [STUCK in d.memory.conditions for d in looks]
@@ -51,9 +51,6 @@ def test_what_stands_still_without_a_stated_noise_has_no_vote_however_long_it_la
     assert (last.health[0].state, last.health[0].votes) == ("stuck", False)
     *_, well = decide_hourly([*still, *still[-1:] * 72, 0.1])
     assert STUCK not in well.memory.conditions
-
-
-def test_a_level_does_not_fall_by_the_rest_of_an_instrument_that_is_stuck():
     moving = [0.5 * i + error for i, error in enumerate(noisy(60))]
     *_, before = decide_hourly(moving)
     *_, after = decide_hourly([*moving, *moving[-1:] * 72])

@@ -272,7 +272,7 @@ def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, titl
     assert behind == "" or not FIGURE.search(reason[-1:]) or not re.match(r"[\d.]| [a-z]", behind), (reason, behind)
 
 
-def test_the_least_important_facts_go_first():
+def test_the_least_important_facts_and_the_last_clauses_of_a_person_go_first():
     first = "velocity 62 mm/day (3 epochs; 2 needed), over 30 mm/day"
     text = TEXT_OF(name="G1", text=join([join([first, "2 needed"], ", "), "G2: step of 12 mm"]))
     found = [cut_message(text, n) for n in range(len(text) - 1, 9, -1)]
@@ -280,9 +280,6 @@ def test_the_least_important_facts_go_first():
     assert list(dict.fromkeys(found)) == [f"G1: {left} …" for left in (f"{first}, 2 needed", first, *facts)]
     assert find_first(text) == f"G1: {first}", "what is stored is the English text of fewer facts"
     assert find_first(text).values["text"].values["parts"] == MessageList((join([first], ", "),))
-
-
-def test_the_text_of_a_person_loses_its_last_clauses():
     chinese = "G1: 6h 内速率 62.3 ± 1.2 mm/day，3 个数据历元高于 30 mm/day"
     assert {shorten(chinese, n) for n in range(31, len(chinese))} == {"G1: 6h 内速率 62.3 ± 1.2 mm/day …"}
     assert shorten("a subject that fits", 30) == "a subject that fits"
