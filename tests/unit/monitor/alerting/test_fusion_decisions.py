@@ -1,9 +1,7 @@
 """Rules, neighbours, maintenance, events, answers and reviews in decisions: who counts, who waits, who is told."""
 
 import json
-import random
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
@@ -15,16 +13,7 @@ from monitor.decision.criteria.table import KINDS
 from monitor.decision.series import steps as steps_module
 from monitor.decision.signatures import measure_height, needs_two
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import (
-    DecisionInputs,
-    EventFact,
-    MaintenanceFact,
-    Memory,
-    Signature,
-    Step,
-    instant,
-    seconds,
-)
+from monitor.domain.decision import EventFact, MaintenanceFact, Memory, Signature, Step, instant, seconds
 from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.instants import format_iso
 from monitor.domain.keys import StepKey, read_support
@@ -33,8 +22,6 @@ from tests.data.figures import bare_figures
 from tests.property.alerting_histories import (
     DAY_S,
     EPOCHS,
-    GROUP,
-    MAX_SILENCE_S,
     SITE,
     START,
     STEP_S,
@@ -44,8 +31,6 @@ from tests.property.alerting_histories import (
     levels,
     quiet,
     run,
-    seeded,
-    usable,
 )
 
 T0 = seconds(START)
@@ -512,62 +497,6 @@ def test_a_memory_is_read_back_as_it_was_spelled():
     assert not {"rules", "bounds"} & set(looks[-1].decision.evidence)
     asked = Memory(asked={"alone:A": 1.0}, heights={"alone:B": 2}, signed={"alone:A": Signature("weather", "Ada", 2)})
     assert Memory.read(json.loads(json.dumps(asked.to_json()))) == asked
-
-
-# ---- what must hold whatever happens, with all of it declared ----------------------------------------------------
-TWO = FusionRule("two", 3, Clause("any", (votes(level=2, k=2), votes(level=3, k=2))))
-JOINED = replace(SITE.fusion, neighbours=NEAR, rules=(WET, TWO))
-FAST = (replace(SITE.criteria[0], fast_track=5.0), PORE)
-EVERYTHING = replace(placed(A=0.0, B=100.0, C=200.0, D=5000.0), criteria=FAST, levels=FALLING, fusion=JOINED)
-
-
-def look_at_everything(seed):
-    """Decisions on a random history with random work on the stations."""
-    rng = random.Random(seed)
-    begins = {n: rng.randrange(10, 30) for n in "ABCD" if rng.random() < 0.5}
-    facts = tuple(
-        MaintenanceFact(n, at(e), at(e + 12), "Ada", rng.choice((None, "Bo")), "x") for n, e in begins.items()
-    )
-    return run(seeded(seed), EVERYTHING, alter=lambda _, view: replace(view, maintenance=facts))
-
-
-def test_top_needs_two_groups_work_hides_no_top_and_nothing_falls_without_a_word():
-    seen = []
-    for seed in range(6):
-        looks = look_at_everything(seed)
-        seen.append(levels(looks))
-        for look in looks:
-            evidence, before = look.decision.evidence, look.before.level
-            cast = evidence["votes"].items()
-            tops = {
-                GROUP[k.partition("|")[2]] for k, v in cast if v["counted"] and v["level"] == 3 and "capped" not in v
-            }
-            steps = {
-                GROUP[k.partition("@")[0]]
-                for k, s in evidence["steps"].items()
-                if s["level"] == 3 and s["state"] in {"counted", "movement"}
-            }
-            ruled = {GROUP[k.partition("|")[2]] for k in evidence["rules"]["two"]["behind"]}
-            if look.decision.level == 3 > before:
-                assert len(tops | steps | ruled) >= 2
-            if len(tops) >= 2:
-                assert look.decision.level == 3, "two independent witnesses ask for the top"
-            for vote in evidence["votes"].values():
-                if vote["level"] == 3 and vote["pended"]:
-                    assert "maintenance" not in vote["pended"], "nobody sets the top aside"
-            if look.decision.level < before:
-                for key, asked in look.before.supporters.items():
-                    if asked == before and key.startswith("v|"):
-                        sound = usable(look, key.partition("|")[2])
-                        assert sound, key
-                        assert look.now_s - seconds(sound[-1].observed_at) <= MAX_SILENCE_S, key
-            frozen = json.loads(canonical_json({"memory": look.before.to_json(), "view": look.view.to_json()}))
-            again = decide_module.decide(
-                EVERYTHING, Memory.read(frozen["memory"]), DecisionInputs.read(frozen["view"]), look.now
-            )
-            assert canonical_json(again.to_json()) == canonical_json(look.decision.to_json())
-    assert sum(max(found) == 3 for found in seen) >= 2, "nothing happens in these histories"
-    assert sum(any(b < a for a, b in pairwise(found)) for found in seen) >= 1
 
 
 def alone_said_no(height):
