@@ -92,12 +92,6 @@ licence = "none needed"
 
 def write_geojson(path: Path, shapes, grid: Grid) -> None:
     """Write shapes of the grid's coordinates as GeoJSON in longitude and latitude."""
-    features = [
-        {
-            "type": "Feature",
-            "properties": {},
-            "geometry": shapely.geometry.mapping(shapely.transform(one, lambda xy: np.stack(grid.to_lonlat(*xy.T), 1))),
-        }
-        for one in shapes
-    ]
+    placed = (shapely.transform(one, lambda xy: np.stack(grid.to_lonlat(*xy.T), 1)) for one in shapes)
+    features = [{"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(one)} for one in placed]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))

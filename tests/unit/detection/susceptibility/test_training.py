@@ -21,10 +21,9 @@ pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-lea
 DAY = date(2026, 3, 1)
 
 
-def learn(landscape, learners=("logistic",), **asked):
-    return train(
-        SusceptibilityTrainingRequest(landscape.study, landscape.study.with_name("model.json"), DAY, learners, **asked)
-    )
+def learn(landscape, learners=("logistic",), name="model.json"):
+    out = landscape.study.with_name(name)
+    return train(SusceptibilityTrainingRequest(landscape.study, out, DAY, learners))
 
 
 def true_auc(landscape):
@@ -82,11 +81,7 @@ def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypat
 
 def test_the_same_seed_gives_the_same_bytes(plain):
     landscape, card = plain
-    again = train(
-        SusceptibilityTrainingRequest(
-            landscape.study, landscape.study.with_name("again.json"), DAY, ("logistic", "boosting")
-        )
-    )
+    again = learn(landscape, ("logistic", "boosting"), name="again.json")
     assert again["model_hash"] == card["model_hash"]
     text = landscape.study.with_name("again.md").read_text()
     assert f"{card['scores']['auc']:.3f}" in text

@@ -25,11 +25,7 @@ def flatten(motions, share=1.0, *, sigma=None):
             for r in view.readings.get(f"{name}.displacement", ()):
                 moved = share * motion.rate / DAY_S * max(0.0, seconds(r.observed_at) - T0 - motion.from_epoch * STEP_S)
                 value = r.value_raw - moved
-                known = {
-                    "value_raw": value,
-                    "value": value - r.offset_applied,
-                    "sigma": r.sigma if sigma is None else sigma,
-                }
+                known = {"value_raw": value, "value": value - r.offset_applied, "sigma": sigma or r.sigma}
                 rows.append(replace(r, revision=1, first=r, **known))
             readings[f"{name}.displacement"] = tuple(rows)
         return replace(view, readings=readings)

@@ -268,13 +268,8 @@ def faster(names, epoch, rate):
             more = rate * max(0.0, seconds(row.observed_at) - at(epoch)) / DAY_S
             return replace(row, value=row.value + more, value_raw=row.value_raw + more)
 
-        return replace(
-            view,
-            readings={
-                key: tuple(map(pushed, rows)) if key.partition(".")[0] in names and "displacement" in key else rows
-                for key, rows in view.readings.items()
-            },
-        )
+        faster = {key for key in view.readings if key.partition(".")[0] in names and "displacement" in key}
+        return replace(view, readings=view.readings | {k: tuple(map(pushed, view.readings[k])) for k in faster})
 
     return alter
 

@@ -25,14 +25,8 @@ VELOCITY = site_text.criterion(
     "velocity", id="v", stations=["G*"], yellow={"over": 6.0, "window": "1d"}, orange={"over": 24.0, "window": "12h"}
 )
 RAIN = site_text.criterion("rain_sum", id="rain", role="part", series="R1.rain", yellow={"over": 60.0, "window": "3d"})
-RULE = site_text.table(
-    "[[fusion.rule]]",
-    id="wet",
-    level="red",
-    when={"all": [{"criterion": "v", "level": "orange", "k": 2}, {"criterion": "rain"}]},
-    author="test",
-    reason="test",
-)
+WHEN = {"all": [{"criterion": "v", "level": "orange", "k": 2}, {"criterion": "rain"}]}
+RULE = site_text.table("[[fusion.rule]]", id="wet", level="red", when=WHEN, author="test", reason="test")
 
 
 def station(name, quantity="displacement", unit="mm", **more):

@@ -15,12 +15,8 @@ from monitor.domain.observation import Reading
 from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-KEYS = (
-    VoteKey("velocity-1", "G1"),
-    VoteKey("i", "insar:G1"),
-    RuleKey("wet", VoteKey("v", "observers")),
-    StepVote(StepKey("G1", START.timestamp())),
-)
+RULE, STEP = RuleKey("wet", VoteKey("v", "observers")), StepVote(StepKey("G1", START.timestamp()))
+KEYS = (VoteKey("velocity-1", "G1"), VoteKey("i", "insar:G1"), RULE, STEP)
 
 
 @pytest.mark.parametrize("key", KEYS)

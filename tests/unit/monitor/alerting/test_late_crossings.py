@@ -40,12 +40,12 @@ def test_what_is_too_old_to_vote_is_told_with_its_instant_and_size(hours, ends):
 
 
 def test_what_was_over_before_the_backlog_came_is_told_as_well():
-    rows = [
-        replace(o, value=80.0 + 0.01 * o.observed_at.minute)
-        if o.station in CRACKS and o.observed_at >= BEGIN + 20 * STEP
-        else o
-        for o in readings(ends=99)
-    ]
+
+    def stop(o):
+        over = o.station in CRACKS and o.observed_at >= BEGIN + 20 * STEP
+        return replace(o, value=80.0 + 0.01 * o.observed_at.minute) if over else o
+
+    rows = map(stop, readings(ends=99))
     found, last = opened(asleep(rows, 12, 10))
     assert last.level < 3
     assert RED in found

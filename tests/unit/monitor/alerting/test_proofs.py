@@ -19,21 +19,15 @@ from tests.data import site_text
 
 DAY = 86400.0
 NOW = 1_790_000_000.0
-SITE = parse_site(
-    (
-        site_text.head("slope", longitude=9.0, timezone="UTC", anomaly={"detectors": ["rules", "flatline"]})
-        + site_text.station("G1", site_text.series("displacement", "mm", "1d", max_silence="3d"))
-        + site_text.criterion("anomaly", id="strange", role="witness", level="yellow")
-    ),
-    "slope.toml",
-)
+TEXT = site_text.head("slope", longitude=9.0, timezone="UTC", anomaly={"detectors": ["rules", "flatline"]})
+TEXT += site_text.station("G1", site_text.series("displacement", "mm", "1d", max_silence="3d"))
+SITE = parse_site(TEXT + site_text.criterion("anomaly", id="strange", role="witness", level="yellow"), "slope.toml")
 GOOD = ProofFact("strange", "rules", NOW - DAY, NOW + LASTS_S, True, "", "w1", "s1", "w1", "s1")
+WHY = "0.2 alarms per sensor-month on held-out time, more than the budget of 0.1"
 BROKEN = {
     "no test of rules is stored for this site": ProofFact("strange", "rules"),
     "none of its detectors has a score that could be tested": ProofFact("strange", ""),
-    "was not passed: 0.2 alarms per sensor-month on held-out time, more than the budget of 0.1": replace(
-        GOOD, passed=False, why="0.2 alarms per sensor-month on held-out time, more than the budget of 0.1"
-    ),
+    f"was not passed: {WHY}": replace(GOOD, passed=False, why=WHY),
     "was made with other weights": replace(GOOD, weights_now="w2"),
     "was made with other settings": replace(GOOD, settings_now="s2"),
     "was valid until 2026-09-2": replace(GOOD, until_s=NOW - 1.0),

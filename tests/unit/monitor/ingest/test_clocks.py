@@ -167,20 +167,16 @@ DIGITS = ("%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y%j%H%M", "%Y%j%H%M%S", "%
 def test_digits_that_are_days_count_nothing(tmp_path_factory, form, begin):
     """In every width: a file of ten figures is no seconds since 1970, which end beyond all measured years."""
     hours = [begin.replace(minute=0, second=0, microsecond=0) + timedelta(hours=k) for k in range(60)]
-    path = lay_rows(
-        tmp_path_factory.mktemp("digits") / "f.csv",
-        "Time;Crack 1 (mm)",
-        (f"{at.strftime(form)};{k}.5" for k, at in enumerate(hours)),
-    )
+    rows = (f"{at.strftime(form)};{k}.5" for k, at in enumerate(hours))
+    path = lay_rows(tmp_path_factory.mktemp("digits") / "f.csv", "Time;Crack 1 (mm)", rows)
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in hours]
 
 
 @pytest.mark.parametrize("form", ["%Y-%m", "%Y/%m", "%m/%Y"])
 def test_months_of_one_year_are_no_days_of_it(tmp_path, form):
     months = [datetime(2025, k, 1) for k in range(1, 13)]
-    path = lay_rows(
-        tmp_path / "f.csv", "Month;Crack 1 (mm)", (f"{at.strftime(form)};{k}.5" for k, at in enumerate(months))
-    )
+    rows = (f"{at.strftime(form)};{k}.5" for k, at in enumerate(months))
+    path = lay_rows(tmp_path / "f.csv", "Month;Crack 1 (mm)", rows)
     assert read_times(read_raw_table(path), {}) == [at.replace(tzinfo=UTC) for at in months]
 
 
@@ -255,9 +251,8 @@ def test_gps_time_is_turned_into_utc_and_seconds_that_end_ahead_of_now_asked_abo
 @pytest.mark.parametrize("text", ["Rain since 2020 (mm)", "GPS antenna rise [mm]", "Pegel H 2000 [m]", "Crack (mm)"])
 def test_words_of_other_columns_are_no_beginning(tmp_path, text):
     path = lay_rows(tmp_path / "f.csv", f"Time;{text}", (f"{at:%Y-%m-%d %H:%M};{k}" for k, at in enumerate(HOURS)))
-    found = guess(
-        read_raw_table(path), {"zone": "UTC", "quantity": "rain", "unit": "mm", "quantity:m": "water_level"}, NOW
-    )
+    answers = {"zone": "UTC", "quantity": "rain", "unit": "mm", "quantity:m": "water_level"}
+    found = guess(read_raw_table(path), answers, NOW)
     assert dict(found.facts)["time"].startswith("Time (")
 
 

@@ -140,11 +140,8 @@ packets = st.one_of(
 def test_messages_of_named_sites_are_left_out_and_nothing_else(sent, cuts):
     stream = [one if isinstance(one, bytes) else publish(*one) for one in sent]
     out = ("slopeward/v1/alp/", "slopeward/v1/bach/")
-    kept = [
-        raw
-        for one, raw in zip(sent, stream, strict=True)
-        if isinstance(one, bytes) or one[2] or not one[0].startswith(out)
-    ]
+    pairs = zip(sent, stream, strict=True)
+    kept = [raw for one, raw in pairs if isinstance(one, bytes) or one[2] or not one[0].startswith(out)]
     sieved = FilteredSocket(Pieces(b"".join(stream), cuts), ["alp", "bach"])
     found = b""
     while True:

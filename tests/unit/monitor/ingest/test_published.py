@@ -250,19 +250,12 @@ def test_any_json_by_expressions(pipeline):
     decoded = read(pipeline, "gateway/json", p.WATER)
     assert values(decoded) == {"357518080166580.temperature": 13.86, "357518080166580.battery_voltage": 4.15}
     assert decoded.observations[0].observed_at == utc(2019, 10, 29, 15, 46, 42)
-    listed = with_decoder(
-        pattern="poll/{station}",
-        name="json",
-        series=(("air", "temperature_degc"),),
-        told=(("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result")),
-    )
+    polled = {"pattern": "poll/{station}", "name": "json"}
+    told = (("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result"))
+    listed = with_decoder(**polled, series=(("air", "temperature_degc"),), told=told)
     assert values(read(listed, "poll/WUM", p.OBSERVATIONS)) == {"WUM.temperature": -3.4}
-    named = with_decoder(
-        pattern="poll/{station}",
-        name="json",
-        series=(("a", "temperature_degc"), ("b", "battery_voltage_v")),
-        told=(("time", "t"),),
-    )
+    both = (("a", "temperature_degc"), ("b", "battery_voltage_v"))
+    named = with_decoder(**polled, series=both, told=(("time", "t"),))
     decoded = read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm", "b": 12.5})
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([12.5], "not_number")
     assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm"})) == "not_number"

@@ -34,16 +34,10 @@ from tests.data.watched_slope import SITE_TEXT
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 RAIN = join(["rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm", "known for 98 % of that time"], ", ")
 STEP = Template("test.step", "jump of {size}")
-REASON = OF_LEVEL(
-    level=Term("orange"),
-    text=join(
-        [
-            TEXT_OF(name="G1", text="velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"),
-            TEXT_OF(name="G2", text="step of 12.0 mm at G2: nobody said within the clock that it was an instrument"),
-            TEXT_OF(name="rule wet, G1", text=RAIN),
-        ]
-    ),
-)
+FAST = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"
+JUMP = "step of 12.0 mm at G2: nobody said within the clock that it was an instrument"
+PARTS = [TEXT_OF(name=name, text=text) for name, text in (("G1", FAST), ("G2", JUMP), ("rule wet, G1", RAIN))]
+REASON = OF_LEVEL(level=Term("orange"), text=join(PARTS))
 
 
 def word(station, rate, level):
@@ -63,12 +57,9 @@ def freeze(rates, *, failures=()):
 
 
 MOVING = freeze({"G1": 81.2, "G2": 40.0})
-SITE = parse_site(
-    SITE_TEXT.replace(
-        "[levels.red]", '[levels.orange]\naction = "Close the road, call the manager"\n[levels.red]'
-    ).replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1),
-    "north.toml",
-)
+TEXT = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1)
+ACTION = '[levels.orange]\naction = "Close the road, call the manager"\n[levels.red]'
+SITE = parse_site(TEXT.replace("[levels.red]", ACTION), "north.toml")
 
 
 def make(
@@ -261,13 +252,8 @@ def test_an_escalated_message_is_translated_and_what_nobody_knows_stays_english(
 
 def test_covered_messages_and_delay_are_translated():
     calm = OF_LEVEL(level=Term("red"), text=Template("level.nothing", "nothing asks for more")())
-    lines = [
-        calm,
-        "",
-        describe_delay(AT, "yellow", AT + timedelta(hours=1)),
-        "",
-        *list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))]),
-    ]
+    covered = list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))])
+    lines = [calm, "", describe_delay(AT, "yellow", AT + timedelta(hours=1)), "", *covered]
     said = read(replace(make(), body=join_lines(lines)), "zh", "UTC").body.splitlines()
     assert said[0] == "红色\uff1a没有判据要求更高级别"
     assert "黄色" in said[2]

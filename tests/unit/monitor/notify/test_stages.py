@@ -83,12 +83,8 @@ def test_the_newest_replaces_all_but_the_red_raise_and_health_joins_and_hazard_i
 
 
 def test_quiet_hours_hold_what_is_not_urgent():
-    crowd = [
-        waiting(n, level, ledger, n, T0 + timedelta(minutes=n))
-        for n, (level, ledger) in enumerate(
-            [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")], 1
-        )
-    ]
+    kinds = [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")]
+    crowd = [waiting(n, *kind, n, T0 + timedelta(minutes=n)) for n, kind in enumerate(kinds, 1)]
     crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
     held = quiet(crowd, view_of(0, "in"))
     assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
@@ -99,15 +95,8 @@ def test_quiet_hours_hold_what_is_not_urgent():
 
 
 def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_holds():
-    night = [
-        waiting(1, 1, alert_id=1),
-        waiting(2, 0, alert_id=1),
-        waiting(3, 1, alert_id=2),
-        waiting(4, 1, "health", 3),
-        waiting(5, 1, "health", 4),
-        replace(waiting(6, 1, alert_id=5), site="south"),
-        replace(waiting(7, 1, "health", 6), site="south"),
-    ]
+    night = [waiting(1), waiting(2, 0), waiting(3, alert_id=2), waiting(4, 1, "health", 3), waiting(5, 1, "health", 4)]
+    night += [replace(one, site="south") for one in (waiting(6, alert_id=5), waiting(7, 1, "health", 6))]
     left = {w.id: w for w in night}
     for stage in STAGES.values():
         for verdict in stage([*left.values()], view_of(0, "after")):

@@ -201,13 +201,8 @@ class Watch(Machine):
         return self.gap.take([self.row(catching_up=catching_up)])
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:
-        return {
-            "site": "s",
-            "level_name": "red",
-            "evaluated_at": format_iso(self.clock()),
-            "catching_up": catching_up,
-            "observability": "full",
-        }
+        facts = {"site": "s", "level_name": "red", "observability": "full", "catching_up": catching_up}
+        return facts | {"evaluated_at": format_iso(self.clock())}
 
 
 def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:

@@ -36,14 +36,9 @@ class World:
 
     def begin(self) -> None:
         """A fresh service."""
-        self.emergency = EmergencyNotifier(
-            lambda: [ADA, BEN],
-            lambda: ["s: green"],
-            {},
-            lambda: NOW + timedelta(seconds=self.now_s - 1000.0),
-            lambda *told: self.ledger.append(told),
-            NoticeStateFile(self.path),
-        )
+        found = (lambda: [ADA, BEN]), (lambda: ["s: green"]), {}, (lambda: NOW + timedelta(seconds=self.now_s - 1000.0))
+        note = lambda *told: self.ledger.append(told)  # noqa: E731
+        self.emergency = EmergencyNotifier(*found, note, NoticeStateFile(self.path))
 
     def pass_time(self, seconds: float, trouble: str, *, sure: bool = True) -> None:
         for _ in range(round(seconds)):

@@ -371,11 +371,8 @@ def test_every_station_that_cannot_be_judged_is_counted_with_the_reason():
 def test_a_window_that_is_over_gives_way_to_another_only_where_the_slope_spoke_after_it():
     late, soon = window(20, 25), window(4, 12)
     until = window(2, 13)
-    rows = [
-        row("G1", 1.0, window=late, heard=until["window_from"]),
-        row("G2", 1.0, window=soon),
-        row("G3", 1.0, window=window(2, 3, trusted=False)),
-    ]
+    rows = [row("G1", 1.0, window=late, heard=until["window_from"]), row("G2", 1.0, window=soon)]
+    rows.append(row("G3", 1.0, window=window(2, 3, trusted=False)))
     assert describe_motion(rows, NOW_HEADLINE, SLOPE, {}).window == soon
     after = datetime(2026, 3, 14, tzinfo=UTC)
     assert describe_motion(rows, after, SLOPE, {}).window == soon, "nothing was heard since: it may have come true"

@@ -20,12 +20,8 @@ GRID = grid_around(11.0, 46.0, 200, 20.0)
 ROWS, COLUMNS = np.mgrid[:200, :200]
 SLIDE = (COLUMNS - 80) ** 2 + (ROWS - 120) ** 2 < 20**2
 AREA_M2 = np.pi * 400.0**2
-PLACES = (
-    MeasuredPlace(
-        "G1", Circle(*(float(v[0]) for v in GRID.to_lonlat(*GRID.to_crs(np.array([80.0]), np.array([120.0])))), 100.0)
-    ),
-    MeasuredPlace("far", Circle(12.0, 46.0, 100.0)),
-)
+MIDDLE = (float(v[0]) for v in GRID.to_lonlat(*GRID.to_crs(np.array([80.0]), np.array([120.0]))))
+PLACES = MeasuredPlace("G1", Circle(*MIDDLE, 100.0)), MeasuredPlace("far", Circle(12.0, 46.0, 100.0))
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +83,8 @@ def test_the_ground_of_a_place_is_told_by_a_high_quantile_and_by_its_share_that_
     place = MeasuredPlace("flank", {"type": "Polygon", "coordinates": [ring]})
 
     def measure(**more):
-        return measure_velocity(
-            VelocityRequest(
-                files=(path,), component="los-towards", factor=1.0, sigma_files=(sigma,), places=(place,), **more
-            )
-        ).places[0]
+        more |= {"component": "los-towards", "factor": 1.0, "sigma_files": (sigma,), "places": (place,)}
+        return measure_velocity(VelocityRequest(files=(path,), **more)).places[0]
 
     (found, faster, slower) = measure(), measure(bounds={"flank": 60.0}), measure(bounds={"flank": 30.0})
     body = np.zeros_like(SLIDE, bool)

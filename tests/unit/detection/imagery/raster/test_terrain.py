@@ -155,11 +155,8 @@ def test_masks_by_kind(tmp_path):
     write_geotiff(tmp_path / "band.tif", np.full((1, 40, 40), 5, np.uint16), grid, nodata=0)
     classes = np.full((1, 20, 20), 4, np.uint8)  # 20 m: nearest, not blended
     classes[0, 0], classes[0, 5] = 9, 2
-    write_geotiff(
-        tmp_path / "scl.tif",
-        classes,
-        Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f), grid.crs_wkt, 20, 20),
-    )
+    coarse = Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f), grid.crs_wkt, 20, 20)
+    write_geotiff(tmp_path / "scl.tif", classes, coarse)
     clouds = np.zeros((1, 40, 40), np.uint8)
     clouds[0, :, 0] = 1
     write_geotiff(tmp_path / "clouds.tif", clouds, grid)

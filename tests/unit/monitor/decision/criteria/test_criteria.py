@@ -50,11 +50,8 @@ def site(criterion, unit="m", quantity="water_level", stamp="interval_end", stat
 
 
 def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, flags=()):
-    rows = tuple(
-        Reading(instant(start_s + i * step_s), instant(start_s + i * step_s), 0, v, 0.0, v, None, flags)
-        for i, v in enumerate(values)
-        if v is not None
-    )
+    timed = ((instant(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
+    rows = tuple(Reading(at, at, 0, v, 0.0, v, None, flags) for at, v in timed)
     key = f"{station}.{quantity}"
     return DecisionInputs({key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))})
 

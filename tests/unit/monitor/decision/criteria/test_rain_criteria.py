@@ -49,11 +49,8 @@ def site(text, stamp="interval_end"):
 
 
 def rows(values, step_s=H, start_s=T0):
-    return tuple(
-        Reading(instant(start_s + i * step_s), instant(start_s + i * step_s), 0, v, 0.0, v, None, ())
-        for i, v in enumerate(values)
-        if v is not None
-    )
+    timed = ((instant(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
+    return tuple(Reading(at, at, 0, v, 0.0, v, None, ()) for at, v in timed)
 
 
 def view(memory_events=(), **series):
@@ -362,13 +359,9 @@ def test_factor_of_safety_from_measured_pressure():
 
 
 def test_a_piezometer_that_repeats_one_value_says_nothing():
-    noisy = parse_site(
-        HEAD.replace("{stamp}", "interval_end").replace(
-            'quantity = "pore_pressure"\nunit = "kPa"', 'quantity = "pore_pressure"\nunit = "kPa"\nnoise_floor = 0.1'
-        )
-        + SAFE,
-        "s.toml",
-    )
+    pressure = 'quantity = "pore_pressure"\nunit = "kPa"'
+    head = HEAD.replace("{stamp}", "interval_end").replace(pressure, f"{pressure}\nnoise_floor = 0.1")
+    noisy = parse_site(head + SAFE, "s.toml")
     seen = view(P1__pore_pressure=rows([14.7] * 8))
     assert not ask(noisy, seen, T0 + 7 * H).has_data
     memory = decide(noisy, Memory(), seen, instant(T0 + 7 * H)).memory
@@ -616,13 +609,8 @@ def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
             values = [chance.choice([None, *STORABLE, chance.random()]) for _ in range(size)]
             step_s = chance.choice([1e-6, 1.0, H, 30 * DAY])
             told = rows(values, step_s)
-            seen = view(
-                [quake(chance.choice(STORABLE), T0 - H)],
-                R1__rain=told,
-                R1__rain_next_24h=told,
-                P1__pore_pressure=told,
-                RES__reservoir_level=told,
-            )
+            every = dict.fromkeys(("R1__rain", "R1__rain_next_24h", "P1__pore_pressure", "RES__reservoir_level"), told)
+            seen = view([quake(chance.choice(STORABLE), T0 - H)], **every)
             word = ask(place, seen, T0 + size * step_s)
             json.dumps(dict(word.facts), allow_nan=False)
             assert 0 <= word.raise_level <= word.hold_level <= 3
@@ -632,14 +620,8 @@ def test_no_value_that_can_be_stored_stops_a_criterion(stamp):
 
 
 # ---- the walk: every kind of criterion on rain, with all that gauges do to it ----------------------------------------
-ON_RAIN = {
-    "rain_sum": SUM,
-    "rain_intensity_duration": CURVE,
-    "rain_learned": LEARNED,
-    "rain_antecedent": INDEX,
-    "rain_return_period": RETURN,
-    "factor_of_safety": RAINED,
-}
+ON_RAIN = {"rain_sum": SUM, "rain_intensity_duration": CURVE, "rain_learned": LEARNED, "rain_antecedent": INDEX}
+ON_RAIN |= {"rain_return_period": RETURN, "factor_of_safety": RAINED}
 
 
 def test_every_kind_on_rain_is_walked():
