@@ -138,19 +138,6 @@ def coarse_and_stuck(n):
     return table
 
 
-def test_stuck_readings_are_the_same_block_by_block():
-    table, begin, out = coarse_and_stuck(1000), 0, []
-    stuck = StuckRuns(len(table))
-    for k in [1, 2, 3, 1, 500, 1, 20, 330, 142]:
-        keep = k // 2 or k
-        block = stuck.feed(table[:, begin : begin + k], keep)
-        out.append(block[:, :keep])
-        begin += keep
-    whole = StuckRuns(len(table)).feed(table, 0)
-    assert np.array_equal(np.concatenate(out, axis=1), whole[:, :begin])
-    assert (0.01 < whole.mean(axis=1)).all()
-
-
 def test_a_record_that_is_cut_has_the_stuck_readings_and_the_scores_of_the_whole():
     table = coarse_and_stuck(1500)
     cut = 2 * SHARE_CELLS + 30  # a run may begin before the cut

@@ -162,16 +162,6 @@ def hokkaido_grid_of(size: int) -> Grid:
     return Grid(grid.transform, grid.crs_wkt, size, size)
 
 
-def test_pixels_that_touch_at_a_corner_are_one_valid_footprint():
-    steps = np.zeros((20, 20), np.uint8)
-    for offset in range(6):
-        steps[5 + offset, 5 + offset] = 140
-        steps[5 + offset, 16 - offset] = 140
-    (found,) = footprints_of(steps, grid_around(141.95, 42.73, 20, 10.0))
-    assert shape(found.geometry).is_valid
-    assert found.area_m2 == pytest.approx(1200)
-
-
 def test_ids_are_stable_and_depend_on_scene_and_first_pixel():
     grid = grid_around(141.95, 42.73, 20, 10.0)
     steps = np.zeros((20, 20), np.uint8)

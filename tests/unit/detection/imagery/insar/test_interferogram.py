@@ -235,15 +235,6 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
 
 
-def test_training_on_drawn_phases_is_seeded(tmp_path):
-    from tests.bench.imagery.weights.train_moving import train_moving
-
-    cards = [train_moving(tmp_path / f"{k}.safetensors", patches=20, epochs=1) for k in range(2)]
-    torch.use_deterministic_algorithms(mode=False)
-    assert cards[0]["normalisation"] == cards[1]["normalisation"]
-    assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
-
-
 def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
     found = measure_stack(StackRequest(folder=drawn[0], out_dir=tmp_path, network=WEIGHTS))
     assert found.to_json()["network"]["validated"] is False
