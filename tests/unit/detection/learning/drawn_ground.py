@@ -50,7 +50,6 @@ def write_pictures(folder: Path, count: int, side_px: int = 32, bands: tuple[str
 
 
 def write_outlines(path: Path, features: list) -> Path:
-    """Write features in UTM."""
     crs = {"type": "name", "properties": {"name": UTM}}
     path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
     return path

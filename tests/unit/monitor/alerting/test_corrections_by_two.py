@@ -51,7 +51,6 @@ def test_what_is_held_of_the_values_as_they_arrived_changes_no_decision():
 
 @pytest.mark.parametrize("further", [0, 1])
 def test_a_correction_in_the_middle_is_seen_by_what_looks_at_new_readings_alone(further):
-    """Also at the look at which another reading came."""
     warm, rows = EvaluationCache(), tuple(reading(T0 + k * STEP_S, T0 + k * STEP_S, float(k % 3)) for k in range(12))
 
     def find(readings):

@@ -244,7 +244,6 @@ def test_two_independent_witnesses_are_company_wherever_they_are():
 
 
 def answered(epoch, key, answer, site, history):
-    """The history with an answer given at an epoch."""
     return acting_at(epoch, lambda m, _: replace(m, answers={**m.answers, key: answer}), history, site)
 
 
@@ -261,8 +260,6 @@ def test_a_person_frees_or_holds_a_vote_that_stands_alone(answer, level):
 
 
 def faster(names, epoch, rate):
-    """What moves faster from an epoch on, mm/day more."""
-
     def alter(_, view):
         def pushed(row):
             more = rate * max(0.0, seconds(row.observed_at) - at(epoch)) / DAY_S
@@ -338,7 +335,6 @@ def test_one_word_explains_a_lone_step_and_hides_neither_of_the_two_highest_leve
     assert max(levels(alone)) == 2
 
     def seconded(late):
-        """A second person stands behind it some epochs later."""
         one, two = declared("earthquake", 20, words=("Ada",)), declared("earthquake", 20)
         return lambda now_s, view: (two if now_s >= at(20 + late) else one)(now_s, view)
 

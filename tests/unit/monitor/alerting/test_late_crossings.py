@@ -15,7 +15,6 @@ RED = "health:site:late_red"
 
 
 def asleep(rows, begins, hours):
-    """The same rows where nothing is received for so many hours."""
     away, back = BEGIN + begins * STEP, BEGIN + begins * STEP + timedelta(hours=hours)
     for o in rows:
         yield replace(o, received_at=back) if away <= o.received_at < back else o

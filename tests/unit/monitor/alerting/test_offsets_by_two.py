@@ -51,7 +51,6 @@ def declare(offsets, second=None):
 
 
 def hide(motions):
-    """Offsets of the size of each epoch's movement."""
     return [(n, e, m.rate * STEP_S / DAY_S) for e in range(EPOCHS) for n, m in motions.items() if e >= m.from_epoch]
 
 

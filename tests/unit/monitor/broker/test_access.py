@@ -19,8 +19,6 @@ PROPERTIES = b"\x23\0\5" + b"\x26\0\1a\0\2bc" * 30  # a topic alias, and users' 
 
 
 class Wire:
-    """A socket on which a packet lies."""
-
     def __init__(self, packet, piece=1 << 30):
         self._packet, self._at, self._piece = packet, 0, piece
 

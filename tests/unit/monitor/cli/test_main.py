@@ -203,7 +203,6 @@ def test_check_names_an_unreachable_top_level_and_an_unknown_model_and_goes_on(c
 
 
 def check_a(capsys, tmp_path, text):
-    """State and lines of `slopeward check --json` for one site file."""
     (tmp_path / "configs/sites/a.toml").write_text(text)
     status, out, _ = run(capsys, "check", "--json")
     return status, [(one["state"], one["text"]) for one in map(json.loads, out.splitlines())]

@@ -107,8 +107,6 @@ def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alon
 
 # ---- what the sieve leaves out, in whatever pieces the network brings it ----
 class Pieces:
-    """A socket that brings its bytes in these pieces."""
-
     def __init__(self, stream: bytes, cuts: list[int]) -> None:
         bounds = [0, *sorted({min(c, len(stream)) for c in cuts}), len(stream)]
         self._pieces = [stream[a:b] for a, b in pairwise(bounds) if b > a]

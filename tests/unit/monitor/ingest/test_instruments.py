@@ -36,13 +36,11 @@ def values_of(found):
 
 
 def chirpstack(data, at="2026-03-01T06:59:58.5+00:00"):
-    """The fields that matter of an uplink event of ChirpStack 4."""
     payload = base64.b64encode(bytes.fromhex(data)).decode()
     return {"deviceInfo": {"deviceName": "T1", "devEui": "01" * 8}, "time": at, "fPort": 85, "data": payload}
 
 
 def things_stack(data):
-    """The fields that matter of an uplink of The Things Stack 3."""
     payload = base64.b64encode(bytes.fromhex(data)).decode()
     uplink = {"f_port": 1, "frm_payload": payload, "received_at": "2026-03-01T06:59:58Z"}
     names = {"device_id": "t1", "dev_eui": "0004A30B001C0530"}

@@ -51,7 +51,6 @@ def refusal(decoded):
 
 
 def with_decoder(**more):
-    """The site with one decoder alone."""
     return Pipeline(None, {"north": replace(SITE, decoders=(Binding(**more),))}, lambda: NOW)
 
 

@@ -48,7 +48,6 @@ def schema(measured):
 
 
 def make(levels, *, exercise=False, reason=REASON, ledger="hazard"):
-    """An alert that went through these levels."""
     before, events = None, []
     for n, level in enumerate(levels, 1):
         at = T0 + timedelta(minutes=n)

@@ -21,7 +21,6 @@ class Machine:
         self.clock = self.start_clock()
 
     def start_clock(self) -> ServiceClock:
-        """A clock that begins now."""
         return ServiceClock(lambda: self.wall, lambda: Uptime(self.monotonic_s, self.monotonic_s + self.suspended_s))
 
     def suspend(self, seconds: float) -> None:
@@ -37,7 +36,6 @@ class Machine:
             self.clock()
 
     def true(self) -> datetime:
-        """What a clock that nobody set would say."""
         return START + timedelta(seconds=self.monotonic_s + self.suspended_s - 1000.0)
 
 
@@ -197,7 +195,6 @@ class Watch(Machine):
             self.gap.update(self.monotonic_s, self.beat_s, beats=not late)
 
     def take(self, *, catching_up: bool = False) -> UnwatchedPeriod | None:
-        """What can be told after an evaluation at this moment."""
         return self.gap.take([self.row(catching_up=catching_up)])
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:

@@ -35,7 +35,6 @@ class World:
         self.begin()
 
     def begin(self) -> None:
-        """A fresh service."""
         found = (lambda: [ADA, BEN]), (lambda: ["s: green"]), {}, (lambda: NOW + timedelta(seconds=self.now_s - 1000.0))
         note = lambda *told: self.ledger.append(told)  # noqa: E731
         self.emergency = EmergencyNotifier(*found, note, NoticeStateFile(self.path))
@@ -188,7 +187,6 @@ print("held")
 
 
 def fill(folder: Path) -> None:
-    """Write until the disk is full."""
     try:
         with (folder / "ballast").open("ab", buffering=0) as file:
             while file.write(b"x" * 4096) == 4096:

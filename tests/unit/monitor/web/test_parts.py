@@ -83,7 +83,6 @@ def test_arrow_points_downslope_and_labels_keep_apart():
 
 
 def footprint(west, side, polygon_id, change, method):
-    """Half of a square that begins there."""
     east, north = west + side, 46.2 + side
     shape = {"type": "Polygon", "coordinates": [[[west, 46.2], [east, 46.2], [east, north], [west, 46.2]]]}
     facts = {"geometry": shape, "min_lon": west, "min_lat": 46.2, "max_lon": east, "max_lat": north, "area_m2": 1.0}

@@ -31,8 +31,6 @@ def _answer(request):
 
 
 class Browser:
-    """Keeps cookies between requests."""
-
     def __init__(self):
         app = Starlette(routes=[Route("/{path:path}", _answer)])
         self.cookies = httpx.Cookies()

@@ -141,7 +141,6 @@ with database.write() as c:
 
 
 def say(program, *words):
-    """The lines that a process of its own prints."""
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
     assert not done.stderr
     return done.stdout.splitlines()

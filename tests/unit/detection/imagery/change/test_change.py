@@ -155,13 +155,11 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
 
 
 def judged(date, earlier):
-    """The date with what became of its footprints, and the comparison."""
     found = compare(date, earlier, guards=False)
     return remember(date, found.changes), found
 
 
 def place(outline):
-    """Its longitude."""
     return shapely.geometry.shape(outline.geometry).centroid.x
 
 
@@ -319,7 +317,6 @@ def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeyp
 # ---- guards, on drawn images -----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """One ground before and after a scar, kept as the lane keeps it."""
     folder = tmp_path_factory.mktemp("drawn")
     dates = []
     for name, day, scar in (("before", 1, False), ("after", 9, True)):

@@ -18,7 +18,6 @@ from detection.imagery.scene.scene import read_scene
 
 
 def write(folder, image, day):
-    """A scene of one band."""
     folder.mkdir()
     grid = replace(grid_around(8.9, 46.2, 100, 10.0), width=image.shape[1], height=image.shape[0])
     write_geotiff(folder / "B4.tif", image[None], grid, nodata=0)
@@ -28,7 +27,6 @@ def write(folder, image, day):
 
 
 def trace(older, newer, folder):
-    """The match, and the most memory that arrays held during it."""
     tracemalloc.start()
     found = match_scene(older, newer, folder)
     peak = tracemalloc.get_traced_memory()[1]

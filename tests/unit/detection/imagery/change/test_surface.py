@@ -16,7 +16,6 @@ SIZE, PIXEL_M = 200, 2.0
 
 
 def hill(size=SIZE, pixel_m=PIXEL_M):
-    """Smooth ground with ridges, metres."""
     rows, columns = np.indices((size, size), dtype=np.float64) * pixel_m
     return 500 + 0.3 * columns + 12 * np.sin(rows / 35) + 6 * np.cos(columns / 21 + rows / 50)
 
@@ -68,7 +67,6 @@ def test_volumes_of_loss_and_gain(pair, given, tmp_path):
 
 
 def test_the_stated_error_covers_the_true_volume():
-    """Over many draws the mean error of the volume is what is stated, within a factor of two."""
     rng = np.random.default_rng(1)
     size, sigma = 96, 0.3
     means = []

@@ -85,7 +85,6 @@ def test_geometries_come_back_as_they_were(tmp_path):
 
 
 def test_gdal_reads_back_what_was_written(tmp_path):
-    """GDAL is what most GIS read by."""
     pyogrio = pytest.importorskip("pyogrio")
     path = write(tmp_path / "a.gpkg")
     assert pyogrio.list_layers(path).tolist() == [["landslides", "MultiPolygon"]]

@@ -24,7 +24,6 @@ PLAN = TilingPlan("rows", 4096, 112, 16)
 
 @pytest.fixture(autouse=True)
 def looked_at_once(monkeypatch):
-    """Small scenes as large ones are read."""
     monkeypatch.setattr(probabilities, "LOOKED_AT_TWICE_PX", 0)
 
 
@@ -150,7 +149,6 @@ def test_a_cloud_across_two_parts_is_the_cloud_of_the_whole(segmenter, monkeypat
 
 
 def test_memory_follows_no_scene(segmenter):
-    """What is read at a time is bounded by columns and rows."""
     reader = make_reader(2 * PART_ROWS, 1000)
     draw(reader, segmenter, TilingPlan("rows", 256, 112, 16))
     assert max(wide * high for _, _, wide, high in reader.read_at) <= (256 + 2 * 112) * PART_ROWS

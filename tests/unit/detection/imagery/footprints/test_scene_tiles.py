@@ -22,7 +22,6 @@ PLACE = Affine(10, 0, 480_000, 0, -10, 5_120_000)
 
 
 def write(path, bands, **options):
-    """A GeoTIFF of bands x rows x columns."""
     count, height, width = bands.shape
     shape = {"width": width, "height": height, "count": count, "dtype": bands.dtype}
     with rasterio.open(path, "w", "GTiff", **shape | {"crs": UTM, "transform": PLACE} | options) as file:
@@ -34,8 +33,6 @@ def write(path, bands, **options):
 
 @pytest.fixture
 def cut(tmp_path):
-    """Cut a scene and its probabilities."""
-
     def make(bands, steps=None, **options):
         steps = np.zeros(bands.shape[1:], np.uint8) if steps is None else steps
         scene = write(tmp_path / "20260512.tif", bands, **options)
@@ -59,7 +56,6 @@ def look(path, lon, lat, zoom):
 
 
 def lonlat(column, row):
-    """The middle of a pixel of the drawn scene."""
     x, y = 480_000 + 10 * (column + 0.5), 5_120_000 - 10 * (row + 0.5)
     return Transformer.from_crs(UTM, 4326, always_xy=True).transform(x, y)
 

@@ -31,7 +31,6 @@ class Blur:
     """In place of a network: what it says of a pixel depends on those around it and on the edge of its tile."""
 
     def class_probabilities(self, tile, valid, own=np.s_[:, :], again=False):
-        """One map, between 0 and 1."""
         blurred = ndimage.uniform_filter(np.where(valid, tile, 0).sum(axis=0), 9)
         return (np.sin(9 * blurred) ** 2).astype(np.float32)[None][(slice(None), *own)]
 

@@ -172,7 +172,6 @@ def test_wrong_weights_and_boxes_are_one_line():
 
 @pytest.fixture(scope="module")
 def crop(tmp_path_factory):
-    """A scene of aerial pixels."""
     rng = np.random.default_rng(4)
     folder = tmp_path_factory.mktemp("aerial")
     path = folder / "crop.tif"
@@ -187,7 +186,6 @@ def crop(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def blind(tmp_path_factory):
-    """Weights for triage that are sure of everything."""
     path = tmp_path_factory.mktemp("weights") / "blind.safetensors"
     shutil.copy(weights_path("triage"), path)
     card = json.loads(weights_path("triage").with_suffix(".json").read_text())

@@ -36,7 +36,6 @@ def drawn(tmp_path_factory):
 
 
 def still(rate):
-    """A circle on ground that does not move, as the manifest names one."""
     return np.unravel_index(np.argmin(np.abs(rate)), rate.shape)
 
 

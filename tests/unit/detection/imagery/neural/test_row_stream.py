@@ -24,7 +24,6 @@ NETWORKS = {
 
 
 def stream(network, image, high):
-    """The logits of an image, shown in bands of so many rows."""
     drawn, row, rows = network.open_stream(), 0, []
     with torch.inference_mode():
         while image.shape[2] - row > high + network.stride:
@@ -35,7 +34,6 @@ def stream(network, image, high):
 
 
 def differ(network, image, high):
-    """How far the two ways lie apart, as a share of the greatest logit."""
     with torch.inference_mode():
         wanted = network(image)
     found = stream(network, image, high)

@@ -21,8 +21,6 @@ DOMAIN |= {"correlation_least": 0.5, "smoothness_least": 0.5}
 
 
 class Field:
-    """A scene held in memory."""
-
     in_tiles = False
     spectral_types = frozenset({"float32"})
 

@@ -15,7 +15,6 @@ ABOUT = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), zipped=False, metadata={"nam
 
 
 def read_tiles(path):
-    """Number -> bytes of a whole file, and its metadata."""
     source = MemorySource(path.read_bytes())
     header = Reader(source).header()
     assert header["root_offset"] + header["root_length"] <= FIRST_BYTES

@@ -59,7 +59,6 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(data, tmp_path_factory):
-    """The shipped recipe, small."""
     recipe = read_recipe(find_recipe("landslide4sense-14"))
     out = tmp_path_factory.mktemp("weights") / "fourteen.safetensors"
     run_recipe(replace(recipe, training={**recipe.training, **TINY}), out, data)

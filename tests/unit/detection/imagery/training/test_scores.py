@@ -178,7 +178,6 @@ def test_features_follow_the_patch_when_it_is_flipped(patches):
 
 
 def test_the_command_prints_what_was_asked_for(tmp_path, capsys):
-    """Shipped weights on drawn patches laid out as one's own data."""
     images, masks = draw_patches(5, 8, 64, ("B2", "B3", "B4"))
     for part, numbers in (("train", range(4)), ("validation", range(4, 8))):
         for number in numbers:

@@ -34,7 +34,6 @@ def place(criterion, *stations):
 
 
 def readings(curve, hours, *, seed=1, flags=()):
-    """Hourly readings of a curve over days, with noise."""
     dice = random.Random(seed)
     rows = []
     for i in range(hours + 1):

@@ -33,7 +33,6 @@ dwell = {hits = 3, of = 4, within = "6h"}
 
 
 def make_site(criterion: str = VELOCITY % RED, **facts: object) -> Site:
-    """Two rovers that are read every hour."""
     moved = series("displacement", "mm", **{"max_silence": "12h", "noise_floor_mm": 1.0, **facts})
     rovers = [station(name, moved, azimuth_deg=90.0, plunge_deg=0.0) for name in ("G1", "G2")]
     return parse_site(head("bench", levels=FOUR) + "".join(rovers) + criterion, "bench.toml")

@@ -40,7 +40,6 @@ def story(
 
 
 def states(looks, station: str) -> list[str]:
-    """The states that the station's step went through, first to last."""
     seen: list[str] = []
     for _, decision in looks:
         for key, step in decision.memory.steps.items():

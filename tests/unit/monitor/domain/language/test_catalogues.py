@@ -50,7 +50,6 @@ CODE = re.compile(r"[a-z0-9_:/ #.\-]*|/.*")
 
 @cache
 def page_texts() -> frozenset[str | tuple[str, str]]:
-    """Every text that a template asks the catalogue for."""
     found = set()
     for path in TEMPLATES.values():
         tree = ENVIRONMENT.parse(path.read_text(encoding="utf-8"))
