@@ -1,5 +1,6 @@
 """Trees of criteria in three-valued logic, who is independent, and what could still be raised."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from monitor.config.service import find_weaknesses, parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
+from monitor.domain.site import KEPT_SITES, once_per_record
 from monitor.domain.witnesses import (
     INSAR,
     compute_reachable_level,
@@ -17,6 +19,7 @@ from monitor.domain.witnesses import (
     name_zone,
 )
 from tests.data import site_text
+from tests.property.alerting_histories import SITE
 
 VALUES = (True, False, None)
 HEAD = site_text.head("bench", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow", "orange", "red"]})
@@ -157,3 +160,18 @@ def test_a_gauge_beside_the_slope_may_be_part_of_a_rule():
     place = site(stations=[station("G1"), station("G2"), gauge])
     assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
     assert compute_reachable_level(place, find_voting_series(place), find_groups(place)).level == 3
+
+
+def test_what_was_found_is_kept_for_the_very_site_and_no_other():
+    asked = []
+    name_of = once_per_record(lambda site: asked.append(site) or site.name)
+    other = replace(SITE, name="other")
+    assert [name_of(s) for s in (SITE, other, SITE, other)] == [SITE.name, "other", SITE.name, "other"]
+    assert asked == [SITE, other]
+    for k in range(KEPT_SITES):  # sites come and go: what is kept is bounded
+        assert name_of(replace(SITE, name=str(k))) == str(k)
+    assert name_of(SITE) == SITE.name
+    assert len(asked) == KEPT_SITES + 3
+    apart = replace(SITE, stations=tuple(replace(s, reference=None, logger=None) for s in SITE.stations))
+    assert find_groups(SITE) != find_groups(apart)
+    assert find_groups(apart)["A"] == "A"

@@ -1,5 +1,6 @@
 """Parts of the service without processes: the evaluation loop, the schedule, health, the restarter."""
 
+import logging
 import multiprocessing
 import socket
 import sys
@@ -19,6 +20,7 @@ from monitor.checks.running import SiteStatus
 from monitor.checks.verdict import BLIND, DEGRADED, SEEN, assess_service, check_parts
 from monitor.config.service import parse_service
 from monitor.domain.errors import AwayError, ConfigError, KilledError, StoreBusyError
+from monitor.domain.logs import configure
 from monitor.ingest import handover
 from monitor.ingest.division import Division, Share
 from monitor.ingest.service import IngestContext
@@ -687,3 +689,23 @@ def test_a_watcher_that_leads_on_with_an_answer_without_end_holds_nothing_up():
             assert found.status == 200
     for one in taken:
         one.close()
+
+
+def test_what_others_wrote_begins_no_line_and_no_password_stands_in_a_traceback(capsys):
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        configure("core")
+        logging.getLogger("a").warning(
+            "report: %s", "rock\n2026-03-01T06:00:00.000Z INFO core a: all is well\x1b[2J\udcff"
+        )
+        try:
+            raise RuntimeError("cannot reach amqps://ada:hunter2@host/x")
+        except RuntimeError:
+            logging.getLogger("a").exception("failed")
+    finally:
+        root.handlers[:], _ = before, root.setLevel(level)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith(r"a: report: rock\n2026-03-01T06:00:00.000Z INFO core a: all is well\x1b[2J\udcff")
+    assert lines[1].endswith("ERROR core a: failed")
+    assert lines[-1] == "RuntimeError: cannot reach amqps://ada:***@host/x"

@@ -2,11 +2,13 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.decision.series.settled_offset import QUIET, ROUGH, find_settling, is_steady
 from monitor.decision.series.step_detector import OPENING, StepDetector
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
@@ -136,3 +138,45 @@ def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
         assert not any("learning" in h.reason for _, d in looks[OPENING - 1 :] for h in d.health if h.station in MOVERS)
         asked = {key for key in looks[-1][1].memory.conditions if key.endswith(":verify")}
         assert {f"health:{name}:verify" for name in MOVERS} <= asked or looks[-1][1].level > 0
+
+
+def test_what_is_steady_has_not_settled_elsewhere():
+    rng = random.Random(1)
+    steady = 0
+    for _ in range(1_000):
+        axes, limit = rng.choice((1, 2, 3)), rng.choice((5.0, 20.0))
+        spread, step = rng.uniform(0.0, 0.7 * limit), rng.uniform(0.0, 2.0 * limit)
+        levels = [
+            tuple(rng.uniform(0.0, spread if k < ROUGH else 0.01) + (step if k >= ROUGH else 0.0) for _ in range(axes))
+            for k in range(ROUGH + QUIET)
+        ]
+        if is_steady(levels, limit):
+            steady += 1
+            assert find_settling(levels, [(0.0,) * axes] * len(levels), limit) is None
+    assert 50 < steady < 950
+
+
+DAY_S = 86400.0
+ROWS = 240
+NOISE_MM = 1.0
+LIMIT_MM = 10.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_walk_finds_the_steps_of_an_offline_search(seed):
+    ruptures = pytest.importorskip("ruptures")
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0.0, NOISE_MM, ROWS)
+    places = sorted(rng.choice(np.arange(40, 200, 10), 3, replace=False).tolist())
+    for place in places:
+        values[place:] += rng.choice([-1.0, 1.0]) * rng.uniform(15.0, 60.0)
+    walk, times = StepDetector(LIMIT_MM), [DAY_S * k for k in range(ROWS)]
+    walk.extend(times, times, [(float(v),) for v in values], [(NOISE_MM,)] * ROWS)
+
+    search = ruptures.Pelt(model="l2", min_size=2, jump=1).fit(values)
+    theirs = search.predict(pen=3.0 * np.log(ROWS) * NOISE_MM**2)[:-1]
+    assert [index for index, _ in walk.jumps] == theirs == places
+    levels = [part.mean() for part in np.split(values, theirs)]
+    # the walk sizes a step by its first epoch, the search by all that follow
+    for (_, found), size in zip(walk.jumps, np.diff(levels), strict=True):
+        assert found.size[0] == pytest.approx(size, abs=5.0 * NOISE_MM)
