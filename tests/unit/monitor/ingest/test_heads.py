@@ -111,6 +111,10 @@ def test_marks_of_byte_order_and_words_at_the_end_are_no_head(tmp_path):
     ]
     (tmp_path / "f.csv").write_text("".join("\ufeff" + "\n".join([*part, ""]) for part in parts))
     assert len(tell(tmp_path / "f.csv")) == 40
+    head = f"# written on 2025-04-{{}}\n{','.join(NAMES)}"
+    lines = [head.format("02"), *parts[0][1:], head.format("09"), *parts[1][1:], ",".join(NAMES), ""]
+    (tmp_path / "f.csv").write_text("\n".join(lines))
+    assert len(tell(tmp_path / "f.csv")) == 40, "the same head once more, with another day above it"
     rows = [f"{at},{k}.5,2{k % 7}.1,0.{k % 5}" for k, at in enumerate(times(20))]
     (tmp_path / "f.csv").write_text("\n".join([",".join(NAMES), *rows, "checked,by,the,office", ""]))
     found = guess(read_raw_table(tmp_path / "f.csv"), {})
