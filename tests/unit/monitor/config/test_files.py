@@ -13,7 +13,7 @@ from monitor.domain.site import Threshold
 from monitor.extensions.demo.slope import SlopeModel
 from tests.data.site_text import write_site_toml
 
-SERIES = "station[0].series[0]"
+SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[4]
 EXAMPLE = (ROOT / "configs/sites/north-bench.toml").read_text()
 
@@ -146,14 +146,7 @@ def test_the_service_file_is_read_with_the_environment_and_errors_name_the_neare
     ("right", "wrong", "lines"),
     [
         ("max_silence =", "max_silense =", {f"{SERIES}: unknown key 'max_silense'; did you mean 'max_silence'?"}),
-        (
-            "[[station]]",
-            "[[stations]]",
-            {
-                "unknown key 'stations'; did you mean 'station'?",
-                "station: expected a list of tables, each below [[station]]",
-            },
-        ),
+        ("[[station]]", "[[stations]]", {"unknown key 'stations'; did you mean 'station'?", TABLES}),
         ('"velocity"', '"velocty"', {"criterion[0].kind: unknown kind 'velocty'; did you mean 'velocity'?"}),
         ('channels = ["log"]', 'channels = "log"', {"recipient[0].channels: expected a list, got 'log'"}),
     ],

@@ -18,6 +18,7 @@ from monitor.ingest.references import References
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+CTD10, LID = "0207d9000390888081006400000c60", "0211c90003119b117611bc119e118a119411a811a81194006401990abd"
 
 
 def decode(name, payload, topic="gateway/up/W1", **more):
@@ -55,17 +56,9 @@ def things_stack(data):
         ("milesight", "017564037B0A00", {"pore_pressure": 10.0, "battery_level": 100.0}),
         ("milesight", "01756403770200", {"water_level": 0.02, "battery_level": 100.0}),
         ("milesight", "017564", {"battery_level": 100.0}),
-        (
-            "decentlab-ctd10",
-            "0207d90003908880810064" + "0000" + "0c60",
-            {"water_level": 4.232, "temperature": 12.9, "battery_voltage": 3.168},
-        ),
+        ("decentlab-ctd10", CTD10, {"water_level": 4.232, "temperature": 12.9, "battery_voltage": 3.168}),
         ("decentlab-ctd10", "0207d900020c60", {"battery_voltage": 3.168}),
-        (
-            "decentlab-lid",
-            "0211c90003119b117611bc119e118a119411a811a8119400640199" + "0abd",
-            {"displacement_distance": 4510.0, "battery_voltage": 2.749},
-        ),
+        ("decentlab-lid", LID, {"displacement_distance": 4510.0, "battery_voltage": 2.749}),
         ("decentlab-zn1", "0211110003409a00860c54", {"crack_opening": 0.9769296646118164, "battery_voltage": 3.156}),
     ],
 )
@@ -98,7 +91,7 @@ def test_what_a_sensor_could_not_measure_is_no_value_and_a_time_is_the_sensors_o
         ("milesight", "0399"),
         ("milesight", "FF"),
         ("milesight", "0175"),
-        ("decentlab-zn1", "0207d90003908880810064" + "0000" + "0c60"),
+        ("decentlab-zn1", CTD10),
         ("decentlab-lid", "01"),
         ("decentlab-lid", "0311c90002"),
     ],

@@ -62,17 +62,11 @@ ACTION = '[levels.orange]\naction = "Close the road, call the manager"\n[levels.
 SITE = parse_site(TEXT.replace("[levels.red]", ACTION), "north.toml")
 
 
+MAIL, HAZARD = "email:duty@example.org", AlertCategory.HAZARD
+
+
 def make(
-    reason=REASON,
-    *,
-    exercise=False,
-    channel="email:duty@example.org",
-    ledger=AlertCategory.HAZARD,
-    level=2,
-    before=0,
-    frozen=MOVING,
-    site=SITE,
-    now=AT,
+    reason=REASON, *, exercise=False, channel=MAIL, ledger=HAZARD, level=2, before=0, frozen=MOVING, site=SITE, now=AT
 ):
     change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
     name = name_level([v.name for v in SITE.levels], ledger, level)

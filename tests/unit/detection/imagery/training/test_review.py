@@ -115,16 +115,16 @@ def test_a_word_needs_a_person_a_verdict_and_one_footprint(database, found):
     with database.write() as c:
         keep(c, "bench", found[:1])
         first = load_reviewed(c, "bench")[0].polygon_id
-        with pytest.raises(RefusedError, match="by a person with a name"):
-            add_review(c, "bench", first, "accept", replace(WHO, kind="service"), NOW)
-        with pytest.raises(RefusedError, match="none of accept, reject, redraw"):
-            add_review(c, "bench", first, "maybe", WHO, NOW)
-        with pytest.raises(RefusedError, match="comes with an outline"):
-            add_review(c, "bench", first, "redraw", WHO, NOW)
-        with pytest.raises(RefusedError, match="comes with an outline"):
-            add_review(c, "bench", first, "accept", WHO, NOW, geometry=ring)
-        with pytest.raises(RefusedError, match="not a GeoJSON Polygon"):
-            add_review(c, "bench", first, "redraw", WHO, NOW, geometry={"type": "Point", "coordinates": [8.9, 46.2]})
+        point = {"type": "Point", "coordinates": [8.9, 46.2]}
+        for verdict, who, geometry, words in (
+            ("accept", replace(WHO, kind="service"), None, "by a person with a name"),
+            ("maybe", WHO, None, "none of accept, reject, redraw"),
+            ("redraw", WHO, None, "comes with an outline"),
+            ("accept", WHO, ring, "comes with an outline"),
+            ("redraw", WHO, point, "not a GeoJSON Polygon"),
+        ):
+            with pytest.raises(RefusedError, match=words):
+                add_review(c, "bench", first, verdict, who, NOW, geometry=geometry)
         with pytest.raises(NotFoundError, match="0 footprints"):
             add_review(c, "bench", "nothing", "accept", WHO, NOW)
         with pytest.raises(NotFoundError, match="0 footprints of elsewhere"):
