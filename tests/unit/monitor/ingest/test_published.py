@@ -22,6 +22,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm, gps_to_utc
 from tests.data.payloads import published as p
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, message
+from tests.unit.monitor.ingest.test_decoders import refusal
 
 POS, NMEA, STATE = "gnss/OMRE/pos", "gnss/NOV/nmea", "homie/super-car/$state"
 NODE = "spBv1.0/tedge/{}/sim-cnc01"
@@ -41,13 +42,6 @@ def read(pipeline, topic, payload, **more):
 def values(decoded):
     assert decoded.faults == ()
     return {f"{o.station}.{o.quantity}": pytest.approx(o.value, abs=5e-4) for o in decoded.observations}
-
-
-def refusal(decoded):
-    assert decoded.observations == ()
-    (fault,) = decoded.faults
-    assert fault.reason
-    return fault.code
 
 
 def with_decoder(**more):
