@@ -22,6 +22,14 @@ def test_every_document_stands_once_in_the_order_and_no_other():
     assert [tab.title for tab in load_tabs()] == ["Begin", "On duty", "Set up and understand", "Operate", "Contribute"]
 
 
+def test_every_page_of_an_instrument_answers_the_same_questions():
+    pages = set((DOCS / "how-to").glob("connect-*.md")) - {DOCS / "how-to/connect-instruments.md"}
+    assert len(pages) == 9
+    for page in pages:
+        found = re.findall(r"^## (.+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert found == ["What it is", "What it sends", "Connect it", "Site file", "Limits", "Trouble"], page.name
+
+
 def test_every_file_that_a_document_links_to_exists():
     dead = []
     for path in [*ABOVE, *sorted(DOCS.rglob("*.md"))]:

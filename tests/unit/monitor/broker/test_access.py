@@ -27,6 +27,9 @@ class Wire:
         self._at += len(piece)
         return piece
 
+    def close(self):
+        pass
+
 
 def read(client, packet, heard):
     client.on_message = lambda _client, _data, message: heard.append(message)

@@ -411,7 +411,7 @@ def test_gps_time_is_ahead_of_utc_by_the_leap_seconds(gps, ahead_s):
 
 
 def test_the_lines_of_the_guide_are_those_of_a_site_file():
-    text = (Path(__file__).parents[4] / "docs/how-to/connect-instruments.md").read_text()
+    text = "".join(path.read_text() for path in (Path(__file__).parents[4] / "docs/how-to").glob("connect-*.md"))
     head = p.SITE_FILE.partition("[[decoder]]")[0].replace('id = "G1"', 'id = "G0"')
     blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert len(blocks) == 9
