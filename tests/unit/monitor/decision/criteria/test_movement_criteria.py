@@ -149,7 +149,6 @@ def test_a_critical_angle_of_noise_or_without_v_eq_is_none():
     assert (word.has_data, word.reason) == (False, said)
 
 
-# ---- the failure window --------------------------------------------------------------------------------------------
 NOW = T0 + 240 * H
 WITHIN = (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D))
 NEAR = Criterion("f", KINDS["inverse_velocity"], ("A", "B", "C"), "displacement", WITHIN, role="advice", recover=0.8)
@@ -234,7 +233,6 @@ def test_a_window_is_advice_by_default_and_moves_no_level():
     assert "failure about" in outcome.memory.conditions["advice:f:A"].reason
 
 
-# ---- the site file --------------------------------------------------------------------------------------------------
 REVIEWED = 'v_eq_mm_per_day = 1.2\nv_eq_reviewed = "A. Rossi 2026-01, 2023-2025"'
 
 
