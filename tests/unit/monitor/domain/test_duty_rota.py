@@ -88,22 +88,6 @@ def test_a_year_is_covered_by_the_people_planned_without_a_gap_or_a_double(text,
             assert now == planned(text, zone, at)
 
 
-@pytest.mark.parametrize("zone", ZONES)
-def test_the_people_of_every_half_hour_of_the_year(zone):
-    text = "daily 02:30 Mori, Rossi\ndaily 10:15 Rossi\nMon-Fri 18:00 Frei, Mori"
-    roster, at, odd = Roster((rota(text, zone),)), START, 0
-    shifts = iter(list_shifts(roster, START, END))
-    shift = next(shifts)
-    while at < END:
-        while at >= shift.to_at:
-            shift = next(shifts)
-        if shift.people != planned(text, zone, at):
-            assert is_near_change(zone, at), at
-            odd += 1
-        at += HOUR / 4 if is_near_change(zone, at) else HOUR / 2
-    assert odd <= 8  # the paper is ambiguous for two hours a year at most
-
-
 def test_a_night_shift_has_eleven_hours_in_spring_and_thirteen_in_autumn():
     roster = Roster((rota("daily 07:00 Mori\ndaily 19:00 Rossi", "Europe/Zurich"),))
     nights = [s for s in list_shifts(roster, START + DAY, END - DAY) if s.people == ("Rossi",)][1:-1]
@@ -189,10 +173,7 @@ def test_a_gap_is_found_before_it_begins():
         ("Mon 08:00 Mori\nMon 08:00 Rossi", "line 2: two lines are of one time"),
         ("week 99 Mon 08:00 Mori", "from 1 to 26"),
         ("week x Mon 08:00 Mori", "from 1 to 26"),
-        (
-            "\n".join(f"week {w} daily {h:02}:{m:02} Mori" for w in (1, 2) for h in range(24) for m in (0, 30)),
-            "at most",
-        ),
+        ("\n".join(f"week {k // 24 + 1} daily {k % 24:02}:30 Mori" for k in range(96)), "at most"),
     ],
 )
 def test_a_plan_that_cannot_be_read_says_why_in_one_line(text, said):

@@ -84,7 +84,6 @@ def declare(*motions: tuple[str, str, str]) -> Site:
 
 
 def group(site: Site) -> dict[str, tuple[float, list[str]]]:
-    """The step and the stations of each group."""
     ids = {(st.id, s.quantity): n for n, st in enumerate(site.stations, 1) for s in st.series}
     return {g.name: (g.step_s, [one.station.id for one in g.series]) for g in list_groups(site, ids)}
 

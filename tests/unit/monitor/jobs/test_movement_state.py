@@ -73,11 +73,8 @@ def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_s
 def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
     seen = []
     real = assess_movement.__globals__["classify_stage"]
-    monkeypatch.setitem(
-        assess_movement.__globals__,
-        "classify_stage",
-        lambda state, facts: seen.append(facts.at_s) or real(state, facts),
-    )
+    note = lambda state, facts: seen.append(facts.at_s) or real(state, facts)  # noqa: E731
+    monkeypatch.setitem(assess_movement.__globals__, "classify_stage", note)
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
     whole = path(60 * 24, every_s=H)
     found = judge(hourly, whole)
@@ -111,8 +108,7 @@ def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
     assert (stuck.movement.stage, stuck.movement.reasons) == ("unknown", ("the instrument repeats one value",))
     assert judge(MOVING, replace(whole, stuck=True), stuck.state) is None
     silent = judge(MOVING, whole, state, late_s=2 * H)
-    assert silent.movement.stage == "unknown"
-    assert silent.withdrawn == {}
+    assert (silent.movement.stage, silent.withdrawn) == ("unknown", {})
     assert not is_due(SITE, MOVING, silent.state, whole.times_s[-1], whole.times_s[-1] + 3 * H)
     assert may_be_silent(MOVING, state, whole.times_s[-1] + 2 * H)
     assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"
@@ -143,9 +139,7 @@ def row(stage, trend, last=None):
 def test_the_site_is_its_worst_station_and_silence_is_no_calm():
     assert find_worst([]) == ("unknown", "none")
     assert find_worst([row("creep", "linear"), row("step", "regressive")]) == ("step", "regressive")
-    assert find_worst([row("creep", "none"), row("unknown", "progressive", "progressive")]) == (
-        "progressive",
-        "progressive",
-    )
+    lost = row("unknown", "progressive", "progressive")
+    assert find_worst([row("creep", "none"), lost]) == ("progressive", "progressive")
     assert find_worst([row("unknown", "none"), row("creep", "none")]) == ("unknown", "none")
     assert find_worst([row("unknown", "none"), row("step", "linear")]) == ("step", "linear")

@@ -14,26 +14,18 @@ from tests.data.site_text import criterion, head, series, station
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)
 S = epoch_s(START)
-SITE = parse_site(
-    head("slope", timezone="UTC", forecast={"horizons": ["1d"]})
-    + station("G1", series("displacement", "mm", "1d", max_silence="3d"))
-    + criterion("velocity", id="v", stations=["G1"], yellow={"over": 2.0, "window": "5d"}, dwell={"hits": 2, "of": 3})
-    + criterion("forecast", id="f", stations=["G1"], yellow={"over": 2.0, "window": "1d", "probability": 0.3}),
-    "slope.toml",
-)
+TEXT = head("slope", timezone="UTC", forecast={"horizons": ["1d"]})
+TEXT += station("G1", series("displacement", "mm", "1d", max_silence="3d"))
+TEXT += criterion("velocity", id="v", stations=["G1"], yellow={"over": 2.0, "window": "5d"}, dwell={"hits": 2, "of": 3})
+TEXT += criterion("forecast", id="f", stations=["G1"], yellow={"over": 2.0, "window": "1d", "probability": 0.3})
+SITE = parse_site(TEXT, "slope.toml")
 EVENT = EventLabel(START + timedelta(days=50), START + timedelta(days=52), 1, 1)
 
 
 def word(day: float, low: float, *, level: int = 0, error: float = 0.1) -> dict[str, object]:
     said = {"level": 1, "bound": 2.0, "rate": low + error, "error": error, "low": low}
-    return {
-        "criterion": "v",
-        "station": "G1",
-        "heard": True,
-        "raise_level": level,
-        "newest_s": S + day * DAY,
-        "facts": {"bounds": [said]},
-    }
+    facts = {"newest_s": S + day * DAY, "facts": {"bounds": [said]}}
+    return {"criterion": "v", "station": "G1", "heard": True, "raise_level": level, **facts}
 
 
 def follow(lows: dict[float, float], raised: set[float] = frozenset()) -> Strength:  # type: ignore[assignment]

@@ -40,7 +40,6 @@ def story(
 
 
 def states(looks, station: str) -> list[str]:
-    """The states that the station's step went through, first to last."""
     seen: list[str] = []
     for _, decision in looks:
         for key, step in decision.memory.steps.items():
@@ -85,14 +84,11 @@ def test_a_fix_whose_stated_error_is_eight_times_the_usual_is_a_question_and_no_
     assert "counts for nothing until a person says movement, or later epochs show it" in asked.reason
 
 
-def test_a_doubted_step_that_a_sure_epoch_confirms_asks_like_any_other():
+def test_a_doubted_step_that_a_sure_epoch_or_many_unsure_ones_confirm_asks_like_any_other():
     rows = story("A", {40: 101.0}, 80, sigmas={40: 16.0})
     looks = play(make_site(["A"]), rows + story("B", {}, 80))
     assert states(looks, "A") == ["doubtful", "pending", "counted"]
     assert max(d.level for _, d in looks) == 1
-
-
-def test_errors_that_stay_large_hide_no_step_for_long():
     rows = story("A", {40: 101.0}, 80, sigmas=dict.fromkeys(range(40, 80), 16.0))
     looks = play(make_site(["A"]), rows + story("B", {}, 80))
     assert states(looks, "A") == ["doubtful", "pending", "counted"]
