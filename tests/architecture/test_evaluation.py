@@ -63,10 +63,7 @@ QUOTES = [
         "scenes",
         "| `landslide4sense` | the same | {} | {} |",
         (".3f", ".3f"),
-        (
-            ("recipes", "landslide4sense", "f1"),
-            ("recipes", "landslide4sense", "simple", "logistic"),
-        ),
+        (("recipes", "landslide4sense", "f1"), ("recipes", "landslide4sense", "simple", "logistic")),
     ),
     (
         "scene-trust",

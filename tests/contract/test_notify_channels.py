@@ -68,10 +68,7 @@ def settings_of(kind, port):
         "voice": ("DUTY_PHONE", gateway_settings(port)),
         "siren": (
             "a/b",
-            {
-                "SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}",
-                "SLOPEWARD_SIGNING__KEYS": f"k1:{'00' * 16}",
-            },
+            {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}", "SLOPEWARD_SIGNING__KEYS": f"k1:{'00' * 16}"},
         ),
         "push": ("bo", {"SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": f"http://127.0.0.1:{port}"}),
     }[kind]

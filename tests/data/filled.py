@@ -25,13 +25,7 @@ from monitor.store import service_state
 from monitor.store.alerting import alerts, duty, events, offsets, outbox, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import (
-    anomaly_budget,
-    anomaly_labels,
-    forecasts,
-    proofs,
-    seasons,
-)
+from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons
 from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import instruments, messages, observations, photos, points
 from monitor.store.scenes.outlines import UncertainTile, save_unsure
@@ -438,7 +432,7 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         [
             instruments.InstrumentAssessment(
                 "G1", (battery,), 11.8, NOW, NOW + days(4), line, "2025-06-01", "2026-06-01", "battery_voltage", spark
-            ),
+            )
         ],
         NOW,
     )

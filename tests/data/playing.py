@@ -98,7 +98,7 @@ class Player:
 
     def __enter__(self) -> Self:
         config = ServiceConfig.model_validate(
-            {"broker": {"mode": "external", "url": self.broker_url, "client_id": self.client_id}},
+            {"broker": {"mode": "external", "url": self.broker_url, "client_id": self.client_id}}
         )
         self.ingest = Ingest(IngestContext(self.db, config, self.sites, lambda _: None, self.alarms.append, self.clock))
         self.ingest.start()

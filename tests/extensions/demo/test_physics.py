@@ -174,14 +174,7 @@ def test_truth_names_failure_factors_and_faults():
     truth = model.truth()
     assert truth["failure_at"] == format_time(model.failure_at)
     assert truth["factors"]["C1"] == 0.0
-    assert {f["kind"] for f in truth["faults"]} == {
-        "spike",
-        "stuck",
-        "dropout",
-        "clock_jump",
-        "rezero",
-        "common_shift",
-    }
+    assert {f["kind"] for f in truth["faults"]} == {"spike", "stuck", "dropout", "clock_jump", "rezero", "common_shift"}
     assert truth["outline"][0] == truth["outline"][-1]
 
 

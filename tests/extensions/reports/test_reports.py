@@ -119,13 +119,7 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
         )
         c.execute(
             insert(t.report).values(
-                site=SITE,
-                at=NOW - DAY,
-                received_at=later,
-                kind="crack",
-                text="late",
-                by="x",
-                digest="9" * 64,
+                site=SITE, at=NOW - DAY, received_at=later, kind="crack", text="late", by="x", digest="9" * 64
             )
         )
         c.execute(update(t.alert).where(t.alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))

@@ -227,13 +227,7 @@ def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why,
 
 @pytest.mark.parametrize(
     "more",
-    [
-        ("--mapping", "m.toml"),
-        ("--format", "long"),
-        ("--answer", "zone"),
-        ("--answer", "place=x"),
-        ("--bound", "x"),
-    ],
+    [("--mapping", "m.toml"), ("--format", "long"), ("--answer", "zone"), ("--answer", "place=x"), ("--bound", "x")],
 )
 def test_options_that_cannot_be_are_refused(here, more):
     assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", *more]) in {1, 2}

@@ -16,12 +16,7 @@ from forecasting.hydrology.return_period import (
     require_record,
     years_of_depth,
 )
-from forecasting.hydrology.slope_stability import (
-    InfiniteSlope,
-    compute_safety,
-    factor_of_safety,
-    pressure_below_table,
-)
+from forecasting.hydrology.slope_stability import InfiniteSlope, compute_safety, factor_of_safety, pressure_below_table
 
 H, DAY = 3600.0, 86400.0
 
