@@ -59,10 +59,7 @@ def test_pages_at_red_are_few_screens_small_and_fit_for_everybody(red, chromium,
     base, alert = red
     looks = Watch(chromium, width=width, height=SIZES[width], scheme="light")
     page, axe, wrong = looks.page, Axe(), []
-    page.goto(f"{base}/login")
-    page.fill("[name=name]", "bo")
-    page.fill("[name=password]", PASSWORD)
-    page.click("main form button")
+    looks.log_in(base, "bo")
     try:
         for name, (screens, size) in PAGES.items():
             began = time.monotonic()
