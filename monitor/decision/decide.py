@@ -266,7 +266,7 @@ def count_votes(
     )
     votes = update_votes(before, [w for w in assessments if w.criterion in voters], voters, moved.steps)
     memory = drop_exceeded_answers(site, before.memory, votes, now_s, moved.steps)
-    context = replace(before, memory=memory)
+    context = before if memory is before.memory else replace(before, memory=memory)
     common = CommonMotion(moved.alike, {r: memory.common.get(r, now_s) for r in moved.alike}, moved.sentences)
     pending = find_pending_reasons(site, votes, voters, health, find_suspects(context, common))
     neighbours = check_neighbours(context, measured, votes, pending, groups, prepared.masks)

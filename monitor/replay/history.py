@@ -123,7 +123,7 @@ class _Window:
         if not self.times or stored.observed_s > self.times[-1]:
             self.times.append(stored.observed_s)
             self.revisions.append([stored])
-            self.readings.append(self._read([stored]))
+            self.readings.append(self._make_reading(stored, self._offset_at(stored.observed_s)))
         elif self.times[place := bisect_left(self.times, stored.observed_s)] == stored.observed_s:
             insort(self.revisions[place], stored, key=lambda s: s.revision)
             self.readings[place] = self._read(self.revisions[place])
@@ -327,7 +327,9 @@ class History:
 
     def move(self, now_s: float) -> None:
         """Let the clock stand at an instant."""
-        while self.next_arrival_s() <= now_s:
+        while self._head is not None and self._head[0] - _EARLY_S <= now_s:
+            self._take()
+        while self._waiting and self._waiting[0][0] <= now_s:
             at_s, _, index, waiting = heapq.heappop(self._waiting)
             stored = waiting or self._aged.pop((index, at_s))
             self._note_newest(index, stored)

@@ -126,9 +126,11 @@ class DecisionContext:
 
     def _keep_stuck(self, track: Track) -> Track:
         """What was found stuck stays so while it says one value, also when its noise has left the window."""
-        first, conditions = track.quantity.partition("+")[0], self.memory.conditions
-        names = (f"health:{track.station}.{quantity}:stuck" for quantity in (first, "displacement"))
-        if track.stuck or not conditions or not any(name in conditions for name in names):
+        conditions = self.memory.conditions
+        if track.stuck or not conditions:
+            return track
+        first, of = track.quantity.partition("+")[0], f"health:{track.station}."
+        if f"{of}displacement:stuck" not in conditions and f"{of}{first}:stuck" not in conditions:
             return track
         spec = self.site.series(track.station, first)
         if spec is None or (known := conditions.get(f"health:{track.station}.{spec.quantity}:stuck")) is None:

@@ -36,28 +36,25 @@ WANDERS: Final = 3.0  # times longer than the way from end to end is the path of
 
 
 class Scatter:
-    """Differences of neighbours by axis, in order of size; measured as often as somebody asks."""
+    """Differences of neighbours by axis, in order of size, from a first epoch on; found when somebody measures."""
 
-    def __init__(self, axes: int = 0) -> None:
+    def __init__(self, axes: int = 0, first: int = 0) -> None:
         self._steps: list[list[float]] = [[] for _ in range(axes)]
-        self._news: list[list[float]] = [[] for _ in range(axes)]
+        self._known = first  # the last epoch whose difference is among them
 
-    def note(self, before: Vector, after: Vector) -> None:
-        """Take one more difference."""
-        for news, a, b in zip(self._news, before, after, strict=True):
-            news.append(b - a)
-
-    def measure(self) -> Vector:
-        """One standard deviation by axis, from all differences noted so far."""
-        for steps, news in zip(self._steps, self._news, strict=True):
-            if len(news) > LATELY:
-                steps.extend(news)
+    def measure(self, values: Sequence[Vector], last: int) -> Vector:
+        """One standard deviation by axis, from all differences up to an epoch."""
+        news = values[self._known : last + 1]
+        for axis, steps in enumerate(self._steps):
+            found = [b[axis] - a[axis] for a, b in pairwise(news)]
+            if len(found) > LATELY:
+                steps.extend(found)
                 steps.sort()
             else:
-                for step in news:
+                for step in found:
                     insort(steps, step)
-            news.clear()
-        return tuple(scatter_of(steps) for steps in self._steps)
+        self._known = max(self._known, last)
+        return tuple(map(scatter_of, self._steps))
 
 
 def measure_plain(values: Sequence[Vector]) -> Vector:
@@ -77,11 +74,12 @@ def scatter_of(steps: Sequence[float]) -> float:
     >>> round(scatter_of([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
     2.0967
     """
-    if len(steps) < EPOCHS - 1:
+    count = len(steps)
+    if count < EPOCHS - 1:
         return 0.0
-    k = len(steps) // 2
+    k = count // 2
     middle = steps[k]
-    low, high = 0, len(steps) - 1 - k
+    low, high = 0, count - 1 - k
     while low < high:  # the distance to the left end falls with its place, that to the right end rises
         at = (low + high) // 2
         if middle - steps[at] <= steps[at + k] - middle:

@@ -255,8 +255,11 @@ def _compare_window(
 
 def _fit(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     """The fits of the window that ends at an epoch; those of a signed value are the same however sure they must be."""
-    is_signed = track.is_directed and track.is_plunge_known
-    return keep_fit(track, end_s, (window_s, 0.0 if is_signed else sureness), _fit_window)
+    return keep_fit(track, end_s, (window_s, 0.0 if _is_signed(track) else sureness), _fit_window)
+
+
+def _is_signed(track: Track) -> bool:
+    return track.unit is not None and track.is_plunge_known
 
 
 def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> Velocity | None:
@@ -300,7 +303,9 @@ def keep_fit(track: Track, end_s: float, key: tuple[Any, ...], fit: Callable[...
 
     `key`: the length of the window, and whatever else the fit depends on.
     """
-    kept = track.fits.setdefault(key, {})
+    kept = track.fits.get(key)
+    if kept is None:
+        kept = track.fits[key] = {}
     found: Fit | None = kept.get(end_s)
     if found is None:
         found = kept[end_s] = fit(track, end_s, *key)
@@ -322,7 +327,7 @@ def find_window(track: Track, end_s: float, window_s: float, least: int) -> slic
 def _fit_window(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
         return ()
-    if track.unit is not None and track.is_plunge_known and not track.digits:  # the one way of `list_ways`, as it is
+    if _is_signed(track) and not track.digits:  # the one way of `list_ways`, as it is
         fit = fit_velocity(track.times_s[some], track.along[some], track.along_sigma[some])
         return () if fit is None else (fit,)
     return tuple([f for way in list_ways(track, some) if (f := way.fit_line(sureness)) is not None])
@@ -366,7 +371,10 @@ def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
 
 def _is_held_back(track: Track, end_s: float, bound: BoundInForce, verdict: WindowVerdict) -> bool:
     """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
-    return not verdict.is_over and is_over(_fit(track, end_s, bound.window_s, 0.0), bound.value, bound.sign, 0.0)
+    if verdict.is_over:
+        return False
+    fits = verdict.fits if _is_signed(track) else _fit(track, end_s, bound.window_s, 0.0)
+    return is_over(fits, bound.value, bound.sign, 0.0)
 
 
 def _is_undecided(
