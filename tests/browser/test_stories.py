@@ -10,7 +10,6 @@ import pytest
 
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.config.service import parse_service, parse_site
-from monitor.store.alerting.duty import load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import site_state
@@ -22,7 +21,6 @@ from tests.data.servers.page_server import PageServer
 
 __all__ = ("chromium",)  # a fixture
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-TELEPHONE = {"width": 390, "height": 844, "scheme": "light"}
 EXAMPLE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.toml"
 TEAM = """
 [[recipient]]
@@ -149,34 +147,6 @@ def read_effect(where):
         [block.get_attribute("class") for block in run.locator("rect").all()]
         for run in where.locator("svg.ribbon").all()
     ] == [["rb-0", "rb-1"], ["rb-0"]]
-
-
-def test_a_watch_is_handed_over_on_two_telephones(place):
-    bo = place.enter("bo", **TELEPHONE).page
-    bo.goto(f"{place.base}/sites/lake-slope")
-    bo.get_by_role("link", name=re.compile("^(Who is on duty|Whom to call)$")).first.click()
-    bo.wait_for_url(re.compile("/duty$"))
-    hand_over = bo.locator("section", has=bo.get_by_role("heading", name="Hand-over"))
-    assert "Instrument W1: stale" in hand_over.inner_text()
-    bo.get_by_label("What who comes must know").fill("W1 is silent since Tuesday; its battery is in the hut")
-    bo.get_by_role("button", name="Sign the hand-over as bo").click()
-    assert "is signed by bo; who comes signs as well" in bo.get_by_role("status").inner_text()
-    assert bo.get_by_role("button", name="take the watch").count() == 0, "one person is not two"
-    ada = place.enter("ada", **TELEPHONE).page
-    ada.goto(f"{place.base}/sites/lake-slope/duty")
-    ada.get_by_role("link", name="A hand-over waits for your signature").click()
-    assert "its battery is in the hut" in ada.locator("blockquote").first.inner_text()
-    ada.get_by_label("Remark, if any").fill("read, I take the battery along")
-    ada.get_by_role("button", name="take the watch, as ada").click()
-    assert "bo hands the watch of geologists over to ada" in ada.get_by_role("status").inner_text()
-    ada.get_by_text("Hand-overs, newest first").click()
-    ada.locator("summary", has_text="bo to ada").click()
-    assert ada.get_by_text("ada: read, I take the battery along").is_visible()
-    with place.db.read() as c:
-        (signed,) = load_handovers(c, "lake-slope")
-    assert (signed.outgoing, signed.incoming) == ("bo", "ada")
-    assert [item["instrument"] for item in signed.open_items["sick"]] == ["W1"]
-    place.leave()
 
 
 def test_a_weekly_bulletin_is_opened_and_printed(place, tmp_path):
