@@ -139,31 +139,15 @@ def add_kinematic(db):
         at = story.NOW + timedelta(minutes=1)
         (last,) = (r for r in load_view(c, "latest_forecast", station="G2") if (r["model"], r["horizon_s"]) == LLD)
         value = last["data_value"]
-        rows = [
-            ForecastRow(
-                series_id=key.id,
-                issued_at=at,
-                data_until=story.NOW,
-                as_of_received_at=at,
-                target_at=story.NOW + timedelta(days=day),
-                horizon_s=day * 86400.0,
-                q025=value - 12.0 * day - 2 * width,
-                q10=value - 12.0 * day - width,
-                q50=value - 12.0 * day,
-                q90=value - 12.0 * day + width / 2.0,
-                q975=value - 12.0 * day + width,
-                model="kinematic",
-                model_hash="",
-                baseline="lld",
-                baseline_q50=value,
-                data_value=value,
-                shown=True,
-                reason=OUTSIDE,
-                novelty=9.6,
-                replaces="lld",
-            )
-            for day, width in ((1.0, 4.0), (7.0, 60.0))
-        ]
+        fan = {"q025": -2.0, "q10": -1.0, "q50": 0.0, "q90": 0.5, "q975": 1.0}
+        same = {"series_id": key.id, "issued_at": at, "data_until": story.NOW, "as_of_received_at": at}
+        named = {"model": "kinematic", "model_hash": "", "baseline": "lld", "baseline_q50": value, "data_value": value}
+        told = {"shown": True, "reason": OUTSIDE, "novelty": 9.6, "replaces": "lld"}
+        rows = []
+        for day, width in ((1.0, 4.0), (7.0, 60.0)):
+            aims = {"target_at": story.NOW + timedelta(days=day), "horizon_s": day * 86400.0}
+            band = {name: value - 12.0 * day + widths * width for name, widths in fan.items()}
+            rows.append(ForecastRow(**same, **aims, **band, **named, **told))
         add_forecasts(c, rows)
         add_withheld(c, [WithheldRow(key.id, "kinematic", TOO_FAR), WithheldRow(key.id, "lstm", "not trained yet")], at)
 

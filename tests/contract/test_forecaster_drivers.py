@@ -176,21 +176,9 @@ def bare_recipe(model):
     """A recipe in which nothing is measured: the same first weights on every machine."""
     graph = [[[0.0, 0.5], [0.5, 0.0]]] * 2 if load(model).needs_graph else None
     lld = LevelDrift("lld", (1, 2), ((7, 30, 0.5), (7, 30, 0.5)))
-    return Recipe(
-        model=model,
-        stations=("A", "B"),
-        step_s=DAY_S,
-        steps=(1, 2),
-        horizons_s=HORIZONS,
-        window=10,
-        hidden=8,
-        dropout=0.1,
-        seed=7,
-        noise_mm=(1.0, 1.0),
-        spread=(1.0, 1.0),
-        lld=lld,
-        supports=graph,
-    )
+    shape = {"step_s": DAY_S, "steps": (1, 2), "horizons_s": HORIZONS, "window": 10, "hidden": 8, "dropout": 0.1}
+    pair = {"stations": ("A", "B"), "noise_mm": (1.0, 1.0), "spread": (1.0, 1.0)}
+    return Recipe(model=model, seed=7, lld=lld, supports=graph, **pair, **shape)
 
 
 def test_without_drivers_every_network_is_what_it_was_before_there_were_any():

@@ -300,21 +300,8 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
 
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
     def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
-        return QueuedMessage(
-            number,
-            number,
-            "ridge",
-            ledger,
-            level,
-            "hook",
-            "webhook:HOOK",
-            NOW - timedelta(minutes=1),
-            NOW,
-            0,
-            "unacknowledged",
-            urgent=False,
-            exercise=exercise,
-        )
+        sent = ("hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0, "unacknowledged")
+        return QueuedMessage(number, number, "ridge", ledger, level, *sent, urgent=False, exercise=exercise)
 
     # the drill's is the higher and newer one of the group: it still does not stand for the real one
     assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []
