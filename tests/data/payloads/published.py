@@ -162,6 +162,7 @@ CHIRPSTACK = {
     "devAddr": "00189440",
     "dr": 1,
     "fPort": 1,
+    "data": base64.b64encode(bytes.fromhex("0207d900039088808100640000" + "0c60")).decode(),
     "rxInfo": [{"gatewayId": "0016c001f153a14c", "uplinkId": 4217106255, "rssi": -36, "snr": 10.5}],
     "txInfo": {"frequency": 867100000},
 }

@@ -442,22 +442,14 @@ def test_a_zone_that_gainsays_the_header_is_asked_about(tmp_path):
     assert not guess(look, {"zone": "Etc/GMT"}).questions, "another name of the same clock"
 
 
-MONTHS = MappingProxyType(
-    {
-        "de": ("Jan", "Feb", "März"),
-        "de, three letters": ("Jan", "Feb", "Mrz"),
-        "en": ("January", "February", "March"),
-        "it": ("gen", "feb", "mar"),
-        "fr": ("janv.", "févr.", "mars"),
-        "es": ("ene", "feb", "mar"),
-    }
-)
+MONTHS = {"de": "Jan Feb März", "de, three letters": "Jan Feb Mrz", "en": "January February March"}
+MONTHS |= {"it": "gen feb mar", "fr": "janv. févr. mars", "es": "ene feb mar"}
 
 
 @pytest.mark.parametrize("language", MONTHS)
 @pytest.mark.parametrize("form", ["{d:02d}-{m}-{y:02d}", "{d}. {m} 20{y}", "{d:02d} {m} 20{y} 06:00"])
 def test_months_are_read_by_name_as_spreadsheets_of_many_countries_write_them(tmp_path, language, form):
-    cells = (form.format(d=at.day, m=MONTHS[language][at.month - 1], y=at.year % 100) for at in DAYS)
+    cells = (form.format(d=at.day, m=MONTHS[language].split()[at.month - 1], y=at.year % 100) for at in DAYS)
     path = lay_rows(tmp_path / "f.csv", "Date;Crack 1 (mm)", (f"{c};{v}" for c, v in zip(cells, MOVES, strict=True)))
     answers = {"zone": "UTC"} | ({"times": "as they are"} if "y:02d" in form else {})
     rows = read_all(path, understand(path, answers).mapping)
