@@ -430,6 +430,7 @@ def format_about(seconds: float) -> str:
     return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
 
 
+@lru_cache(maxsize=256)  # the same few windows are read at every look
 def format_duration(seconds: float) -> str:
     """A duration in its largest whole unit.
 

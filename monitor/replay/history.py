@@ -44,17 +44,20 @@ class VisibilityRule:
         if self.mode not in MODES:
             raise RefusedError(f"--known {self.mode!r}: expected one of: {', '.join(MODES)}")
 
-    def instant_s(self, observed_s: float, received_s: float, spec: SeriesSpec | None) -> tuple[float, bool]:
+    def instant_s(self, observed_s: float, received_s: float, bound_s: float) -> tuple[float, bool]:
         """(since when known, whether the stored reception was used); never before the epoch itself.
 
-        >>> VisibilityRule("auto").instant_s(0.0, 600.0, None), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, None)
+        >>> VisibilityRule("auto").instant_s(0.0, 600.0, 1e4), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, 1e4)
         ((600.0, True), (60.0, False))
         """
-        if self.mode == "received" or (self.mode == "auto" and received_s - observed_s <= self._bound(spec)):
+        if received_s - observed_s <= bound_s:
             return max(received_s, observed_s), True
         return observed_s + self.latency_s, False
 
-    def _bound(self, spec: SeriesSpec | None) -> float:
+    def bound_of(self, spec: SeriesSpec | None) -> float:
+        """So long after its epoch a reading of a series counts since its reception, seconds; infinite: any does."""
+        if self.mode != "auto":
+            return inf if self.mode == "received" else -inf
         if self.bound_s is not None:
             return self.bound_s
         return max(SHORTEST_BOUND_S, spec.max_silence_s if spec is not None else 0.0)
@@ -255,7 +258,7 @@ class History:
         self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
     ) -> Iterator[tuple[float, int, int, StoredRevision]]:
         """(epoch, series, revision, row) with the instant from which each was known."""
-        spec = self._site.series(row.station, row.quantity)
+        bound_s = self._known.bound_of(self._site.series(row.station, row.quantity))
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
@@ -265,7 +268,7 @@ class History:
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
             (observed_at, observed_s), (received_at, received_s) = _read_instant(observed), _read_instant(received)
             if first[0] != observed_s:
-                known_s, stored = self._known.instant_s(observed_s, received_s, spec)
+                known_s, stored = self._known.instant_s(observed_s, received_s, bound_s)
                 first = (observed_s, received_s, known_s)
             elif self._known.mode == "observed" or not stored:
                 # a correction keeps its distance from the first word on its epoch

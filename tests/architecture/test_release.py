@@ -100,7 +100,7 @@ def test_make_release_lists_every_locked_part_and_signs_the_hashes_of_all_files(
         wanted = {line.split("==")[0].lower() for line in lines if "==" in line and line[0].isalnum()}
         parts = {part["name"].lower(): part for part in found["components"]}
         assert parts.keys() == wanted | {"maplibre gl js", "pmtiles", "uplot"} | WEIGHTS
-        assert parts["maplibre gl js"]["version"] in (ROOT / "monitor/web/vendor/maplibre-gl.js").read_text()
+        assert parts["maplibre gl js"]["version"] in (ROOT / "monitor/web/vendor/maplibre-gl.mjs").read_text()
         assert parts["uplot"]["licenses"] == [{"license": {"id": "MIT"}}]
         assert "not seen" in parts["bijie"]["licenses"][0]["license"]["name"]
     sums = {line.split("  ./")[1] for line in (dist / "SHA256SUMS").read_text().splitlines()}

@@ -147,6 +147,24 @@ def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqli
         assert left == right, question
 
 
+def test_every_query_of_a_document_is_one_of_this_database(filled_database):
+    asked = 0
+    for path in (
+        *sorted((DOCS / "how-to").glob("*.md")),
+        *(DOCS / "tutorial").glob("*.md"),
+        DOCS / "explanation/evidence.md",
+    ):
+        page = path.read_text(encoding="utf-8")
+        found = [*re.findall(r"```sql\n(.+?)```", page, re.DOTALL), *re.findall(r"`(SELECT [^`]+)`", page)]
+        with filled_database.read() as c:
+            of_sqlite = re.findall(r'sqlite3 slopeward\.db "(.+?)"', page) if c.dialect.name == "sqlite" else []
+            for query in [*found, *of_sqlite]:
+                if "FROM published" not in query:  # of a copy alone
+                    c.execute(text(query.replace(":", "\\:"))).fetchmany(1)
+                    asked += 1
+    assert asked > 50
+
+
 def test_booleans_filter_and_come_back_as_booleans(filled_database):
     with filled_database.read() as c:
         for name in views.NAMES:

@@ -180,7 +180,7 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
             found = client.get(f"/api/v1/map/tiles/{name}", headers={"Range": "bytes=0-9"})
             assert found.status_code in {400, 404}, name
             assert b"secret" not in found.content
-        library = client.get("/vendor/maplibre-gl.js", headers={"Accept-Encoding": "gzip"})
+        library = client.get("/vendor/maplibre-gl.mjs", headers={"Accept-Encoding": "gzip"})
         assert library.headers["cache-control"] == "private, max-age=31536000, immutable"
         assert int(library.headers.get("content-length", 0)) < 300_000
         assert client.get(f"{SITE}/map").json()["relief"] == f"{SITE}/relief.pmtiles"
