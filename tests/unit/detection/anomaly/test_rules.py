@@ -75,7 +75,7 @@ def test_rules_see_no_future(name):
 FAULTS = "persistence-z spike, persistence-z step, robust-z spike, ewma drift, slope-change accel, variance burst"
 
 
-@pytest.mark.parametrize(("name", "kind"), map(str.split, FAULTS.split(", ")))
+@pytest.mark.parametrize(("name", "kind"), [one.split() for one in FAULTS.split(", ")])
 def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
     series, rule = noisy(), load_rule(name)
     faulty, last = inject(series, kind, 300, 1.5, np.random.default_rng(3))
