@@ -121,8 +121,6 @@ def test_no_tile_that_is_fitted_touches_one_that_its_fold_holds(side, count):
             assert not set(blocks[fit]) & set(blocks[held])
 
     check(deal_folds(blocks, landslide_px, pairs, count, 3))
-    with pytest.raises(AssertionError):
-        check(deal_folds(blocks, landslide_px, pairs[:, :0], count, 3))
     with pytest.raises(ImageryError, match="too few images or blocks"):
         deal_folds(blocks, (blocks == blocks[0]).astype(int), pairs, count, 3)
 

@@ -119,15 +119,6 @@ def test_a_rule_for_the_top_counts_as_the_witnesses_behind_it():
     assert max(levels(run(shared, fused(rule(1, ("C", "D")))))) == 2, "and a lone top vote, though both are behind it"
 
 
-def test_a_rule_that_leaves_the_site_file_lowers_nothing():
-    looks = run(quiet(1, motions={"A": Motion(9.0, 16, 30)}, auxiliary=WELL), fused(WET, levels=FALLING))
-    memory = next(look for look in looks if look.decision.level == 2).decision.memory
-    assert any(k.startswith("rule|wet|") for k in memory.supporters)
-    place = replace(fused(levels=FALLING), fusion=SITE.fusion)
-    last = looks[-1]
-    assert decide_module.decide(place, memory, last.view, last.now).level == 2
-
-
 def acting_at(number, act, history, site, **more):
     """The history with an act of a person upon the memory before a decision."""
     decide, count = decide_module.decide, [0]
@@ -141,11 +132,17 @@ def acting_at(number, act, history, site, **more):
         return run(history, site, **more)
 
 
-def test_a_level_of_a_rule_that_a_person_lowered_rises_again_on_newer_data_only():
+def test_a_level_of_a_rule_rises_again_on_newer_data_only_and_stands_when_the_rule_is_gone():
     moving = quiet(1, motions={"A": Motion(9.0, 16)}, auxiliary=WELL)
     # decision 61 falls on an epoch, 62 between two of them
     looks = acting_at(62, lambda memory, now: order_level(memory, 1, seconds(now)), moving, fused(WET), ticks=1)
     assert levels(looks)[60:64] == [2, 1, 2, 2]
+    looks = run(quiet(1, motions={"A": Motion(9.0, 16, 30)}, auxiliary=WELL), fused(WET, levels=FALLING))
+    memory = next(look for look in looks if look.decision.level == 2).decision.memory
+    assert any(k.startswith("rule|wet|") for k in memory.supporters)
+    place = replace(fused(levels=FALLING), fusion=SITE.fusion)
+    last = looks[-1]
+    assert decide_module.decide(place, memory, last.view, last.now).level == 2
 
 
 def test_reachable_level_counts_the_parts_of_rules():
@@ -400,7 +397,7 @@ def test_an_earthquake_explains_the_steps_of_its_hours_whatever_end_was_given(wh
     assert levels(run(stepped, alter=for_a_year)) == levels(run(stepped))
 
 
-def test_a_neighbour_that_people_work_on_holds_nothing_down():
+def test_work_on_a_neighbour_holds_nothing_down_and_an_event_declared_late_takes_back_nothing():
     moving = quiet(6, motions={"A": Motion(30.0, 16)}, noise=0.3)
 
     def worked_on(now_s, view):
@@ -408,22 +405,16 @@ def test_a_neighbour_that_people_work_on_holds_nothing_down():
 
     held, looks = run(moving, placed(A=0.0, B=100.0)), run(moving, placed(A=0.0, B=100.0), alter=worked_on)
     assert first_at(looks, 2) == first_at(run(moving), 2) < first_at(held, 2)
-
-
-def test_an_event_that_is_declared_late_takes_back_nothing():
     late = lambda now_s, view: declared("earthquake", 20)(now_s, view) if now_s >= at(30) else view  # noqa: E731
     assert levels(run(quiet(7, steps={"A": (20, 90.0)}), alter=late))[26:] == [1] * (EPOCHS - 26)
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------
-def test_every_cause_means_no_movement():
+def test_every_cause_means_no_movement_and_lowering_after_it_asks_nothing_once_more():
     for cause in steps_module.CAUSES:
         looks = answered(22, f"A@{format_iso(instant(at(20)))}", cause, SITE, quiet(8, steps={"A": (20, 90.0)}))
         assert set(levels(looks)) == {0}, cause
         assert not any("verify" in k for k in looks[-1].decision.memory.conditions)
-
-
-def test_lowering_after_the_answer_asks_nothing_once_more():
     drift = {n: Motion(30.0, 18) for n in ("C", "D", "K")}
     history = quiet(9, motions=drift, noise=0.5)
 

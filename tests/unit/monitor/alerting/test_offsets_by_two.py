@@ -71,7 +71,7 @@ def test_offsets_of_the_size_of_the_movement_keep_no_falling_slope_green():
     assert max(levels(run(history, alter=declare(hide(FALL), "bo")))) == 0, "what two people declare counts"
 
 
-def test_an_unconfirmed_offset_counts_below_and_is_told_urgently_while_a_level_stands():
+def test_an_unconfirmed_offset_counts_below_and_a_moved_antenna_asks_for_a_second_person():
     slow = {"A": Motion(9.0, 16)}
     history = quiet(5, motions=slow)
     assert max(levels(run(history))) == 1
@@ -81,9 +81,6 @@ def test_an_unconfirmed_offset_counts_below_and_is_told_urgently_while_a_level_s
     assert set(told.values()) == {1}
     moving = run(quiet(5, motions=FALL), alter=declare([("C", 20, 5.0)]))
     assert moving[-1].decision.memory.conditions["health:C:offset_1"].level == 2
-
-
-def test_an_antenna_that_was_moved_asks_for_a_second_person_and_raises_nothing():
     history = quiet(7, steps={"A": (20, 90.0)})
     one = run(history, alter=declare([("A", 20, 90.0)]))
     assert set(levels(one)) == {0}

@@ -96,8 +96,12 @@ def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
         assert decide(SITE, Memory(), view, instant(NOW)).to_json() == look(fact).to_json()
 
 
-def test_a_test_that_ends_lowers_no_level_and_says_who_is_heard_no_more():
-    """Missing evidence never lowers: the level that a model raised stands until people decide."""
+def test_a_test_that_ends_is_said_before_and_lowers_no_level():
+    soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
+    assert (soon.level, soon.memory.conditions["health:strange:proof_ends"].level) == (1, 1)
+    assert translate(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
+    assert look(replace(GOOD, until_s=NOW + WARN_S + DAY)).next_due_s <= NOW + DAY
+    # Missing evidence never lowers: the level that a model raised stands until people decide.
     first = look(GOOD)
     assert first.next_due_s is not None
     later = NOW + 2 * DAY
@@ -109,21 +113,11 @@ def test_a_test_that_ends_lowers_no_level_and_says_who_is_heard_no_more():
     assert "health:strange:unproven" not in again.memory.conditions
 
 
-def test_before_its_end_a_notice_says_which_test_is_to_be_made_again():
-    soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
-    assert (soon.level, soon.memory.conditions["health:strange:proof_ends"].level) == (1, 1)
-    assert translate(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
-    assert look(replace(GOOD, until_s=NOW + WARN_S + DAY)).next_due_s <= NOW + DAY
-
-
-def test_advice_stays_advice_and_the_site_is_the_same_where_nothing_is_unproven():
+def test_advice_stays_advice_and_a_test_is_of_its_own_settings_alone():
     assert as_advice(SITE, ()) is SITE
     assert as_advice(SITE, ["strange"]) is as_advice(SITE, {"strange": "why"}), "what is kept for a site is kept"
     assert find_unproven((), NOW) == {}
     assert needs_proof(as_advice(SITE, ["strange"])) == []
-
-
-def test_a_test_is_of_its_own_settings_alone():
     (criterion,) = needs_proof(SITE)
     same = digest_settings(replace(SITE, name="Other", recipients=()), criterion)
     assert same == digest_settings(SITE, criterion)

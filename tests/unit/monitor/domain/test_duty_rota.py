@@ -88,7 +88,7 @@ def test_a_year_is_covered_by_the_people_planned_without_a_gap_or_a_double(text,
             assert now == planned(text, zone, at)
 
 
-def test_a_night_shift_has_eleven_hours_in_spring_and_thirteen_in_autumn():
+def test_a_night_shift_and_a_hand_over_where_the_clock_changes():
     roster = Roster((rota("daily 07:00 Mori\ndaily 19:00 Rossi", "Europe/Zurich"),))
     nights = [s for s in list_shifts(roster, START + DAY, END - DAY) if s.people == ("Rossi",)][1:-1]
     spans = {str(s.from_at.date()): (s.to_at - s.from_at) / HOUR for s in nights}
@@ -98,9 +98,6 @@ def test_a_night_shift_has_eleven_hours_in_spring_and_thirteen_in_autumn():
     for day, shift in days:
         long[str(day)] = long.get(str(day), 0.0) + (shift.to_at - shift.from_at) / HOUR
     assert (long["2026-03-29"], long["2026-10-25"], long["2026-07-01"]) == (23.0, 25.0, 24.0)
-
-
-def test_a_hand_over_in_the_hour_that_comes_twice_happens_once_and_one_that_is_left_out_happens_at_the_change():
     zone = "Europe/Zurich"
     roster = Roster((rota("Sun 02:30 Mori\nMon 02:30 Rossi", zone),))
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 for the first time

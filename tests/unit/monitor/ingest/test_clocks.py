@@ -43,9 +43,6 @@ def read_times(look, answers, now=NOW):
     return [row["time"].astimezone(UTC) for row in read_good(look.path, keep(found.mapping, look.path))]
 
 
-# ---- spelling --------------------------------------------------------------------------------------------------------
-
-
 @given(st.datetimes(datetime(1960, 1, 1), datetime(2026, 1, 1)), st.randoms())
 def test_every_blank_and_every_half_of_the_day_is_read(at, rng):
     half = rng.choice(HALVES[f"{at:%p}"])
@@ -114,9 +111,6 @@ def test_ticks_of_100_ns_are_no_nanoseconds_since_1970(tmp_path, first, year):
 
 def test_a_pattern_with_a_comma_of_its_own_is_still_read():
     assert TimeRule(("t",), "%m/%d/%Y, %H:%M").read_naive("2/13/2025, 05:00") == BEGIN
-
-
-# ---- eras ------------------------------------------------------------------------------------------------------------
 
 
 def to_persian(at):
@@ -205,8 +199,6 @@ def test_small_numbers_behind_a_date_are_parts_of_a_clock_by_their_names_alone(t
     assert read_times(look, {}) == [at.replace(tzinfo=UTC) for at in times]
 
 
-# ---- beginnings ------------------------------------------------------------------------------------------------------
-
 J2000 = datetime(2000, 1, 1, 12)
 BEGINNINGS = MappingProxyType(
     {
@@ -271,9 +263,6 @@ def test_a_workbook_that_counts_from_1904_is_believed(tmp_path):
     mapping = '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "Crack 1 [mm]"\n'
     (tmp_path / "m.toml").write_text(f'{mapping}station = "C1"\nquantity = "crack_opening"\nunit = "mm"\n')
     assert read_good(path, load_mapping(tmp_path / "m.toml"))[0]["time"] == days[0].replace(tzinfo=UTC)
-
-
-# ---- what cannot be --------------------------------------------------------------------------------------------------
 
 
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)), st.timedeltas(timedelta(0), timedelta(days=4000)))

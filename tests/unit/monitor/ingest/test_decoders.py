@@ -48,18 +48,7 @@ def refusal(decoded):
     return fault.code
 
 
-def test_a_sample_with_suffix_units_and_sigma(pipeline):
-    told = {"time": TIME, "source": "logger-3", "boot_id": 12, "seq": 1842}
-    told |= {"displacement_east_mm": 12.4, "displacement_north_cm": -0.31}
-    decoded = read(pipeline, told | {"sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1}})
-    assert values(decoded) == {"displacement_east": 12.4, "displacement_north": -3.1}
-    assert [o.sigma for o in decoded.observations] == [0.9, 1.0]
-    assert {o.unit for o in decoded.observations} == {"mm"}
-    assert (decoded.mark.source, decoded.mark.boot_id, decoded.mark.seq) == ("logger-3", 12, 1842)
-    assert decoded.mark.at == datetime(2026, 3, 1, 6, tzinfo=UTC)
-
-
-def test_many_samples_with_numeric_time(pipeline):
+def test_samples_with_suffix_units_sigma_and_numeric_time(pipeline):
     body = {
         "time_unit": "ms",
         "samples": [{"time": 1772344800000, "pore_pressure_bar": 0.2}, {"time": 1772345400000, "pore_pressure_kpa": 1}],
@@ -69,6 +58,14 @@ def test_many_samples_with_numeric_time(pipeline):
         ("2026-03-01T06:00:00+00:00", 20.0),
         ("2026-03-01T06:10:00+00:00", 1.0),
     ]
+    told = {"time": TIME, "source": "logger-3", "boot_id": 12, "seq": 1842}
+    told |= {"displacement_east_mm": 12.4, "displacement_north_cm": -0.31}
+    decoded = read(pipeline, told | {"sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1}})
+    assert values(decoded) == {"displacement_east": 12.4, "displacement_north": -3.1}
+    assert [o.sigma for o in decoded.observations] == [0.9, 1.0]
+    assert {o.unit for o in decoded.observations} == {"mm"}
+    assert (decoded.mark.source, decoded.mark.boot_id, decoded.mark.seq) == ("logger-3", 12, 1842)
+    assert decoded.mark.at == datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])

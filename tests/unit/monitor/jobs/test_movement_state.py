@@ -46,7 +46,7 @@ def judge(where, seen, state=None, late_s=1.0):
     return assess_movement(SITE, where, seen, state, None, seen.times_s[-1] + late_s)
 
 
-def test_minute_data_is_looked_at_as_often_as_the_stage_asks():
+def test_minute_data_is_looked_at_as_often_as_the_stage_asks_and_at_once_where_a_level_rose():
     whole = path(3 * 1440)
     begun = judge(MOVING, first(2 * 1440, whole))
     state, looked = begun.state, [begun.data_until_s]
@@ -58,9 +58,6 @@ def test_minute_data_is_looked_at_as_often_as_the_stage_asks():
     gaps = {b - a for a, b in pairwise(looked)}
     assert gaps == {H}
     assert 20 <= len(looked) <= 25
-
-
-def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_says():
     whole = path(2 * 1440 + 5)
     begun = judge(MOVING, first(2 * 1440, whole))
     assert not is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0)

@@ -36,7 +36,7 @@ def follow(lows: dict[float, float], raised: set[float] = frozenset()) -> Streng
     return strength
 
 
-def test_strength_is_the_factor_that_as_many_epochs_as_the_dwell_needs_were_over() -> None:
+def test_strength_is_the_factor_that_enough_epochs_were_over_and_as_declared_what_was_decided() -> None:
     # 5 mm/day is 2.5 times the bound; one epoch alone is none, the second of three counts
     strength = follow({10: 5.0, 20: 5.0, 22: 3.0}, raised={22})
     (near,) = strength.warn(FACTORS.index(1.0))
@@ -47,9 +47,6 @@ def test_strength_is_the_factor_that_as_many_epochs_as_the_dwell_needs_were_over
         doubtful.add(SITE, [word(day, 5.0, error=9.0)], S + day * DAY)
     doubtful.close(S + 4 * DAY)
     assert doubtful.warn(0) == [], "what is not real by its own error is over no bound"
-
-
-def test_what_the_decision_found_holds_at_the_bounds_as_declared() -> None:
     # skipped epochs: the evidence of a look holds the newest fit alone
     strength = follow({30: 5.0}, raised={30})
     assert [s.from_s for s in strength.warn(AS_DECLARED)] == [S + 30 * DAY]

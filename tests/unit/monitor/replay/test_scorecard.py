@@ -63,7 +63,7 @@ def test_the_duration_matrix_and_its_indicators_by_hand() -> None:
     assert sum(matrix.seconds.values()) == pytest.approx(100 * DAY)
 
 
-def test_an_event_that_nobody_warned_of_is_missed_and_grave() -> None:
+def test_lead_is_that_of_the_level_which_was_needed_and_an_event_without_is_missed_and_grave() -> None:
     event = label(70, 72, 4, 3)
     matrix = build_matrix(RIBBON, [event], 5 * DAY, ("green", "yellow", "orange", "red"))
     found = matrix.indicators()
@@ -74,9 +74,6 @@ def test_an_event_that_nobody_warned_of_is_missed_and_grave() -> None:
     assert one.lead_s is None
     assert one.peak_level == 0
     assert build_matrix(RIBBON, [], DAY, ("green", "yellow")).indicators()["hit_rate"] is None, "no event, no rate"
-
-
-def test_lead_is_that_of_the_level_which_was_needed() -> None:
     one = score_event(EVENT, RIBBON, 20 * DAY)
     assert (one.first_at, one.right_at) == (START + timedelta(days=40), START + timedelta(days=45))
     assert (one.lead_s, one.peak_level) == (5 * DAY, 2)
@@ -104,7 +101,7 @@ def test_days_of_false_alarm_have_the_cause_that_people_gave() -> None:
     assert "2025-08-19" in {d for d, *_ in days(zone="America/Denver")}
 
 
-def test_labels_are_read_or_refused_with_their_line(tmp_path: Path) -> None:
+def test_labels_and_rules_of_knowledge_are_read_or_refused(tmp_path: Path) -> None:
     site = parse_site(SITE, "slope.toml")
     path = tmp_path / "events.csv"
     path.write_text(
@@ -130,8 +127,5 @@ def test_labels_are_read_or_refused_with_their_line(tmp_path: Path) -> None:
     confirmed = AlertWithOutcome(7, "hazard", "hazard", 2, START, None, "true")
     (found,) = labels_of_outcomes([confirmed], START + timedelta(days=3), site)
     assert (found.level, found.source, found.to_at) == (2, "outcome", START + timedelta(days=3))
-
-
-def test_an_unknown_rule_of_knowledge_is_refused() -> None:
     with pytest.raises(RefusedError, match="expected one of: auto, received, observed"):
         VisibilityRule("then")

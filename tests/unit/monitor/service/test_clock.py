@@ -202,7 +202,7 @@ class Watch(Machine):
         return facts | {"evaluated_at": format_iso(self.clock())}
 
 
-def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:
+def test_a_suspended_machine_and_a_service_that_did_not_run_say_from_when_to_when() -> None:
     watch = Watch()
     watch.run(30)
     before = watch.row()
@@ -218,6 +218,17 @@ def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:
     assert "suspended" in gap.why
     watch.run(200)
     assert watch.take() is None, "once"
+    watch = Watch()
+    watch.gap.note_start(None)
+    watch.gap.note_start(watch.clock() - timedelta(seconds=90))
+    assert watch.take() is None, "a first start, or a restart by hand"
+    watch.gap.note_start(watch.clock() - timedelta(hours=5))
+    begun = watch.row()
+    watch.run(1)
+    gap = watch.take()
+    assert gap is not None
+    assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
+    assert "not running" in gap.why
 
 
 def test_a_jump_over_hours_is_told_with_both_things_that_it_may_be() -> None:
@@ -271,17 +282,3 @@ def test_a_core_that_was_silent_for_long_is_a_gap(silent_s: int, told: bool) -> 
     assert (gap is not None) == told
     if gap is not None:
         assert (gap.begin, gap.why) == (START + timedelta(seconds=30), "")
-
-
-def test_a_service_that_did_not_run_says_from_when_to_when() -> None:
-    watch = Watch()
-    watch.gap.note_start(None)
-    watch.gap.note_start(watch.clock() - timedelta(seconds=90))
-    assert watch.take() is None, "a first start, or a restart by hand"
-    watch.gap.note_start(watch.clock() - timedelta(hours=5))
-    begun = watch.row()
-    watch.run(1)
-    gap = watch.take()
-    assert gap is not None
-    assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
-    assert "not running" in gap.why

@@ -110,13 +110,6 @@ def make_loop():
         loop.stop(5.0)
 
 
-def test_every_site_is_evaluated_at_start_and_again_on_the_tick(make_loop):
-    decide = Decisions()
-    make_loop(decide, tick_s=0.3)
-    wait_for(lambda: len(decide.of("a", "tick")) >= 2 and len(decide.of("b", "tick")) >= 2)
-    assert decide.calls[0][1] == "start"
-
-
 def test_a_burst_of_data_is_one_evaluation_of_that_site_only_long_before_the_tick(make_loop):
     decide = Decisions()
     loop, _ = make_loop(decide)
@@ -191,13 +184,17 @@ def test_who_has_waited_for_long_is_not_put_back_by_news_that_may_vote():
     assert loop._take_due() == ("b", "data")
 
 
-def test_an_expiry_is_looked_at_before_the_tick(make_loop):
+def test_every_site_is_evaluated_at_start_again_on_the_tick_and_at_an_expiry_before_it(make_loop):
     decide = Decisions()
     decide.next_due_s = 0.3
     started = time.monotonic()
     make_loop(decide, sites=("a",))
     wait_for(lambda: decide.of("a", "tick"))
     assert time.monotonic() - started < 30.0  # the tick is at 60 s
+    decide = Decisions()
+    make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("a", "tick")) >= 2 and len(decide.of("b", "tick")) >= 2)
+    assert decide.calls[0][1] == "start"
 
 
 def test_a_poisoned_site_is_told_and_the_others_go_on_and_a_locked_database_is_no_poison(make_loop):

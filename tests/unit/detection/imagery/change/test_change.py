@@ -137,7 +137,6 @@ def test_slope_of_a_plane():
     assert across * down == pytest.approx(73.5, rel=0.005)
 
 
-# ---- whole dates, without a network ----------------------------------------------------------------------------
 def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     """A date as the lane keeps it, with probabilities drawn by hand; no images, so guards are off."""
     grid = grid_around(141.95, 42.73, size, 10.0, geographic=geographic)
@@ -314,7 +313,6 @@ def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeyp
     assert (word.change, word.caution) == ("grown", expected)
 
 
-# ---- guards, on drawn images -----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")

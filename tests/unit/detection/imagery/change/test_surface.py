@@ -143,7 +143,7 @@ def test_a_given_mask_of_stable_ground_is_used_and_nodata_compared_with_nothing(
     assert found.loss.volume_m3 < 0.2 * LOSS
 
 
-def test_a_displaced_surface_is_told(tmp_path):
+def test_a_displaced_surface_is_told_and_what_cannot_be_subtracted_is_one_clear_line(tmp_path, pair):
     ground = hill(260)
     older = write(tmp_path / "a.tif", ground[20:220, 20:220])
     newer = write(tmp_path / "b.tif", ground[19:219, 21:221])  # what lay at (21, 19) lies at (20, 20) now
@@ -152,9 +152,6 @@ def test_a_displaced_surface_is_told(tmp_path):
     assert any("1.4 px apart" in w for w in found.warnings)
     flat = write(tmp_path / "c.tif", np.full((SIZE, SIZE), 5.0))
     assert subtract(flat, flat).shift_px is None, "flat ground tells no displacement"
-
-
-def test_what_cannot_be_subtracted_is_one_clear_line(pair, tmp_path):
     elsewhere = write(tmp_path / "far.tif", hill(), grid_around(10.9, 46.2, SIZE, PIXEL_M))
     with pytest.raises(NoValidPixelsError, match="no valid pixel in common"):
         subtract(elsewhere, pair[1])

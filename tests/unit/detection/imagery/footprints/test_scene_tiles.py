@@ -101,14 +101,6 @@ def test_a_pixel_of_a_landslide_is_seen_from_afar(cut):
     assert look(probability, *lonlat(10, 150), high)[3] == 0
 
 
-def test_one_band_is_grey_and_another_grid_is_no_matter(cut):
-    told, out = cut(checkers()[:1], crs="EPSG:4326", transform=Affine(1e-4, 0, 8.7, 0, -1e-4, 46.2))
-    assert told.error == ""
-    red, green, blue, alpha = look(out / "scene.pmtiles", 8.7 + 220.5e-4, 46.2 - 170.5e-4, told.zooms[1])
-    assert max(red, green, blue) - min(red, green, blue) < 12
-    assert (red > 200, alpha) == (True, 255)
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -123,12 +115,17 @@ def test_what_has_no_place_on_a_web_map_is_one_line(cut, options, said):
     assert not (out / "scene.pmtiles").exists()
 
 
-def test_a_turned_scene_keeps_its_resolution_and_one_without_pixels_has_no_tiles(cut):
+def test_one_band_another_grid_a_turned_one_and_no_pixel(cut):
     upright, _ = cut(checkers(64))
     turned, _ = cut(checkers(64), transform=Affine(8, 6, 480_000, 6, -8, 5_120_000))
     assert turned.zooms[1] == upright.zooms[1]
     told, _ = cut(np.zeros((3, 64, 64), np.uint16), nodata=0)
     assert "no pixel" in told.error
+    told, out = cut(checkers()[:1], crs="EPSG:4326", transform=Affine(1e-4, 0, 8.7, 0, -1e-4, 46.2))
+    assert told.error == ""
+    red, green, blue, alpha = look(out / "scene.pmtiles", 8.7 + 220.5e-4, 46.2 - 170.5e-4, told.zooms[1])
+    assert max(red, green, blue) - min(red, green, blue) < 12
+    assert (red > 200, alpha) == (True, 255)
 
 
 def test_a_torn_scene_is_one_line(cut, tmp_path):

@@ -221,7 +221,6 @@ def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, t
     assert found.coherence_loss == ()
 
 
-# ---- the network on wrapped phases -----------------------------------------------------------------------------
 def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
     model = load_model(WEIGHTS)
     assert weights_path(WEIGHTS).stat().st_size < 10e6

@@ -57,16 +57,13 @@ def test_no_factor_and_no_offset_of_any_band_is_left(ground, factors, offsets):
     assert other.standardise(()).read(0).image == pytest.approx(plain.standardise(()).read(0).image, abs=2e-2)
 
 
-def test_a_scene_of_one_block_is_what_a_patch_of_the_training_is(ground):
+def test_a_scene_of_one_block_is_a_patch_of_the_training_and_tiles_have_no_joins(ground):
     part = ground[:, :32, :32]
     patch = hold_arrays(part[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
     assert Field(part).stretched() == pytest.approx(patch, abs=1e-4)
     assert patch.std(axis=(1, 2)) == pytest.approx(1, abs=1e-4)
     again = hold_arrays(patch[None], np.zeros((1, 32, 32), np.uint8), COLOURS).standardise(()).read(0).image
     assert again == pytest.approx(patch, abs=1e-5)
-
-
-def test_tiles_have_no_joins_and_nodata_says_nothing(ground):
     field = Field(ground)
     stretch, whole = measure_stretch(field, CARD), field.stretched()
     assert stretch.apply(ground[:, 17:60, 30:95], 30, 17) == pytest.approx(whole[:, 17:60, 30:95], abs=1e-6)

@@ -16,30 +16,10 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.language.rendering import translate
 from monitor.domain.site import Criterion, Threshold
 from monitor.web.parts.collect import describe_rules
+from tests.data.site_text import criterion, head, series, station
 from tests.property.alerting_histories import DAY_S, SITE, STEP_S, levels, run, seeded
 
 NOW_S = 1.8e9
-HEAD = """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 8.0
-[forecast]
-horizons = ["1d", "7d"]
-[[station]]
-id = "A"
-{more}
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "6h"
-[[criterion]]
-kind = "forecast"
-id = "f"
-stations = ["A"]
-{bounds}
-"""
 YELLOW = 'yellow = {over = 10.0, window = "1d", probability = 0.3}'
 
 
@@ -53,7 +33,9 @@ def fact(middle, half=6.0, quantity="displacement", days=1.0, **more):
 
 
 def read(bounds=YELLOW, more=""):
-    return parse_site(HEAD.format(bounds=bounds, more=more), "site.toml")
+    place = head("slope", forecast={"horizons": ["1d", "7d"]}) + station("A") + f"{more}\n"
+    rule = criterion("forecast", id="f", stations=["A"]) + bounds
+    return parse_site(place + series("displacement", "mm", "6h") + rule, "site.toml")
 
 
 def ask(facts, site=None):

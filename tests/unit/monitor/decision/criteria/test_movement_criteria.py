@@ -16,6 +16,7 @@ from monitor.domain.errors import ConfigError
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from tests.data import site_text
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, D = 3600.0, 86400.0
@@ -148,7 +149,6 @@ def test_a_critical_angle_of_noise_or_without_v_eq_is_none():
     assert (word.has_data, word.reason) == (False, said)
 
 
-# ---- the failure window --------------------------------------------------------------------------------------------
 NOW = T0 + 240 * H
 WITHIN = (Threshold(1, window_s=7 * D), Threshold(2, window_s=2 * D))
 NEAR = Criterion("f", KINDS["inverse_velocity"], ("A", "B", "C"), "displacement", WITHIN, role="advice", recover=0.8)
@@ -233,27 +233,12 @@ def test_a_window_is_advice_by_default_and_moves_no_level():
     assert "failure about" in outcome.memory.conditions["advice:f:A"].reason
 
 
-# ---- the site file --------------------------------------------------------------------------------------------------
-FILE = """
-[site]
-id = "s"
-name = "S"
-latitude = 46.0
-longitude = 8.0
-[[station]]
-id = "A"
-{v_eq}
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-{more}
-"""
 REVIEWED = 'v_eq_mm_per_day = 1.2\nv_eq_reviewed = "A. Rossi 2026-01, 2023-2025"'
 
 
 def read(more, v_eq=""):
-    return parse_site(FILE.format(more=more, v_eq=v_eq), "s.toml")
+    text = site_text.head("s") + site_text.station("A") + f"{v_eq}\n" + site_text.series("displacement", "mm")
+    return parse_site(text + more, "s.toml")
 
 
 def test_criteria_of_movement_are_read_from_the_site_file_or_refused_with_their_key():

@@ -103,7 +103,7 @@ def test_a_window_shorter_than_the_interval_is_refused():
     assert site(SUM.replace('"3h"', '"30m"'), "event")
 
 
-def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
+def test_a_counter_is_differences_with_resets_and_corrections_and_a_gap_loses_nothing():
     # 31 mm in the 10 h since the last reading: all of it in 24 h, three tenths of it in 3 h as far as anybody knows
     gone = rain(SUM, [100.0] * 20 + [None] * 9 + [131.0], "counter")
     assert [f["sum_mm"] for f in gone.facts["levels"]] == pytest.approx([31.0, 9.3])
@@ -112,9 +112,6 @@ def test_a_counter_is_differences_with_resets_and_a_gap_loses_nothing():
     reset = [500.0] * 28 + [14.0, 28.0]
     word = rain(SUM, reset, "counter")
     assert (word.facts["levels"][1]["sum_mm"], word.raise_level) == (pytest.approx(28.0), 2)
-
-
-def test_a_counter_that_falls_was_reset_or_corrected_and_one_that_comes_back_was_not():
     minutes = [60.0 * i for i in range(6)]
     for values, expected in (
         ([5.0, 5.2, 0.0, 0.2, 0.2, 0.6], [0.0, 0.2, 0.0, 0.2, 0.0, 0.4]),  # a reset

@@ -52,7 +52,7 @@ def since(looks, when: datetime):
     return [(now, d) for now, d in looks if now >= when]
 
 
-def test_an_excursion_that_comes_back_after_silence_stops_counting_and_says_so():
+def test_an_excursion_that_comes_back_after_silence_stops_counting_and_one_that_lasts_goes_on():
     # one fix off, fifteen days of silence, then the old place
     rows = story("A", {40: 101.0, 41: 0.0}, 100, silent=range(41, 56))
     looks = play(make_site(["A"]), rows + story("B", {}, 100))
@@ -64,9 +64,6 @@ def test_an_excursion_that_comes_back_after_silence_stops_counting_and_says_so()
     assert "stands again where it stood before" in notice.reason
     assert "a level that it raised stands until a person lowers it" in notice.reason
     assert looks[-1][1].level == 2, "the data stop asking; a person lowers"
-
-
-def test_a_step_that_lasts_through_silence_goes_on_counting():
     rows = story("A", {40: 101.0}, 100, silent=range(41, 56))
     looks = play(make_site(["A"]), rows + story("B", {}, 100))
     assert states(looks, "A") == ["pending", "counted", "movement"]
