@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import fsum, sqrt
 from operator import mul
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 DAY_S = 86_400.0
 ROUNDING: Final = 1e-11  # of a sum of products: far more than a thousand terms err
@@ -74,13 +74,15 @@ def fit_velocities(
         return [fit_velocity(times_s, one, [sigma] * count) for one, sigma in zip(values, sigmas, strict=True)]
     import numpy as np  # a look at few stations does without
 
-    x = np.array(layout.x)
+    if layout.arrays is None:
+        layout.arrays = np.array(layout.x), np.array(layout.rests)
+    x, rests = layout.arrays
     y = np.array(values) - np.array([[fsum(one) / layout.total] for one in values])
     rates = [fsum(one) / layout.spread for one in (y * x).tolist()]
     residuals = y - np.array(rates)[:, None] * x
     squares = map(fsum, (residuals * residuals).tolist())
     shared = map(fsum, (residuals[:, :-1] * residuals[:, 1:]).tolist())
-    changes = x * residuals / np.array(layout.rests)
+    changes = x * residuals / rests
     spans = zip(changes.min(axis=1).tolist(), changes.max(axis=1).tolist(), strict=True)
     found: list[Velocity | None] = []
     for rate, square, product, (least, most), sigma in zip(rates, squares, shared, spans, sigmas, strict=True):
@@ -133,8 +135,8 @@ def estimate_slopes(
     layout = _lay_out(times_s, sigmas[0]) if all(map(_are_alike, sigmas)) else None
     if layout is None:
         return None
-    reach = ROUNDING * sum(map(abs, layout.x)) / layout.spread
-    return [(sum(map(mul, layout.x, one)) / layout.spread, reach * max(map(abs, one))) for one in values]
+    reach = ROUNDING * fsum(map(abs, layout.x)) / layout.spread
+    return [(fsum(map(mul, layout.x, one)) / layout.spread, reach * max(map(abs, one))) for one in values]
 
 
 @dataclass(slots=True)
@@ -148,6 +150,7 @@ class _Layout:
     spread: float
     rests: list[float]  # what is left of the spread without each epoch
     hangs: bool = False  # on one epoch alone
+    arrays: Any = None  # of `x` and `rests`, made where several series are fitted together
 
 
 def _lay_out_each(times_s: Sequence[float], sigmas: Sequence[Sequence[float]]) -> list[_Layout] | None:

@@ -132,19 +132,24 @@ def examine(
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
         reason = _explain_well(tracks.get(station.id, ())) if state == "ok" else reason
-        interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
                 station=station.id,
                 state=state,
                 reason=reason,
                 newest_s=max(newest, default=None),
-                expected_interval_s=interval_s,
+                expected_interval_s=_find_interval_s(station),
                 missing_share_24h=_missing_share(windows, station),
                 votes=_may_vote(station, state, series_health, voting),
             )
         )
     return tuple(healths), conditions, series_health
+
+
+@once_per_record
+def _find_interval_s(station: Station) -> float | None:
+    """The shortest interval of its series; None where it has none."""
+    return min((s.interval_s for s in station.series), default=None)
 
 
 def _explain_well(tracks: Sequence[Track]) -> Message:

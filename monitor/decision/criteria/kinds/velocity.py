@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from math import fsum, sqrt
+from math import dist, fsum, sqrt
 from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
@@ -307,10 +307,13 @@ def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, cri
     if some is None:
         return None
     first, last = some.start, some.stop - 1
+    ends_s, from_mm, to_mm = track.times_s[last] - track.times_s[first], track.values[first], track.values[last]
+    if dist(from_mm, to_mm) * 86400.0 < 0.49 * least * ends_s:
+        return None  # nor is what of it goes across: the usual case
     along = track.along[last] - track.along[first]
-    ends = zip(track.values[first], track.values[last], track.unit, strict=True)
+    ends = zip(from_mm, to_mm, track.unit, strict=True)
     moved = norm(tuple([b - a - along * u for a, b, u in ends])) * 86400.0
-    if moved < 0.5 * least * (track.times_s[last] - track.times_s[first]):
+    if moved < 0.5 * least * ends_s:
         return None
     key = (window_s, criterion.min_sigma, least)
     if not all(is_over(keep_fit(track, e, key, _fit_across), least, 1.0, criterion.min_sigma) for e in epochs[-needs:]):
@@ -350,9 +353,10 @@ def keep_fit(track: Track, end_s: float, key: tuple[Any, ...], fit: Callable[...
 
 def find_window(track: Track, end_s: float, window_s: float, least: int) -> slice | None:
     """Where the epochs of the window that ends at an epoch stand; None where too little of it is seen."""
-    high = bisect_right(track.times_s, end_s)
-    low = bisect_right(track.times_s, end_s - window_s, 0, high)
-    if high - low < least or track.times_s[high - 1] - track.times_s[low] < MIN_EXTENT * window_s:
+    times_s = track.times_s
+    high = len(times_s) if times_s and times_s[-1] == end_s else bisect_right(times_s, end_s)
+    low = bisect_right(times_s, end_s - window_s, 0, high)
+    if high - low < least or times_s[high - 1] - times_s[low] < MIN_EXTENT * window_s:
         return None
     return slice(low, high)
 
