@@ -12,7 +12,7 @@ import pytest
 from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, code_of, has_second_factor, remove_second_factor
 from monitor.store.people.users import add_user
 from tests.data.store_rows import ask, tell
-from tests.integration.cli.test_identity import WORDS, accounts, bench, call, entries  # noqa: F401 - fixtures
+from tests.integration.cli.test_identity import WORDS, entries
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def asks(slope, name="Ada"):
     return ask(slope.database, has_second_factor, name)
 
 
-def test_it_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(accounts, call):  # noqa: F811
+def test_it_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(accounts, call):
     status, address, told = call("people", "users", "totp", "Ada", who="Ada")
     assert (status, address.startswith("otpauth://totp/Slopeward:Ada?")) == (0, True)
     assert "slopeward people users totp Ada --code 123456" in told
@@ -47,25 +47,15 @@ def test_it_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(a
     assert call("people", "users", "totp", "Ada", "--off", "--code", "123456", who="Root-1")[0] == 1
     assert call("people", "users", "totp", "Ada", "--off", who="Root-1")[0] == 0
     assert not asks(accounts)
-    assert call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")[0] == 1, (
-        "nothing waits for a code"
-    )
+    # nothing waits for a code
+    assert call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")[0] == 1
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_at_a_terminal_the_first_code_is_asked_for(accounts):  # noqa: F811
+def test_at_a_terminal_the_first_code_is_asked_for(accounts):
     ours, theirs = pty.openpty()
-    command = [
-        sys.executable,
-        "-c",
-        "from monitor.cli.main import main; main()",
-        "people",
-        "users",
-        "totp",
-        "Ada",
-        "--by",
-        "Ada",
-    ]
+    words = "people users totp Ada --by Ada".split()
+    command = [sys.executable, "-c", "from monitor.cli.main import main; main()", *words]
     path = os.pathsep.join(p for p in sys.path if p)
     env = {**os.environ, "SLOPEWARD_BY_PASSWORD": WORDS["Ada"], "PYTHONPATH": path}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
