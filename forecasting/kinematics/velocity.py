@@ -135,8 +135,8 @@ def estimate_slopes(
     layout = _lay_out(times_s, sigmas[0]) if all(map(_are_alike, sigmas)) else None
     if layout is None:
         return None
-    reach = ROUNDING * sum(map(abs, layout.x)) / layout.spread
-    return [(sum(map(mul, layout.x, one)) / layout.spread, reach * max(map(abs, one))) for one in values]
+    reach = ROUNDING * fsum(map(abs, layout.x)) / layout.spread
+    return [(fsum(map(mul, layout.x, one)) / layout.spread, reach * max(map(abs, one))) for one in values]
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ knows of a request.
 import fnmatch
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from monitor.extensions.help.store import HelpIndex
+from monitor.worker.sandbox import clean_environment
 
 _HERE: Final = Path(__file__).resolve()
 PLACES: Final = (_HERE.parents[3] / "docs", _HERE.parents[2] / "_docs")
@@ -120,6 +122,7 @@ def write_reference() -> None:
                 capture_output=True,
                 check=True,
                 timeout=LIMIT_S,
+                env=clean_environment(os.environ),  # neither passwords nor the settings of this service
             )
             _reference.update(json.loads(done.stdout))
         except (OSError, subprocess.SubprocessError, ValueError) as error:
