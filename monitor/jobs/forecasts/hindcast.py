@@ -70,7 +70,7 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
         if left or {*simple} - known:
             lines += _score_past(db, config, site, one, one.record, left, now, gives_way=gives_way)
     if not lines:
-        return "the past is scored already" if any(one.samples for one in found) else "no past to score"
+        return "the past is scored already" if any(one.samples for one in found) else "no past to score: no series has readings enough up to now"
     return "; ".join([*lines, score_targets(db, site, now, hindcast=True)])
 
 
