@@ -166,22 +166,7 @@ def test_the_package_holds_no_file_whose_licence_is_unknown():
     names = {file.distribution_path: Path(file.path) for file in WheelBuilder(str(ROOT)).recurse_included_files()}
     notice = (ROOT / "NOTICE").read_text()
     assert {"slopeward.py", "monitor/py.typed", "monitor/cli/main.py"} <= names.keys()
-    ours = {
-        ".py",
-        ".html",
-        ".css",
-        ".js",
-        ".svg",
-        ".po",
-        ".md",
-        ".toml",
-        ".json",
-        ".typed",
-        ".txt",
-        ".mako",
-        ".png",
-        ".sql",
-    }
+    ours = {f".{kind}" for kind in "py html css js svg po md toml json typed txt mako png sql".split()}
     for name, path in names.items():
         if "/vendor/" in name:
             assert path.name.startswith("LICENSE-") or path.name.split(".")[0].split("-")[0] in {

@@ -53,14 +53,8 @@ def spell(payload: dict[str, Any]) -> list[tuple[str, str, float]]:
     if "gnss" in payload:
         parts = ("displacement_east", "displacement_north", "displacement_up")
         return [(q, "mm", v) for q, v in zip(parts, payload["gnss"]["enu_mm"], strict=True)]
-    units = {
-        "rain_mm": "mm",
-        "pore_pressure_kpa": "kPa",
-        "crack_opening_mm": "mm",
-        "reservoir_level_m": "m",
-        "tilt_x_mrad": "mrad",
-        "tilt_y_mrad": "mrad",
-    }
+    units = {"rain_mm": "mm", "pore_pressure_kpa": "kPa", "crack_opening_mm": "mm", "reservoir_level_m": "m"}
+    units |= {"tilt_x_mrad": "mrad", "tilt_y_mrad": "mrad"}
     return [(k.rpartition("_")[0], unit, payload[k]) for k, unit in units.items() if k in payload]
 
 

@@ -183,21 +183,10 @@ def score(
             n = own["served"].size
             if n >= LEAST_TARGETS:
                 means = {name: float(of.mean()) for name, of in own.items()}
-                cells.append(
-                    Cell(
-                        one.name,
-                        one.family,
-                        station,
-                        i,
-                        folds[0].steps,
-                        n,
-                        means["served"],
-                        means["unlaid"],
-                        means["median5"],
-                        min(means[name] for name in RIVALS),
-                        np.stack([own[name] for name in (*RIVALS, "served")], axis=1),
-                    )
-                )
+                best = min(means[name] for name in RIVALS)
+                errors_of_all = np.stack([own[name] for name in (*RIVALS, "served")], axis=1)
+                place = (one.name, one.family, station, i, folds[0].steps, n)
+                cells.append(Cell(*place, means["served"], means["unlaid"], means["median5"], best, errors_of_all))
     return cells
 
 

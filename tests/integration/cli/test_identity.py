@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pty
 import pwd
 import re
 import subprocess
@@ -28,6 +29,7 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.people import sessions
 from monitor.store.people.api_tokens import add_api_token, revoke_api_token
 from monitor.store.people.countersign import TwoPersonAct, keep_first
+from monitor.store.people.second_factor import RECOVERY_CODES, STEP_S, code_of, has_second_factor, remove_second_factor
 from monitor.store.people.users import (
     COOLING,
     DONE,
@@ -39,7 +41,7 @@ from monitor.store.people.users import (
 )
 from monitor.store.schema import tables as t
 from tests.conftest import ON_BOTH
-from tests.data.store_rows import tell
+from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import WatchedSlope, write_service
 
 CHIEF = {"who": "Root-1"}  # the admin, where there is one
@@ -493,3 +495,64 @@ def test_every_act_on_an_account_is_one_that_is_followed():
     found = {word for text in texts for word in re.findall(r'"(user\.[a-z_.]+)"', text)}
     harmless = {"user.disable", "user.sign_out", "user.password.refused", "user.totp.refused"}
     assert found == {*DONE, *harmless}, "an act that gives somebody an account must be in DONE"
+
+
+# ---- a second factor: a first code makes it count, and codes for a lost telephone come ----
+@pytest.fixture
+def vault(accounts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the key of the vault lies in `paths.state`
+    return accounts
+
+
+def code_for(address):
+    secret = re.search(r"secret=([A-Z2-7]{32})&", address)[1]
+    return code_of(secret, int(datetime.now(UTC).timestamp()) // STEP_S)
+
+
+def asks(slope, name="Ada"):
+    return ask(slope.database, has_second_factor, name)
+
+
+def test_a_second_factor_counts_from_its_first_code_on_and_gives_codes_for_a_lost_telephone(vault, call):
+    status, address, told = call("people", "users", "totp", "Ada", who="Ada")
+    assert (status, address.startswith("otpauth://totp/Slopeward:Ada?")) == (0, True)
+    assert "slopeward people users totp Ada --code 123456" in told
+    assert not asks(vault), "it asks for nothing before a first code was seen"
+    status, _, told = call("people", "users", "totp", "Ada", "--code", "12345", who="Ada")
+    assert (status, "the code is wrong" in told, asks(vault)) == (1, True, False)
+    status, out, told = call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")
+    assert (status, asks(vault), len(set(out.split()))) == (0, True, RECOVERY_CODES)
+    assert "each lets in once" in told
+    assert not [code for code in out.split() if code in str(entries(vault, "user.totp"))]
+    # another one, and none, is an admin's: who knows the password alone does not do away with it
+    assert call("people", "users", "totp", "Ada", who="Ada")[0] == 1
+    tell(vault.database, add_user, "Root-1", WORDS["Root-1"], "admin", datetime.now(UTC))
+    assert "take it away first" in call("people", "users", "totp", "Ada", who="Root-1")[2]
+    assert call("people", "users", "totp", "Ada", "--off", "--code", "123456", who="Root-1")[0] == 1
+    assert call("people", "users", "totp", "Ada", "--off", who="Root-1")[0] == 0
+    assert not asks(vault)
+    # nothing waits for a code
+    assert call("people", "users", "totp", "Ada", "--code", code_for(address), who="Ada")[0] == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_at_a_terminal_the_first_code_is_asked_for(vault):
+    ours, theirs = pty.openpty()
+    words = "people users totp Ada --by Ada".split()
+    command = [sys.executable, "-c", "from monitor.cli.main import main; main()", *words]
+    path = os.pathsep.join(p for p in sys.path if p)
+    env = {**os.environ, "SLOPEWARD_BY_PASSWORD": WORDS["Ada"], "PYTHONPATH": path}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
+        os.close(theirs)
+        seen = b""
+        while b"The code that it shows now:" not in seen:
+            seen += os.read(ours, 4096)
+        os.write(ours, code_for(seen.decode()).encode() + b"\n")
+        seen = b""
+        while seen.count(b"\r\n") < 2 + RECOVERY_CODES:  # the code itself, the sentence, the codes
+            seen += os.read(ours, 4096)
+    os.close(ours)
+    assert running.returncode == 0
+    assert len(re.findall(rb"^[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\r?$", seen, re.MULTILINE)) == RECOVERY_CODES
+    assert asks(vault)
+    tell(vault.database, remove_second_factor, "Ada")

@@ -372,6 +372,17 @@ def test_a_channel_that_refuses_is_followed_by_the_next_one(database, said):
     assert (run(database, CONFIG, site, SEVEN + timedelta(minutes=1)), len(said())) == ("1 sent", 1)
 
 
+def test_a_digest_goes_by_a_modem_of_the_service_file(database, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBER", "+41791234567")
+    (tmp_path / "outbox").mkdir()
+    site = site_of('digest = "07:00"', '["sms:NUMBER"]')
+    save(database, site)
+    config = parse_service(f'[sms]\ngateway = "modem"\nmodem = "{tmp_path}"\n', "test")
+    assert run(database, config, site, SEVEN) == "1 sent"
+    (text,) = (tmp_path / "outbox").iterdir()
+    assert "daily digest" in text.read_text("utf-16")
+
+
 @pytest.mark.parametrize(
     ("more", "fault"),
     [

@@ -25,22 +25,16 @@ def noisy(n=400, seed=0, step_s=DAY):
     return Series(np.arange(n) * step_s, np.round(0.05 * np.arange(n) + rng.normal(0, 1.5, n), 2), step_s)
 
 
-def test_series_keeps_gaps_and_takes_the_newest_of_a_cell():
+def test_series_keeps_gaps_takes_the_newest_of_a_cell_and_refuses_what_it_cannot_place():
     series = build_series([0, 3600, 3700, 5 * 3600], [1.0, 2.0, 2.5, 6.0], 3600)
     assert series.values.tolist()[:2] == [1.0, 2.5]
     assert np.isnan(series.values[2:5]).all()
     assert series.times_s[1] == 3700
     untidy = build_series([7190, 0, 3605], [3, 1, 2], 3600)
     assert untidy.values.tolist() == [1, 2, 3], "jitter and disorder"
-
-
-@pytest.mark.parametrize(
-    ("times", "values", "step"),
-    [([0], [1, 2], 60), ([], [], 60), ([0], [1], 0), ([float("nan")], [1], 60), ([0, 1e13], [1, 2], 60)],
-)
-def test_series_refuses_what_it_cannot_place(times, values, step):
-    with pytest.raises(InputError):
-        build_series(times, values, step)
+    for bad in (([0], [1, 2], 60), ([], [], 60), ([0], [1], 0), ([float("nan")], [1], 60), ([0, 1e13], [1, 2], 60)):
+        with pytest.raises(InputError):
+            build_series(*bad)
 
 
 def test_median_of_windows_ignores_unknown_and_demands_enough():
@@ -78,17 +72,10 @@ def test_rules_see_no_future(name):
     assert not np.array_equal(before[300:], after[300:], equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("persistence-z", "spike"),
-        ("persistence-z", "step"),
-        ("robust-z", "spike"),
-        ("ewma", "drift"),
-        ("slope-change", "accel"),
-        ("variance", "burst"),
-    ],
-)
+FAULTS = "persistence-z spike, persistence-z step, robust-z spike, ewma drift, slope-change accel, variance burst"
+
+
+@pytest.mark.parametrize(("name", "kind"), [one.split() for one in FAULTS.split(", ")])
 def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
     series, rule = noisy(), load_rule(name)
     faulty, last = inject(series, kind, 300, 1.5, np.random.default_rng(3))
@@ -181,10 +168,6 @@ def test_no_threshold_is_invented(rows, budget):
         choose_threshold(rows, [np.arange(len(rows[0])) * DAY], DAY, budget)
 
 
-def test_runs_merge_within_seven_days():
-    assert count_runs(np.array([0.0, RUN_GAP_S, 3 * RUN_GAP_S])) == 2
-
-
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_injection_changes_its_cells_and_nothing_before(kind):
     series = noisy()
@@ -218,11 +201,7 @@ def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
     assert (outcome.found, outcome.events, outcome.runs, outcome.right) == (1, 2, 2, 1)
     assert outcome.precision == 0.5
     assert outcome.delays_days == (2.0,)
-
-
-def test_the_parts_of_the_registry_are_those_that_score():
-    assert COMPOSITES["rules"] == tuple(PARTS)
-    assert not set(PARTS) & {*RULES, *NETWORKS}
+    assert count_runs(np.array([0.0, RUN_GAP_S, 3 * RUN_GAP_S])) == 2, "runs merge within seven days"
 
 
 def network(stations=5, n=700, shared=6.0, at=500):
@@ -266,7 +245,9 @@ def test_parts_see_no_future(part):
     assert np.isfinite(before["G0"][300:450]).all()
 
 
-def test_the_budget_goes_to_the_parts_that_are_worth_it():
+def test_the_budget_goes_to_the_parts_that_are_worth_it_of_those_that_score():
+    assert COMPOSITES["rules"] == tuple(PARTS)
+    assert not set(PARTS) & {*RULES, *NETWORKS}
     samples = {f"S{k}": noisy(1500, k) for k in range(5)}
     found = split_budget(samples, 0.67, 0.2, carry_over("rules", DAY, 0.2, DRAWN_TO))
     scored = score_parts(samples, found)

@@ -74,11 +74,6 @@ def test_no_verb_a_group_alone_and_unknown_words_are_wrong_use_and_say_what_is_n
     assert re.search(said, out + err)
 
 
-def test_a_known_error_is_one_line(capsys):
-    status, out, err = run(capsys, "check", "--config", "nowhere.toml")
-    assert (status, out, err) == (1, "", "nowhere.toml: cannot be read: No such file or directory\n")
-
-
 VERBS_THAT_TALK = (("--help",), ("--version",), ("check", "--help"), ("forecast", "failure-time", "--help"))
 
 
@@ -116,21 +111,15 @@ def test_a_full_disk_behind_the_output_is_one_line(words, buffering, capsys, mon
     assert capsys.readouterr().err == "not all could be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("closed", ["stdout", "stderr", "stdout stderr", ""])
 @pytest.mark.parametrize(("words", "status"), [("check", 1), ("nope", 2), ("--version", 0)])
-def test_a_full_disk_behind_the_messages_leaves_the_status_as_it_is(words, status, capsys, monkeypatch):
-    with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as end:
-        monkeypatch.setattr("sys.stderr", full)
-        cli.main([words])
-    assert end.value.code == status
-
-
-@pytest.mark.parametrize("closed", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" ".join)
-@pytest.mark.parametrize(("words", "status"), [("check", 1), ("nope", 2), ("--version", 0)])
-def test_an_output_that_was_closed_before_the_start_changes_no_status(words, status, closed, monkeypatch):
+def test_outputs_that_were_closed_before_and_a_full_disk_behind_the_messages_change_no_status(
+    words, status, closed, capsys, monkeypatch
+):
     """`slopeward backup >&-` in a table of cron: Python has no such stream then."""
-    for name in closed:
-        monkeypatch.setattr(f"sys.{name}", None)
-    with pytest.raises(SystemExit) as end:
+    with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as end:
+        for name, stream in (dict.fromkeys(closed.split()) or {"stderr": full}).items():
+            monkeypatch.setattr(f"sys.{name}", stream)
         cli.main([words])
     assert end.value.code == status
 
@@ -165,12 +154,12 @@ def test_a_file_in_the_way_is_no_internal_error_and_says_what_to_do(number, line
     assert run(capsys, "check") == (1, "", line)
 
 
-def test_an_internal_error_is_one_line_too(capsys, monkeypatch):
+def test_a_known_error_is_one_line_and_an_internal_one_too(capsys, monkeypatch):
+    known = run(capsys, "check", "--config", "nowhere.toml")
+    assert known == (1, "", "nowhere.toml: cannot be read: No such file or directory\n")
     monkeypatch.setattr("monitor.cli.service.check.read_service", lambda: 1 / 0)
     status, _, err = run(capsys, "check")
-    assert status == 1
-    assert err.startswith("internal error: ZeroDivisionError")
-    assert err.count("\n") == 1
+    assert (status, err.count("\n"), err.startswith("internal error: ZeroDivisionError")) == (1, 1, True)
 
 
 def test_init_writes_a_file_without_weakness_that_is_never_overwritten(capsys):
