@@ -34,8 +34,8 @@ from monitor.store.models import forecasts
 from monitor.store.models.registry import change_state, find_model
 from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 
-SHARE: Final = 0.25
 _NO_PAST: Final = "no past to score: no series has readings enough up to now"
+SHARE: Final = 0.25
 """Of a record: the newest part, which is forecast from what came before it."""
 ISSUES: Final = 60
 """Spread over that part."""
