@@ -193,8 +193,8 @@ def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -
         card = next(iter(load_cards(c, site)), None) if site is not None else None
         choices = list_choices(c, site)
     back = sent.act.back.format(**places) or "/"
-    sent = SentForm(sent.act, values)
-    path = sent.act.address.format(**places)
+    path = sent.act.address.format(**places) if "alert_id" in places else sent.path
+    sent = SentForm(sent.act, values, path)
     found: Response = render(
         request, "refused.html", status=status, text=text, sent=sent, choices=choices, card=card, back=back, path=path
     )

@@ -97,6 +97,7 @@ CALLS = {
     "people users role": ("Cy", "admin"),
     "people users sites": ("Cy", "--all"),
     "people users totp": ("Ada",),
+    "people users totp-off": ("Ada",),
     "people users oidc": ("Ada",),
     "people tokens add": ("Ada", "--label", "a board"),
     "people tokens revoke": ("1",),

@@ -71,7 +71,7 @@ def places(filled_database):
         "page": "duty",
     }
     said |= dict.fromkeys(
-        ("offset_id", "maintenance_id", "signature_id", "proposal_id", "number", "photo_id", "report_id"), "1"
+        "offset_id maintenance_id signature_id proposal_id token_id number photo_id report_id".split(), "1"
     ) | dict.fromkeys("xyz", "0")
     return said | {"path": "Things('G1')", "size": "small.jpg"} | dict.fromkeys(("upload", "draft"), "0" * 16)
 
@@ -510,11 +510,11 @@ def send(browser, path, **fields):
 
 def test_one_changes_the_own_password_and_every_session_ends(filled_database):
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
-        words = {"old": PASSWORD, "new": NEW, "again": NEW}
+        words = {"own_password": PASSWORD, "password": NEW, "password_again": NEW}
         for wrong, said in (
-            ({"again": "x"}, "differ"),
-            ({"old": "wrong"}, "present password is wrong"),
-            ({"new": "bo12345678", "again": "bo12345678"}, "easy to guess"),
+            ({"password_again": "x"}, "differ"),
+            ({"own_password": "wrong"}, "present password is wrong"),
+            ({"password": "bo12345678", "password_again": "bo12345678"}, "easy to guess"),
         ):
             answer = send(browser, "/account/password", **(words | wrong))
             assert (answer.status_code, said in answer.text) == (409, True), answer.text

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from monitor.config.sealed_texts import KEY_FILE, FernetVault
 from monitor.config.service import parse_service
 from monitor.domain.errors import KeyLostError, RefusedError
 from monitor.store.database.audit import verify_chain
@@ -23,7 +24,6 @@ from monitor.store.people.second_factor import (
 from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
 from monitor.store.schema import tables as t
 from monitor.web.access.guard import csrf_token
-from monitor.web.access.sealed_texts import KEY_FILE, FernetVault
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, serving, solve
