@@ -50,7 +50,8 @@ def add_acts(app: Commands, group: str) -> None:
 
 
 def _make_command(act: Act) -> Callable[..., None]:
-    parameters = {one.name: one for one in act.list_parameters() if one.argument.option or one.kind is not bool}
+    offered = act.list_offered(COMMAND)
+    parameters = {one.name: one for one in offered if one.argument.option or one.kind is not bool}
     asks_two = any(one.name == "two" for one in act.list_parameters())
 
     def run(*, by: str | None = None, second: str | None = None, **given: Any) -> None:
@@ -152,12 +153,14 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         check_site=check_site,
         config=read_service(),
         describe_alerts=list_sentences,
+        report=print_note,
         second=read_second(second),
     )
     with waiting_for_second(actor, again.replace("{name}", actor.name)):
         done = act.load()(call, **values, **secrets)
     zone = db.run_read(lambda c: find_zones(c, utc=False)(where(c) or ""))
-    for note in done.notes:
+    text = translate_in_zone(done.text, zone)
+    for note in (text, *done.notes) if done.secret else done.notes:
         print_note(note)
     if done.hint:
         print_note(f"next: {done.hint}")
@@ -165,9 +168,10 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         print_note(str(done.text))
         raise typer.Exit(NOTHING)
     if not done.secret:
-        show(done.facts, translate_in_zone(done.text, zone))
+        show(done.facts, text)
+        if done.status:
+            raise typer.Exit(done.status)
         return
-    print_note(translate_in_zone(done.text, zone))
     show(done.facts, "\n".join(done.secret))
     later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)
     if later is not None and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():

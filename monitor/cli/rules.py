@@ -37,7 +37,6 @@ RULES: Final[dict[str, str]] = {
         ),
         SERVES,
     ),
-    **dict.fromkeys(("sites propose", "scenes review redraw"), OPERATOR),
     **{act.command: act.role for act in list_acts() if COMMAND in act.ways},
     **dict.fromkeys(
         (

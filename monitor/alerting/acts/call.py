@@ -114,6 +114,8 @@ class ActCall:
     check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
     config: ServiceConfig
     describe_alerts: Describe = lambda _c, _alerts: {}
+    # where somebody waits for what takes minutes: told how far it came; None: it goes on in a process of its own
+    report: Callable[[str], None] | None = None
     second: Actor | None = None  # whom the first one names, as long as there are no accounts
     transaction: Connection | None = None  # of a reply, which stores what it did and what it is answered together
 

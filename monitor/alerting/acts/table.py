@@ -49,6 +49,7 @@ class Argument:
     is_text: bool = False  # of several lines, kept as they are; `-` on the command line reads them from the input
     is_file: bool = False  # such a text; on the command line the name of its file
     later: str = ""  # on a terminal it is asked for, in these words, once the act without it has shown a secret
+    ways: frozenset[str] = WAYS  # the others truly cannot offer it
     is_local: bool = False  # a time that also the command line takes without an offset, as one of the site
 
 
@@ -86,7 +87,7 @@ class ActResult:
     facts: Mapping[str, object]
     notes: tuple[str, ...] = ()
     hint: str = ""  # the command that goes on from here; the page has a form for it
-    status: int = 0  # exit status of the command: 4 = it was there already
+    status: int = 0  # exit status of the command: 4 = it was there already, others as its help says
     secret: tuple[str, ...] = ()  # lines that are shown once, of an act that `gives_secret`
 
 
@@ -129,6 +130,10 @@ class Act:
             kinds = [tuple] if several else [k for k in get_args(declared) or (declared,) if k is not type(None)]
             yield ActParameter(parameter.name, kinds[0], type(None) in get_args(declared), parameter.default, argument)
 
+    def list_offered(self, way: str) -> list[ActParameter]:
+        """The arguments that a way offers."""
+        return [one for one in self.list_parameters() if way in one.argument.ways]
+
     def list_addresses(self, *, own: bool = False) -> list[str]:
         """Where page and HTTP API answer it, such as `POST /api/v1/alerts/{alert_id}/note`; `own`: to the owner."""
         address = self.own if own else self.address
@@ -168,6 +173,7 @@ _report = on(f"{_SITE}/report", "report", f"{_HERE}.on_sites", f"{_SITE}#reports
 _anomaly = on(f"{_SITE}/anomalies", "anomalies", f"{_HERE}.on_anomalies", f"{_SITE}/instruments#anomalies")
 _duty = on(f"{_SITE}/duty", "people duty", f"{_HERE}.on_duty")
 _site = on(_SITE, "sites", f"{_HERE}.on_site_files", "/")
+_proposals = on(f"{_SITE}/proposals", "sites", "monitor.replay.acts_on_site_files")
 _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_files", f"{_SITE}/proposals")
 _model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
@@ -178,6 +184,7 @@ _footprint = on(
     f"{_HERE}.on_scenes",
     f"{_SITE}/scenes/{{scene_hash}}/outlines",
 )
+_drawing = on(f"{_SITE}/scenes/{{scene_hash}}/outlines", "scenes review", f"{_HERE}.on_scenes")
 _outline = on(f"{_SITE}/outlines", "scenes review", f"{_HERE}.on_scenes")
 _user = on("/admin/users/{name}", "people users", f"{_HERE}.on_accounts", "/admin")
 _users = on("/admin/users", "people users", f"{_HERE}.on_accounts", "/admin")
@@ -222,7 +229,10 @@ _CORE: Final = (
     _station("reference.choose", "reference", "/reference", "choose"),
     _footprint("footprint.accept", "accept", "/accept", "accept"),
     _footprint("footprint.reject", "reject", "/reject", "reject"),
+    _footprint("footprint.redraw", "redraw", "/redraw", "redraw"),
+    _drawing("outline.add", "draw", "", "draw"),
     _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
+    _proposals("site.propose", "propose", "", "propose"),
     _proposal("site.approve", "approve", "/approve", "approve"),
     _proposal("site.reject", "reject", "/reject", "reject"),
     _user("user.disable", "disable", "/disable", "disable", role=ADMIN),

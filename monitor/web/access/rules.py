@@ -72,8 +72,6 @@ _BY_AN_OPERATOR: Final = (
             "readings",
             "thresholds",
             "thresholds/{draft}/propose",
-            "scenes/{scene_hash}/outlines",
-            "scenes/{scene_hash}/outlines/file",
         )
     ),
 )

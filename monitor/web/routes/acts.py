@@ -14,7 +14,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from starlette.datastructures import UploadFile
 
 from forecasting.message import Message, Template, join
 from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
@@ -22,11 +23,13 @@ from monitor.alerting.acts.table import API, FORM, REQUEST, Act, ActParameter, A
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
 from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.site import Site
+from monitor.domain.turns import take_turn
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
-from monitor.web.context import NO_NUL, AlertId, ModelHash, Station, take_turn
+from monitor.web.access.guard import is_safe_path
+from monitor.web.context import NO_NUL, AlertId, ModelHash, Station
 from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.headline import list_sentences
@@ -63,7 +66,8 @@ def _keep_form(act: Act) -> Callable[[Request], Awaitable[None]]:
 
 def _add(act: Act, address: str, *, own: bool = False) -> None:
     """Answer at an address of an act, by a form and by JSON; `own`: for whatever is of who is logged in."""
-    parameters = {one.name: one for one in act.list_parameters() if not (own and one.name == "name")}
+    offered = act.list_offered(FORM)
+    parameters = {one.name: one for one in offered if not (own and one.name == "name")}
     places = findall(r"{(\w+)}", address)
     secrets = [name for name, one in parameters.items() if one.kind is Secret]
 
@@ -72,7 +76,7 @@ def _add(act: Act, address: str, *, own: bool = False) -> None:
             prove_again(acting, given.pop(SECRET_OF_OWN))
         return _do(act, acting, given | _find_own(acting, given) if own else given, turn)
 
-    def by_form(acting: PageAct, turn: str = "", **given: Any) -> Response:
+    def by_form(acting: PageAct, turn: str = "", then: str = "", **given: Any) -> Response:
         if any(given.pop(f"{name}{AGAIN}") != given[name] for name in secrets):
             raise RefusedError(_DIFFER())
         done = do(acting, given, turn)
@@ -80,11 +84,11 @@ def _add(act: Act, address: str, *, own: bool = False) -> None:
         if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
             return JSONResponse(_describe(done), status_code=201)
         # what the address of the form had after `?` is of the page that goes on
-        back = act.own_back if own else act.back
-        path, mark, part = back.format(**acting.request.path_params).partition("#")
+        back = (act.own_back if own else act.back).format(**acting.request.path_params)
+        path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
         if isinstance(done, ActResult) and done.secret:
             return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)
-        query = "" if own else acting.request.url.query
+        query = "" if own or then else acting.request.url.query
         text = text if path.partition("?")[0] != "/login" else ""
         return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
 
@@ -101,7 +105,7 @@ def _add(act: Act, address: str, *, own: bool = False) -> None:
         **({SECRET_OF_OWN: (Annotated[str, Field(max_length=LONGEST_SECRET)], "")} if act.proves else {}),
     )
     shown = [inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places]
-    form = [_TURN] if any(one.kind is datetime for one in fields) else []
+    form = [_THEN, _TURN] if any(one.kind is datetime for one in fields) else [_THEN]
     typed = (*([SECRET_OF_OWN] if act.proves else []), *(f"{one}{AGAIN}" for one in secrets))
     form += [inspect.Parameter(name, _KEYWORD, default="", annotation=_SECRET) for name in typed]
     for one in fields:
@@ -140,6 +144,8 @@ def _find_own(acting: PageAct, given: Mapping[str, Any]) -> dict[str, Any]:
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 # of a form with times: which is meant where the clock of the site shows one twice
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
+# a page that leads on from one thing to the next
+_THEN: Final = inspect.Parameter("then", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=500)])
 _SECRET: Final = Annotated[str, Form(max_length=LONGEST_SECRET)]
 _PLACES: Final[Mapping[str, Any]] = {
     "site": str,
@@ -162,11 +168,17 @@ def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
     if kind is tuple:
         kind = list[str]
         known["max_length"] = MOST_NAMES
+    read = [BeforeValidator(partial(_read_upload, longest=argument.longest))] if is_form and argument.is_file else []
     default = ... if one.is_required else one.default_text
     if default == ():
         default = []
     marker: Any = Form if is_form else Field
-    return Annotated[kind | None if one.is_optional else kind, marker(**known)], default
+    return Annotated[kind | None if one.is_optional else kind, *read, marker(**known)], default
+
+
+def _read_upload(sent: Any, longest: int) -> Any:
+    """A text as it was typed, or that of a file; one sign more than is good shows that it is too long."""
+    return sent.file.read(longest + 1).decode("utf-8", "replace") if isinstance(sent, UploadFile) else sent
 
 
 def _do(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | None = None) -> ActResult | Message:
@@ -198,7 +210,8 @@ def _do(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | None = 
         config=context.config,
         describe_alerts=partial(list_sentences, at_once=MOST),
     )
-    values = {one.name: read_value(one, given[one.name], zone, LATER.get(turn or "")) for one in act.list_parameters()}
+    offered = act.list_offered(FORM)
+    values = {one.name: read_value(one, given[one.name], zone, LATER.get(turn or "")) for one in offered}
     try:
         return act.load()(call, **values)
     except NeedsSecondError as missing:

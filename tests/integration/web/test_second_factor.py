@@ -192,7 +192,7 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
     other = FernetVault(tmp_path / KEY_FILE)
     other.seal("something makes another key")
     for vault in (other, FernetVault(tmp_path / "none"), FernetVault(tmp_path / KEY_FILE, "no key")):
-        with filled_database.write() as c, pytest.raises(KeyLostError, match=r"slopeward people users totp NAME --off"):
+        with filled_database.write() as c, pytest.raises(KeyLostError, match=r"slopeward people users totp-off NAME"):
             check_second_factor(c, vault, "bo", "123456", NOW)
     with serving(filled_database, Clock(), f'[paths]\nstate = "{tmp_path}"\n') as address:
         words = {"name": "bo", "password": PASSWORD, "code": "123456"}
