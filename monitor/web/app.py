@@ -59,6 +59,7 @@ _INVALID: Final = {  # kinds of errors of pydantic, by how they begin
     "missing": Template("value.missing", "it is needed"),
     "extra_forbidden": Template("value.extra", "there is no such field"),
     "string_too_long": TOO_LONG,
+    "too_long": TOO_LONG,  # of an upload
     "string_type": Template("value.text", "give a text"),
     "string_": Template("value.characters", "it holds characters that no text may hold"),
     "bool_": Template("value.truth", "give true or false"),
