@@ -16,7 +16,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
-from monitor.alerting.acts.table import COMMAND, Act, ActParameter, Secret, list_acts
+from monitor.alerting.acts.table import COMMAND, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.cli.identity import By, prove, read_second, waiting_for_second
 from monitor.cli.session import (
     NOTHING,
@@ -141,9 +141,7 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     ):
         values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
     parameters = {one.name: one for one in act.list_parameters()}
-    owner = next((name for name in OWNER_OF if act.by_owner and name in values), None)
-    own = None if owner is None else db.run_read(OWNER_OF[owner], values[owner])
-    actor, now = prove(db, by, where, own=own), datetime.now(UTC)
+    actor, now = prove(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
     secrets = {name: read_value(one, read_secret()) for name, one in parameters.items() if one.kind is Secret}
     call = ActCall(
         db=db,
@@ -158,7 +156,20 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     )
     with waiting_for_second(actor, again.replace("{name}", actor.name)):
         done = act.load()(call, **values, **secrets)
-    zone = db.run_read(lambda c: find_zones(c, utc=False)(where(c) or ""))
+    _show(done, db.run_read(lambda c: find_zones(c, utc=False)(where(c) or "")))
+    later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)
+    if done.secret and later and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():
+        _run(db, act, values | {later.name: read_value(later, input(later.argument.later))}, by, second, again)
+
+
+def _find_owner(db: Database, act: Act, values: Mapping[str, Any]) -> str | None:
+    """The account whose owner may do this with any role."""
+    name = next((name for name in OWNER_OF if act.by_owner and name in values), None)
+    return None if name is None else db.run_read(OWNER_OF[name], values[name])
+
+
+def _show(done: ActResult, zone: str) -> None:
+    """What was done: a secret alone on stdout, else its sentence; notes and what goes on from here on stderr."""
     text = translate_in_zone(done.text, zone)
     for note in (text, *done.notes) if done.secret else done.notes:
         print_note(note)
@@ -167,15 +178,9 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     if done.status == NOTHING:
         print_note(str(done.text))
         raise typer.Exit(NOTHING)
-    if not done.secret:
-        show(done.facts, text)
-        if done.status:
-            raise typer.Exit(done.status)
-        return
-    show(done.facts, "\n".join(done.secret))
-    later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)
-    if later is not None and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():
-        _run(db, act, values | {later.name: read_value(later, input(later.argument.later))}, by, second, again)
+    show(done.facts, "\n".join(done.secret) or text)
+    if done.status:
+        raise typer.Exit(done.status)
 
 
 def read_secret() -> str:

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Final
 
-from detection.geojson import Geometry
 from forecasting.message import Template, Term
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import LARGEST_ID
@@ -12,7 +11,7 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.store.scenes import outlines as store
-from monitor.store.scenes.outline_files import read_collection
+from monitor.store.scenes.outline_files import read_collection, read_geometry
 from monitor.store.scenes.reviews import add_review
 
 _JUDGED: Final = Template("act.footprint", "footprint {name} on {scene}: {verdict}")
@@ -21,7 +20,6 @@ _ONE: Final = Template("outline.one", "one outline is kept at a time")
 _STORED: Final = Template("outline.stored", "the outline is stored")
 _ODD: Final = Template("outline.odd", "outline {number} of the file: {text}; none is stored")
 _SEVERAL: Final = Template("outline.several_stored", "{count} outlines are stored")
-EARTH: Final = (-180.0, -90.0, 180.0, 90.0)
 LARGEST_FILE: Final = 500 * 1024
 SHOWN: Final = 12  # signs of the id of a footprint
 PolygonId = Annotated[str, Argument("Id of the footprint, or its beginning", metavar="POLYGON", longest=64)]
@@ -64,12 +62,7 @@ def redraw(
 
     Example: slopeward scenes review redraw 3fa1b2 --site north-bench --outline a.geojson
     """
-    brought = read_collection(outline.encode("utf-8", "replace"), store.LANDSLIDE)
-    rings = [[store.read_ring(polygon, EARTH)] for _, polygon, _ in brought]
-    geometry: Geometry = {"type": "MultiPolygon", "coordinates": rings}
-    if len(rings) == 1:
-        geometry = {"type": "Polygon", "coordinates": rings[0]}
-    return _review(call, site, polygon_id, "redraw", note, scene_hash, geometry)
+    return _review(call, site, polygon_id, "redraw", note, scene_hash, outline)
 
 
 def _review(
@@ -79,8 +72,9 @@ def _review(
     verdict: str,
     note: str,
     scene_hash: str | None,
-    geometry: Geometry | None = None,
+    outline: str | None = None,
 ) -> ActResult:
+    geometry = None if outline is None else read_geometry(outline)
     with call.write() as c:
         call.check_site(c, site)
         one = add_review(
@@ -123,7 +117,7 @@ def draw(
     Example: slopeward scenes review draw north-bench 3fa1b2c4 slides.geojson --kind landslide
     """
     bounds = call.db.run_read(store.find_bounds, site, scene_hash)
-    brought, drawn = read_collection(geometry.encode("utf-8", "replace"), kind), []
+    brought, drawn = read_collection(geometry, kind), []
     if len(brought) > 1 and (from_polygon or instead_of):
         raise RefusedError(_ONE())
     for number, (own, polygon, own_note) in enumerate(brought, 1):

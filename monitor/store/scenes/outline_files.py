@@ -3,11 +3,14 @@
 import json
 from typing import Any, Final
 
+from detection.geojson import Geometry
 from forecasting.message import Figure, Template
 from monitor.domain.errors import RefusedError
+from monitor.store.scenes.outlines import LANDSLIDE, read_ring
 
 MOST_FEATURES: Final = 500
 MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings
+_EARTH: Final = (-180.0, -90.0, 180.0, 90.0)
 LONLAT: Final = ("CRS84", "EPSG::4326", "EPSG:4326")  # as GeoJSON of 2008 names longitude and latitude
 
 _OTHER_SYSTEM: Final = Template(
@@ -25,7 +28,15 @@ Brought = tuple[str, dict[str, Any], str]
 """Kind, GeoJSON Polygon, note."""
 
 
-def read_collection(content: bytes, kind: str) -> list[Brought]:
+def read_geometry(text: str) -> Geometry:
+    """The landslide that a text outlines, anywhere on Earth, in one part or several; raises RefusedError."""
+    rings = [[read_ring(polygon, _EARTH)] for _, polygon, _ in read_collection(text, LANDSLIDE)]
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
+    return {"type": "MultiPolygon", "coordinates": rings}
+
+
+def read_collection(content: str, kind: str) -> list[Brought]:
     """The outlines of a file: a FeatureCollection, a Feature or a geometry; parts of a MultiPolygon one by one.
 
     Args:
@@ -34,7 +45,7 @@ def read_collection(content: bytes, kind: str) -> list[Brought]:
     Raises:
         RefusedError: it is no GeoJSON of polygons, or too long.
 
-    >>> read_collection(b'{"type": "Polygon", "coordinates": [[[8, 46], [9, 46], [9, 47]]]}', "nothing")
+    >>> read_collection('{"type": "Polygon", "coordinates": [[[8, 46], [9, 46], [9, 47]]]}', "nothing")
     [('nothing', {'type': 'Polygon', 'coordinates': [[[8, 46], [9, 46], [9, 47]]]}, '')]
     """
     try:

@@ -6,7 +6,7 @@ decides again from frozen evidence.
 
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from re import findall
@@ -66,37 +66,17 @@ def _keep_form(act: Act) -> Callable[[Request], Awaitable[None]]:
 
 def _add(act: Act, address: str, *, own: bool = False) -> None:
     """Answer at an address of an act, by a form and by JSON; `own`: for whatever is of who is logged in."""
-    offered = act.list_offered(FORM)
-    parameters = {one.name: one for one in offered if not (own and one.name == "name")}
     places = findall(r"{(\w+)}", address)
-    secrets = [name for name, one in parameters.items() if one.kind is Secret]
-
-    def do(acting: PageAct, given: dict[str, Any], turn: str | None = None) -> ActResult | Message:
-        if act.proves:
-            prove_again(acting, given.pop(SECRET_OF_OWN))
-        return _do(act, acting, given | _find_own(acting, given) if own else given, turn)
+    offered = [one for one in act.list_offered(FORM) if not (own and one.name == "name")]
+    fields = [one for one in offered if one.name not in places]
 
     def by_form(acting: PageAct, turn: str = "", then: str = "", **given: Any) -> Response:
-        if any(given.pop(f"{name}{AGAIN}") != given[name] for name in secrets):
-            raise RefusedError(_DIFFER())
-        done = do(acting, given, turn)
-        text: str = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
-        if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
-            return JSONResponse(_describe(done), status_code=201)
-        # what the address of the form had after `?` is of the page that goes on
-        back = (act.own_back if own else act.back).format(**acting.request.path_params)
-        path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
-        if isinstance(done, ActResult) and done.secret:
-            return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)
-        query = "" if own or then else acting.request.url.query
-        text = text if path.partition("?")[0] != "/login" else ""
-        return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
+        return _answer_form(act, acting, given, turn, then, own=own)
 
     def by_request(acting: PageAct, body: BaseModel, **given: Any) -> JSONResponse:
-        done = do(acting, given | {name: getattr(body, name) for name in type(body).model_fields})
+        done = _prove_and_do(act, acting, given | {k: getattr(body, k) for k in type(body).model_fields}, own=own)
         return JSONResponse(_describe(done), 200 if isinstance(done, ActResult) else 202)
 
-    fields = [one for name, one in parameters.items() if name not in places]
     # a misspelt key is refused: what it was to say would not be done
     model = create_model(
         f"{act.name.title().replace('.', '')}{'Own' if own else ''}",
@@ -105,17 +85,10 @@ def _add(act: Act, address: str, *, own: bool = False) -> None:
         **({SECRET_OF_OWN: (Annotated[str, Field(max_length=LONGEST_SECRET)], "")} if act.proves else {}),
     )
     shown = [inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places]
-    form = [_THEN, _TURN] if any(one.kind is datetime for one in fields) else [_THEN]
-    typed = (*([SECRET_OF_OWN] if act.proves else []), *(f"{one}{AGAIN}" for one in secrets))
-    form += [inspect.Parameter(name, _KEYWORD, default="", annotation=_SECRET) for name in typed]
-    for one in fields:
-        annotation, default = _declare(one, is_form=True)
-        default = inspect.Parameter.empty if default is ... else default
-        form.append(inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation))
     body = [inspect.Parameter("body", _KEYWORD, annotation=model)]
     summary = str(act.load().__doc__).partition("\n")[0]
     ways: tuple[tuple[str, Any, Any, Any, APIRouter], ...] = (
-        (FORM, by_form, form, begin_act, router),
+        (FORM, by_form, [*_list_form_fields(act, fields)], begin_act, router),
         (REQUEST, by_request, body, begin_request, requests),
     )
     for way, run, given, begin, where in ways:
@@ -130,7 +103,46 @@ def _add(act: Act, address: str, *, own: bool = False) -> None:
         )
 
 
-def _find_own(acting: PageAct, given: Mapping[str, Any]) -> dict[str, Any]:
+def _list_form_fields(act: Act, fields: Sequence[ActParameter]) -> Iterator[inspect.Parameter]:
+    """What the form of an act sends: its fields, each secret twice, the own password where it opens a way in."""
+    yield _THEN
+    if any(one.kind is datetime for one in fields):
+        yield _TURN
+    typed = [f"{one.name}{AGAIN}" for one in fields if one.kind is Secret]
+    for name in (*([SECRET_OF_OWN] if act.proves else []), *typed):
+        yield inspect.Parameter(name, _KEYWORD, default="", annotation=_SECRET)
+    for one in fields:
+        annotation, default = _declare(one, is_form=True)
+        default = inspect.Parameter.empty if default is ... else default
+        yield inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation)
+
+
+def _answer_form(act: Act, acting: PageAct, given: dict[str, Any], turn: str, then: str, *, own: bool) -> Response:
+    if any(given.pop(f"{name}{AGAIN}") != given[name] for name in [k for k in given if f"{k}{AGAIN}" in given]):
+        raise RefusedError(_DIFFER())
+    done = _prove_and_do(act, acting, given, turn, own=own)
+    text: str = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
+    if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
+        return JSONResponse(_describe(done), status_code=201)
+    back = (act.own_back if own else act.back).format(**acting.request.path_params)
+    path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
+    if isinstance(done, ActResult) and done.secret:
+        return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)
+    # what the address of the form had after `?` is of the page that goes on
+    query = "" if own or then else acting.request.url.query
+    text = "" if path.startswith("/login") else text
+    return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
+
+
+def _prove_and_do(
+    act: Act, acting: PageAct, given: dict[str, Any], turn: str | None = None, *, own: bool
+) -> ActResult | Message:
+    if act.proves:
+        prove_again(acting, given.pop(SECRET_OF_OWN))
+    return _do(act, acting, given | _find_own(acting, given) if own else given, turn)
+
+
+def _find_own(acting: PageAct, given: Mapping[str, Any]) -> dict[str, str]:
     """The account of who is logged in, where no thing is named that must be of it; raises NotFoundError."""
     mine = acting.actor.name
     key = next((name for name in OWNER_OF if name in given), None)

@@ -103,7 +103,7 @@ def test_rings_are_read_before_the_database_is_held(page, database, monkeypatch)
 def test_many_corners_are_refused_before_they_are_tried(monkeypatch):
     monkeypatch.setattr(uploads, "MOST_CORNERS", 9)
     with pytest.raises(Exception, match="10 corners"):
-        uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}).encode(), "landslide")
+        uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}), "landslide")
 
 
 def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(page, database):  # noqa: F811
