@@ -117,7 +117,7 @@ def _list_form_fields(act: Act, fields: Sequence[ActParameter]) -> Iterator[insp
         yield inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation)
 
 
-def _answer_form(act: Act, acting: PageAct, given: dict[str, Any], turn: str, then: str, *, own: bool) -> Response:
+def _answer_form(act: Act, acting: PageAct, given: dict[str, object], turn: str, then: str, *, own: bool) -> Response:
     if any(given.pop(f"{name}{AGAIN}") != given[name] for name in [k for k in given if f"{k}{AGAIN}" in given]):
         raise RefusedError(_DIFFER())
     done = _prove_and_do(act, acting, given, turn, own=own)
@@ -135,10 +135,10 @@ def _answer_form(act: Act, acting: PageAct, given: dict[str, Any], turn: str, th
 
 
 def _prove_and_do(
-    act: Act, acting: PageAct, given: dict[str, Any], turn: str | None = None, *, own: bool
+    act: Act, acting: PageAct, given: dict[str, object], turn: str | None = None, *, own: bool
 ) -> ActResult | Message:
     if act.proves:
-        prove_again(acting, given.pop(SECRET_OF_OWN))
+        prove_again(acting, str(given.pop(SECRET_OF_OWN)))
     return _do(act, acting, given | _find_own(acting, given) if own else given, turn)
 
 
