@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, Literal, Self, TypeAlias
 
 PLACE: Final = re.compile(r"\{(\w+)\}")
@@ -232,7 +233,7 @@ class Template:
     ('G1 moves 12.3 mm/day, over 10 mm/day', 'example.over', 'G1')
     """
 
-    __slots__ = ("_english", "_places", "english", "id")
+    __slots__ = ("_english", "_places", "_plain", "english", "id")
 
     def __init__(self, template_id: str, english: str) -> None:
         """Args: a short dotted name that no other template has, and the text with its places in braces."""
@@ -241,11 +242,14 @@ class Template:
         self.id, self.english = template_id, english
         self._places = PLACE.findall(english)
         self._english = PLACE.sub("%s", english.replace("%", "%%"))
+        self._plain = None if self._places else Message(english, template_id, MappingProxyType({}))
 
     def __call__(self, **values: Value) -> Message:
         """The message with these values, one for each place."""
-        text = self._english % tuple([to_english(values[place]) for place in self._places])
-        return Message(text, self.id, values)
+        if self._plain is not None and not values:
+            return self._plain
+        shown = [v if isinstance(v := values[p], str) else to_english(v) for p in self._places]
+        return Message(self._english % tuple(shown), self.id, values)
 
 
 TEXT_OF: Final = Template("text.of", "{name}: {text}")
@@ -426,6 +430,7 @@ def format_about(seconds: float) -> str:
     return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
 
 
+@lru_cache(maxsize=256)  # the same few windows are read at every look
 def format_duration(seconds: float) -> str:
     """A duration in its largest whole unit.
 

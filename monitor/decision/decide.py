@@ -51,7 +51,7 @@ from monitor.domain.decision import Condition, Decision, DecisionInputs, Memory,
 from monitor.domain.instruments.no_value import AT_STOP
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
-from monitor.domain.site import Criterion, Site
+from monitor.domain.site import Criterion, Site, once_per_record
 from monitor.domain.witnesses import compute_reachable_level, find_moving_series, find_voting_series
 
 _SICK: Final = Template("vote.instrument_sick", "{station} is {word}: {quantity}: {text}")
@@ -266,7 +266,7 @@ def count_votes(
     )
     votes = update_votes(before, [w for w in assessments if w.criterion in voters], voters, moved.steps)
     memory = drop_exceeded_answers(site, before.memory, votes, now_s, moved.steps)
-    context = replace(before, memory=memory)
+    context = before if memory is before.memory else replace(before, memory=memory)
     common = CommonMotion(moved.alike, {r: memory.common.get(r, now_s) for r in moved.alike}, moved.sentences)
     pending = find_pending_reasons(site, votes, voters, health, find_suspects(context, common))
     neighbours = check_neighbours(context, measured, votes, pending, groups, prepared.masks)
@@ -482,11 +482,16 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
 
 def _list_gone(windows: DecisionContext, senses: SeriesHealthMap) -> list[float]:
     """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
-    places = {p for places in list_children(windows.site).values() for p in places}
     return [
-        newest_s + GONE * spec.interval_s
-        for p in sorted(places)
-        if (newest_s := senses[p].newest_s) is not None
-        and (spec := windows.site.series(*p)) is not None
-        and spec.max_silence_s > GONE * spec.interval_s
+        newest_s + gone_s
+        for place, gone_s in _list_patient(windows.site)
+        if (newest_s := senses[place].newest_s) is not None
     ]
+
+
+@once_per_record
+def _list_patient(site: Site) -> Sequence[tuple[tuple[str, str], float]]:
+    """Series beside others that may be silent for longer than what makes them gone, with that time."""
+    places = {p for places in list_children(site).values() for p in places}
+    specs = [(p, spec) for p in sorted(places) if (spec := site.series(*p)) is not None]
+    return [(p, GONE * s.interval_s) for p, s in specs if s.max_silence_s > GONE * s.interval_s]

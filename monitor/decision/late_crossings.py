@@ -62,17 +62,21 @@ def _list_backlog(windows: DecisionContext) -> list[float]:
     if memory.seen_s is None or memory.started_s is None:
         return []
     seen_at, started_at = instant(memory.seen_s), instant(memory.started_s)
+    seen_before_at = seen_at - STORED
 
     def is_new(r: Reading) -> bool:
         """Received since the look before; a late one may have been received before that look and stored behind it."""
-        was_late = r.received_at - r.observed_at > STORED
-        return r.received_at > seen_at - (STORED if was_late else timedelta(0))
+        if r.received_at <= seen_before_at:
+            return False
+        return r.received_at > seen_at or r.received_at - r.observed_at > STORED
 
     found: set[datetime] = set()
     now_at = instant(windows.now_s)
+    valid_at = instant(max(0.0, windows.now_s - max(0.0, valid_s - 1.0)))  # what is as new surely votes
     for readings in windows.view.readings.values():
         is_alone = len(readings) > 1 and not is_new(readings[-2])
-        if is_alone and windows.now_s - seconds(readings[-1].observed_at) <= valid_s:
+        newest_at = readings[-1].observed_at if is_alone else EPOCH
+        if is_alone and (newest_at >= valid_at or windows.now_s - seconds(newest_at) <= valid_s):
             continue  # at most the newest one, which this look sees
         new = [r.observed_at for r in takewhile(is_new, reversed(readings))]
         # of a series that nothing was known of, what was measured before the first look is its past

@@ -34,9 +34,11 @@ def hold_scattering(
         senses: how each series does.
         groups: independence group of each witness.
     """
-    memory, now_s = windows.memory, windows.now_s
     found: dict[str, Condition] = {}
-    others = list(_list_others(windows, assessments, scattering)) if scattering else []
+    if not scattering:
+        return list(assessments), found
+    memory, now_s = windows.memory, windows.now_s
+    others = list(_list_others(windows, assessments, scattering))
     held: list[Assessment] = []
     for one in assessments:
         place = scattering.get(one.key)

@@ -60,6 +60,8 @@ def drop_exceeded_answers(
     """
     heights = {k: h for k, h in memory.heights.items() if "@" in k}  # of steps: `update_steps` looks after them
     outgrown: set[str] = {k for k, s in steps.items() if s.state == MOVEMENT and says_no(memory.answers.get(k))}
+    if not (outgrown or memory.answers or memory.common or memory.asked or len(heights) < len(memory.heights)):
+        return memory
     motions = [q for q in memory.answers if q.startswith((REFERENCE, ALONE))]
     for question in (*(f"{REFERENCE}{r}" for r in memory.common), *memory.asked, *motions):
         height = find_height(site, question, votes, now_s)

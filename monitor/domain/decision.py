@@ -386,8 +386,10 @@ class Memory:
 
     def in_order(self) -> "Memory":
         """The same memory with every mapping in the order of its keys: so it comes back from canonical JSON."""
-        ordered: dict[str, Any] = {name: dict(sorted(getattr(self, name).items())) for name in _MAPPINGS}
-        return replace(self, **ordered)
+        held = ((name, getattr(self, name)) for name in _MAPPINGS)
+        ordered: dict[str, Any] = {name: dict(sorted(one.items())) for name, one in held if len(one) > 1}
+        changed = {name: one for name, one in ordered.items() if [*one] != [*getattr(self, name)]}
+        return replace(self, **changed) if changed else self
 
     def rename(self, names: Mapping[str, str]) -> "Memory":
         """What it holds of stations under the ids that they have now; open conditions end under the old ones."""

@@ -9,6 +9,7 @@ from monitor.domain.fusion import Clause, list_leaves, may_become
 from monitor.domain.quantities import OF_GROUND, OF_ZONES
 from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_record
 
+KEPT_REACHED: Final = 256
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
 INSAR: Final = "insar"
@@ -157,6 +158,25 @@ def compute_reachable_level(
     `site`: the declaration; `able`: series that can speak; `groups`: who is independent of whom; `shut`: levels that a
     criterion cannot reach by a witness, whatever that does.
     """
+    if shut or groups is not find_groups(site):
+        return _compute_reachable_level(site, able, groups, shut)
+    known, key = _remember_reached(site), frozenset(able)
+    if key not in known:
+        if len(known) >= KEPT_REACHED:
+            known.clear()
+        known[key] = _compute_reachable_level(site, able, groups, shut)
+    return known[key]
+
+
+@once_per_record
+def _remember_reached(_: Site) -> dict[frozenset[tuple[str, str]], ReachableLevel]:
+    """The highest level by the series that are able: every decision asks, and the same ones are able for long."""
+    return {}
+
+
+def _compute_reachable_level(
+    site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, str], shut: Shut
+) -> ReachableLevel:
     voices = {
         name: [v for v in witnesses if v.series in able or v.criterion.kind.source == "observers"]
         for name, witnesses in _find_sure_witnesses(site).items()

@@ -44,17 +44,20 @@ class VisibilityRule:
         if self.mode not in MODES:
             raise RefusedError(f"--known {self.mode!r}: expected one of: {', '.join(MODES)}")
 
-    def instant_s(self, observed_s: float, received_s: float, spec: SeriesSpec | None) -> tuple[float, bool]:
+    def instant_s(self, observed_s: float, received_s: float, bound_s: float) -> tuple[float, bool]:
         """(since when known, whether the stored reception was used); never before the epoch itself.
 
-        >>> VisibilityRule("auto").instant_s(0.0, 600.0, None), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, None)
+        >>> VisibilityRule("auto").instant_s(0.0, 600.0, 1e4), VisibilityRule("auto", 60.0).instant_s(0.0, 1e8, 1e4)
         ((600.0, True), (60.0, False))
         """
-        if self.mode == "received" or (self.mode == "auto" and received_s - observed_s <= self._bound(spec)):
+        if received_s - observed_s <= bound_s:
             return max(received_s, observed_s), True
         return observed_s + self.latency_s, False
 
-    def _bound(self, spec: SeriesSpec | None) -> float:
+    def bound_of(self, spec: SeriesSpec | None) -> float:
+        """So long after its epoch a reading of a series counts since its reception, seconds; infinite: any does."""
+        if self.mode != "auto":
+            return inf if self.mode == "received" else -inf
         if self.bound_s is not None:
             return self.bound_s
         return max(SHORTEST_BOUND_S, spec.max_silence_s if spec is not None else 0.0)
@@ -123,7 +126,7 @@ class _Window:
         if not self.times or stored.observed_s > self.times[-1]:
             self.times.append(stored.observed_s)
             self.revisions.append([stored])
-            self.readings.append(self._read([stored]))
+            self.readings.append(self._make_reading(stored, self._offset_at(stored.observed_s)))
         elif self.times[place := bisect_left(self.times, stored.observed_s)] == stored.observed_s:
             insort(self.revisions[place], stored, key=lambda s: s.revision)
             self.readings[place] = self._read(self.revisions[place])
@@ -255,7 +258,7 @@ class History:
         self, index: int, row: SeriesRow, rows: Iterator[history.PastRow]
     ) -> Iterator[tuple[float, int, int, StoredRevision]]:
         """(epoch, series, revision, row) with the instant from which each was known."""
-        spec = self._site.series(row.station, row.quantity)
+        bound_s = self._known.bound_of(self._site.series(row.station, row.quantity))
         of_file: dict[tuple[str, int], list[str]] = {}
         for span in self._windows[index].flags:
             if span.of_file:
@@ -265,7 +268,7 @@ class History:
         for observed, received, revision, value, sigma, solution, flags, extra in rows:
             (observed_at, observed_s), (received_at, received_s) = _read_instant(observed), _read_instant(received)
             if first[0] != observed_s:
-                known_s, stored = self._known.instant_s(observed_s, received_s, spec)
+                known_s, stored = self._known.instant_s(observed_s, received_s, bound_s)
                 first = (observed_s, received_s, known_s)
             elif self._known.mode == "observed" or not stored:
                 # a correction keeps its distance from the first word on its epoch
@@ -327,7 +330,9 @@ class History:
 
     def move(self, now_s: float) -> None:
         """Let the clock stand at an instant."""
-        while self.next_arrival_s() <= now_s:
+        while self._head is not None and self._head[0] - _EARLY_S <= now_s:
+            self._take()
+        while self._waiting and self._waiting[0][0] <= now_s:
             at_s, _, index, waiting = heapq.heappop(self._waiting)
             stored = waiting or self._aged.pop((index, at_s))
             self._note_newest(index, stored)

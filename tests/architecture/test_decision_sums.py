@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DECISIONS = (
-    "monitor/alerting",
-    "monitor/decision",
-    "forecasting/kinematics",
-    "forecasting/hydrology",
-)
+DECISIONS = ("monitor/alerting", "monitor/decision", "forecasting/kinematics", "forecasting/hydrology")
 COUNTS = {"len", "int", "count"}  # functions and methods that give whole numbers
 
 

@@ -4,6 +4,10 @@ import re
 import tomllib
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from monitor.config.service import ServiceConfig
+from monitor.config.site_schema import SiteFile
 from monitor.extensions.help.library import WRITTEN, load_tabs
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +24,37 @@ def test_every_document_stands_once_in_the_order_and_no_other():
     rows = tomllib.loads((DOCS / "contents.toml").read_text(encoding="utf-8"))["tab"]
     assert {name for row in rows for name in row["pages"] if "*" not in name} <= set(found)
     assert [tab.title for tab in load_tabs()] == ["Begin", "On duty", "Set up and understand", "Operate", "Contribute"]
+
+
+def test_lines_of_a_site_or_service_file_are_such_lines():
+    """What a fragment lacks is no fault: other tables, and in two cases keys beside which alone a key may stand."""
+    seen, wrong = 0, []
+    for path in sorted(DOCS.rglob("*.md")):
+        for block in re.findall(r"^ *```toml\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            lines = tomllib.loads(
+                block if "[[station]]" in block else f"[[station]]\n{block}" if "[[station.series]]" in block else block
+            )
+            for model in (one for one in (SiteFile, ServiceConfig) if lines.keys() <= one.model_fields.keys()):
+                seen += 1
+                try:
+                    model.model_validate(lines)
+                except ValidationError as error:
+                    wrong += [
+                        f"{path.name}: {one['loc']}: {one['msg']}"
+                        for one in error.errors()
+                        if one["type"] not in ("missing", "too_short")
+                        and not re.search(r"expected an? (?:issuer|PostgreSQL)", one["msg"])
+                    ]
+    assert not wrong
+    assert seen > 40
+
+
+def test_every_page_of_an_instrument_answers_the_same_questions():
+    pages = set((DOCS / "how-to").glob("connect-*.md")) - {DOCS / "how-to/connect-instruments.md"}
+    assert len(pages) == 9
+    for page in pages:
+        found = re.findall(r"^## (.+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert found == ["What it is", "What it sends", "Connect it", "Site file", "Limits", "Trouble"], page.name
 
 
 def test_every_file_that_a_document_links_to_exists():

@@ -1,5 +1,6 @@
 """Where the figures of a benchmark are kept: docs/benchmarks/NAME.json, written by the command that measured them."""
 
+import argparse
 import json
 import os
 import platform
@@ -31,6 +32,15 @@ def record(name: str, command: str, figures: Any, added: str = "") -> Path:
         facts = {**kept, "command": command, "added": beside, "figures": figures}
     path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def read_options(doc: str | None, **defaults: Any) -> argparse.Namespace:
+    """What the command line says: a flag where the default is False, else an option of the type of its default."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in defaults.items():
+        how = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        parser.add_argument(f"--{name.replace('_', '-')}", **how)
+    return parser.parse_args()
 
 
 def spend(act: Callable[[], object]) -> float:

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from monitor.domain.extension import load_declared
 from monitor.web.access.rules import list_addresses
 from monitor.web.app import PAGES
-from tests.browser.test_web_browser import chromium, served, story, watch
+from tests.browser.test_web_browser import chromium, served, watch
 from tests.conftest import take_turns
 from tests.data.filled import HASHES, make_drawable
 
@@ -44,9 +44,7 @@ def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view):
     page, axe, wrong, seen = looks.page, Axe(), [], 0
     page.goto(f"{address}/login")
     wrong += [f"/login: {one}" for one in run(axe, page)]
-    page.fill("[name=name]", "ada")
-    page.fill("[name=password]", story.PASSWORD)
-    page.click("main form button")
+    looks.log_in(address, "ada")
     for path in take_turns(list_pages(), sorted(VIEWS).index(view), of=2):
         place = re.sub(
             r"\{(\w+)\}",

@@ -20,6 +20,7 @@ from monitor.store.schema.tables import scene, site, site_state
 from monitor.store.service_state import stamp
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story
+from tests.conftest import absent
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import make_drawable
 from tests.integration.web.served import serving
@@ -33,7 +34,7 @@ expect.set_options(timeout=DRAWN)  # a busy machine is slow and still right
 def browsers():
     """Chromium with WebGL in software, and one without any."""
     if CHROMIUM is None:
-        pytest.skip("Chromium is missing")
+        absent("Chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as p:
@@ -229,11 +230,7 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
     with serving(db, story.NOW + timedelta(minutes=5)) as client:
         w = watch(width=390, height=1500)
-        page, base = w.page, str(client.base_url).rstrip("/")
-        page.goto(f"{base}/login?to={ADDRESS}")
-        page.fill("[name=name]", "bo")
-        page.fill("[name=password]", story.PASSWORD)
-        page.click("main form button")
+        page = w.log_in(str(client.base_url).rstrip("/"), "bo", ADDRESS)
         page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
         view, said = page.locator(".mapview"), page.locator("#drawing .trouble")
         page.get_by_role("button", name="Draw an outline").click()

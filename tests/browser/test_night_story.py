@@ -77,11 +77,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
     try:
         page_server.__enter__()
         # the shift begins: signs in once
-        page.goto(f"{base}/login")
-        page.get_by_label("Name").fill("bo")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.locator("main").get_by_role("button", name="Log in").click()
-        page.wait_for_url(f"{base}/")
+        telephone.log_in(base, "bo")
         # the slope fails in the night, and a mail goes out
         slope.live(10, {"G1": 150.0, "G2": 140.0})
         present[0] = slope.now

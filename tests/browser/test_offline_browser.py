@@ -105,11 +105,7 @@ def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F81
     }
     session.send(
         "ServiceWorker.deliverPushMessage",
-        {
-            "origin": base,
-            "registrationId": seen[0]["registrationId"],
-            "data": json.dumps(said),
-        },
+        {"origin": base, "registrationId": seen[0]["registrationId"], "data": json.dumps(said)},
     )
     shown = """async () => (await (await navigator.serviceWorker.ready).getNotifications())
       .map((n) => [n.title, n.body, n.data.url, n.requireInteraction])"""

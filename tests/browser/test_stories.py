@@ -1,34 +1,26 @@
-"""Stories of several people in a real Chromium: a threshold changed by two, a hand-over, a bulletin, a drill."""
+"""Stories of several people in a real Chromium: a threshold changed by two, a hand-over, a bulletin."""
 
 import re
 import shutil
 import subprocess
-import time
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.config.service import parse_service, parse_site
-from monitor.notify.cap.chain import compose_event
-from monitor.notify.cap.rules import find_faults
-from monitor.store.alerting.duty import load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import site_state
 from monitor.store.service_state import stamp
 from monitor.web.app import build
-from tests.browser.test_night_story import inbox
 from tests.browser.test_web_browser import Watch, chromium, story
-from tests.conftest import absent, wait_for
+from tests.conftest import absent
 from tests.data.servers.page_server import PageServer
-from tests.integration.notify.outbox import hooks, running
 
-__all__ = ("chromium", "hooks", "inbox")  # fixtures
+__all__ = ("chromium",)  # a fixture
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-TELEPHONE = {"width": 390, "height": 844, "scheme": "light"}
 EXAMPLE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.toml"
 TEAM = """
 [[recipient]]
@@ -43,15 +35,11 @@ phone = "+41 79 123 45 67"
 name = "Ada Berg"
 people = ["ada"]
 channels = ["email:ada@example.org"]
-[[recipient]]
-name = "control room"
-channels = ["cap:CAP_URL"]
-levels = ["yellow", "red"]
-ledgers = ["hazard"]
 [[team]]
 name = "geologists"
 members = ["Bo Lind", "Ada Berg"]
 """
+NOW = story.NOW + timedelta(minutes=5)
 LAKE = story.LAKE[: story.LAKE.index("[[recipient]]")] + story.CREPT + TEAM
 
 
@@ -59,24 +47,11 @@ CREEPS = "it creeps by 0.01 mm/day since the flood"
 PDFTOTEXT = shutil.which("pdftotext")
 
 
-class Clock:
-    """The time of the story, which goes on; a drill is held by another process, at the time of the machine."""
-
-    def __init__(self):
-        self.set(story.NOW + timedelta(minutes=5))
-
-    def set(self, now):
-        self._began, self._from = now, time.monotonic()
-
-    def __call__(self):
-        return self._began + timedelta(seconds=time.monotonic() - self._from)
-
-
 class Place:
     """The page over the story, a folder with the site files, and who opens it."""
 
     def __init__(self, chromium, folder, url):
-        self.db, self.clock, self.sites, self._chromium = Database(url), Clock(), folder / "sites", chromium
+        self.db, self.sites, self._chromium = Database(url), folder / "sites", chromium
         self.sites.mkdir()
         shutil.copy(EXAMPLE, self.sites / EXAMPLE.name)
         (self.sites / "lake-slope.toml").write_text(LAKE, encoding="utf-8")
@@ -92,20 +67,16 @@ class Place:
 
     def _build(self, url):
         config = parse_service(f'[web]\npublic_url = "{url}"\n[paths]\nsites = "{self.sites}"\n', "test")
-        return build(config, self.db, self.clock)
+        return build(config, self.db, lambda: NOW)
 
     def enter(self, name, **look):
         """Somebody signs in, on a device of their own."""
         with self.db.write() as c:
-            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, self.clock() + timedelta(minutes=10))
+            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, NOW + timedelta(minutes=10))
         watch = Watch(self._chromium, **look)
         self._opened.append(watch)
         watch.page.set_default_timeout(15_000)
-        watch.page.goto(f"{self.base}/login")
-        watch.page.get_by_label("Name").fill(name)
-        watch.page.get_by_label("Password").fill(story.PASSWORD)
-        watch.page.locator("main").get_by_role("button", name="Log in").click()
-        watch.page.wait_for_url(f"{self.base}/")
+        watch.log_in(self.base, name)
         return watch
 
     def leave(self):
@@ -124,26 +95,13 @@ class Place:
         self.db.close()
 
 
-@contextmanager
-def open_place(chromium, template, folder):
-    shutil.copy(template, folder / "filled.db")
+@pytest.fixture(scope="module")
+def place(chromium, filled_template, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stories")
+    shutil.copy(filled_template("sqlite")[0], folder / "filled.db")
     place = Place(chromium, folder, f"sqlite:///{folder}/filled.db")
     yield place
     place.stop()
-
-
-@pytest.fixture(scope="module")
-def place(chromium, filled_template, tmp_path_factory):
-    with open_place(chromium, filled_template("sqlite")[0], tmp_path_factory.mktemp("stories")) as place:
-        yield place
-
-
-@pytest.fixture
-def place_now(chromium, filled_template, tmp_path):
-    """A place of its own: its clock is set to that of the machine, which no other story would survive."""
-    with open_place(chromium, filled_template("sqlite")[0], tmp_path) as place:
-        place.clock.set(datetime.now(UTC))
-        yield place
 
 
 def test_a_threshold_is_changed_by_two_after_they_saw_what_it_would_have_done(place):
@@ -191,34 +149,6 @@ def read_effect(where):
     ] == [["rb-0", "rb-1"], ["rb-0"]]
 
 
-def test_a_watch_is_handed_over_on_two_telephones(place):
-    bo = place.enter("bo", **TELEPHONE).page
-    bo.goto(f"{place.base}/sites/lake-slope")
-    bo.get_by_role("link", name=re.compile("^(Who is on duty|Whom to call)$")).first.click()
-    bo.wait_for_url(re.compile("/duty$"))
-    hand_over = bo.locator("section", has=bo.get_by_role("heading", name="Hand-over"))
-    assert "Instrument W1: stale" in hand_over.inner_text()
-    bo.get_by_label("What who comes must know").fill("W1 is silent since Tuesday; its battery is in the hut")
-    bo.get_by_role("button", name="Sign the hand-over as bo").click()
-    assert "is signed by bo; who comes signs as well" in bo.get_by_role("status").inner_text()
-    assert bo.get_by_role("button", name="take the watch").count() == 0, "one person is not two"
-    ada = place.enter("ada", **TELEPHONE).page
-    ada.goto(f"{place.base}/sites/lake-slope/duty")
-    ada.get_by_role("link", name="A hand-over waits for your signature").click()
-    assert "its battery is in the hut" in ada.locator("blockquote").first.inner_text()
-    ada.get_by_label("Remark, if any").fill("read, I take the battery along")
-    ada.get_by_role("button", name="take the watch, as ada").click()
-    assert "bo hands the watch of geologists over to ada" in ada.get_by_role("status").inner_text()
-    ada.get_by_text("Hand-overs, newest first").click()
-    ada.locator("summary", has_text="bo to ada").click()
-    assert ada.get_by_text("ada: read, I take the battery along").is_visible()
-    with place.db.read() as c:
-        (signed,) = load_handovers(c, "lake-slope")
-    assert (signed.outgoing, signed.incoming) == ("bo", "ada")
-    assert [item["instrument"] for item in signed.open_items["sick"]] == ["W1"]
-    place.leave()
-
-
 def test_a_weekly_bulletin_is_opened_and_printed(place, tmp_path):
     if PDFTOTEXT is None:
         absent("pdftotext (Debian package poppler-utils)")
@@ -245,44 +175,3 @@ def test_a_weekly_bulletin_is_opened_and_printed(place, tmp_path):
         assert words in printed, words
     assert page.locator("body").inner_text().split()[-1] in printed, "the digest"
     place.leave()
-
-
-def test_a_drill_is_begun_and_ended_and_nothing_of_it_leaves_as_real(place_now, inbox, hooks):
-    plain = parse_service("", "test")
-
-    def write(notification):
-        with place_now.db.read() as c:
-            return compose_event(c, plain, notification.event_id)
-
-    bo = place_now.enter("bo", **TELEPHONE).page
-    bo.goto(f"{place_now.base}/sites/lake-slope")
-    bo.get_by_role("link", name="Drills", exact=True).click()
-    bo.get_by_label("From the first level to the last in").select_option("10")
-    environ = inbox.environ | {"CAP_URL": f"{hooks.base}/cap"}
-    with running(
-        place_now.db,
-        environ,
-        {"lake-slope": place_now.site},
-        page_url=place_now.base,
-        write_document=write,
-        now=place_now.clock,
-    ):
-        bo.get_by_role("button", name="Send EXERCISE messages now as bo").click()
-        assert bo.get_by_role("status").inner_text() == "the drill has begun"
-        wait_for(lambda: len(inbox.mails) == 2 and hooks.got, what="mails and CAP")
-        bo.goto(re.search(r"http://\S+/alerts/\d+", inbox.mails[0].get_content())[0])
-        assert bo.locator("#part-alert_head").get_by_text("Exercise").is_visible()
-        bo.goto(f"{place_now.base}/sites/lake-slope/drills")
-        bo.get_by_label("Why").fill("seen enough")
-        bo.get_by_role("button", name="End the drill").click()
-        assert bo.get_by_role("status").inner_text() == "drill 2 of lake-slope is ended: 1 alarms closed"
-        wait_for(lambda: len(inbox.mails) == 4 and len(hooks.got) == 2, what="the last word")
-    result = bo.locator("section", has=bo.get_by_role("heading", name="Held before"))
-    assert re.search(r"Drill 2 .* by bo: ended\s+First message\s+after [\d.]+ s", result.inner_text())
-    assert "1 alarm" in result.inner_text(), "nobody answered"
-    assert all(mail["subject"].strip().startswith("EXERCISE ") for mail in inbox.mails)
-    assert all("this is a drill, nothing has happened" in mail.get_content() for mail in inbox.mails)
-    documents = [body for _, _, body in hooks.got]
-    assert not any(find_faults(body) for body in documents)
-    assert {re.search(rb"<status>(\w+)</status>", body)[1] for body in documents} == {b"Exercise"}
-    place_now.leave()

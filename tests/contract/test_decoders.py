@@ -34,30 +34,10 @@ KEYS = st.sampled_from(
     received_at
     """.split()
 )
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(
-        [
-            "2026-03-01T06:00:00Z",
-            "2026-03-01T06:00:00",
-            "s",
-            "ms",
-            "mm",
-            "rapid",
-            "G1",
-            10**400,
-            "1.5",
-            "AXVkA3sKAA==",
-            "2026-03-01 06:00:00",
-            "29.9",
-            "G1:tilt_x",
-        ]
-    )
-)
+TIMES = ["2026-03-01T06:00:00Z", "2026-03-01T06:00:00", "2026-03-01 06:00:00"]
+WORDS = ["s", "ms", "mm", "rapid", "G1", 10**400, "1.5", "29.9", "AXVkA3sKAA==", "G1:tilt_x"]
+NUMBERS = st.integers() | st.floats()
+SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=20) | st.sampled_from([*TIMES, *WORDS])
 BODIES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=6),
@@ -169,29 +149,19 @@ def test_random_json(kind, body):
     event(check(TOPICS[kind], json.dumps(body).encode()))
 
 
-@given(
-    st.fixed_dictionaries(
-        {
-            "time": st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
-                datetime.isoformat
-            )
-        },
-        optional={
-            "displacement_mm": st.floats() | st.integers(),
-            "rain_mm": st.floats(),
-            "solution": st.sampled_from(["rapid", "x"]),
-            "sigma": st.fixed_dictionaries({"displacement_mm": st.floats()}),
-            "gnss": st.fixed_dictionaries(
-                {
-                    "enu_mm": st.lists(st.floats(), min_size=3, max_size=3),
-                    "frame": st.just("local"),
-                    "epoch0": st.just("2025-11-03T00:00:00Z"),
-                },
-                optional={"cov_mm2": st.lists(st.floats(0, 10), min_size=6, max_size=6)},
-            ),
-        },
-    )
-)
+DATES = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(datetime.isoformat)
+FIX = {"frame": st.just("local"), "epoch0": st.just("2025-11-03T00:00:00Z")}
+VECTOR, COVARIANCE = (st.lists(of, min_size=n, max_size=n) for of, n in ((st.floats(), 3), (st.floats(0, 10), 6)))
+SAMPLE = {
+    "displacement_mm": NUMBERS,
+    "rain_mm": st.floats(),
+    "solution": st.sampled_from(["rapid", "x"]),
+    "sigma": st.fixed_dictionaries({"displacement_mm": st.floats()}),
+    "gnss": st.fixed_dictionaries({"enu_mm": VECTOR, **FIX}, optional={"cov_mm2": COVARIANCE}),
+}
+
+
+@given(st.fixed_dictionaries({"time": DATES}, optional=SAMPLE))
 @settings(max_examples=300, deadline=None)
 def test_nearly_right_samples(body):
     event(check(TOPICS["native"], json.dumps(body).encode()))

@@ -1,4 +1,4 @@
-"""`docs/contribute/extend.md` is followed step by step on a copy of the packages."""
+"""The pages on extending are followed step by step on a copy of the packages."""
 
 import re
 import shutil
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/contribute/extend.md"
+PAGES = [ROOT / f"docs/contribute/{name}.md" for name in ("extend", "extend-models")]
 SITE = """
 [site]
 id = "bench"
@@ -52,9 +52,8 @@ BLOCK = re.compile(r"^```python (file|table|try)(?:=(\S+))?(?: after=(.+?))?\n(.
 def test_every_seam_is_extended_as_the_page_says(tmp_path):
     for name in ("monitor", "forecasting", "detection", "alembic"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "weights", "static"))
-    text = PAGE.read_text(encoding="utf-8")
-    sections = text.split("\n## ")[1:]
-    assert len(sections) >= 8
+    sections = [one for page in PAGES for one in page.read_text(encoding="utf-8").split("\n## ")[1:]]
+    assert len(sections) >= 11
     tries = []
     for section in sections:
         assert len(re.findall(r"^\d\. ", section, re.MULTILINE)) <= 6, section.splitlines()[0]

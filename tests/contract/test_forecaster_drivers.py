@@ -176,21 +176,9 @@ def bare_recipe(model):
     """A recipe in which nothing is measured: the same first weights on every machine."""
     graph = [[[0.0, 0.5], [0.5, 0.0]]] * 2 if load(model).needs_graph else None
     lld = LevelDrift("lld", (1, 2), ((7, 30, 0.5), (7, 30, 0.5)))
-    return Recipe(
-        model=model,
-        stations=("A", "B"),
-        step_s=DAY_S,
-        steps=(1, 2),
-        horizons_s=HORIZONS,
-        window=10,
-        hidden=8,
-        dropout=0.1,
-        seed=7,
-        noise_mm=(1.0, 1.0),
-        spread=(1.0, 1.0),
-        lld=lld,
-        supports=graph,
-    )
+    shape = {"step_s": DAY_S, "steps": (1, 2), "horizons_s": HORIZONS, "window": 10, "hidden": 8, "dropout": 0.1}
+    pair = {"stations": ("A", "B"), "noise_mm": (1.0, 1.0), "spread": (1.0, 1.0)}
+    return Recipe(model=model, seed=7, lld=lld, supports=graph, **pair, **shape)
 
 
 def test_without_drivers_every_network_is_what_it_was_before_there_were_any():
@@ -280,15 +268,7 @@ def test_what_was_read_is_said_with_what_is_missing_of_it():
 
 def test_kinds_and_facts_that_nobody_could_read_are_refused():
     names = ("R1.rain_mm", "T1.soil_temperature", "G1.crack_opening", "P.ndvi", "X.any", "S1.strain", "rain.level")
-    assert [find_kind(name) for name in names] == [
-        "rain",
-        "temperature",
-        "stations",
-        "image",
-        "water",
-        "stations",
-        "water",
-    ]
+    assert [find_kind(name) for name in names] == "rain temperature stations image water stations water".split()
     panel = wet()
     with pytest.raises(PanelError, match="fixed facts of 1"):
         replace(panel, drivers=panel.drivers.of_stations([0]))

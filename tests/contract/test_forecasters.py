@@ -292,17 +292,8 @@ def pulsing(rows=500, stations=3, seed=5):
     return Panel(0.0, DAY_S, names, np.cumsum(rate, axis=0) + rng.normal(0, 0.2, (rows, stations)), places)
 
 
-SLOW = {
-    "gru": 9,
-    "pretrained-lstm": 9,
-    "rnn": 9,
-    "conv-lstm": 12,
-    "bilstm": 9,
-    "lstm": 9,
-    "graph-attention-gru": 9,
-    "graph-gru": 9,
-    "graph-lstm": 9,
-}
+SLOW = dict.fromkeys("gru pretrained-lstm rnn bilstm lstm graph-attention-gru graph-gru graph-lstm".split(), 9)
+SLOW["conv-lstm"] = 12
 """Passes that a network needs where seven are not enough, or just enough."""
 LONG = {"lstm2": 9}
 """Passes of those that want a longer past."""

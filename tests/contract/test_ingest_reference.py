@@ -11,7 +11,9 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "reference" / "mqtt.md").read_text(encoding="utf-8")
+TEXT = "".join(
+    (ROOT / f"docs/reference/{name}.md").read_text(encoding="utf-8") for name in ("mqtt", "rejected-messages")
+)
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
 
 

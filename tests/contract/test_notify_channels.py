@@ -22,25 +22,10 @@ from monitor.store.people.users import add_user
 from tests.conftest import free_port
 from tests.integration.notify.push_service import Browser
 
-NOTE = Notification(
-    id=1,
-    alert_id=2,
-    event_id=3,
-    site="north",
-    ledger="hazard",
-    level=3,
-    level_name="red",
-    recipient="duty",
-    channel="x:y",
-    exercise=False,
-    subject="north: red\r\nBcc: evil@example.org",
-    body="Moves.\nClose the road.",
-    idempotency_key="k" * 64,
-    attempts=1,
-    queued_at=datetime(2026, 3, 1, tzinfo=UTC),
-    document="<alert/>",
-    sounds_from=3,
-)
+RED = {"level": 3, "level_name": "red", "recipient": "duty", "channel": "x:y", "exercise": False}
+WORDS = {"subject": "north: red\r\nBcc: evil@example.org", "body": "Moves.\nClose the road.", "document": "<alert/>"}
+SENT = {"idempotency_key": "k" * 64, "attempts": 1, "queued_at": datetime(2026, 3, 1, tzinfo=UTC), "sounds_from": 3}
+NOTE = Notification(id=1, alert_id=2, event_id=3, site="north", ledger="hazard", **RED, **WORDS, **SENT)
 # Apprise loads all its plug-ins, one of which imports a deprecated module
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
@@ -68,10 +53,7 @@ def settings_of(kind, port):
         "voice": ("DUTY_PHONE", gateway_settings(port)),
         "siren": (
             "a/b",
-            {
-                "SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}",
-                "SLOPEWARD_SIGNING__KEYS": f"k1:{'00' * 16}",
-            },
+            {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}", "SLOPEWARD_SIGNING__KEYS": f"k1:{'00' * 16}"},
         ),
         "push": ("bo", {"SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": f"http://127.0.0.1:{port}"}),
     }[kind]

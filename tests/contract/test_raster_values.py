@@ -305,24 +305,14 @@ def test_the_walk_can_fail(tmp_path, name):
     assert found[0].shape != found[1].shape or not np.allclose(*found, equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "factor", "shift"),
-    [
-        ("layer of heights", 1, 9000),
-        ("dod", 1, -1500),
-        ("terrain", 100, 0),
-        ("tiles of heights", 1, 1e5),
-        ("relief", -10, 0),
-        ("band dem", 40, 0),
-        ("band prior", 100, 0),
-        ("prior", 255, 0),
-        ("rates, coherence", 255, 0),
-        ("layer of coherence, warped", 100, 0),
-        ("velocity", 1e8, 0),
-    ],
-)
-def test_what_cannot_be_is_refused_in_one_line(tmp_path, name, factor, shift):
-    quantity, read = READERS[name]
+BEYOND = {"layer of heights": (1, 9000), "dod": (1, -1500), "terrain": (100, 0), "tiles of heights": (1, 1e5)}
+BEYOND |= {"relief": (-10, 0), "band dem": (40, 0), "band prior": (100, 0), "prior": (255, 0), "velocity": (1e8, 0)}
+BEYOND |= {"rates, coherence": (255, 0), "layer of coherence, warped": (100, 0)}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_cannot_be_is_refused_in_one_line(tmp_path, name):
+    (quantity, read), (factor, shift) = READERS[name], BEYOND[name]
     path = write(tmp_path / DATED, RECORDS[quantity] * factor + shift)
     with pytest.raises(ImageryError) as refused:
         read(path, tmp_path)

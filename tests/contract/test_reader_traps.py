@@ -56,6 +56,7 @@ def spell_rows(head, line):
     return lambda days: head + "".join(line(at, k) for k, at in enumerate(days))
 
 
+LOS = ("--set", "desc", "--direction", "los-towards")
 # reader -> what lays a file of so many days, what must be said of it, and a head that says something else
 TRAPS = MappingProxyType(
     {
@@ -85,18 +86,14 @@ TRAPS = MappingProxyType(
         ),
         "rtklib": (lay_rtklib, ("--station", "P1"), RTKLIB.format("GPST")),
         "egms": (lay_egms, (), f"{PID},20240301,20240302\n"),
-        "insar-wide": (
-            lay_wide_points,
-            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
-            f"{CODE},D20240301,D20240302\n",
-        ),
+        "insar-wide": (lay_wide_points, (*LOS, "--unit", "mm"), f"{CODE},D20240301,D20240302\n"),
         "insar-points": (
             spell_rows(POINTS, lambda at, k: f"{at:%Y-%m-%dT%H:%M:%SZ},p1,46.0,8.0,-{k}.4\n"),
-            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+            (*LOS, "--unit", "mm"),
             "time,point,longitude,value\n",
         ),
         "grid": (lay_grid, ("--quantity", "rain"), None),  # one array: it has no lines
-        "insar-grid": (lay_grid, ("--set", "desc", "--direction", "los-towards"), None),
+        "insar-grid": (lay_grid, LOS, None),
         "mintpy": (lay_mintpy, (), None),
     }
 )

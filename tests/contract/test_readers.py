@@ -72,6 +72,7 @@ def spell_mintpy(days=("20250101", "20250113"), first_mm=1.0):
     return out.getvalue()
 
 
+LOS = ("--set", "desc", "--direction", "los-towards")
 # name -> the smallest file, what must be said of it, and how many values it holds
 EXAMPLES = MappingProxyType(
     {
@@ -82,34 +83,21 @@ EXAMPLES = MappingProxyType(
         "egms": (EGMS, (), 2),
         "insar-wide": (
             "CODE,LAT,LON,VEL,D20250101,D20250113,D20250125\np1,46.0,8.0,-3.1,0.0,-1.5,\n",
-            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+            (*LOS, "--unit", "mm"),
             2,
         ),
         "insar-points": (
             "time,point,latitude,longitude,value\n2025-03-01T05:12:30Z,p1,46.0,8.0,-12.4\n",
-            ("--set", "desc", "--direction", "los-towards", "--unit", "mm"),
+            (*LOS, "--unit", "mm"),
             1,
         ),
         "grid": (spell_grid(), ("--quantity", "rain"), 3),
-        "insar-grid": (spell_grid(), ("--set", "desc", "--direction", "los-towards"), 15),
+        "insar-grid": (spell_grid(), LOS, 15),
         "mintpy": (spell_mintpy(), (), 2),
     }
 )
-OPTIONS = MappingProxyType(
-    {
-        "--mapping": "m.toml",
-        "--set": "a",
-        "--direction": "up",
-        "--unit": "mm",
-        "--station": "G1",
-        "--quantity": "rain",
-        "--variable": "tp",
-        "--window": "5",
-        "--within": "5",
-        "--time": "utc",
-        "--stamp": "counter",
-    }
-)
+SAID = "mapping=m.toml set=a direction=up unit=mm station=G1 quantity=rain variable=tp window=5 within=5 time=utc"
+OPTIONS = dict(f"--{one}".split("=") for one in f"{SAID} stamp=counter".split())
 ALL = pytest.mark.parametrize("name", READERS)
 
 

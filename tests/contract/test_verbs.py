@@ -1,6 +1,7 @@
 """Every verb of the command line exists, shows an example, answers wrong use by status 2, and is in the reference."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,48 @@ def test_every_command_that_a_page_a_message_or_a_comment_names_exists():
         wrong |= {f"{path.relative_to(ROOT)}: {one}" for one in find_wrong(text, tree) if one not in OTHERS}
     assert not wrong
     assert seen > 1000
+
+
+def list_command_lines():
+    """The commands of `slopeward` in the blocks of the documents, as a shell would part them."""
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for kind, block in re.findall(r"^ *```(.*)\n((?:.*\n)*?) *```", path.read_text(), re.MULTILINE):
+            for line in block.replace("\\\n", " ").splitlines() if kind in ("", "sh", "console") else ():
+                if "slopeward " in line:
+                    parts = shlex.shlex(line.strip().removeprefix("$ "), posix=True, punctuation_chars="|&;<>()")
+                    parts.whitespace_split = True
+                    yield path.name, list(parts)
+
+
+def parse_command(command, name, words):
+    context = command.make_context(name, words)
+    if hasattr(command, "commands") and (rest := [*context._protected_args, *context.args]):
+        name, below, rest = command.resolve_command(context, rest)
+        parse_command(below, name, rest)
+
+
+def test_every_command_line_of_a_document_is_understood_with_its_options_and_arguments():
+    import typer
+    from typer._click.exceptions import ClickException
+
+    seen, wrong = 0, []
+    for page, parts in list_command_lines():
+        while "slopeward" in parts:
+            parts = parts[parts.index("slopeward") + 1 :]
+            end = next((i for i, one in enumerate(parts) if set(one) <= set("|&;<>")), len(parts))
+            words, verb = parts[: end - (parts[end : end + 1] == ["<"])], " ".join(parts[:2])  # `3< FILE`
+            verb = verb if verb in VERBS else next(iter(parts), "")
+            if verb not in VERBS:
+                continue  # a user or a folder of this name; that no verb is misspelt, the test above holds
+            try:
+                parse_command(typer.main.get_command(load_app(verb)), verb, words[len(verb.split()) :])
+            except typer.Exit:
+                pass  # --help
+            except ClickException as error:
+                wrong.append(f"{page}: {' '.join(words)}: {error.format_message()}")
+            seen += 1
+    assert not wrong
+    assert seen > 150
 
 
 def test_a_program_can_read_every_command():

@@ -65,6 +65,14 @@ def draw(folder: Path, at: datetime, growth: float | None, **kwargs):
     return write_scene(folder, 5, with_scar=growth is not None, acquired_at=at, scar_growth=growth or 1.0, **where)
 
 
+def draw_dates(folder: Path, dates: dict[str, tuple[int, float | None]]) -> Path:
+    """Midnights in May of one ground by name, each without a scar or with one that has grown by a factor."""
+    for name, (day, growth) in dates.items():
+        facts = {"with_scar": growth is not None, "scar_growth": growth or 1.0, "size_px": 96}
+        write_scene(folder / name, 5, acquired_at=datetime(2026, 5, day, tzinfo=UTC), **facts)
+    return folder
+
+
 def draw_tall(folder: Path, times: int, side_px: int = 128) -> None:
     """A scene of `times` x `side_px` rows: one again and again below itself, each second time mirrored; all scarred."""
     draw(folder, may(7), 1.0, size_px=side_px)
@@ -142,18 +150,6 @@ def prove_outlines(database: Database, site: Site, at: datetime) -> None:
 
 def request_scene(scene: Path, out: Path, **more: Any) -> SceneRequest:
     """What a worker is given to read one scene with the weights for drawn ones, without stations or earlier dates."""
-    return SceneRequest(
-        scene_path=str(scene),
-        weights="generated",
-        out_dir=out,
-        minimum_area_m2=None,
-        owner="bench",
-        triage=None,
-        known=(),
-        dates=(),
-        versions=(),
-        stations={},
-        near_m=100.0,
-        local=None,
-        **more,
-    )
+    nothing: dict[str, Any] = {"triage": None, "known": (), "dates": (), "versions": (), "stations": {}, "local": None}
+    rule: dict[str, Any] = {"weights": "generated", "minimum_area_m2": None, "owner": "bench", "near_m": 100.0}
+    return SceneRequest(scene_path=str(scene), out_dir=out, **rule, **nothing, **more)

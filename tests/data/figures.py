@@ -43,7 +43,7 @@ UNIT = (
 )
 COUNTED = (
     r"(?:needed|witness(?:es)?|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors?"
-    r"|errors|steps?"
+    r"|errors|failures?|steps?"
     r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|tables?|messages?|filters"
     r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
     r"|suggestions?|notices?|ok|silent|stale|stuck|flagged|unknown|to be verified|without a stage"

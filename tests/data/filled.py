@@ -25,13 +25,7 @@ from monitor.store import service_state
 from monitor.store.alerting import alerts, duty, events, offsets, outbox, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import (
-    anomaly_budget,
-    anomaly_labels,
-    forecasts,
-    proofs,
-    seasons,
-)
+from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, proofs, seasons
 from monitor.store.people import api_tokens, sessions, users
 from monitor.store.readings import instruments, messages, observations, photos, points
 from monitor.store.scenes.outlines import UncertainTile, save_unsure
@@ -343,26 +337,12 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
         observed = round(-0.9 * measured[back[unscored.series_id], unscored.target_at], 3)
         scores.append(forecasts.score_forecast(unscored, unscored.target_at, observed, situations[unscored.id]))
     forecasts.add_scores(c, scores, NOW)
-    split = Season(
-        "month",
-        12,
-        36,
-        (NOW - days(1080)).timestamp(),
-        NOW.timestamp(),
-        at_s=((NOW - days(30)).timestamp(),),
-        value=(12.5,),
-        trend=(11.0,),
-        season=(1.25,),
-        remainder=(0.25,),
-        trend_strength=0.98,
-        season_strength=0.75,
-        season_range=2.75,
-        parameters={"method": "MSTL"},
-        method="MSTL",
-        day_strength=0.5,
-        day_range=1.5,
-        day_parts=(0.5, 0.75, 0.25, 0.0, -0.5, -0.75, -0.25, 0.0),
-    )
+    part = {"at_s": ((NOW - days(30)).timestamp(),), "value": (12.5,), "trend": (11.0,), "season": (1.25,)}
+    strong = {"remainder": (0.25,), "trend_strength": 0.98, "season_strength": 0.75, "season_range": 2.75}
+    daily = {"day_strength": 0.5, "day_range": 1.5, "day_parts": (0.5, 0.75, 0.25, 0.0, -0.5, -0.75, -0.25, 0.0)}
+    said = {"parameters": {"method": "MSTL"}, "method": "MSTL"}
+    span = ((NOW - days(1080)).timestamp(), NOW.timestamp())
+    split = Season("month", 12, 36, *span, **part, **strong, **said, **daily)
     short = Season(
         "day", 365, 430, (NOW - days(430)).timestamp(), NOW.timestamp(), "needs two full years: 430 of 730 days"
     )
@@ -438,7 +418,7 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
         [
             instruments.InstrumentAssessment(
                 "G1", (battery,), 11.8, NOW, NOW + days(4), line, "2025-06-01", "2026-06-01", "battery_voltage", spark
-            ),
+            )
         ],
         NOW,
     )

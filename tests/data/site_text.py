@@ -35,6 +35,12 @@ def criterion(kind: str, /, **facts: Any) -> str:
     return _spell("[[criterion]]", {"kind": kind} | facts)
 
 
+def bounds(**levels: str) -> dict[str, dict[str, Any]]:
+    """Bounds of a criterion, each a value and its window: `bounds(yellow="6 1d", red="80 8h")`."""
+    said = {level: text.split() for level, text in levels.items()}
+    return {level: {"over": float(over), "window": window} for level, (over, window) in said.items()}
+
+
 def table(heading: str, /, **facts: Any) -> str:
     """Any other table: `table("[fusion]", top_needs=1)`."""
     return _spell(heading, facts)

@@ -73,15 +73,8 @@ def add_flag(
     c: Connection, series_id: int, at: datetime, flag: str, known_from: datetime, *, revision: int = 0, by: str = "Ada"
 ) -> None:
     """A person sets (`spike`) or takes back (`-spike`) a flag of a reading, known from an instant on."""
-    facts = {
-        "observed_at": at,
-        "revision": revision,
-        "flag": flag,
-        "known_from": known_from,
-        "by": by,
-        "reason": "snow",
-    }
-    c.execute(insert(observation_flag).values(series_id=series_id, **facts))
+    facts = {"observed_at": at, "revision": revision, "flag": flag, "known_from": known_from, "by": by}
+    c.execute(insert(observation_flag).values(series_id=series_id, reason="snow", **facts))
 
 
 def ask(db: Database, find: Callable[..., Any], *about: Any, **more: Any) -> Any:

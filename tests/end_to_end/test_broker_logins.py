@@ -109,26 +109,9 @@ def test_wrong_places_and_names_are_one_line(service: Service) -> None:
 def test_the_simulator_takes_a_login_of_its_own(service: Service) -> None:
     service.start()
     url = load_service(service.config).broker.url
+    words = f"demo simulate --broker {url} --days 2 --step 6h --live 6h --speed 100000 --stations 1"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "monitor.cli.main",
-            "demo",
-            "simulate",
-            "--broker",
-            url,
-            "--days",
-            "2",
-            "--step",
-            "6h",
-            "--live",
-            "6h",
-            "--speed",
-            "100000",
-            "--stations",
-            "1",
-        ],
+        [sys.executable, "-m", "monitor.cli.main", *words.split()],
         capture_output=True,
         text=True,
         check=False,

@@ -7,12 +7,9 @@ second instead of 200: each costs the publisher here as much as the service.
 import json
 import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from paho.mqtt.client import Client
@@ -21,13 +18,11 @@ from sqlalchemy import text
 
 from monitor.store.database.engine import Database
 from tests.bench.record import record
-from tests.conftest import ON_SQLITE, wait_for
+from tests.conftest import wait_for
 from tests.data.running import Service
 from tests.data.site_text import FOUR, head, series, station
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
-ENTRY = Path(__file__).with_name("ingest_only.py")
-T0 = datetime(2026, 3, 1, tzinfo=UTC)
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
 RATE = 500 if SOAK else 200
 
@@ -79,12 +74,6 @@ class RememberingPublisher(threading.Thread):
             time.sleep(0.05)
         self._client.disconnect()
         self._client.loop_stop()
-
-
-def start_service(url, port):
-    return subprocess.Popen(
-        [sys.executable, str(ENTRY), url, str(port), "--quiet"], env={**os.environ, "TZ": "Asia/Shanghai"}
-    )
 
 
 def rows(database):
@@ -195,90 +184,3 @@ def test_acknowledged_is_stored_once_and_told(kind, kills, lock_s, mosquitto, re
 def database_says(database, statement):
     with database.read() as c:
         return c.execute(statement).scalar()
-
-
-@ON_SQLITE
-def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, database_url):
-    database = Database(database_url)
-    service = start_service(database_url, mosquitto.port)
-    chance = random.Random(7)
-    try:
-        with_session = text("select count(*) from service_state where name like 'mqtt.session:%'")
-        wait_for(lambda: database_says(database, with_session) == 2)
-        client, rubbish = connect(mosquitto.port), connect(mosquitto.port)
-        quiet = latencies(client, database, 0)
-        storm = threading.Thread(target=send_rubbish, args=(rubbish, chance, 10_000))
-        begun = time.monotonic()
-        storm.start()
-        under_storm = latencies(client, database, 100)
-        storm.join()
-        wait_for(lambda: database_says(database, text("select sum(times) from rejected_message")) == 10_000)
-        storm_s = time.monotonic() - begun
-        for each in (client, rubbish):
-            each.disconnect()
-            each.loop_stop()
-        codes = {}
-        with database.read() as c:
-            for code, reason, n in c.execute(
-                text("select code, min(reason), sum(times) from rejected_message group by code")
-            ):
-                assert reason
-                codes[code] = int(n)
-        assert len(codes) >= 6, codes
-        # a bad value takes no other one along: the storm's battery voltages, all of one instant, are one series
-        voltages = text(
-            "select count(*) from observation o join series s on s.id = o.series_id"
-            " where s.quantity = 'battery_voltage'"
-        )
-        assert rows(database) - database_says(database, voltages) == len(quiet) + len(under_storm)
-        print(f"\nlatency send -> row: quiet {max(quiet):.2f} s, under the storm {max(under_storm):.2f} s; {codes}")
-        # beside what the same machine needs without a storm, and for all of it: it may have other work
-        assert sorted(under_storm)[len(under_storm) // 2] < max(
-            1.5, 20.0 * sorted(quiet)[len(quiet) // 2], storm_s / 5.0
-        )
-    finally:
-        service.kill()
-        service.wait()
-        database.close()
-
-
-def connect(port):
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.max_inflight_messages_set(1000)
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    return client
-
-
-def latencies(client, database, first, count=8):
-    """Seconds from sending one good message to its row, one after the other."""
-    found = []
-    for n in range(first, first + count):
-        started = time.monotonic()
-        at = (T0 + timedelta(minutes=n)).isoformat()
-        client.publish("slopeward/v1/north/G1/obs", f'{{"time":"{at}","rain_mm":1.0}}', qos=1)
-        this = text(f"select count(*) from observation where observed_at = '{at[:19]}.000000Z'")
-        wait_for(lambda this=this: database_says(database, this) == 1)
-        found.append(time.monotonic() - started)
-    return found
-
-
-def send_rubbish(client, chance, count):
-    good = '"time":"2026-03-01T06:00:00Z"'
-    kinds = (
-        lambda i: chance.randbytes(40),
-        lambda i: f'{{{good},"rain_mm":[1],"seq":{i}}}',
-        lambda i: f'{{{good},"rain_kpa":{i}}}',
-        lambda i: f'{{{good},"rain_mm":true,"battery_voltage_v":{i}}}',
-        lambda i: f'{{{good},"rain_mm":"{i}"}}',
-        lambda i: f'{{"time":"2026-03-01T06:00:00","rain_mm":{i}}}',
-        lambda i: "[" * 5000 + str(i),
-        lambda i: f'{{{good},"rain_mm":{"9" * 400},"source":"{i}"}}',
-    )
-    infos = []
-    for i in range(count):
-        infos.append(client.publish("slopeward/v1/north/G1/obs", kinds[i % len(kinds)](i), qos=1))
-        if i % 500 == 499:
-            infos[-400].wait_for_publish(30)
-    for info in infos[-500:]:
-        info.wait_for_publish(30)

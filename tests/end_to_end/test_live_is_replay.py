@@ -30,13 +30,13 @@ from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.replay.scorecard import Run
 from monitor.store.alerting.decisions import find_state
-from monitor.store.alerting.offsets import add_offset
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import alert, alert_event, evaluation, observation_flag
+from monitor.store.schema.tables import alert, alert_event, evaluation
 from tests.conftest import ON_SQLITE
 from tests.data.site_text import write_site_toml
+from tests.data.store_rows import add_flag, enter_offset
 
 STEP = timedelta(hours=4)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -168,34 +168,14 @@ class Live:
         with self.db.write() as c:
             series_id = find_series_id(c, SITE_ID, rezero.target, "displacement_east")
             assert series_id is not None
-            add_offset(
-                c,
-                series_id,
-                at=rezero.from_at,
-                known_from=self.now,
-                size=rezero.size,
-                unit="mm",
-                kind="rezero",
-                author=GEOLOGIST,
-                reason="antenna moved",
-                now=self.now,
-            )
+            facts = {"kind": "rezero", "author": GEOLOGIST, "reason": "antenna moved"}
+            enter_offset(c, series_id, rezero.from_at, rezero.size, self.now, **facts)
         self._evaluate("data")
 
     def _flag(self) -> None:
         with self.db.write() as c:
             series_id = find_series_id(c, SITE_ID, "G1", "displacement_north")
-            c.execute(
-                observation_flag.insert().values(
-                    series_id=series_id,
-                    observed_at=START + timedelta(days=13),
-                    revision=0,
-                    flag="doubtful",
-                    known_from=self.now,
-                    by="geologist",
-                    reason="snow",
-                )
-            )
+            add_flag(c, series_id, START + timedelta(days=13), "doubtful", self.now)
         self._evaluate("data")
 
     def _change_site(self) -> None:

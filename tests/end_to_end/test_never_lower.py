@@ -193,32 +193,6 @@ def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collaps
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_an_earthquake_that_anybody_publishes_keeps_no_falling_slope_green(
-    service: Any, database_url: str, mosquitto: Any
-) -> None:
-    service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="1h")
-    publish(mosquitto.url, [samples(g, datetime.now(UTC), 0.0, timedelta(0)) for g in ("G1", "G2")])
-    wait_for(lambda: status(database_url).get("observability") == "full", 60, "an evaluation of both stations")
-    at = datetime.now(UTC).isoformat()
-    quake = {"from": at, "to": at, "kind": "earthquake", "value": 0.3, "text": "M 5.1", "by": "USGS"}
-    publish(mosquitto.url, [("slopeward/v1/s/event", quake)])
-
-    def ask(query: str) -> list[tuple[Any, ...]]:
-        with look_at(database_url).read() as c:
-            return [tuple(r) for r in c.execute(text(query))]
-
-    told = "SELECT via, confirmations FROM site_events"
-    asked = "SELECT 1 FROM alert_history WHERE reason LIKE '%which nobody has confirmed%'"
-    wait_for(lambda: ask(told) == [("mqtt", 0)], 60, "the event")
-    for value in (500.0, 501.0):
-        body = {"time": datetime.now(UTC).isoformat(), "displacement_mm": value}
-        publish(mosquitto.url, [(f"slopeward/v1/s/{g}/obs", body) for g in ("G1", "G2")])
-        wait_for(lambda: ask(asked), 60, "the question, which names the event")
-    wait_for(lambda: status(database_url)["level"] == RED, 60, "red")
-    assert ask("SELECT actor, actor_kind FROM audit_log WHERE action = 'event.add'") == [("mqtt", "program")]
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobody(
     service: Any, database_url: str, mosquitto: Any
 ) -> None:

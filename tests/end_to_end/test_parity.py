@@ -156,18 +156,7 @@ def history(database: Database) -> list[tuple[Any, ...]]:
     """What people were told: every change of every alert, without surrogate keys."""
     a, e = alert.c, alert_event.c
     query = (
-        select(
-            a.site,
-            a.ledger,
-            a.key,
-            e.sequence,
-            e.at,
-            e.data_time,
-            e.from_level,
-            e.to_level,
-            e.to_state,
-            e.reason,
-        )
+        select(a.site, a.ledger, a.key, e.sequence, e.at, e.data_time, e.from_level, e.to_level, e.to_state, e.reason)
         .join(alert, a.id == e.alert_id)
         .order_by(e.at, a.ledger, a.key, e.sequence)
     )

@@ -1,17 +1,11 @@
-"""A measured slope end to end: real Mosquitto, ingest, decision, delivery and scenes.
+"""A measured scene through the inbox of the service: both dates become footprints, and what changed between them."""
 
-The clock is moved by the test, so that each day of the record is judged as it would have been judged then. What
-the other records lead to is in tests/measured/test_alerting_measured.py.
-"""
-
-import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import rasterio
@@ -20,107 +14,13 @@ from sqlalchemy import func, select, text
 
 from forecasting.message import gather
 from monitor.config.service import ServiceConfig, parse_site
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from monitor.store.schema.tables import (
-    alert,
-    alert_event,
-    decision,
-    notification,
-    observation,
-    scene,
-    scene_footprint,
-    series,
-)
-from tests.conftest import ON_SQLITE
-from tests.data.measured import SITES, read_outang
-from tests.data.playing import Clock, Listener, Player, deliver_all
+from monitor.store.schema.tables import scene, scene_footprint
+from tests.data.measured import SITES
 
 pytestmark = [pytest.mark.data, pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
-DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    server = Listener()
-    yield server
-    server.close()
-
-
-def site_with_webhook(name: str) -> Site:
-    """The test's site file with one more recipient, who is told by webhook."""
-    source = (SITES / f"{name}.toml").read_text()
-    source += '\n[[recipient]]\nname = "hook"\nchannels = ["webhook:HOOK"]\nlevels = ["yellow", "orange", "red"]\n'
-    return parse_site(source, f"{name}.toml")
-
-
-def play(
-    database: Database, broker_url: str, name: str, record: list[Observation], block: timedelta, listener: Listener
-) -> Player:
-    """Play a record, deliver what came of it, and check what must hold for every record."""
-    site = site_with_webhook(name)
-    clock = Clock(min(o.observed_at for o in record))
-    with database.write() as c:
-        save_site(c, site, "test", "measured record", clock())
-    with Player(database, broker_url, {site.id: site}, clock) as player:
-        player.play(site, record, block)
-        rejected = player.ingest.status()["rejected"]
-    deliver_all(database, {site.id: site}, clock, {"HOOK": listener.url, "HOOK_SECRET": "s3cret"})
-    assert rejected == 0
-    assert stored(database, site.id) == {
-        (o.station, o.quantity, o.observed_at): pytest.approx(o.value, rel=1e-12, abs=1e-12) for o in record
-    }
-    assert_told(database, listener)
-    return player
-
-
-def stored(database: Database, site_id: str) -> dict[tuple[str, str, datetime], float]:
-    query = (
-        select(series.c.station, series.c.quantity, observation.c.observed_at, observation.c.value_raw)
-        .join(series, series.c.id == observation.c.series_id)
-        .where(series.c.site == site_id)
-    )
-    with database.read() as c:
-        rows = c.execute(query).all()
-    found = {(r.station, r.quantity, r.observed_at): r.value_raw for r in rows}
-    assert len(found) == len(rows), "one revision each"
-    return found
-
-
-def assert_told(database: Database, listener: Listener) -> None:
-    """Every hazard event has its notifications, each delivered at least once under one key, with evidence behind it."""
-    events = select(alert_event.c.id).join(alert, alert.c.id == alert_event.c.alert_id)
-    frozen = select(decision.c.evidence, decision.c.evidence_sha256).join(alert, alert.c.decision_id == decision.c.id)
-    with database.read() as c:
-        rows = c.execute(select(notification)).all()
-        hazards = c.execute(events.where(alert.c.ledger == "hazard")).scalars().all()
-        evidence = c.execute(frozen.where(alert.c.ledger == "hazard")).all()
-    assert {r.state for r in rows} <= {"delivered", "superseded"}, {r.last_error for r in rows}
-    told = {r.event_id for r in rows}
-    assert set(hazards) <= told
-    hooked = [r.idempotency_key for r in rows if r.channel == "webhook:HOOK" and r.state == "delivered"]
-    assert sorted(set(listener.keys)) == sorted(hooked)
-    for one in evidence:
-        assert hashlib.sha256(one.evidence.encode()).hexdigest() == one.evidence_sha256
-        assert json.loads(one.evidence)["view"]
-
-
-@ON_SQLITE
-def test_outang_climbs_in_autumn_2017(
-    database: Database, mosquitto: Any, listener: Listener, measured: Callable[[str], Path]
-) -> None:
-    whole = read_outang(measured("outang/monitoring_data.csv"))
-    from_at, to_at = datetime(2017, 6, 1, tzinfo=UTC), datetime(2017, 12, 1, tzinfo=UTC)
-    record = [o for o in whole if from_at <= o.observed_at < to_at]
-    player = play(database, mosquitto.url, "outang", record, DAY, listener)
-    first = {level: at for at, _, level in reversed(player.levels)}
-    print({level: f"{at:%Y-%m-%d}" for level, at in sorted(first.items())})
-    assert max(first) >= 2, "orange at least"
-    assert all(at >= datetime(2017, 8, 15, tzinfo=UTC) for level, at in first.items() if level >= 2)
-    assert any(body["level"] >= 2 for body in listener.bodies)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about pixels

@@ -147,17 +147,6 @@ def test_a_broken_site_file_stops_no_other_and_one_that_is_gone_is_watched_until
     wait_for(lambda: "watching 2 site(s)" in service.log(), what="one site less")
 
 
-def test_when_the_supervisor_is_killed_its_children_end_and_a_new_one_can_start(service):
-    service.page = True
-    service.start()
-    pids = [service.find_child(m) for m in ("monitor.service.core", "monitor.web.server")]
-    service.kill_supervisor()
-    wait_for(lambda: not any(p and Path(f"/proc/{p}").exists() for p in pids), what="children to end")
-    service.start()
-    service.publish(0, 10)
-    wait_for(lambda: service.count() == 10, what="rows")
-
-
 def test_a_service_that_cannot_start_ends_with_one_line(service):
     text = (service.folder / "slopeward.toml").read_text().replace("sqlite:///", "mysql://")
     (service.folder / "slopeward.toml").write_text(text)

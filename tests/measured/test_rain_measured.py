@@ -177,18 +177,8 @@ def test_thresholds_are_learned_from_bazimen_and_refused_on_too_little(measured,
             at = f"{row['Time']}Z"
             out.writerow([at, "ZG", "displacement_mm", row["Total"]])
             out.writerow([at, "R1", "rain_mm", row["Rainfall"]])
-    words = [
-        "sites",
-        "thresholds",
-        "learn",
-        "--data",
-        str(monthly),
-        "--rain",
-        "R1.rain",
-        "--movement",
-        "ZG.displacement",
-    ]
-    words += ["--windows", "31d,62d", "--lags", "31d,62d", "--rate-window", "28d", "--apart", "40d", "--json"]
+    words = f"sites thresholds learn --data {monthly} --rain R1.rain --movement ZG.displacement".split()
+    words += "--windows 31d,62d --lags 31d,62d --rate-window 28d --apart 40d --json".split()
     assert run_verb(words) == 1, "three events over the 95 % quantile are too few"
     assert "at least 5 needed" in capsys.readouterr().err
     assert run_verb([*words, "--fast", "0.7"]) == 0

@@ -22,43 +22,15 @@ SILENCE_S = 4 * DAY_S
 
 def make_site(names: Sequence[str], reference: str | None = None) -> Site:
     """Daily stations; bounds far above what plates do, far below what an earthquake does."""
-    return Site(
-        "gnss",
-        "GNSS",
-        28.0,
-        85.0,
-        "UTC",
-        tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red"))),
-        tuple(
-            Station(
-                n,
-                azimuth_deg=90.0,
-                plunge_deg=0.0,
-                reference=reference,
-                series=(SeriesSpec(n, "displacement", "mm", DAY_S, SILENCE_S, 1.5, 20.0),),
-            )
-            for n in names
-        ),
-        (
-            Criterion(
-                "v",
-                KINDS["velocity"],
-                tuple(names),
-                "displacement",
-                (
-                    Threshold(1, over=3.0, window_s=14 * DAY_S),
-                    Threshold(2, over=10.0, window_s=10 * DAY_S),
-                    Threshold(3, over=40.0, window_s=7 * DAY_S),
-                ),
-                dwell=Dwell(2, 3, 7 * DAY_S),
-                min_sigma=5.0,
-                recover=0.6,
-                valid_for_s=7 * DAY_S,
-            ),
-        ),
-        fusion=Fusion(verify_within_s=CLOCK_S),
-        version="steps",
-    )
+    levels = tuple(Level(i, n, i < 2) for i, n in enumerate(("green", "yellow", "orange", "red")))
+    series = {n: SeriesSpec(n, "displacement", "mm", DAY_S, SILENCE_S, 1.5, 20.0) for n in names}
+    stations = (Station(n, azimuth_deg=90.0, plunge_deg=0.0, reference=reference, series=(series[n],)) for n in names)
+    bounds = tuple(Threshold(k, over=v, window_s=d * DAY_S) for k, v, d in ((1, 3.0, 14), (2, 10.0, 10), (3, 40.0, 7)))
+    rules = {"dwell": Dwell(2, 3, 7 * DAY_S), "min_sigma": 5.0, "recover": 0.6, "valid_for_s": 7 * DAY_S}
+    velocity = Criterion("v", KINDS["velocity"], tuple(names), "displacement", bounds, **rules)
+    fusion = Fusion(verify_within_s=CLOCK_S)
+    place = ("gnss", "GNSS", 28.0, 85.0, "UTC")
+    return Site(*place, levels, tuple(stations), (velocity,), fusion=fusion, version="steps")
 
 
 def day(text: str) -> datetime:

@@ -46,30 +46,15 @@ def station(name: str, reference: str | None = None, *, on_slope: bool = True) -
     )
 
 
-SITE = Site(
-    "slope",
-    "Slope",
-    46.0,
-    8.0,
-    "UTC",
-    tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red"))),
-    (station("A"), station("B"), station("C", "REF"), station("D", "REF"), station("K", "REF", on_slope=False)),
-    (
-        Criterion(
-            "v",
-            KINDS["velocity"],
-            MOVERS,
-            "displacement",
-            THRESHOLDS,
-            dwell=Dwell(2, 3, 2 * DAY_S),
-            recover=0.6,
-            valid_for_s=VALID_S,
-        ),
-        Criterion("p", KINDS["level"], ("B",), "pore_pressure", (Threshold(1, over=1000.0),), valid_for_s=VALID_S),
-    ),
-    fusion=Fusion(hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S),
-    version="v1",
+LEVELS = tuple(Level(i, name, i < 2) for i, name in enumerate(("green", "yellow", "orange", "red")))
+STATIONS = (station("A"), station("B"), station("C", "REF"), station("D", "REF"), station("K", "REF", on_slope=False))
+RULE = {"dwell": Dwell(2, 3, 2 * DAY_S), "recover": 0.6, "valid_for_s": VALID_S}
+CRITERIA = (
+    Criterion("v", KINDS["velocity"], MOVERS, "displacement", THRESHOLDS, **RULE),
+    Criterion("p", KINDS["level"], ("B",), "pore_pressure", (Threshold(1, over=1000.0),), valid_for_s=VALID_S),
 )
+FUSION = Fusion(hold_when_missing_s=3 * DAY_S, verify_within_s=DAY_S)
+SITE = Site("slope", "Slope", 46.0, 8.0, "UTC", LEVELS, STATIONS, CRITERIA, fusion=FUSION, version="v1")
 GROUP = {"A": "A", "B": "B", "C": "REF", "D": "REF"}
 
 

@@ -246,50 +246,29 @@ def _raw(row):
     return ORIGINAL_COMPONENTS([replace(r, value=r.value_raw) for r in row])
 
 
+def _seen_by_newest(w, place, sense):
+    return min(w.now_s, decide._deadline(w, place, sense.newest_s))
+
+
+def _any_rate_over(fits, bound, *_):
+    return any(fit.rate > bound for fit in fits)
+
+
 ORIGINAL_COMPONENTS = tracks._values
+WAITS = check_two_that_jump_wait_for_one_more_epoch
 MUTANTS = {
     "1 silence lowers": (decide, "is_clear", _clear_when_missing, check_silence_changes_no_level),
     "1 nobody is told": (conditions, "_list_sight", lambda *_: {}, check_silence_changes_no_level),
-    "1 broken data are sight": (
-        decide,
-        "_unseen_since",
-        lambda w, place, sense: min(w.now_s, decide._deadline(w, place, sense.newest_s)),
-        check_broken_data_are_no_sight,
-    ),
+    "1 broken data are sight": (decide, "_unseen_since", _seen_by_newest, check_broken_data_are_no_sight),
     "1 a backlog forgets": (station_health, "_find_lasting", lambda *_: None, check_a_backlog_changes_no_answer),
-    "3 a thermometer silences its station": (
-        decide,
-        "series_behind",
-        _whole_station,
-        check_a_broken_thermometer_changes_nothing,
-    ),
+    "3 a thermometer silences": (decide, "series_behind", _whole_station, check_a_broken_thermometer_changes_nothing),
     "5 steps are believed": (tracks, "verify_step", lambda *_: None, check_a_step_waits_for_its_clock),
     "5 steps are dropped": (steps, "_why_it_counts", lambda *_: None, check_a_step_waits_for_its_clock),
-    "5 a pair is believed at once": (
-        steps,
-        "is_confirmed",
-        lambda *_: True,
-        check_two_that_jump_wait_for_one_more_epoch,
-    ),
-    "5 what goes on came back": (
-        steps,
-        "list_unresolved",
-        lambda *_: set(),
-        check_two_that_jump_wait_for_one_more_epoch,
-    ),
-    "5 a disturbance is told to nobody": (
-        paired_steps,
-        "_list_disturbances",
-        lambda *_: {},
-        check_two_that_jump_wait_for_one_more_epoch,
-    ),
+    "5 a pair is believed at once": (steps, "is_confirmed", lambda *_: True, WAITS),
+    "5 what goes on came back": (steps, "list_unresolved", lambda *_: set(), WAITS),
+    "5 a disturbance is told to nobody": (paired_steps, "_list_disturbances", lambda *_: {}, WAITS),
     "5 references are trusted": (decide, "find_common", lambda *_: ({}, {}), check_common_shift_is_verified_not_red),
-    "5 one value decides": (
-        velocity,
-        "is_over",
-        lambda fits, bound, *_: any(fit.rate > bound for fit in fits),
-        check_one_spike_changes_nothing,
-    ),
+    "5 one value decides": (velocity, "is_over", _any_rate_over, check_one_spike_changes_nothing),
     "11 offsets are ignored": (tracks, "_values", _raw, check_offsets_explain_steps),
 }
 

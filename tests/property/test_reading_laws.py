@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert
 
 from monitor.domain.alert import Actor
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import Observation
-from monitor.store.alerting.offsets import add_offset, revoke_offset
+from monitor.store.alerting.offsets import revoke_offset
 from monitor.store.readings import observations as module
 from monitor.store.readings.observations import (
     add_observations,
@@ -19,7 +18,7 @@ from monitor.store.readings.observations import (
     load_readings,
     make_readings,
 )
-from monitor.store.schema.tables import observation_flag
+from tests.data.store_rows import add_flag, enter_offset
 from tests.property.alerting_histories import SOAK, START
 
 COUNT = 10_000 if SOAK else 1_000
@@ -107,25 +106,14 @@ def tell(database, seed, epochs=6):
             at = rng.choice(ats)
             if rng.random() < 0.3:
                 size = float(rng.randint(1, 50))
-                size_mm = {"size": size, "unit": "mm", "kind": "rezero", "author": ADA, "reason": "bolt"}
-                standing.append((add_offset(c, series_id, at=at, known_from=now, now=now, **size_mm), len(facts)))
+                standing.append((enter_offset(c, series_id, at, size, now, kind="rezero"), len(facts)))
                 facts.append(Fact(now, None, "offset", at, size))
             elif standing and rng.random() < 0.3:
                 number, place = standing.pop()
                 revoke_offset(c, number, ADA, "wrong", now)
                 facts[place] = Fact(facts[place].known_at, now, "offset", facts[place].at, facts[place].value)
             if rng.random() < 0.3:
-                c.execute(
-                    insert(observation_flag).values(
-                        series_id=series_id,
-                        observed_at=at,
-                        revision=0,
-                        flag="bad",
-                        known_from=now,
-                        by="ada",
-                        reason="r",
-                    )
-                )
+                add_flag(c, series_id, at, "bad", now)
                 facts.append(Fact(now, None, "flag", at))
     return series_id, facts
 

@@ -45,11 +45,7 @@ class Desk:
     def change(self, level):
         """The service finds another level."""
         said = AlertChange(self.ledger, self.key, level, level > 0, "seen", self.now, "{}")
-        apply_changes(
-            self.c,
-            [said],
-            ChangeContext(self.site, None, (), ROBOT, self.now, "v"),
-        )
+        apply_changes(self.c, [said], ChangeContext(self.site, None, (), ROBOT, self.now, "v"))
         self.level = level
 
     def entries(self):

@@ -347,17 +347,10 @@ def movement() -> Iterator[Row]:
             yield site.id, seconds(now), found
 
 
-MOVEMENT: Final = (
-    "stage",
-    "trend",
-    "velocity_mm_per_day",
-    "velocity_error_mm_per_day",
-    "acceleration_mm_per_day2",
-    "acceleration_error_mm_per_day2",
-    "tangential_angle_deg",
-    "inverse_velocity_day_per_mm",
-    "probability",
-)
+MOVEMENT: Final = """
+stage trend velocity_mm_per_day velocity_error_mm_per_day acceleration_mm_per_day2 acceleration_error_mm_per_day2
+tangential_angle_deg inverse_velocity_day_per_mm probability
+""".split()
 
 
 def story(stations: Mapping[str, str], *told: tuple[str, Any], silence: str = "1h") -> Iterator[Row]:

@@ -58,7 +58,7 @@ class Gauge:
             known_s = count * self.interval_s
             if self.block_s > 0.0 and count > 0:
                 known_s += self.block_s - self.interval_s
-            return min(1.0, known_s / window_s)
+            return known_s / window_s if known_s < window_s else 1.0
         # counters and tips say nothing while it is dry: covered is what lies after the first reading
         edge_s = end_s - window_s
         known_s = 0.0 if self.from_s is None else min(window_s, max(0.0, end_s - self.from_s))

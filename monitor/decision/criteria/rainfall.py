@@ -4,7 +4,8 @@ A sum carries its coverage: thin data make it a lower bound, enough to raise and
 names series of expected rain, each issue is joined to what was measured until it was issued.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from forecasting.message import Figure, Message, Template
@@ -56,16 +57,24 @@ def make_fact(
     threshold: Threshold, duration_s: float, sum_mm: float, coverage: float, bound_mm: float, **further: Any
 ) -> Fact:
     """What fell in a time against the bound of one level, with the share of that time that was measured."""
-    ratio = sum_mm / bound_mm if bound_mm > 0 else 0.0
-    return {
-        "level": threshold.level,
-        "duration_s": duration_s,
-        "sum_mm": sum_mm,
-        "coverage": coverage,
-        "bound_mm": bound_mm,
-        "ratio": ratio,
-        **further,
-    }
+    (fact,) = make_facts(threshold, [(duration_s, sum_mm, coverage, bound_mm)])
+    return fact | further
+
+
+def make_facts(threshold: Threshold, measured: Iterable[tuple[float, float, float, float]]) -> list[Fact]:
+    """The same of many times: how long each is, what fell, the share that was measured and the bound."""
+    level = threshold.level
+    return [
+        {
+            "level": level,
+            "duration_s": duration_s,
+            "sum_mm": sum_mm,
+            "coverage": coverage,
+            "bound_mm": bound_mm,
+            "ratio": sum_mm / bound_mm if bound_mm > 0 else 0.0,
+        }
+        for duration_s, sum_mm, coverage, bound_mm in measured
+    ]
 
 
 def measure_sums(criterion: Criterion, gauge: Gauge) -> list[Fact]:
@@ -99,13 +108,12 @@ def assess_rain(
         ]
     # where more time is covered than passed a sum says too much: it holds a level and raises none
     back_s = dict(criterion.params).get("lag_s", 0.0)
-    sound = [f for f in facts if not gauge.is_overlapping(f["duration_s"] + back_s)]
-    raise_level = max((f["level"] for f in sound if f["ratio"] > 1.0), default=0)
+    over = [f for f in facts if f["ratio"] > 1.0]
+    raise_level = max((f["level"] for f in over if not gauge.is_overlapping(f["duration_s"] + back_s)), default=0)
     # thin coverage makes the sum a lower bound: enough to raise, never to lower
-    hold_level = max(
-        (f["level"] for f in facts if f["ratio"] >= criterion.recover or f["coverage"] < needed), default=0
-    )
-    worst = max(facts, key=lambda f: float(f["ratio"]))
+    recover = criterion.recover
+    hold_level = max([f["level"] for f in facts if f["ratio"] >= recover or f["coverage"] < needed], default=0)
+    worst = max(facts, key=itemgetter("ratio"))
     newest_s = gauge.times_s[-1]
     return Assessment(
         criterion.id,
@@ -143,6 +151,7 @@ def _by_level(facts: Sequence[Fact]) -> list[Fact]:
     """The fact that comes nearest to its bound at each level: what a page shows beside the curve."""
     nearest: dict[int, Fact] = {}
     for fact in facts:
-        if fact["level"] not in nearest or fact["ratio"] > nearest[fact["level"]]["ratio"]:
+        known = nearest.get(fact["level"])
+        if known is None or fact["ratio"] > known["ratio"]:
             nearest[fact["level"]] = fact
     return [nearest[k] for k in sorted(nearest)]

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from forecasting.kinematics.acceleration import Acceleration, fit_acceleration
 from forecasting.kinematics.direction import NORMAL, free_of_noise
-from forecasting.kinematics.velocity import Velocity, fit_slopes, fit_velocity
+from forecasting.kinematics.velocity import Velocity, estimate_slopes, fit_slopes, fit_velocity
 from forecasting.message import Message, Template, join
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import Vector
@@ -89,6 +89,8 @@ def list_free_ways(track: Track, some: slice, unit: Vector | None = None, least:
     columns: list[Sequence[float]] = list(zip(*values, strict=True))
     if unit is not None:
         along = track.along[some]
+        if _is_clearly_slower(track, some, unit, least, columns):
+            return []
         columns = [
             [v - u * a for v, a in zip(column, along, strict=True)] for u, column in zip(unit, columns, strict=True)
         ]
@@ -111,6 +113,19 @@ def list_free_ways(track: Track, some: slice, unit: Vector | None = None, least:
     if up:
         found.append(_orient("vertical", times, columns[2], deviations[2], up[0], _step_up(track)))
     return found
+
+
+def _is_clearly_slower(
+    track: Track, some: slice, unit: Vector, least: float, columns: Sequence[Sequence[float]]
+) -> bool:
+    """Whether the motion across the direction is so slow that no exact fit need show it: the usual case."""
+    up = [s[2] for s in track.sigmas[some]] if len(columns) > 2 else track.along_sigma[some]
+    found = estimate_slopes(track.times_s[some], [track.along[some], *columns], [track.along_sigma[some], up])
+    if found is None:
+        return False
+    (along, unsure), *parts = found
+    rests = [abs(rate - u * along) + error + unsure for u, (rate, error) in zip(unit, parts, strict=True)]
+    return max(hypot(*rests[:2]), *rests[2:]) < CLEARLY * least * (1.0 - 1e-9)
 
 
 def _step_up(track: Track) -> float:

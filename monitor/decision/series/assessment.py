@@ -15,6 +15,7 @@ from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold,
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
 
+KEPT_NAMES: Final = 8
 ARRIVED: Final = "~arrived"  # windows without corrections that wait for two people
 Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
 
@@ -78,11 +79,26 @@ class EvaluationCache:
         trackers: By criterion and station.
         untouched: Readings of which none was corrected and none brought by a file, by series.
         rain: Readings of gauges and what `list_rain` made of them, by series.
+        names: Quantity and name of series, by station, for some that came together.
     """
 
     trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
     untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
     rain: dict[str, tuple[tuple[Reading, ...], list[tuple[float, float]]]] = field(default_factory=dict)
+    names: dict[tuple[str, ...], dict[str, list[tuple[str, str]]]] = field(default_factory=dict)
+
+    def sort_names(self, of: Iterable[str]) -> Mapping[str, list[tuple[str, str]]]:
+        """Quantity and name of some series, by station."""
+        key = tuple(of)
+        if key not in self.names:
+            if len(self.names) >= KEPT_NAMES:
+                self.names.clear()
+            found: dict[str, list[tuple[str, str]]] = {}
+            for name in key:
+                station, _, quantity = name.partition(".")
+                found.setdefault(station, []).append((quantity, name))
+            self.names[key] = found
+        return self.names[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +120,8 @@ class DecisionContext:
     touched: frozenset[str] = frozenset()
     kept_as: str = "~measured"
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
-    _newest: dict[str, list[tuple[str, NewestEpoch]]] = field(default_factory=dict)
-    _readings: dict[str, list[tuple[str, tuple[Reading, ...]]]] = field(default_factory=dict)
+    _newest: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # quantity and name, by station
+    _readings: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
@@ -126,9 +142,11 @@ class DecisionContext:
 
     def _keep_stuck(self, track: Track) -> Track:
         """What was found stuck stays so while it says one value, also when its noise has left the window."""
-        first, conditions = track.quantity.partition("+")[0], self.memory.conditions
-        names = (f"health:{track.station}.{quantity}:stuck" for quantity in (first, "displacement"))
-        if track.stuck or not conditions or not any(name in conditions for name in names):
+        conditions = self.memory.conditions
+        if track.stuck or not conditions:
+            return track
+        first, of = track.quantity.partition("+")[0], f"health:{track.station}."
+        if f"{of}displacement:stuck" not in conditions and f"{of}{first}:stuck" not in conditions:
             return track
         spec = self.site.series(track.station, first)
         if spec is None or (known := conditions.get(f"health:{track.station}.{spec.quantity}:stuck")) is None:
@@ -139,18 +157,14 @@ class DecisionContext:
     def list_newest(self, station_id: str) -> Sequence[tuple[str, NewestEpoch]]:
         """(quantity, newest epoch) of all that a station says."""
         if not self._newest:
-            for name, newest in self.view.newest.items():
-                station, _, quantity = name.partition(".")
-                self._newest.setdefault(station, []).append((quantity, newest))
-        return self._newest.get(station_id, ())
+            self._newest.update(self.warm.sort_names(self.view.newest))
+        return [(quantity, self.view.newest[name]) for quantity, name in self._newest.get(station_id, ())]
 
     def list_readings(self, station_id: str) -> Sequence[tuple[str, tuple[Reading, ...]]]:
         """(quantity, readings) of all that a station said."""
         if not self._readings:
-            for name, readings in self.view.readings.items():
-                station, _, quantity = name.partition(".")
-                self._readings.setdefault(station, []).append((quantity, readings))
-        return self._readings.get(station_id, ())
+            self._readings.update(self.warm.sort_names(self.view.readings))
+        return [(quantity, self.view.readings[name]) for quantity, name in self._readings.get(station_id, ())]
 
     def list_rain(self, station_id: str, quantity: str, spec: SeriesSpec) -> list[tuple[float, float]]:
         """What `list_rain` makes of a gauge; of readings that grew only the new ones are looked at."""

@@ -8,6 +8,7 @@ from bisect import insort
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 from math import fsum, log, sqrt
+from operator import lt
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -36,28 +37,25 @@ WANDERS: Final = 3.0  # times longer than the way from end to end is the path of
 
 
 class Scatter:
-    """Differences of neighbours by axis, in order of size; measured as often as somebody asks."""
+    """Differences of neighbours by axis, in order of size, from a first epoch on; found when somebody measures."""
 
-    def __init__(self, axes: int = 0) -> None:
+    def __init__(self, axes: int = 0, first: int = 0) -> None:
         self._steps: list[list[float]] = [[] for _ in range(axes)]
-        self._news: list[list[float]] = [[] for _ in range(axes)]
+        self._known = first  # the last epoch whose difference is among them
 
-    def note(self, before: Vector, after: Vector) -> None:
-        """Take one more difference."""
-        for news, a, b in zip(self._news, before, after, strict=True):
-            news.append(b - a)
-
-    def measure(self) -> Vector:
-        """One standard deviation by axis, from all differences noted so far."""
-        for steps, news in zip(self._steps, self._news, strict=True):
-            if len(news) > LATELY:
-                steps.extend(news)
+    def measure(self, values: Sequence[Vector], last: int) -> Vector:
+        """One standard deviation by axis, from all differences up to an epoch."""
+        news = values[self._known : last + 1]
+        for axis, steps in enumerate(self._steps):
+            found = [b[axis] - a[axis] for a, b in pairwise(news)]
+            if len(found) > LATELY:
+                steps.extend(found)
                 steps.sort()
             else:
-                for step in news:
+                for step in found:
                     insort(steps, step)
-            news.clear()
-        return tuple(scatter_of(steps) for steps in self._steps)
+        self._known = max(self._known, last)
+        return tuple(map(scatter_of, self._steps))
 
 
 def measure_plain(values: Sequence[Vector]) -> Vector:
@@ -77,11 +75,12 @@ def scatter_of(steps: Sequence[float]) -> float:
     >>> round(scatter_of([-2.0, -1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 2.0, 50.0]), 4)
     2.0967
     """
-    if len(steps) < EPOCHS - 1:
+    count = len(steps)
+    if count < EPOCHS - 1:
         return 0.0
-    k = len(steps) // 2
+    k = count // 2
     middle = steps[k]
-    low, high = 0, len(steps) - 1 - k
+    low, high = 0, count - 1 - k
     while low < high:  # the distance to the left end falls with its place, that to the right end rises
         at = (low + high) // 2
         if middle - steps[at] <= steps[at + k] - middle:
@@ -100,13 +99,18 @@ def measure_bent(values: Sequence[Vector]) -> Vector:
     >>> measure_bent([(1.0 * n * n,) for n in range(9)])
     (0.0,)
     """
+    bends = [bend(*three) for three in zip(values, values[1:], values[2:], strict=False)]
+    return _measure_bends(bends) if bends else tuple(0.0 for _ in values[:1] for _ in values[0])
+
+
+def bend(before: Vector, at: Vector, after: Vector) -> Vector:
+    """How far the middle of three epochs lies off the line of the others, twice, by axis."""
+    return tuple([a - 2.0 * b + c for a, b, c in zip(before, at, after, strict=True)])
+
+
+def _measure_bends(bends: Sequence[Vector]) -> Vector:
     rest = sqrt(3.0)
-    return tuple(
-        [
-            scatter_of(sorted([a - 2.0 * b + c for a, b, c in zip(v, v[1:], v[2:], strict=False)])) / rest
-            for v in zip(*values, strict=True)
-        ]
-    )
+    return tuple([scatter_of(sorted(axis)) / rest for axis in zip(*bends, strict=True)])
 
 
 class Burst(NamedTuple):
@@ -121,7 +125,23 @@ class Burst(NamedTuple):
         return self.size >= BURST * self.usual
 
 
-def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | None:
+class LateBends:
+    """The newest bends of a series that grows, each found once."""
+
+    def __init__(self) -> None:
+        self._bends: list[Vector] = []
+        self._count = 0  # epochs so far
+
+    def measure(self, values: Sequence[Vector]) -> Vector:
+        """What `measure_bent` gives of the newest `PRESENT` epochs; behind those of the last call new ones came."""
+        for last in range(max(2, self._count, len(values) - PRESENT + 2), len(values)):
+            self._bends.append(bend(*values[last - 2 : last + 1]))
+        del self._bends[: 2 - PRESENT]
+        self._count = len(values)
+        return _measure_bends(self._bends)
+
+
+def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector], bends: LateBends | None = None) -> Burst | None:
     """The scatter of a series where it is three times the usual on one of its axes; None of others.
 
     The usual one is what its epochs state or show, whichever is larger, and never less than its smallest step. What
@@ -134,12 +154,14 @@ def find_burst(values: Sequence[Vector], sigmas: Sequence[Vector]) -> Burst | No
     >>> find_burst(calm + [(30.0 * 2.0**n,) for n in range(9)], [(1.0,)] * 25) is None
     True
     """
-    lately, before = values[-PRESENT:], values[-PRESENT - USUAL : -PRESENT]
-    if len(before) < FEW:
+    if len(values) < PRESENT + FEW:
         return None
-    found, stated = Burst(0.0, 0.0), sigmas[-PRESENT - USUAL : -PRESENT]
+    stated, sizes = sigmas[-PRESENT - USUAL : -PRESENT], (bends or LateBends()).measure(values)
     alike = stated.count(stated[0]) == len(stated)
-    for axis, size in enumerate(measure_bent(lately)):
+    if alike and all(map(lt, sizes, [CALM * usual for usual in stated[0]])):
+        return None
+    found, lately, before = Burst(0.0, 0.0), values[-PRESENT:], values[-PRESENT - USUAL : -PRESENT]
+    for axis, size in enumerate(sizes):
         usual = stated[0][axis] if alike else sorted([s[axis] for s in stated])[len(stated) // 2]
         if size < CALM * usual:  # where an error is stated, what the epochs show is seldom needed
             continue

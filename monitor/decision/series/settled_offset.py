@@ -23,7 +23,8 @@ def is_steady(levels: Sequence[Vector], limit: float) -> bool:
     (True, False)
     """
     most = limit / 2.0
-    return all(max(column) - min(column) <= most for column in zip(*levels, strict=True))
+    widths = [max(column) - min(column) for column in zip(*levels, strict=True)]
+    return max(widths, default=0.0) <= most
 
 
 def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: float) -> Vector | None:

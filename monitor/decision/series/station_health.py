@@ -21,7 +21,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.keys import StepKey
 from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
+from monitor.domain.site import KEPT_SERIES, Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 from monitor.domain.witnesses import find_voting_series
 
 _WELL: Final = Message("", "health.well", {})
@@ -126,25 +126,30 @@ def examine(
                 if _RANK[shown] > _RANK[state] and (one is not hidden or is_whole):
                     state, reason = shown, TEXT_OF(name=Term(spec.quantity), text=one.reason)
             found = found or (hidden if is_whole else None)
-            burst = _explain_burst(spec, used, is_known=scatter_key((station.id, spec.quantity)) in known)
+            burst = _explain_burst(spec, used, known, (station.id, spec.quantity))
             shown, why = ("ok", _WELL) if found is None else (found.state, found.reason)
             series_health[station.id, spec.quantity] = SeriesHealth(shown, why, seen_s, burst)
             if burst is not None and _RANK[state] < _RANK["verify"]:
                 state, reason = "verify", burst
         reason = _explain_well(tracks.get(station.id, ())) if state == "ok" else reason
-        interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
                 station=station.id,
                 state=state,
                 reason=reason,
                 newest_s=max(newest, default=None),
-                expected_interval_s=interval_s,
+                expected_interval_s=_find_interval_s(station),
                 missing_share_24h=_missing_share(windows, station),
                 votes=_may_vote(station, state, series_health, voting),
             )
         )
     return tuple(healths), conditions, series_health
+
+
+@once_per_record
+def _find_interval_s(station: Station) -> float | None:
+    """The shortest interval of its series; None where it has none."""
+    return min((s.interval_s for s in station.series), default=None)
 
 
 def _explain_well(tracks: Sequence[Track]) -> Message:
@@ -173,10 +178,14 @@ def scatter_key(place: tuple[str, str]) -> str:
     return f"health:{'.'.join(place)}:scatter"
 
 
-def _explain_burst(spec: SeriesSpec, tracks: Sequence[Track], *, is_known: bool) -> Message | None:
-    """Why a series cannot be judged, and until when; None where it can."""
-    bursts = [t.burst for t in tracks if t.burst is not None]
-    burst = next((b for b in bursts if is_known or b.begins), None) if bursts else None
+def _explain_burst(
+    spec: SeriesSpec, tracks: Sequence[Track], known: Collection[str], place: tuple[str, str]
+) -> Message | None:
+    """Why a series cannot be judged, and until when; None where it can. `known`: alert keys of what was open before."""
+    if not (bursts := [t.burst for t in tracks if t.burst is not None]):
+        return None
+    is_known = scatter_key(place) in known
+    burst = next((b for b in bursts if is_known or b.begins), None)
     if burst is None:
         return None
     size, usual = Figure(burst.size, ".2g", spec.unit), Figure(burst.usual, ".2g", spec.unit)
@@ -205,16 +214,31 @@ def _newest(windows: DecisionContext, station: Station, spec: SeriesSpec) -> flo
     found = [
         n.observed_s
         for quantity, n in windows.list_newest(station.id)
-        if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(station, quantity, spec)
+        if "future" not in n.flags and n.observed_s <= windows.now_s and _is_of(windows.site, station, quantity, spec)
     ]
     return max(found, default=None)
 
 
-def _is_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
+def _is_of(site: Site, station: Station, quantity: str, spec: SeriesSpec) -> bool:
     """True for the series itself and its components, not for another one whose name begins alike.
 
     Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
+    known, key = _remember_parts(site), (station.id, quantity, spec.quantity)
+    if key not in known:
+        if len(known) >= KEPT_SERIES:
+            known.clear()
+        known[key] = _find_whether_of(station, quantity, spec)
+    return known[key]
+
+
+@once_per_record
+def _remember_parts(_: Site) -> dict[tuple[str, str, str], bool]:
+    """What was found of quantities of stations and declared ones: every decision asks for them again."""
+    return {}
+
+
+def _find_whether_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
     if quantity != spec.quantity and not quantity.startswith(f"{spec.quantity}_"):
         return False
     declared = station.find_series(quantity)
@@ -309,7 +333,7 @@ def _missing_share(windows: DecisionContext, station: Station) -> float | None:
     for spec in station.series:
         expected = max(1, round(86400.0 / spec.interval_s))
         for quantity, readings in windows.list_readings(station.id):
-            if not readings or spec.interval_s > 86400.0 or not _is_of(station, quantity, spec):
+            if not readings or spec.interval_s > 86400.0 or not _is_of(windows.site, station, quantity, spec):
                 continue
             if readings[0].observed_at <= from_at or seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
@@ -326,7 +350,8 @@ def find_coarse(windows: DecisionContext) -> dict[tuple[str, str], tuple[SeriesP
     bounds_of: dict[tuple[str, str], list[tuple[bool, float, Criterion, Threshold]]] = {}
     for criterion in windows.site.criteria:
         for station in criterion.stations if criterion.kind.rate else ():
-            digit = windows.track(criterion, station).digit
+            track = windows.track(criterion, station)
+            digit = track.digit if track.digits else 0.0
             if digit and (spec := windows.site.series(station, criterion.quantity)) is not None:
                 bounds = ((is_hidden(digit, criterion, t), digit, criterion, t) for t in criterion.thresholds)
                 bounds_of.setdefault((station, spec.quantity), []).extend(bounds)

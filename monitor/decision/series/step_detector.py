@@ -122,8 +122,6 @@ class StepDetector:
                 self._keep(i, self.values[i])
                 continue
             self._at = i
-            if i >= OPENING:
-                self._scattered.note(self.values[i - 1], self.values[i])
             if not self._settle_jump(i, self.limit):
                 self._classify(i, self.limit)
             if i >= OPENING and self.kept[-1] == i:
@@ -143,8 +141,6 @@ class StepDetector:
             news = self.values[place:end]
             if levels[-1] != self.values[place - 1] or not is_steady([*levels, *news], limit):
                 break
-            for i in range(max(place, OPENING), end):
-                self._scattered.note(self.values[i - 1], self.values[i])
             self.kept += range(place, end)
             self.level |= zip(range(place, end), news, strict=True)
             self._doubted.clear()
@@ -162,9 +158,7 @@ class StepDetector:
     def _go_on(self, start: int) -> int:
         """Take the opening further where none of its epochs asked for a scatter: all of them stay as they are."""
         if self.limit is not None:
-            for i in range(start, min(OPENING, len(self.values))):
-                self._scattered.note(self.values[i - 1], self.values[i])
-            self._opening = self._scattered.measure()
+            self._opening = self._scattered.measure(self.values, min(OPENING, len(self.values)) - 1)
         return start
 
     def _open(self) -> int:
@@ -176,9 +170,7 @@ class StepDetector:
         if self.limit is None:
             return 0
         self._scattered = Scatter(len(self._shift))
-        for i in range(1, min(OPENING, len(self.values))):
-            self._scattered.note(self.values[i - 1], self.values[i])
-        self._opening = self._scattered.measure()
+        self._opening = self._scattered.measure(self.values, min(OPENING, len(self.values)) - 1)
         start = self._first_agreeing(self.limit)
         for i in range(start):
             self.aside[self.times[i]] = _AT_START
@@ -325,9 +317,7 @@ class StepDetector:
         self._shift = tuple(map(add, self._shift, size))
         self.rewrites += 1
         self._settled = index
-        self._scattered = Scatter(len(size))
-        for k in range(index + 1, i + 1):
-            self._scattered.note(self.values[k - 1], self.values[k])
+        self._scattered = Scatter(len(size), index)
         self._measured = (-1, ())
 
     def _was_outlier(self, i: int, value: Vector, excess: Vector, limit: float) -> bool:
@@ -363,7 +353,8 @@ class StepDetector:
             return self._opening
         if self._measured[0] != self._at:
             lately = self.values[max(self._at - LATELY, self._settled) : self._at + 1]
-            self._measured = (self._at, tuple(map(max, self._scattered.measure(), measure_plain(lately))))
+            scatter = self._scattered.measure(self.values, self._at)
+            self._measured = (self._at, tuple(map(max, scatter, measure_plain(lately))))
         return self._measured[1]
 
     def _noise(self, i: int) -> Vector:

@@ -5,6 +5,7 @@ And whether it keeps its way beyond the scatter of its series, as motion does.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from math import fsum
 from operator import mul
@@ -120,4 +121,9 @@ def stands_again(view: DecisionInputs, tracks: Iterable[Track], step: Step) -> b
 
 def carries(track: Track, quantity: str) -> bool:
     """True when a track shows a declared quantity, or one of its components; no name means any."""
-    return not quantity or any(q == quantity or q.startswith(f"{quantity}_") for q in track.quantity.split("+"))
+    return not quantity or _shows(track.quantity, quantity)
+
+
+@lru_cache(maxsize=1024)
+def _shows(shown: str, quantity: str) -> bool:
+    return any(q == quantity or q.startswith(f"{quantity}_") for q in shown.split("+"))

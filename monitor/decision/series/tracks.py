@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from forecasting.hydrology.rain_amounts import drop_totals
 from forecasting.kinematics.direction import free_of_noise
 from forecasting.message import Figure, Message, Template, Term
-from monitor.decision.series.noise import Burst, find_burst, is_stuck
+from monitor.decision.series.noise import Burst, LateBends, find_burst, is_stuck
 from monitor.decision.series.step_detector import PATIENCE, Jump, StepDetector
 from monitor.decision.series.vectors import Vector, norm
 from monitor.domain.decision import DecisionInputs, seconds
@@ -125,6 +125,7 @@ class Tracker:
         self._unit: Vector | None = None
         self._rows: dict[float, _Row] = {}
         self._joined: _Row | None = None  # the newest of them
+        self._limits: dict[str, tuple[float, float]] = {}
         self._begin()
 
     def track(self, view: DecisionInputs, now_s: float) -> Track:
@@ -142,6 +143,7 @@ class Tracker:
             if quantities != self._quantities:
                 self._last = Track(self._station.id, self.criterion.quantity)
                 self._rows = {}
+                self._limits = {q: _find_limits(spec, q) for q in quantities}
                 is_norm = self.criterion.direction == "norm"
                 self._unit = None if is_norm else direction(self._station, len(quantities))
             self._quantities = quantities
@@ -180,6 +182,7 @@ class Tracker:
 
     def _begin_walk(self) -> None:
         self._walk: StepDetector | None = None
+        self._bends = LateBends()
         self._recent: list[Epoch] = []
         self._errors: list[float] = []  # along the direction, of every epoch
         self._columns: tuple[list[float], list[float], list[Vector], list[Vector], list[float], list[float]]
@@ -217,14 +220,18 @@ class Tracker:
 
     def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
         """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
+        news = [shown[len(seen) :] for shown, seen in zip(readings, self._seen, strict=True)]
+        if self._walk is not None and self._take_next(news, spec, now_s):
+            self._seen = list(readings)
+            return True
         for k, quantity in enumerate(self._quantities):
-            for reading in readings[k][len(self._seen[k]) :]:
+            for reading in news[k]:
                 at_s = seconds(reading.observed_at)
                 known = self._rows.get(at_s)
                 if known is not None and known.parts[k] is reading and at_s <= now_s:
                     reason = None  # it counted before, and what it is by itself does not change
                 else:
-                    reason = _fault(reading, spec, quantity, at_s, now_s)
+                    reason = _fault(reading, spec.unit, self._limits[quantity], at_s, now_s)
                 if at_s > now_s:
                     self._ahead = True  # it will count one day: what is said of it now holds for now
                 elif "future" not in reading.flags:
@@ -239,7 +246,24 @@ class Tracker:
             self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
         elif shared and self._walk.times and shared[0] <= self._walk.times[-1]:
             return False
-        self._take(shared, [self._join(at, spec) for at in shared], spec)
+        self._take(shared, [self._join(at, tuple([p.pop(at) for p in self._waiting]), spec) for at in shared], spec)
+        return True
+
+    def _take_next(self, news: Sequence[Sequence[Reading]], spec: SeriesSpec, now_s: float) -> bool:
+        """Walk over one sound epoch that is newer than all others and came whole: the usual case."""
+        if [*map(len, news)] != [1] * len(news) or self._walk is None or not self._walk.times:
+            return False
+        parts = tuple([one[0] for one in news])
+        at, at_s = parts[0].observed_at, seconds(parts[0].observed_at)
+        if not self._walk.times[-1] < at_s <= now_s or any(at_s in part for part in self._waiting):
+            return False
+        for quantity, reading in zip(self._quantities, parts, strict=True):
+            if reading.observed_at != at or reading.flags:
+                return False
+            if _fault(reading, spec.unit, self._limits[quantity], at_s, now_s) is not None:
+                return False
+        self._newest_s = at_s if self._newest_s is None else max(self._newest_s, at_s)
+        self._take([at_s], [self._join(at_s, parts, spec)], spec)
         return True
 
     def _take(self, times_s: Sequence[float], rows: Sequence["_Row"], spec: SeriesSpec) -> None:
@@ -253,9 +277,8 @@ class Tracker:
         self._recent = [*self._recent, *zip(times_s, received_s, values, strict=True)][-RECENT:]
         self._walk.extend(times_s, received_s, values, [row.sigmas for row in rows])
 
-    def _join(self, at_s: float, spec: SeriesSpec) -> "_Row":
+    def _join(self, at_s: float, parts: tuple[Reading, ...], spec: SeriesSpec) -> "_Row":
         """The components of an epoch together; the same readings are joined once, however often a walk begins."""
-        parts = tuple([part.pop(at_s) for part in self._waiting])
         known = self._rows.get(at_s)
         if known is not None and all(map(is_, known.parts, parts)):
             return known
@@ -313,7 +336,7 @@ class Tracker:
             learning=walk.learning,
             stuck=is_stuck(walk.values, spec),
             recent=tuple(self._recent),
-            burst=find_burst(walk.values, walk.sigmas),
+            burst=find_burst(walk.values, walk.sigmas, self._bends),
             digits=digits,
             fits={}
             if digits != self._last.digits
@@ -437,22 +460,25 @@ def direction(station: Station, components: int) -> Vector | None:
 
 
 # ---- gathering -------------------------------------------------------------------------------------------------
-def _fault(reading: Reading, spec: SeriesSpec, quantity: str, at_s: float, now_s: float) -> Message | None:
+def _find_limits(spec: SeriesSpec, quantity: str) -> tuple[float, float]:
+    known = QUANTITIES.get(quantity)
+    low = spec.low if spec.low is not None else known.low if known else -inf
+    high = spec.high if spec.high is not None else known.high if known else inf
+    return low, high
+
+
+def _fault(reading: Reading, unit: str, limits: tuple[float, float], at_s: float, now_s: float) -> Message | None:
     if at_s > now_s:
         return _FUTURE()
     for flag, template in _FAULT_OF_FLAG.items() if reading.flags else ():
         if flag in reading.flags:
-            return template(value=Figure(reading.value_raw, "g", spec.unit))
+            return template(value=Figure(reading.value_raw, "g", unit))
     for flag in reading.flags:
         if flag not in HARMLESS:
             return _FLAG(word=Term(flag))
     if not abs(reading.value) < LARGEST or not 0.0 <= (reading.sigma or 0.0) < LARGEST:
         return _TOO_LARGE()
-    known = QUANTITIES.get(quantity)
-    low = spec.low if spec.low is not None else known.low if known else None
-    high = spec.high if spec.high is not None else known.high if known else None
-    raw = reading.value_raw
-    if (low is not None and raw < low) or (high is not None and raw > high):
+    if reading.value_raw < limits[0] or reading.value_raw > limits[1]:
         return _OUT_OF_RANGE()
     return None
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
 from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, Timestamp, Value, join, read_message
@@ -258,17 +259,16 @@ def list_rates(evidence: Mapping[str, Any], site: Site) -> list[StationRate]:
     units = {name: find_unit(site, name) for name in criteria}
     votes, found = evidence.get("votes", _NOTHING), []
     for assessment in evidence.get("words", ()):
-        criterion, vote = (
-            criteria.get(assessment["criterion"]),
-            votes.get(VoteKey(assessment["criterion"], assessment["station"])),
-        )
+        if (criterion := criteria.get(assessment["criterion"])) is None:
+            continue
+        vote = votes.get(VoteKey(criterion.id, assessment["station"]))
         known = [b for b in assessment["facts"].get("bounds", ()) if b.get("rate") is not None]
-        if criterion is None or vote is None or not known:
+        if vote is None or not known:
             continue
         level = int(vote["level"])
         own = next((b for b in known if b["level"] == level), known[0])
-        higher = (b for b in known if b["level"] > level)
-        above = min(higher, key=lambda b: b["level"], default=MeasuredBound())
+        higher = [b for b in known if b["level"] > level]
+        above = min(higher, key=itemgetter("level"), default=MeasuredBound())
         found.append(
             StationRate(
                 criterion.id,

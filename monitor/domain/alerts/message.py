@@ -8,6 +8,7 @@ what to do, how sure, what next, who else was notified, why.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, TypeVar, cast
 
 from forecasting.message import LISTED, Message, MessageList, NameList, Template, Term, Timestamp, Value, join
@@ -183,6 +184,7 @@ def join_lines(lines: Iterable[Value]) -> Message:
     return join(lines, "\n")
 
 
+@lru_cache(maxsize=1024)  # those that stay silent are named at every look
 def name_series(series: str) -> Message:
     """A series as people read it.
 

@@ -1,23 +1,31 @@
 """The documents as the program has them: their order, their text as HTML, and a search over their sections.
 
 They lie beside the sources or in the wheel; four pages of the reference are written from the program when first
-needed. Nothing here knows of a request.
+needed, by a process of its own: it imports every verb. The search does without them until they are there. Nothing here
+knows of a request.
 """
 
 import fnmatch
+import json
+import logging
+import os
 import re
+import subprocess
+import sys
 import tomllib
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from posixpath import normpath
+from threading import Lock, Thread
 from typing import Final, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from monitor.extensions.help.store import HelpIndex
+from monitor.worker.sandbox import clean_environment
 
 _HERE: Final = Path(__file__).resolve()
 PLACES: Final = (_HERE.parents[3] / "docs", _HERE.parents[2] / "_docs")
@@ -27,9 +35,14 @@ WRITTEN: Final = {  # from the program, when they are first needed
     "reference/all-paths": "Every path of the HTTP interface",
     "reference/all-views": "Every public view and column",
 }
+LIMIT_S: Final = 300.0  # for that process, on a machine that has other work
+_LOG: Final = logging.getLogger(__name__)
+_WRITING: Final = Lock()
+_reference: dict[str, str] = {}  # those pages, once they are written
 _FENCE: Final = re.compile(r" *(```|~~~)")
 _HEADING: Final = re.compile(r"(#{1,6}) +(.+)")
 _MARKS: Final = re.compile(r"\]\([^)]*\)|[`*|\[\]#]|-{3,}")
+_SYMPTOMS: Final = "| you see |"  # begins a table: each of its rows is found like a section
 _STOP: Final = {  # of a question: what stands in every page
     *re.findall(r"\w+", "a an and are at be by can do does for from how i in is it made me my of on or that"),
     *re.findall(r"\w+", "the there this to was we what when where which who why with you your"),
@@ -93,10 +106,36 @@ def load_tabs() -> tuple[HelpTab, ...]:
 def load_text(name: str) -> str:
     """A document as Markdown."""
     if name in WRITTEN:
-        from monitor.extensions.help.reference import write_page  # it imports the whole page, which imports this
-
-        return write_page(name.rpartition("/")[2])
+        write_reference()
+        return _reference[name]
     return (find_folder() / f"{name}.md").read_text(encoding="utf-8")
+
+
+def write_reference() -> None:
+    """Have the pages of the reference written, once, by a process of its own; the second caller waits for the first."""
+    with _WRITING:
+        if _reference:
+            return
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "monitor.extensions.help.reference"],
+                capture_output=True,
+                check=True,
+                timeout=LIMIT_S,
+                env=clean_environment(os.environ),  # neither passwords nor the settings of this service
+            )
+            _reference.update(json.loads(done.stdout))
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            _LOG.warning("the pages of the reference could not be written: %s", error)
+            _reference.update(
+                dict.fromkeys(WRITTEN, "# This page could not be written\n\nSee the log of the service.\n")
+            )
+
+
+@cache
+def begin_reference() -> None:
+    """Have them written beside what goes on; a second call does nothing."""
+    Thread(target=write_reference, name="help-reference", daemon=True).start()
 
 
 @cache
@@ -140,7 +179,14 @@ def split_sections(text: str) -> Iterator[HelpSection]:
         else:
             bodies[-1].append(line)
     for heading, anchor, body in zip(heads[1:], make_anchors(heads[1:]), bodies[1:], strict=True):
-        yield HelpSection(heading, anchor, " ".join(_MARKS.sub(" ", "\n".join(body)).split()))
+        yield HelpSection(heading, anchor, _read_plain("\n".join(body)))
+        if any(line.startswith(_SYMPTOMS) for line in body):
+            rows = (line for line in body if line.startswith("| ") and not line.startswith(_SYMPTOMS))
+            yield from (HelpSection(_read_plain(row.split("|")[1]), anchor, _read_plain(row)) for row in rows)
+
+
+def _read_plain(text: str) -> str:
+    return " ".join(_MARKS.sub(" ", text).split())
 
 
 def resolve_link(page: str, target: str) -> str:
@@ -183,11 +229,12 @@ def _lead(token: Token, page: str) -> None:
 
 
 @cache
-def open_help_index() -> HelpIndex:
-    """All sections in an index in memory."""
+def open_help_index(*, with_reference: bool) -> HelpIndex:
+    """All sections in an index in memory, or those that need no page written from the program."""
     rows = [
         (page.name, one.anchor, page.title, one.heading, one.text)
         for page in load_pages().values()
+        if with_reference or page.name not in WRITTEN
         for one in split_sections(load_text(page.name))
     ]
     return HelpIndex(rows)
@@ -202,7 +249,7 @@ def search_help(query: str, most: int = 20) -> list[Hit]:
     best: dict[str, Hit] = {}
     ranks: dict[str, float] = {}
     aside = {page.name for page in load_tabs()[-1].pages}  # what contributors read
-    for name, anchor, heading, excerpt, fit in open_help_index().find(wanted[:20]):
+    for name, anchor, heading, excerpt, fit in open_help_index(with_reference=bool(_reference)).find(wanted[:20]):
         rank = fit * (0.5 if name in WRITTEN or name in aside else 1.0)
         best.setdefault(name, Hit(load_pages()[name], heading, anchor, excerpt))
         ranks[name] = ranks.get(name, 0.0) + rank / (1 + 3 * (name in ranks))  # other sections of a page count less

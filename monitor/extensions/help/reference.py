@@ -1,9 +1,12 @@
 """Pages of the reference that are written from the program itself: commands, keys of both files, paths, views.
 
 python -m monitor.extensions.help.reference build/reference   # called by `make site`, which takes them into the site
+python -m monitor.extensions.help.reference                   # as JSON, for the page that shows them
 """
 
 import inspect
+import json
+import os
 import sys
 import tempfile
 import tomllib
@@ -265,4 +268,8 @@ PAGES: Final[dict[str, Callable[[Database], list[str]]]] = {
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        os.nice(10)  # somebody may be at the page
+        json.dump({f"reference/{name}": write_page(name) for name in PAGES}, sys.stdout)

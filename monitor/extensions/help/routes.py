@@ -22,6 +22,7 @@ Words = Annotated[str, Query(max_length=200)]
 @router.get("/help", response_class=HTMLResponse)
 def show_help(request: Request, q: Words = "") -> HTMLResponse:
     """All documents by role, or those that fit what was looked for."""
+    library.begin_reference()
     hits = [(hit, mark_excerpt(hit.excerpt)) for hit in library.search_help(q)]
     return render(request, "help.html", tabs=library.load_tabs(), query=q, hits=hits)
 

@@ -88,8 +88,10 @@ class GridStack:
         to_degrees = self._transformer(inverse=True)
         for first in range(0, len(self.y), many):
             wide, high = np.meshgrid(self.x, self.y[first : first + many])
-            longitude, latitude = to_degrees.transform(wide, high)
-            yield first, np.asarray(latitude), wrap_longitude(np.asarray(longitude))
+            # of one cell as numbers: before numpy 2.4 an array of one is taken for a number, with a warning
+            found = to_degrees.transform(*((wide, high) if wide.size > 1 else (wide.item(), high.item())))
+            longitude, latitude = (np.reshape(one, wide.shape) for one in found)
+            yield first, latitude, wrap_longitude(longitude)
 
     def _project(self, place: StationPlace) -> tuple[float, float]:
         x, y = self._transformer(inverse=False).transform(place.longitude, place.latitude)

@@ -30,7 +30,9 @@ _SOON: Final = Template(
     "awaited.soon", "{n} rows of {step} are enough, of series every {every}: it comes within minutes"
 )
 _TRIED: Final = Template(
-    "awaited.tried", "{n} rows of {step} are tried each day, and when they are a quarter more, of series every {every}"
+    "awaited.tried",
+    "it is trained once the record suffices, which is tried each day; {n} rows of {step} are there, of series every "
+    "{every}",
 )
 
 

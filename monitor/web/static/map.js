@@ -1,4 +1,4 @@
-// maplibre-gl 5.24.1 (the build for strict policies) and pmtiles 4.5.0, both of npm (`npm pack`), lie unchanged in vendor/.
+// maplibre-gl 6.17.0 and pmtiles 4.5.0, both of npm (`npm pack`), lie unchanged in vendor/.
 // What every map shares: its library, which comes when the map is near, the ground, marks, colours, graticule.
 "use strict";
 window.SlopewardMap = (() => {
@@ -42,8 +42,9 @@ window.SlopewardMap = (() => {
   let tileReader = null;
   async function fetchLibrary(withTiles) {
     if (window.maplibregl && (tileReader || !withTiles)) return;
-    await Promise.all([fetchPart("script", "maplibre-gl.js"), fetchPart("link", "maplibre-gl.css"), withTiles && fetchPart("script", "pmtiles.js")]);
-    maplibregl.setWorkerUrl(`/vendor/maplibre-gl-worker.js${version}`);
+    const [library] = await Promise.all([import(`/vendor/maplibre-gl.mjs${version}`), fetchPart("link", "maplibre-gl.css"), withTiles && fetchPart("script", "pmtiles.js")]);
+    window.maplibregl = library;
+    library.setWorkerUrl(`/vendor/maplibre-gl-worker.mjs${version}`);
     if (!withTiles) return;
     tileReader = new pmtiles.Protocol({ metadata: true });
     maplibregl.addProtocol("pmtiles", tileReader.tile);
@@ -227,7 +228,7 @@ window.SlopewardMap = (() => {
     map.keyboard.disableRotation();
     map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "top-right");
     map.addControl(new maplibregl.ScaleControl({ maxWidth: 120 }), "bottom-left");
-    map.on("styleimagemissing", ({ id }) => { if (isMark(id) && !map.hasImage(id)) map.addImage(id, paint(id), { pixelRatio: RATIO }); });
+    map.setMissingStyleImageResolver((id) => { if (isMark(id) && !map.hasImage(id)) map.addImage(id, paint(id), { pixelRatio: RATIO }); });
 
     const north = Object.assign(document.createElement("span"), { className: "mapnorth", textContent: "↑ N", title: tr("North is up") });
     const place = Object.assign(document.createElement("output"), { className: "mapplace", ariaLive: "off" });

@@ -162,8 +162,15 @@ window.Slopeward = (() => {
     if (high - low < (y.least ?? 0)) { const middle = (high + low) / 2; low = middle - y.least / 2; high = middle + y.least / 2; }
     const reach = 2.5 * Math.max(high - low, Math.abs(high) * 0.05, 1e-9), ends = [low - reach, high + reach];
     for (const l of spec.layers) if (l.bound > ends[0] && l.bound < ends[1]) { low = Math.min(low, l.bound); high = Math.max(high, l.bound); }
-    const room = 0.06 * Math.max(high - low, Math.abs(high) * 1e-6, 1e-9);
+    const room = high > low ? 0.06 * Math.max(high - low, Math.abs(high) * 1e-6, 1e-9) : Math.abs(high) * 0.1 || 1;
     return [y.zero && low === 0 ? 0 : low - room, high + room];
+  }
+
+  // the decimals that tell one figure of an axis from the next
+  function places(step) {
+    let count = 0;
+    while (count < 9 && Math.abs(step * 10 ** count - Math.round(step * 10 ** count)) > 1e-6) count++;
+    return count;
   }
 
   // the picture of a spec {x, y, layers}: x {from, to, log?}, y {unit?, log?, zero?, least?, range?, rows?, dates?}
@@ -172,7 +179,7 @@ window.Slopeward = (() => {
     let seen = [spec.x.from, spec.x.to];
     const font = `${11}px ${css("--font")}`, ink = css("--muted"), grid = { stroke: css("--grid"), width: 1 };
     const wide = spec.y.rows ? Math.min(110, 16 + 7 * Math.max(...spec.y.rows.map((r) => r.length))) : spec.y.dates ? 60 : 52;
-    const figures = (_, splits, axis, space, step) => splits.map((v) => v === null ? null : spec.y.log || Math.abs(v) < 1000 ? show(v) : v.toFixed(Math.min(Math.max(Math.ceil(-Math.log10(step)), 0), 6)));
+    const figures = (_, splits, axis, space, step) => splits.map((v) => v === null ? null : spec.y.log ? show(v) : Number(v.toFixed(places(step))).toString());
     const u = new uPlot({
       width: Math.max(host.clientWidth, 120), height: host.clientHeight, padding: [8, 8, more.bare ? 4 : 0, 0], legend: { show: false },
       cursor: { x: true, y: false, points: { show: false }, drag: { x: !spec.x.log, y: false, setScale: false }, focus: { prox: -1 } },

@@ -1,6 +1,6 @@
 """What a cycle of the anomaly job costs with ten thousand series, and a look at a thousand instruments.
 
-    python -m tests.bench.anomaly.bench_anomaly_scale [--only scoring,job,instruments] [--postgresql]
+    python -m tests.bench.anomaly.bench_anomaly_scale [--postgresql]
 
 Figures are processor seconds of this process, the median of five cycles. A cycle is what the service does when every series has
 one new reading: `rules` with all parts, the neighbours taken off, and all checks. `scoring` begins with the readings in
@@ -10,12 +10,10 @@ readings in bare numpy: the newest one less the median of the ninety before, ove
 in the wall time alone.
 """  # noqa: E501
 
-import argparse
 import gc
 import statistics
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -39,7 +37,7 @@ from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker.memory import spare_what_stays
-from tests.bench.record import read_figures, record, spend
+from tests.bench.record import read_figures, read_options, record, spend
 from tests.bench.service.bench_views import Filler, open_address
 from tests.bench.service.slopes import make_site
 
@@ -196,32 +194,19 @@ def measure_instruments(db: Database) -> dict[str, Any]:
     return {"instruments": INSTRUMENTS, "look_s": round(look_s, 2), "all_strange_for_60_days_s": round(strange_s, 2)}
 
 
-PARTS_OF_BENCH: dict[str, Callable[..., dict[str, Any]]] = {
-    "scoring": measure_scoring,
-    "job": measure_job,
-    "instruments": measure_instruments,
-}
-
-
 def main() -> None:
-    """Measure, print and record; parts that are not run keep their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(PARTS_OF_BENCH))
-    parser.add_argument("--postgresql", action="store_true", help="what needs a database, there alone")
-    asked = parser.parse_args()
-    chosen = [name for name in asked.only.split(",") if not (asked.postgresql and name == "scoring")]
+    """Measure, print and record; the other database keeps its figures."""
+    asked = read_options(__doc__, postgresql=False)
     figures = dict(read_figures("anomalies-scale") or {})
     found = figures.setdefault("postgresql", {}) if asked.postgresql else figures
-    for name in chosen:
-        if name == "scoring":
-            found[name] = PARTS_OF_BENCH[name]()
-        else:
-            with open_address(None, postgresql=asked.postgresql) as url, Database(url) as db:
-                upgrade(db)
-                found[name] = PARTS_OF_BENCH[name](db)
-        print(name, found[name], flush=True)
-    only = "" if set(chosen) == set(PARTS_OF_BENCH) else f"--only {','.join(chosen)}"
-    added = f"{only} --postgresql".strip() if asked.postgresql else only
+    if not asked.postgresql:
+        found["scoring"] = measure_scoring()
+    for name, part in {"job": measure_job, "instruments": measure_instruments}.items():
+        with open_address(postgresql=asked.postgresql) as url, Database(url) as db:
+            upgrade(db)
+            found[name] = part(db)
+    print(found)
+    added = "--postgresql" if asked.postgresql else ""
     record("anomalies-scale", "make bench (bench_anomaly_scale)", figures, added)
 
 

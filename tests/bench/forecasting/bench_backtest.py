@@ -6,11 +6,9 @@ that on an idle machine `seconds` is about `processor_seconds`; `within` goes by
 the machine disturb less.
 """
 
-import argparse
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
@@ -26,10 +24,11 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.upkeep.migrate import upgrade
-from tests.bench.record import read_figures, record
+from tests.bench.record import record
 from tests.data.site_text import write_site_toml
 
 START: Final = datetime(2025, 1, 1, tzinfo=UTC)
+YEAR: Final = timedelta(days=365)
 BAR_S: Final = 60.0
 CHUNK: Final = 5000
 
@@ -54,14 +53,8 @@ def spell(payload: dict[str, Any]) -> list[tuple[str, str, float]]:
     if "gnss" in payload:
         parts = ("displacement_east", "displacement_north", "displacement_up")
         return [(q, "mm", v) for q, v in zip(parts, payload["gnss"]["enu_mm"], strict=True)]
-    units = {
-        "rain_mm": "mm",
-        "pore_pressure_kpa": "kPa",
-        "crack_opening_mm": "mm",
-        "reservoir_level_m": "m",
-        "tilt_x_mrad": "mrad",
-        "tilt_y_mrad": "mrad",
-    }
+    units = {"rain_mm": "mm", "pore_pressure_kpa": "kPa", "crack_opening_mm": "mm", "reservoir_level_m": "m"}
+    units |= {"tilt_x_mrad": "mrad", "tilt_y_mrad": "mrad"}
     return [(k.rpartition("_")[0], unit, payload[k]) for k, unit in units.items() if k in payload]
 
 
@@ -73,32 +66,29 @@ def store(db: Database, rows: list[Observation]) -> int:
     return count
 
 
-def measure(name: str, movers: int, names: set[str] | None, days: float, *, alone_only: bool) -> dict[str, Any]:
+def measure(name: str, movers: int, names: set[str]) -> dict[str, Any]:
     """One configuration alone, then two side by side."""
-    model = SlopeModel(7, movers, START, duration=timedelta(days=days), onset_at=START + timedelta(days=0.8 * days))
+    end = START + YEAR
+    model = SlopeModel(7, movers, START, duration=YEAR, onset_at=START + 0.8 * YEAR)
     text = write_site_toml(model)
     site, other = parse_site(text, "bench.toml"), parse_site(text.replace("over = 3.0", "over = 2.5"), "bench.toml")
     assert site.id == SITE_ID
-    wanted = names or {s.id for s in model.stations}
     with tempfile.TemporaryDirectory() as folder, Database(f"sqlite:///{Path(folder)}/bench.db") as db:
         upgrade(db)
         with db.write() as c:
             save_site(c, site, "bench", "bench", START)
-        rows = fill(db, model, site, wanted)
-        end = START + timedelta(days=days)
+        rows = fill(db, model, site, names)
         begun, cpu = time.monotonic(), time.process_time()
         run = run_backtest(db, site, START, end).runs[0]
         alone, busy = time.monotonic() - begun, time.process_time() - cpu
-        both = None
-        if not alone_only:
-            begun = time.monotonic()
-            run_backtest(db, site, START, end, other=other)
-            both = round(time.monotonic() - begun, 1)
+        begun = time.monotonic()
+        run_backtest(db, site, START, end, other=other)
+        both = round(time.monotonic() - begun, 1)
     return {
         "case": name,
-        "stations": len(wanted),
+        "stations": len(names),
         "rows": rows,
-        "days": days,
+        "days": YEAR.days,
         "looks": run.looks,
         "seconds": round(alone, 1),
         "processor_seconds": round(busy, 1),
@@ -114,24 +104,13 @@ def measure(name: str, movers: int, names: set[str] | None, days: float, *, alon
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--days", type=float, default=365.0)
-    parser.add_argument("--no-record", action="store_true")
-    parser.add_argument("--case", choices=["mixed", "gnss"], help="one of the two only")
-    parser.add_argument("--alone", action="store_true", help="without two configurations side by side")
-    options = parser.parse_args()
     mixed = {"G1", "G2", "G3", "C1", "R1", "P1", "E1", "T1", "W1", "C2"}
-    cases = {
-        "mixed": ("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, mixed),
-        "gnss": ("ten GNSS stations (east, north, up)", 8, {*(f"G{i}" for i in range(1, 9)), "C1", "C2"}),
-    }
-    chosen = [cases[options.case]] if options.case else list(cases.values())
-    figures = [measure(*case, options.days, alone_only=options.alone) for case in chosen]
+    figures = [
+        measure("ten stations: 5 GNSS, rain, pressure, crack, tilt, level", 3, mixed),
+        measure("ten GNSS stations (east, north, up)", 8, {*(f"G{i}" for i in range(1, 9)), "C1", "C2"}),
+    ]
     print(json.dumps(figures, indent=1))
-    if not options.no_record:
-        figures += [f for f in read_figures("backtest") or [] if f["case"] not in {g["case"] for g in figures}]
-        command = " ".join(["python -m tests.bench.forecasting.bench_backtest", *sys.argv[1:]])
-        print(record("backtest", command, figures), file=sys.stderr)
+    print(record("backtest", "python -m tests.bench.forecasting.bench_backtest", figures))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Forecasts of motions that move: drawn over rate and noise, and measured ones in their last weeks.
 
-    python -m tests.bench.forecasting.bench_fast_motion [--only drawn|named|measured]
+    python -m tests.bench.forecasting.bench_fast_motion
 
 Rows: persistence, the straight line (`drift`), `lld`, `trend` and `auto`; MAE and CRPS (twice the mean pinball loss of
 the five quantiles) in mm over three rolling tests, and what the 80 % interval of `auto` holds. `networks`: each by
@@ -11,7 +11,6 @@ change at the row behind it (`foresee`). The rule was chosen on motions of this 
 tenths of Outang, Bazimen, Baijiabao, Lamosano, Cascadia, the cracks.
 """
 
-import argparse
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -91,19 +90,12 @@ def find_floors(panel: Panel, steps: Sequence[int], foreseen: Floats | None) -> 
     if foreseen is None:
         return [None] * len(steps)
     tests = [one.test for one in rolling_folds(panel.values.shape[0], 3)]
-    return [
-        float(
-            np.nanmean(
-                np.concatenate(
-                    [
-                        np.abs(one.targets(panel.values, one.origins, h)[:, 0] - foreseen[one.origins, i])
-                        for one in tests
-                    ]
-                )
-            )
-        )
-        for i, h in enumerate(steps)
-    ]
+
+    def err(i: int, h: int) -> float:
+        off = [np.abs(t.targets(panel.values, t.origins, h)[:, 0] - foreseen[t.origins, i]) for t in tests]
+        return float(np.nanmean(np.concatenate(off)))
+
+    return [err(i, h) for i, h in enumerate(steps)]
 
 
 def tell_cell(told: Told, floor: float | None = None) -> dict[str, Any]:
@@ -112,10 +104,7 @@ def tell_cell(told: Told, floor: float | None = None) -> dict[str, Any]:
     more = (
         {}
         if floor is None
-        else {
-            "floor_mm": float(f"{floor:.4g}"),
-            "ratio to floor": round(told["auto"]["mae_mm"] / max(best, floor), 3),
-        }
+        else {"floor_mm": float(f"{floor:.4g}"), "ratio to floor": round(told["auto"]["mae_mm"] / max(best, floor), 3)}
     )
     return more | {
         "ratio": round(told["auto"]["mae_mm"] / max(best, 1e-9), 3),
@@ -123,6 +112,13 @@ def tell_cell(told: Told, floor: float | None = None) -> dict[str, Any]:
         "crps_mm": {name: told[name].get("crps_mm") for name in MODELS},
         "coverage_80": told["auto"].get("coverage_80"),
     }
+
+
+def tell_horizons(told: Sequence[Told], horizons_s: Sequence[float], unit: str) -> dict[str, Any]:
+    """The cells of one motion at which all models answer, by horizon in hours or days."""
+    seconds = {"h": 3600.0, "d": DAY_S}[unit]
+    pairs = zip(horizons_s, told, strict=True)
+    return {f"{h / seconds:g} {unit}": tell_cell(one) for h, one in pairs if set(one) >= set(MODELS)}
 
 
 def judge_networks(panel: Panel, horizons_s: tuple[float, ...], last: int | None = None) -> dict[str, Any]:
@@ -160,40 +156,26 @@ def list_named() -> Iterator[tuple[str, Panel]]:
 
 def main() -> None:
     """Measure and keep."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", choices=("drawn", "named", "measured"), help="nothing is kept then")
-    only = options.parse_args().only
     figures: dict[str, Any] = {
-        "bars": "auto <= 1.10 x the best of persistence, straight line, lld; never > 1.30 x the larger of it and floor",
-        "networks": {},
+        "bars": "auto <= 1.10 x the best of persistence, straight line, lld; never > 1.30 x the larger of it and floor"
     }
-    if only in {None, "named"}:
-        figures["named"] = {}
-        for name, panel in list_named():
-            told = judge(panel, HOURS)
-            figures["named"][name] = {
-                f"{h / 3600:g} h": tell_cell(one) for h, one in zip(HOURS, told, strict=True) if set(one) >= set(MODELS)
-            }
-            figures["networks"][name] = judge_networks(panel, HOURS)
-            print(name, figures["named"][name], figures["networks"][name], flush=True)
-    if only in {None, "measured"}:
-        figures["measured, last four weeks"] = {}
-        for one in read_records({"bowdoin", "failure", "cracks", "outang"}):
-            last = round(LAST_WEEKS_S / one.panel.step_s)
-            if last < 20 or last > 0.6 * one.panel.values.shape[0]:
-                last = round(0.5 * one.panel.values.shape[0])
-            horizons_s = tuple(h for h in one.horizons_s if 3 * h < last * one.panel.step_s)
-            told = judge(one.panel, horizons_s, last)
-            figures["measured, last four weeks"][one.name] = {
-                f"{h / DAY_S:g} d": tell_cell(x) for h, x in zip(horizons_s, told, strict=True) if set(x) >= set(MODELS)
-            }
-            figures["networks"][one.name] = judge_networks(one.panel, horizons_s, last)
-            print(one.name, figures["measured, last four weeks"][one.name], figures["networks"][one.name], flush=True)
-    if only in {None, "drawn"}:
-        figures["drawn"] = judge_drawn()
-        print({k: v for k, v in figures["drawn"].items() if k != "cells"})
-    if only is None:
-        print(record("forecast-fast-motion", "python -m tests.bench.forecasting.bench_fast_motion", figures))
+    named, measured, networks = (
+        figures.setdefault(key, {}) for key in ("named", "measured, last four weeks", "networks")
+    )
+    for name, panel in list_named():
+        named[name] = tell_horizons(judge(panel, HOURS), HOURS, "h")
+        networks[name] = judge_networks(panel, HOURS)
+        print(name, named[name], networks[name], flush=True)
+    for one in read_records({"bowdoin", "failure", "cracks", "outang"}):
+        last = round(LAST_WEEKS_S / one.panel.step_s)
+        if last < 20 or last > 0.6 * one.panel.values.shape[0]:
+            last = round(0.5 * one.panel.values.shape[0])
+        horizons_s = tuple(h for h in one.horizons_s if 3 * h < last * one.panel.step_s)
+        measured[one.name] = tell_horizons(judge(one.panel, horizons_s, last), horizons_s, "d")
+        networks[one.name] = judge_networks(one.panel, horizons_s, last)
+        print(one.name, measured[one.name], networks[one.name], flush=True)
+    figures["drawn"] = judge_drawn()
+    print(record("forecast-fast-motion", "python -m tests.bench.forecasting.bench_fast_motion", figures))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """Forecast models against persistence and the best simple baseline, by rolling origin on the benchmark records.
 
     python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--only tcn]
-        [--rest-seeds 1] [--report]
 
-The three core networks with every seed on the records of --core, every other network with the first --rest-seeds of
-them on those of --rest; what is for tables alone is run where --only names it. MAE in mm per horizon, mean of three
+The three core networks with every seed on the records of --core, every other network with the first of them on those of
+--rest; what is for tables alone is run where --only names it. MAE in mm per horizon, mean of three
 folds, median and range of the seeds; `gated` is what the service would have shown. Each (record, model, seed) is kept
-in build/, so that a killed run goes on where it was; --report only writes down what is there. A row stays as recorded,
+in build/, so that a killed run goes on where it was. A row stays as recorded,
 with the day on which it was measured, until as many seeds of it have been run again.
 """
 
-import argparse
 import json
 import math
 import statistics
@@ -27,7 +25,7 @@ from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import format_horizon, score_all
 from forecasting.registry import NETWORKS
-from tests.bench.record import DATA, FOLDER, keep, record
+from tests.bench.record import DATA, FOLDER, keep, read_options, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
 CORE = ("gru", "lstm", "graph-gru")
@@ -40,14 +38,14 @@ STRIDE = {"G": 2, "K": 2}
 Job = tuple[str, str, int]
 
 
-def plan(core: list[str], seeds: list[int], rest: list[str], rest_seeds: int = 1) -> list[Job]:
+def plan(core: list[str], seeds: list[int], rest: list[str]) -> list[Job]:
     """What may be run: what is shared by the networks of a record is fitted once, so records go one by one."""
     jobs: list[Job] = []
     for name in core:
         jobs += [(name, "simple", 0), *((name, model, seed) for seed in seeds for model in CORE)]
     jobs += [(name, "more", 0) for name in rest]
     others = [model for model in NETWORKS if model not in CORE]
-    return jobs + [(name, model, seed) for name in rest for seed in seeds[:rest_seeds] for model in others]
+    return jobs + [(name, model, seeds[0]) for name in rest for model in others]
 
 
 def run(job: Job) -> list[dict[str, Any]]:
@@ -129,20 +127,13 @@ def count_newest(rows: dict[str, Any]) -> int:
 
 def main() -> None:
     """Score what is missing and keep the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--core", default="SK,S,G,K")
-    options.add_argument("--seeds", default="7,8,9")
-    options.add_argument("--rest", default="SK")
-    options.add_argument("--rest-seeds", type=int, default=1)
-    options.add_argument("--only", default="")
-    options.add_argument("--report", action="store_true")
-    given = options.parse_args()
+    given = read_options(__doc__, core="SK,S,G,K", seeds="7,8,9", rest="SK", only="")
     torch.set_num_threads(1)
     seeds = [int(s) for s in given.seeds.split(",")]
     core, rest = ([s for s in names.split(",") if s] for names in (given.core, given.rest))
     wanted = set(given.only.split(",")) if given.only else {"simple", "more", *NETWORKS}
-    jobs = [job for job in plan(core, seeds, rest, given.rest_seeds) if job[1] in wanted]
-    for job in [] if given.report else jobs:
+    jobs = [job for job in plan(core, seeds, rest) if job[1] in wanted]
+    for job in jobs:
         if not path_of(job).exists():
             begun = time.perf_counter()
             keep(path_of(job), partial(run, job))

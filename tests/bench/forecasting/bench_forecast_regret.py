@@ -1,6 +1,6 @@
 """What the average of simple forecasts costs beside the best of four, on every measured record left out in turn.
 
-    python -m tests.bench.forecasting.bench_forecast_regret [--only NAMES]
+    python -m tests.bench.forecasting.bench_forecast_regret
 
 A cell is a station at a horizon over three rolling tests; its ratio is the MAE served / the lowest MAE of persistence,
 drift, `lld` and `ewa`, known only afterwards. `served`: the rule as it is shipped, on one path over the horizons as
@@ -11,7 +11,6 @@ in here.
 How much of it is chance was measured once: what stands under `MEASURED_ONCE` in the record stays as it is.
 """
 
-import argparse
 import itertools
 import os
 from collections import defaultdict
@@ -184,21 +183,10 @@ def score(
             n = own["served"].size
             if n >= LEAST_TARGETS:
                 means = {name: float(of.mean()) for name, of in own.items()}
-                cells.append(
-                    Cell(
-                        one.name,
-                        one.family,
-                        station,
-                        i,
-                        folds[0].steps,
-                        n,
-                        means["served"],
-                        means["unlaid"],
-                        means["median5"],
-                        min(means[name] for name in RIVALS),
-                        np.stack([own[name] for name in (*RIVALS, "served")], axis=1),
-                    )
-                )
+                best = min(means[name] for name in RIVALS)
+                errors_of_all = np.stack([own[name] for name in (*RIVALS, "served")], axis=1)
+                place = (one.name, one.family, station, i, folds[0].steps, n)
+                cells.append(Cell(*place, means["served"], means["unlaid"], means["median5"], best, errors_of_all))
     return cells
 
 
@@ -295,17 +283,11 @@ def tell_held(held: Mapping[int, Held]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and keep."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", default="", help="names of records; nothing is kept then")
-    given = options.parse_args()
-    only = [name for name in given.only.split(",") if name]
     served: list[Cell] = []
     held: dict[int, Held] = {}
     joint = np.zeros(2)
     shares = {}
     for one in read_records():
-        if only and one.name not in only:
-            continue
         prepared = prepare(one)
         steps = [folds[0].steps for folds in prepared]
         paths = [find_paths(fold.known, fold.cut.test.origins, steps) for fold in prepared[0]]
@@ -339,8 +321,7 @@ def main() -> None:
         "worst cells": [tell_cell(c) for c in worst],
     }
     print({k: figures[k] for k in ("served", "without the path", "median5", "by chance", "coverage_80")})
-    if not only:
-        print(record("forecast-regret", COMMAND, figures))
+    print(record("forecast-regret", COMMAND, figures))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ peak memory is its own. Ratios are to a reference of the same run where there is
 when only some are run again.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, Panel, read_long_csv
-from tests.bench.record import DATA, FOLDER, record
+from tests.bench.record import DATA, read_figures, read_options, record
 
 ROOT = Path(__file__).resolve().parents[3]
 POINTS, WINDOW = 100_000, 60
@@ -200,27 +199,16 @@ def night() -> dict[str, Any]:
     return run_night(sites=10, stations=8, days=1100)
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "lstm": lambda: many("lstm"),
-    "gru": lambda: many("gru"),
-    "lld": simple,
-    "graph": graph,
-    "update": update,
-    "issue": issue,
-    "training": training,
-    "points": points,
-    "night": night,
-}
-TITLES = {
-    "lstm": "P2 lstm, 100,000 points x 30 d",
-    "gru": "P2 gru, 100,000 points x 30 d",
-    "lld": "P3 lld, 100,000 series",
-    "graph": "P4 graph-gru, 1,000 nodes",
-    "update": "P5 one update",
-    "issue": "P6 one issue, 1,000 stations",
-    "training": "P1 one site, gru, 3 seeds",
-    "points": "F6 unseen points, unseen year",
-    "night": "ten sites in a night",
+PARTS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "lstm": ("P2 lstm, 100,000 points x 30 d", lambda: many("lstm")),
+    "gru": ("P2 gru, 100,000 points x 30 d", lambda: many("gru")),
+    "lld": ("P3 lld, 100,000 series", simple),
+    "graph": ("P4 graph-gru, 1,000 nodes", graph),
+    "update": ("P5 one update", update),
+    "issue": ("P6 one issue, 1,000 stations", issue),
+    "training": ("P1 one site, gru, 3 seeds", training),
+    "points": ("F6 unseen points, unseen year", points),
+    "night": ("ten sites in a night", night),
 }
 
 
@@ -240,24 +228,18 @@ def _bench(name: str) -> Panel:
 
 def main() -> None:
     """Measure the parts asked for and keep the others as they were."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", default=",".join(TITLES))
-    options.add_argument("--child", choices=sorted(PARTS))
-    given = options.parse_args()
+    given = read_options(__doc__, only=",".join(PARTS), child="")
     if given.child:
-        print(json.dumps(PARTS[given.child]()))
+        print(json.dumps(PARTS[given.child][1]()))
         return
-    path = FOLDER / "forecast-scale.json"
     for part in given.only.split(","):
         load = os.getloadavg()[0]
         found = child(part) | {"load": round(load, 1)}
         # read again: another part may have been written meanwhile
-        figures = json.loads(path.read_text())["figures"] if path.exists() else {}
-        figures[TITLES[part]] = found
-        print(f"{TITLES[part]}: {json.dumps(figures[TITLES[part]])}", flush=True)
-        record(
-            "forecast-scale", "make bench-forecast (python -m tests.bench.forecasting.bench_forecast_scale)", figures
-        )
+        figures = (read_figures("forecast-scale") or {}) | {PARTS[part][0]: found}
+        print(f"{PARTS[part][0]}: {json.dumps(found)}", flush=True)
+        command = "make bench-forecast (python -m tests.bench.forecasting.bench_forecast_scale)"
+        record("forecast-scale", command, figures)
 
 
 if __name__ == "__main__":

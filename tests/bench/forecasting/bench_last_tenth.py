@@ -1,6 +1,6 @@
 """The last tenth: what is served over the last 10 % of life before failure or peak, and over the 10 % before that.
 
-    python -m tests.bench.forecasting.bench_last_tenth [--drawn 200] [--moments 3] [--cases FILE] [--quick]
+    python -m tests.bench.forecasting.bench_last_tenth [--cases FILE] [--quick]   # 20 collapses, no record
 
 Records: drawn collapses (Voight exponent 1.5 to 2.5, rain, gaps, noise 0.5, 1 or 2 mm; every second one daily, the
 others each 6 h), the published failure curves, Outang 2017, the same motion with measured noise (SK), Baijiabao 2018.
@@ -16,12 +16,9 @@ The seeds from 5000 on are for reporting: nothing may be chosen on them. A run t
 each moment's targets as a line, and another run goes on from there.
 """
 
-import argparse
 import json
 import math
 import re
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -43,16 +40,12 @@ from forecasting.serving.records import Forecast, Withheld
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.forecast.failure_bench import INTERVALS, OUTANG, find
 from tests.bench.forecasting.motion_scenes import SCENES
-from tests.bench.record import DATA, record
+from tests.bench.record import DATA, read_options, record
 from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present
 
 DAILY: Final = (DAY_S, 7 * DAY_S)
 OFTEN: Final = (DAY_S / 4, *DAILY)
-SERVED: Final = (
-    "auto",
-    "lld",
-    "persistence",
-)  # of a site that names no model; the first is shown
+SERVED: Final = ("auto", "lld", "persistence")  # of a site that names no model; the first is shown
 HISTORY: Final = 1200  # rows of the grid that the service reads
 FIRST_SEED: Final = 5000
 NOISES_MM: Final = (0.5, 1.0, 2.0)
@@ -386,16 +379,9 @@ def play_scenes(seeds: range) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and keep the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--drawn", type=int, default=200, help="Collapses.")
-    options.add_argument("--moments", type=int, default=3, help="Moments of issue per tenth.")
-    options.add_argument("--quick", action="store_true", help="20 collapses, one moment, no record: about a minute.")
-    options.add_argument("--no-record", action="store_true")
-    options.add_argument("--cases", type=Path, help="Keep the targets of each moment as a line of JSON; go on from it.")
-    given = options.parse_args()
-    drawn, count = (20, 1) if given.quick else (given.drawn, given.moments)
-    begun = time.monotonic()
-    cases = play_lives((*draw_lives(drawn), *read_lives()), count, given.cases)
+    given = read_options(__doc__, quick=False, cases="")
+    drawn, count = (20, 1) if given.quick else (200, 3)
+    cases = play_lives((*draw_lives(drawn), *read_lives()), count, Path(given.cases) if given.cases else None)
     figures = {
         "unit": "mm; shares",
         "bars": {
@@ -408,17 +394,10 @@ def main() -> None:
         "moments_per_tenth": count,
     } | file_cases(cases, count)
     figures["scenes"] = play_scenes(range(1, 2 if given.quick else 11))
-    for span in SPANS:
-        for kind, by_horizon in figures[span].items():
-            for horizon, row in sorted(by_horizon.items()):
-                print(f"{span} | {kind} | {horizon}: {json.dumps(row)}")
-    for name, found in figures["scenes"].items():
-        print(f"{name}: {json.dumps(found)}")
-    print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr)
-    if not (given.quick or given.no_record):
-        words = ["FILE" if given.cases and word == str(given.cases) else word for word in sys.argv[1:]]
-        command = " ".join(["python -m tests.bench.forecasting.bench_last_tenth", *words])
-        print(record("forecast-last-tenth", command, figures))
+    print(json.dumps(figures, indent=1))
+    if not given.quick:
+        more = " --cases FILE" if given.cases else ""
+        print(record("forecast-last-tenth", f"python -m tests.bench.forecasting.bench_last_tenth{more}", figures))
 
 
 if __name__ == "__main__":

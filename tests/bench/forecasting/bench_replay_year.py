@@ -1,13 +1,12 @@
 """A year of ten measured sites, week by week: what would have been shown, what withheld, what lay outside experience.
 
-    python -m tests.bench.forecasting.bench_replay_year [--days 7] [--no-record]
+    python -m tests.bench.forecasting.bench_replay_year [--days 7]
 
 Sites: four stations of Cascadia (K) and three of Japan (G), all on firm ground: what is called outside experience
 there is called so falsely. Then Outang's motion with measured noise (SK, one station), Baijiabao and Lamosano. Each is
 replayed over the last year of its record, served as in `bench_last_tenth` from the readings before each moment.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -23,7 +22,7 @@ from forecasting.data.series import DAY_S, Floats, read_long_csv
 from forecasting.data.workbook import read_sheet
 from monitor.cli.forecast.failure_bench import find
 from tests.bench.forecasting.bench_last_tenth import DATA, plain, serve
-from tests.bench.record import record
+from tests.bench.record import read_options, record
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
 YEAR_S: Final = 365.0 * DAY_S
@@ -99,21 +98,18 @@ def replay(site: Site, every_s: float) -> dict[str, Any]:
 
 def main() -> None:
     """Replay and keep the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--days", type=float, default=7.0, help="Between two moments of issue.")
-    options.add_argument("--no-record", action="store_true")
-    given = options.parse_args()
+    days = read_options(__doc__, days=7.0).days
     found: dict[str, Any] = {}
     firm: list[dict[str, Any]] = []
     for site in sites():
-        found[site[0]] = replay(site, given.days * DAY_S)
+        found[site[0]] = replay(site, days * DAY_S)
         firm += [found[site[0]]] if site[1] else []
         print(f"{site[0]}: {json.dumps(found[site[0]])}", flush=True)
     served = sum(f["moments_with_a_forecast"] for f in firm)
     false = sum(f["outside_experience"] for f in firm)
     figures = {
         "bar": "false outside experience < 2 % of days on steady GNSS",
-        "days_between": given.days,
+        "days_between": days,
         "sites": found,
         "firm ground": {
             "moments": served,
@@ -123,9 +119,8 @@ def main() -> None:
         },
     }
     print(json.dumps(figures["firm ground"]))
-    if not given.no_record:
-        command = " ".join(["python -m tests.bench.forecasting.bench_replay_year", *sys.argv[1:]])
-        print(record("forecast-replay-year", command, figures))
+    command = " ".join(["python -m tests.bench.forecasting.bench_replay_year", *sys.argv[1:]])
+    print(record("forecast-replay-year", command, figures))
 
 
 if __name__ == "__main__":

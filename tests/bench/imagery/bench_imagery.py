@@ -1,16 +1,14 @@
 """The networks beside each other and beside the simple maps, on the same patches, split and number of steps.
 
-    python -m tests.bench.imagery.bench_imagery [--sets l4s,bijie] [--seeds 20,21,22] [--epochs 0] [--width 0.125]
-        [--only NAMES] [--report]
+    python -m tests.bench.imagery.bench_imagery [--sets l4s,bijie] [--seeds 20,21,22] [--only NAMES]
 
 The core networks with every seed, all others with the first; trials for small landslides on the plain U-Net. Fit and
 held part are the same for every job; epoch, temperature and threshold come from the held part, the test part is scored
 once. Each (set, name, seed) is kept in build/ with its counts image by image, so that a killed run goes on where it
-was; --report only writes down what is there. A difference is told as one only where the paired bootstrap over the test
+was. A difference is told as one only where the paired bootstrap over the test
 images carries it, the seeds of a network taken together.
 """
 
-import argparse
 import itertools
 import json
 import statistics
@@ -25,25 +23,15 @@ import numpy as np
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import Parts, split_held
-from detection.imagery.errors import TrainingRecipeError
 from detection.imagery.registry import SEGMENTERS
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from tests.bench.record import DATA, keep, record
+from tests.bench.record import DATA, keep, read_options, record
 
-KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_imagery"
-CORE = (
-    "unet",
-    "resunet",
-    "sbconv-unet",
-    "sbconv-resunet",
-    "scdnn",
-    "segnet",
-    "deeplabv3plus-resnet50",
-    "deeplabv3plus-mobilenetv2",
-    "linknet",
-)
+KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_imagery" / "w0.125"
+CORE = ("unet", "resunet", "sbconv-unet", "sbconv-resunet", "scdnn", "segnet", "deeplabv3plus-resnet50")
+CORE += ("deeplabv3plus-mobilenetv2", "linknet")
 SIMPLE = ("index", "logistic")
-SPLIT_SEED = 20
+SPLIT_SEED, WIDTH = 20, 0.125
 TRIALS: dict[str, dict[str, Any]] = {
     "small:tversky": {"loss": "ce+tversky"},
     "small:focal": {"loss": "focal+dice"},
@@ -82,15 +70,13 @@ def plan(sets: list[str], seeds: list[int]) -> list[Job]:
     return jobs
 
 
-def open_set(name: str, limit: int) -> tuple[Patches, Patches, Parts]:
+def open_set(name: str) -> tuple[Patches, Patches, Parts]:
     """Train and test patches in memory, and which of train are fitted and held: the same for every job."""
     train, test = open_data(SETS[name].data, SETS[name].bands, SPLIT_SEED, DATA)
-    if limit:
-        train, test = train.take(range(min(limit, len(train)))), test.take(range(min(limit // 2, len(test))))
     return train.remember(), test.remember(), split_held(len(train), 0.15, SPLIT_SEED)
 
 
-def run(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
+def run(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
     """What one job leaves: report, counts image by image, cost."""
     name, model, seed = job
     train, test, (fit, held) = opened
@@ -102,10 +88,10 @@ def run(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, Par
         seen = train.resize(resize_px).remember() if resize_px else train
         rule = fit_index(seen, held) if model == "index" else fit_logistic(seen, fit, held, seed)
         return _facts(score_simple(rule, test), time.process_time() - begun, {})
-    return _train(job, given, opened)
+    return _train(job, opened)
 
 
-def _train(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
+def _train(job: Job, opened: tuple[Patches, Patches, Parts]) -> dict[str, Any]:
     import torch
 
     from detection.imagery.neural.learner import Hooks, ImageryTrainingSettings
@@ -119,14 +105,14 @@ def _train(job: Job, given: argparse.Namespace, opened: tuple[Patches, Patches, 
     settings = ImageryTrainingSettings(
         seed=seed,
         network=network,
-        width=given.width,
-        epochs=given.epochs or SETS[name].epochs,
+        width=WIDTH,
+        epochs=SETS[name].epochs,
         blank_share=0.05,
         brightness=(0.8, 1.2),
         **change,
     )
     seen = (train.resize(resize_px) if resize_px else train).remember()
-    place = path_of(job, given).with_suffix(".place")
+    place = path_of(job).with_suffix(".place")
     trained = train_patches(seen, settings, Hooks(place=place, resume=True), parts)
     begun = time.process_time()
     normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
@@ -162,21 +148,19 @@ def _facts(scored: ScoringResult, cpu_s: float, facts: dict[str, Any]) -> dict[s
     }
 
 
-def path_of(job: Job, given: argparse.Namespace) -> Path:
-    """Where a job is kept; another size of the whole comparison is kept elsewhere."""
-    parts = [f"w{given.width:g}", *([f"e{given.epochs}"] if given.epochs else [])]
-    parts += [f"n{given.patches}"] if given.patches else []
-    return KEPT / "-".join(parts) / f"{'-'.join(map(str, job))}.json".replace(" ", "_").replace(":", "_")
+def path_of(job: Job) -> Path:
+    """Where a job is kept."""
+    return KEPT / f"{'-'.join(map(str, job))}.json".replace(" ", "_").replace(":", "_")
 
 
-def collect(jobs: list[Job], given: argparse.Namespace) -> dict[str, Any]:
+def collect(jobs: list[Job]) -> dict[str, Any]:
     """The table of what is there, set by set, and which differences the images carry."""
     out: dict[str, Any] = {}
     for name in dict.fromkeys(job[0] for job in jobs):
         found: dict[str, list[dict[str, Any]]] = {}
         for job in jobs:
-            if job[0] == name and path_of(job, given).exists():
-                found.setdefault(job[1], []).append(json.loads(path_of(job, given).read_text()))
+            if job[0] == name and path_of(job).exists():
+                found.setdefault(job[1], []).append(json.loads(path_of(job).read_text()))
         if found:
             ordered = dict(sorted(found.items(), key=lambda item: -_median(item[1], "f1")))
             out[name] = {"maps": {model: _row(runs) for model, runs in ordered.items()}, **_compare(ordered)}
@@ -223,46 +207,27 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 
 def main() -> None:
     """Run what is missing and keep the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--sets", default="l4s,bijie")
-    options.add_argument("--seeds", default="20,21,22")
-    options.add_argument("--only", default="", help="names of maps, joined by commas")
-    options.add_argument("--epochs", type=int, default=0, help="0: 8 on l4s, 24 on bijie")
-    options.add_argument("--width", type=float, default=0.125)
-    options.add_argument("--patches", type=int, default=0, help="so many patches only, to try it")
-    options.add_argument("--report", action="store_true")
-    given = options.parse_args()
+    given = read_options(__doc__, sets="l4s,bijie", seeds="20,21,22", only="")
     jobs = plan([s for s in given.sets.split(",") if s], [int(s) for s in given.seeds.split(",")])
     if given.only:
         jobs = [job for job in jobs if job[1] in given.only.split(",")]
-    if not given.report:
-        import torch
+    import torch
 
-        torch.set_num_threads(1)
-        for name, group in itertools.groupby(jobs, key=lambda job: job[0]):
-            waiting = [job for job in group if not path_of(job, given).exists()]
-            opened = open_set(name, given.patches) if waiting else None
+    torch.set_num_threads(1)
+    for name, group in itertools.groupby(jobs, key=lambda job: job[0]):
+        if waiting := [job for job in group if not path_of(job).exists()]:
+            opened = open_set(name)
             for job in waiting:
                 begun = time.perf_counter()
-                assert opened is not None
-                try:
-                    keep(path_of(job, given), partial(run, job, given, opened))
-                except (
-                    TrainingRecipeError
-                ) as error:  # the place of an unfinished run is of other data, settings or code
-                    raise SystemExit(f"{' '.join(map(str, job))}: {str(error).partition(', or ')[0]}") from None
+                keep(path_of(job), partial(run, job, opened))
                 print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)
-    there = sum(path_of(job, given).exists() for job in jobs)
     figures = {
         "unit": "test part, pooled pixels; epoch, temperature and threshold from the held part of train",
-        "width": given.width,
+        "width": WIDTH,
         "seeds": given.seeds,
-        "done": f"{there} of {len(jobs)} jobs",
+        "done": f"{sum(path_of(job).exists() for job in jobs)} of {len(jobs)} jobs",
     }
-    if given.patches:
-        print(json.dumps(figures | collect(jobs, given), indent=1))
-    else:
-        print(record("imagery", "make bench-imagery", figures | collect(jobs, given)))
+    print(record("imagery", "make bench-imagery", figures | collect(jobs)))
 
 
 if __name__ == "__main__":

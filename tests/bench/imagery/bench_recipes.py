@@ -7,7 +7,6 @@ again. Beside each: the index and logistic regression on the same patches, and b
 the paired bootstrap over the test images. Nothing is ranked that its interval does not carry.
 """
 
-import argparse
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from detection.imagery.training.evaluation import map_patches, score_weights
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.scoring import ScoringResult, compare, score_maps
-from tests.bench.record import DATA, record
+from tests.bench.record import DATA, read_options, record
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_recipes"
 
@@ -86,9 +85,7 @@ def main() -> None:
     """Run, print and write docs/benchmarks/recipes.json."""
     import torch
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(CASES), help="names joined by commas")
-    given = parser.parse_args()
+    given = read_options(__doc__, only=",".join(CASES))
     torch.set_num_threads(1)
     figures: dict[str, Any] = {}
     for name in given.only.split(","):

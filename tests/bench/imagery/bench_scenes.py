@@ -1,6 +1,6 @@
 """What a scene costs: processor time from file to rows over that of the bare network, and memory whatever its size.
 
-    python -m tests.bench.imagery.bench_scenes [--large [PIXELS]]
+    python -m tests.bench.imagery.bench_scenes [--large]
 
 Scenes are drawn (500 x 500 px repeated as its own mirror image) and each is measured in a process of its own on one
 thread, from file to rows and then to all files: 2,000 x 2,000 and 4,000 x 4,000 px, with and without an elevation model
@@ -232,9 +232,7 @@ def compare(folder: Path, size: tuple[int, int], weights: str, *, heights: bool 
 def main() -> None:
     """Measure, compare with the bars, keep the figures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument(
-        "--large", type=int, nargs="?", const=LARGE[0], help="also the large scene, or one of so many px"
-    )
+    options.add_argument("--large", action="store_true", help="also the large scene")
     options.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--bare", type=int, nargs=2, help=argparse.SUPPRESS)
     options.add_argument("--weights", default=WEIGHTS, help=argparse.SUPPRESS)
@@ -257,14 +255,12 @@ def main() -> None:
             figures[f"{side}_default"] = compare(scene, size, DEFAULT)
         figures["1533_x_970_width_025"] = compare(write_scene(folder / "middle", *MIDDLE), MIDDLE, wide)
         if given.large:
-            size = given.large, given.large
-            figures["large"] = compare(write_scene(folder / "large", *size), size, WEIGHTS)
+            figures["large"] = compare(write_scene(folder / "large", *LARGE), LARGE, WEIGHTS)
     if not given.large and (known := (read_figures("scenes") or {}).get("large")):
         figures["large"] = {**known, "note": "measured earlier"}
     figures["met"] = judge(figures)
     print(json.dumps(figures, indent=1))
-    if given.large in {None, LARGE[0]}:
-        print(record("scenes", COMMAND + (" --large" if given.large else ""), figures))
+    print(record("scenes", COMMAND + (" --large" if given.large else ""), figures))
 
 
 def judge(figures: dict[str, Any]) -> dict[str, bool]:

@@ -1,13 +1,12 @@
 """How sure triage is: landslide tiles passed over by the shipped network, and by its recipe on tiles it never saw.
 
-    python -m tests.bench.imagery.bench_triage [--folds 3]
+    python -m tests.bench.imagery.bench_triage
 
 The shipped network on the Bijie validation crops, whole and window by window as on a scene; forty landslides say little
 of a recall of 95 %, so the recipe is also trained on folds of the train part, each judged on the tiles left out. Those
 are other weights than the shipped ones: they tell what the recipe is worth. Intervals are exact (Clopper-Pearson).
 """
 
-import argparse
 import time
 from typing import Any
 
@@ -79,7 +78,7 @@ def judge_shipped(test: Patches) -> dict[str, Any]:
     }
 
 
-def judge_recipe(train: Patches, settings: Any, folds: int) -> dict[str, Any]:
+def judge_recipe(train: Patches, settings: Any, folds: int = 3) -> dict[str, Any]:
     """The recipe on folds: threshold and epoch from a held part of the tiles kept, recall on those left out."""
     from detection.imagery.neural.triage_training import labels, predict_tiles, train_triage
 
@@ -102,19 +101,15 @@ def main() -> None:
     """Measure and write docs/benchmarks/triage.json."""
     import torch
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folds", type=int, default=3)
-    given = parser.parse_args()
     torch.set_num_threads(1)
     recipe = read_recipe(find_recipe("triage"))
     train, test = open_data(recipe.data, recipe.bands, recipe.seed, DATA)
     begun = time.process_time()
     figures: dict[str, Any] = {"shipped": judge_shipped(test)}
     print(figures)
-    if given.folds:
-        seen = train.resize(int(recipe.data["size_px"])).remember()
-        figures["recipe"] = judge_recipe(seen, recipe.settings(), given.folds)
-        print(figures["recipe"]["pooled"])
+    seen = train.resize(int(recipe.data["size_px"])).remember()
+    figures["recipe"] = judge_recipe(seen, recipe.settings())
+    print(figures["recipe"]["pooled"])
     figures["cpu_s"] = round(time.process_time() - begun, 1)
     print(record("triage", "python -m tests.bench.imagery.bench_triage", figures))
 

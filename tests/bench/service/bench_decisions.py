@@ -1,16 +1,14 @@
 """What a decision costs: a new sample after long and after short history, a thousand series a minute.
 
-    python -m tests.bench.service.bench_decisions [--quick] [--only new_sample|many_series]
+    python -m tests.bench.service.bench_decisions [--quick]   # small sizes, no record
 
 Hourly GNSS with east, north and up on SQLite. Figures are processor time of this process; the ratio is made in one run,
 one sample here, one there. `warm` holds what the service holds between evaluations, `cold` begins anew each time.
 """
 
-import argparse
 import random
 import statistics
 import tempfile
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.upkeep.migrate import upgrade
-from tests.bench.record import read_figures, record, spend
+from tests.bench.record import read_options, record, spend
 from tests.bench.service.slopes import make_site
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -45,18 +43,16 @@ def slope(name: str) -> Site:
     )
 
 
-def sample(site: Site, at: datetime, rng: random.Random, *, moves: bool = True) -> list[Observation]:
-    """One epoch of every station: noise, and a fortnight of creep each quarter."""
-    day = (at - NOW).total_seconds() / DAY_S
-    creep = 1.5 * min(14.0, day % 91.0) if moves else 0.0
+def sample(site: Site, at: datetime, rng: random.Random) -> list[Observation]:
+    """One epoch of every station: noise."""
     return [
-        Observation(site.id, s.id, q, "mm", at, at + timedelta(seconds=60), rng.gauss(0.0, 1.0) + creep, 1.0)
+        Observation(site.id, s.id, q, "mm", at, at + timedelta(seconds=60), rng.gauss(0.0, 1.0), 1.0)
         for s in site.stations
         for q in COMPONENTS
     ]
 
 
-def fill(db: Database, site: Site, hours: int, *, moves: bool = True) -> None:
+def fill(db: Database, site: Site, hours: int) -> None:
     """Hourly history up to NOW."""
     rng = random.Random(hours)
     with db.write() as c:
@@ -64,9 +60,7 @@ def fill(db: Database, site: Site, hours: int, *, moves: bool = True) -> None:
     known: dict[tuple[str, str, str], tuple[int, str]] = {}
     for first in range(0, hours, 48):
         rows = [
-            o
-            for k in range(first, min(hours, first + 48))
-            for o in sample(site, NOW - (hours - 1 - k) * HOUR, rng, moves=moves)
+            o for k in range(first, min(hours, first + 48)) for o in sample(site, NOW - (hours - 1 - k) * HOUR, rng)
         ]
         with db.write() as c:
             add_observations(c, rows, NOW, known)
@@ -77,12 +71,12 @@ def measure_history(folder: Path, long_days: int, samples: int) -> dict[str, flo
     found: dict[str, list[float]] = {k: [] for k in ("long warm", "short warm", "long cold", "short cold")}
     site = slope("slope")
     databases = {"long": open_new(folder, "long"), "short": open_new(folder, "short")}
-    fill(databases["long"], site, long_days * 24, moves=False)
-    fill(databases["short"], site, 10 * 24, moves=False)
+    fill(databases["long"], site, long_days * 24)
+    fill(databases["short"], site, 10 * 24)
     evaluators = {name: Evaluator() for name in databases}
     for k in range(1, samples + 1):
         at = NOW + k * HOUR
-        rows = sample(site, at, random.Random(k), moves=False)
+        rows = sample(site, at, random.Random(k))
         for name in ("long", "short") if k % 2 else ("short", "long"):
             db = databases[name]
 
@@ -115,7 +109,7 @@ def measure_many(folder: Path, sites: int, minutes: int) -> dict[str, float]:
     db, evaluator = open_new(folder, "many"), Evaluator()
     slopes = [slope(f"slope{k:03d}") for k in range(sites)]
     for site in slopes:
-        fill(db, site, 8 * 24, moves=False)
+        fill(db, site, 8 * 24)
     for site in slopes:
         evaluator(db, site, NOW + timedelta(seconds=61), "start")
     used = []
@@ -123,7 +117,7 @@ def measure_many(folder: Path, sites: int, minutes: int) -> dict[str, float]:
         at = NOW + k * HOUR
         for site in slopes:
             with db.write() as c:
-                add_observations(c, sample(site, at, random.Random(k), moves=False), at)
+                add_observations(c, sample(site, at, random.Random(k)), at)
         now = at + timedelta(seconds=61)
         used.append(spend(lambda now=now: [evaluator(db, site, now, "data") for site in slopes]))
     db.close()
@@ -141,29 +135,20 @@ def open_new(folder: Path, name: str) -> Database:
 
 def main() -> None:
     """Measure and record."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--quick", action="store_true", help="small sizes, nothing is recorded")
-    options.add_argument("--only", choices=["new_sample", "many_series"], help="the others stay as recorded")
-    asked = options.parse_args()
-    quick = asked.quick
-    measures: dict[str, Callable[[Path], dict[str, float]]] = {
-        "new_sample": lambda folder: measure_history(folder, 60 if quick else 3 * 365, 12 if quick else 60),
-        "many_series": lambda folder: measure_many(folder, 4 if quick else 34, 2 if quick else 5),
-    }
-    figures = dict(read_figures("decisions") or {}) if asked.only else {}
+    quick = read_options(__doc__, quick=False).quick
     with tempfile.TemporaryDirectory() as name:
-        for key, measure in measures.items():
-            if asked.only in {None, key}:
-                figures[key] = measure(Path(name))
-    for key, value in figures.items():
-        print(key, value)
+        figures = {
+            "new_sample": measure_history(Path(name), *((60, 12) if quick else (3 * 365, 60))),
+            "many_series": measure_many(Path(name), *((4, 2) if quick else (34, 5))),
+        }
+    print(figures)
     bars = {
         "a new sample costs the same": figures["new_sample"]["ratio_warm"] <= 1.2,
         "1,000 series a minute below 0.2 of a core": figures["many_series"]["share_of_a_core"] < 0.2,
     }
     print(bars)
     if not quick:
-        print(record("decisions", "make bench", figures | {"bars": bars}, added=asked.only or ""))
+        print(record("decisions", "make bench", figures | {"bars": bars}))
 
 
 if __name__ == "__main__":

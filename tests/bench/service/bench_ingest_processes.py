@@ -9,7 +9,6 @@ that others load: of ours, of the broker, which has one thread, and of all proce
 a core for each, the slowest of these would set the pace: `live_bound_N` compares that of one process with that of N.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -31,7 +30,7 @@ from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
 from monitor.store.database.engine import Database
-from tests.bench.record import record
+from tests.bench.record import read_options, record
 from tests.bench.service.slopes import close_client, open_client
 from tests.conftest import MosquittoServer, PostgresServer, create_schema
 from tests.end_to_end.ingest_only import STATIONS, make_site
@@ -154,10 +153,7 @@ def main() -> None:
         port, messages = map(int, sys.argv[2:])
         send(port, messages, messages // 64 * 64)
         return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=40_000)
-    parser.add_argument("--name", default="ingest-processes", help="of the file of figures")
-    options = parser.parse_args()
+    options = read_options(__doc__, messages=40_000, name="ingest-processes")
     figures: dict[str, Any] = {"messages": options.messages, "cores": os.cpu_count()}
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)

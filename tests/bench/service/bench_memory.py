@@ -94,14 +94,9 @@ def slope_error_per_min(samples: list[tuple[float, float]]) -> float:
     return 60.0 * (left / sum((at - middle) ** 2 for at, _ in means)) ** 0.5
 
 
-def count_readings(url: str) -> int:
+def count(url: str, what: str) -> int:
     with Database(url) as db, db.read() as c:
-        return int(c.execute(text("SELECT count(*) FROM observation")).scalar_one())
-
-
-def count_evaluated(url: str) -> int:
-    with Database(url) as db, db.read() as c:
-        return int(c.execute(text("SELECT count(DISTINCT site) FROM evaluation")).scalar_one())
+        return int(c.execute(text(f"SELECT count({what}")).scalar_one())
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -111,7 +106,9 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
     with Service(tmp_path, sqlite_url, mosquitto.url, sites, tick="60s") as service:
         service.start()
         core = service.find_child("monitor.service.core")
-        wait_for(lambda: count_evaluated(sqlite_url) == len(sites), what="each site: none is no load")
+        wait_for(
+            lambda: count(sqlite_url, "DISTINCT site) FROM evaluation") == len(sites), what="each site: none is no load"
+        )
         stream = Stream(mosquitto.url, rate)
         stream.start()
         begun = time.monotonic()
@@ -122,7 +119,7 @@ def test_memory_is_flat(rate: int, sqlite_url: str, mosquitto: Any, tmp_path: Pa
             time.sleep(EVERY_S)
         stream.stopping.set()
         stream.join()
-        stored = count_readings(sqlite_url)
+        stored = count(sqlite_url, "*) FROM observation")
         seen = json.loads(service.call("status", "--json").stdout)
         assert service.find_child("monitor.service.core") == core, "the core was replaced"
     late = [s for s in samples if s[0] >= samples[-1][0] / 2.0]

@@ -5,7 +5,6 @@
 Persistence and `lld`, one horizon, 90 acquisitions. Reading the answer is the service's own part; all else can run on a cluster.
 """  # noqa: E501
 
-import argparse
 import resource
 import time
 from array import array
@@ -15,29 +14,23 @@ import numpy as np
 
 from monitor.jobs.forecasts import tasks
 from monitor.worker import compute
-from tests.bench.record import record
+from tests.bench.record import read_options, record
 
 ROWS, STEP_S = 90, 6 * 86400.0
 
 
-def draw(
-    points: int, rows: int = ROWS, step_s: float = STEP_S, names: tuple[str, ...] = ("persistence", "lld")
-) -> tasks.SiteForecastRequest:
+def draw(points: int) -> tasks.SiteForecastRequest:
     """Random walks with a drift."""
-    chance = np.random.default_rng(7)
-    times = array("d", (step_s * k for k in range(rows)))
-    samples = {
-        f"P{k:07d}": (times, array("d", chance.normal(-0.2, 1.0, rows).cumsum().tobytes())) for k in range(points)
-    }
-    whole = tasks.SiteRecord(samples, step_s, (rows - 1) * step_s)
-    return tasks.SiteForecastRequest(whole, (step_s,), tuple(tasks.ModelRequest(name, name) for name in names), {})
+    chance, times = np.random.default_rng(7), array("d", (STEP_S * k for k in range(ROWS)))
+    walks = {f"P{k:07d}": array("d", chance.normal(-0.2, 1.0, ROWS).cumsum().tobytes()) for k in range(points)}
+    whole = tasks.SiteRecord({name: (times, walk) for name, walk in walks.items()}, STEP_S, (ROWS - 1) * STEP_S)
+    models = tuple(tasks.ModelRequest(name, name) for name in ("persistence", "lld"))
+    return tasks.SiteForecastRequest(whole, (STEP_S,), models, {})
 
 
 def main() -> None:
     """Run the pieces and record what they took."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pieces", type=int, default=4)
-    found = run_here(parser.parse_args().pieces)
+    found = run_here(read_options(__doc__, pieces=4).pieces)
     record("points", "python -m tests.bench.service.bench_points", found)
     print(found)
 

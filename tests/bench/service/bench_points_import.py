@@ -7,7 +7,6 @@ bare load asks nothing: not what is known already, not where a point lay, not wh
 of the clock, for the server of PostgreSQL works in a process of its own; the least of the rounds counts.
 """
 
-import argparse
 import random
 import tempfile
 import time
@@ -21,7 +20,7 @@ from monitor.domain.instants import format_iso
 from monitor.ingest.files.points import CHUNK
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import Point, PointValue, add_point_values, open_point_set, place_points
-from tests.bench.record import record
+from tests.bench.record import read_options, record
 from tests.conftest import PostgresServer, create_schema
 
 DATES = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=6 * k) for k in range(60)]
@@ -107,10 +106,7 @@ def clock(work: Callable[[Database, Pieces], None], db: Database, pieces: Pieces
 
 def main() -> None:
     """Measure both databases and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    asked = read_options(__doc__, points=5000, rounds=3)
     found: dict[str, Any] = {"points": asked.points, "values": asked.points * len(DATES), "rounds": asked.rounds}
     for kind in ("sqlite", "postgresql"):
         seconds: dict[str, list[float]] = {"ours": [], "bare": []}

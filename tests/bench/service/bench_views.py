@@ -1,17 +1,14 @@
 """How long every public view takes for one station of a large database.
 
-    python -m tests.bench.service.bench_views --rows 5000000                         # a SQLite file in a temporary folder
-    python -m tests.bench.service.bench_views --rows 26000000 --url postgresql+psycopg://user@127.0.0.1/empty_database
-
+    python -m tests.bench.service.bench_views --rows 5000000
     python -m tests.bench.service.bench_views --rows 100000 --network 10000 --postgresql # a national network beside it
 
-`--postgresql` starts a server of its own in `/var/tmp` and stops it. The database must be empty; it is filled in SQL. One that this bench has filled before is measured again. One station has three years of forecasts (6-hourly, 3 models, 3 horizons,
+`--postgresql` starts a server of its own in `/var/tmp` and stops it. One station has three years of forecasts (6-hourly, 3 models, 3 horizons,
 all scored) and hourly anomaly scores; the others a month. Views over a long history are asked for their last 30 days,
 one with a moving window for one model and horizon. With `--network` so many stations more, in sites of ten, with a daily reading
 of a year, forecasts of a month and stages of a month; then also what draws a map of all sites is timed.
 """  # noqa: E501
 
-import argparse
 import json
 import statistics
 import sys
@@ -34,7 +31,7 @@ from monitor.store.schema import views
 from monitor.store.score_sums import find_spans, sum_up
 from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
-from tests.bench.record import read_figures, record
+from tests.bench.record import read_options, record
 from tests.conftest import PostgresServer
 from tests.data.rows import insert_rows
 
@@ -43,6 +40,7 @@ PER_SITE = 10
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SITE, STATION = "bench", "S007"
 STATIONS, QUANTITIES = 50, ("displacement_north", "displacement_east")
+READING = "series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags"
 RECENT = {
     "observation_history": "observed_at",
     "forecast_history": "issued_at",
@@ -92,13 +90,12 @@ def fill_history(c: Connection, rows: int) -> None:
     each, end = rows // (STATIONS * len(QUANTITIES)), int(epoch_s(NOW))
     at = f.instant(f"{end} - n.k * 3600")
     f.run(
-        "INSERT INTO observation (series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags)"
-        f" SELECT s.id, {at}, 0, {f.instant(f'{end} + 120 - n.k * 3600')}, n.k * 0.01, 1.0, 'rapid', ''"
+        f"INSERT INTO observation ({READING}) SELECT s.id, {at}, 0,"
+        f" {f.instant(f'{end} + 120 - n.k * 3600')}, n.k * 0.01, 1.0, 'rapid', ''"
         f" FROM series s CROSS JOIN {f.numbers(each)} n ORDER BY s.id, n.k DESC"
     )
     f.run(
-        "INSERT INTO series_latest (series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags)"
-        " SELECT series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags FROM observation"
+        f"INSERT INTO series_latest ({READING}) SELECT {READING} FROM observation"
         f" WHERE observed_at = '{format_iso(NOW)}'"
     )
     f.run(
@@ -228,15 +225,14 @@ def fill_network(c: Connection, stations: int, days: int = 365) -> None:
         "INSERT INTO series (site, station, quantity, unit, created_at)"
         f" SELECT {site}, 'N' || m.k, 'displacement_norm', 'mm', '{now}' {each}"
     )
-    columns = "series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags"
     f.run(
-        f"INSERT INTO observation ({columns}) SELECT s.id, {f.instant(f'{end} - n.k * 86400')}, 0,"
+        f"INSERT INTO observation ({READING}) SELECT s.id, {f.instant(f'{end} - n.k * 86400')}, 0,"
         f" {f.instant(f'{end} + 120 - n.k * 86400')}, n.k * 0.01, 1.0, 'rapid', ''"
         f" FROM series s CROSS JOIN {f.numbers(days)} n WHERE s.site LIKE 'net%' ORDER BY n.k DESC, s.id"
     )
     f.run(
-        f"INSERT INTO series_latest ({columns}) SELECT o.series_id, o.observed_at, o.revision, o.received_at, o.value_raw, o.sigma,"  # noqa: E501
-        f" o.solution, o.flags FROM observation o JOIN series s ON s.id = o.series_id WHERE s.site LIKE 'net%' AND o.observed_at = '{now}'"  # noqa: E501
+        f"INSERT INTO series_latest ({READING}) SELECT {READING} FROM observation WHERE observed_at = '{now}'"
+        " AND series_id IN (SELECT id FROM series WHERE site LIKE 'net%')"
     )
     issued = f"{end} - n.k * 86400"
     f.run(
@@ -303,11 +299,11 @@ def measure(db: Database, name: str, site: str = SITE, station: str = STATION) -
 
 
 @contextmanager
-def open_address(url: str | None, *, postgresql: bool) -> Iterator[str]:
-    """The address of a database: the one that is named, or an empty one that goes with the bench."""
+def open_address(*, postgresql: bool) -> Iterator[str]:
+    """The address of an empty database that goes with the bench."""
     with tempfile.TemporaryDirectory(dir="/var/tmp" if postgresql else None) as folder:
         if not postgresql:
-            yield url or f"sqlite:///{Path(folder)}/bench.db"
+            yield f"sqlite:///{Path(folder)}/bench.db"
             return
         Path(folder).chmod(0o755)
         server = PostgresServer(Path(folder), durable=True)
@@ -319,66 +315,34 @@ def open_address(url: str | None, *, postgresql: bool) -> Iterator[str]:
 
 def main() -> None:
     """Fill, measure, print; exit 1 when a view takes too much of the processor, whatever runs beside it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--url", help="an empty database; a temporary SQLite file when not given")
-    parser.add_argument("--postgresql", action="store_true", help="a PostgreSQL server of its own, on this disk")
-    parser.add_argument("--network", type=int, default=0, help="so many stations of other sites beside it")
-    parser.add_argument(
-        "--only", default="", help="views to be timed, with commas; the other figures stay as they were"
-    )
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with open_address(options.url, postgresql=options.postgresql) as url:
-        with Database(url) as db:
-            migrate.upgrade(db)
-            start = time.perf_counter()
-            with db.read() as c:
-                is_filled = c.execute(text("SELECT 1 FROM site WHERE id = :site"), {"site": SITE}).first() is not None
-            parts = [lambda c: fill_history(c, options.rows), fill_forecasts, fill_rest]
-            parts += [lambda c: fill_network(c, options.network)] if options.network else []
-            for part in [] if is_filled else parts:
-                with db.write() as c:
-                    part(c)
-            with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-                # a database of years has been vacuumed: rows that never were are looked up one by one beside the index
-                c.exec_driver_sql("ANALYZE" if db.is_sqlite else "VACUUM ANALYZE")
-            print(f"{options.rows} observations filled in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-            slow, times, processor = [], {}, {}
-            asked = [name for name in options.only.split(",") if name]
-            for name in asked or views.NAMES:
-                took, processor_ms, rows = measure(db, name)
-                slow += [name] if processor_ms > LIMIT_MS else []
-                times[name] = round(took, 1)
-                processor[name] = round(processor_ms, 1)
-                if options.json:
-                    print(json.dumps({"view": name, "ms": round(took, 1), "rows": rows, "observations": options.rows}))
-                else:
-                    print(f"{name:24} {took:9.1f} ms {rows:8} rows{'   TOO SLOW' if name in slow else ''}")
-            kind = "sqlite" if db.is_sqlite else "postgresql"
-            more = ""
-            if options.network:
-                more = f" --network {options.network}"
-                maps = measure_map(db)
-                small = {name: measure(db, name, "net5", "N5")[1] for name in views.NAMES}
-                worst = max(small, key=lambda name: small[name])
-                slow += [
-                    name
-                    for name, took in (*maps.items(), (worst, small[worst] * MAP_LIMIT_MS / LIMIT_MS))
-                    if took > MAP_LIMIT_MS
-                ]
-                times |= (
-                    maps | {"processor": processor} | {"slowest_of_a_station_of_the_network": round(small[worst], 1)}
-                )
-                print(f"{maps}; slowest of a station of the network: {worst} {small[worst]:.1f} ms")
-            name = f"views-{kind}{'-network' if options.network else ''}"
-            added = f"--only {options.only}" if asked else ""
-            if asked:
-                more += f"; then {added}"
-                kept = read_figures(name) or {}
-                times = kept | times | {"processor": kept.get("processor", {}) | processor}
-            record(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times, added)
-            sys.exit(1 if slow else 0)
+    options = read_options(__doc__, rows=5_000_000, postgresql=False, network=0)
+    with open_address(postgresql=options.postgresql) as url, Database(url) as db:
+        migrate.upgrade(db)
+        parts = [lambda c: fill_history(c, options.rows), fill_forecasts, fill_rest]
+        parts += [lambda c: fill_network(c, options.network)] if options.network else []
+        for part in parts:
+            with db.write() as c:
+                part(c)
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+            # a database of years has been vacuumed: rows that never were are looked up one by one beside the index
+            c.exec_driver_sql("ANALYZE" if db.is_sqlite else "VACUUM ANALYZE")
+        slow, times, processor, more = [], {}, {}, ""
+        for name in views.NAMES:
+            took, processor_ms, rows = measure(db, name)
+            slow += [name] if processor_ms > LIMIT_MS else []
+            times[name], processor[name] = round(took, 1), round(processor_ms, 1)
+            print(f"{name:24} {took:9.1f} ms {rows:8} rows{'   TOO SLOW' if name in slow else ''}")
+        times["processor"] = processor
+        if options.network:
+            more, maps = f" --network {options.network}", measure_map(db)
+            worst_ms, worst = max((measure(db, name, "net5", "N5")[1], name) for name in views.NAMES)
+            slow += [name for name, ms in maps.items() if ms > MAP_LIMIT_MS]
+            slow += [worst] if worst_ms > LIMIT_MS else []
+            times |= maps | {"slowest_of_a_station_of_the_network": round(worst_ms, 1)}
+            print(f"{maps}; slowest of a station of the network: {worst} {worst_ms:.1f} ms")
+        name = f"views-{'postgresql' if options.postgresql else 'sqlite'}{'-network' if options.network else ''}"
+        record(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times)
+        sys.exit(1 if slow else 0)
 
 
 if __name__ == "__main__":

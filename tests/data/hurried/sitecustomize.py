@@ -20,10 +20,7 @@ def _shorten_training(module: ModuleType) -> None:
     module.TrainingRequest = partial(module.TrainingRequest, epochs=1, stride=4)
 
 
-HURRIED = {
-    "monitor.jobs.forecasts.hindcast": _shorten_past,
-    "monitor.jobs.forecasts.checkpoints": _shorten_training,
-}
+HURRIED = {"monitor.jobs.forecasts.hindcast": _shorten_past, "monitor.jobs.forecasts.checkpoints": _shorten_training}
 
 
 class Finder(MetaPathFinder):

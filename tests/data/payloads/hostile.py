@@ -5,32 +5,9 @@ import random
 from typing import Any
 
 HUGE = 1 << 20
-SCALARS: list[Any] = [
-    None,
-    True,
-    "",
-    "x",
-    "NaN",
-    "2026-03-01T06:00:00",
-    "\u0000",
-    "\ud800",
-    -1,
-    0,
-    1e308,
-    -1e308,
-    10**400,
-    1e-320,
-    float("nan"),
-    float("inf"),
-    [],
-    {},
-    [[]],
-    {"": {}},
-    "9" * 400,
-    "1e999",
-    "-0",
-    [None] * 50,
-]
+WORDS = ["", "x", "NaN", "2026-03-01T06:00:00", "\u0000", "\ud800", "9" * 400, "1e999", "-0"]
+FIGURES = [-1, 0, 1e308, -1e308, 10**400, 1e-320, float("nan"), float("inf")]
+SCALARS: list[Any] = [None, True, *WORDS, *FIGURES, [], {}, [[]], {"": {}}, [None] * 50]
 NUMBERS = (b"9" * 400, b"-1e999", b"NaN", b"0x10", b"1e308", b"", b"-", b"1_0", b"\xd9\xa3", b"1,5")
 
 

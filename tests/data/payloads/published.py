@@ -162,10 +162,15 @@ CHIRPSTACK = {
     "devAddr": "00189440",
     "dr": 1,
     "fPort": 1,
-    "data": base64.b64encode(bytes.fromhex("0207d90003908880810064" + "0000" + "0c60")).decode(),
+    "data": base64.b64encode(bytes.fromhex("0207d900039088808100640000" + "0c60")).decode(),
     "rxInfo": [{"gatewayId": "0016c001f153a14c", "uplinkId": 4217106255, "rssi": -36, "snr": 10.5}],
     "txInfo": {"frequency": 867100000},
 }
+
+
+def _uplink(data):
+    return _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex(data)).decode()})
+
 
 PUBLISHED = (
     Published("campbell", "cs/v2/data/cr1000x/400/Public/cj", CAMPBELL_HELP),
@@ -186,28 +191,9 @@ PUBLISHED = (
     Published("nmea", "gnss/NOV/nmea", f"{NOVATEL_RMC}\r\n{NOVATEL_GGA}\r\n".encode()),
     Published("nmea", "gnss/SHIP/nmea", SHIP.encode()),
     Published("decentlab-ctd10", "lora/up", _json(CHIRPSTACK)),
-    Published(
-        "decentlab-lid",
-        "lid/up",
-        _json(
-            {
-                **CHIRPSTACK,
-                "data": base64.b64encode(
-                    bytes.fromhex("0211c90003119b117611bc119e118a119411a811a8119400640199" + "0abd")
-                ).decode(),
-            }
-        ),
-    ),
-    Published(
-        "decentlab-zn1",
-        "zn1/up",
-        _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex("0211110003409a00860c54")).decode()}),
-    ),
-    Published(
-        "milesight",
-        "mile/up",
-        _json({**CHIRPSTACK, "data": base64.b64encode(bytes.fromhex("01756403D4000001005046")).decode()}),
-    ),
+    Published("decentlab-lid", "lid/up", _uplink("0211c90003119b117611bc119e118a119411a811a81194006401990abd")),
+    Published("decentlab-zn1", "zn1/up", _uplink("0211110003409a00860c54")),
+    Published("milesight", "mile/up", _uplink("01756403D4000001005046")),
     # RFC 8428, 5.1.2, with quantities of slopes
     Published(
         "senml",

@@ -92,11 +92,7 @@ OF_BYTES = {
 NO_SIGMA = {SIGMA: "it sends no error"}
 COUNTS = {TIMES: "it counts milliseconds or seconds since 1970", ZONE: "it counts since 1970, in UTC"}
 ITS_OWN_CLOCK = {TIMES: "its form has a clock of its own"}
-SPOKEN = {
-    VALUE: "people say it",
-    SIGMA: "people state no error",
-    FILLED: "it is no reading",
-}
+SPOKEN = {VALUE: "people say it", SIGMA: "people state no error", FILLED: "it is no reading"}
 POSITION = {VALUE: "a position is whole or none", FILLED: "a displacement is counted from an origin"}
 G1 = frozenset({"G1.temperature"})
 NORTH = frozenset({"G1.displacement_east", "G1.displacement_up"})
@@ -219,10 +215,7 @@ WALKED = {
         "slopeward/v1/north/event",
     ),
     "mapping": Told(
-        lambda token, sigma, time: f'{{"t":"{time}","d":"G1","a":20.5,"b":{token}}}'.encode(),
-        G1,
-        "G1.tilt_x",
-        NO_SIGMA,
+        lambda token, sigma, time: f'{{"t":"{time}","d":"G1","a":20.5,"b":{token}}}'.encode(), G1, "G1.tilt_x", NO_SIGMA
     ),
 }
 MAPPING = """

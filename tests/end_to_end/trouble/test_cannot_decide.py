@@ -173,14 +173,14 @@ def page(service: Service) -> str:
         return str(answer.read().decode())
 
 
-def hear_status(broker: str) -> tuple[list[dict[str, Any]], Callable[[], None]]:
-    """What the retained topic `status` says, oldest first; and how to stop listening."""
-    heard: list[dict[str, Any]] = []
+def listen(broker: str, topic: str) -> tuple[list[Any], Callable[[], None]]:
+    """What a retained topic holds, oldest first, None where it is empty; and how to stop listening."""
+    heard: list[Any] = []
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-    client.on_message = lambda _c, _u, message: heard.append(json.loads(message.payload))
+    client.on_message = lambda _c, _u, message: heard.append(json.loads(message.payload or "null"))
     host, port = broker.removeprefix("mqtt://").split(":")
     client.connect(host, int(port))
-    client.subscribe("slopeward/v1/status", qos=1)
+    client.subscribe(topic, qos=1)
     client.loop_start()
 
     def stop() -> None:
@@ -212,7 +212,7 @@ def test_people_hear_that_the_database_is_gone_while_the_slope_fails(
     with running(tmp_path, database_url, mosquitto.url, receiver, page=True) as service:
         move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
         wait_for(lambda: evaluated_at(service), 30, "the first evaluation")
-        heard, stop = hear_status(mosquitto.url)
+        heard, stop = listen(mosquitto.url, "slopeward/v1/status")
         wait_for(lambda: heard and heard[-1]["status"] == "online", 20, "status online")
         assert "what we see" in page(service).lower()
         with gone(database_url):

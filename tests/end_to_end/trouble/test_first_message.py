@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import pytest
 from aiosmtpd.controller import Controller
 
@@ -30,6 +29,7 @@ from tests.end_to_end.trouble.test_cannot_decide import (
     Receiver,
     Report,
     evaluated_at,
+    listen,
     move,
     receiver,
     report,
@@ -206,20 +206,3 @@ def test_a_site_that_publishes_for_others(
         wait_for(receiver.find_red, what="red of the other site")
         stop()
         assert all(states), "a retained state was cleared"
-
-
-def listen(broker: str, topic: str) -> tuple[list[bytes], Callable[[], None]]:
-    """Payloads of a topic, oldest first; and how to stop."""
-    heard: list[bytes] = []
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-    client.on_message = lambda _c, _u, message: heard.append(message.payload)
-    host, port = broker.removeprefix("mqtt://").split(":")
-    client.connect(host, int(port))
-    client.subscribe(topic, qos=1)
-    client.loop_start()
-
-    def stop() -> None:
-        client.disconnect()
-        client.loop_stop()
-
-    return heard, stop

@@ -51,19 +51,6 @@ def flood(broker: str) -> None:
     publish(broker, [("slopeward/v1/s/G9/obs", {"rubbish": f"{n} {'x' * 20_000}"}) for n in range(150)])
 
 
-def test_a_flood_from_one_sender_ends_at_its_share_and_the_slope_is_watched(
-    postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
-) -> None:
-    with running(tmp_path, postgresql_url, mosquitto.url, receiver, page=True) as service:
-        move(mosquitto.url, 0.0, 3.0, datetime.now(UTC) - timedelta(hours=2, minutes=5))
-        flood(mosquitto.url)
-        move(mosquitto.url, 60.0, 2.0, datetime.now(UTC))
-        wait_for(receiver.find_red, 60, "the level to be told behind the flood")
-        wait_for(lambda: receiver.find("unreadable messages since start were counted and not kept"), 30, "the alarm")
-        assert 0 < ask(postgresql_url, "SELECT sum(kept_bytes) FROM quarantine_source") <= QUOTA_BYTES
-        assert service.healthy()
-
-
 def test_on_a_full_disk_levels_are_evaluated_and_red_is_told(
     sqlite_url: str, disk: Path, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
 ) -> None:

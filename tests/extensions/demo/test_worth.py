@@ -1,100 +1,58 @@
 """What a demonstration counts of its forecasters and detectors, beside figures by hand."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
 
 from monitor.extensions.demo.demo import DemoInstallation, _print_summary
 from monitor.extensions.demo.worth import assess_detectors, assess_forecasters, print_worth
-from monitor.store.schema import tables as t
+from tests.data.rows import insert_rows
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ERRORS = {"drift": 2.0, "auto": 1.0, "gru": 1.5}
 
 
-def forecast(number, model, issued_at, *, hindcast, series_id=1, moved=10.0, shown=False, horizon_s=3600.0):
-    quantiles = {
-        name: 100.0 + moved + off
-        for name, off in (("q025", -4), ("q10", -2), ("q50", 0), ("q90", 2), ("q975", 4), ("baseline_q50", 0))
-    }
-    return {
-        "id": number,
-        "series_id": series_id,
-        "issued_at": issued_at,
-        "data_until": issued_at,
-        "as_of_received_at": issued_at,
-        "target_at": issued_at + timedelta(seconds=horizon_s),
-        "horizon_s": horizon_s,
-        "model": model,
-        "model_hash": "",
-        "baseline": "auto",
-        "data_value": 100.0,
-        "shown": shown,
-        "reason": "not shown: no forecast of it has been scored yet",
-        "hindcast": hindcast,
-        **quantiles,
-    }
+FACTS = """data_until=$at as_of_received_at=$at model_hash= baseline=auto data_value=100
+    reason='not shown: no forecast of it has been scored yet'"""
+
+
+def lay_forecast(c, number, model, at, horizon_s=3600.0, series_id=1, moved=10.0, more="shown=no hindcast=yes"):
+    fan = (("q025", -4), ("q10", -2), ("q50", 0), ("q90", 2), ("q975", 4), ("baseline_q50", 0))
+    quantiles = " ".join(f"{name}={100.0 + moved + off}" for name, off in fan)
+    row = f"forecast id={number} series_id={series_id} issued_at=$at target_at=$to horizon_s={horizon_s} model={model}"
+    names = {"at": at, "to": at + timedelta(seconds=horizon_s)}
+    insert_rows(c, NOW, f"\n{row} {quantiles} {more}\n    {FACTS}\n", names)
 
 
 @pytest.fixture
 def filled(database):
     with database.write() as c:
-        for number, station in ((1, "G1"), (2, "G2")):
-            c.execute(
-                insert(t.series).values(
-                    id=number, site="s", station=station, quantity="crack_opening", unit="mm", created_at=NOW
-                )
-            )
-        number = 0
+        rows = """
+series id=1 site=s station=G1 quantity=crack_opening unit=mm created_at=+0s
+series id=2 site=s station=G2 quantity=crack_opening unit=mm created_at=+0s
+anomaly series_id=1 at=-1h detector=ae score=1 threshold=1 budget=0.5 kind=drift alerted=no scored_at=+0s
+anomaly series_id=1 at=-2h detector=ae score=1 threshold=1 budget=0.5 kind=drift alerted=yes scored_at=+0s
+anomaly series_id=1 at=-3h detector=ae score=1 threshold=1 budget=0.5 kind=drift alerted=yes scored_at=+0s
+"""
+        insert_rows(c, NOW, rows)
+        numbers = count(1)
         for model in ERRORS:
+            shown = f"shown={'yes' if model == 'auto' else 'no'} hindcast=no"
             for series_id, moved in ((1, 3.0), (2, -10.0)):
-                number += 1
-                c.execute(
-                    insert(t.forecast).values(
-                        **forecast(
-                            number, model, NOW, hindcast=False, series_id=series_id, moved=moved, shown=model == "auto"
-                        )
-                    )
-                )
+                lay_forecast(c, next(numbers), model, NOW, series_id=series_id, moved=moved, more=shown)
         for model, error in ERRORS.items():
             for issue in range(4 if model == "gru" else 3):  # one issue of the network stands alone: it is no pair
                 for horizon_s, times in ((3600.0, 1.0), (86400.0, 10.0 if model == "drift" else 1.0)):
-                    number += 1
-                    row = forecast(number, model, NOW - (9 - issue) * HOUR, hindcast=True, horizon_s=horizon_s)
-                    c.execute(insert(t.forecast).values(**row))
-                    off = 99.0 if issue == 3 else times * error * (-1) ** issue
-                    c.execute(
-                        insert(t.forecast_score).values(
-                            forecast_id=number,
-                            observed_at=NOW,
-                            observed=0.0,
-                            error=off,
-                            baseline_error=1.0,
-                            persistence_error=1.0,
-                            inside_80=True,
-                            inside_95=True,
-                            pinball=1.0,
-                            winkler_80=1.0,
-                            scored_at=NOW,
-                        )
-                    )
-        for hour, alerted in ((1, False), (2, True), (3, True)):
-            c.execute(
-                insert(t.anomaly).values(
-                    series_id=1,
-                    at=NOW - hour * HOUR,
-                    detector="ae",
-                    score=1.0,
-                    threshold=1.0,
-                    budget=0.5,
-                    kind="drift",
-                    alerted=alerted,
-                    scored_at=NOW,
-                )
-            )
+                    number, off = next(numbers), 99.0 if issue == 3 else times * error * (-1) ** issue
+                    lay_forecast(c, number, model, NOW - (9 - issue) * HOUR, horizon_s)
+                    row = f"""
+forecast_score forecast_id={number} observed_at=+0s observed=0 error={off} baseline_error=1 persistence_error=1
+    inside_80=yes inside_95=yes pinball=1 winkler_80=1 scored_at=+0s
+"""
+                    insert_rows(c, NOW, row)
     return database
 
 

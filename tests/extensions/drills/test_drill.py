@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +90,10 @@ def listener() -> Iterator[Listener]:
 @pytest.fixture
 def real(database: Database, site: Site) -> Database:
     """A site with readings, an evaluation, a real yellow alarm and a real health alarm."""
-    rows = [
-        Observation(
-            site.id,
-            station,
-            "displacement",
-            "mm",
-            NOW - timedelta(days=d),
-            NOW - timedelta(days=d),
-            0.1 * d % 3 + (30 - d) * 0.2,
-        )
-        for station in ("G1", "G2")
-        for d in range(30, 0, -1)
-    ]
+    rows = []
+    for name, d in product(("G1", "G2"), range(30, 0, -1)):
+        at, moved = NOW - timedelta(days=d), 0.1 * d % 3 + (30 - d) * 0.2
+        rows.append(Observation(site.id, name, "displacement", "mm", at, at, moved))
     with database.write() as c:
         save_site(c, site, "test", "test", NOW)
         add_observations(c, rows, NOW)
@@ -159,14 +151,8 @@ def test_a_drill_is_told_answered_measured_and_leaves_the_real_state_alone(
     real: Database, site: Site, listener: Listener
 ) -> None:
     before = snapshot(real)
-    dispatcher = Dispatcher(
-        real,
-        {site.id: site},
-        lambda: datetime.now(UTC),
-        environ={"HOOK": listener.url},
-        jitter=lambda: 0.0,
-        poll_s=0.02,
-    )
+    ways: dict[str, Any] = {"environ": {"HOOK": listener.url}, "jitter": lambda: 0.0, "poll_s": 0.02}
+    dispatcher = Dispatcher(real, {site.id: site}, lambda: datetime.now(UTC), **ways)
     seen: list[tuple[datetime, AlertChange]] = []
     signed: list[int] = []
 
@@ -300,21 +286,8 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
 
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:
     def waiting(number: int, level: int, *, exercise: bool, ledger: str = "health") -> QueuedMessage:
-        return QueuedMessage(
-            number,
-            number,
-            "ridge",
-            ledger,
-            level,
-            "hook",
-            "webhook:HOOK",
-            NOW - timedelta(minutes=1),
-            NOW,
-            0,
-            "unacknowledged",
-            urgent=False,
-            exercise=exercise,
-        )
+        sent = ("hook", "webhook:HOOK", NOW - timedelta(minutes=1), NOW, 0, "unacknowledged")
+        return QueuedMessage(number, number, "ridge", ledger, level, *sent, urgent=False, exercise=exercise)
 
     # the drill's is the higher and newer one of the group: it still does not stand for the real one
     assert grouped([waiting(2, 1, exercise=True), waiting(1, 0, exercise=False)], DeliveryContext(NOW, 0)) == []

@@ -36,6 +36,7 @@ from monitor.store.schema.views import load_view
 from monitor.web.parts.documents import find_policy
 from tests.conftest import STORY_ON_SQLITE, free_port
 from tests.data.filled import ADA, BO, NOW
+from tests.data.rows import insert_rows
 from tests.integration.web.served import log_in, serving
 
 DAY, LATE = timedelta(days=1), timedelta(minutes=10)
@@ -45,29 +46,15 @@ WEEK = find_before(WEEKLY, NOW, ZURICH)
 
 def add_looks(database):
     """Evaluations of the last week: yellow, orange for two days, blind for an hour."""
+    looks = {"hours": [-150, -48, -9, -8, -0.3, -0.05, 1], "level": [1, 2, 2, 2, 2, 2, 3]}
+    looks |= {"at": [NOW + timedelta(hours=h) for h in looks["hours"]], "seen": ["full"] * 2 + ["blind"] + ["full"] * 4}
+    rows = """
+7 evaluation site=north-bench at=$at trigger=data level=$level observability=$seen reachable_level=3 config_sha256=x
+    digest=x
+"""
     with database.write() as c:
         c.execute(t.evaluation.delete().where(t.evaluation.c.site == SITE))
-        for hours, level, seen in (
-            (-150, 1, "full"),
-            (-48, 2, "full"),
-            (-9, 2, "blind"),
-            (-8, 2, "full"),
-            (-0.3, 2, "full"),
-            (-0.05, 2, "full"),
-            (1, 3, "full"),
-        ):
-            c.execute(
-                insert(t.evaluation).values(
-                    site=SITE,
-                    at=NOW + timedelta(hours=hours),
-                    trigger="data",
-                    level=level,
-                    observability=seen,
-                    reachable_level=3,
-                    config_sha256="x",
-                    digest="x",
-                )
-            )
+        insert_rows(c, NOW, rows, looks)
 
 
 @pytest.fixture
@@ -119,13 +106,7 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
         )
         c.execute(
             insert(t.report).values(
-                site=SITE,
-                at=NOW - DAY,
-                received_at=later,
-                kind="crack",
-                text="late",
-                by="x",
-                digest="9" * 64,
+                site=SITE, at=NOW - DAY, received_at=later, kind="crack", text="late", by="x", digest="9" * 64
             )
         )
         c.execute(update(t.alert).where(t.alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))
@@ -214,10 +195,8 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
     assert issue.facts_sha256 in attached.get_content()
     # somebody more gets it, in another form; the others do not get it again
     more = '[[report]]\nkind = "daily"\nsites = ["north-bench"]\nat = "6:45"\nto = ["email:d@b.org"]\nform = "html"\n'
-    assert (
-        issuing.run(database, plan(mail.port, more=more), None, later + timedelta(hours=2))
-        == "0 reports made, 1 mailed"
-    )
+    said = issuing.run(database, plan(mail.port, more=more), None, later + timedelta(hours=2))
+    assert said == "0 reports made, 1 mailed"
     # a mail server that is away for two days ends the tries
     with database.write() as c:
         c.execute(
@@ -285,19 +264,8 @@ def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
         row = dict(c.execute(select(t.alert).where(t.alert.c.ledger == "health")).mappings().first())
         chain = dict(c.execute(select(t.alert_event).where(t.alert_event.c.alert_id == row["id"])).mappings().first())
         for number in range(900, 904):
-            c.execute(
-                insert(t.alert).values(
-                    row
-                    | {
-                        "id": number,
-                        "site": SITE,
-                        "raised_at": at,
-                        "closed_at": None,
-                        "key": f"health:{number}",
-                        "exercise": False,
-                    }
-                )
-            )
+            facts = {"id": number, "site": SITE, "raised_at": at, "closed_at": None, "key": f"health:{number}"}
+            c.execute(insert(t.alert).values(row | facts | {"exercise": False}))
             c.execute(insert(t.alert_event).values(chain | {"id": number, "alert_id": number, "at": at}))
     monkeypatch.setattr(report_facts, "MOST", 3)
     facts = gather(database)

@@ -71,12 +71,21 @@ def page(provider, filled_database, clock):
         yield address
 
 
+def open_browser(page):
+    return httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False)
+
+
+def log_in_by_password(page, name):
+    with open_browser(page) as browser:
+        return browser.post("/login", data={"name": name, "password": PASSWORD}).status_code
+
+
 @pytest.fixture
 def browse(page):
     opened = []
 
     def open_one():
-        opened.append(httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False))
+        opened.append(open_browser(page))
         return opened[-1]
 
     yield open_one
@@ -192,7 +201,7 @@ def test_groups_are_found_where_keycloak_puts_them_and_where_the_token_leaves_th
 
 # ---- a second factor --------------------------------------------------------------------------------------------
 def enter_by(page):
-    with httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False) as browser:
+    with open_browser(page) as browser:
         come(browser)
         return who(browser)
 
@@ -249,12 +258,7 @@ def test_codes_after_a_login_elsewhere_are_not_guessed(page, browse, clock, tele
     come(other)
     right = other.post("/login/oidc/code", data={"code": telephone(clock())})
     assert (right.status_code, who(other)) == (429, None), "a new login gives no new tries"
-    assert (
-        httpx.post(
-            f"{page}/login", data={"name": "ada", "password": PASSWORD}, trust_env=False, verify=False
-        ).status_code
-        == 303
-    )
+    assert log_in_by_password(page, "ada") == 303
 
 
 def test_a_login_that_waits_for_its_code_ends_with_the_account(browse, clock, telephone, filled_database):
@@ -286,7 +290,7 @@ def test_who_proves_a_second_factor_is_said_by_the_settings(provider, filled_dat
 def test_a_thief_without_the_second_factor_throws_nobody_out(provider, filled_database, clock):
     with page_with(provider, filled_database, clock, 'second_factor = "provider"') as page:
         provider.person["amr"] = ["pwd", "otp"]
-        with httpx.Client(base_url=page, timeout=60, trust_env=False, verify=False) as browser:
+        with open_browser(page) as browser:
             come(browser)
             provider.person["amr"] = ["pwd"]
             assert enter_by(page) is None
@@ -412,7 +416,8 @@ def test_the_clock_of_the_provider_may_be_a_minute_off(browse, provider, clock, 
 
 def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider, filled_database, clock):
     def ask(address):
-        answer = httpx.get(f"{address}/login/oidc", trust_env=False, verify=False, timeout=60)
+        with open_browser(address) as browser:
+            answer = browser.get("/login/oidc")
         return answer.status_code, said(answer)
 
     with page_with(provider, filled_database, clock) as address:
@@ -426,29 +431,21 @@ def test_a_provider_that_is_down_is_one_line_and_the_local_login_works(provider,
         assert status == 503
         assert line.startswith("The login of Canton does not work now: no answer from 127.0.0.1:")
         assert line.endswith("Try again, or log in below with an account with a password.")
-        answer = httpx.post(
-            f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False, verify=False, timeout=60
-        )
-        assert answer.status_code == 303
+        assert log_in_by_password(address, "bo") == 303
 
 
 def test_passwords_can_be_switched_off_but_for_an_emergency(provider, filled_database, clock):
     with page_with(provider, filled_database, clock, 'only = true\nemergency = ["ada"]') as address:
-        codes = [
-            httpx.post(
-                f"{address}/login", data={"name": name, "password": PASSWORD}, trust_env=False, verify=False, timeout=60
-            )
-            for name in ("bo", "ada")
-        ]
-        form = httpx.get(f"{address}/login", trust_env=False, verify=False, timeout=60).text
-    assert [answer.status_code for answer in codes] == [401, 303]
+        assert [log_in_by_password(address, name) for name in ("bo", "ada")] == [401, 303]
+        with open_browser(address) as browser:
+            form = browser.get("/login").text
     assert form.index("Log in with Canton") < form.index("In an emergency: by password")
 
 
 def test_without_a_provider_nothing_is_offered(filled_database, clock):
-    with serving(filled_database, clock) as address:
-        assert httpx.get(f"{address}/login/oidc", trust_env=False, verify=False, timeout=60).status_code == 404
-        assert "Log in with" not in httpx.get(f"{address}/login", trust_env=False, verify=False, timeout=60).text
+    with serving(filled_database, clock) as address, open_browser(address) as browser:
+        assert browser.get("/login/oidc").status_code == 404
+        assert "Log in with" not in browser.get("/login").text
 
 
 @pytest.mark.parametrize(

@@ -71,15 +71,6 @@ def test_two_answers_lead_from_a_table_to_levels_forecasts_and_stored_readings(h
     assert (stored["stored"], stored["rejected"], stored["undeclared"]) == (500, 0, [])
 
 
-def test_a_site_that_exists_gets_the_stations_it_lacks_in_a_file(here, capsys):
-    assert run_verb(["sites", "init", "bench"]) == 0
-    capsys.readouterr()
-    assert run_verb(["ingest", "hang.csv", "--guess", "--site", "bench", "--answer", "zone=UTC", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out.splitlines()[0])
-    assert facts["written"] == ["hang.mapping.toml", "hang.stations.toml"]
-    assert 'id = "Riss-1"' in Path("hang.stations.toml").read_text()
-
-
 def follow(said, *, to_the_end=False):
     """Do what was printed, word for word; a replay and forecasts, which come last and take seconds, where wanted."""
     done = []
@@ -227,13 +218,7 @@ def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why,
 
 @pytest.mark.parametrize(
     "more",
-    [
-        ("--mapping", "m.toml"),
-        ("--format", "long"),
-        ("--answer", "zone"),
-        ("--answer", "place=x"),
-        ("--bound", "x"),
-    ],
+    [("--mapping", "m.toml"), ("--format", "long"), ("--answer", "zone"), ("--answer", "place=x"), ("--bound", "x")],
 )
 def test_options_that_cannot_be_are_refused(here, more):
     assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", *more]) in {1, 2}

@@ -8,6 +8,7 @@ import pytest
 from monitor.domain.errors import ConfigError
 from monitor.extensions.table_import.guess.guess import guess
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.extensions.table_import.guess.toml_writer import format_stations
 from tests.data.payloads.guessed import keep, lay_rows, read_all, read_good
 
 BEGIN = datetime(2025, 3, 29, tzinfo=UTC)
@@ -288,7 +289,8 @@ def test_rain_since_midnight_is_a_counter_and_rain_of_each_hour_is_none(tmp_path
     hours = [datetime(2025, 2, 3) + timedelta(hours=k) for k in range(120)]
     for kind, told in ((lambda k: 0.2 * (k % 24 // 3), True), (lambda k: 1.2 * (k % 24 == 7), False)):
         lay_rows(path, "Time;Rain (mm)", (f"{at:%Y-%m-%d %H:%M};{kind(k):.1f}" for k, at in enumerate(hours)))
-        assert [s.is_counter for s in guess(read_raw_table(path), {"zone": "UTC"}).sensors] == [told]
+        sensors = guess(read_raw_table(path), {"zone": "UTC"}).sensors
+        assert ([s.is_counter for s in sensors], 'stamp = "counter"' in format_stations(sensors)) == ([told], told)
 
 
 # ---- rows of one instant ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What a name says: units where units stand, depths, parts of a motion, and never a word as a station."""
 
 import random
+import re
 from datetime import datetime, timedelta
 
 import pytest
@@ -167,22 +168,12 @@ def test_a_column_of_quantities_or_units_names_no_stations(tmp_path):
     assert [s.station for s in guess(look, {}).sensors] == ["gauge"]
 
 
-PARTS = (
-    "Longitudinal Displacement [m]",
-    "Transverse Displacement [m]",
-    "Querverschiebung [m]",
-    "spost. trasversale (m)",
-    "Displacement increment [m]",
-    "Incremental displacement (m)",
-    "Verschiebung Zuwachs [m]",
-    "Daily displacement (m)",
-    "Spostamento giornaliero [m]",
-    "Displacement 24h (m)",
-    "Displacement change [m]",
-)
+PARTS = """Longitudinal Displacement [m]; Transverse Displacement [m]; Querverschiebung [m]; spost. trasversale (m);
+Displacement increment [m]; Incremental displacement (m); Verschiebung Zuwachs [m]; Daily displacement (m);
+Spostamento giornaliero [m]; Displacement 24h (m); Displacement change [m]"""
 
 
-@pytest.mark.parametrize("header", PARTS)
+@pytest.mark.parametrize("header", re.split(r";\s+", PARTS))
 def test_a_part_of_a_motion_is_asked_about_alone_and_never_the_motion(tmp_path, header):
     assert not is_no_measurement(header)
     look = lay(tmp_path / "f.csv", f"Time (UTC),{header},Other [m]", rise, lambda k: 7 - k / 9)
@@ -207,18 +198,11 @@ def test_a_place_is_still_no_measurement(header):
     assert is_no_measurement(header)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        "Distance to water (m)",
-        "distance_to_water_m",
-        "Dist. to water level (ft)",
-        "Abstand zum Wasser [m]",
-        "DTGW (m)",
-        "Distanza dall'acqua (m)",
-        "Distance de l'eau (m)",
-    ],
-)
+WATER = """Distance to water (m); distance_to_water_m; Dist. to water level (ft); Abstand zum Wasser [m]; DTGW (m);
+Distanza dall'acqua (m); Distance de l'eau (m)"""
+
+
+@pytest.mark.parametrize("header", re.split(r";\s+", WATER))
 def test_a_distance_to_water_counts_downward(tmp_path, header):
     name = read_name(header)
     assert name.quantity == "groundwater_level"

@@ -1,3 +1,13 @@
 """Fixtures of this folder."""
 
+import pytest
+
+from tests.data.watched_slope import WatchedSlope
+from tests.integration.alerting.test_fusion import stepped  # noqa: F401 - a fixture
+from tests.integration.alerting.test_scenes import slope  # noqa: F401 - a fixture
 from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures
+
+
+@pytest.fixture
+def bench(database):
+    return WatchedSlope(database)

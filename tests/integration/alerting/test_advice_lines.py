@@ -30,25 +30,10 @@ PLACES = [f"G{n}" for n in range(1, 13)]
 def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_path, capsys):
     text = FILE.read_text(encoding="utf-8")
     site, changes = parse_site(text, "north-bench.toml"), []
-    for place in PLACES:
-        reason = f"{place}: displacement_downslope scores 7.10 over 6.26 (rules)"
-        changes.append(
-            AlertChange(
-                AlertCategory.ADVICE,
-                f"advice:anomaly:{place}",
-                1,
-                open=True,
-                reason=reason,
-                data_time=NOW,
-                evidence="{}",
-            )
-        )
-    forecast = "G1: forecast of 12 mm/day in 1d, over 10 mm/day"
-    changes.append(
-        AlertChange(
-            AlertCategory.ADVICE, "advice:forecast:G1", 1, open=True, reason=forecast, data_time=NOW, evidence="{}"
-        )
-    )
+    reasons = {f"anomaly:{name}": f"{name}: displacement_downslope scores 7.10 over 6.26 (rules)" for name in PLACES}
+    reasons["forecast:G1"] = "G1: forecast of 12 mm/day in 1d, over 10 mm/day"
+    for key, reason in reasons.items():
+        changes.append(AlertChange(AlertCategory.ADVICE, f"advice:{key}", 1, True, reason, NOW, "{}"))
     channels = ("log:advice", "voice:GEOLOGIST", "siren:site/1")
     duty = Recipient("duty", channels, ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
     with filled_database.write() as c:

@@ -17,36 +17,19 @@ from monitor.store.alerting.maintenance import (
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user, disable_user
 from tests.data.store_rows import ask, tell
-from tests.data.watched_slope import HOUR, START, WatchedSlope, write_service
+from tests.data.watched_slope import HOUR, START, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
 
 
-@pytest.fixture
-def bench(database):
-    return WatchedSlope(database)
-
-
-def add(bench, from_h=0.0, to_h=4.0, **more):
-    return tell(
-        bench.database,
-        add_maintenance,
-        "bench",
-        more.pop("station", "G1"),
-        START + from_h * HOUR,
-        START + to_h * HOUR,
-        more.pop("actor", ADA),
-        more.pop("reason", "new mast"),
-        START,
-        **more,
-    )
+def add(bench, from_h=0.0, to_h=4.0, *, station="G1", actor=ADA, reason="new mast", **more):
+    span = (START + from_h * HOUR, START + to_h * HOUR)
+    return tell(bench.database, add_maintenance, "bench", station, *span, actor, reason, START, **more)
 
 
 def known(bench, hours):
-    return [
-        (f.station, f.by, f.second_by)
-        for f in ask(bench.database, load_maintenance_facts, "bench", START + hours * HOUR)
-    ]
+    facts = ask(bench.database, load_maintenance_facts, "bench", START + hours * HOUR)
+    return [(f.station, f.by, f.second_by) for f in facts]
 
 
 def test_a_window_is_known_from_its_beginning_and_ends_by_itself(bench):
@@ -59,8 +42,7 @@ def test_a_window_is_known_from_its_beginning_and_ends_by_itself(bench):
 def test_a_window_that_is_ended_stays_known_for_the_time_before(bench):
     number = add(bench)
     assert tell(bench.database, end_maintenance, number, BO, "done", START + HOUR)
-    assert known(bench, 0.99) == [("G1", "Ada", None)]
-    assert known(bench, 1) == []
+    assert (known(bench, 0.99), known(bench, 1)) == ([("G1", "Ada", None)], [])
     assert tell(bench.database, end_maintenance, number, BO, "again", START + HOUR) is False
     with bench.database.read() as c:
         assert load_maintenance(c, "bench", START + 2 * HOUR) == []
@@ -86,9 +68,8 @@ def test_what_may_not_be_is_refused(bench):
 
 def test_where_accounts_exist_both_people_need_one(bench):
     with bench.database.write() as c:
-        add_user(c, "Ada", "long enough 1", "operator", START)
-        add_user(c, "Bo", "long enough 1", "operator", START)
-        add_user(c, "Cy", "long enough 1", "viewer", START)
+        for name, role in (("Ada", "operator"), ("Bo", "operator"), ("Cy", "viewer")):
+            add_user(c, name, "long enough 1", role, START)
     for nobody in ("Di", "Cy"):
         with pytest.raises(RefusedError, match="no open account as operator"):
             add(bench, second=Actor(nobody))
@@ -103,8 +84,7 @@ def test_a_window_and_its_end_are_news_for_the_running_service(bench):
     ask(bench.database, news.find_changed)
     number = add(bench)
     with bench.database.read() as c:
-        assert news.find_changed(c) == {"bench"}
-        assert news.find_changed(c) == frozenset()
+        assert (news.find_changed(c), news.find_changed(c)) == ({"bench"}, frozenset())
     tell(bench.database, end_maintenance, number, ADA, "done", START + HOUR)
     assert ask(bench.database, news.find_changed) == {"bench"}
 

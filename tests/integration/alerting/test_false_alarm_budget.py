@@ -35,14 +35,9 @@ from tests.data.watched_slope import write_service
 NOW = parse("2026-06-30T12:00:00Z")
 DAY, ADA = timedelta(days=1), Actor("Ada")
 STATION = site_text.station("{0}", site_text.series("displacement_east", "mm", "1d", max_silence="3d"))
+BUDGET = {"detectors": ["rules", "flatline"], "budget_per_sensor_month": 0.1}
 TEXT = (
-    site_text.head(
-        "bench",
-        "North bench",
-        latitude=46.2,
-        longitude=8.9,
-        anomaly={"detectors": ["rules", "flatline"], "budget_per_sensor_month": 0.1},
-    )
+    site_text.head("bench", "North bench", latitude=46.2, longitude=8.9, anomaly=BUDGET)
     + site_text.criterion("anomaly", level="yellow")
 ) + "".join(STATION.format(f"G{n}") for n in range(10))
 SITE = parse_site(TEXT, "bench.toml")
@@ -87,13 +82,9 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
     with watched.write() as c:
         add_observations(c, [Observation("bench", "P1", "pore_pressure", "kPa", NOW, NOW, 1.0)], NOW)
         series_id = find_series_id(c, "bench", "P1", "pore_pressure")
+        times = [NOW - day * DAY for day in range(0, 150, 10)]
         add_anomalies(
-            c,
-            [
-                AnomalyRow(series_id, NOW - day * DAY, "rules", 2.0, 1.0, 0.1, "spike", alerted=True)
-                for day in range(0, 150, 10)
-            ],
-            NOW,
+            c, [AnomalyRow(series_id, at, "rules", 2.0, 1.0, 0.1, "spike", alerted=True) for at in times], NOW
         )
         for run in load_runs(c, site, NOW - 180 * DAY, NOW):
             if run.station == "P1":
@@ -108,8 +99,7 @@ def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)
     before = look(watched)
-    assert before.describe() == "not measured: 9 of 10 labels"
-    assert correct(watched, SITE, NOW) == []
+    assert (before.describe(), correct(watched, SITE, NOW)) == ("not measured: 9 of 10 labels", [])
     say(watched, ["dismissed"] * (number - 10) + ["confirmed"] * 10)
     found = look(watched)
     assert (found.reported, found.labelled, found.known_cause) == (number, number, 0)
@@ -158,9 +148,7 @@ def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowl
 
 def test_what_health_explains_is_neither_false_nor_watched(watched):
     quiet = look(watched)
-    battery = AlertChange(
-        AlertCategory.HEALTH, "health:instrument:G1:battery", 1, open=True, reason="low", data_time=None, evidence="{}"
-    )
+    battery = AlertChange(AlertCategory.HEALTH, "health:instrument:G1:battery", 1, True, "low", None, "{}")
     with watched.write() as c:
         for week in range(5):
             at = NOW - (40 - 7 * week) * DAY
@@ -190,11 +178,8 @@ def test_no_correction_where_anomalies_count_for_the_level(watched):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_bench_reads_the_record_of_a_site(watched, tmp_path, capsys):
     rng = random.Random(5)
-    rows = [
-        Observation("bench", f"G{n}", "displacement_east", "mm", NOW - day * DAY, NOW, rng.gauss(0.0, 1.0))
-        for n in range(3)
-        for day in range(1, 700)
-    ]
+    places = [("bench", f"G{n}", "displacement_east", "mm") for n in range(3)]
+    rows = [Observation(*p, NOW - day * DAY, NOW, rng.gauss(0.0, 1.0)) for p in places for day in range(1, 700)]
     tell(watched, add_observations, rows, NOW)
     service = str(write_service(tmp_path, watched, TEXT))
     assert run_verb(["anomalies", "bench", "--site", "bench", "--budget", "0.3", "--json", "--config", service]) == 0

@@ -34,17 +34,11 @@ START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")
 EVERY = 5  # seconds between two evaluations; a batch is what came meanwhile
 MOVED = series("displacement", "mm", "1s", max_silence="10s", noise_floor_mm=0.5, verify_step_mm=20.0)
+HOW = {"dwell": {"hits": 2, "of": 3, "within": "10s"}, "recover": 0.6, "valid_for": "60s"}
 SITE = parse_site(
     head("north", longitude=9.0, levels={"names": ["green", "yellow"]}, fusion={"verify_within": "20s"})
     + "".join(station(name, MOVED, azimuth_deg=90.0) for name in NAMES)
-    + criterion(
-        "velocity",
-        stations=NAMES,
-        yellow={"over": 4e6, "window": "20s"},
-        dwell={"hits": 2, "of": 3, "within": "10s"},
-        recover=0.6,
-        valid_for="60s",
-    ),
+    + criterion("velocity", stations=NAMES, yellow={"over": 4e6, "window": "20s"}, **HOW),
     "north.toml",
 )
 LONG = 7200  # two hours
@@ -52,8 +46,6 @@ SPAN_S = max(wanted_series(SITE).values())
 
 
 class Stream:
-    """Readings of one second after the other, stored and evaluated as the core does."""
-
     def __init__(self, database, evaluator):
         self.database, self.evaluator, self.epoch, self.now = database, evaluator, 0, START
         tell(database, save_site, SITE, "test", "held", START)
@@ -128,9 +120,8 @@ def test_a_job_reads_a_long_history_piece_by_piece(database):
         peaks, found = {}, {}
         for grid_s in (0.0, 21600.0):
             tracemalloc.start()
-            (found[grid_s],) = read_all(
-                c, find_motion(SITE, load_ids(c, SITE.id)), START - timedelta(days=1), end, grid_s
-            )
+            motion = find_motion(SITE, load_ids(c, SITE.id))
+            (found[grid_s],) = read_all(c, motion, START - timedelta(days=1), end, grid_s)
             peaks[grid_s] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         tracemalloc.start()

@@ -23,11 +23,7 @@ from tests.conftest import ON_BOTH, wait_for
 from tests.data.store_rows import ask
 
 LEVELS = (Level(0, "green", auto_lower=True), Level(1, "red", auto_lower=False))
-STAGES = (
-    StagePlan("creep", 3600.0, 86400.0),
-    StagePlan("progressive", 60.0, 900.0),
-    StagePlan("unknown", 60.0, 900.0),
-)
+STAGES = (StagePlan("creep", 3600.0, 86400.0), StagePlan("progressive", 60.0, 900.0), StagePlan("unknown", 60.0, 900.0))
 PLACE = Site("s", "S", 46.0, 8.0, "UTC", LEVELS, (), (), forecast=ForecastPlan(), movement=MovementPlan(STAGES))
 
 
@@ -130,19 +126,15 @@ def test_the_real_job_leaves_its_line_and_a_poisoned_series_is_told(database, mo
     assert {r.detail for r in ask(database, load_runs)} == {"unknown, none; 0 series updated", told[0][1]}
 
 
-def test_the_core_asks_the_schedule_for_the_pace_of_a_site():
-    core = SimpleNamespace(sites={"s": PLACE}, schedule=SimpleNamespace(stage_of=lambda _: "creep"))
+def test_the_core_knows_the_pace_of_a_site_and_what_people_do_at_a_stage():
+    acting = replace(PLACE, movement=MovementPlan((StagePlan("progressive", 60.0, 900.0, "Clear the road"),)))
+    core = SimpleNamespace(sites={"s": PLACE, "a": acting}, schedule=SimpleNamespace(stage_of=lambda _: "creep"))
     assert Core._find_pace(core, "s") == 3600.0
     core.schedule.stage_of = lambda _: None
     assert Core._find_pace(core, "s") == 60.0
     assert stage_cadence(PLACE, "step") == (300.0, 21600.0)  # a stage that the plan does not name
-
-
-def test_the_core_knows_what_people_do_at_a_stage():
-    acting = replace(PLACE, movement=MovementPlan((StagePlan("progressive", 60.0, 900.0, "Clear the road"),)))
-    core = SimpleNamespace(sites={"s": acting})
-    assert Core._find_action(core, "s", "progressive") == "Clear the road"
-    assert Core._find_action(core, "s", "creep") == Core._find_action(core, "gone", "creep") == ""
+    assert Core._find_action(core, "a", "progressive") == "Clear the road"
+    assert Core._find_action(core, "a", "creep") == Core._find_action(core, "gone", "creep") == ""
 
 
 def test_a_fast_stage_is_evaluated_before_the_tick_and_a_slow_one_not_later():
@@ -152,17 +144,9 @@ def test_a_fast_stage_is_evaluated_before_the_tick_and_a_slow_one_not_later():
         seen.append(site)
         return SimpleNamespace(changes=(), next_due_at=None)
 
-    loop = EvaluationLoop(
-        None,
-        {"fast": "fast", "slow": "slow"},
-        1.5,
-        is_drained=lambda: True,
-        on_changed=lambda _: None,
-        on_poisoned=lambda *_: None,
-        clock=clock,
-        evaluate=decide,
-        find_pace={"fast": 0.05, "slow": 600.0}.get,
-    )
+    how = {"is_drained": lambda: True, "on_changed": lambda _: None, "on_poisoned": lambda *_: None, "clock": clock}
+    pace = {"fast": 0.05, "slow": 600.0}
+    loop = EvaluationLoop(None, {name: name for name in pace}, 1.5, **how, evaluate=decide, find_pace=pace.get)
     loop.start()
     wait_for(lambda: seen.count("slow") >= 2)
     loop.stop(5.0)

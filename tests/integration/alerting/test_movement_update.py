@@ -2,8 +2,10 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -36,20 +38,11 @@ from tests.data.store_rows import ask, forecast_row, tell
 T0 = parse("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
 FAILS, STOPS, SIGMA = 120, 116, 0.5
+MOVED = site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5)
 SITE = (
     site_text.head("s", movement={"failure_velocity_mm_per_day": 50.0})
-    + site_text.station(
-        "A",
-        site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5),
-        v_eq_mm_per_day=0.5,
-        v_eq_reviewed="A. Rossi 2026-01, on 2023-2025",
-    )
-    + site_text.station(
-        "B",
-        site_text.series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=0.5),
-        azimuth_deg=180.0,
-        plunge_deg=30.0,
-    )
+    + site_text.station("A", MOVED, v_eq_mm_per_day=0.5, v_eq_reviewed="A. Rossi 2026-01, on 2023-2025")
+    + site_text.station("B", MOVED, azimuth_deg=180.0, plunge_deg=30.0)
     + site_text.station("C", site_text.series("displacement", "mm", "1d"), on_slope=False)
     + site_text.criterion("inverse_velocity", stations=["A"], yellow={"within": "10d"})
 )
@@ -59,7 +52,6 @@ READ_BY = site_text.criterion("velocity", stations=["A"], yellow={"over": 100.0,
 
 
 def path_mm():
-    """Creep, from day 60 towards a failure on day 120, and standstill from day 116."""
     days = np.arange(0.0, 160.0)
     moved = voight_displacement(days, 0.4, 60.0, float(FAILS))
     dice = random.Random(3)
@@ -83,9 +75,15 @@ def store(db, *rows):
 
 
 def begin(db, until):
-    """The site, and all that station A said before a day."""
     tell(db, save_site, PLACE, "test", "test", T0)
     store(db, *(reading(d, PATH[d]) for d in range(until)))
+
+
+DOWN = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
+
+
+def store_b(db, days, error_mm=lambda: 0.0):
+    store(db, *(reading(d, v * d + error_mm(), "B", q) for q, v in DOWN.items() for d in days))
 
 
 def step(db, day, *, silent=False):
@@ -120,8 +118,7 @@ def test_an_accelerating_slope_is_told_with_its_window_and_taken_back_when_it_st
         advice = [a for a in load_view(c, "active_alerts") if a["ledger"] == "advice"]
     assert (status["movement_stage"], status["trend"]) == ("progressive", "progressive")
     assert json.loads(site_payload(status, [], 60.0))["stage"] == "progressive"
-    assert [f.station for f in view.failures] == ["A"]
-    assert len(advice) == 1
+    assert ([f.station for f in view.failures], len(advice)) == (["A"], 1)
     assert "if the acceleration goes on" in advice[0]["reason"]
 
     told = {}
@@ -151,9 +148,6 @@ def spell_day(day):
 
 
 def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sqlite_template):
-    """The same rows after a stop of nine days and a fresh process as in a service that never stopped."""
-    import shutil
-
     shutil.copy(sqlite_template, tmp_path / "other.db")
     steady = Database(f"sqlite:///{tmp_path}/other.db")
     for db in (database, steady):
@@ -169,9 +163,8 @@ def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sq
     kept = "data_until stage trend velocity_mm_per_day acceleration_mm_per_day2 probability reasons".split()
     missed = {spell_day(d) for d in gap}
     expected = [r for r in rows(steady, "movement_history") if r["data_until"] not in missed]
-    assert [[r[k] for k in kept] for r in rows(database, "movement_history")] == [
-        [r[k] for k in kept] for r in expected
-    ]
+    found = rows(database, "movement_history")
+    assert [[r[k] for k in kept] for r in found] == [[r[k] for k in kept] for r in expected]
     same = "data_until window_from window_mid window_to trusted reasons onset_at n_agree withdrawn_reason".split()
     both = [[[w[k] for k in same] for w in rows(db, "failure_windows")] for db in (database, steady)]
     assert both[0] == both[1] != []
@@ -181,9 +174,8 @@ def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sq
 @ON_BOTH
 def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(database, monkeypatch):
     begin(database, 100)
-    down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
     dice = random.Random(5)
-    store(database, *(reading(d, v * d + dice.gauss(0.0, SIGMA), "B", q) for q, v in down.items() for d in range(100)))
+    store_b(database, range(100), lambda: dice.gauss(0.0, SIGMA))
     store(database, *(reading(d, 9.0 * d, "C") for d in range(100)))
     healthy = movement_state.assess_movement
 
@@ -206,11 +198,9 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     again = update_movement(database, PLACE, now)
     assert (again.updated, len(rows(database, "movement_history"))) == ((), 2)
 
-    def killed(*_):
-        raise KeyboardInterrupt
-
     store(database, reading(100, PATH[100]))
-    monkeypatch.setattr("monitor.store.models.movement.insert", killed)  # between the row and its windows
+    # between the row and its windows
+    monkeypatch.setattr("monitor.store.models.movement.insert", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         update_movement(database, PLACE, at(100) + DAY / 24)
     monkeypatch.undo()
@@ -220,8 +210,7 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
 
 def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     begin(database, 100)
-    down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
-    store(database, *(reading(d, v * d, "B", q) for q, v in down.items() for d in range(100)))
+    store_b(database, range(100))
     ticks = iter([0.0, 1.0, 9e9])
     first = update_movement(database, PLACE, at(99) + DAY / 24, clock_s=lambda: next(ticks))
     assert (first.updated, first.waiting) == (("A.displacement",), ("B.displacement",))
@@ -233,10 +222,10 @@ def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
 
 def test_who_is_well_and_has_no_news_waits_for_nothing_though_the_budget_is_spent(database, monkeypatch):
     begin(database, 100)
-    down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
-    store(database, *(reading(d, v * d, "B", q) for q, v in down.items() for d in range(100)))
+    store_b(database, range(100))
     update_movement(database, PLACE, at(99) + DAY / 24)
-    store(database, reading(99.5, PATH[99]), *(reading(99.5, v * 99.5, "B", q) for q, v in down.items()))
+    store(database, reading(99.5, PATH[99]))
+    store_b(database, [99.5])
     monkeypatch.setattr("monitor.jobs.movement.movement_state.is_due", lambda *_, **__: False)
     monkeypatch.setattr("monitor.jobs.movement.movement_state.may_be_silent", lambda *_: True)
 
@@ -266,16 +255,8 @@ def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
 
 
 FAST = parse_site(
-    f"""
-{SITE.split("[[station]]", maxsplit=1)[0]}
-[[station]]
-id = "A"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1s"
-noise_floor_mm = 0.5
-""",
+    SITE.split("[[station]]", maxsplit=1)[0]
+    + site_text.station("A", site_text.series("displacement", "mm", "1s", noise_floor_mm=0.5)),
     "s.toml",
 )
 TICK = timedelta(seconds=0.5)  # twice as often as it declares
@@ -283,7 +264,6 @@ TICK = timedelta(seconds=0.5)  # twice as often as it declares
 
 @pytest.fixture
 def read_epochs(monkeypatch):
-    """How many epochs each question for a history brought."""
     found = []
 
     def load(*args, **named):
@@ -296,21 +276,12 @@ def read_epochs(monkeypatch):
 
 def store_ticks(db, first, last, value=None, received_at=None):
     """Half seconds of station A; without a value they scatter."""
-    store(
-        db,
-        *(
-            Observation(
-                "s",
-                "A",
-                "displacement",
-                "mm",
-                T0 + k * TICK,
-                received_at or T0 + k * TICK,
-                k % 7 * 0.1 if value is None else value,
-            )
-            for k in range(first, last)
-        ),
-    )
+
+    def read(k):
+        at, seen = T0 + k * TICK, k % 7 * 0.1 if value is None else value
+        return Observation("s", "A", "displacement", "mm", at, received_at or at, seen)
+
+    store(db, *map(read, range(first, last)))
 
 
 def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_epochs):
@@ -421,7 +392,6 @@ def test_the_shown_forecast_is_the_second_estimator_and_a_newer_one_replaces_it(
 
 
 def issue(db, day, gains_mm):
-    """A shown forecast whose median gains so much in 1, 7 and 30 days."""
     with db.write() as c:
         series_id = c.execute(select(t.series.c.id).where(t.series.c.station == "A")).scalar()
         known = {"data_until": at(day), "as_of_received_at": at(day), "model": "lld", "baseline": "lld"}

@@ -17,24 +17,19 @@ from monitor.store.alerting.events import add_event, confirm_event, load_event_f
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
 from tests.conftest import ON_BOTH
-from tests.data.site_text import criterion, head, series, station, table
-from tests.data.store_rows import ask
+from tests.data.site_text import bounds, criterion, head, series, station, table
+from tests.data.store_rows import ask, tell
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
+WET = {"over": 30.0, "window": "24h"}
 SITE = parse_site(
     head("slope")
     + station("R1", series("rain", "mm", max_silence="6h"), series("rain_next_12h", "mm", "6h", max_silence="24h"))
     + (
         table("[[quantity]]", name="rain_next_12h", unit="mm")
-        + criterion("rain_sum", id="fell", series="R1.rain", yellow={"over": 30.0, "window": "24h"})
-        + criterion(
-            "rain_sum",
-            id="expected",
-            series="R1.rain",
-            yellow={"over": 30.0, "window": "24h"},
-            forecast={"12h": "R1.rain_next_12h"},
-        )
+        + criterion("rain_sum", id="fell", series="R1.rain", yellow=WET)
+        + criterion("rain_sum", id="expected", series="R1.rain", yellow=WET, forecast={"12h": "R1.rain_next_12h"})
         + criterion("earthquake", id="quake", yellow={"over": 0.05}, lower_to=0.5, lower_for="10d")
         + table("[fusion]", top_needs=1)
     ),
@@ -44,15 +39,12 @@ SITE = parse_site(
 
 @pytest.fixture
 def slope(database):
-    with database.write() as c:
-        save_site(c, SITE, "test", "rain", T0)
+    tell(database, save_site, SITE, "test", "rain", T0)
     return database
 
 
-def tell(db, at, mm, quantity="rain", received_at=None):
-    item = Observation("slope", "R1", quantity, "mm", at, received_at or at, mm)
-    with db.write() as c:
-        add_observations(c, [item], received_at or at)
+def rain(db, at, mm):
+    tell(db, add_observations, [Observation("slope", "R1", "rain", "mm", at, at, mm)], at)
 
 
 def shake(db, at, value, received_at, confirmed_by=()):
@@ -69,7 +61,7 @@ def keys(db):
 
 def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
     for hour in range(24):
-        tell(slope, T0 + hour * HOUR, 0.75)  # 18 mm in a day
+        rain(slope, T0 + hour * HOUR, 0.75)  # 18 mm in a day
     now = T0 + 23 * HOUR
     assert evaluate_site(slope, SITE, now, "data").level == 0
     shake(slope, now - HOUR, 0.12, now)
@@ -85,7 +77,7 @@ def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
         assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
     # a day later nobody has answered: the question stands
     later = now + timedelta(days=2)
-    tell(slope, later, 0.0)
+    rain(slope, later, 0.0)
     evaluate_site(slope, SITE, later, "data")
     assert question.key in keys(slope)
     name = question.key.removeprefix("health:").removesuffix(":verify")
@@ -108,46 +100,33 @@ def test_events_are_loaded_as_they_were_known(slope):
 
 
 CRACK = series("crack_opening", "mm", "1d", max_silence="4d", noise_floor_mm=1.0, verify_step_mm=20.0)
+OPENING = bounds(yellow="0.5 60d", orange="2 30d", red="10 10d")
 LONG = (
     head("slope", levels={"names": ["green", "yellow", "orange", "red"]})
     + station("E1", CRACK, reference="A")
     + station("E2", CRACK, reference="B")
-    + criterion(
-        "rate",
-        stations=["E*"],
-        quantity="crack_opening",
-        yellow={"over": 0.5, "window": "60d"},
-        orange={"over": 2.0, "window": "30d"},
-        red={"over": 10.0, "window": "10d"},
-        valid_for="12d",
-    )
+    + criterion("rate", stations=["E*"], quantity="crack_opening", **OPENING, valid_for="12d")
 )
 
 
 def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
-    """Events reach as far back as readings: a step of 789 mm that was explained does not become movement later."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
-    with slope.write() as c:
-        save_site(c, site, "test", "long windows", T0)
+    tell(slope, save_site, site, "test", "long windows", T0)
     quake = T0 + 80 * day - 6 * HOUR
     levels = []
     for n in range(80 + 70):
         now = T0 + n * day
         if n == 80:
             shake(slope, quake, None, now, ("Ada", "Bo"))
-        rows = [
-            Observation("slope", name, "crack_opening", "mm", now, now, (789.0 if n >= 80 else 0.0) + 0.1 * (n % 3))
-            for name in ("E1", "E2")
-        ]
-        with slope.write() as c:
-            add_observations(c, rows, now)
+        value = (789.0 if n >= 80 else 0.0) + 0.1 * (n % 3)
+        rows = [Observation("slope", name, "crack_opening", "mm", now, now, value) for name in ("E1", "E2")]
+        tell(slope, add_observations, rows, now)
         if n == 70 or (n >= 120 and n % 3 == 0):  # between the first look and the next the earthquake grows old
             levels.append(evaluate_site(slope, site, now, "data").level)
     assert set(levels) == {0}, levels
 
 
 def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(slope):
-    """A new site is not red at its first look for what happened 51 days before anybody watched."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
     begun = T0 + 130 * day
 
@@ -160,18 +139,15 @@ def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(s
         save_site(c, site, "test", "new, with its history", begun)
         add_observations(c, history, begun)
     first = evaluate_site(slope, site, begun + HOUR, "data")
-    told = [
-        a for a in ask(slope, load_alerts, "slope", open_only=True, ledger="health") if "before the watch" in a.reason
-    ]
-    assert first.level == 0
-    assert [a.level for a in told] == [1, 1]
+    every = ask(slope, load_alerts, "slope", open_only=True, ledger="health")
+    told = [a for a in every if "before the watch" in a.reason]
+    assert (first.level, [a.level for a in told]) == (0, [1, 1])
     assert all("step of 300." in a.reason and "it counts for nothing" in a.reason for a in told)
 
     levels = {}
     for n in range(131, 140):  # both jump again, now that somebody watches
         now = T0 + n * day
-        with slope.write() as c:
-            add_observations(c, say(n, 300.0 if n < 135 else 500.0, now), now)
+        tell(slope, add_observations, say(n, 300.0 if n < 135 else 500.0, now), now)
         levels[n] = evaluate_site(slope, site, now + HOUR / 60, "data").level
     assert {levels[n] for n in range(131, 137)} == {0}
     assert levels[137] == 3, levels

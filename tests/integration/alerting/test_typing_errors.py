@@ -3,8 +3,6 @@
 import json
 from datetime import timedelta
 
-import pytest
-
 from monitor.alerting.evaluate import evaluate_site
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import format_iso, parse
@@ -14,22 +12,14 @@ from monitor.jobs.instruments.run import run
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.data.site_text import criterion, head, series, station
+from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, tell
 
 START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
+OPENING = bounds(yellow="10 3d", orange="50 2d", red="200 2d")
 HEAD = head(
     "msl", "Markers", latitude=16.0, longitude=121.0, levels={"names": ["green", "yellow", "orange", "red"]}
-) + criterion(
-    "rate",
-    stations=["*"],
-    quantity="crack_opening",
-    yellow={"over": 10.0, "window": "3d"},
-    orange={"over": 50.0, "window": "2d"},
-    red={"over": 200.0, "window": "2d"},
-    author="test",
-    reason="test",
-)
+) + criterion("rate", stations=["*"], quantity="crack_opening", **OPENING, author="test", reason="test")
 
 
 def marker(name, *, by_hand):
@@ -53,7 +43,6 @@ class Markers:
         self.look()
 
     def read(self, day, **typed_cm):
-        """Somebody types the readings of a morning, in cm."""
         self.now = START + day * DAY
         body = {name: {"time": format_iso(self.now), "crack_opening_cm": value} for name, value in typed_cm.items()}
         messages = [
@@ -63,7 +52,6 @@ class Markers:
         assert self.pipeline.store(messages).rejected == 0
 
     def look(self, day=None):
-        """The level, after a decision and a look at the instruments."""
         self.now = self.now if day is None else START + day * DAY
         level = evaluate_site(self.database, self.site, self.now, "data").level
         run(self.database, ServiceConfig(), self.site, self.now)
@@ -74,29 +62,25 @@ class Markers:
         return [(r["station"], r["value_raw"]) for r in rows if "mistyped" in (r["flags"] or "")]
 
     def said(self):
-        """What the board says of typing errors, and the notices that are open for them."""
         with self.database.read() as c:
             rows = load_view(c, "instrument_findings", order_by=("instrument",), site="msl")
             alerts = load_view(c, "active_alerts", site="msl", state="unacknowledged")
-        return [(r["reason"], r["action"]) for r in rows if r["state"] == "mistyped"], [
-            r["key"] for r in alerts if r["key"].endswith(":mistyped")
-        ]
+        found = [(r["reason"], r["action"]) for r in rows if r["state"] == "mistyped"]
+        return found, [r["key"] for r in alerts if r["key"].endswith(":mistyped")]
 
 
 @ON_BOTH
 def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_follows(database):
     markers = Markers(database)
     markers.read(12, A=974.0, B=308.2, C=144.7)
-    assert markers.look() == 0
-    assert markers.flagged() == [("A", 9740.0)]
+    assert (markers.look(), markers.flagged()) == (0, [("A", 9740.0)])
     why = "crack opening: looks like a typing error: 9740 for 974 mm: decimal point or unit"
     assert markers.said() == ([(why, "ask who read it")], ["health:instrument:A:mistyped"])
     for day in range(13, 18):  # nobody reads A any more
         markers.read(day, B=308.2, C=144.7)
         assert markers.look() == 0
     markers.read(18, A=97.4)
-    assert markers.look() == 0
-    assert markers.said() == ([], [])
+    assert (markers.look(), markers.said()) == (0, ([], []))
 
 
 def test_without_being_told_that_people_read_it_silence_after_the_jump_is_movement(database):
@@ -108,21 +92,12 @@ def test_without_being_told_that_people_read_it_silence_after_the_jump_is_moveme
     assert (level > 0, markers.flagged()) == (True, [])
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ({"A": 308.2}, "3082 for 974 mm: the value of B"),
-        ({"B": 38.2}, "382 for 3082 mm: a digit is missing"),
-        ({"C": 1144.7}, "11447 for 1447 mm: a digit too many"),
-        ({"C": -144.7}, "-1447 for 1447 mm: sign"),
-    ],
-)
-def test_other_slips_are_named(database, typed, meant):
+def test_the_value_of_a_neighbour_is_named(database):
     markers = Markers(database)
-    markers.read(12, **STOOD | typed)
+    markers.read(12, **STOOD | {"A": 308.2})
     assert markers.look() == 0
     ((why, _),), _ = markers.said()
-    assert why == f"crack opening: looks like a typing error: {meant}"
+    assert why == "crack opening: looks like a typing error: 3082 for 974 mm: the value of B"
 
 
 def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(database):
@@ -143,11 +118,4 @@ def test_what_is_sent_again_for_the_same_instant_sets_it_right(database):
     markers.look()
     assert markers.said()[1]
     markers.read(12, **STOOD)
-    assert markers.look() == 0
-    assert markers.said() == ([], [])
-
-
-def test_a_marker_that_jumps_to_no_value_of_a_slip_is_not_flagged(database):
-    markers = Markers(database)
-    markers.read(12, **STOOD | {"A": 131.6, "B": 139.2})
-    assert markers.flagged() == []
+    assert (markers.look(), markers.said()) == (0, ([], []))

@@ -42,29 +42,17 @@ def load_memory_of(slope):
 
 def logged(slope):
     with slope.database.read() as c:
-        assert verify_chain(c) == []
-        assert list(find_unsealed(c)) == []
+        assert (verify_chain(c), list(find_unsealed(c))) == ([], [])
         found = c.execute(select(audit_entry.c.actor, audit_entry.c.action).order_by(audit_entry.c.id)).all()
         return [tuple(r) for r in found if r.action.startswith("step.")]
 
 
 @pytest.fixture
 def asked(database):
-    """G1 moves alone for a high level, and people are asked."""
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
     while "health:alone:G1:verify" not in slope.live(1, {"G1": 40.0}).decision.memory.conditions:
         assert slope.now.day < 4
-    return slope
-
-
-@pytest.fixture
-def stepped(database):
-    slope = Slope(database, place())
-    slope.live(30, look=False)
-    slope.look("start")
-    slope.live(1, jump={"G1": 80.0})
-    slope.live(1)
     return slope
 
 

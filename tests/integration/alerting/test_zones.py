@@ -14,20 +14,14 @@ from monitor.domain.observation import ObserverReport
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
+from monitor.store.readings import points as store
 from monitor.store.readings.messages import add_report
-from monitor.store.readings.points import (
-    Point,
-    PointValue,
-    add_point_values,
-    load_point_facts,
-    open_point_set,
-    place_points,
-)
+from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.schema.views import load_view as load_rows
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import prove_outlines
-from tests.data.site_text import criterion, head, series, station
+from tests.data.site_text import bounds, criterion, head, series, station
 from tests.data.store_rows import ask, footprint_row, scene_row, tell
 
 T0 = parse("2026-01-01T06:00:00Z")
@@ -36,12 +30,10 @@ TEXT = (
     head("bench")
     + station("G1", series("displacement", "mm", "1d"), latitude=46.0, longitude=8.0)
     + station("G2", series("displacement", "mm", "1d"), latitude=46.01, longitude=8.0)
-    + (
-        criterion("velocity", stations=["G*"], yellow={"over": 5.0, "window": "7d"})
-        + criterion("insar_rate", id="radar", role="witness", window="90d", yellow={"over": 0.2}, orange={"over": 2.0})
-        + criterion("report", id="seen", kinds=["crack"], needs=2, level="yellow", valid_for="2d")
-        + criterion("scene", id="image", role="witness", stations=["*"], level="yellow", valid_for="10d")
-    )
+    + criterion("velocity", stations=["G*"], **bounds(yellow="5 7d"))
+    + criterion("insar_rate", id="radar", role="witness", window="90d", yellow={"over": 0.2}, orange={"over": 2.0})
+    + criterion("report", id="seen", kinds=["crack"], needs=2, level="yellow", valid_for="2d")
+    + criterion("scene", id="image", role="witness", stations=["*"], level="yellow", valid_for="10d")
 )
 SITE = parse_site(TEXT, "bench.toml")
 
@@ -53,16 +45,15 @@ def slope(database):
 
 
 def place(c, points):
-    return place_points(c, open_point_set(c, "bench", "descending", "los", "cm"), points)
+    return store.place_points(c, store.open_point_set(c, "bench", "descending", "los", "cm"), points)
 
 
 def process(c, placed, values, taken, received_at):
     rows = [PointValue(pid, taken, value) for pid, value in values.items()]
-    return add_point_values(c, placed, rows, received_at, received_at).stored
+    return store.add_point_values(c, placed, rows, received_at, received_at).stored
 
 
 def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
-    """Points around G1, each with its own offset; every acquisition has its own atmosphere and some points missing."""
     rng = random.Random(seed)
     points = [Point(f"p{i}", 46.0 + rng.uniform(-5e-4, 5e-4), 8.0 + rng.uniform(-5e-4, 5e-4)) for i in range(count)]
     points.append(Point("far", 46.005, 8.0))
@@ -71,11 +62,8 @@ def fly(database, rate, dates=8, count=12, noise=0.4, latency=2 * DAY, seed=1):
         own = {pid: rng.uniform(-5, 5) for pid in placed}
         for k in range(dates):
             air = rng.gauss(0.0, noise)
-            values = {
-                pid: own[pid] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0
-                for pid in placed
-                if rng.random() > 0.1
-            }
+            seen = [pid for pid in placed if rng.random() > 0.1]
+            values = {pid: own[pid] + (rate * 12 * k + air + rng.gauss(0, noise)) / 10.0 for pid in seen}
             taken = T0 + 12 * k * DAY
             process(c, placed, values, taken, taken + latency)
     return T0 + 12 * (dates - 1) * DAY
@@ -119,15 +107,9 @@ def test_two_names_over_one_way_are_one_observer(slope):
     pipeline = Pipeline(slope, {"bench": SITE}, lambda: T0)
 
     def publish(by, minute):
-        body = {
-            "time": format_iso(T0 + timedelta(minutes=minute)),
-            "kind": "crack",
-            "text": "across the road",
-            "by": by,
-        }
-        message = BrokerMessage(
-            "slopeward/v1/bench/report", json.dumps(body).encode(), T0 + timedelta(hours=1), "backfill"
-        )
+        at = format_iso(T0 + timedelta(minutes=minute))
+        body = json.dumps({"time": at, "kind": "crack", "text": "across the road", "by": by}).encode()
+        message = BrokerMessage("slopeward/v1/bench/report", body, T0 + timedelta(hours=1), "backfill")
         assert pipeline.store([message]).rejected == 0
 
     publish("ranger", 0)
@@ -141,11 +123,8 @@ def test_two_names_over_one_way_are_one_observer(slope):
     with slope.read() as c:
         rows = load_rows(c, "reports", order_by=("report_id",))
         log = load_rows(c, "audit_log", action="report.add", order_by=("audit_id",))
-    assert [(r["by"], r["via"], r["credential"]) for r in rows] == [
-        ("ranger", "mqtt", "mqtt"),
-        ("warden", "mqtt", "mqtt"),
-        ("Ada", "page", "account ada"),
-    ]
+    named = [("ranger", "mqtt", "mqtt"), ("warden", "mqtt", "mqtt"), ("Ada", "page", "account ada")]
+    assert [(r["by"], r["via"], r["credential"]) for r in rows] == named
     assert [(e["actor"], e["actor_kind"]) for e in log] == [("mqtt", "program"), ("mqtt", "program"), ("Ada", "person")]
 
 

@@ -23,13 +23,9 @@ from monitor.service.children import reject_denied
 from monitor.store.readings.messages import add_rejected
 from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.mqtt_client import calling
+from tests.data.store_rows import tell
 
-WRONG = [
-    "slopeward/v1/north/G1//obs",
-    "slopeward/v1/other/G1/obs",
-    "slopeward/v1/north/g1/obs",
-    "a/'b', ... (5 bytes))",
-]
+WRONG = [f"slopeward/v1/{place}/obs" for place in ("north/G1/", "other/G1", "north/g1")] + ["a/'b', ... (5 bytes))"]
 OWN = "slopeward/v1/north/G1/obs"
 
 
@@ -173,8 +169,7 @@ def test_rows_of_the_quarantine_are_of_the_login_and_count_on(database):
         log._take(b"1: Denied PUBLISH from s.G1 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
         log._take(b"1: Denied PUBLISH from s.G2 (d0, q1, r0, m1, '%s', ... (7 bytes))\n" % hostile)
         denied = log.list_denied()
-        with database.write() as c:
-            add_rejected(c, reject_denied(denied))
+        tell(database, add_rejected, reject_denied(denied))
         log.note_stored(denied)
         assert not [one for one in log.list_denied() if one.times > one.stored]
     with database.read() as c:

@@ -83,7 +83,6 @@ def test_an_open_external_broker_is_said_to_be_open(house, mosquitto):
 
 
 def test_the_files_for_a_broker_of_ones_own_hold_what_they_promise(house, capsys):
-    """`slopeward broker acl`, a Mosquitto on its files, and the doctor; then the logins that it showed."""
     door, own = free_port(), free_port()
     section = (
         f'mode = "external"\nurl = "mqtt://127.0.0.1:{own}"\ninstruments_url = "mqtt://127.0.0.1:{door}"\n'
@@ -138,11 +137,8 @@ def test_a_site_file_that_the_service_has_not_taken_is_named(database, tmp_path)
         file.write("# looked at in spring\n")
     service = ServiceConfig()
     service = service.model_copy(update={"paths": service.paths.model_copy(update={"sites": str(tmp_path)})})
-    assert [
-        one.line
-        for one in run_checks(CurrentDatabase(service, database, T0))
-        if one.check.id == "sites.versions" and one.is_wrong
-    ] == [
+    found = run_checks(CurrentDatabase(service, database, T0))
+    assert [one.line for one in found if one.check.id == "sites.versions" and one.is_wrong] == [
         "south: its file has changed since the service started",
         "west: nobody watches it yet: its file came after the service started",
     ]

@@ -11,6 +11,7 @@ from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE
 from monitor.store.alerting.sites import save_site
 from monitor.store.people.users import add_user
+from tests.data.store_rows import tell
 from tests.data.watched_slope import write_service
 from tests.integration.notify.test_duty import SITE
 
@@ -21,8 +22,7 @@ PLAN = "daily 00:00 R. Mori, A. Rossi\nSun 00:30 nobody\n"
 @pytest.fixture
 def call(database, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
-    with database.write() as c:
-        save_site(c, SITE, SERVICE.name, "test", datetime.now(UTC))
+    tell(database, save_site, SITE, SERVICE.name, "test", datetime.now(UTC))
 
     def run(*words, text=""):
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
@@ -58,11 +58,7 @@ def test_a_plan_a_swap_and_the_calendar_of_one_person(call, tmp_path):
     assert (status, out) == (1, "")
     assert "no 'A. Rosi' in the team; it has: A. Rossi, K. Okafor, L. Frei, R. Mori" in err
     assert len(entries) >= 3
-    assert {str(e["summary"]) for e in entries} <= {
-        "geologists: R. Mori",
-        "geologists: L. Frei",
-        "geologists: A. Rossi",
-    }
+    assert {str(e["summary"]) for e in entries} <= {f"geologists: {n}" for n in ("R. Mori", "L. Frei", "A. Rossi")}
     assert len({str(e["uid"]) for e in entries}) == len(entries)
     assert call("withdraw", "bench", "1", *who)[0] == 0
     assert json.loads(call("show", "bench", "--json")[1])["changes"] == []

@@ -24,10 +24,6 @@ INTERNAL = [state for state in AlertState if "_" in state]
 @pytest.fixture
 def service(filled_sqlite_url, tmp_path):
     with Database(filled_sqlite_url) as db:
-        with db.write() as c:
-            numbers = c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars()
-            for number, state in zip(numbers.all(), INTERNAL, strict=False):
-                c.execute(update(alert).where(alert.c.id == number).values(state=state))
         yield str(write_service(tmp_path, db, SITE.read_text(encoding="utf-8")))
 
 
@@ -36,13 +32,16 @@ def read(capsys, service, *words):
     return capsys.readouterr().out
 
 
-def test_alerts_are_listed_and_shown_in_words(service, capsys):
+def test_alerts_are_listed_and_shown_in_words(service, filled_sqlite_url, capsys):
+    with Database(filled_sqlite_url) as db, db.write() as c:
+        numbers = c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars()
+        for number, state in zip(numbers.all(), INTERNAL, strict=False):
+            c.execute(update(alert).where(alert.c.id == number).values(state=state))
     rows = [json.loads(line) for line in read(capsys, service, "alerts", "list", "--all", "--json").splitlines()]
     assert {*INTERNAL} <= {row["state"] for row in rows}
     listed = read(capsys, service, "alerts", "list", "--all")
     shown = [read(capsys, service, "alerts", "show", str(row["id"])) for row in rows]
-    status = read(capsys, service, "status")
-    for text in (listed, *shown, status):
+    for text in (listed, *shown, read(capsys, service, "status")):
         assert [line for line in text.splitlines() if find_faults(line)] == []
     for state in INTERNAL:
         assert state.replace("_", " ") in listed
@@ -51,12 +50,6 @@ def test_alerts_are_listed_and_shown_in_words(service, capsys):
 
 # ---- people read the zone of the site at the command line too; programs, and who asks for it, read UTC ----
 SITE = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
-
-
-@pytest.fixture
-def service_times(filled_sqlite_url, tmp_path):
-    with Database(filled_sqlite_url) as db:
-        yield str(write_service(tmp_path, db, SITE.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -71,21 +64,15 @@ def service_times(filled_sqlite_url, tmp_path):
     ],
     ids=" ".join,
 )
-def test_times_are_those_of_the_site_unless_utc_is_wanted(service_times, capsys, verb):
-    run_verb([*verb, "--config", service_times])
-    local = capsys.readouterr().out
-    run_verb([*verb, "--utc", "--config", service_times])
-    utc = capsys.readouterr().out
+def test_times_are_those_of_the_site_unless_utc_is_wanted(service, capsys, verb):
+    local, utc = read(capsys, service, *verb), read(capsys, service, *verb, "--utc")
     assert " CET" in local
     assert " CET" not in utc
     assert " UTC" in utc
 
 
-def test_json_is_utc_in_any_case(service_times, capsys):
-    found = []
-    for more in ([], ["--utc"]):
-        run_verb(["alerts", "list", "--all", "--json", *more, "--config", service_times])
-        found.append(capsys.readouterr().out)
+def test_json_is_utc_in_any_case(service, capsys):
+    found = [read(capsys, service, "alerts", "list", "--all", "--json", *more) for more in ([], ["--utc"])]
     assert found[0] == found[1]
     assert all(json.loads(line)["raised_at"].endswith("Z") for line in found[0].splitlines())
 

@@ -11,7 +11,6 @@ import typer
 from sqlalchemy import func, select
 
 from monitor.alerting.acts.change_control import propose
-from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli import rules
 from monitor.cli.identity import name_os_user, prove
 from monitor.cli.main import VERBS, load_app, run_verb
@@ -34,34 +33,38 @@ from monitor.store.readings.sources import save_poll
 from monitor.store.schema.tables import metadata, user_account
 from tests.conftest import ON_BOTH
 from tests.data.store_rows import enter_offset, tell
-from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
+from tests.data.watched_slope import SITE_TEXT
 
 CLI = Path(rules.__file__).parent
 NOW = datetime.now(UTC)
 WORDS = {"Ada": "tin lantern quarry 41", "Cy": "wool cedar anchor 93", "Ed": "slate piano ember 26"}
 WHY = ("--reason", "seen on foot")
+BY_NUMBER, OF_MODEL = ("1", *WHY), ("3fa1", "--site", "bench", *WHY)
 # what each command that writes for a person is called with; a new one needs a line
 CALLS = {
+    f"{group} {verb}": words
+    for group, verbs, words in (
+        ("alerts", "ack close shelve unshelve take-out put-back withdraw", BY_NUMBER),
+        ("events", "confirm withdraw", BY_NUMBER),
+        ("offsets", "confirm revoke", BY_NUMBER),
+        ("sites", "approve reject", BY_NUMBER),
+        ("forecast", "promote retire", OF_MODEL),
+        ("scenes", "promote retire", OF_MODEL),
+        ("people users", "disable sign-out passwd totp totp-off oidc unbind", ("Ada",)),
+    )
+    for verb in verbs.split()
+} | {
+    "people signatures withdraw": BY_NUMBER,
+    "maintenance end": BY_NUMBER,
     "level set": ("bench", "green", *WHY),
     "notify drill hold": ("bench", "--speed", "1e9", "--hold", "0s"),
     "notify drill end": ("bench", "1", *WHY),
     "report add": ("--site", "bench", "--kind", "crack", "--text", "3 cm"),
     "events add": ("--site", "bench", "--kind", "blasting", "--text", "bench 4"),
-    "events confirm": ("1", *WHY),
-    "events withdraw": ("1", *WHY),
-    "people signatures withdraw": ("1", *WHY),
-    "alerts ack": ("1", *WHY),
-    "alerts close": ("1", *WHY),
     "alerts outcome": ("1", "true", "--note", "it failed"),
-    "alerts shelve": ("1", *WHY),
-    "alerts unshelve": ("1", *WHY),
-    "alerts take-out": ("1", *WHY),
-    "alerts put-back": ("1", *WHY),
     "alerts verify": ("1", "instrument", *WHY),
-    "alerts withdraw": ("1", *WHY),
     "alerts note": ("1", "--note", "seen"),
     "maintenance add": ("bench", "G1", *WHY),
-    "maintenance end": ("1", *WHY),
     "people duty plan": ("bench", "-", *WHY),
     "people duty swap": ("bench", "--out", "Ada", "--until", "2099-01-01 08:00", *WHY),
     "people duty withdraw": ("bench", "1", *WHY),
@@ -72,34 +75,20 @@ CALLS = {
         *"--site bench --station G1 --quantity crack_opening --at 2026-03-01T06:00:00Z --size 1 --unit mm".split(),
         *WHY,
     ),
-    "offsets confirm": ("1", *WHY),
-    "offsets revoke": ("1", *WHY),
     "anomalies label": ("bench", "G1", "--at", "2026-03-01T06:00:00Z", "--as", "dismissed", "--cause", "weather"),
     "anomalies factor": ("bench", "rules", "1", *WHY),
     "sites propose": ("bench", "FILE", *WHY, "--months", "0"),
-    "sites approve": ("1", *WHY),
-    "sites reject": ("1", *WHY),
     "sites retire": ("gone", *WHY),
     "instruments reference": ("bench", "G1", "new", *WHY),
-    "forecast promote": ("3fa1", "--site", "bench", *WHY),
-    "forecast retire": ("3fa1", "--site", "bench", *WHY),
-    "scenes promote": ("3fa1", "--site", "bench", *WHY),
-    "scenes retire": ("3fa1", "--site", "bench", *WHY),
     "scenes review accept": ("3fa1", "--site", "bench"),
     "scenes review reject": ("3fa1", "--site", "bench"),
     "scenes review withdraw": ("bench", "1"),
     "scenes review draw": ("bench", "3fa1", "OUTLINE"),
     "scenes review redraw": ("3fa1", "--site", "bench", "--outline", "OUTLINE"),
     "people users add": ("eve", "--role", "admin"),
-    "people users disable": ("Ada",),
-    "people users sign-out": ("Ada",),
     "people users enable": ("Cy",),
-    "people users passwd": ("Ada",),
     "people users role": ("Cy", "admin"),
     "people users sites": ("Cy", "--all"),
-    "people users totp": ("Ada",),
-    "people users totp-off": ("Ada",),
-    "people users oidc": ("Ada",),
     "people tokens add": ("Ada", "--label", "a board"),
     "people tokens revoke": ("1",),
     "broker add": ("bench/G1",),
@@ -108,7 +97,6 @@ CALLS = {
     "broker key-add": (),
     "broker key-retire": ("k1a2b3c",),
     "people users bind": ("Ada", "--os-user", "nobody"),
-    "people users unbind": ("Ada",),
     "db restore": ("FILE", "--yes"),
     "db grant-readonly": ("grafana",),
 }
@@ -147,16 +135,6 @@ def test_the_database_is_opened_in_one_place():
     assert opens == {"session.py", "doctor.py"}
 
 
-@pytest.fixture
-def bench(database, tmp_path, monkeypatch):
-    slope = WatchedSlope(database)
-    set_level(database, slope.site, 3, Actor("Ada"), "it fails", NOW)
-    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
-    monkeypatch.delenv("SLOPEWARD_BY_PASSWORD", raising=False)
-    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
-    return slope
-
-
 @ON_BOTH
 def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
     for command in ("status", "alerts list", "a new one"):
@@ -174,16 +152,14 @@ def test_what_only_reads_cannot_write_and_what_has_no_rule_neither(bench):
 
 
 def count_rows(database):
+    every = metadata.tables.items()
     with database.read() as c:
-        return {
-            name: c.execute(select(func.count()).select_from(table)).scalar_one()
-            for name, table in metadata.tables.items()
-        }
+        return {name: c.execute(select(func.count()).select_from(table)).scalar_one() for name, table in every}
 
 
 @pytest.fixture
-def files(tmp_path):
-    """Files for the calls that want one."""
+def files(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "copper violin marsh 38")
     site, outline = tmp_path / "new.toml", tmp_path / "outline.geojson"
     site.write_text(SITE_TEXT.replace("6.0, window", "7.0, window"))
     outline.write_text('{"type": "Polygon", "coordinates": [[[9.0, 46.0], [9.001, 46.0], [9.0, 46.001], [9.0, 46.0]]]}')
@@ -192,7 +168,6 @@ def files(tmp_path):
 
 @pytest.fixture
 def things(bench):
-    """What the calls name by the number 1: an event, work on a station, an offset, a signature, a changed file."""
     for hour in range(6):
         bench.publish("G1", 0.0, bench.now - timedelta(hours=hour))
     with bench.database.write() as c:
@@ -215,11 +190,8 @@ def things(bench):
 
 # what commands that only read show of a site: lists, and one thing by its number
 SHOWN = {
-    **{
-        f"{what} list": ()
-        for what in ("alerts", "events", "instruments", "maintenance", "offsets", "people signatures", "ingest sources")
-    },
-    **dict.fromkeys(("sites proposals", "notify drill list"), ()),
+    **dict.fromkeys(("alerts list", "events list", "instruments list", "maintenance list", "offsets list"), ()),
+    **dict.fromkeys(("people signatures list", "ingest sources list", "sites proposals", "notify drill list"), ()),
     **{f"alerts {verb}": ("1",) for verb in ("show", "explain", "export", "cap")},
     "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),

@@ -14,6 +14,7 @@ from monitor.store.database import engine
 from monitor.store.database.engine import Database
 from monitor.store.service_state import stamp
 from tests.conftest import on_both_databases  # noqa: F401 - a fixture
+from tests.data.store_rows import tell
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 
@@ -24,8 +25,7 @@ def service(database, database_url, tmp_path, monkeypatch, capsys):
     slope = WatchedSlope(database, SITE_TEXT)
     slope.now = now - timedelta(hours=30)
     slope.live(30, looks=1)
-    with database.write() as c:
-        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, now)
+    tell(database, stamp, "core", {"state": "running", "version": "x", "degraded": []}, now)
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
     monkeypatch.setattr(engine, "SQLITE_BUSY_S", 0.2)
@@ -60,7 +60,6 @@ def blind(service, why):
 
 @contextmanager
 def held(url, statement):
-    """A transaction of somebody else that has the lock."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(make_url(url).database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -65,8 +65,7 @@ def test_status_before_the_first_run_names_the_site_that_waits(place, capsys):
 
 
 def test_alerts_of_the_service_before_the_first_one_are_none_and_no_error(place, capsys):
-    assert run_verb(["alerts", "list", "--site", "status"]) == 4
-    assert capsys.readouterr().err == "no alert\n"
+    assert (run_verb(["alerts", "list", "--site", "status"]), capsys.readouterr().err) == (4, "no alert\n")
     assert run_verb(["alerts", "list", "--ledger", "hazards"]) == 1
     assert "hazard, health, advice" in capsys.readouterr().err
 

@@ -1,11 +1,9 @@
 """The anomaly library on measured series: budgets hold on held-out time, the real event is seen, quiet stays quiet."""
 
 import csv
-import os
 from collections import defaultdict
 from datetime import UTC, datetime
 from math import nan
-from pathlib import Path
 
 import pytest
 
@@ -17,24 +15,14 @@ from detection.anomaly.windows import build_series
 from forecasting.data.workbook import read_sheet
 
 DAY = 86400.0
-ROOT = Path(__file__).parents[3]
-DATA = Path(os.environ.get("SLOPEWARD_DATA", ROOT.parent / "shared" / "data")) / "timeseries"
 
 pytestmark = pytest.mark.data
 
 
-def need(path: Path) -> Path:
-    if not path.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"measured data missing: {path}")
-        pytest.skip(f"measured data missing: {path}; set SLOPEWARD_DATA")
-    return path
-
-
 @pytest.fixture(scope="module")
-def japan():
+def japan(measured):
     samples = defaultdict(lambda: ([], []))
-    with need(DATA / "benchmarks" / "G.csv").open() as file:
+    with measured("benchmarks/G.csv").open() as file:
         for row in csv.DictReader(file):
             times, values = samples[row["station"]]
             times.append(datetime.fromisoformat(row["time"]).timestamp())
@@ -43,9 +31,8 @@ def japan():
 
 
 @pytest.fixture(scope="module")
-def baijiabao():
-    path = need(DATA / "bazimen-baijiabao" / "source_sample.xlsx")
-    rows = read_sheet(path)
+def baijiabao(measured):
+    rows = read_sheet(measured("bazimen-baijiabao/source_sample.xlsx"))
     times = [datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp() for at in rows["Time"]]
     return {"BJB": (times, rows["Total"].tolist())}
 

@@ -63,26 +63,7 @@ def test_wild_days_of_one_station_are_its_own(measured: Measured) -> None:
 def test_slow_slip_is_movement_of_most_and_a_fault_of_few(measured: Measured) -> None:
     """Cascadia, August 2010: the stations go west by some millimetres within weeks, each by another amount."""
     folder = measured("gnss-cascadia-pbo-csv")
-    names = (
-        "ALBH",
-        "KTBW",
-        "NEAH",
-        "P064",
-        "P399",
-        "P401",
-        "P402",
-        "P403",
-        "P418",
-        "P424",
-        "P436",
-        "P437",
-        "P439",
-        "PABH",
-        "SC02",
-        "SC03",
-        "SEAT",
-        "SEDR",
-    )
+    names = "ALBH KTBW NEAH P064 P399 P401 P402 P403 P418 P424 P436 P437 P439 PABH SC02 SC03 SEAT SEDR".split()
     samples = read_pbo(folder, names, "2008-09", "2010-10")
     found = alarms(jobs.score(ScoringRequest("rules", samples, DAY)), "2010-08-10")
     assert len({row.station for row in found}) < len(names) / 2  # those that go farther than most
@@ -122,10 +103,8 @@ def read_logger(path: Path) -> Iterator[tuple[float, float]]:
     for line in path.read_text().splitlines():
         f = line.split(",")
         if len(f) == 7:
-            at = datetime(int(f[1]), 1, 1, tzinfo=UTC) + timedelta(
-                days=int(f[2]) - 1, hours=int(f[3]) // 100, minutes=int(f[3]) % 100
-            )
-            yield at.timestamp(), float(f[5])
+            since = timedelta(days=int(f[2]) - 1, hours=int(f[3]) // 100, minutes=int(f[3]) % 100)
+            yield (datetime(int(f[1]), 1, 1, tzinfo=UTC) + since).timestamp(), float(f[5])
 
 
 def test_a_pressure_sensor_under_a_glacier_that_dies(measured: Measured) -> None:
@@ -180,15 +159,8 @@ def test_markers_that_were_set_anew_are_steps_and_what_was_typed_wrongly_comes_b
         steps |= {(name, day_of(jump.at_s)): round(jump.size[0]) for _, jump in walk.jumps if jump.size[0] < -1000.0}
         returned |= {(name, day_of(at_s)) for at_s in walk.aside if walk.aside[at_s] in {RETURNED, ERRATIC}}
     assert steps == {("B", "2016-11-06"): -2332, ("F", "2016-10-07"): -1915}
-    assert returned >= {
-        ("A", "2015-08-28"),
-        ("A", "2016-03-23"),
-        ("B", "2016-07-29"),
-        ("C", "2016-08-05"),
-        ("E", "2015-10-08"),
-        ("E", "2015-10-15"),
-        ("E", "2015-12-18"),
-    }
+    wrong = "A 2015-08-28, A 2016-03-23, B 2016-07-29, C 2016-08-05, E 2015-10-08, E 2015-10-15, E 2015-12-18"
+    assert {" ".join(one) for one in returned} >= set(wrong.split(", "))
 
 
 def day_of(at_s: float) -> str:

@@ -23,9 +23,7 @@ from monitor.web.app import build
 from tests.data.site_text import head, series, station
 from tests.data.slopes import rain_driven
 
-SITE = head(
-    "slope", latitude=46.2, longitude=8.9, timezone="Europe/Zurich", levels={"names": ["green", "yellow"]}
-) + station("A", series("displacement", "mm", "1d"))
+SITE = head("slope", levels={"names": ["green", "yellow"]}) + station("A", series("displacement", "mm", "1d"))
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
@@ -51,17 +49,15 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     assert CliRunner().invoke(app, ["explain", *config]).exit_code == 4
     with database.write() as c:
         for digest, card in (("a" * 64, {"explanation": told}), ("b" * 64, {})):
-            add_model(
-                c, digest, kind="graph-gru", task="forecast", site="slope", path="x", card=card, now=NOW, reason="t"
-            )
+            facts = {"kind": "graph-gru", "task": "forecast", "site": "slope", "path": "x", "card": card}
+            add_model(c, digest, now=NOW, reason="t", **facts)
     page = asyncio.run(fetch(build(load_service(None, {}), database, lambda: NOW), "/sites/slope/forecasts"))
     assert page.status_code == 200
     number = r"[-.\de]+"
     assert re.search(rf"<small>aaaaaaaa</small>.*earlier motion {number}, neighbours", page.text)
     assert "Not a cause." in page.text
-    assert re.search(
-        r"Read beside the movement.*<td>R.rain_mm</td><td class=.num.>0 %</td>.*W.level_m", page.text, re.DOTALL
-    )
+    beside = r"Read beside the movement.*<td>R.rain_mm</td><td class=.num.>0 %</td>.*W.level_m"
+    assert re.search(beside, page.text, re.DOTALL)
     assert "bbbbbbbb" not in page.text
     shown = CliRunner().invoke(app, ["explain", "--json", *config])
     assert shown.exit_code == 0, shown.output

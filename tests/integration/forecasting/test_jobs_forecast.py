@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, select
 
 from detection.anomaly.records import ReadingScore, Scores
 from forecasting.neural.checkpoint import model_hash, write
@@ -56,25 +56,13 @@ from tests.data.forecast_rows import row
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-SITE = site_text.head(
-    "jobs",
-    latitude=46.2,
-    longitude=8.9,
-    timezone="Europe/Zurich",
-    levels={"names": ["green", "yellow", "orange", "red"]},
-    forecast={"models": ["auto", "gru"], "horizons": ["1d", "7d"]},
-    anomaly={"detectors": ["persistence-z", "ae"]},
-    scenes={"weights": "generated"},
-) + "".join(
-    site_text.station(
-        f"G{i}",
-        site_text.series("displacement", "mm", "1d", max_silence="3d"),
-        latitude=46.2 + i * 0.0005,
-        longitude=8.9,
-        azimuth_deg=200.0,
-        plunge_deg=20.0,
-    )
-    for i in range(3)
+PLACE_OF = {"latitude": 46.2, "longitude": 8.9, "timezone": "Europe/Zurich"}
+PLAN = {"forecast": {"models": ["auto", "gru"], "horizons": ["1d", "7d"]}, "scenes": {"weights": "generated"}}
+PLAN |= {"levels": {"names": ["green", "yellow", "orange", "red"]}, "anomaly": {"detectors": ["persistence-z", "ae"]}}
+MOVES = site_text.series("displacement", "mm", "1d", max_silence="3d")
+ALONG = {"longitude": 8.9, "azimuth_deg": 200.0, "plunge_deg": 20.0}
+SITE = site_text.head("jobs", **PLACE_OF, **PLAN) + "".join(
+    site_text.station(f"G{i}", MOVES, latitude=46.2 + i * 0.0005, **ALONG) for i in range(3)
 )
 
 
@@ -83,17 +71,9 @@ def fill(database: Database, site: Site, days: int, first_day: int = 0) -> datet
     noise = random.Random(1)
     values = {(i, d): 0.3 * d + 2 * math.sin(d / 58.0 + i) + noise.gauss(0, 0.8) for i in range(3) for d in range(900)}
     rows = [
-        Observation(
-            site.id,
-            f"G{i}",
-            "displacement",
-            "mm",
-            START + timedelta(days=d),
-            START + timedelta(days=d, minutes=1),
-            values[i, d],
-        )
+        Observation(site.id, f"G{i}", "displacement", "mm", at, at + timedelta(minutes=1), values[i, d])
         for d in range(first_day, first_day + days)
-        for i in range(3)
+        for i, at in enumerate([START + timedelta(days=d)] * 3)
     ]
     end = START + timedelta(days=first_day + days - 1, hours=1)
     with database.write() as c:
@@ -120,9 +100,7 @@ def site(database: Database) -> Site:
 
 @pytest.fixture
 def config(tmp_path: Path) -> ServiceConfig:
-    return ServiceConfig.model_validate(
-        {"paths": {"inbox": str(tmp_path / "inbox"), "models": str(tmp_path / "models")}},
-    )
+    return ServiceConfig.model_validate({"paths": {"inbox": f"{tmp_path}/inbox", "models": f"{tmp_path}/models"}})
 
 
 @pytest.mark.parametrize("job", [run, anomaly])
@@ -134,18 +112,8 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
         site = replace(site, anomaly=replace(site.anomaly, detectors=("ewma",)))
         card = {"step_s": 86400.0, "budget_per_sensor_month": 0.1, "thresholds": {"ewma": {"value": 4.0}}}
         with database.write() as c:
-            c.execute(
-                insert(model).values(
-                    model_hash="a" * 64,
-                    kind="ewma",
-                    task="anomaly",
-                    site=site.id,
-                    state="active",
-                    path="absent",
-                    card=card,
-                    created_at=now,
-                )
-            )
+            facts = {"kind": "ewma", "task": "anomaly", "site": site.id, "path": "absent", "card": card}
+            add_model(c, "a" * 64, now=now, reason="test", **facts)
 
     def answer(task: WorkerTask, _asked: object, *_args: object, **_more: object) -> object:
         if task is anomaly.SCORE:
@@ -171,13 +139,11 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     f = forecast_table.c
     with database.read() as c:
         rows = c.execute(select(forecast_table)).all()
-        shown = c.execute(
-            select(f.series_id, f.horizon_s, func.count()).where(f.shown).group_by(f.series_id, f.horizon_s),
-        ).all()
+        counted = select(f.series_id, f.horizon_s, func.count()).where(f.shown)
+        shown = c.execute(counted.group_by(f.series_id, f.horizon_s)).all()
         withheld = c.execute(select(forecast_withheld.c.reason).distinct()).scalars().all()
         before = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
-    assert {r.model for r in rows} == {"persistence", "drift", "lld", "auto"}
-    assert len(rows) == 4 * 3 * 2
+    assert ({r.model for r in rows}, len(rows)) == ({"persistence", "drift", "lld", "auto"}, 4 * 3 * 2)
     with database.read() as c:
         stages = {(r["station"], r["stage"]) for r in load_view(c, "forecast_history")}
     assert stages == {("G0", None), ("G1", "progressive"), ("G2", None)}, "the stage that was known at the issue"
@@ -192,11 +158,8 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     later = fill(database, site, 2, first_day=500)
     assert run.rescore(database, config, site, later).startswith("12 scored")
     with database.read() as c:
-        scores = c.execute(
-            select(forecast_score, forecast_table.c.q50, forecast_table.c.data_value).join(
-                forecast_table, forecast_table.c.id == forecast_score.c.forecast_id
-            )
-        ).all()
+        joined = select(forecast_score, f.q50, f.data_value).join(forecast_table, f.id == forecast_score.c.forecast_id)
+        scores = c.execute(joined).all()
         after = {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()}
     assert len(scores) == 12
     with database.read() as c:
@@ -230,17 +193,8 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
     site = replace(site, forecast=replace(site.forecast, models=("auto", "pretrained-lstm")))
     now = fill(database, site, 120)
     with database.write() as c:
-        add_model(
-            c,
-            path.stem,
-            kind="pretrained-lstm",
-            task="forecast",
-            site=site.id,
-            path=str(path),
-            card=card,
-            now=now,
-            reason="test",
-        )
+        facts = {"kind": "pretrained-lstm", "task": "forecast", "site": site.id, "path": str(path), "card": card}
+        add_model(c, path.stem, now=now, reason="test", **facts)
     said = run.run(database, config, site, now)
     why = "the weights are of an earlier version of pretrained-lstm: it must be trained again"
     assert f"failed: {why}" in said
@@ -350,11 +304,9 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
             errors = load_errors(c, {s.series_id: s.label for s in found.samples}, ["gru"], at, since)
             labels = {s.series_id: s.label for s in found.samples}
             rows = c.execute(select(forecast_table).where(f.issued_at == at, f.model.in_(["auto", "gru"]))).all()
-        panel, answers = (
-            lay_panel(found.record),
-            {(labels[r.series_id], r.horizon_s, "gru") for r in rows if r.model_hash},
-        )
-        shares = compute_network_weights(panel, errors, sorted({h for _, h, _ in answers}), answers)
+        answers = {(labels[r.series_id], r.horizon_s, "gru") for r in rows if r.model_hash}
+        horizons_s = sorted({h for _, h, _ in answers})
+        shares = compute_network_weights(lay_panel(found.record), errors, horizons_s, answers)
         told.append({(labels[r.series_id], r.horizon_s): r.weight for r in rows if r.model == "auto"})
         assert {key: shares.get(key, {}).get("gru") for key in told[-1]} == told[-1]
     assert {*told[0].values()} == {None}, "its past was scored after that issue"
@@ -366,8 +318,15 @@ def check_shares(database: Database, config: ServiceConfig, site: Site, now: dat
 def test_networks_are_trained_registered_and_used(
     database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = compute.run
-    monkeypatch.setattr(compute, "run", lambda task, asked, *more, **named: real(task, hurry(asked), *more, **named))
+    real, known = compute.run, set[str]()
+
+    def run_once(task: WorkerTask, asked: object, *more: object, **named: object) -> object:
+        """Each kind of job in a process of its own, once: each loads PyTorch."""
+        answer = (cross if task.function in known else real)(task, hurry(asked), *more, **named)
+        known.add(task.function)
+        return answer
+
+    monkeypatch.setattr(compute, "run", run_once)
     monkeypatch.setattr(hindcast, "ISSUES", 12)
     site = replace(site, anomaly=replace(site.anomaly, budget_per_sensor_month=2.0))  # a short record counts
     now = fill(database, site, 336)
@@ -385,18 +344,13 @@ def test_networks_are_trained_registered_and_used(
         live = (f.model == "gru", ~f.hindcast)
         hashes = c.execute(select(f.model_hash).where(*live).distinct()).scalars().all()
         reasons = c.execute(select(f.reason, f.shown).where(*live)).all()
-        states = (
-            c.execute(select(model.c.state).where(model.c.kind == "gru", model.c.state != "retired")).scalars().all()
-        )
+        mine = (model.c.kind == "gru", model.c.state != "retired")
+        states = c.execute(select(model.c.state).where(*mine)).scalars().all()
     assert hashes == [kinds["gru"].model_hash]
     assert states == ["shadow"]
     assert {shown for _, shown in reasons} == {False}
-    assert all(
-        re.fullmatch(
-            r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest", why
-        )
-        for why, _ in reasons
-    )
+    told = r"in shadow: no forecast of it has been scored yet; shown on 20\d\d-\d\d-\d\d at the earliest"
+    assert all(re.fullmatch(told, why) for why, _ in reasons)
     with database.read() as c:
         why = load_view(c, "why_not_shown", site=site.id)
     assert {(r["station"], r["model"]) for r in why} == {(f"G{i}", "gru") for i in range(3)}

@@ -30,41 +30,23 @@ from tests.data.crossing import cross, hurry
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 DAYS = 300
+PLAN = {"covariates": ["R1.rain", "R1.greenness", "season", "station"], "models": ["gru", "graph-gru"]}
+PLAN |= {"horizons": ["1d"], "expected_rain": {"24h": "R1.rain_next_24h"}}
+OWN = {"rain_next_24h": "mm", "greenness": "index", "other": "index"}
 HEAD = (
     site_text.head("hill", longitude=9.0, timezone="UTC", levels={"names": ["green", "yellow", "red"]})
-    + site_text.table("[[quantity]]", name="rain_next_24h", unit="mm")
-    + site_text.table("[[quantity]]", name="greenness", unit="index")
-    + site_text.table("[[quantity]]", name="other", unit="index")
-    + site_text.table(
-        "[forecast]",
-        covariates=["R1.rain", "R1.greenness", "season", "station"],
-        models=["gru", "graph-gru"],
-        horizons=["1d"],
-        expected_rain={"24h": "R1.rain_next_24h"},
-    )
+    + "".join(site_text.table("[[quantity]]", name=name, unit=unit) for name, unit in OWN.items())
+    + site_text.table("[forecast]", **PLAN)
 )
-GAUGE = site_text.station(
-    "R1",
-    site_text.series("rain", "mm", "1d", max_silence="3d"),
-    site_text.series("rain_next_24h", "mm", "1d", max_silence="3d"),
-    site_text.series("greenness", "index", "1d"),
-    site_text.series("other", "index", "1d"),
-)
-TEXT = (
-    HEAD
-    + GAUGE
-    + "".join(
-        site_text.station(
-            f"G{i}",
-            site_text.series("displacement", "mm", "1d", max_silence="3d"),
-            latitude=46.0 - 0.0004 * i,
-            longitude=9.0,
-            height_m=500.0 - 20.0 * i,
-            azimuth_deg=(175.0, 180.0, 185.0)[i],
-        )
-        for i in range(3)
-    )
-)
+DAILY = {"interval": "1d", "max_silence": "3d"}
+MOVES = site_text.series("displacement", "mm", **DAILY)
+MEASURED = [site_text.series(name, unit, **DAILY) for name, unit in {"rain": "mm", **OWN}.items()]
+PLACES = [
+    {"latitude": 46.0 - 0.0004 * i, "longitude": 9.0, "height_m": 500.0 - 20.0 * i, "azimuth_deg": 175.0 + 5.0 * i}
+    for i in range(3)
+]
+TEXT = HEAD + site_text.station("R1", *MEASURED)
+TEXT += "".join(site_text.station(f"G{i}", MOVES, **place) for i, place in enumerate(PLACES))
 
 
 @pytest.fixture
@@ -130,9 +112,8 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
         drivers = load_drivers(c, site, START - DAY, START + 50 * DAY, named=site.forecast.covariates)
     assert (found.name, found.reach_s) == ("R1.rain_next_24h", 86400.0)
     assert found.expected_mm.tolist() == [5.0, 6.0, 7.0]
-    assert (found.known_s - found.issued_s).tolist() == [7200.0, 14400.0, 10800.0], (
-        "the archive counts as read as late as the others usually were"
-    )
+    late_s = (found.known_s - found.issued_s).tolist()
+    assert late_s == [7200.0, 14400.0, 10800.0], "the archive counts as read as late as the others usually were"
     assert early.expected_mm.tolist() == [5.0]
     assert set(drivers) == {"R1.rain", "R1.greenness"}, "what is expected is no measurement; nobody named the other"
 
@@ -157,9 +138,7 @@ def test_places_drivers_and_facts_reach_the_networks(
     said = train.run(database, config, site, now)
     assert "gru: " in said
     assert "graph-gru" in said
-    assert "reads R1.rain, R1.rain_next_24h (100 % missing), season, distance_m, height_m" in said, (
-        "each comes too late"
-    )
+    assert "reads R1.rain, R1.rain_next_24h (100 % missing), season, distance_m, height_m" in said, "it comes too late"
     made = [read(path)[0].recipe for path in (tmp_path / "models").rglob("*.safetensors")]
     recipes = {recipe.model: recipe for recipe in made}
     own = recipes["gru"]
@@ -193,7 +172,7 @@ MODELS = 'models = ["gru", "graph-gru"]'
         (
             f"{COVARIATES}\n{MODELS}",
             'covariates = ["season", "G2.displacement"]\nmodels = ["auto"]',
-            "reads season; add one that does (a",
+            "reads season;",
         ),
         ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is named twice"),
         ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain reports tips alone"),

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +12,14 @@ from sqlalchemy import func, insert, select
 
 from forecasting.registry import find_network
 from forecasting.serving import jobs
+from forecasting.serving.conformal import margin
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import from_epoch_s
 from monitor.jobs.forecasts import promotion, run, tasks, train
+from monitor.jobs.forecasts import score as scoring
 from monitor.jobs.forecasts.issue import issue_forecasts
 from monitor.jobs.forecasts.model_acts import PromotionOrder, promote, retire_model
 from monitor.store.alerting.decisions import load_forecast_facts
@@ -35,6 +35,7 @@ from monitor.worker import compute
 from tests.conftest import ON_BOTH
 from tests.data.crossing import cross
 from tests.data.forecast_rows import row
+from tests.data.forked import run_forked
 from tests.data.store_rows import forecast_row
 from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_jobs_forecast import SITE, fill
@@ -67,17 +68,8 @@ class Slope:
     def register(self, model_hash: str, at: datetime = START, *, verdict=OPEN, kind="gru") -> None:
         card = {"gates": {"86400": verdict, "604800": verdict}}
         with self.database.write() as c:
-            add_model(
-                c,
-                model_hash,
-                kind=kind,
-                task="forecast",
-                site="jobs",
-                path="x",
-                card=card,
-                now=at,
-                reason="first training",
-            )
+            facts = {"kind": kind, "task": "forecast", "site": "jobs", "path": "x", "card": card}
+            add_model(c, model_hash, now=at, reason="first training", **facts)
 
     def shadow(self, model_hash: str, at: datetime = START) -> None:
         with self.database.write() as c:
@@ -89,32 +81,13 @@ class Slope:
         """One issue on a day since START, scored when its target came."""
         issued = START + day * DAY
         target = issued + timedelta(seconds=horizon_s)
-        rows = [
-            forecast_row(
-                series_id,
-                issued,
-                FAN,
-                horizon_s,
-                model=kind,
-                model_hash=model_hash,
-                shown=shown,
-                stage="creep" if day % 2 else None,
-                **LLD,
-            )
-            for series_id in self.series
-        ]
+        facts = LLD | {"model": kind, "model_hash": model_hash, "shown": shown, "stage": "creep" if day % 2 else None}
+        rows = [forecast_row(series_id, issued, FAN, horizon_s, **facts) for series_id in self.series]
         with self.database.write() as c:
             assert add_forecasts(c, rows) == 3
             f = t.forecast.c
-            numbers = (
-                c.execute(
-                    select(f.id).where(
-                        f.model == kind, f.model_hash == model_hash, f.issued_at == issued, f.horizon_s == horizon_s
-                    )
-                )
-                .scalars()
-                .all()
-            )
+            mine = (f.model == kind, f.model_hash == model_hash, f.issued_at == issued, f.horizon_s == horizon_s)
+            numbers = c.execute(select(f.id).where(*mine)).scalars().all()
             scores = [ForecastScore(n, target, 0.0, error, baseline, 1.0, inside, True, 0.1, 2.0) for n in numbers]
             assert len(add_scores(c, scores, target)) == 3
 
@@ -163,25 +136,14 @@ def test_a_good_record_leads_out_of_the_shadow_after_its_time_and_every_step_is_
     for day in range(20):
         slope.forecast(A, day, **good(day))
     assert slope.judge(13.5) == []
-    assert slope.state(A)[1:] == (
-        "shadow",
-        (
-            "in shadow: 13 scored issue times at 1 d in 13 d; 30 are needed, or 14 d with 10; "
-            "shown on 2025-06-15 at the earliest"
-        ),
-    )
+    told = "in shadow: {} scored issue times at {} d in {} d; 30 are needed, or 14 d with 10; shown on {}"
+    assert slope.state(A)[1:] == ("shadow", told.format(13, 1, 13, "2025-06-15 at the earliest"))
     slope.judge(21)
     model, gate, reason = slope.state(A)
     assert (model, gate) == ("active", "active")
     assert "better than the best simple forecast" in reason
     # seven days ahead nothing is scored, and nothing is shown
-    assert slope.state(A, 604800.0)[1:] == (
-        "shadow",
-        (
-            "in shadow: 0 scored issue times at 7 d in 21 d; 30 are needed, or 14 d with 10; "
-            "shown on 2025-06-24 at the earliest"
-        ),
-    )
+    assert slope.state(A, 604800.0)[1:] == ("shadow", told.format(0, 7, 21, "2025-06-24 at the earliest"))
     assert slope.history(A) == [
         (None, None, "candidate"),
         (None, "candidate", "shadow"),
@@ -218,9 +180,10 @@ def test_what_does_not_earn_it_stays_in_the_shadow(slope: Slope, verdict, record
     assert why in reason
 
 
-@pytest.mark.parametrize(
-    ("record", "why"), [({"error": 1.5}, "is not below"), ({"error": 0.5, "inside": False}, "held")]
-)
+BAD = [({"error": 1.5}, "is not below"), ({"error": 0.5, "inside": False}, "held")]
+
+
+@pytest.mark.parametrize(("record", "why"), BAD)
 def test_a_bad_record_ends_it_at_once_with_an_alarm_and_only_the_shadow_leads_back(slope: Slope, record, why) -> None:
     make_active(slope)
     day = 20
@@ -239,12 +202,8 @@ def test_a_bad_record_ends_it_at_once_with_an_alarm_and_only_the_shadow_leads_ba
         slope.judge(later + 1)
         assert slope.state(A)[1] == "shadow" or later - fallen >= 13
     assert slope.state(A)[:2] == ("active", "active")
-    assert [x[1:] for x in slope.history(A) if x[0] == 86400.0] == [
-        (None, "shadow"),
-        ("shadow", "active"),
-        ("active", "shadow"),
-        ("shadow", "active"),
-    ]
+    steps = [x[1:] for x in slope.history(A) if x[0] == 86400.0]
+    assert steps == [(None, "shadow"), ("shadow", "active"), ("active", "shadow"), ("shadow", "active")]
     with slope.database.read() as c:
         a = t.alert.c
         assert c.execute(select(a.state).where(a.key == key)).scalar() == "returned_unacknowledged"
@@ -314,9 +273,8 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
 
     def act(horizon_s=86400.0, **more):
         with slope.database.write() as c:
-            return promote(
-                c, slope.config, slope.site, "aaaa", horizon_s, PromotionOrder(ADA, "it is time", now, **more)
-            )
+            order = PromotionOrder(ADA, "it is time", now, **more)
+            return promote(c, slope.config, slope.site, "aaaa", horizon_s, order)
 
     with pytest.raises(RefusedError, match="is a candidate"):
         act()
@@ -346,10 +304,8 @@ def test_people_promote_where_the_gate_is_open_two_where_it_is_not_and_nobody_ag
         forced = [x for x in load_transitions(c, A) if x.second_by]
     assert [(x.by, x.by_kind, x.second_by, x.to_state) for x in forced] == [("Ada", "person", "Bo", "active")] * 2
     with slope.database.write() as c:
-        assert retire_model(c, slope.site, "aaaa", BO, "trained before the re-zero", now) == (
-            "gru aaaaaaaaaaaa is retired",
-            False,
-        )
+        done = retire_model(c, slope.site, "aaaa", BO, "trained before the re-zero", now)
+        assert done == ("gru aaaaaaaaaaaa is retired", False)
     with slope.database.write() as c, pytest.raises(RefusedError, match="already"):
         retire_model(c, slope.site, "aaaa", BO, "again", now)
 
@@ -376,12 +332,10 @@ def in_process(monkeypatch):
     """Workers run here, and a `gru` and its blend answer with what lld says: the life cycle does not look inside."""
     real = jobs.forecast
 
-    def forecast_as(panel, model, horizons_s, *, checkpoint, conformal, motion, limits):
+    def forecast_as(panel, model, horizons_s, *, checkpoint, **more):
         if find_network(model) is None:
-            return real(
-                panel, model, horizons_s, checkpoint=checkpoint, conformal=conformal, motion=motion, limits=limits
-            )
-        answer = real(panel, "lld", horizons_s, conformal=conformal, motion=motion, limits=limits)
+            return real(panel, model, horizons_s, checkpoint=checkpoint, **more)
+        answer = real(panel, "lld", horizons_s, **more)
         rows = tuple(replace(r, model=model, model_hash=checkpoint, shown=True, skill=0.5) for r in answer.rows)
         return replace(answer, rows=rows)
 
@@ -401,10 +355,9 @@ def issue(slope: Slope, now: datetime):
 def register(slope: Slope, model_hash: str, now: datetime) -> None:
     """A network whose gate is open a day ahead."""
     card = {"gates": {"86400": OPEN}}
+    facts = {"kind": "gru", "task": "forecast", "site": "jobs", "path": model_hash, "card": card}
     with slope.database.write() as c:
-        add_model(
-            c, model_hash, kind="gru", task="forecast", site="jobs", path=model_hash, card=card, now=now, reason="first"
-        )
+        add_model(c, model_hash, now=now, reason="first", **facts)
 
 
 def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slope: Slope, in_process) -> None:
@@ -444,27 +397,8 @@ def test_each_checkpoint_has_intervals_of_its_own(slope: Slope, in_process) -> N
     run.run(slope.database, slope.config, slope.site, now)
     with slope.database.read() as c:
         names = {key[1] for key in load_conformal(c, slope.series)}
-    assert names == {
-        "persistence",
-        "drift",
-        "lld",
-        "auto",
-        *(f"{m}@{h[:12]}" for m in ("gru", "auto+gru") for h in (A, B)),
-    }
-
-
-KILLED = """
-import os, signal, sys
-from datetime import datetime
-from monitor.config.service import parse_site
-from monitor.jobs.forecasts import score as scoring
-from monitor.store.database.engine import Database
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-scoring.forecasts.save_conformal = die
-site = parse_site(sys.stdin.read(), "jobs.toml")
-scoring.score_targets(Database(sys.argv[1]), site, datetime.fromisoformat(sys.argv[2]))
-"""
+    blends = {f"{m}@{h[:12]}" for m in ("gru", "auto+gru") for h in (A, B)}
+    assert names == {"persistence", "drift", "lld", "auto", *blends}
 
 
 @ON_BOTH
@@ -474,17 +408,13 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
     later = fill(slope.database, slope.site, 2, first_day=200)
     with slope.database.read() as c:
         before = load_conformal(c, slope.series)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, slope.database.url.render_as_string(hide_password=False), later.isoformat()],
-        input=SITE,
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=60,
-        cwd=Path(__file__).resolve().parents[3],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    url = slope.database.url.render_as_string(hide_password=False)
+
+    def die_before_the_intervals():
+        scoring.forecasts.save_conformal = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        scoring.score_targets(Database(url), slope.site, later)
+
+    assert run_forked(die_before_the_intervals) == signal.SIGKILL
     with slope.database.read() as c:
         assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == 0
         assert load_conformal(c, slope.series) == before
@@ -494,9 +424,7 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
     assert {k for k in after if after[k].n == before[k].n + 1} == {k for k in after if k[2] == 86400.0}
     assert run.rescore(slope.database, slope.config, slope.site, later).startswith("0 scored")
     # a new process goes on from the rows: the margin it issues with is that of the state that was kept
-    run.run(Database(slope.database.url.render_as_string(hide_password=False)), slope.config, slope.site, later)
-    from forecasting.serving.conformal import margin
-
+    run.run(Database(url), slope.config, slope.site, later)
     with slope.database.read() as c:
         f = t.forecast.c
         for r in c.execute(select(t.forecast).where(f.issued_at == later, f.horizon_s == 86400.0)):
@@ -508,17 +436,12 @@ def test_a_kill_between_score_and_interval_loses_nothing_and_feeds_nothing_twice
 def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: Path, capsys) -> None:
     """Issued every six hours, ninety days hold more than the 250 that a verdict looks back on."""
     config = write_service(tmp_path, slope.database, SITE)
-    rows = [
-        forecast_row(series_id, at, FAN, **LLD)
-        for at in (START + k * DAY / 4 for k in range(260))
-        for series_id in slope.series[:1]
-    ]
+    rows = [forecast_row(slope.series[0], START + k * DAY / 4, FAN, **LLD) for k in range(260)]
     with slope.database.write() as c:
         add_forecasts(c, rows)
         numbers = c.execute(select(t.forecast.c.id)).scalars().all()
-        add_scores(
-            c, [ForecastScore(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers], START + 70 * DAY
-        )
+        scores = [ForecastScore(n, START, 0.0, 1.0, 1.0, 1.0, True, True, 0.1, 2.0) for n in numbers]
+        add_scores(c, scores, START + 70 * DAY)
         rolled = load_rolled(c, "jobs")
     assert [(r["horizon_s"], r["newest"], r["lowest"], r["n"]) for r in rolled] == [(86400.0, 1.0, 1.0, 260)]
     days = str((datetime.now(UTC) - START).days + 2)
@@ -554,8 +477,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert "candidate -> shadow, slopeward" in out
     code, out, _ = call("models", "--json", "--history")
     facts = {json.loads(line)["model_hash"]: json.loads(line) for line in out.splitlines()}
-    assert facts[A]["state"] == "active"
-    assert facts[A]["horizons"][0]["skill"] == pytest.approx(0.5)
+    assert (facts[A]["state"], facts[A]["horizons"][0]["skill"]) == ("active", pytest.approx(0.5))
     assert facts[A]["history"][0]["to_state"] == "candidate"
     days = str((datetime.now(UTC) - START).days + 2)
     code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json")

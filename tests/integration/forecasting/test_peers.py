@@ -31,12 +31,8 @@ class StandIn:
         StandIn.seen.append(y.copy())
         if y[-1] < -1e5:
             raise ZeroDivisionError("it cannot fit this")
-        ends = {
-            f"{side}-{share}": np.full(h, y[-1] + sign * share / 40)
-            for share in level
-            for side, sign in (("lo", -1), ("hi", 1))
-        }
-        return {"mean": np.full(h, y[-1]), **ends}
+        ends = {(share, side): y[-1] + sign * share / 40 for share in level for side, sign in (("lo", -1), ("hi", 1))}
+        return {"mean": np.full(h, y[-1])} | {f"{side}-{share}": np.full(h, v) for (share, side), v in ends.items()}
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
+from tests.data import site_text
 from tests.data.watched_slope import write_service
 from tests.integration.forecasting.test_anomaly_quantities import HEAD, declare, draw
 
@@ -106,8 +107,7 @@ def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(
     assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "as it was known then"
     add(database, [*range(FROM, FROM + 5), *range(FROM + 8, TO)], "T1", at=BACK + 2)
     look(database, site, BACK + 2)
-    assert named(database, BACK + 2) == []
-    assert findings(database) == []
+    assert (named(database, BACK + 2), findings(database)) == ([], [])
 
 
 @ON_BOTH
@@ -175,9 +175,7 @@ def test_the_command_lists_what_is_missing(
         ]
         add_observations(c, rows, now)
     anomaly.run(database, CONFIG, site, now)
-    declared = (
-        HEAD + '[[station]]\nid = "T1"\n[[station.series]]\nquantity = "tilt_x"\nunit = "mrad"\ninterval = "1h"\n'
-    )
+    declared = HEAD + site_text.station("T1", site_text.series("tilt_x", "mrad"))
     service = str(write_service(tmp_path, database, declared))
     assert run_verb(["anomalies", "list", "--site", "kinds", "--json", "--config", service]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

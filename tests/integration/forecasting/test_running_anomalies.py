@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
@@ -21,6 +21,7 @@ from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
+from tests.data.store_rows import enter_offset
 from tests.integration.forecasting.test_jobs_forecast import SITE, START
 
 DAY = timedelta(days=1)
@@ -105,26 +106,12 @@ def test_what_is_entered_later_makes_the_state_anew(database: Database, site: Si
     at = START + 160 * DAY
     add(database, [replace(one, value=one.value + 40.0) for one in draw([160])])
     look(database, site, 160)
-    assert all(
-        alerted
-        for (_, when, detector), (_, _, alerted) in stored(database).items()
-        if when == at and detector == "persistence-z"
-    )
+    rows = stored(database).items()
+    assert all(told for (_, when, what), (_, _, told) in rows if when == at and what == "persistence-z")
     with database.write() as c:  # the antennas were moved: somebody enters it a day later
         for k in range(STATIONS):
             series_id = find_series_id(c, "jobs", f"G{k}", "displacement")
-            c.execute(
-                insert(t.offset_entry).values(
-                    series_id=series_id,
-                    at=at,
-                    known_from=at + DAY,
-                    size=40.0,
-                    unit="mm",
-                    kind="rezero",
-                    author="ada",
-                    reason="r",
-                )
-            )
+            enter_offset(c, series_id, at, 40.0, at + DAY, kind="rezero")
     add(database, [replace(one, value=one.value + 40.0) for one in draw([161])])
     look(database, site, 161)
     last = {key: row for key, row in stored(database).items() if key[1] == at + DAY}

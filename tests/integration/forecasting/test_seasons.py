@@ -66,26 +66,11 @@ def test_the_season_of_the_day_is_kept_and_shown(split):
     """What a split with two seasons holds goes to the view; `split_season` finds it in its own tests."""
     with split.write() as c:
         (series_id,) = [s.id for s in load_series(c, "bench") if s.station == "G1" and s.quantity != "rain"]
-        made = Season(
-            "day",
-            365,
-            2,
-            0.0,
-            86400.0,
-            at_s=(0.0,),
-            value=(1.5,),
-            trend=(1.0,),
-            season=(0.25,),
-            remainder=(0.25,),
-            trend_strength=0.5,
-            season_strength=0.25,
-            season_range=2.0,
-            parameters={"method": "MSTL"},
-            method="MSTL",
-            day_strength=0.75,
-            day_range=1.5,
-            day_parts=(0.5, 1.0, 0.75, 0.0, -0.5, -0.25, 0.0, 0.25),
-        )
+        rows = {"at_s": (0.0,), "value": (1.5,), "trend": (1.0,), "season": (0.25,), "remainder": (0.25,)}
+        facts = {"trend_strength": 0.5, "season_strength": 0.25, "season_range": 2.0, "method": "MSTL"}
+        facts |= {"day_strength": 0.75, "day_range": 1.5, "parameters": {"method": "MSTL"}}
+        parts = (0.5, 1.0, 0.75, 0.0, -0.5, -0.25, 0.0, 0.25)
+        made = Season("day", 365, 2, 0.0, 86400.0, day_parts=parts, **rows, **facts)
         save_seasons(c, {series_id: made}, NOW)
     with split.read() as c:
         hours = load_view(c, "season_hours", order_by=("hour_utc",), site="bench")

@@ -7,9 +7,7 @@ import pytest
 
 from detection.anomaly import jobs
 from detection.anomaly.records import ScoringRequest
-from monitor.config.site import find_weaknesses, parse_site
 from monitor.extensions.demo.slope import InstrumentFault, SlopeModel
-from tests.data.site_text import write_site_toml
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -54,12 +52,3 @@ def test_acceleration_to_failure_raises_every_station_of_the_mass_and_no_other()
     assert {row.station for row in rows} == {"G1", "G2", "G3", "G4"}
     assert min(row.at_s for row in rows) > model.onset_at.timestamp()
     assert {row.kind for row in rows[-5:]} == {"movement"}
-
-
-@pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)])
-def test_the_site_file_is_one_the_service_accepts(step):
-    model = SlopeModel(1, 4, START, duration=timedelta(days=30), step=step, faults=())
-    site = parse_site(write_site_toml(model), "sim-slope.toml")
-    assert find_weaknesses(site) == []
-    assert {s.id for s in site.stations} == {s.id for s in model.stations}
-    assert site.stations[0].series[0].interval_s == step.total_seconds()

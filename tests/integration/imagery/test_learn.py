@@ -131,10 +131,8 @@ def _check_answer(answer) -> None:
     assert [len(part) for part in parts] == [LABELLED - LEFT_OUT, LEFT_OUT]
     assert not parts[0] & parts[1]
     card = load_model(answer["weights"]).card
-    assert card["gate"] == answer["gate"]
-    assert card["learnt"]["tries"]["seeds"] == [0]
-    assert card["domain"]["season"] == [5]
-    assert card["pixel_size_m"] == pytest.approx(10, rel=0.01)
+    assert (card["gate"], card["learnt"]["tries"]["seeds"]) == (answer["gate"], [0])
+    assert (card["domain"]["season"], card["pixel_size_m"]) == ([5], pytest.approx(10, rel=0.01))
     unsure = json.loads((weights.parent / "least-sure.geojson").read_text())["features"]
     assert [one["properties"]["rank"] for one in unsure] == [1, 2]
     doubts = [one["properties"]["doubt"] for one in unsure]

@@ -91,13 +91,6 @@ def test_a_damaged_block_is_known_where_the_mosaic_shows_it(scene, nested):
             reader.read(0, 0, SIZE, SIZE)
 
 
-def test_a_mosaic_of_whole_files_is_read(scene):
-    with BandReader({"B4": (scene / "B4.vrt", 1)}) as reader:
-        values, valid = reader.read(0, 0, SIZE, SIZE)
-    assert valid.all()
-    assert np.array_equal(values[0], draw_scene(5, SIZE, scars=1).bands["B4"])
-
-
 def test_a_scene_of_a_damaged_mosaic(scene, tmp_path, capsys):
     """Refused in one line; with --partial the ground of the block is nodata, is said to be, and the exit is 3."""
     spoil(scene / "B3-right.tif", 1, 2)

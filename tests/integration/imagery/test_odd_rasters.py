@@ -40,7 +40,6 @@ from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_p
 from tests.data.surveys.rasters import COLOURS, write_raster
 
 SIZE = 96
-LOCAL = 'LOCAL_CS["mine grid",UNIT["metre",1,AUTHORITY["EPSG","9001"]]]'
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +67,9 @@ def detect(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[
 @pytest.mark.parametrize(
     ("crs", "lon", "lat", "doubted"),
     [
-        ("EPSG:32654", 141.95, 42.73, False),  # within its zone
         ("EPSG:25833", 7.0, 62.2, True),  # western Norway in the zone of its east, as the national mapping does
         ("EPSG:25832", 13.74, 51.05, False),  # Dresden in the zone of the west: within 0.2 %
         ("EPSG:32633", 22.0, 78.2, False),  # Svalbard: degrees are short there
-        ("EPSG:32606", -143.0, 74.0, False),
         ("EPSG:32637", 37.4, -3.1, False),  # south of the equator with a negative northing
         ("EPSG:3857", 9.0, 46.2, True),
         ("EPSG:2056", 8.9, 46.2, False),
@@ -92,18 +89,6 @@ def test_areas_are_true_wherever_a_projection_is_used(tmp_path, capsys, drawn, c
         assert answer["pixel_area_m2"] == pytest.approx(true_m2, rel=1e-4)
         said = float(re.search(r"lengths are off by \+([\d.]+)%", err)[1])
         assert said == pytest.approx(100 * (10 / true_m2**0.5 - 1), abs=0.5)  # a conformal map stretches both alike
-
-
-def test_a_local_system_is_said_for_its_file_and_the_batch_goes_on(tmp_path, capsys, drawn):
-    local = write(tmp_path / "local.tif", drawn, crs=LOCAL)
-    good = write(tmp_path / "good.tif", drawn)
-    code, answers, err = detect(local, capsys, str(good))
-    assert code == 1
-    assert [one["crs"] for one in answers] == ["EPSG:32654"]
-    (line,) = [line for line in err.splitlines() if "local.tif" in line]
-    assert "is a local system that is tied to no place on the earth" in line
-    code, (answer,), err = detect(local, capsys, "--allow-ungeoreferenced")
-    assert (code, answer["crs"]) == (0, "pixels")
 
 
 def test_a_fault_with_one_file_does_not_drop_the_rest(tmp_path, capsys, drawn, monkeypatch):
@@ -215,20 +200,6 @@ def test_weights_that_fit_are_chosen_and_named_else_none_finds_anything(
         assert words in line
 
 
-def test_light_offset_and_stretch_of_a_scene_change_nothing_that_auto_finds(tmp_path, drawn):
-    each = np.array([2.0, 5.0, 3.0])[:, None, None]
-    bent = {"plain": drawn, "half": drawn / 2, "offset": drawn + 1000, "bands": (drawn - 100) * each}
-    found = {}
-    for name, bands in bent.items():
-        path = write(tmp_path / f"{name}.tif", bands.astype(np.float32))
-        # the scar is drawn, and its weights learnt from measured ones: they mark it by half of their threshold
-        answer = find({"scene_path": str(path), "weights": "auto", "threshold": 0.3})
-        found[name] = answer["model"], [one["area_m2"] for one in answer["polygons"]]
-    assert found["plain"][0] == "landslide4sense-standard"
-    assert found["plain"][1]
-    assert all(one == found["plain"] for one in found.values()), found
-
-
 @pytest.mark.parametrize(
     ("pixel_m", "mend"), [(900.0, "use a finer image"), (0.5, "--resample-to 10 reads it coarser")]
 )
@@ -248,16 +219,6 @@ def test_a_scene_unlike_the_training_is_doubted_in_one_line(tmp_path, capsys, dr
     assert "outside of the training of generated: brightness" in err
     code, (answer,), err = detect(write(tmp_path / "b.tif", drawn), capsys)
     assert (code, answer["doubts"]) == (0, [])
-
-
-@pytest.mark.parametrize("weights", ["generated", "landslide4sense"])
-def test_blue_green_red_under_the_names_of_red_green_blue_is_doubted(tmp_path, capsys, drawn, weights):
-    code, (answer,), err = detect(write(tmp_path / "a.tif", drawn[::-1]), capsys, "--model", weights)
-    assert code == 0
-    assert any("red and blue may be exchanged: check the names of the bands" in doubt for doubt in answer["doubts"])
-    assert "warning: " in err
-    _, (right,), _ = detect(write(tmp_path / "b.tif", drawn), capsys, "--model", weights)
-    assert not any("exchanged" in doubt for doubt in right["doubts"])
 
 
 # ---- offsets and scales ----------------------------------------------------------------------------------------
@@ -287,8 +248,7 @@ def test_an_offset_is_subtracted_wherever_it_is_said(tmp_path, capsys, drawn, sa
             f"acquired_at = 2024-05-06T00:00:00Z\ncomplete = true\noffset = -1000\n[bands]\n{bands}"
         )
     code, (answer,), err = detect(path, capsys, *more)
-    assert code == 0
-    assert total_m2(answer) == pytest.approx(total_m2(plain))
+    assert (code, total_m2(answer)) == (0, pytest.approx(total_m2(plain)))
     assert answer["calibration"]["offset"] == pytest.approx(-1000)
     assert f"counts are 1 x value -1000 ({answer['calibration']['source']})" in err
 
@@ -317,8 +277,7 @@ def test_counts_of_landsat_are_read_by_name_or_tags(tmp_path, capsys, drawn, sai
         with rasterio.open(path, "r+") as target:
             target.scales, target.offsets = (0.0000275,) * 3, (-0.2,) * 3
     code, (answer,), err = detect(path, capsys)
-    assert code == 0
-    assert total_m2(answer) == pytest.approx(total_m2(plain), rel=0.02)
+    assert (code, total_m2(answer)) == (0, pytest.approx(total_m2(plain), rel=0.02))
     assert f"counts are 0.275 x value -2000 ({answer['calibration']['source']})" in err
 
 
@@ -350,20 +309,9 @@ def test_undeclared_nodata_is_found_said_and_set_aside(tmp_path, capsys, drawn, 
     code, (answer,), err = detect(write(tmp_path / "a.tif", bands, nodata=None), capsys)
     hidden = np.zeros(drawn.shape, bool)
     hidden[where] = True
-    assert code == 0
-    assert answer["fills"] == [fill]
+    assert (code, answer["fills"]) == (0, [fill])
     assert answer["valid_share"] == pytest.approx(1 - hidden[0].mean(), abs=0.01)
     assert f"{fill} in every band fills the edge of the scene and is declared nowhere" in err
-
-
-def test_black_and_white_borders_of_a_picture_are_no_landslide(tmp_path, capsys, drawn):
-    for fill in (0, 255):
-        bands = pictured(drawn)
-        bands[:, :, :30] = fill
-        path = write(tmp_path / f"{fill}.tif", bands, nodata=None)
-        _, (answer,), _ = detect(path, capsys, "--model", "landslide4sense")
-        assert answer["fills"] == [fill]
-        assert answer["valid_share"] == pytest.approx(1 - 30 / SIZE, abs=0.02)
 
 
 @pytest.mark.parametrize("levels", [np.arange(2), np.arange(4), np.array([0, 0, 0, 1])])
@@ -371,8 +319,7 @@ def test_water_that_repeats_a_fill_value_here_and_there_stays_whole(tmp_path, ca
     """The darkest water: all bands share 0 and 1. Nodata at those pixels alone would make a sieve of it."""
     path = write(tmp_path / "a.tif", lake(pictured(drawn), levels, SIZE // 2), nodata=None)
     code, (answer,), err = detect(path, capsys, "--model", "landslide4sense")
-    assert code == 0
-    assert (answer["fills"], answer["valid_share"]) == ([], 1.0)
+    assert (code, answer["fills"], answer["valid_share"]) == (0, [], 1.0)
     assert "fills the edge" not in err
 
 
@@ -428,18 +375,6 @@ def test_a_border_with_the_noise_of_compression_is_found_said_and_set_aside(tmp_
     assert f"a {colour} border with the noise of compression, " in line
     assert answer["borders"][0]["share"] == pytest.approx(slanted().mean(), abs=0.03)
     assert answer["borders"][0]["left_share"] == 0
-
-
-def test_a_border_of_a_picture_saved_as_jpeg_is_set_aside(tmp_path, capsys, drawn):
-    bands = pictured(drawn)
-    bands[:, slanted()] = 0
-    path = write(tmp_path / "a.tif", bands, nodata=None, compress="jpeg", photometric="ycbcr", jpeg_quality=75)
-    _, _, err = detect(path, capsys, "--model", "landslide4sense", "--out", str(tmp_path / "out"))
-    with rasterio.open(tmp_path / "out" / "prob.tif") as source:
-        kept = source.read(1) != 255
-    assert "a black border with the noise of compression" in err
-    assert (kept & slanted()).sum() <= 0.05 * slanted().sum()
-    assert (kept & ~slanted()).sum() >= 0.95 * (~slanted()).sum()
 
 
 def disc(row: int) -> np.ndarray:
@@ -501,14 +436,6 @@ def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_b
     assert found[0] == found[1]
 
 
-def test_clouds_within_a_scene_are_set_aside(tmp_path, capsys, drawn):
-    bands = drawn.copy()
-    bands[:, 10:50, 10:50] = 7500 + RNG.integers(0, 400, (3, 40, 40))
-    code, (answer,), _ = detect(write(tmp_path / "a.tif", bands), capsys)
-    assert code == 0
-    assert answer["valid_share"] == pytest.approx(1 - 1600 / SIZE**2, abs=0.01)
-
-
 def test_an_outline_beside_a_cloud_says_so_in_every_file(tmp_path):
     scene = draw_scene(31, 256, scars=10)
     bands = np.stack([scene.bands[name] for name in ("B4", "B3", "B2")])
@@ -561,8 +488,7 @@ def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
     code = run_verb(["scenes", "detect", *words])
     out, err = capsys.readouterr()
     answers = [json.loads(line) for line in out.splitlines()]
-    assert code == 1
-    assert [answer["scene"] for answer in answers] == [str(good)]
+    assert (code, [answer["scene"] for answer in answers]) == (1, [str(good)])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.tif"]
     refused = [line for line in err.splitlines() if not line.startswith("warning") and " %" not in line]
     assert str(grey) in refused[0]
@@ -574,11 +500,8 @@ def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
 
 def bright_cloud(base: float, amplitude: float) -> np.ndarray:
     """Counts of a cloud that fills the scene: bright, white, softly shaded, each band with noise of its own."""
-    from scipy import ndimage
-
     rng = np.random.default_rng(1)
-    soft = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), 6)
-    shade = base + amplitude * soft / soft.std()
+    shade = base + amplitude * cloudlike(6, 1)
     bands = [np.clip(shade * tint + rng.normal(0, 40, shade.shape), 1, 65_000) for tint in (1.0, 1.01, 1.03)]
     return np.stack(bands).astype(np.uint16)
 
@@ -766,7 +689,6 @@ def test_counts_that_a_factor_makes_a_picture_are_no_picture_unless_the_factor_w
 # ---- pictures of something else --------------------------------------------------------------------------------
 IRON = [(0, 0, 20), (60, 0, 130), (170, 20, 120), (230, 90, 40), (255, 190, 30), (255, 255, 220)]
 GREENS = [(165, 0, 38), (244, 109, 67), (254, 224, 139), (217, 239, 139), (102, 189, 99), (0, 104, 55)]
-HEIGHTS = [(0, 100, 0), (120, 170, 60), (220, 210, 120), (160, 110, 60), (240, 240, 240)]
 
 
 def cloudlike(sigma: float, seed: int) -> np.ndarray:
@@ -780,23 +702,6 @@ def coloured(field: np.ndarray, stops: list[tuple[int, int, int]]) -> np.ndarray
     low, high = np.percentile(field, [2, 98])
     share = np.clip((field - low) / (high - low), 0, 1)
     return np.stack([np.interp(share, np.linspace(0, 1, len(stops)), band) for band in zip(*stops, strict=True)])
-
-
-def drawn_map() -> np.ndarray:
-    """A screenshot of a map: flat colours, roads, letters."""
-    fields = np.array([(242, 239, 233), (173, 209, 158), (170, 211, 223), (205, 235, 176)])
-    bands = fields[np.digitize(cloudlike(8, 1), [-0.6, 0.1, 0.8])].transpose(2, 0, 1)
-    bands[:, 20:23], bands[:, :, 50:53] = 255, 160
-    bands[:, 40:46, 10:40] = np.where(RNG.random((6, 30)) < 0.4, 60, bands[:, 40:46, 10:40])
-    return bands
-
-
-def shaded() -> np.ndarray:
-    """A hillshade in the colours of its heights."""
-    heights = 120 * cloudlike(20, 2) + 40 * cloudlike(10, 3) + 8 * cloudlike(4, 4)
-    down, across = np.gradient(heights, 1.2)
-    light = (1 - across / 2 + down / 2) / np.sqrt(1 + across**2 + down**2)
-    return coloured(heights, HEIGHTS) * (0.35 + 0.4 * np.clip(light, 0, 1.6))
 
 
 def saved_at_least_quality(bands: np.ndarray) -> np.ndarray:
@@ -814,9 +719,7 @@ def saved_at_least_quality(bands: np.ndarray) -> np.ndarray:
 OTHERS = {
     "a thermal camera": (lambda d: coloured(cloudlike(6, 5) + 0.2 * cloudlike(1, 6), IRON), "not what they are called"),
     "a night": (lambda d: pictured(d) / 18, "another unit|counts differ by .* of 255 only"),
-    "a screenshot of a map": (lambda d: drawn_map(), "repeat the one beside them|brightness"),
-    "a hillshade in colours": (lambda d: shaded(), "blurred or drawn"),
-    "heights in colours": (lambda d: coloured(cloudlike(12, 2), HEIGHTS), "blurred or drawn|not what they are"),
+    "heights in colours": (lambda d: coloured(cloudlike(12, 2), GREENS), "blurred or drawn|not what they are"),
     "greenness in colours": (lambda d: coloured(cloudlike(8, 7) + 0.4 * cloudlike(1.5, 8), GREENS), "correlat"),
     "an X-ray": (lambda d: np.repeat(120 + 40 * cloudlike(15, 9)[None], 3, axis=0), "one grey image|grey image, or"),
     "a grey picture with noise": (
@@ -829,7 +732,6 @@ OTHERS = {
     ),
     "quality 5 of JPEG": (lambda d: saved_at_least_quality(pictured(d)), ""),
     "large pixels made small": (lambda d: np.kron(pictured(d)[:, ::8, ::8], np.ones((8, 8))), "repeat the one beside"),
-    "complex numbers": (lambda d: d.astype(np.complex64), "complex values"),
     "huge numbers": (lambda d: d.astype(np.float64) * 1e300, "nodata|another unit|no value|float"),
     "three models of heights": (lambda d: 1000 + 120 * cloudlike(12, 2) + RNG.normal(0, 2, d.shape), "scale|differ by"),
 }
@@ -911,8 +813,7 @@ def test_control_points_place_a_scene_and_their_error_is_said(
     _, (plain,), _ = detect(write(tmp_path / "plain.tif", drawn), capsys)
     path = place(tmp_path / "a.tif", drawn, transform, pixels, crs, shifts)
     code, (answer,), err = detect(path, capsys)
-    assert code == 0
-    assert answer["crs"] == "EPSG:32654"
+    assert (code, answer["crs"]) == (0, "EPSG:32654")
     assert re.search(words, err), err
     assert any(re.search(words, warning) for warning in answer["warnings"])
     x, y, area_m2 = centres(plain)
@@ -936,8 +837,7 @@ def test_control_points_place_a_scene_and_their_error_is_said(
 def test_control_points_that_give_no_place_are_refused_in_one_line(tmp_path, capsys, drawn, pixels, crs, shifts, words):
     path = place(tmp_path / "a.tif", drawn, PLAIN, pixels, crs, shifts)
     code, answers, err = detect(path, capsys)
-    assert (code, answers) == (1, [])
-    assert err.count("\n") == 1
+    assert (code, answers, err.count("\n")) == (1, [], 1)
     assert re.search(words, err), err
     code, (answer,), err = detect(path, capsys, "--allow-ungeoreferenced")
     assert (code, answer["crs"]) == (0, "pixels")

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ from monitor.domain.site import Level, Site
 from monitor.ingest.broker import DemoBroker, ManagedBroker, find_mosquitto, hold_folder, open_broker
 from monitor.ingest.service import Ingest, IngestContext
 from monitor.store.database.engine import Database
-from tests.conftest import free_port, wait_for
+from tests.conftest import absent, free_port, wait_for
 from tests.data.servers.file_server import sign
 
 pytestmark = pytest.mark.server
@@ -36,7 +37,7 @@ def port():
 @pytest.fixture
 def managed(tmp_path, port):
     if find_mosquitto() is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("Mosquitto is missing")
+        absent("Mosquitto")
     broker = ManagedBroker(tmp_path / "broker", port)
     yield broker
     broker.stop()
@@ -46,21 +47,19 @@ def service_access(broker):
     return find_access(SimpleNamespace(mode="managed", data=broker.folder))
 
 
-def subscribe(access, expected, timeout_s=60.0):
+def subscribe(access, expected):
     """Open the persistent session `reader`, and return (session present, payloads that came)."""
     got, flags = [], []
     client = access.open_client("reader", mqtt5=True)
     client.on_connect = lambda c, u, f, *_: (flags.append(f.session_present), c.subscribe("t", 1))
     client.on_message = lambda c, u, m: got.append(m.payload)
-    subscribed = []
-    client.on_subscribe = lambda *_: subscribed.append(True)
+    subscribed = threading.Event()
+    client.on_subscribe = lambda *_: subscribed.set()
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = 0xFFFFFFFF
     client.connect(*access.target, clean_start=False, properties=properties)
     client.loop_start()
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and not (subscribed and len(got) >= expected):
-        time.sleep(0.02)
+    wait_for(lambda: subscribed.is_set() and len(got) >= expected)
     client.disconnect()
     client.loop_stop()
     return flags[0], got
@@ -94,7 +93,8 @@ def test_the_managed_broker_keeps_what_it_saved_when_it_is_killed(managed, port)
     managed.start()
     subscribe(service_access(managed), 0)
     publish(service_access(managed), 100)
-    time.sleep(6.5)  # longer than the autosave interval
+    kept, published_ns = managed.folder / "mosquitto.db", time.time_ns()
+    wait_for(lambda: kept.exists() and kept.stat().st_mtime_ns > published_ns, what="what the broker saves by itself")
     os.kill(managed.pid, signal.SIGKILL)
     managed.stop()
     managed.start()
@@ -147,19 +147,10 @@ def test_the_demo_broker_carries_messages_and_says_that_it_is_not_durable(tmp_pa
     try:
         assert broker.alive()
         assert not broker.durable
-        assert "not durable" in wait_for_text(tmp_path / "demo" / "broker.log")
+        wait_for(lambda: "not durable" in (tmp_path / "demo" / "broker.log").read_text())
     finally:
         broker.stop()
     assert not broker.alive()
-
-
-def wait_for_text(path, timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if "durable" in (found := path.read_text()):
-            return found
-        time.sleep(0.05)
-    return path.read_text()
 
 
 # ---- an external broker by URL with TLS and a password; and what is said when it refuses ----
@@ -170,9 +161,7 @@ SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (),
 def guarded(tmp_path):
     """Mosquitto with TLS, password file and no anonymous access."""
     if not (find_mosquitto() and shutil.which("openssl") and shutil.which("mosquitto_passwd")):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(
-            "Mosquitto with mosquitto_passwd, or openssl, is missing"
-        )
+        absent("Mosquitto with mosquitto_passwd, or openssl,")
     port = free_port()
     cert, key, passwords = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "passwords"
     sign(cert, key, "/CN=localhost", "DNS:localhost,IP:127.0.0.1")
@@ -209,10 +198,8 @@ def test_a_handshake_that_fails_leaves_no_socket_open():
 
 
 def count_sockets():
-    found = (
-        os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{n}")
-    )
-    return sum(name.startswith("socket:") for name in found)
+    links = [one for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    return sum(os.readlink(one).startswith("socket:") for one in links)
 
 
 def is_open(port):
@@ -227,9 +214,8 @@ def start(guarded, database, password, ca_file):
         "test",
         {"SLOPEWARD_BROKER__PASSWORD": password},
     )
-    context = IngestContext(
-        database, config, {"north": SITE}, lambda _: None, lambda _: None, lambda: datetime.now(UTC)
-    )
+    told = (lambda _: None, lambda _: None, lambda: datetime.now(UTC))
+    context = IngestContext(database, config, {"north": SITE}, *told)
     ingest = Ingest(context)
     ingest.start()
     return ingest

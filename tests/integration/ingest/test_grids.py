@@ -19,6 +19,7 @@ from monitor.ingest.grids import stack as stacks
 from monitor.ingest.grids.cf import find_date
 from monitor.ingest.grids.netcdf import open_netcdf
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
+from tests.data.surveys.rasters import write_raster
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -107,16 +108,14 @@ def test_rain_counts_at_the_end_of_its_interval_and_no_value_is_none(tmp_path):
     assert other == [(datetime(2026, 1, 1, tzinfo=UTC), "R1", 1.0, "mm")]
     wide = rows_of(path, quantity="rain", window_m=9_000.0, places=(StationPlace("R1", 46.2, 9.0),))
     assert [v for _, _, v, _ in wide] == [1.0]  # layer 2: fewer than half of the cells have a value
-    for k, (more, said) in enumerate(
-        [
-            ({"units": "mm h-1"}, "rain is the sum of an interval"),
-            ({"units": ""}, "give --unit"),
-            ({"time_units": "months since 2026-01-01"}, "cannot be read"),
-            ({"time_units": "hours since 0"}, "is none"),
-        ]
+    for more, said in (
+        ({"units": "mm h-1"}, "rain is the sum of an interval"),
+        ({"units": ""}, "give --unit"),
+        ({"time_units": "months since 2026-01-01"}, "cannot be read"),
+        ({"time_units": "hours since 0"}, "is none"),
     ):
         with pytest.raises(ConfigError, match=said):
-            rows_of(write_classic(tmp_path / f"{k}.nc", values, **more), quantity="rain", places=places)
+            rows_of(write_classic(tmp_path / "odd.nc", values, **more), quantity="rain", places=places)
     with pytest.raises(ConfigError, match="no grid 'rain'; there are: tp"):
         rows_of(path, quantity="rain", variable="rain", places=places)
 
@@ -137,22 +136,8 @@ def test_bytes_that_say_that_they_have_no_sign_have_none(tmp_path, type_of):
 
 # ---- stacks of displacement --------------------------------------------------------------------------------------
 def write_tif(path, layers, names=(), **more):
-    profile = {
-        "driver": "GTiff",
-        "height": layers.shape[1],
-        "width": layers.shape[2],
-        "count": layers.shape[0],
-        "dtype": "float32",
-        "crs": "EPSG:32632",
-        "transform": Affine(20, 0, 500_000, 0, -20, 5_100_000),
-        "nodata": -9999.0,
-        **more,
-    }
-    with rasterio.open(path, "w", **profile) as out:
-        out.write(np.where(np.isnan(layers), -9999, layers).astype("float32"))
-        for band, name in enumerate(names, start=1):
-            out.set_band_description(band, name)
-    return path
+    profile = {"crs": "EPSG:32632", "transform": Affine(20, 0, 500_000, 0, -20, 5_100_000), "nodata": -9999.0}
+    return write_raster(path, np.where(np.isnan(layers), -9999, layers).astype("float32"), names, **profile | more)
 
 
 def test_pixels_of_a_raster_are_points_at_their_place(tmp_path, monkeypatch):
@@ -255,15 +240,8 @@ def test_a_pixel_that_never_changes_from_a_fill_is_masked_whatever_the_form(tmp_
 @pytest.mark.parametrize(("first", "turn"), [(8.9, 0.0), (8.9, -360.0), (-118.5, 0.0), (-118.5, 360.0)])
 def test_a_longitude_is_a_place_however_it_counts(first, turn):
     longitudes = first + np.array([0.0, 0.01, 0.02])
-    stack = stacks.GridStack(
-        "a",
-        (NOW,),
-        longitudes + turn,
-        np.array([46.21, 46.20]),
-        CRS.from_epsg(4326),
-        "mm",
-        lambda *_: np.zeros((1, 2, 3)),
-    )
+    place = (longitudes + turn, np.array([46.21, 46.20]), CRS.from_epsg(4326))
+    stack = stacks.GridStack("a", (NOW,), *place, "mm", lambda *_: np.zeros((1, 2, 3)))
     assert stack.find_cells(StationPlace("S", 46.2, first + 0.02), None)[:2] == (slice(1, 2), slice(2, 3))
     ((_, _, longitude),) = stack.walk_places()
     assert np.allclose(longitude, [longitudes] * 2)
@@ -271,9 +249,8 @@ def test_a_longitude_is_a_place_however_it_counts(first, turn):
 
 def test_what_is_damaged_or_something_else_is_one_line(tmp_path):
     whole = write_mintpy(tmp_path / "a.h5").read_bytes()
-    for k, content in enumerate(
-        (b"", b"\x89HDF\r\n\x1a\n", whole[:900], whole[:-300], b"CDF\x01\xff\xff", b"II*\0\xff")
-    ):
+    torn = (b"", b"\x89HDF\r\n\x1a\n", whole[:900], whole[:-300], b"CDF\x01\xff\xff", b"II*\0\xff")
+    for k, content in enumerate(torn):
         path = tmp_path / f"{k}.h5"
         path.write_bytes(content)
         for opens in (open_mintpy_points, open_pixels):
@@ -297,15 +274,12 @@ def test_a_single_row_is_as_wide_as_its_columns_are_apart():
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("RR_20250310-0150.tif", "2025-03-10T01:50"),
         ("RR_20250310-015000.tif", "2025-03-10T01:50"),
         ("RR.20250310-S013000-E015959.0090.tif", "2025-03-10T01:30"),
-        ("rain_2025-03-10_01-50.tif", "2025-03-10T01:50"),
         ("rain_2025-03-10T01:50Z.tif", "2025-03-10T01:50"),
         ("rain_20250310_06h.tif", "2025-03-10T06:00"),
         ("rain_2025031006.tif", "2025-03-10T06:00"),
         ("rain.20250310.t06z.tif", "2025-03-10T06:00"),
-        ("rain_2025-11-24.tif", "2025-11-24T00:00"),
         ("rain_20250310_v2.tif", "2025-03-10T00:00"),
         ("rain_20250310_7.tif", "2025-03-10T00:00"),
         ("rain_20250310-2400.tif", "2025-03-11T00:00"),

@@ -31,12 +31,7 @@ from monitor.service.intake.records import IngestHeartbeat
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
-from tests.conftest import (
-    REPOSITORY,
-    free_port,
-    on_both_databases,  # noqa: F401 - a fixture
-    wait_for,
-)
+from tests.conftest import ON_BOTH, REPOSITORY, free_port, wait_for
 from tests.data.payloads import published
 from tests.data.store_rows import ask
 from tests.end_to_end.ingest_only import STATIONS
@@ -108,16 +103,10 @@ def start_ingest(mosquitto, database):
     def start(sites=None):
         broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
         seen = SimpleNamespace(stored=[], alarms=[], drained=[])
-        ingest = Ingest(
-            IngestContext(
-                database,
-                SimpleNamespace(broker=broker),
-                sites or {"north": make_site()},
-                lambda stored: seen.stored.append(stored.sites) or seen.drained.append(ingest.drained()),
-                seen.alarms.append,
-                lambda: datetime.now(UTC),
-            )
-        )
+        note = lambda stored: seen.stored.append(stored.sites) or seen.drained.append(ingest.drained())  # noqa: E731
+        told = (note, seen.alarms.append, lambda: datetime.now(UTC))
+        config, sites = SimpleNamespace(broker=broker), sites or {"north": make_site()}
+        ingest = Ingest(IngestContext(database, config, sites, *told))
         ingest.seen = seen
         ingest.start()
         running.append(ingest)
@@ -130,10 +119,8 @@ def start_ingest(mosquitto, database):
 
 
 def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(start_ingest):
-    sites = {
-        name: replace(make_site(name), decoders=(Binding(f"gateway/{name}", decoder),))
-        for name, decoder in (("a", "mapping:/gone"), ("b", "rows"))
-    }
+    decoders = {"a": "mapping:/gone", "b": "rows"}
+    sites = {k: replace(make_site(k), decoders=(Binding(f"gateway/{k}", name),)) for k, name in decoders.items()}
     alarms = start_ingest(sites).seen.alarms
     wait_for(lambda: len(alarms) == 2)
     assert {a.key: a.open for a in alarms} == {"health:decoder:a": True, "health:decoder:b": False}
@@ -173,6 +160,7 @@ def test_what_is_sent_while_we_are_away_is_kept_and_the_broker_may_restart(
     assert not any(alarm.open for alarm in again.seen.alarms)
 
 
+@ON_BOTH
 def test_nothing_is_acknowledged_while_the_database_is_locked(mosquitto, publisher, start_ingest, database):
     ingest = start_ingest()
     publisher.wait(publisher.send(OBS, sample(0)))
@@ -221,6 +209,7 @@ def test_a_broker_that_forgot_us_raises_an_alarm_and_asks_again(database, mosqui
     assert (request["source"], request["boot_id"], request["from_seq"], request["to_seq"]) == ("logger", 3, 42, None)
 
 
+@ON_BOTH
 def test_holes_in_the_count_are_stored_asked_for_and_closed(database, publisher, start_ingest):
     start_ingest()
     publisher.client.subscribe("slopeward/v1/+/+/backfill", 1)
@@ -283,8 +272,7 @@ def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
     wait_for(lambda: ingest.status()["messages"] == 4)
     assert len(seen) == 3, "each has a transaction of its own"
     assert seen[-1] == 1, "the reading did not wait for all of them"
-    assert acknowledged[:3] == [400_000, 300_000, 500_000]
-    assert len(acknowledged) == 4
+    assert (acknowledged[:3], len(acknowledged)) == ([400_000, 300_000, 500_000], 4)
 
 
 def test_killed_between_readings_and_quarantine_nothing_is_lost(sqlite_url, mosquitto, publisher, request):
@@ -407,11 +395,8 @@ def place(postgresql_url, mosquitto):
     db, running = Database(postgresql_url), []
     sites = {name: make_eight_stations(name) for name in SITES}
     broker = BrokerSection(mode="external", url=f"mqtt://127.0.0.1:{mosquitto.port}")
-    config = ServiceConfig(
-        broker=broker,
-        limits=LimitsSection(readings_per_s=1e6, readings_at_once=10**6),
-        database={"url": postgresql_url},
-    )
+    limits = LimitsSection(readings_per_s=1e6, readings_at_once=10**6)
+    config = ServiceConfig(broker=broker, limits=limits, database={"url": postgresql_url})
     news = []
 
     def now():
@@ -423,12 +408,7 @@ def place(postgresql_url, mosquitto):
     def start(processes, turn=None):
         chosen = config.model_copy(update={"ingest": IngestSection(processes=processes)})
         alarms = ServiceAlarms(db, sites, now, lambda: None)
-        found = open_ingest(
-            IngestContext(db, chosen, sites, note, alarms.write, now),
-            alarms,
-            lambda: None,
-            turn,
-        )
+        found = open_ingest(IngestContext(db, chosen, sites, note, alarms.write, now), alarms, lambda: None, turn)
         found.start()
         running.append(found)
         return found
@@ -446,9 +426,8 @@ def place(postgresql_url, mosquitto):
         keepers[-1].start()
         return turn
 
-    yield SimpleNamespace(
-        take_turn=take_turn, db=db, sites=sites, start=start, news=news, access=Access(port=mosquitto.port)
-    )
+    access = Access(port=mosquitto.port)
+    yield SimpleNamespace(take_turn=take_turn, db=db, sites=sites, start=start, news=news, access=access)
     for one in running:
         one.stop()
     ended.set()
@@ -476,11 +455,6 @@ class Loggers:
         self.sent += len(infos)
 
 
-def count_divided(db, sql="SELECT count(*) FROM observation"):
-    with db.read() as c:
-        return c.execute(text(sql)).scalar()
-
-
 def is_up(ingest):
     return all(ingest.status()["connected"].values()) and ingest.drained()
 
@@ -492,19 +466,16 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
     wait_for(lambda: is_up(one))
     one.stop()
     loggers.send(300)  # waits in the session of one
-    publisher.wait(
-        publisher.send(
-            "slopeward/v1/alp/report", {"time": T0.isoformat(), "kind": "crack", "text": "open", "by": "Ada"}
-        )
-    )
+    report = {"time": T0.isoformat(), "kind": "crack", "text": "open", "by": "Ada"}
+    publisher.wait(publisher.send("slopeward/v1/alp/report", report))
 
     place.start(3).stop()  # ended in the middle of the handover
     turn = place.take_turn()
     two = place.start(2, turn)
     wait_for(lambda: is_up(two))
     loggers.send(50)
-    wait_for(lambda: count_divided(db) == loggers.sent)
-    assert count_divided(db, "SELECT count(*) FROM report") == 1
+    wait_for(lambda: count(db) == loggers.sent)
+    assert count(db, "SELECT count(*) FROM report") == 1
     assert sorted(p["sites"] for p in two.status()["processes"]) == [2, 2]
     wait_for(lambda: frozenset().union(*place.news) == set(SITES))
 
@@ -515,22 +486,22 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
     loggers.send(50)
     theirs = [site for site, k in division["sites"].items() if k == 2]
     of_theirs = f"SELECT count(*) FROM observation o JOIN series s ON s.id = o.series_id WHERE site = '{theirs[0]}'"
-    wait_for(lambda: count_divided(db, of_theirs) == loggers.sent // 4)
-    wait_for(lambda: count_divided(db) == loggers.sent)
+    wait_for(lambda: count(db, of_theirs) == loggers.sent // 4)
+    wait_for(lambda: count(db) == loggers.sent)
     wait_for(lambda: is_up(two))
     assert next(p for p in two.status()["processes"] if p["process"] == 1)["restarts"] == 1
 
     # what no file names is taken once
     publisher.wait(publisher.send("slopeward/v1/nowhere/G1/obs", {"time": T0.isoformat(), "rain_mm": 1.0}))
-    wait_for(lambda: count_divided(db, "SELECT sum(times) FROM rejected_message") == 1)
+    wait_for(lambda: count(db, "SELECT sum(times) FROM rejected_message") == 1)
 
     # another core has the turn: these processes write nothing any more
-    before = count_divided(db)
+    before = count(db)
     with db.write() as c:
         c.execute(text("UPDATE core_lease SET fence = fence + 1"))
     loggers.send(5)
     wait_for(lambda: not any(p["connected"] for p in two.status()["processes"]))
-    assert count_divided(db) == before
+    assert count(db) == before
     two.stop()
     turn.give_up()
 
@@ -539,21 +510,20 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
     assert isinstance(one, DividedIngest)  # it empties the sessions of two first
     wait_for(lambda: is_up(one))
     loggers.send(20)
-    wait_for(lambda: count_divided(db) == loggers.sent)
+    wait_for(lambda: count(db) == loggers.sent)
     one.stop()
     assert isinstance(place.start(1), Ingest)
     assert find_division_of(db) is None
-    assert count_divided(db, "SELECT sum(times) FROM rejected_message") == 1
-    assert count_divided(db, "SELECT count(*) FROM sequence_gap") == 0
+    assert count(db, "SELECT sum(times) FROM rejected_message") == 1
+    assert count(db, "SELECT count(*) FROM sequence_gap") == 0
     for client_id in ("slopeward-1of3", "slopeward-2of2-backfill", "slopeward-1of2"):
         with connected(place.access, client_id, expiry_s=0) as (_, was_there, _):
             assert not was_there, client_id
 
 
 def test_after_a_suspension_nobody_is_taken_for_silent_before_the_processes_have_heard_of_it(place):
-    divided = DividedIngest(
-        IngestContext(place.db, ServiceConfig(), place.sites, print, print, lambda: T0), None, print
-    )
+    context = IngestContext(place.db, ServiceConfig(), place.sites, print, print, lambda: T0)
+    divided = DividedIngest(context, None, print)
     divided._children = [SimpleNamespace(pid=1, report=IngestHeartbeat({"drained": True}, {}, 0.0, {}))]
     assert divided.drained()
     divided.expect_more(30.0)

@@ -68,11 +68,8 @@ def test_a_rapid_solution_after_the_final_one_is_kept_and_does_not_speak(databas
 
 def test_latest_row_follows_time_not_arrival_and_leaves_the_future_out(database):
     add(database, reading(5.0, at=T0 + 5 * DAY), reading(3.0, at=T0 + 3 * DAY))
-    add(
-        database,
-        reading(9.0, at=T0 + 999 * DAY, flags=("future",), received=T0 + 6 * DAY),
-        reading(4.0, at=T0 + 4 * DAY),
-    )
+    future = reading(9.0, at=T0 + 999 * DAY, flags=("future",), received=T0 + 6 * DAY)
+    add(database, future, reading(4.0, at=T0 + 4 * DAY))
     sid = series_id(database)
     with database.read() as c:
         assert c.execute(select(series_latest.c.value_raw)).scalars().all() == [5.0]
@@ -99,9 +96,8 @@ def test_a_series_keeps_its_unit(database):
 def test_memory_of_ids_serves_many_batches(database):
     known = {}
     for i in range(3):
-        tell(
-            database, add_observations, [reading(at=T0 + i * DAY, station=f"G{i}"), reading(at=T0 + i * DAY)], T0, known
-        )
+        rows = [reading(at=T0 + i * DAY, station=f"G{i}"), reading(at=T0 + i * DAY)]
+        tell(database, add_observations, rows, T0, known)
     assert len(known) == 4 - 1
 
 

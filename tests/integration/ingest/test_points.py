@@ -29,7 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.points import Point, PointValue, load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
-from tests.conftest import on_both_databases  # noqa: F401 - a fixture
+from tests.conftest import ON_BOTH
 from tests.data.site_text import criterion, head, series, station
 from tests.data.store_rows import ask, tell
 
@@ -79,6 +79,7 @@ def rejected(database):
     return {r["code"]: r["reason"] for r in ask(database, views.load_view, "rejected_messages")}
 
 
+@ON_BOTH
 def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_then_on(bench, tmp_path):
     news = ChangeDetector()
     ask(bench, news.find_changed)
@@ -100,8 +101,7 @@ def test_the_same_file_again_is_nothing_and_another_value_is_a_revision_from_the
     assert abs(then[0].rate_mm_per_day - 0.5) < 0.01
     assert abs(now.rate_mm_per_day) < 0.01
     assert (now.zone, now.newest_s, now.received_s) == ("desc", NEWEST.timestamp(), (arrived + 2 * DAY).timestamp())
-    assert [r["n"] for r in rows] == [8] * 6
-    assert {r["revision"] for r in rows} == {1}
+    assert ([r["n"] for r in rows], {r["revision"] for r in rows}) == ([8] * 6, {1})
 
 
 def test_a_rate_from_a_file_votes_with_its_true_age_and_expires(bench, tmp_path):
@@ -132,40 +132,21 @@ def test_sets_are_never_mixed_and_the_faster_one_speaks(bench, tmp_path):
     assert evaluate_site(bench, SITE, arrived + DAY, "tick").level == 1
 
 
+@ON_BOTH
 def test_bad_rows_wait_with_their_reason_and_good_ones_are_stored(bench, tmp_path):
     at = NEWEST.isoformat()
-    more = [
-        f"{at},q,46.0,8.0,1.0,",
-        f"{at},q,46.0,8.0,1.0,",
-        f"{at},q,46.0,8.0,2.0,",  # the same, and a contradiction
-        f"{at},q1,96.0,8.0,1.0,",
-        f"{at},q2,46.0,8.0,inf,",
-        f"{at},q3,46,8,1,5,0.1",
-        "2099-01-01T00:00:00Z,q4,46,8,1,",
-        "2026-01-01T00:00:00,q5,46,8,1,",
-        ",q6,46,8,1,",
-        f"{at},,46,8,1,",
-        f"{at},q7,46,8,1,-1",
-        f"{at},q8,46,8,NaN,",
-        f"{at},q9,46,8,9e9,",
-        f"{at},p0,46.1,8.0,7.0,",
-    ]
+    more = [",q6,46,8,1,", "2099-01-01T00:00:00Z,q4,46,8,1,", "2026-01-01T00:00:00,q5,46,8,1,"]
+    more += [f"{at},q,46.0,8.0,{value}," for value in (1.0, 1.0, 2.0)]  # the same, and a contradiction
+    odd = (
+        "q1,96.0,8.0,1.0, q2,46.0,8.0,inf, q3,46,8,1,5,0.1 ,46,8,1, q7,46,8,1,-1 q8,46,8,NaN, q9,46,8,9e9, p0,46.1,8,7,"
+    )
+    more += [f"{at},{cells}" for cells in odd.split()]
     path = write_long(tmp_path / "a.csv", points=1, more=more)
     result = take(bench, path, NEWEST + DAY)
     assert (result.stored, result.duplicates, result.missing) == (10, 1, 2)
-    assert result.reasons == {
-        "contradiction": 1,
-        "bad_place": 1,
-        "cell_count": 1,
-        "future": 1,
-        "no_zone": 1,
-        "no_time": 1,
-        "bad_point": 1,
-        "out_of_range": 1,
-        "point_moved": 1,
-    }
-    assert set(rejected(bench)) == set(result.reasons)
-    assert count(bench) == 10
+    codes = "contradiction bad_place cell_count future no_zone no_time bad_point out_of_range point_moved"
+    assert result.reasons == dict.fromkeys(codes.split(), 1)
+    assert (set(rejected(bench)), count(bench)) == (set(result.reasons), 10)
 
 
 def test_a_number_within_its_record_is_a_measurement(bench, tmp_path):
@@ -188,9 +169,8 @@ def test_a_file_that_breaks_off_is_told_and_what_came_before_counts(bench, tmp_p
     with pytest.raises(ConfigError, match="line 50"):
         take(bench, path, NEWEST + DAY)
     assert count(bench) >= 40
-    assert ask(bench, load_news_instants, "bench", NEWEST, NEWEST + 2 * DAY) == [NEWEST + DAY], (
-        "the past is replayed there"
-    )
+    news = ask(bench, load_news_instants, "bench", NEWEST, NEWEST + 2 * DAY)
+    assert news == [NEWEST + DAY], "the past is replayed there"
     assert evaluate_site(bench, SITE, NEWEST + DAY, "tick").level == 1
 
 
@@ -396,6 +376,7 @@ def test_a_reference_that_moves_on_is_no_movement(bench, seed):
     assert (late.duplicates, late.revisions) == (1, 0)  # the same again
 
 
+@ON_BOTH
 def test_what_cannot_be_tied_waits_and_another_point_is_refused(bench):
     deliver(bench, {DATES[1]: 1.0}, DATES[0], point="46.2, 8.9")
     result = deliver(bench, {DATES[5]: 1.0}, DATES[3])
@@ -456,6 +437,5 @@ def test_a_table_is_parted_as_its_names_are_and_points_of_zeros_alone_hold_no_va
     assert choose_reader(path, ("--set", "--direction", "--unit")) == "insar-wide"
     with open_wide_points(path, DESC, NEWEST) as (_, pieces):
         found = {piece.point.pid: ([v.value for v in piece.values], piece.missing, piece.bad) for piece in pieces}
-    assert found == {
-        name: (pytest.approx(told, abs=5e-4), 0, ()) if any(told) else ([], 6, ()) for name, told in values.items()
-    }
+    wanted = {name: (pytest.approx(told, abs=5e-4), 0, ()) for name, told in values.items()}
+    assert found == wanted | {name: ([], 6, ()) for name, told in values.items() if not any(told)}

@@ -1,10 +1,8 @@
 """Whoever speaks first does not say for ever since when a station counts: a change is asked, the old kept meanwhile."""
 
 import json
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from sqlalchemy import update
 
@@ -23,11 +21,12 @@ from monitor.store.people.users import add_user
 from monitor.store.schema.tables import user_account
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.proof import verify
-from monitor.web.access.guard import csrf_token
+from tests.data.filled import PASSWORD
 from tests.data.site_text import head, series, station, table
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import serving
+from tests.integration.web.test_rules import enter, send
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 FORGED, REAL, LATER = "2020-01-01T00:00:00Z", "2025-11-03T00:00:00Z", "2026-02-01T00:00:00Z"
@@ -102,7 +101,7 @@ def test_what_a_person_refused_is_asked_about_no_more_and_another_one_is(pipelin
     say(pipeline, REAL, 1)
     say(pipeline, FORGED, 2)
     with database.write() as c:
-        add_user(c, "ada", "long enough a password 7", "operator", NOW)
+        add_user(c, "ada", PASSWORD, "operator", NOW)
         c.execute(update(user_account).values(os_user=name_os_user()))  # who sits at the keyboard is proved by that
     refuse = ("instruments", "reference", "north", "G1", "kept", "--reason", "nobody touched it", "--by")
     assert console(*refuse, "Nobody") == 1
@@ -135,20 +134,6 @@ def test_a_question_that_was_rolled_back_is_asked_with_the_next_message(pipeline
 
 
 # ---- on the page ------------------------------------------------------------------------------------------------
-PASSWORD = "long enough a password 7"
-
-
-@contextmanager
-def enter(address, name):
-    with httpx.Client(base_url=address, timeout=60, trust_env=False, verify=False) as browser:
-        assert browser.post("/login", data={"name": name, "password": PASSWORD}).status_code == 303
-        yield browser
-
-
-def send(browser, path, **fields):
-    return browser.post(path, data={"csrf": csrf_token(browser.cookies["slopeward_session"]), **fields})
-
-
 @pytest.fixture
 def two_people(pipeline, database):
     """Ada and Bo are operators; the real station is asked about."""
@@ -157,9 +142,8 @@ def two_people(pipeline, database):
     with database.write() as c:
         for name in ("ada", "bo"):
             add_user(c, name, PASSWORD, "operator", NOW)
-    return next(
-        a["alert_id"] for a in ask(database, load_view, "alert_history") if a["key"].startswith("health:epoch0:")
-    )
+    raised = ask(database, load_view, "alert_history")
+    return next(a["alert_id"] for a in raised if a["key"].startswith("health:epoch0:"))
 
 
 def test_the_question_is_answered_on_the_page(pipeline, database, two_people):
@@ -210,8 +194,7 @@ def test_at_the_two_highest_levels_two_people_answer_and_a_signature_can_be_with
     with database.read() as c:
         (told,) = load_view(c, "audit_log", action="epoch0.accept")
         assert json.loads(told["detail"])["second_by"] == "bo"
-        assert len(load_view(c, "audit_log", action="epoch0.accept.unsign")) == 1
-        assert verify(c) == []
+        assert (len(load_view(c, "audit_log", action="epoch0.accept.unsign")), verify(c)) == (1, [])
 
 
 def test_at_the_command_line_one_person_leaves_a_signature(pipeline, database, two_people, console, monkeypatch):

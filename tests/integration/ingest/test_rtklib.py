@@ -24,11 +24,8 @@ LLH = (
     "%  GPST                  latitude(deg) longitude(deg)  height(m)   Q  ns   sdn(m)   sde(m)   sdu(m)"
     "  sdne(m)  sdeu(m)  sdun(m) age(s)  ratio\n"
 )
-ENU = (
-    LLH.replace("latitude(deg)", "e-baseline(m)")
-    .replace("longitude(deg)", "n-baseline(m)")
-    .replace("height(m)", "u-baseline(m)")
-)
+ENU = LLH.replace("latitude(deg)", "e-baseline(m)").replace("longitude(deg)", "n-baseline(m)")
+ENU = ENU.replace("height(m)", "u-baseline(m)")
 
 
 def lines_of(path, origin=None, **said):
@@ -43,9 +40,8 @@ def test_a_glacier_moves_as_its_readme_says_at_the_time_of_its_clock(measured):
         lines_of(path)
     rows = lines_of(path, time="gpst")
     assert not [error for _, error in rows if error is not None]
-    north = [
-        (row["time"].timestamp(), row["value"], row["sigma"]) for row, _ in rows if row["quantity"].endswith("north")
-    ]
+    moved = [row for row, _ in rows if row["quantity"].endswith("north")]
+    north = [(row["time"].timestamp(), row["value"], row["sigma"]) for row in moved]
     assert rows[0][0]["time"] == datetime(2015, 7, 7, 16, 3, 3, tzinfo=UTC)  # 17 s from July 2015 on
     assert [abs(row["value"]) < 1e-6 for row, _ in rows[:3]] == [True] * 3
     rate = np.polyfit([(t - north[0][0]) / 86400 for t, _, _ in north], [v for _, v, _ in north], 1)[0]
@@ -72,9 +68,8 @@ def test_both_forms_both_clocks_and_what_is_good_to_metres_alone(tmp_path):
     assert [rows[k][0]["time"].strftime("%d %H:%M:%S") for k in (0, 3)] == ["07 16:14:43", "07 16:15:00"]
     with pytest.raises(ConfigError, match=r"holds llh; the origin of B1501 must be \{latitude"):
         lines_of(path, Origin(SINCE, None, (0.0, 0.0, 0.0)))
-    path.write_text(
-        HEAD + ENU.replace("GPST", "UTC ") + f"2015/07/07 16:15:00.000 10.5000 -20.2500 3.0000 1 8{solution}"
-    )
+    line = f"2015/07/07 16:15:00.000 10.5000 -20.2500 3.0000 1 8{solution}"
+    path.write_text(HEAD + ENU.replace("GPST", "UTC ") + line)
     base = Origin(SINCE, None, (10.0, -20.0, 3.0))
     assert [(row["time"].minute, row["value"], row["sigma"]) for row, _ in lines_of(path, base)] == [
         (15, pytest.approx(v), pytest.approx(s)) for v, s in ((500.0, 0.3), (-250.0, 0.2), (0.0, 1.0))
@@ -127,14 +122,10 @@ def test_heights_count_above_what_the_origin_counts_from_or_are_refused(tmp_path
         lines_of(path, origin)
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        head_of("ellipsoid", "Tokyo"),
-        HEAD + LLH.replace("latitude(deg)", "latitude(d'\")"),
-        HEAD + LLH.replace("latitude(deg)", "x-ecef(m)"),
-    ],
-)
+OTHERS = [HEAD + LLH.replace("latitude(deg)", name) for name in ("latitude(d'\")", "x-ecef(m)")]
+
+
+@pytest.mark.parametrize("head", [head_of("ellipsoid", "Tokyo"), *OTHERS])
 def test_solutions_in_another_form_are_refused_and_never_taken_for_a_table(tmp_path, head):
     path = tmp_path / "B1501_a.pos"
     path.write_text(head + SOLUTION)

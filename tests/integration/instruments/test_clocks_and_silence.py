@@ -45,10 +45,8 @@ def watch(database, name, story, shift_s, drift=0.0):
             while sent <= READINGS and (at := START + sent * timedelta(seconds=story.interval_s)) <= now:
                 ahead = timedelta(seconds=shift_s + drift * sent * story.interval_s)
                 flags = ("future",) if ahead > FUTURE_TOLERANCE else ()
-                value = 0.1 * (sent % 3)
-                add_observations(
-                    c, [Observation(name, "G1", "crack_opening", "mm", at + ahead, at, value, None, None, flags)], at
-                )
+                row = (name, "G1", "crack_opening", "mm", at + ahead, at, 0.1 * (sent % 3))
+                add_observations(c, [Observation(*row, flags=flags)], at)
                 sent += 1
         if story.restart_s is not None and after_s >= story.restart_s and draining < 2:
             evaluate, draining = (Evaluator() if draining == 0 else evaluate), draining + 1
@@ -61,7 +59,6 @@ def watch(database, name, story, shift_s, drift=0.0):
 
 
 def silent_from(seen):
-    """The first look from which on it stayed silent."""
     return next((after_s for k, (after_s, _) in enumerate(seen) if all(s == "silent" for _, s in seen[k:])), None)
 
 
@@ -73,7 +70,7 @@ def draw(luck):
     return Story(interval_s, allowed_s, tick_s, restart_s)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_shifted_clock_never_delays_the_word_of_silence(database, seed):
     luck = Random(seed)
     story = draw(luck)

@@ -7,7 +7,9 @@ that only a change of these makes must never be stored.
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from itertools import pairwise
+from operator import xor
 
 import pytest
 
@@ -34,15 +36,8 @@ DECODERS = (
     '[[decoder]]\ntopic = "rtk/{station}"\nname = "rtklib"\ntime = "gpst"\npositions = "llh"\n'
     '[[decoder]]\ntopic = "nmea/{station}"\nname = "nmea"\n'
 )
-SITE = parse_site(
-    SITE_TEXT.replace(
-        "[[criterion]]",
-        f'[[station]]\nid = "R1"\n{ORIGIN}\n{SERIES}[[station]]\nid = "P156"\n{SERIES}\n[[criterion]]',
-        1,
-    )
-    + DECODERS,
-    "bench.toml",
-)
+MORE = f'[[station]]\nid = "R1"\n{ORIGIN}\n{SERIES}[[station]]\nid = "P156"\n{SERIES}\n[[criterion]]'
+SITE = parse_site(SITE_TEXT.replace("[[criterion]]", MORE, 1) + DECODERS, "bench.toml")
 GEODETIC = "% (lat/lon/height=WGS84/geodetic,Q=1:fix,2:float,5:single,ns=# of satellites)"
 ELLIPSOIDAL = GEODETIC.replace("geodetic", "ellipsoidal")
 COLUMNS = (
@@ -53,7 +48,6 @@ BASE = "% ref pos   : 46.190000000    8.910000000  700.0000"
 
 
 def spell_rtklib(days, up_m=0.0, heads=(ELLIPSOIDAL, BASE), clock="GPST", ahead_s=18):
-    """A file of solutions of a station at rest, a day apart."""
     rows = [
         f"{START + day * DAY + timedelta(seconds=ahead_s):%Y/%m/%d %H:%M:%S}.000   46.200000000    8.900000000   "
         f"{800.0 + up_m:.4f}   1   9   0.0010   0.0010   0.0030   0.0000   0.0000   0.0000   0.00   50.0"
@@ -63,7 +57,6 @@ def spell_rtklib(days, up_m=0.0, heads=(ELLIPSOIDAL, BASE), clock="GPST", ahead_
 
 
 def spell_pbo(days, place=(40.0, 236.0, 488.9), frame="IGS08", shift_mm=0.0, rate_mm=0.1):
-    """A file of a network: a station that moves eastwards."""
     head = (
         f"PBO Station Position Time Series. Reference Frame : {frame}\n4-character ID: P156\n"
         f"NEU Reference position :  {place[0]:.10f}  {place[1]:.10f} {place[2]:.5f} ({frame}/WGS84)\n"
@@ -74,8 +67,6 @@ def spell_pbo(days, place=(40.0, 236.0, 488.9), frame="IGS08", shift_mm=0.0, rat
 
 
 class Desk:
-    """Files that are read in, one after the other."""
-
     def __init__(self, database, folder):
         self.database, self.folder, self.pipeline = database, folder, None
         self.count = 0
@@ -189,7 +180,6 @@ def test_two_forms_of_one_network_count_from_different_places(desk):
 
 @ON_BOTH
 def test_drawn_changes_of_a_frame_are_never_motion(desk):
-    """Whatever changes, whenever: what is stored of a station at rest stays where it was."""
     draw, day = random.Random(8), 0
     frames = [((ELLIPSOIDAL, BASE), 0.0)]
     for _ in range(14):
@@ -224,10 +214,7 @@ def gga(at, altitude, separation):
 
 
 def checksum(text):
-    total = 0
-    for char in text:
-        total ^= ord(char)
-    return f"{total:02X}"
+    return f"{reduce(xor, text.encode()):02X}"
 
 
 def send(database, topic, payload, at):
@@ -266,10 +253,8 @@ def test_messages_and_files_of_a_station_have_one_reference(desk):
     ("first", "then", "is_same"),
     [
         ("WGS84", "wgs-84", True),
-        ("ITRF2014", "ITRF14", True),
-        ("ITRF 2014", "itrf2014", True),
+        ("ITRF 2014", "itrf14", True),
         ("WGS84", "ITRF2014", False),
-        ("IGS14", "IGS20", False),
         ("ITRF2014", "ITRF2020", False),
     ],
 )

@@ -1,5 +1,6 @@
 """A station that looks silent and still sends: the board says what came, and sends nobody to its antenna."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -23,7 +24,6 @@ SITE = parse_site(HEAD + along("G1", "10m", "30m") + along("G10", "10m", "30m"),
 
 
 def read_row(database, readings, refused):
-    """The row of G1 after twelve hours in which readings and refused messages came."""
     with database.write() as c:
         save_site(c, SITE, "test", "test", NOW - 12 * HOUR)
         add_observations(c, readings, NOW)
@@ -36,30 +36,21 @@ def read_row(database, readings, refused):
 def list_readings(until, wrong_by=timedelta(0)):
     """Every ten minutes for ten hours, each stamped wrongly by so much."""
     came = [until - timedelta(minutes=10 * k) for k in range(60)]
-    return [
-        Observation("bench", "G1", "displacement_downslope", "mm", at + wrong_by, at, k / 10.0)
-        for k, at in enumerate(came)
-    ]
+    place = ("bench", "G1", "displacement_downslope", "mm")
+    return [Observation(*place, at + wrong_by, at, k / 10.0) for k, at in enumerate(came)]
 
 
 def refuse(station, minutes_ago, text, code="not_json"):
-    return RejectedMessage(
-        NOW - timedelta(minutes=minutes_ago),
-        f"slopeward/v1/bench/{station}/obs",
-        text.encode(),
-        code,
-        "no JSON",
-        "logger",
-    )
+    at, topic = NOW - timedelta(minutes=minutes_ago), f"slopeward/v1/bench/{station}/obs"
+    return RejectedMessage(at, topic, text.encode(), code, "no JSON", "logger")
 
 
 @ON_BOTH
 def test_messages_that_are_refused_are_counted_with_their_reason(database):
     refused = [refuse("G1", 5 * k, f"{{{k}") for k in range(12)] + [refuse("G10", 1, "{", "no_unit")]
     row = read_row(database, [], refused)
-    assert str(row["reason"]).endswith(
-        "12 messages came and were refused, the last at 2026-03-15T12:00:00.000000Z: not_json"
-    )
+    said = "12 messages came and were refused, the last at 2026-03-15T12:00:00.000000Z: not_json"
+    assert str(row["reason"]).endswith(said)
     assert "look at the reason under Messages" in row["action"]
 
 
@@ -67,22 +58,12 @@ def test_messages_that_are_refused_are_counted_with_their_reason(database):
 def test_readings_with_a_wrong_stamp_are_those_of_a_clock(database, hours, word):
     readings = list_readings(NOW, hours * HOUR)
     if hours > 0:  # as they are marked where they come in
-        readings = [r for r in readings if r.observed_at <= NOW - 6 * HOUR] + [
-            Observation(
-                *(
-                    getattr(r, f)
-                    for f in ("site", "station", "quantity", "unit", "observed_at", "received_at", "value")
-                ),
-                flags=("future",),
-            )
-            for r in readings
-            if r.observed_at > NOW - 6 * HOUR
-        ]
+        late = NOW - 6 * HOUR
+        readings = [replace(r, flags=("future",)) if r.observed_at > late else r for r in readings]
     row = read_row(database, readings, [])
     assert row["state"] == "stale"
-    assert f"readings arrive, the last at 2026-03-15T12:00:00.000000Z, stamped {abs(hours)} h {word} it" in str(
-        row["reason"]
-    )
+    said = f"readings arrive, the last at 2026-03-15T12:00:00.000000Z, stamped {abs(hours)} h {word} it"
+    assert said in str(row["reason"])
     assert "look at the clock of the logger" in row["action"]
 
 
@@ -111,7 +92,6 @@ def test_what_the_broker_refused_stands_with_the_instrument_of_the_login(databas
     long_ago = facts | {"topic": f"{topic}/old", "n": 9, "at": format_iso(NOW - 12 * HOUR)}
     tell(database, stamp, "broker", {"denied": [facts, long_ago]}, NOW)
     row = read_row(database, list_readings(NOW), [])
-    assert (
-        f"the broker refused 7 messages of it, the last at {format_iso(NOW)} on topic {topic}" in str(row["reason"])
-    ) is is_its
+    said = f"the broker refused 7 messages of it, the last at {format_iso(NOW)} on topic {topic}"
+    assert (said in str(row["reason"])) is is_its
     assert ("correct the topic" in row["action"]) is is_its

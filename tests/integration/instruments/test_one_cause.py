@@ -21,12 +21,9 @@ from tests.integration.alerting.test_instruments import HEAD, HOUR
 
 NOW = parse("2026-03-15T12:00:00Z")
 TWENTY = [f"R{number:02d}" for number in range(20)]
+ROVERS = [along(name, "1h", "3h", reference="BASE", logger=f"L{name}", power="PV1", gateway="W1") for name in TWENTY]
 SITE = parse_site(
-    HEAD
-    + "".join(
-        along(name, "1h", "3h", reference="BASE", logger=f"L{name}", power="PV1", gateway="W1") for name in TWENTY
-    )
-    + along("G1", "1h", "3h", reference="OTHER", logger="LG1", power="PV2", gateway="W2"),
+    HEAD + "".join(ROVERS) + along("G1", "1h", "3h", reference="OTHER", logger="LG1", power="PV2", gateway="W2"),
     "bench.toml",
 )
 
@@ -57,18 +54,19 @@ def test_twenty_rovers_of_a_dead_base_are_one_group_with_one_act(database):
     [("solar", "power:PV1"), ("fix", "base:BASE"), ("signal", "gateway:W1"), ("battery", "power:PV1")],
 )
 def test_a_notice_names_the_parent_that_its_state_is_of(state, named):
-    found = ((state, RANKS[state], NOW, "why", "do"),)
-    judged = [InstrumentAssessment(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
-    (change,) = list_changes(SITE, judged, {})
+    (change,) = list_changes(SITE, judge(state), {})
     assert change.key == f"health:instrument:{named}:{state}"
     kind, _, name = named.partition(":")
     assert change.reason.startswith(f"{'power supply' if kind == 'power' else kind} {name}: R00, ")
 
 
+def judge(state):
+    found = ((state, RANKS[state], NOW, "why", "do"),)
+    return [InstrumentAssessment(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
+
+
 def test_a_notice_that_is_open_goes_on_under_its_name():
-    found = (("solar", RANKS["solar"], NOW, "why", "do"),)
-    judged = [InstrumentAssessment(n, found, None, None, None, "", None, None, None, None) for n in TWENTY]
-    assert list_changes(SITE, judged, {"health:instrument:gateway:W1:solar": "why"}) == []
+    assert list_changes(SITE, judge("solar"), {"health:instrument:gateway:W1:solar": "why"}) == []
 
 
 def test_a_changed_unit_asks_for_the_unit():

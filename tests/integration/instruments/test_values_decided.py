@@ -12,45 +12,28 @@ from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.ingest.message import BrokerMessage
 from tests.data import site_text
 from tests.data.payloads.told import decide_messages
+from tests.data.site_text import bounds
+
+
+def of(quantity, unit, interval="10m", max_silence="2h"):
+    return site_text.series(quantity, unit, interval, max_silence=max_silence)
+
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
+ORIGIN = {"latitude": 46.2, "longitude": 8.9, "height_m": 1000.0, "since": datetime(2026, 1, 1, tzinfo=UTC)}
+OPENING = bounds(yellow="2 1d", orange="20 12h", red="100 6h")
 SITE = (
     site_text.head("slope", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow", "orange", "red"]})
-    + site_text.station(
-        "P1",
-        site_text.series("pore_pressure", "kPa", "10m", max_silence="2h"),
-        site_text.series("temperature", "degC", "10m", max_silence="2h"),
-    )
-    + site_text.station("E1", site_text.series("crack_opening", "mm", "10m", max_silence="2h"))
-    + site_text.station("W1", site_text.series("reservoir_level", "m", "10m", max_silence="2h"))
-    + site_text.station(
-        "N1",
-        site_text.series("displacement", "mm", "1m", max_silence="1h"),
-        azimuth_deg=200.0,
-        origin={"latitude": 46.2, "longitude": 8.9, "height_m": 1000.0, "since": datetime(2026, 1, 1, tzinfo=UTC)},
-    )
-    + site_text.table("[[decoder]]", topic="gnss/{station}/nmea", name="nmea")
-    + site_text.table(
-        "[[decoder]]", topic="logger/{station}/{quantity}", name="plain", series={"crack": "crack_opening_mm"}
-    )
+    + site_text.station("P1", of("pore_pressure", "kPa"), of("temperature", "degC"))
+    + site_text.station("E1", of("crack_opening", "mm"))
+    + site_text.station("W1", of("reservoir_level", "m"))
+    + site_text.station("N1", of("displacement", "mm", "1m", "1h"), azimuth_deg=200.0, origin=ORIGIN)
+    + '[[decoder]]\ntopic = "gnss/{station}/nmea"\nname = "nmea"\n'
+    + '[[decoder]]\ntopic = "logger/{station}/{quantity}"\nname = "plain"\nseries = {crack = "crack_opening_mm"}\n'
     + site_text.criterion("level", id="pore", series="P1.pore_pressure", yellow={"over": 45.0}, orange={"over": 70.0})
     + site_text.criterion("level", id="reservoir", series="W1.reservoir_level", yellow={"under": 300.0})
-    + site_text.criterion(
-        "rate",
-        id="crack",
-        series="E1.crack_opening",
-        yellow={"over": 2.0, "window": "1d"},
-        orange={"over": 20.0, "window": "12h"},
-        red={"over": 100.0, "window": "6h"},
-    )
-    + site_text.criterion(
-        "velocity",
-        id="gnss",
-        stations=["N1"],
-        yellow={"over": 2.0, "window": "7d"},
-        orange={"over": 20.0, "window": "2d"},
-        red={"over": 100.0, "window": "6h"},
-    )
+    + site_text.criterion("rate", id="crack", series="E1.crack_opening", **OPENING)
+    + site_text.criterion("velocity", id="gnss", stations=["N1"], **bounds(yellow="2 7d", orange="20 2d", red="100 6h"))
     + site_text.table("[fusion]", top_needs=1)
 )
 BENCH = parse_site(SITE, "slope.toml")

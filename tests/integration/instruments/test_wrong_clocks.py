@@ -38,15 +38,13 @@ def list_readings(wrong_by, since, *, names=tuple(INTERVALS)):
             stamp, received = at + (wrong_by if at > since else timedelta(0)), at + timedelta(seconds=20)
             flags = ("future",) if stamp > received + HOUR / 12 else ()
             value = 1.0 + (at.minute + at.hour) % 7 / 10.0
-            found.append(
-                Observation("bench", name, "displacement_downslope", "mm", stamp, received, value, flags=flags)
-            )
+            place = ("bench", name, "displacement_downslope", "mm")
+            found.append(Observation(*place, stamp, received, value, flags=flags))
             at += every
     return found
 
 
 def play(database, readings, begin, end, seen=lambda _: None):
-    """Look every quarter of an hour, as the service does."""
     tell(database, save_site, SITE, "test", "test", begin)
     waiting, at = sorted(readings, key=lambda o: o.received_at), begin
     while at <= end:

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from aiosmtpd.controller import Controller
 from sqlalchemy import insert, select
 
 from monitor.domain.site import Level, Site
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import DeliveryLimits
 from monitor.store.schema.tables import alert, alert_event, notification, site
+from tests.conftest import free_port
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 # that nobody confirmed is in tests/integration/web/site/test_duty.py, that nobody was reached in test_order.py
@@ -63,7 +65,6 @@ def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=
 
 
 def queue_message(db, channel, **more):
-    """A site, an alert and its message in one channel; the number of the message."""
     with db.write() as c:
         add_site(c)
         return add_message(c, add_alert(c), channel, **more)
@@ -74,55 +75,85 @@ def rows(db):
         return {r.id: r for r in c.execute(select(notification))}
 
 
-class Hooks(ThreadingHTTPServer):
-    """Remembers what came; answers by path."""
-
+class PostServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
 
-@pytest.fixture
-def hooks():
-    got = []
-    release = threading.Event()
+@contextmanager
+def serving_posts(answer):
+    """A server of loopback: `answer(server, path, headers, body)` gives status (None: no answer), headers, content."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            got.append((self.path, dict(self.headers), body))
-            if self.path == "/slow":
-                self.server.answering.wait(25.0)
-            if self.path == "/hang":
-                release.wait(30)
+            status, headers, content = answer(self.server, self.path, dict(self.headers), body)
+            if status is None:
                 return
-            status = {"/500": 500, "/429": 429, "/400": 400, "/401": 401, "/404": 404, "/302": 302}.get(self.path, 204)
-            if self.path == "/outage" and not self.server.back.is_set():
-                status = 503
-            if self.path == "/flaky" and sum(p == "/flaky" for p, _, _ in got) < 3:
-                status = 503
             self.send_response(status)
-            if status == 429:
-                self.server.refused_at = clock()
-                self.send_header("Retry-After", "7")
-            if status == 302:
-                self.send_header("Location", "/ok")
-            self.send_header("Content-Length", "0")
+            for name, value in {**headers, "Content-Length": len(content)}.items():
+                self.send_header(name, str(value))
             self.end_headers()
+            self.wfile.write(content)
 
-        def log_message(self, *args):
+        def log_message(self, *_):
             pass
 
-    server = Hooks(("127.0.0.1", 0), Handler)
+    server = PostServer(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    server.got, server.base = got, f"http://127.0.0.1:{server.server_port}"
-    server.back, server.answering = threading.Event(), threading.Event()
-    yield server
-    release.set()
-    server.answering.set()
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+@contextmanager
+def serving_mail(handler):
+    """The settings of a mail server of loopback that a handler of aiosmtpd answers for."""
+    smtp = Controller(handler, hostname="127.0.0.1", port=free_port())
+    smtp.start()
+    settings = {"HOST": "127.0.0.1", "PORT": str(smtp.server.sockets[0].getsockname()[1]), "SECURITY": "none"}
+    try:
+        yield {f"SLOPEWARD_SMTP__{name}": value for name, value in settings.items()}
+    finally:
+        smtp.stop()
+
+
+STATUS = {"/500": 500, "/429": 429, "/400": 400, "/401": 401, "/404": 404, "/302": 302}
+MORE = {429: {"Retry-After": 7}, 302: {"Location": "/ok"}}
+
+
+@pytest.fixture
+def hooks():
+    """A server that remembers what came and answers by path."""
+    got, release = [], threading.Event()
+
+    def answer(server, path, headers, body):
+        got.append((path, headers, body))
+        status = STATUS.get(path, 204)
+        if path == "/slow":
+            server.answering.wait(25.0)
+        elif path == "/hang":
+            release.wait(30)
+            status = None
+        elif path == "/outage" and not server.back.is_set():
+            status = 503
+        elif path == "/flaky" and sum(p == "/flaky" for p, *_ in got) < 3:
+            status = 503
+        elif path == "/429":
+            server.refused_at = clock()
+        return status, MORE.get(status, {}), b""
+
+    with serving_posts(answer) as server:
+        server.got, server.base = got, server.url
+        server.back, server.answering = threading.Event(), threading.Event()
+        yield server
+        release.set()
+        server.answering.set()
 
 
 @contextmanager

@@ -1,9 +1,7 @@
 """A push service of loopback that keeps what browsers would get, and opens it with their keys by RFC 8291."""
 
 import json
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,6 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from monitor.notify.web_push import decode, encode
+from tests.integration.notify.outbox import serving_posts
 
 
 class Browser:
@@ -56,23 +55,10 @@ def check_proof(header, audience):
 def push_service():
     """Yields a server: `got` holds (path, headers, body), `answers` the status of a path (201 else)."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.server.got.append((self.path, dict(self.headers), body))
-            self.send_response(self.server.answers.get(self.path, 201))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def answer(server, path, headers, body):
+        server.got.append((path, headers, body))
+        return server.answers.get(path, 201), {}, b""
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.got, server.answers = [], {}
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving_posts(answer) as server:
+        server.got, server.answers = [], {}
+        yield server

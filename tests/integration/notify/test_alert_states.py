@@ -27,7 +27,6 @@ from tests.integration.notify.test_duty import DAY, SITE, T0
 ADA, BO = Actor("Ada"), Actor("Bo")
 HOUR = timedelta(hours=1)
 KEY = "health:G1.tilt:stale"
-HAZARD_TOP = 3
 
 
 @pytest.fixture
@@ -38,13 +37,8 @@ def desk(database):
 
 def change(c, level, key=KEY, now=T0):
     """The service finds a level; 0 = the condition is gone."""
-    ledger = (
-        AlertCategory.HAZARD
-        if key == "hazard"
-        else AlertCategory.ADVICE
-        if key.startswith("advice")
-        else AlertCategory.HEALTH
-    )
+    ledger = {"hazard": AlertCategory.HAZARD, "advice": AlertCategory.ADVICE}.get(key.partition(":")[0])
+    ledger = ledger or AlertCategory.HEALTH
     order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
     store.apply_changes(c, [order], store.ChangeContext("bench", SITE, SITE.recipients, SERVICE, now, "t"))
     return store.load_alerts(c, "bench", ledger=str(ledger))[0].id
@@ -82,7 +76,7 @@ REACH = {
 
 
 class TriedError(Exception):
-    """All was tried: nothing of it is kept."""
+    pass
 
 
 def test_every_step_from_every_state_is_made_and_is_a_row_or_changes_nothing(desk):
@@ -154,8 +148,7 @@ def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
         assert store.find_alert(c, number).state == "unacknowledged"
         assert {w.alert_id for w in run_stages(c, "log:mori", DeliveryContext(T0 + 2 * HOUR, 0))} == {number}
     with desk.read() as c:
-        assert list(verify_stories(c)) == []
-        assert list(find_unsealed(c)) == []
+        assert (list(verify_stories(c)), list(find_unsealed(c))) == ([], [])
 
 
 def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
@@ -176,18 +169,22 @@ def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
 def test_how_long_and_by_how_many_an_alert_is_shelved(desk):
     with desk.write() as c:
         hazard = change(c, 1, "hazard")
+
+        def shelve(hours, second=None):
+            store.shelve(c, hazard, ADA, "blasting", T0 + hours * HOUR, T0, second=second, top_level=3)
+
         with pytest.raises(RefusedError, match="at most; shelve it again then"):
-            store.shelve(c, hazard, ADA, "blasting", T0 + 25 * HOUR, T0, top_level=HAZARD_TOP)
+            shelve(25)
         change(c, 2, "hazard")
         with pytest.raises(NeedsSecondError):
-            store.shelve(c, hazard, ADA, "blasting", T0 + HOUR, T0, top_level=HAZARD_TOP)
+            shelve(1)
         with pytest.raises(RefusedError, match="for 4h at most"):
-            store.shelve(c, hazard, ADA, "blasting", T0 + 5 * HOUR, T0, second=BO, top_level=HAZARD_TOP)
-        store.shelve(c, hazard, ADA, "blasting", T0 + 4 * HOUR, T0, second=BO, top_level=HAZARD_TOP)
+            shelve(5, BO)
+        shelve(4, BO)
         change(c, 3, "hazard")
         assert store.find_alert(c, hazard).state == "unacknowledged"
         with pytest.raises(RefusedError, match="highest level"):
-            store.shelve(c, hazard, ADA, "blasting", T0 + HOUR, T0, second=BO, top_level=HAZARD_TOP)
+            shelve(1, BO)
         with pytest.raises(RefusedError, match="never taken out of service"):
             store.take_out(c, hazard, ADA, "blasting", T0, second=BO)
         urgent = change(c, 2, "health:site:cannot_see")
@@ -208,34 +205,31 @@ class Loose:
         self.database, self.level, self.sent, self.minute = database, level, [], 0
         tell(database, add_site)
 
+    @property
+    def now(self):
+        return T0 + self.minute * MINUTE
+
     def wait(self, minutes, *, step=10):
         for _ in range(0, minutes, step):
             self.minute += step
             with self.database.write() as c:
-                for message in run_stages(c, "log:desk", DeliveryContext(T0 + self.minute * MINUTE, 0)):
+                for message in run_stages(c, "log:desk", DeliveryContext(self.now, 0)):
                     self.sent.append((self.minute, message.level > 0))
-                    c.execute(
-                        update(notification)
-                        .where(notification.c.id == message.id)
-                        .values(state="delivered", sent_at=T0 + self.minute * MINUTE)
-                    )
+                    row = update(notification).where(notification.c.id == message.id)
+                    c.execute(row.values(state="delivered", sent_at=self.now))
 
     def turn(self, *, silent):
-        now, change = (
-            T0 + self.minute * MINUTE,
-            health_alarm(KEY_CHATTERING, self.level if silent else 0, "G3", is_open=silent),
-        )
-        tell(self.database, apply_changes, [change], ChangeContext("north", None, DUTY, SERVICE, now, "v"))
+        change = health_alarm(KEY_CHATTERING, self.level if silent else 0, "G3", is_open=silent)
+        tell(self.database, apply_changes, [change], ChangeContext("north", None, DUTY, SERVICE, self.now, "v"))
 
     def flap(self, times, *, seen=False, half=10):
         for _ in range(times):
             self.turn(silent=True)
             self.wait(half, step=half)
             with self.database.write() as c:
-                for number in (
-                    c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars() if seen else ()
-                ):
-                    acknowledge(c, number, Actor("ada"), "seen", T0 + self.minute * MINUTE)
+                still = c.execute(select(alert.c.id).where(alert.c.closed_at.is_(None))).scalars()
+                for number in still if seen else ():
+                    acknowledge(c, number, Actor("ada"), "seen", self.now)
             self.turn(silent=False)
             self.wait(half, step=half)
 

@@ -20,6 +20,7 @@ from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.conftest import wait_for
+from tests.data.store_rows import ask
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
 from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
@@ -57,7 +58,6 @@ def short_keys(monkeypatch):
 
 
 def fail(database, text=TEXT):
-    """A slope that turned yellow, then red."""
     slope = WatchedSlope(database, text)
     slope.live(26, looks=1)
     assert slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3).level == 1
@@ -73,7 +73,6 @@ def slope(open_copy):
 
 @pytest.fixture
 def failed(slope):
-    """Its database."""
     return slope.database
 
 
@@ -82,13 +81,12 @@ def test_a_message_names_what_is_in_danger_at_its_level(database):
     with database.read() as c:
         (alert,) = (a for a in alerts.load_alerts(c, None) if a.ledger == AlertCategory.HAZARD)
         steps = list_steps(alert, alerts.load_alert_events(c, alert.id), None)
-        found = [
-            {
-                area.findtext("c:areaDesc", None, NS): area.findtext("c:polygon", None, NS)
-                for area in root.iterfind(".//c:area", NS)
-            }
-            for root in (read(compose(c, PLAIN, alert.id, step.number)) for step in steps)
-        ]
+        roots = [read(compose(c, PLAIN, alert.id, step.number)) for step in steps]
+    parts = ("c:areaDesc", "c:polygon")
+    found = [
+        dict([area.findtext(part, None, NS) for part in parts] for area in root.iterfind(".//c:area", NS))
+        for root in roots
+    ]
     site = parse_site(TEXT, "x").name
     assert [step.level for step in steps] == [1, 3]
     assert [set(areas) for areas in found] == [{site, "Path"}, {site, "Path", "Road"}]
@@ -124,24 +122,11 @@ def hazard(failed):
 
 
 def add_window(slope, *, trusted=True, ahead=HOUR):
+    now = slope.now
+    window = (now + ahead, now + 2 * ahead, now + 3 * ahead)
     with slope.database.write() as c:
         series = c.execute(select(t.series.c.id).where(t.series.c.station == "G1")).scalar_one()
-        row = FailureRow(
-            series,
-            slope.now,
-            slope.now,
-            slope.now + ahead,
-            slope.now + 2 * ahead,
-            slope.now + 3 * ahead,
-            3,
-            3,
-            0.9,
-            100.0,
-            trusted,
-            "",
-            "inverse_velocity",
-            None,
-        )
+        row = FailureRow(series, now, now, *window, 3, 3, 0.9, 100.0, trusted, "", "inverse_velocity", None)
         c.execute(t.failure_time.insert().values(**{n: getattr(row, n) for n in row.__slots__}))
 
 
@@ -244,8 +229,7 @@ def test_the_feed_lists_every_message_once_and_says_when_nothing_is_new(failed, 
 
 def test_the_channel_posts_the_message_of_each_change(failed, slope, hazard, hooks):
     def write(notification):
-        with failed.read() as c:
-            return compose_event(c, PLAIN, notification.event_id)
+        return ask(failed, compose_event, PLAIN, notification.event_id)
 
     with running(failed, {"HOOK": f"{hooks.base}/cap"}, {"bench": slope.site}, write_document=write):
         wait_for(lambda: any(b"<severity>Extreme" in body for _, _, body in hooks.got), 20, "the message")

@@ -1,41 +1,25 @@
-"""Each channel is tested each shift; one that fails is an alarm that goes by the others; an outage loses nothing."""
+"""Each channel is tested each shift; one that fails is an alarm that goes by the others."""
 
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from monitor.checks.machine import DatabaseFacts
 from monitor.checks.table import run_checks
 from monitor.config.service import parse_service, parse_site
-from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.alert import SERVICE
 from monitor.domain.errors import ConfigError
 from monitor.domain.site import Recipient
 from monitor.notify import trial
 from monitor.notify.notifier import channel_settings
 from monitor.notify.trial import is_due, send_test
-from monitor.notify.web_push import make_key
 from monitor.service.alarms import make_alarm
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.alerting.sites import save_site
-from monitor.store.delivery.devices import add_device
 from monitor.store.delivery.receipts import load_tested, note_test
-from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
-from tests.conftest import free_port, wait_for
 from tests.contract.test_notify_channels import SITE
 from tests.data.store_rows import ask, tell
-from tests.integration.notify.outbox import (
-    add_alert,
-    add_message,
-    add_site,
-    clock,
-    rows,
-    running,
-    states,
-)
-from tests.integration.notify.push_service import Browser, push_service
 from tests.integration.notify.test_telephone import NUMBER, TOKEN, provider
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -62,16 +46,13 @@ def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(da
     assert (good["target"], good["good"], bad["good"]) == ("webhook:ELSEWHERE", True, False)
     assert "answered 500" in bad["found"]
     channels = ["webhook:GOOD", "webhook:BAD", "webhook:NEVER"]
-    for hours, expected in ((23, [False, False]), (25, [True, True])):
-        at = datetime.now(UTC) + timedelta(hours=hours)
-        assert [
-            c.counts for c in run_checks(DatabaseFacts(database, config, (), channels, at)) if c.check.area == "channel"
-        ] == expected
-    assert not [
-        c
-        for c in run_checks(DatabaseFacts(database, parse_service("", "x"), (), channels, at))
-        if c.check.area == "channel"
-    ]
+    for hours, said, expected in (
+        (23, config, [False] * 2),
+        (25, config, [True] * 2),
+        (25, parse_service("", "x"), []),
+    ):
+        facts = DatabaseFacts(database, said, (), channels, datetime.now(UTC) + timedelta(hours=hours))
+        assert [c.counts for c in run_checks(facts) if c.check.area == "channel"] == expected
 
 
 def test_the_alarm_of_a_channel_goes_by_the_others(database):
@@ -106,67 +87,3 @@ def test_a_test_that_the_provider_could_not_deliver_turns_bad(database, monkeypa
         assert note_test(c, name, "undelivered", NOW, good=False)
         assert load_tested(c, ["sms:DUTY"])["sms:DUTY"].good_at is None
         assert not note_test(c, "SM9", "delivered", NOW, good=True)
-
-
-# ---- all channels together, and an outage ------------------------------------------------------------------------
-class Mailbox:
-    def __init__(self):
-        self.got = []
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd names it so
-        self.got.append(envelope.content.decode())
-        return "250 OK"
-
-
-@pytest.mark.server
-def test_mail_hooks_mqtt_and_push_go_their_own_ways_and_after_an_outage_the_newest_level_is_first(
-    database,
-    hooks,
-    mosquitto,
-):
-    box, port = Mailbox(), free_port()
-    mail = Controller(box, hostname="127.0.0.1", port=port)
-    browser = Browser()
-    hung = ("webhook:HANG", "webhook:BUSY", "webhook:BAD")
-    channels = ("email:a@b.org", "webhook:OK", *hung, "mqtt:out/alert", "push:bo")
-    with push_service() as push:
-        environ = {
-            "SLOPEWARD_SMTP__HOST": "127.0.0.1",
-            "SLOPEWARD_SMTP__PORT": str(port),
-            "SLOPEWARD_SMTP__SECURITY": "none",
-            "OK": f"{hooks.base}/outage",
-            "HANG": f"{hooks.base}/hang",
-            "BUSY": f"{hooks.base}/429",
-            "BAD": f"{hooks.base}/500",
-            "SLOPEWARD_BROKER__URL": mosquitto.url,
-            "SLOPEWARD_PUSH__KEY": make_key(),
-            "SLOPEWARD_PUSH__SERVICES": push.url,
-        }
-        push.answers["/phone"] = 503
-        with database.write() as c:
-            add_site(c)
-            add_user(c, "bo", None, "operator", NOW)
-            add_device(c, Actor("bo"), f"{push.url}/phone", browser.p256dh, browser.auth, "phone", NOW)
-            alert_id = add_alert(c, at=clock())
-            for channel in channels:
-                add_message(c, alert_id, channel, level=2, sequence=1, at=clock())
-        with running(database, environ):
-            wait_for(lambda: states(database)["mqtt:out/alert"] == "delivered", 10)  # whatever hangs or is away
-            with database.write() as c:
-                for channel in channels:
-                    add_message(c, alert_id, channel, level=3, sequence=2, at=clock())
-            time.sleep(1.0)  # the network is away: mail is refused, the hook and the push service answer 503
-            mail.start()
-            hooks.back.set()
-            push.answers.clear()
-            back = time.monotonic()
-            levels = lambda: {(r.channel, r.level): r.state for r in rows(database).values()}  # noqa: E731
-            first = [("email:a@b.org", 3), ("webhook:OK", 3), ("push:bo", 3)]
-            wait_for(lambda: all(levels()[one] == "delivered" for one in first), 10)
-            assert time.monotonic() - back <= 10.0
-            assert "red" in next(said for said in box.got if "Subject:" in said)
-            assert browser.open(push.got[-1][2])["level"] in {2, 3}
-            waiting = {"failed_retry", "claimed", "queued", "superseded"}
-            assert {levels()[channel, 3] for channel in hung} <= waiting
-            assert "failed_final" not in levels().values()  # nothing is lost
-        mail.stop()

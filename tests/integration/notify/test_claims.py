@@ -1,14 +1,11 @@
 """Who holds a message: claims, leases, rows that somebody altered, workers that hang, sleep or are killed."""
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import update
@@ -32,10 +29,8 @@ from monitor.store.alerting.outbox import (
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import notification
 from monitor.store.upkeep.clock_steps import set_back
-from tests.conftest import (
-    on_both_databases,  # noqa: F401 - a fixture
-    wait_for,
-)
+from tests.conftest import ON_BOTH, wait_for
+from tests.data.store_rows import tell
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -50,50 +45,20 @@ from tests.integration.notify.outbox import (
 )
 
 
+@ON_BOTH
 def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
     queue_message(database, "log:desk")
-    with database.write() as c:
-        (mine,) = claim_due(c, T0, "a", 30.0, 5, "log:desk")
+    (mine,) = tell(database, claim_due, T0, "a", 30.0, 5, "log:desk")
     with database.write() as c:
         assert claim_due(c, T0, "b", 30.0, 5, "log:desk") == []
         assert release_expired(c, T0 + timedelta(seconds=29)) == 0
         assert release_expired(c, T0 + timedelta(seconds=31)) == 1
         (again,) = claim_due(c, T0 + timedelta(seconds=31), "b", 30.0, 5, "log:desk")
-        assert again.idempotency_key == mine.idempotency_key
-        assert again.attempts == 2
+        assert (again.idempotency_key, again.attempts) == (mine.idempotency_key, 2)
         assert not mark_delivered(c, mine.id, "a", T0)
         assert not mark_failed(c, mine.id, "a", "late", permanent=True, next_attempt_at=None)
         assert mark_delivered(c, mine.id, "b", T0)
         assert not mark_failed(c, mine.id, "b", "late", permanent=True, next_attempt_at=None)  # delivered is delivered
-
-
-CLAIM_AND_HANG = """
-import sys, time
-from datetime import UTC, datetime
-from monitor.store.alerting.alerts import acknowledge, find_alert
-from monitor.store.database.engine import Database
-from monitor.store.alerting.outbox import claim_due
-db = Database(sys.argv[1])
-with db.write() as c:
-    n = claim_due(c, datetime.now(UTC), "victim", 2.0, 1, "webhook:OK")
-print(n[0].idempotency_key, flush=True)
-time.sleep(60)
-"""
-
-
-def test_killed_between_claim_and_send_is_delivered_after_the_lease(database, database_url, hooks):
-    queue_message(database, "webhook:OK")
-    victim = subprocess.Popen([sys.executable, "-c", CLAIM_AND_HANG, database_url], stdout=subprocess.PIPE, text=True)
-    key = victim.stdout.readline().strip()
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait(10)
-    victim.stdout.close()
-    assert set(states(database).values()) == {"claimed"}
-    with running(database, {"OK": f"{hooks.base}/ok"}):
-        wait_for(lambda: set(states(database).values()) == {"delivered"})
-    assert [h["Idempotency-Key"] for _, h, _ in hooks.got] == [key]
-    (row,) = rows(database).values()
-    assert row.attempts == 2
 
 
 FAR = timedelta(days=3650)
@@ -106,15 +71,19 @@ NEVER = {
 }
 
 
-@pytest.mark.parametrize("name", NEVER)
-def test_a_row_that_somebody_altered_delays_no_message(database, hooks, name):
+@ON_BOTH
+def test_rows_that_somebody_altered_delay_no_message(database, hooks):
     """What an unsent row says of its next attempt is not sealed: it is held to what the service itself could say."""
-    queue_message(database, "webhook:OK", at=clock(), **NEVER[name])
-    with running(database, {"OK": f"{hooks.base}/ok"}):
-        wait_for(lambda: states(database) == {"webhook:OK": "delivered"})
-    assert len(hooks.got) == 1
+    with database.write() as c:
+        add_site(c)
+        for n, values in enumerate(NEVER.values()):
+            add_message(c, add_alert(c, key=f"k{n}"), f"webhook:OK{n}", at=clock(), **values)
+    with running(database, {f"OK{n}": f"{hooks.base}/ok" for n in range(len(NEVER))}):
+        wait_for(lambda: set(states(database).values()) == {"delivered"}, what=str([*NEVER]))
+    assert len(hooks.got) == len(NEVER)
 
 
+@ON_BOTH
 def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(database):
     with database.write() as c:
         add_site(c)
@@ -180,25 +149,20 @@ def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_
 
 
 def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monkeypatch):
-    calls = []
-    release = threading.Event()
+    calls, release = [], threading.Event()
 
     class Stuck:
-        def __init__(self, address, environ):
-            pass
-
         def deliver(self, n):
             calls.append(n.idempotency_key)
             if len(calls) == 1:
                 release.wait(90)
 
-    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda channel, environ, _db: Stuck(channel, environ))
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: Stuck())
     queue_message(database, "apprise:X")
     with running(database, lease_s=0.3):
         wait_for(lambda: set(states(database).values()) == {"delivered"})
         release.set()
-    assert len(set(calls)) == 1
-    assert len(calls) == 2
+    assert (len(calls), len(set(calls))) == (2, 1)
 
 
 def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_alarm(database, monkeypatch):
@@ -239,13 +203,9 @@ def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_
 
 @pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
 def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
-    opened = []
-
-    class Refusing:
-        def deliver(self, n):
-            raise error
-
-    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: opened.append(1) or Refusing())
+    refusing = SimpleNamespace(deliver=Mock(side_effect=error))
+    opened = Mock(return_value=refusing)
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", opened)
     now = [T0]
     queue_message(database, "webhook:HOOK")
     worker = ChannelWorker("webhook:HOOK", Delivery(database, {}, lambda: now[0], {}, PATIENT, lambda: 0.0))
@@ -254,24 +214,20 @@ def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_an
     assert row.next_attempt_at - T0 <= timedelta(seconds=60 if isinstance(error, DeliveryError) else 6)
     now[0] = row.next_attempt_at
     assert worker.work_once()
-    assert len(opened) == 2
+    assert opened.call_count == 2
 
 
 def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
-    db = Database(sqlite_url)
-    queue_message(db, "webhook:OK")
-    other = Database(sqlite_url)
-    # the lock comes first: else the message may be on its way before it
-    with other.write(), running(db, {"OK": f"{hooks.base}/ok"}) as dispatcher:
-        time.sleep(0.7)
-        assert hooks.got == []
-        assert clock() - dispatcher.progress()["dispatcher"] < timedelta(seconds=6)
-        lock_held = True
-    assert lock_held
-    with running(db, {"OK": f"{hooks.base}/ok"}):
-        wait_for(lambda: states(db) == {"webhook:OK": "delivered"})
-    db.close()
-    other.close()
+    environ = {"OK": f"{hooks.base}/ok"}
+    with Database(sqlite_url) as db, Database(sqlite_url) as other:
+        queue_message(db, "webhook:OK")
+        # the lock comes first: else the message may be on its way before it
+        with other.write(), running(db, environ) as dispatcher:
+            time.sleep(0.7)
+            assert hooks.got == []
+            assert clock() - dispatcher.progress()["dispatcher"] < timedelta(seconds=6)
+        with running(db, environ):
+            wait_for(lambda: states(db) == {"webhook:OK": "delivered"})
 
 
 # ---- receivers that are slow to answer get each message once, and hold up no other urgent one ----
@@ -312,6 +268,7 @@ def test_what_a_receiver_has_whole_waits_a_minute_also_when_another_message_prov
     assert [path for path, *_ in hooks.got] == ["/hang", "/ok"]
 
 
+@ON_BOTH
 @pytest.mark.parametrize("tried", [0, 1])
 def test_an_urgent_message_that_was_not_tried_goes_before_one_that_failed(database, tried):
     numbers = put(database, 2, "log:desk")
@@ -321,6 +278,7 @@ def test_an_urgent_message_that_was_not_tried_goes_before_one_that_failed(databa
         assert sent.id == other
 
 
+@ON_BOTH
 def test_a_message_waits_while_a_newer_one_of_its_alert_is_being_sent(database):
     with database.write() as c:
         add_site(c)

@@ -4,17 +4,15 @@ import hashlib
 import hmac
 import json
 import logging
-import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import paho.mqtt.client as paho
 import pytest
-from aiosmtpd.controller import Controller
-from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner
 
 from forecasting.message import Template, Term
+from monitor.broker.access import open_access
 from monitor.cli.service.check import app
 from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
@@ -24,11 +22,9 @@ from monitor.domain.duty.channels import NOTIFIERS, Channel
 from monitor.domain.language.subjects import make_subject
 from monitor.domain.site import Recipient
 from monitor.notify.notifier import channel_settings, open_notifier
-from monitor.store.alerting.outbox import (
-    claim_due,
-    mark_failed,
-)
-from tests.conftest import free_port, wait_for
+from monitor.store.alerting.outbox import claim_due, mark_failed
+from tests.conftest import wait_for
+from tests.data.servers.mqtt_client import calling
 from tests.integration.notify.outbox import (
     T0,
     add_alert,
@@ -38,6 +34,7 @@ from tests.integration.notify.outbox import (
     queue_message,
     rows,
     running,
+    serving_mail,
     states,
 )
 
@@ -45,6 +42,7 @@ CALM = Template("level.nothing", "nothing asks for more")
 SUMMER = datetime(2026, 7, 1, 6, tzinfo=UTC)
 
 
+# Apprise loads all its plug-ins, one of which imports a deprecated module
 # Apprise loads all its plug-ins, one of which imports a deprecated module
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(database, hooks):
@@ -55,44 +53,20 @@ def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(datab
             mails.append(envelope)
             return "250 taken"
 
-    smtp = Controller(Inbox(), hostname="127.0.0.1", port=free_port())
-    smtp.start()
-    port = smtp.server.sockets[0].getsockname()[1]
-    environ = {
-        "HANG": f"{hooks.base}/hang",
-        "BAD": f"{hooks.base}/500",
-        "SLOW": f"{hooks.base}/429",
-        "OK": f"{hooks.base}/ok",
-        "OK_SECRET": "s3cret",
-        "APP": f"json://127.0.0.1:{hooks.server_port}/app",
-        "SLOPEWARD_SMTP__HOST": "127.0.0.1",
-        "SLOPEWARD_SMTP__PORT": str(port),
-        "SLOPEWARD_SMTP__SECURITY": "none",
-    }
-    channels = [
-        "webhook:HANG",
-        "webhook:BAD",
-        "webhook:SLOW",
-        "webhook:OK",
-        "apprise:APP",
-        "email:duty@example.org",
-        "log:desk",
-        "webhook:GONE",
-    ]
+    paths = {"HANG": "hang", "BAD": "500", "SLOW": "429", "OK": "ok"}
+    environ = {name: f"{hooks.base}/{path}" for name, path in paths.items()}
+    environ |= {"OK_SECRET": "s3cret", "APP": f"json://127.0.0.1:{hooks.server_port}/app"}
+    good = {"webhook:OK", "apprise:APP", "email:duty@example.org", "log:desk"}
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c)
-        for channel in channels:
+        for channel in ("webhook:HANG", "webhook:BAD", "webhook:SLOW", "webhook:GONE", *sorted(good)):
             add_message(c, alert_id, channel)
-    try:
-        with running(database, environ):
-            good = {"webhook:OK", "apprise:APP", "email:duty@example.org", "log:desk"}
-            wait_for(lambda: {k for k, v in states(database).items() if v == "delivered"} == good)
-            assert states(database)["webhook:SLOW"] != "delivered"
-            wait_for(lambda: states(database)["webhook:SLOW"] == states(database)["webhook:GONE"] == "failed_retry")
-            wait_for(lambda: states(database)["webhook:BAD"] == "failed_retry")
-    finally:
-        smtp.stop()
+    failed = ("webhook:SLOW", "webhook:GONE", "webhook:BAD")
+    with serving_mail(Inbox()) as of_mail, running(database, environ | of_mail):
+        wait_for(lambda: {k for k, v in states(database).items() if v == "delivered"} == good)
+        assert states(database)["webhook:SLOW"] != "delivered"
+        wait_for(lambda: {states(database)[one] for one in failed} == {"failed_retry"})
     found = {r.channel: r for r in rows(database).values()}
     assert found["webhook:BAD"].last_error == "webhook: answered 500"
     assert "GONE is not set" in found["webhook:GONE"].last_error
@@ -117,15 +91,15 @@ def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, h
     assert {h["Idempotency-Key"] for _, h, _ in hooks.got} == {row.idempotency_key}
 
 
-@pytest.mark.parametrize(
-    ("path", "state"),
-    [("/400", "failed_final"), ("/302", "failed_retry"), ("/401", "failed_retry"), ("/404", "failed_retry")],
-)
-def test_a_refusal_is_final_but_for_what_a_person_sets_right(database, hooks, path, state):
-    queue_message(database, "webhook:HOOK")
-    with running(database, {"HOOK": hooks.base + path}):
-        wait_for(lambda: states(database) == {"webhook:HOOK": state})
-    assert len(hooks.got) == 1
+def test_a_refusal_is_final_but_for_what_a_person_sets_right(database, hooks):
+    wanted = {"400": "failed_final", **dict.fromkeys(("302", "401", "404"), "failed_retry")}
+    with database.write() as c:
+        add_site(c)
+        for path in wanted:
+            add_message(c, add_alert(c, key=path), f"webhook:H{path}")
+    with running(database, {f"H{path}": f"{hooks.base}/{path}" for path in wanted}):
+        wait_for(lambda: states(database) == {f"webhook:H{path}": state for path, state in wanted.items()})
+    assert len(hooks.got) == len(wanted)
 
 
 def test_a_refused_recipient_is_final_and_a_busy_server_is_not(database):
@@ -135,19 +109,9 @@ def test_a_refused_recipient_is_final_and_a_busy_server_is_not(database):
         async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
             return next(answers)
 
-    smtp = Controller(Inbox(), hostname="127.0.0.1", port=free_port())
-    smtp.start()
-    environ = {
-        "SLOPEWARD_SMTP__HOST": "127.0.0.1",
-        "SLOPEWARD_SMTP__SECURITY": "none",
-        "SLOPEWARD_SMTP__PORT": str(smtp.server.sockets[0].getsockname()[1]),
-    }
     queue_message(database, "email:duty@example.org")
-    try:
-        with running(database, environ):
-            wait_for(lambda: set(states(database).values()) == {"failed_final"})
-    finally:
-        smtp.stop()
+    with serving_mail(Inbox()) as environ, running(database, environ):
+        wait_for(lambda: set(states(database).values()) == {"failed_final"})
     (row,) = rows(database).values()
     assert row.attempts == 2
     assert "550" in row.last_error
@@ -164,23 +128,15 @@ def test_secrets_never_reach_the_row(database):
 
 
 def test_mqtt_channel_publishes_to_a_real_broker(database, mosquitto):
-    got = []
-    client = paho.Client(CallbackAPIVersion.VERSION2)
-    subscribed = threading.Event()
-    client.on_message = lambda _c, _u, m: got.append((m.topic, m.qos, json.loads(m.payload)))
-    client.on_subscribe = lambda *_: subscribed.set()
-    client.connect("127.0.0.1", mosquitto.port)
-    client.subscribe("control/room", qos=1)
-    client.loop_start()
-    assert subscribed.wait(60)
     queue_message(database, "mqtt:control/room")
-    with running(database, {"SLOPEWARD_BROKER__URL": mosquitto.url}):
-        wait_for(lambda: states(database) == {"mqtt:control/room": DeliveryState.DELIVERED.value})
-        wait_for(lambda: len(got) == 1)
-    client.disconnect()
-    client.loop_stop()
-    assert got[0][1] == 1
-    assert got[0][2]["level_name"] == "red"
+    got = []
+    with calling(open_access(mosquitto.url)) as room:
+        room.client.on_message = lambda _c, _u, m: got.append((m.qos, json.loads(m.payload)["level_name"]))
+        room.listen("control/room")
+        with running(database, {"SLOPEWARD_BROKER__URL": mosquitto.url}):
+            wait_for(lambda: states(database) == {"mqtt:control/room": DeliveryState.DELIVERED.value})
+            room.wait(lambda: got, "the message")
+    assert got == [(1, "red")]
 
 
 def test_the_mqtt_channel_trusts_the_authority_that_the_broker_section_names(tmp_path, monkeypatch):
@@ -206,17 +162,8 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
 
 
 def test_each_recipient_reads_his_own_language(database, hooks):
-    sites = {
-        "north": SimpleNamespace(
-            name="North",
-            stations=(),
-            timezone="Europe/Rome",
-            recipients=(
-                Recipient("sala", ("webhook:IT",), (3,), language="it"),
-                Recipient("duty", ("webhook:ES",), (3,)),
-            ),
-        )
-    }
+    people = (Recipient("sala", ("webhook:IT",), (3,), language="it"), Recipient("duty", ("webhook:ES",), (3,)))
+    sites = {"north": SimpleNamespace(name="North", stations=(), timezone="Europe/Rome", recipients=people)}
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c)
@@ -237,8 +184,6 @@ LIT = []
 
 
 class LampNotifier:
-    """What stands in a file of its own where a channel is added."""
-
     def __init__(self, address, environ):
         self.address = address
 

@@ -17,7 +17,7 @@ from monitor.broker.logins import Login, _list_topics, format_acl
 from monitor.broker.signing import SigningKey
 from monitor.config.service import parse_site
 from monitor.domain.errors import ConfigError, DeliveryError
-from monitor.domain.site import Level, Recipient, Site
+from monitor.domain.site import Recipient
 from monitor.notify import escalated
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import open_notifier
@@ -31,14 +31,13 @@ from monitor.store.schema.views import load_view
 from tests.conftest import wait_for
 from tests.contract.test_notify_channels import NOTE, SITE
 from tests.data.store_rows import ask, tell
-from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
+from tests.integration.notify.outbox import add_alert, add_message, add_site, clock, site_with
 from tests.integration.notify.siren_device import Siren
 
 TOPIC = "valley/horn"
 KEY = SigningKey("k1", b"0123456789abcdef")
-LADDER = tuple(Level(n, name, auto_lower=False) for n, name in enumerate(("green", "yellow", "orange", "red")))
 HORN = Recipient("horn", (f"siren:{TOPIC}",), (3,), ("hazard",))
-NORTH = Site("north", "North", 46.0, 8.0, "UTC", LADDER, (), (), recipients=(HORN,))
+NORTH = site_with(HORN)
 VALID = timedelta(minutes=5)
 
 
@@ -68,7 +67,6 @@ def device(url, siren):
 
 @contextmanager
 def service(db, url, within_s=0.4):
-    """Dispatcher and follower, as core has them."""
     environ = {"SLOPEWARD_BROKER__URL": url, "SLOPEWARD_SIGNING__KEYS": f"{KEY.id}:{KEY.secret.hex()}"}
     sites = {"north": NORTH}
     sirens = Sirens(db, open_access(url), clock, list_topics(sites.values()), lambda: (KEY,), within_s, 300.0)
@@ -116,8 +114,7 @@ def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database,
         siren.deaf.clear()
         wait_for(lambda: orders(database)[1]["state"] == "off", 10)
         wait_for(lambda: sirens.find_troubles()[TOPIC] == "", 5)
-    assert siren.wanted == "off"
-    assert orders(database)[1]["confirmed_by"] == "horn-1"
+    assert (siren.wanted, orders(database)[1]["confirmed_by"]) == ("off", "horn-1")
 
 
 @pytest.mark.server
@@ -144,12 +141,10 @@ def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
 
 
 # ---- what is ordered ---------------------------------------------------------------------------------------------
-def order(db, number, level, *, site="north", exercise=False, sounds=False, at=None):
-    with db.write() as c:
-        said = replace(
-            NOTE, id=number, level=level, site=site, exercise=exercise, sounds_from=3, sounds_in_exercise=sounds
-        )
-        return make_order(c, TOPIC, said, at or datetime.now(UTC), VALID)
+def order(db, number, level, *, site="north", exercise=False, sounds=False):
+    drill = {"exercise": exercise, "sounds_from": 3, "sounds_in_exercise": sounds}
+    said = replace(NOTE, id=number, level=level, site=site, **drill)
+    return tell(db, make_order, TOPIC, said, clock(), VALID)
 
 
 def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothing(database):
@@ -161,9 +156,8 @@ def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothin
     assert order(database, 6, 0, exercise=True, sounds=True).wanted == "test"
     assert order(database, 7, 3, site="south").wanted == "on"
     assert order(database, 8, 0).wanted == "test"  # the other slope still needs it
-    assert order(database, 9, 0, site="south").wanted == "off"
-    assert order(database, 0, 0).wanted == "test"
-    sequences = [o["sequence"] for o in ask(database, load_view, "siren_orders", order_by=["order_id"])]
+    assert (order(database, 9, 0, site="south").wanted, order(database, 0, 0).wanted) == ("off", "test")
+    sequences = [o["sequence"] for o in orders(database)]
     assert sequences == sorted(set(sequences))
 
 

@@ -3,9 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -20,8 +18,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
-    """A year of one station that moves fast for two weeks in September, and its site file."""
+def files(tmp_path):
     luck, rows, value = Random(1), ["time,station,quantity,value"], 0.0
     for day in range(300):
         value += 6.0 if 250 <= day < 264 else 0.2
@@ -34,15 +31,13 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return data, site
 
 
-def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+def call(capsys, *words):
     status = run_verb(["backtest", *map(str, words)])
     told = capsys.readouterr()
     return status, told.out, told.err
 
 
-def test_a_file_and_a_site_file_are_enough(
-    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_and_a_site_file_are_enough(files, tmp_path, capsys):
     data, site = files
     events, other, page = tmp_path / "events.csv", tmp_path / "b.toml", tmp_path / "card.html"
     events.write_text("from,to,class,level,name\n2025-09-15,2025-09-20,1,yellow,<slide & co>\n")
@@ -71,15 +66,15 @@ def test_a_file_and_a_site_file_are_enough(
     assert "each criterion alone" in out
 
 
-def assert_self_contained(text: str) -> None:
+def assert_self_contained(text):
     """Nothing is loaded from elsewhere, tags close as they open, and what people wrote is text."""
 
     class Look(HTMLParser):
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__()
             self.drawn, self.links = 0, list[str]()
 
-        def handle_starttag(self, tag: str, attrs: Any) -> None:
+        def handle_starttag(self, tag, attrs):
             self.drawn += tag in {"rect", "path"}
             self.links += [v for k, v in attrs if k in {"src", "href", "xlink:href"}]
 
@@ -94,13 +89,10 @@ def assert_self_contained(text: str) -> None:
     assert "<slide" not in text
 
 
-def test_what_cannot_be_replayed_is_said_in_one_line(
-    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_replayed_is_said_in_one_line(files, tmp_path, capsys):
     data, site = files
     base = ("--data", data, "--site-file", site)
-    assert call(capsys, "--data", data)[0] == 2
-    assert call(capsys)[0] == 2
+    assert (call(capsys, "--data", data)[0], call(capsys)[0]) == (2, 2)
     for words, said in (
         ((*base, "--from", "2026-01-01", "--to", "2025-01-01"), "--from must lie before --to"),
         ((*base, "--from", "soon"), "--from"),
@@ -125,9 +117,7 @@ def test_what_cannot_be_replayed_is_said_in_one_line(
     assert "of site 'elsewhere'" in err
 
 
-def test_an_old_record_is_looked_at_where_it_lies(
-    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_record_is_looked_at_where_it_lies(files, tmp_path, capsys, monkeypatch):
     data, site_file = files
     (tmp_path / "configs/sites").mkdir(parents=True)
     (tmp_path / "configs/sites/slope.toml").write_text(site_file.read_text())
@@ -166,13 +156,12 @@ def test_an_old_record_is_looked_at_where_it_lies(
     assert run_verb([*at, "--json"]) == 0
     told = capsys.readouterr()
     assert "--known observed" in told.err  # nobody knew it then
-    assert json.loads(told.out)["level"] == 0
-    assert run_verb([*at, "--known", "observed", "--json"]) == 0
+    assert (json.loads(told.out)["level"], run_verb([*at, "--known", "observed", "--json"])) == (0, 0)
     assert json.loads(capsys.readouterr().out)["level"] > 0
     assert run_verb([*at, "--known", "never"]) == 1
 
 
-def test_a_young_record_is_pointed_nowhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_young_record_is_pointed_nowhere(capsys, tmp_path):
     site = parse_site(SITE, "slope")
     with Database(f"sqlite:///{tmp_path}/y.db") as db:
         upgrade(db)

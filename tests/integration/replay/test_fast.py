@@ -1,9 +1,7 @@
 """A slope that is measured every two seconds: `backtest --as-then` shows a level as late as it says, and no later."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,44 +13,25 @@ from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
-from tests.data.site_text import criterion, head, series, station
+from tests.data.site_text import THREE, bounds, criterion, head, series, station
 from tests.data.store_rows import tell
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 EPOCHS = 46
 FALL_AT = 26
 BEHIND_S = {"A": 0.1, "B": 0.45, "C": 0.9}  # an epoch's messages come one after the other
+FUSION = {"top_needs": 2, "verify_within": "10s"}
+MOVED = series("displacement", "mm", "2s", max_silence="20s", noise_floor_mm=0.5)
+HOW = {"dwell": {"hits": 2, "of": 3}, "author": "test", "reason": "fast"}
 SITE = (
-    head(
-        "fast",
-        longitude=9.0,
-        timezone="UTC",
-        levels={"names": ["green", "yellow", "red"]},
-        fusion={"top_needs": 2, "verify_within": "10s"},
-    )
-    + "".join(
-        station(
-            name,
-            series("displacement", "mm", "2s", max_silence="20s", noise_floor_mm=0.5),
-            azimuth_deg=90.0,
-        )
-        for name in BEHIND_S
-    )
-    + criterion(
-        "velocity",
-        quantity="displacement",
-        stations=["A", "B", "C"],
-        yellow={"over": 20000.0, "window": "20s"},
-        red={"over": 60000.0, "window": "20s"},
-        dwell={"hits": 2, "of": 3},
-        author="test",
-        reason="fast",
-    )
+    head("fast", longitude=9.0, timezone="UTC", levels=THREE, fusion=FUSION)
+    + "".join(station(name, MOVED, azimuth_deg=90.0) for name in BEHIND_S)
+    + criterion("velocity", stations=[*BEHIND_S], **bounds(yellow="20000 20s", red="60000 20s"), **HOW)
 )
 
 
 @pytest.fixture
-def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetime, int]]:
+def lived(tmp_path, monkeypatch):
     """A minute and a half as the service lives them, a look at every arrival: when which level stood."""
     (tmp_path / "configs/sites").mkdir(parents=True)
     (tmp_path / "configs/sites/fast.toml").write_text(SITE)
@@ -72,7 +51,7 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[datetim
     return levels
 
 
-def stream() -> Iterator[BrokerMessage]:
+def stream():
     """Quiet, then 86 m a day: 2 mm more at each epoch."""
     for k in range(EPOCHS):
         for name, behind_s in BEHIND_S.items():
@@ -82,9 +61,7 @@ def stream() -> Iterator[BrokerMessage]:
             yield BrokerMessage(f"slopeward/v1/fast/{name}/obs", body, at + timedelta(seconds=behind_s), "live")
 
 
-def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(
-    lived: list[tuple[datetime, int]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_level_of_a_fast_slope_is_as_late_as_the_backtest_says(lived, capsys):
     capsys.readouterr()
     words = ["backtest", "--site", "fast", "--as-then", "--from", START.isoformat()]
     assert run_verb([*words, "--json"]) == 0

@@ -1,6 +1,5 @@
 """What a replay shows at an instant is what the service would have read then: late, corrected, flagged, shifted."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -9,9 +8,8 @@ import pytest
 from monitor.alerting.evaluate import load_view
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.decision import DecisionInputs, seconds
+from monitor.domain.decision import seconds
 from monitor.domain.observation import Observation, ObserverReport, SiteEvent
-from monitor.domain.site import Site
 from monitor.replay import backtest
 from monitor.replay.backtest import BacktestOptions, run_backtest
 from monitor.replay.history import History, VisibilityRule
@@ -22,7 +20,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import add_observations, find_series_id
 from tests.conftest import ON_BOTH
-from tests.data.site_text import FOUR, criterion, head, series, station
+from tests.data.site_text import FOUR, bounds, criterion, head, series, station
 from tests.data.store_rows import add_flag, ask, enter_offset
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
@@ -33,34 +31,29 @@ SITE = (
     head("slope", longitude=9.0, timezone="Europe/Zurich", levels=FOUR)
     + station("G1", series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0), reference="A")
     + station("P1", series("pore_pressure", "kPa", max_silence="6h"))
-    + (
-        criterion(
-            "velocity", stations=["G1"], yellow={"over": 4.0, "window": "1d"}, orange={"over": 12.0, "window": "12h"}
-        )
-        + criterion("report", kinds=["crack"], level="yellow")
-    )
+    + criterion("velocity", stations=["G1"], **bounds(yellow="4 1d", orange="12 12h"))
+    + criterion("report", kinds=["crack"], level="yellow")
 )
 
 
 @pytest.fixture
-def site() -> Site:
+def site():
     return parse_site(SITE, "slope.toml")
 
 
 @pytest.fixture
-def light(sqlite_url: str) -> Iterator[Database]:
-    """SQLite alone, for what is the same on both."""
+def light(sqlite_url):
     with Database(sqlite_url) as db:
         yield db
 
 
-def fill(db: Database, site: Site) -> None:
+def fill(db, site):
     """Twelve days of a station and a pore pressure with everything that can happen to a row."""
     luck = Random(3)
-    batches: dict[datetime, list[Observation]] = {}
+    batches = {}
 
-    def say(station: str, quantity: str, unit: str, at: datetime, came: datetime, value: float, **more: object) -> None:
-        item = Observation(site.id, station, quantity, unit, at, came, value, **more)  # type: ignore[arg-type]
+    def say(station, quantity, unit, at, came, value, **more):
+        item = Observation(site.id, station, quantity, unit, at, came, value, **more)
         batches.setdefault(came, []).append(item)
 
     for i in range(DAYS * 24):
@@ -85,7 +78,6 @@ def fill(db: Database, site: Site) -> None:
         for came in sorted(batches):
             add_observations(c, batches[came], came)
         series_id = find_series_id(c, site.id, "G1", "displacement_east")
-        assert series_id is not None
         ada = Actor("Ada")
         offset = enter_offset(c, series_id, START + 70 * HOUR, 5.0, START + 90 * HOUR)
         revoke_offset(c, offset, ada, "was wrong", START + 200 * HOUR)
@@ -100,7 +92,7 @@ def fill(db: Database, site: Site) -> None:
 
 
 @ON_BOTH
-def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(database: Database, site: Site) -> None:
+def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(database, site):
     fill(database, site)
     luck = Random(5)
     to_at = START + timedelta(days=DAYS)
@@ -129,15 +121,13 @@ def test_at_every_instant_the_replay_sees_what_the_service_would_have_read(datab
     )
 
 
-def test_what_nothing_changed_stays_the_same_object(light: Database, site: Site) -> None:
+def test_what_nothing_changed_stays_the_same_object(light, site):
     """Warm decisions compare by identity."""
     fill(light, site)
     with light.read() as c:
         history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule("received"))
         history.move(seconds(START + 100 * HOUR))
-        one = (
-            history.view(site).readings["P1.pore_pressure"] if "P1.pore_pressure" in history.view(site).readings else ()
-        )
+        one = history.view(site).readings.get("P1.pore_pressure", ())
         first = history.view(site).readings["G1.displacement_up"]
         history.move(seconds(START + 100 * HOUR + timedelta(seconds=1)))
         again = history.view(site).readings["G1.displacement_up"]
@@ -145,24 +135,21 @@ def test_what_nothing_changed_stays_the_same_object(light: Database, site: Site)
     assert one == (), "no criterion reads it: it is not held"
 
 
-def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Site) -> None:
+def test_the_rule_of_knowledge_decides_what_is_seen(database, site):
     """A history that was imported in one piece is invisible by reception, and all there by epoch."""
-    rows = [
-        Observation(site.id, "G1", "displacement", "mm", START + i * HOUR, START + timedelta(days=200), i * 0.6)
-        for i in range(DAYS * 24)
-    ]
+    place, came = (site.id, "G1", "displacement", "mm"), START + timedelta(days=200)
+    rows = [Observation(*place, START + i * HOUR, came, i * 0.6) for i in range(DAYS * 24)]
     with database.write() as c:
         save_site(c, site, "test", "test", START)
         add_observations(c, rows, START)
     to_at = START + timedelta(days=DAYS)
 
-    def levels(known: VisibilityRule) -> tuple[set[int], dict[str, object]]:
+    def levels(known):
         card = run_backtest(database, site, START, to_at, terms=BacktestOptions(known=known))
         return {s.level for s in card.runs[0].levels}, dict(card.known)
 
     nothing, said = levels(VisibilityRule("received"))
-    assert nothing == {0}
-    assert said["rows"] == 0
+    assert (nothing, said["rows"]) == ({0}, 0)
     moving, said = levels(VisibilityRule("auto"))
     assert max(moving) >= 2
     assert (said["rows_by_reception"], said["rows_by_epoch"]) == (0, len(rows))
@@ -174,34 +161,29 @@ def test_the_rule_of_knowledge_decides_what_is_seen(database: Database, site: Si
     assert newest == seconds(START + 8 * HOUR), "two hours of latency"
 
 
-def test_a_correction_keeps_its_distance_when_epochs_count(light: Database, site: Site) -> None:
-    """Imported history: what came as a correction is not known before its time."""
+def test_a_correction_keeps_its_distance_when_epochs_count(light, site):
     came = START + timedelta(days=300)
     with light.write() as c:
         save_site(c, site, "test", "test", START)
-        for delay, value, solution in ((timedelta(0), 1.0, "rapid"), (timedelta(hours=10), 9.0, "final")):
-            add_observations(
-                c, [Observation(site.id, "G1", "displacement", "mm", START, came + delay, value, None, solution)], came
-            )
+        for hours, value, solution in ((0, 1.0, "rapid"), (10, 9.0, "final")):
+            row = (site.id, "G1", "displacement", "mm", START, came + hours * HOUR, value, None, solution)
+            add_observations(c, [Observation(*row)], came)
 
-    def value_at(hours: float) -> float:
+    def value_at(hours):
         with light.read() as c:
             history = History(c, [site], START, START + timedelta(days=4), VisibilityRule("auto"))
             history.move(seconds(START + hours * HOUR))
-            view: DecisionInputs = history.view(site)
+            view = history.view(site)
         return view.readings["G1.displacement"][-1].value
 
-    assert value_at(9.5) == 1.0
-    assert value_at(10.5) == 9.0
+    assert (value_at(9.5), value_at(10.5)) == (1.0, 9.0)
 
 
-def test_two_configurations_in_two_processes_are_those_of_one(
-    light: Database, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_configurations_in_two_processes_are_those_of_one(light, site, monkeypatch):
     fill(light, site)
     other = parse_site(SITE.replace('level = "yellow"', 'level = "orange"'), "slope.toml")
     to_at = START + timedelta(days=3)
-    shown: list[float] = []
+    shown = []
     alone = run_backtest(light, site, START, to_at, other=other, on_progress=shown.append)
     assert [r.name for r in alone.runs] == ["A", "B"]
     assert shown == sorted(shown)
@@ -212,13 +194,11 @@ def test_two_configurations_in_two_processes_are_those_of_one(
     assert run_backtest(light, site, START, to_at, other=other).to_json() == alone.to_json()
 
 
-def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -> None:
+def test_memory_holds_windows_and_not_the_history(light, site):
     """Rows that came after they had left every window count for the newest epoch and are not kept."""
     came = START + timedelta(days=40)
-    rows = [
-        Observation(site.id, "G1", "displacement", "mm", START + i * HOUR, came + timedelta(seconds=i // 100), i * 0.1)
-        for i in range(30 * 24)
-    ]
+    place, s = (site.id, "G1", "displacement", "mm"), timedelta(seconds=1)
+    rows = [Observation(*place, START + i * HOUR, came + i // 100 * s, i * 0.1) for i in range(30 * 24)]
     with light.write() as c:
         save_site(c, site, "test", "test", START)
         add_observations(c, rows, came)
@@ -233,16 +213,15 @@ def test_memory_holds_windows_and_not_the_history(light: Database, site: Site) -
 
 
 @ON_BOTH
-def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(database: Database, site: Site) -> None:
+def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(database, site):
     """A past earthquake explains its steps in a replay; what the service itself decided then does not change."""
     fill(database, site)
     quake, told = START + 90 * HOUR, START + timedelta(days=400)
     with database.write() as c:
         item = SiteEvent(site.id, quake, quake, "earthquake", "M 5", 0.2)
         past = add_event(c, item, told, "Ada", via="command", known_from=quake + HOUR)
-        assert past is not None
 
-    def find_known(mode: str, now: datetime) -> list[float]:
+    def find_known(mode, now):
         with database.read() as c:
             history = History(c, [site], START, START + timedelta(days=DAYS), VisibilityRule(mode))
             history.move(seconds(now))
@@ -253,7 +232,7 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
         assert find_known(mode, quake + 2 * HOUR) == [seconds(quake + HOUR)]
     assert find_known("received", quake + 2 * HOUR) == []
 
-    def find_words(mode: str, now: datetime) -> list[tuple[str, ...]]:
+    def find_words(mode, now):
         with database.read() as c:
             history = History(c, [site], START, told + 3 * HOUR, VisibilityRule(mode))
             history.move(seconds(now))
@@ -264,13 +243,11 @@ def test_an_event_that_is_added_later_is_known_to_a_replay_from_when_people_say(
 
     with database.write() as c:
         fresh = add_event(c, SiteEvent(site.id, told, told, "earthquake", "M 4"), told, "feed", via="mqtt")
-        assert fresh is not None
         confirm_event(c, fresh, Actor("Bo"), "felt", told + HOUR)
         confirm_event(c, past, Actor("Ada"), "catalogue", told)
     assert find_words("auto", quake + 2 * HOUR) == [("Ada",)], "who adds a past event says since when it was known"
     for mode in ("auto", "received"):
         assert find_words(mode, told + HOUR / 2)[:1] == [()]
         assert find_words(mode, told + 2 * HOUR)[:1] == [("Bo",)]
-    assert not [
-        e for e in ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events if e.kind == "earthquake"
-    ]
+    known = ask(database, load_view, site, quake + 2 * HOUR, draining=False)[0].events
+    assert not [e for e in known if e.kind == "earthquake"]

@@ -15,36 +15,13 @@ HEAD = (
     + station("R1", series("rain", "mm", "1d"))
     + station("G1", series("displacement", "mm", "1d", noise_floor_mm=0.5))
 )
+CURVE = {"a": 14.82, "b": 0.39, "duration": ["1d", "10d"], "dry_gap": "2d"}
+SOIL = {"method": "infiltration", "slope_deg": 32.0, "depth_m": 1.5, "cohesion_kpa": 3.0, "cohesion_sd_kpa": 1.0}
+SOIL |= {"friction_deg": 32.0, "friction_sd_deg": 1.5, "unit_weight_kn_m3": 19.0, "conductivity_m_per_s": 1e-06}
+SOIL |= {"diffusivity_m2_per_s": 0.0001, "water_table_m": 1.5}
 RULES = (
-    criterion(
-        "rain_intensity_duration",
-        id="published",
-        role="advice",
-        series="R1.rain",
-        a=14.82,
-        b=0.39,
-        duration=["1d", "10d"],
-        dry_gap="2d",
-        level="yellow",
-    )
-    + criterion(
-        "factor_of_safety",
-        id="physical",
-        role="advice",
-        series="R1.rain",
-        method="infiltration",
-        slope_deg=32.0,
-        depth_m=1.5,
-        cohesion_kpa=3.0,
-        cohesion_sd_kpa=1.0,
-        friction_deg=32.0,
-        friction_sd_deg=1.5,
-        unit_weight_kn_m3=19.0,
-        conductivity_m_per_s=1e-06,
-        diffusivity_m2_per_s=0.0001,
-        water_table_m=1.5,
-        yellow={"under": 1.1},
-    )
+    criterion("rain_intensity_duration", id="published", role="advice", series="R1.rain", **CURVE, level="yellow")
+    + criterion("factor_of_safety", id="physical", role="advice", series="R1.rain", **SOIL, yellow={"under": 1.1})
     + criterion("velocity", id="movement", stations=["G1"], yellow={"over": 2.0, "window": "7d"})
 )
 

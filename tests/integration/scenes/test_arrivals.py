@@ -154,9 +154,8 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_susceptibility_map_that_is_gone_holds_no_scene_back(database, config, drawn):
-    site = parse_site(
-        of_drawings(SITE.format(id="bench", station="G1") + '[scenes]\nprior = "gone.tif"\n'), "bench.toml"
-    )
+    text = SITE.format(id="bench", station="G1") + '[scenes]\nprior = "gone.tif"\n'
+    site = parse_site(of_drawings(text), "bench.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", MAY_7)
     arrive(config, drawn / "b", site, "b")
@@ -176,14 +175,6 @@ def test_one_image_by_two_names_is_read_once(database, config, drawn):
     assert said.endswith("; second: known since 2026-05-12 13:00 UTC as first, nothing new is stored")
     assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == IDLE
     assert inbox.run(database, config, site, MAY_12 + timedelta(hours=5)) == IDLE
-
-
-def test_an_image_from_the_future_is_not_taken(database, config, drawn):
-    site = make_site(database, "bench")
-    arrive(config, drawn / "b", site, "b")
-    said = inbox.run(database, config, site, MAY_7)
-    assert "future" in said, said
-    assert facts(database, site, MAY_12 + timedelta(hours=1)) == ()
 
 
 @pytest.mark.parametrize("door", ["fingerprint", "_is_scene"])

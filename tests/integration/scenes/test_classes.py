@@ -32,25 +32,10 @@ def answer():
     polygons = (outline(0, "crack"), outline(1), outline(2))
     told = {"compared": [], "pixels": {}, "warnings": [], "outputs": {}}
     judgement = DateAssessment("s" * 64, {one.polygon_id: word for one in polygons}, (), told)
-    return ReadScene(
-        scene_hash="s" * 64,
-        model_hash="m" * 64,
-        model="two-classes",
-        acquired_at=TAKEN,
-        role="post",
-        valid_share=1.0,
-        crs="EPSG:32654",
-        pixel_area_m2=100.0,
-        polygons=polygons,
-        classes=("landslide", "crack"),
-        threshold=0.5,
-        minimum_area_m2=900.0,
-        warnings=(),
-        outputs={"prob": "prob.tif"},
-        weights_path="-",
-        card={},
-        judgements=(judgement,),
-    )
+    facts = {"scene_hash": "s" * 64, "acquired_at": TAKEN, "role": "post", "valid_share": 1.0, "crs": "EPSG:32654"}
+    facts |= {"pixel_area_m2": 100.0, "threshold": 0.5, "minimum_area_m2": 900.0, "outputs": {"prob": "prob.tif"}}
+    facts |= {"model_hash": "m" * 64, "model": "two-classes", "classes": ("landslide", "crack"), "weights_path": "-"}
+    return ReadScene(polygons=polygons, judgements=(judgement,), warnings=(), card={}, **facts)
 
 
 @ON_BOTH
@@ -103,11 +88,8 @@ def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
 def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
     """It knew no classes, windows nobody looked at, doubts, copies and versions."""
     site = parse_site(of_drawings(SITE), "bench.toml")
-    old = {
-        k: v
-        for k, v in run_of(answer, "print", {}).items()
-        if k in {"model_hash", "outputs", "threshold", "minimum_area_m2"}
-    }
+    run = run_of(answer, "print", {})
+    old = {k: run[k] for k in ("model_hash", "outputs", "threshold", "minimum_area_m2")}
     with database.write() as c:
         save_site(c, site, "test", "test", TAKEN)
         row = row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN)

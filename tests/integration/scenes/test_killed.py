@@ -64,11 +64,8 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     patch = pytest.MonkeyPatch()
     patch.setattr(scene_inbox.compute, "run", cross)
     if die_at is not None:
-        patch.setattr(
-            scene_inbox if die_at == "add_model" else scene_inbox.lacks,
-            die_at,
-            lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL),
-        )
+        holder = scene_inbox if die_at == "add_model" else scene_inbox.lacks
+        patch.setattr(holder, die_at, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     database = Database(url)
     try:
         with database.write() as c:
@@ -91,9 +88,8 @@ def watch_killed(url: str, inbox: Path, place: str) -> int:
 def list_rows(url: str) -> dict[str, list]:
     """What is stored of scenes, by its meaning: without numbers that a database gives."""
     kept = t.observation.c
-    values = select(t.series.c.station, t.series.c.quantity, kept.observed_at, kept.value_raw).join(
-        t.observation, kept.series_id == t.series.c.id
-    )
+    values = select(t.series.c.station, t.series.c.quantity, kept.observed_at, kept.value_raw)
+    values = values.join(t.observation, kept.series_id == t.series.c.id)
     asked = {
         "scene": select(t.scene),
         "footprint": select(t.scene_footprint),
@@ -103,11 +99,10 @@ def list_rows(url: str) -> dict[str, list]:
     }
     database = Database(url)
     with database.read() as c:
+        rows = {name: c.execute(query).mappings() for name, query in asked.items()}
         found = {
-            name: sorted(
-                repr(sorted((k, v) for k, v in row.items() if k != "id")) for row in c.execute(query).mappings()
-            )
-            for name, query in asked.items()
+            name: sorted(repr(sorted((k, v) for k, v in row.items() if k != "id")) for row in many)
+            for name, many in rows.items()
         }
     database.close()
     return found
@@ -144,8 +139,7 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     assert watch_killed(database_url, inbox, place) == signal.SIGKILL
     # what the rows rest on is whole before a row is begun
     left = read_files(inbox)
-    assert read_map(left["prob.tif"]) == read_map(files["prob.tif"])
-    assert set(left) == FIRST
+    assert (read_map(left["prob.tif"]), set(left)) == (read_map(files["prob.tif"]), FIRST)
     before = list_rows(database_url)
     assert before == rows if place == "rows kept" else not any(before.values())
     said = watch(database_url, inbox)

@@ -57,8 +57,7 @@ def test_a_file_in_the_mines_grid_gives_the_footprints_of_the_same_image_in_utm(
     code, (one, other), err = detect(capsys, local, plain, "--site", site, "--out", tmp_path / "out")
     assert code == 0
     assert one["polygons"]
-    assert shapes(one) == shapes(other)
-    assert one["crs"] == "EPSG:32654"
+    assert (shapes(one), one["crs"]) == (shapes(other), "EPSG:32654")
     assert one["pixel_area_m2"] == pytest.approx(99.99, abs=0.02)
     assert "local.tif: in the local system mine grid, placed in EPSG:32654 by [crs] local of the site file" in err
     assert "plain.tif: in the local system" not in err

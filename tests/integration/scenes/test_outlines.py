@@ -75,9 +75,8 @@ def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
     with site.write() as c:
         first = add_outline(c, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
     with site.write() as c:
-        second = add_outline(
-            c, "bench", "one", "landslide", square(8.91, 46.21, 0.002), BO, NOW + HOUR, instead_of=first
-        )
+        larger = square(8.91, 46.21, 0.002)
+        second = add_outline(c, "bench", "one", "landslide", larger, BO, NOW + HOUR, instead_of=first)
     with site.read() as c:
         (stands,) = load_outlines(c, "bench", scene_hash="one")
         newer, older = load_outlines(c, "bench", everything=True)
@@ -109,10 +108,7 @@ TOOTHED = [[8.9 + 0.00001 * k, 46.2 + 0.0001 * (k % 2)] for k in range(outlines.
         ({"type": "Polygon", "coordinates": [[[10**400, 46.21], [8.91, 46.21], [8.911, 46.21]]]}, "lies outside"),
         ({"type": "Polygon", "coordinates": [[[46.21, 8.91], [46.21, 8.92], [46.22, 8.91]]]}, "lies outside"),
         ({"type": "Polygon", "coordinates": [[[8.91, 46.21], [8.911, 46.21], [8.91, 46.21]]]}, "three corners"),
-        (
-            {"type": "Polygon", "coordinates": [[[8.91, 46.21], [8.912, 46.21], [8.91, 46.212], [8.912, 46.212]]]},
-            "crosses",
-        ),
+        ({"type": "Polygon", "coordinates": [[[8.91, 46.2], [8.92, 46.2], [8.91, 46.21], [8.92, 46.21]]]}, "crosses"),
         ({"type": "Polygon", "coordinates": square(8.91, 46.21)["coordinates"] * 2}, "no holes"),
         ({"type": "Polygon", "coordinates": [[*TOOTHED, [8.91, 46.21]]]}, "2000 are the most"),
     ],
@@ -176,11 +172,8 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         found = sorted((x.kind, x.origin, json.dumps(x.geometry)) for x in load_labels(c, "bench"))
         known = {one.polygon_id: (one.verdict, one.by, one.by_outline) for one in load_reviewed(c, "bench")}
         alone = load_reviewed(c, "bench", scene_hash="one", polygon_id="p1")
-    assert [(kind, origin) for kind, origin, _ in found] == [
-        ("landslide", "footprint"),
-        ("landslide", "outline"),
-        ("not_landslide", "footprint"),
-    ]
+    wanted = ["landslide footprint", "landslide outline", "not_landslide footprint"]
+    assert [f"{kind} {origin}" for kind, origin, _ in found] == wanted
     assert "8.9045" in found[1][2]
     assert [(one.polygon_id, one.verdict) for one in alone] == [("p1", "redraw")]
     with site.write() as c:  # reviews go with their footprints; what people drew is said of the version that counts
@@ -203,9 +196,8 @@ def tiles_of(c):
 def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
     tiles = [UncertainTile(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
-        add_outline(
-            c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW - HOUR
-        )  # before the tiles were named
+        # before the tiles were named
+        add_outline(c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW - HOUR)
         outlines.save_unsure(c, "bench", "one", "m" * 64, tiles, NOW)
     with site.write() as c:
         assert tiles_of(c) == [(0, 0.7, False), (1, 0.6, False), (2, 0.5, False)]
@@ -244,9 +236,8 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
         add_review(c, "bench", "p9", "accept", ADA, NOW)
         assert [(one.origin, one.method) for one in load_labels(c, "bench")] == [("footprint", "index")]
     assert run_verb(["scenes", "review", "list", "--site", "bench", "--all"]) == 0
-    assert [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()] == ["0.600 (from 0.5)"] * 3 + [
-        "by index"
-    ]
+    lines = [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["0.600 (from 0.5)"] * 3 + ["by index"]
     assert run_verb(["scenes", "review", "list", "--site", "bench", "--all", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (told["method"], told["mean_probability"], told["unsure"]) == ("index", None, True)
@@ -254,20 +245,9 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
 
 def test_what_an_unproven_network_found_is_marked_where_another_one_is_proven(site):
     found = [{"method": "network", "model_hash": name} for name in "ab"] + [{"method": "sar", "model_hash": "s"}]
-    proof = {
-        "site": "bench",
-        "kind": "scene",
-        "subject": "outlines",
-        "made_by": "test",
-        "by": "Ada",
-        "by_kind": "person",
-        "rows_tested": 40,
-        "settings": "",
-        "config_sha256": "",
-        "reasons": "",
-        "result": {},
-        "valid_until": NOW + 3 * HOUR,
-    }
+    proof = {"site": "bench", "kind": "scene", "subject": "outlines", "made_by": "test", "by": "Ada", "result": {}}
+    proof |= {"by_kind": "person", "rows_tested": 40, "valid_until": NOW + 3 * HOUR}
+    proof |= dict.fromkeys(("settings", "config_sha256", "reasons"), "")
 
     def list_marked(c, now):
         mark_unproven(c, "bench", found, now)
@@ -277,6 +257,5 @@ def test_what_an_unproven_network_found_is_marked_where_another_one_is_proven(si
         assert list_marked(c, NOW) == [], "nothing counts: the criterion itself is advice, and says so"
         for hours, weights, passed in ((0, "a", True), (0, "b", True), (1, "b", False)):
             c.execute(insert(model_proof).values(**proof, tested_at=NOW + hours * HOUR, weights=weights, passed=passed))
-        assert list_marked(c, NOW) == []
-        assert list_marked(c, NOW + 2 * HOUR) == ["b"]
+        assert (list_marked(c, NOW), list_marked(c, NOW + 2 * HOUR)) == ([], ["b"])
         assert list_marked(c, NOW + 4 * HOUR) == []

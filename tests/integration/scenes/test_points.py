@@ -18,6 +18,7 @@ from monitor.jobs.scenes.stack_series import store_coherence
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.points import load_point_facts
+from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.surveys.stacks import write_stack
@@ -55,8 +56,7 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     stack, site, truth = valley
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["points"] == 32 * 32
-    assert told["stored"] == 32 * 32 * len(DATES)
+    assert (told["points"], told["stored"]) == (32 * 32, 32 * 32 * len(DATES))
     with database.read() as c:
         (fact,) = load_point_facts(c, site, datetime.now(UTC) + timedelta(minutes=1))
     assert (fact.station, fact.zone, fact.epochs) == ("B1", "track-5", len(DATES))
@@ -72,17 +72,9 @@ def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys
     assert json.loads(capsys.readouterr().out)["stored"] == 0, "the same stack again adds nothing"
 
 
-COHERENT = site_text.series("coherence", "1", "12d") + site_text.criterion(
-    "level",
-    id="ground-cover",
-    quantity="coherence",
-    stations=["B1"],
-    yellow={"under": 0.45},
-    role="advice",
-    valid_for="30d",
-    author="test",
-    reason="test",
-)
+COVER = {"id": "ground-cover", "quantity": "coherence", "stations": ["B1"], "yellow": {"under": 0.45}}
+COVER |= {"role": "advice", "valid_for": "30d", "author": "test", "reason": "test"}
+COHERENT = site_text.series("coherence", "1", "12d") + site_text.criterion("level", **COVER)
 
 
 def change_coherence(stack, number, level):
@@ -97,14 +89,9 @@ def change_coherence(stack, number, level):
 
 def coherence_of(database, station):
     with database.read() as c:
-        rows = c.execute(
-            text(
-                "SELECT observed_at, value, revision FROM observation_history WHERE station = :s "
-                "AND quantity = 'coherence' ORDER BY observed_at, revision"
-            ),
-            {"s": station},
-        )
-        return [tuple(r) for r in rows]
+        order = ["observed_at", "revision"]
+        rows = load_view(c, "observation_history", order_by=order, station=station, quantity="coherence")
+        return [(row["observed_at"], row["value"], row["revision"]) for row in rows]
 
 
 def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
@@ -121,8 +108,7 @@ def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     assert all(0.5 < value < 1 for _, value, _ in series)
     zone = coherence_of(database, "F-zone-B1")
     assert len(zone) == len(series), "the sinking bowl lies around the station"
-    assert first["stored_coherence"] == len(series) + len(zone)
-    assert first["coherence_loss"] == []
+    assert (first["stored_coherence"], first["coherence_loss"]) == (len(series) + len(zone), [])
     with database.read() as c:
         assert load_alerts(c, "valley") == []
     assert run_verb(words) == 0

@@ -1,5 +1,6 @@
 """Radar scenes in the watched folder: footprints as advice, against the last one of their orbit."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +12,9 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.scene.scene import read_scene
 from monitor.jobs.scenes import inbox, rows, worker
 from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
-from monitor.jobs.scenes.tasks import KnownDate, SceneRequest
-from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
-from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
+from monitor.jobs.scenes.tasks import KnownDate
+from monitor.store.scenes.arrivals import load_scenes, save_scene
+from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, request_scene, work_here
 from tests.data.store_rows import scene_row
 from tests.data.surveys.radar import Ground
 
@@ -37,12 +38,9 @@ def test_many_dates_of_radar_leave_the_optical_ones_to_be_compared(monkeypatch):
     monkeypatch.setattr(
         rows,
         "load_scenes",
-        lambda *_: [
-            SceneRow(name, "bench", name, at, "single", "x", at, "done", out_dir="x", run={"model_hash": model})
-            for name, at, model in kept
-        ],
+        lambda *_: [scene_row(name, at, out_dir="x", run={"model_hash": model}) for name, at, model in kept],
     )
-    names = [row.name for row in rows.list_done(None, "bench")]
+    names = [row.scene_hash for row in rows.list_done(None, "bench")]
     assert names == [*(f"sar{n:02}" for n in range(30, 6, -1)), "optical"]
 
 
@@ -51,56 +49,18 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
     ground, elsewhere = Ground(120), Ground(120)
     elsewhere.grid = grid_around(11.5, 46.0, 120, 10.0)
     slide = (60.0, 60.0, 14.0, 6.0)
-    paths = {
-        day: put(config, where, day, discs)
-        for day, where, discs in (
-            (1, ground, ()),
-            (4, ground, ()),
-            (7, elsewhere, ()),
-            (10, ground, ()),
-            (13, ground, (slide,)),
-        )
-    }
+    paths = {day: put(config, elsewhere if day == 7 else ground, day, ()) for day in (1, 4, 7, 10)}
+    paths[13] = put(config, ground, 13, (slide,))
     ground.write(paths[4] / "VV.tif", 1e6 * ground.draw())
     (paths[10] / "scene.toml").unlink()
+    facts = {"model_hash": MODEL_HASH, "out_dir": "", "prob": "", "threshold": 0.5, "minimum_area_m2": 5000.0}
+    facts |= dict.fromkeys(("unseen", "doubtful", "doubts", "prints", "polygons"), ())
+    facts |= {"classes": ("disturbance",), "valid_share": 1.0}
     dates = tuple(
-        KnownDate(
-            scene_hash=str(day),
-            name=path.name,
-            acquired_at=may(day),
-            model_hash=MODEL_HASH,
-            out_dir="",
-            prob="",
-            scene_path=str(path),
-            threshold=0.5,
-            minimum_area_m2=5000.0,
-            classes=("disturbance",),
-            unseen=(),
-            doubtful=(),
-            doubts=(),
-            prints=(),
-            polygons=(),
-            valid_share=1.0,
-        )
+        KnownDate(scene_hash=str(day), name=path.name, acquired_at=may(day), scene_path=str(path), **facts)
         for day, path in paths.items()
     )
-    asked = SceneRequest(
-        scene_path=str(paths[13]),
-        weights="auto",
-        out_dir=tmp_path / "out",
-        minimum_area_m2=None,
-        owner="bench",
-        triage=None,
-        known=(),
-        dates=dates[:4],
-        versions=(),
-        stations={},
-        near_m=100.0,
-        local=None,
-        relief=None,
-        prior=None,
-        prior_picture=None,
-    )
+    asked = replace(request_scene(paths[13], tmp_path / "out"), weights="auto", dates=dates[:4])
     found = read_radar_scene(asked, read_scene(paths[13]))
     assert len(found.polygons) == 1
     assert [(said[:28], str(tmp_path) in said) for said in found.warnings[:3]] == [
@@ -150,8 +110,7 @@ def test_change_since_the_last_image_of_the_orbit_is_advice(database, database_u
     assert row["caution"] == (
         f"{ADVICE}; optical scene of 2026-05-14 is 80 % cloud or without data, so radar of the same week is used"
     )
-    assert row["area_m2"] == pytest.approx(np.pi * 140**2, rel=0.3)
-    assert row["nearest_station"] == "G1"
+    assert (row["area_m2"], row["nearest_station"]) == (pytest.approx(np.pi * 140**2, rel=0.3), "G1")
     # on the next image it is the same one
     put(config, ground, 25, (SLIDE,))
     inbox.run(database, config, site, may(26))

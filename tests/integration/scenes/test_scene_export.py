@@ -30,26 +30,13 @@ def call(database, database_url, tmp_path, monkeypatch, capsys):
     steps = np.zeros((40, 60), np.uint8)
     for left, top, width, height in BOXES:
         steps[top : top + height, left : left + width] = 160
-    found = list(
-        find_footprints(
-            lambda c, r, w, h: steps[r : r + h, c : c + w],
-            GRID,
-            OutlineRule(0.5, 0.0, 0.0, "scene"),
-        )
-    )
+    rule = OutlineRule(0.5, 0.0, 0.0, "scene")
+    found = list(find_footprints(lambda c, r, w, h: steps[r : r + h, c : c + w], GRID, rule))
     with database.write() as c:
         save_site(c, parse_site(SITE, "bench.toml"), "test", "test", TAKEN)
         for name in ("one", "two"):
             rows = [
-                footprint_row(
-                    name * 12,
-                    one.polygon_id,
-                    one.bbox,
-                    model="bijie",
-                    area_m2=one.area_m2,
-                    mean_probability=one.mean_probability,
-                    geometry=one.geometry,
-                )
+                footprint_row(name * 12, one.polygon_id, one.bbox, area_m2=one.area_m2, geometry=one.geometry)
                 for one in found
             ]
             save_scene(c, scene_row(name * 12, TAKEN, name=name, role="post", path=f"inbox/{name}"), rows, TAKEN)

@@ -47,10 +47,7 @@ def told(database, tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "DATES_MOST", 3)
     monkeypatch.setattr(tiles, "ROOM", 0)
     monkeypatch.setattr(tiles, "_waits_since", {})
-    config, site = (
-        make_config(tmp_path, "sqlite://"),
-        parse_site(SITE, "x"),
-    )
+    config, site = (make_config(tmp_path, "sqlite://"), parse_site(SITE, "x"))
     folders = {}
     with database.write() as c:
         for day in (1, 2, 3):
@@ -77,11 +74,8 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     # other weights read it: its probabilities are others
     with database.write() as c:
         (row,) = (r for r in rows.list_done(c, "bench") if r.name == "20260502.tif")
-        c.execute(
-            t.scene.update()
-            .where(t.scene.c.scene_hash == row.scene_hash)
-            .values(run=dict(row.run) | {"model_hash": "n" * 64})
-        )
+        other = dict(row.run) | {"model_hash": "n" * 64}
+        c.execute(t.scene.update().where(t.scene.c.scene_hash == row.scene_hash).values(run=other))
     assert run().startswith("20260502.tif: ")
     assert run() == IDLE
     # radar has no probabilities

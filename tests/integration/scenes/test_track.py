@@ -70,8 +70,7 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
     status, out, _ = track(first, second, *stations, "--json")
     assert status == 0
     told = json.loads(out)
-    assert told["stored"] == 4
-    assert told["vectors"][0]["name"] == "P1"
+    assert (told["stored"], told["vectors"][0]["name"]) == (4, "P1")
     rows = read_rows(database)
     assert [(quantity, str(r.observed_at)[:10]) for quantity, r in rows] == [
         (f"displacement_{axis}", f"2026-{month}-01") for month in ("05", "06") for axis in ("east", "north")

@@ -23,22 +23,14 @@ from tests.conftest import ON_BOTH
 from tests.data import site_text
 from tests.data.watched_slope import SITE_TEXT, write_service
 
-STATION = (
-    site_text.station(
-        "V1",
-        site_text.series("velocity", "mm/day", "30d", source="velocity map"),
-        latitude=46.0,
-        longitude=11.0,
-    )
-    + "[[criterion]]"
-)
+FROM_MAP = {"interval": "30d", "source": "velocity map"}
+MAPPED = site_text.series("velocity", "mm/day", **FROM_MAP)
+STATION = site_text.station("V1", MAPPED, latitude=46.0, longitude=11.0) + "[[criterion]]"
+SHARES = site_text.series("moving_share", "%", **FROM_MAP, over_mm_per_day=0.1)
+SHARES += site_text.series("velocity_p95", "mm/day", **FROM_MAP)
+FLANK = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]
 ZONE = (
-    site_text.station(
-        "Z1",
-        site_text.series("moving_share", "%", "30d", source="velocity map", over_mm_per_day=0.1),
-        site_text.series("velocity_p95", "mm/day", "30d", source="velocity map"),
-        outline=[[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]],
-    )
+    site_text.station("Z1", SHARES, outline=FLANK)
     + site_text.criterion("level", id="flank", series="Z1.moving_share", valid_for="60d", yellow={"over": 20.0})
     + "[[criterion]]"
 )

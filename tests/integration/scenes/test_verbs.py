@@ -1,31 +1,24 @@
 """The verbs that look at several dates or surfaces, as a person calls them."""
 
 import json
-from datetime import UTC, datetime
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
-from detection.imagery.data.generate import write_scene
+from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.scene.scene import read_scene
 from monitor.cli.main import run_verb
+from tests.data.drawn_scenes import draw_dates
 
 
 @pytest.fixture(scope="module")
 def dates(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dates")
-    for name, day, growth in (("a", 7, None), ("b", 12, 1.0), ("c", 17, 1.6)):
-        write_scene(
-            folder / name,
-            5,
-            with_scar=growth is not None,
-            size_px=96,
-            acquired_at=datetime(2026, 5, day, tzinfo=UTC),
-            scar_growth=growth or 1.0,
-        )
-    return folder
+    return draw_dates(tmp_path_factory.mktemp("dates"), {"a": (7, None), "b": (12, 1.0), "c": (17, 1.6)})
 
 
 def test_compare_puts_dates_in_order_and_tells_each(dates, tmp_path, capsys):
@@ -50,12 +43,8 @@ def test_compare_shows_the_index_beside_the_network(dates, tmp_path, capsys):
     assert "as advice" in found["caution"]
     assert 0 < by_index["limit"] < 0.4
     files = second["outputs"]
-    assert [
-        json.loads(Path(files[name]).read_text())["features"][0]["id"] for name in ("outlines", "index_outlines")
-    ] == [
-        second["footprints"][0]["polygon_id"],
-        found["polygon_id"],
-    ]
+    kept = [json.loads(Path(files[name]).read_text())["features"][0] for name in ("outlines", "index_outlines")]
+    assert [one["id"] for one in kept] == [second["footprints"][0]["polygon_id"], found["polygon_id"]]
     assert run_verb(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("2026-05-12: generated: 1 new")
@@ -105,18 +94,7 @@ def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp
     (found,) = second["footprints"]
     assert (found["change"], found["caution"]) == ("new", "no network was used")
     assert second["pixels"]["new_m2"] == pytest.approx(found["area_m2"])
-    words = [
-        "scenes",
-        "detect",
-        "--model",
-        "index",
-        paths[0],
-        "--pre",
-        paths[1],
-        "--out",
-        str(tmp_path / "o"),
-        "--json",
-    ]
+    words = f"scenes detect --model index {paths[0]} --pre {paths[1]} --out {tmp_path}/o --json".split()
     assert run_verb(words) == 0
     said = capsys.readouterr()
     answer = json.loads(said.out)
@@ -128,13 +106,6 @@ def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp
 
 
 def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
-    import shutil
-
-    import rasterio
-
-    from detection.imagery.change.histogram_match import match_scene
-    from detection.imagery.scene.scene import read_scene
-
     dim = tmp_path / "dim"
     shutil.copytree(dates / "a", dim)
     text = (dim / "scene.toml").read_text().split("[files]")[0]

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from detection.imagery.errors import NotARasterError
 from monitor.alerting.audit.recompute import recompute
@@ -15,8 +15,9 @@ from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 from tests.conftest import ON_BOTH
-from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, prove_outlines, work_here
+from tests.data.drawn_scenes import SITE, add_site, may, polygons, prove_outlines
 from tests.data.surveys.drawn_dates import watch_by_hand, write_date
 
 HOUR = timedelta(hours=1)
@@ -64,56 +65,6 @@ def values(database, station, quantity, at, known_at):
 
 
 @ON_BOTH
-def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(
-    database, tmp_path, database_url, monkeypatch
-):
-    """Drawn images, the shipped network, the guards: the whole way from files to what an alert rests on."""
-    for name, at, growth in (("a", may(7), None), ("b", may(12), 1.0), ("b-larger", may(12), 1.4)):
-        draw(tmp_path / name, at, growth, size_px=96)
-    work_here(monkeypatch)
-    config, site = make_config(tmp_path, database_url), add_site(database)
-
-    def deliver(version, name, at):
-        arrive(config, tmp_path / version, name)
-        said = inbox.run(database, config, site, at)
-        assert "failed" not in said, said
-        return said
-
-    deliver("a", "a", may(7) + HOUR)
-    deliver("b", "b", may(12) + HOUR)
-    (first,) = polygons(database)
-    then = may(12) + 2 * HOUR
-    prove_outlines(database, site, may(1))
-    assert evaluate_site(database, site, then, "tick").level == 1
-    series = f"F-{first['polygon_id'][:12]}"
-    before = values(database, series, "ndvi", may(12), then)
-
-    later = may(13)
-    said = deliver("b-larger", "b", later)
-    assert "1 outlines of the version before withdrawn" in said
-    assert states(database) == [("a", "done"), ("b", "superseded"), ("b", "done")]
-    (second,) = polygons(database)
-    assert (second["change"], second["scene_hash"] != first["scene_hash"]) == ("new", True)
-    assert second["area_m2"] > 1.2 * first["area_m2"]
-    assert facts(database, then) == [("b", "new")] == facts(database, later)
-    with database.read() as c:
-        (old,), (new,) = (load_footprint_facts(c, "bench", may(1), at) for at in (then, later))
-    assert (old.polygon, old.area_m2) == (first["polygon_id"], first["area_m2"]), "as it was known then"
-    assert (new.polygon, new.received_s) == (second["polygon_id"], later.timestamp())
-
-    # the landslide keeps its line, and its values are replaced as by a late final solution
-    assert values(database, series, "ndvi", may(12), then) == before, "as it was known then"
-    ((value, revision, flags),) = values(database, series, "ndvi", may(12), later)
-    assert (revision, flags) == (1, ())
-    assert value != before[0][0]
-    assert inbox.run(database, config, site, later + HOUR) == "nothing is due"
-    with database.read() as c:
-        for one in c.execute(select(t.decision.c.id).where(t.decision.c.config_sha256 != "")).scalars():
-            row = load_decision(c, one)
-            if "view" in row.evidence:
-                assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
-
-
 def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database, config, site):
     deliver(database, config, site, "a", "a", may(7) + HOUR)
     deliver(database, config, site, "b", "b", may(12) + HOUR)
@@ -121,23 +72,23 @@ def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database,
     prove_outlines(database, site, may(1))
     assert evaluate_site(database, site, may(12) + 2 * HOUR, "tick").level == 1
     deliver(database, config, site, "b-none", "b", may(13))
-    assert polygons(database) == []
-    assert facts(database, may(13)) == []
+    assert (polygons(database), facts(database, may(13))) == ([], [])
+    assert states(database) == [("a", "done"), ("b", "superseded"), ("b", "done")]
+    assert inbox.run(database, config, site, may(13) + HOUR) == "nothing is due"
     assert evaluate_site(database, site, may(13) + HOUR, "tick").level == 1, "a person lowers it, or its age"
     with database.read() as c:
         told = c.execute(select(t.alert.c.reason, t.alert.c.state).where(t.alert.c.key == "scene-version:b")).one()
         queued = c.execute(select(t.notification.c.body).where(t.notification.c.ledger == "health")).scalars().all()
-        kept = c.execute(
-            text("SELECT change, caution FROM scene_changes WHERE polygon_id = :p ORDER BY judged_at"),
-            {"p": first["polygon_id"]},
-        ).all()
+        kept = load_view(c, "scene_changes", order_by=["judged_at"], polygon_id=first["polygon_id"])
+        for one in c.execute(select(t.decision.c.id).where(t.decision.c.config_sha256 != "")).scalars():
+            row = load_decision(c, one)
+            if "view" in row.evidence:
+                assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
     assert "1 outlines that were called new or grown are withdrawn, the nearest" in told.reason
     assert told.state == "returned_unacknowledged"
     assert any("delivered again" in body for body in queued)
-    assert [tuple(r) for r in kept] == [
-        ("new", None),
-        ("withdrawn", "another version of the scene was delivered"),
-    ]
+    withdrawn = ("withdrawn", "another version of the scene was delivered")
+    assert [(row["change"], row["caution"]) for row in kept] == [("new", None), withdrawn]
     # what only the withdrawn version said is flagged from now on; what the new one says too is replaced
     series = f"F-{first['polygon_id'][:12]}"
     assert [v[2] for v in values(database, series, "scene_probability", may(12), may(13))] == [("bad",)]
@@ -161,9 +112,8 @@ def test_the_older_version_comes_back_and_goes_again(database, config, site):
     assert only["change"] == "new"
     g1 = {one: values(database, "G1", "scene_probability", may(12), at)[0][0] for at, one in known[:2]}
     assert g1["b"] > g1["b-none"]
-    assert [values(database, "G1", "scene_probability", may(12), at)[0][0] for at, _ in known] == [
-        g1[one] for _, one in known
-    ]
+    read = [values(database, "G1", "scene_probability", may(12), at)[0][0] for at, _ in known]
+    assert read == [g1[one] for _, one in known]
     series = f"F-{only['polygon_id'][:12]}"
     flags = [values(database, series, "scene_probability", may(12), at)[0][2] for at, _ in known]
     assert flags == [(), ("bad",), (), ("bad",), ()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import rasterio
 from sqlalchemy import delete, select
 
 from detection.imagery.weights_file import find_fault, read_weights, weights_path
@@ -131,9 +132,8 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
     shipped = Path(scene_inbox.__file__).parents[3] / "detection" / "imagery" / "weights" / "generated.safetensors"
     for suffix in (".safetensors", ".json"):
         shutil.copy(shipped.with_suffix(suffix), weights.with_suffix(suffix))
-    assert "1 footprints" in scene_inbox.run(database, config, site, at + 22 * MINUTE), (
-        "the weights came, nothing else did"
-    )
+    said = scene_inbox.run(database, config, site, at + 22 * MINUTE)
+    assert "1 footprints" in said, "the weights came, nothing else did"
     assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
     assert len(polygons(database)) == 1
 
@@ -153,10 +153,8 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     assert scene_inbox.run(database, config, site, at + 3 * HOUR) == "nothing is due"
     found = alerts(database)
     assert {s for _, s, _ in found} == {"returned_unacknowledged"}
-    assert sorted(r for _, _, r in found) == [
-        "scene b is not in the inbox any more",
-        "scene broken is not in the inbox any more",
-    ]
+    gone = [f"scene {name} is not in the inbox any more" for name in ("b", "broken")]
+    assert sorted(r for _, _, r in found) == gone
     with database.read() as c:
         assert load_waiting(c) == []
 
@@ -223,9 +221,7 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
     assert polygons(database) == [], "the first version is withdrawn"
     inbox = Path(config.paths.inbox) / "bench"
     assert sorted(p.name for p in inbox.iterdir()) == ["b"]
-    assert run_verb(["scenes", "add", str(inbox / "b"), "--site", "bench"]) == 0, (
-        "what lies there is read where it lies"
-    )
+    assert run_verb(["scenes", "add", str(inbox / "b"), "--site", "bench"]) == 0, "it is read where it lies"
 
 
 @ON_BOTH
@@ -266,8 +262,6 @@ def test_without_a_service_the_files_of_a_scene_wait_with_a_word_and_are_made_wh
 @pytest.fixture
 def raster(drawn, tmp_path):
     """The bytes of one lone raster of three bands, and a name that says when it was taken."""
-    import rasterio
-
     bands = []
     for name in ("B4", "B3", "B2"):
         with rasterio.open(drawn / "b" / f"{name}.tif") as source:
@@ -383,13 +377,9 @@ def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_co
     for start, state, here in ((None, "warn", "; from here"), (tmp_path / "core", "bad ", "")):
         monkeypatch.setattr(installation, "find_start", lambda _, start=start: start)
         run_verb(["doctor"])
-        said = (
-            f"{state} scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors counts from "
-        )
-        said += (
-            f"the folder where the service was started){here}: no weights at {start or tmp_path}/run-1/mine.safetens"
-        )
-        assert said in capsys.readouterr().out
+        out, place = capsys.readouterr().out, start or tmp_path
+        assert f"{state} scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors" in out
+        assert f"the folder where the service was started){here}: no weights at {place}/run-1/mine.safetensors" in out
 
 
 def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):

@@ -17,6 +17,7 @@ from monitor.domain.site import Level, Recipient, Site, gather_recipients
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
+from monitor.service import alarms as service_alarms
 from monitor.service import supervisor as supervising
 from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
@@ -33,17 +34,8 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 SESSION = "mqtt.session:slopeward"
 
 
-HEALTHY = {
-    "connected": {"live": True, "backfill": True},
-    "problems": {},
-    "refused": {},
-    "lost": 0,
-    "dropped_qos0": 0,
-    "unkept": 0,
-    "database_busy_since": None,
-    "stumbles": 0,
-}
-
+HEALTHY = {"connected": {"live": True, "backfill": True}, "problems": {}, "refused": {}, "database_busy_since": None}
+HEALTHY |= dict.fromkeys(("lost", "dropped_qos0", "unkept", "stumbles"), 0)
 QUIET = SimpleNamespace(status=lambda: {"foreign": 0, "foreign_last": "", "unsigned": ""})
 RESERVED = SimpleNamespace(follow=lambda: None, trouble="")
 SOUND = {"find_undelivered": lambda _channels: {}, "list_channels": list}  # channels that take what is sent
@@ -184,8 +176,6 @@ def test_a_transient_fault_of_the_writer_stalls_no_message_and_keeps_the_order(w
 
 def test_a_fault_while_a_connection_is_noted_holds_up_no_message_and_is_tried_again(db, writer, monkeypatch):
     monkeypatch.setattr("monitor.ingest.service._NOTE_AGAIN_S", 0.2)
-    from monitor.ingest import service
-
     faults = [1, 2, 3]
 
     def find(*words):
@@ -194,7 +184,7 @@ def test_a_fault_while_a_connection_is_noted_holds_up_no_message_and_is_tried_ag
             raise ZeroDivisionError
         return find_stamp(*words)
 
-    monkeypatch.setattr(service, "find_stamp", find)
+    monkeypatch.setattr("monitor.ingest.service.find_stamp", find)
     writer._connected(Connected("live", "slopeward", False, NOW))
     writer._inbox.put(message(1))
     writer._thread.start()
@@ -224,8 +214,6 @@ def test_alarms_wait_for_a_database_that_is_away_and_come_in_order(db, monkeypat
 
 
 def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkeypatch):
-    from monitor.service import alarms as service_alarms
-
     alarms = make_alarms(db)
     real, faulty = service_alarms.apply_changes, [True]
 
@@ -247,16 +235,8 @@ def test_one_alarm_that_is_refused_takes_no_other_with_it_and_is_kept(db, monkey
 
 
 def watch_clock(core):
-    return ClockWatch(
-        db=core.db,
-        clock=core.clock,
-        sites={},
-        alarms=core.alarms,
-        ingest=core.ingest,
-        evaluation=core.evaluation,
-        dispatcher=core.dispatcher,
-        schedule=None,
-    )
+    parts = {name: getattr(core, name) for name in "db clock alarms ingest evaluation dispatcher".split()}
+    return ClockWatch(sites={}, schedule=None, **parts)
 
 
 # ---- what was put on the shelf ----------------------------------------------------------------------------------
@@ -330,8 +310,7 @@ def test_what_is_wrong_in_ingest_is_an_alarm_until_it_is_over(db, trouble, key, 
     if after_s:
         assert follow({**HEALTHY, **trouble}, 1.0) == {}
     found = follow({**HEALTHY, **trouble}, after_s + 1.0)
-    assert list(found) == [key]
-    assert found[key][0] == "unacknowledged"
+    assert (list(found), found[key][0]) == ([key], "unacknowledged")
     assert words in found[key][1]
     # a count stays where it is, the others become well: over after ten minutes at the latest
     healed = {**HEALTHY, **{k: v for k, v in trouble.items() if k in ("lost", "dropped_qos0", "unkept")}}
@@ -372,19 +351,12 @@ def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
 def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
-    for status, at_s in (
-        (HEALTHY, 0.0),
-        ({**HEALTHY, "database_busy_since": NOW}, 1.0),
-        ({**HEALTHY, "database_busy_since": NOW}, 100.0),
-        (HEALTHY, 200.0),
-    ):
+    busy = {**HEALTHY, "database_busy_since": NOW}
+    for status, at_s in ((HEALTHY, 0.0), (busy, 1.0), (busy, 100.0), (HEALTHY, 200.0)):
         conditions.follow(run_checks(IntakeStatus(status, conditions.grew)), at_s)
     of_key = [a.reason for a in alarms.pending() if a.key.endswith("ingest:database")]
-    assert of_key == [
-        "over: what was found before the service was started",
-        f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker",
-        f"over: the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker",
-    ]
+    said = f"the database takes no observations since {NOW:%Y-%m-%d %H:%M:%S} UTC; messages wait with the broker"
+    assert of_key == ["over: what was found before the service was started", said, f"over: {said}"]
 
 
 def follow_all(db, key, look, *steps):
@@ -399,9 +371,8 @@ def follow_all(db, key, look, *steps):
 
 
 def test_disks_that_are_full_are_one_alarm(db):
-    full, free = (
-        tuple(CheckRow(f"disk.{n}", state, f"0.4 GiB free at /{n}") for n in ("broker", "state")) for state in (BAD, OK)
-    )
+    names = ("broker", "state")
+    full, free = (tuple(CheckRow(f"disk.{n}", s, f"0.4 GiB free at /{n}") for n in names) for s in (BAD, OK))
     steps = ((free, 0.0), (full, 5.0), (full, 70.0), ((*full[:1], *free[1:]), 100.0), (free, 130.0))
     told, pending = follow_all(db, "health:check:disk", lambda rows, _: read_rows(rows), *steps)
     assert (told, len(pending)) == ([[(False, 0)], [], [(True, 1)], [], [(False, 0)]], 3)

@@ -103,14 +103,8 @@ def test_what_keeps_the_service_from_deciding_is_told_past_the_outbox_and_by_the
     core.db.close()
     assert trouble == SAID
     assert read_line(encode_line(trouble).decode()).values == trouble.values, "whole to the page"
-    emergency = EmergencyNotifier(
-        lambda: [ChannelAddress("ada", "log:a")],
-        list,
-        {},
-        lambda: NOW,
-        lambda *_: None,
-        NoticeStateFile(tmp_path / "told.json"),
-    )
+    addresses, kept = lambda: [ChannelAddress("ada", "log:a")], NoticeStateFile(tmp_path / "told.json")
+    emergency = EmergencyNotifier(addresses, list, {}, lambda: NOW, lambda *_: None, kept)
     emergency.update(trouble, 0.0)
     emergency.update(trouble, NOTIFY_AFTER_S)
     wait_for(lambda: sent)

@@ -1,6 +1,7 @@
 """Every timer of the table in docs/explanation/clocks.md, under a clock that is wrong by an hour or a day."""
 
 import re
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,7 +120,7 @@ def test_a_step_sets_channels_and_jobs_anew(monkeypatch, step_s):
         sites={},
         evaluation=SimpleNamespace(mark=lambda _: acts.append("sites")),
         ingest=SimpleNamespace(forget_last_readings=lambda: acts.append("heard")),
-        db=SimpleNamespace(write=lambda: _Nothing()),
+        db=SimpleNamespace(write=nullcontext),
         dispatcher=SimpleNamespace(forget_times=lambda: acts.append("channels")),
         schedule=SimpleNamespace(set_anew=lambda: acts.append("jobs")),
         alarms=SimpleNamespace(open=lambda *_, **__: acts.append("told"), put=lambda _: None),
@@ -166,14 +167,6 @@ def test_a_station_whose_clock_runs_ahead_is_silent_since_its_last_reception(dat
     evaluate_site(database, slope.site, slope.now, "tick")
     (found,) = ask(database, load_view, "station_health", site="bench", station="G1")
     assert found["state"] == state
-
-
-class _Nothing:
-    def __enter__(self):
-        return None
-
-    def __exit__(self, *_):
-        return None
 
 
 @pytest.mark.parametrize("room", [evaluation_loop, supervisor, readiness], ids=lambda r: r.__name__)

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import threading
 import time
@@ -13,7 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from monitor.broker import probe
 from monitor.broker.access import open_access
+from monitor.broker.probe import probe_broker
 from monitor.checks import health
 from monitor.cli.main import run_verb
 from monitor.config.service import find_weaknesses, load_site, parse_service
@@ -26,9 +29,10 @@ from monitor.service.known_database import recognise
 from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
+from monitor.store.schema.tables import service_state
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
-from tests.conftest import ON_BOTH, wait_for
+from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
 from tests.end_to_end.test_never_lower import site_file
 
@@ -86,7 +90,7 @@ def alarms_of_threads(core):
     return {one["key"].removeprefix("health:thread:"): one["reason"] for one in found if "thread:" in one["key"]}
 
 
-@ON_BOTH
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # there one thread more keeps the turn
 @pytest.mark.server
 @pytest.mark.timeout(600)
 def test_any_thread_that_ends_is_an_alarm_and_one_that_decides_or_tells_is_replaced(
@@ -147,15 +151,13 @@ def test_a_core_that_goes_round_beats(tmp_path, monkeypatch):
     os.close(writer)
 
 
-def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path):
-    import sqlite3
-
+def test_a_database_that_is_locked_at_start_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("monitor.store.database.engine.SQLITE_BUSY_S", 0.2)
     core = make_core(tmp_path)
     core._open_database()
     blocker = sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)
     blocker.execute("BEGIN IMMEDIATE")
-    threading.Timer(6.0, blocker.rollback).start()
-    from monitor.store.schema.tables import service_state
+    threading.Timer(1.0, blocker.rollback).start()  # while it waits to try again
 
     def write():
         with core.db.write() as c:
@@ -202,17 +204,10 @@ def test_history_at_once_then_in_time_and_never_the_future(mosquitto):
     end = NOW + timedelta(seconds=90)
     told = []
     with Publisher(mosquitto.url) as publisher:
-        played = play(
-            samples(200),
-            publisher,
-            PlayPace(NOW + timedelta(seconds=50), 1000.0),
-            clock=lambda: end,
-            stop=threading.Event(),
-            on_history=told.append,
-            on_present=lambda: told.append("present"),
-        )
-    assert (played.history, played.live) == (50, 41)
-    assert played.until == end
+        heard = {"on_history": told.append, "on_present": lambda: told.append("present")}
+        pace, stop = PlayPace(NOW + timedelta(seconds=50), 1000.0), threading.Event()
+        played = play(samples(200), publisher, pace, clock=lambda: end, stop=stop, **heard)
+    assert (played.history, played.live, played.until) == (50, 41, end)
     assert told == [50, "present"]
     assert publisher.count == 91
 
@@ -247,11 +242,9 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 
 @pytest.mark.server
 def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
-    from monitor.broker.probe import KEEPS, probe_broker
-
     facts = probe_broker(open_access(mosquitto.url))
     assert facts.session_present
-    assert facts.kept == KEEPS
+    assert facts.kept == probe.KEEPS
     # a limit in bytes is met by messages of the usual size alone
     mosquitto.configure("max_queued_bytes", 100_000)
     mosquitto.restart()
@@ -259,8 +252,6 @@ def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
 
 
 def test_a_slow_link_is_no_broker_that_loses_messages(monkeypatch):
-    from monitor.broker import probe
-
     monkeypatch.setattr(probe, "QUIET_S", 0.05)
     received = [b"x"] * 700
 

@@ -149,9 +149,8 @@ class SmallDisk:
         self.file = folder / "s.db.reserve"
         self.reserve = DiskReserve(folder, self.file, 64 * MEGABYTE)
         self._room_mb = free_mb
-        monkeypatch.setattr(
-            "monitor.store.upkeep.reserve.shutil.disk_usage", lambda _: SimpleNamespace(free=self.free_mb * MEGABYTE)
-        )
+        usage = lambda _: SimpleNamespace(free=self.free_mb * MEGABYTE)  # noqa: E731
+        monkeypatch.setattr("monitor.store.upkeep.reserve.shutil.disk_usage", usage)
 
     @property
     def laid_mb(self):

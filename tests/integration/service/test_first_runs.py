@@ -69,11 +69,8 @@ def test_readings_hasten_what_they_are_enough_for(database: Database, tmp_path: 
     assert one.after(10.0) == {"train"}, "rules are tried from 30 rows on; a forecast needs 25 of 6 h"
     with database.read() as c:
         awaited = {x.what: x for x in find_lacking(c, site, NOW).awaited}
-    assert {what: (x.rows, x.needed) for what, x in awaited.items()} == {
-        "forecast": (8, 25),
-        "gru": (8, 200),
-        "rules": (48, 0),
-    }
+    counted = {what: (x.rows, x.needed) for what, x in awaited.items()}
+    assert counted == {"forecast": (8, 25), "gru": (8, 200), "rules": (48, 0)}
     assert awaited["gru"].at == NOW + timedelta(hours=192 * 6)
     assert awaited["gru"].describe() == "8 of 200 rows of 6 h, of series every 1 h; all on 2026-04-18 06:05 UTC"
     fill(database, site, {HOUR: 24 * 30})
@@ -111,15 +108,11 @@ def test_status_and_forecast_models_say_the_same_of_what_is_awaited(
         return capsys.readouterr().out
 
     told = json.loads(call("status", "--json"))["awaited"]
-    assert {(one["kind"], one["task"], one["site"]) for one in told} == {
-        ("forecast", "forecast", "first"),
-        ("gru", "forecast", "first"),
-        ("ae", "anomaly", "first"),
-    }
-    assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == {
-        "8 of 200 rows of 6 h, of series every 1 h",
-        "30 of 200 rows of 7 d, of series every 7 d",
-    }
+    assert {one["site"] for one in told} == {"first"}
+    kinds = {(one["kind"], one["task"]) for one in told}
+    assert kinds == {("forecast", "forecast"), ("gru", "forecast"), ("ae", "anomaly")}
+    rows = {"8 of 200 rows of 6 h, of series every 1 h", "30 of 200 rows of 7 d, of series every 7 d"}
+    assert {one["reason"].partition("; all on ")[0] for one in told if one["kind"] == "gru"} == rows
     assert all(one["at"] > format_iso(test_cadences.END) for one in told if one["kind"] == "gru")
     listed = [json.loads(line) for line in call("forecast", "models", "--json").splitlines()]
     for one in (*told, *listed):  # the two are asked at two instants
@@ -134,8 +127,7 @@ def test_a_look_that_finds_nothing_new_asks_once(database: Database, monkeypatch
     one = Clocked(database, site)
     fill(database, site, {HOUR: 30, 6 * DAY: 3, 7 * DAY: 3})
     one.after(0.0)
-    assert one.asked == ["load_newest", "find_lacking"]
-    assert one.after(10.0) == {"train"}
+    assert (one.asked, one.after(10.0)) == (["load_newest", "find_lacking"], {"train"})
     one.after(first_runs.TRAINED_S + 300.0)  # rules were tried
     for _ in range(5):
         one.after(30.0, marked=True)

@@ -18,11 +18,13 @@ from monitor.jobs import outages
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.outage_watch import OutageWatch
 from monitor.service.self_checks import AlarmConditions
+from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import BAD, OK, WARN, CheckRow, load_checks, save_checks
 from tests.conftest import wait_for
+from tests.data.rows import insert_rows
 from tests.data.store_rows import ask, tell
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -45,40 +47,22 @@ class Hours:
 
 def read(c, station, minutes, received):
     at = NOW + timedelta(minutes=minutes)
-    add_observations(
-        c, [Observation("s", station, "strain", "microstrain", at, NOW + timedelta(minutes=received), minutes)], NOW
-    )
+    came = NOW + timedelta(minutes=received)
+    add_observations(c, [Observation("s", station, "strain", "microstrain", at, came, minutes)], NOW)
 
 
 def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(database):
     clock = Hours()
     watch = OutageWatch(database, clock)
     watch.follow(status())
-    for minutes, seen in (
-        (0.4, status()),
-        (0.8, status()),
-        (1, status()),
-        (10, status(here=False)),
-        (20, status(here=False)),
-        (60, status(drained=False)),
-        (62, status()),
-        (62.4, status()),
-    ):
+    away = {10: status(here=False), 20: status(here=False), 60: status(drained=False)}
+    for minutes in (0.4, 0.8, 1, 10, 20, 60, 62, 62.4):
         clock.minutes = minutes
-        watch.follow(seen)
+        watch.follow(away.get(minutes, status()))
     with database.write() as c:
         for station in ("G1", "G2"):
-            c.execute(
-                insert(t.station_state).values(
-                    site="s",
-                    station=station,
-                    state="ok",
-                    since=NOW,
-                    reason="",
-                    expected_interval_s=600.0,
-                    votes=True,
-                )
-            )
+            row = f"station_state site=s station={station} state=ok since=+0m reason= votes=yes"
+            insert_rows(c, NOW, f"{row} expected_interval_s=600")
         read(c, "G1", 5, 5)  # in time
         for minutes in (15, 25, 35):
             read(c, "G1", minutes, 61)
@@ -87,12 +71,8 @@ def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(datab
     with database.read() as c:
         (one,) = load_view(c, "outages")
         rows = {row["station"]: row for row in load_view(c, "outage_stations")}
-    assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16], one["drained_at"][11:16]) == (
-        "broker",
-        "06:01",
-        "07:00",
-        "07:02",
-    )
+    times = [one[f"{name}_at"][11:16] for name in ("from", "back", "drained")]
+    assert (one["cause"], *times) == ("broker", "06:01", "07:00", "07:02")
     g1, g2 = rows["G1"], rows["G2"]
     assert (g1["expected"], g1["received"], g1["late"], g1["missing"]) == (5, 4, 3, 1)
     assert (g2["expected"], g2["received"], g2["late"], g2["missing"]) == (5, 0, 0, 5)
@@ -137,13 +117,10 @@ def test_a_burst_of_readings_while_the_broker_is_there_is_no_outage_and_a_suspen
 
 
 def test_a_check_that_nobody_makes_any_more_is_removed_and_those_of_others_stay(database):
-
-    tell(
-        database, save_checks, [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")], NOW
-    )
-    gone = tell(
-        database, save_checks, [CheckRow("clock", OK, "found")], NOW, lambda name: not name.startswith("broker.")
-    )
+    rows = [CheckRow(name, BAD, "found") for name in ("disk.broker", "broker.queue", "clock")]
+    tell(database, save_checks, rows, NOW)
+    mine = lambda name: not name.startswith("broker.")  # noqa: E731
+    gone = tell(database, save_checks, [CheckRow("clock", OK, "found")], NOW, mine)
     assert (gone, set(ask(database, load_checks))) == (["disk.broker"], {"broker.queue", "clock"})
 
 
@@ -203,8 +180,6 @@ def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
 
 @pytest.mark.server
 def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url, tmp_path):
-    from monitor.store.database.engine import Database
-
     assert "$SYS/broker/uptime" in audit.read_figures(open_access(mosquitto.url))
     config = parse_service(f'[broker]\nmode = "external"\nurl = "{mosquitto.url}"\ndata = "{tmp_path}"\n', "t")
     with Database(sqlite_url) as database:
@@ -223,8 +198,6 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
 
 @pytest.mark.server
 def test_a_line_about_the_broker_goes_soon_after_its_setting_was_changed(mosquitto, sqlite_url):
-    from monitor.store.database.engine import Database
-
     def limit(messages):
         mosquitto.configure("max_queued_messages", messages)
         mosquitto.restart()

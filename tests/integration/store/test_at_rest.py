@@ -43,7 +43,6 @@ def rows_as_nobody(path):
 
 @pytest.fixture
 def open_folder(tmp_path):
-    """A folder that everybody may enter, as the one of a service often is."""
     folder = Path("/tmp") / f"slopeward-rest-{os.getpid()}-{tmp_path.name}"
     folder.mkdir(mode=0o755)
     yield folder
@@ -52,16 +51,13 @@ def open_folder(tmp_path):
 
 # ---- files -----------------------------------------------------------------------------------------------------
 def test_nobody_else_reads_the_file_nor_what_lies_beside_it(open_folder):
-    before = os.umask(0o022)
+    before, url = os.umask(0o022), f"sqlite:///{open_folder}/slopeward.db"
     try:
-        db = Database(f"sqlite:///{open_folder}/slopeward.db")
-        upgrade(db)
-        with db.write() as c:
-            c.execute(text("CREATE TABLE more (a)"))
-            config = parse_service(f'[database]\nurl = "sqlite:///{open_folder}/slopeward.db"\n', "test")
-            with hold_alone(config):
+        with Database(url) as db:
+            upgrade(db)
+            with db.write() as c, hold_alone(parse_service(f'[database]\nurl = "{url}"\n', "test")):
+                c.execute(text("CREATE TABLE more (a)"))
                 found = {p.name: mode(p) for p in open_folder.iterdir()}
-        db.close()
     finally:
         os.umask(before)
     assert set(found) == {"slopeward.db", "slopeward.db-wal", "slopeward.db-shm", "slopeward.db.lock"}
@@ -78,7 +74,6 @@ def test_a_file_of_a_version_before_is_closed_and_it_is_said_once(open_folder, s
         with Database(f"sqlite:///{file}") as db, db.read() as c:
             c.execute(text("SELECT count(*) FROM site"))
     assert {mode(p) for p in open_folder.iterdir()} == {0o600}
-    assert [r.message for r in caplog.records if "db publish" in r.message] != []
     assert len([r for r in caplog.records if "db publish" in r.message]) == 1
 
 
@@ -93,8 +88,7 @@ def test_another_user_of_the_machine_gets_no_hash_and_reads_the_published_copy(o
         publish.publish(db, copy, NOW)
     assert rows_as_nobody(file) == ""
     seen = rows_as_nobody(copy)
-    assert "north-bench" in seen
-    assert "argon2" not in seen
+    assert ("north-bench" in seen, "argon2" in seen) == (True, False)
 
 
 # ---- the copy for readers --------------------------------------------------------------------------------------
@@ -106,10 +100,9 @@ def test_the_copy_holds_what_the_views_say_and_nothing_else(filled_database, tmp
     out = sqlite3.connect(target)
     out.row_factory = sqlite3.Row
     for name in views.NAMES:
-        found = [
-            {k: bool(row[k]) if k in views.BOOLEANS and row[k] is not None else row[k] for k in row.keys()}
-            for row in out.execute(f"SELECT * FROM {name}")
-        ]
+        rows = [dict(row) for row in out.execute(f"SELECT * FROM {name}")]
+        is_true = views.BOOLEANS
+        found = [{k: bool(v) if k in is_true and v is not None else v for k, v in row.items()} for row in rows]
         assert sorted(found, key=str) == told[name], name
         assert counts[name] == len(found)
     tables = {row[0] for row in out.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

@@ -37,7 +37,6 @@ ALERT = json.loads(TOLD["alert.json"])["id"]
 
 
 def restore(db):
-    """The tables of the first release, and the rows that it wrote."""
     with db.engine.connect().execution_options(slopeward_write=True) as c, c.begin():
         command.upgrade(migrate.make_config(c), REVISION)
         tables = MetaData()
@@ -54,7 +53,6 @@ def restore(db):
 
 @pytest.fixture
 def upgraded(empty_database_url):
-    """The database of the first release, brought to what this program needs."""
     with Database(empty_database_url) as db:
         restore(db)
         migrate.upgrade(db, NOW)
@@ -95,8 +93,7 @@ def test_its_people_and_its_watch_go_on(upgraded):
         before = find_state(c, "bench")
         in_force = c.execute(select(t.site_state.c.config_sha256).where(t.site_state.c.site == "bench")).scalar_one()
         site = parse_site(load_site_source(c, in_force), "bench.toml")
-    assert before.level == 1
-    assert evaluate_site(upgraded, site, NOW - 6 * HOUR, "tick").level == 1
+    assert (before.level, evaluate_site(upgraded, site, NOW - 6 * HOUR, "tick").level) == (1, 1)
     with upgraded.read() as c:
         assert Memory.read(find_state(c, "bench").state).since_s == Memory.read(before.state).since_s
         assert verify(c) == []

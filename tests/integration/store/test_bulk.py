@@ -4,14 +4,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from monitor.store.database.engine import Database
 from monitor.store.database.rows import MANY, insert_rows
 from monitor.store.schema import tables as t
 from tests.data.store_rows import tell
 
 
 @pytest.mark.parametrize("count", [3, MANY + 1])
-def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database: Database, count: int) -> None:
+def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database, count):
     rows = [(k, "s", f"\\N\t{k}\r\n'é", "los", "mm") for k in range(count)]
     tell(database, insert_rows, t.point_set, rows)
     with pytest.raises(IntegrityError), database.write() as c:
@@ -22,7 +21,7 @@ def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database: Databa
 
 
 @pytest.mark.parametrize("count", [4, MANY + 1])
-def test_rows_that_are_there_are_passed_by_and_not_counted(database: Database, count: int) -> None:
+def test_rows_that_are_there_are_passed_by_and_not_counted(database, count):
     rows = [(k, "s", f"{k}", "los", "mm") for k in range(count)]
     with database.write() as c:
         assert insert_rows(c, t.point_set, rows[:2], unless_there=True) == 2
@@ -33,7 +32,7 @@ def test_rows_that_are_there_are_passed_by_and_not_counted(database: Database, c
 
 
 @pytest.mark.parametrize("count", [7, MANY + 1])
-def test_numbers_keep_their_last_bit(database: Database, count: int) -> None:
+def test_numbers_keep_their_last_bit(database, count):
     odd = (0.1 + 0.2, -0.1, 5e-324, -1.7976931348623157e299, 3.0, 2**53 + 1.0, 1 / 3)
     at = "2026-01-01T00:00:00.000000Z"
     rows = [(2**62 + k, at, k, at, odd[k % 7], None if k % 2 else odd[k % 5]) for k in range(count)]
@@ -47,7 +46,7 @@ def test_numbers_keep_their_last_bit(database: Database, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [6, MANY + 2])
-def test_whole_numbers_beside_others_are_numbers_all_the_same(database: Database, count: int) -> None:
+def test_whole_numbers_beside_others_are_numbers_all_the_same(database, count):
     """A decoder gives 3 for 3.0: the driver knows no list of both."""
     at, mixed = "2026-01-01T00:00:00.000000Z", (3, 0.5, None)
     rows = [(k, at, k, at, mixed[k % 2], mixed[k % 3]) for k in range(count)]

@@ -7,9 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import delete, select, text
@@ -23,7 +27,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.upkeep import backup, copies, proof
-from tests.conftest import wait_for
+from tests.conftest import STORY_ON_SQLITE, wait_for
 from tests.data.filled import NOW, days
 from tests.data.store_rows import ask
 
@@ -62,27 +66,24 @@ def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_
     database, sent, stop = filled_database, [], threading.Event()
 
     def write():
-        while not stop.is_set():
+        while not stop.wait(0.02):
             with database.write(urgent=True) as c:
                 add_observations(c, [reading(len(sent))], NOW)
             sent.append(float(len(sent)))
-            stop.wait(0.02)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        while len(sent) < 5:
-            stop.wait(0.01)
-        acknowledged = set(sent)
-        made = copies.make_copy(database, tmp_path / "copies", 2, NOW, is_proven=True)
-        during = len(sent) - len(acknowledged)
-    finally:
-        stop.set()
-        writer.join()
+    with ThreadPoolExecutor(1) as writer:
+        writing = writer.submit(write)
+        try:
+            wait_for(lambda: len(sent) >= 5)
+            acknowledged = set(sent)
+            made = copies.make_copy(database, tmp_path / "copies", 2, NOW, is_proven=True)
+            during = len(sent) - len(acknowledged)
+        finally:
+            stop.set()
+        writing.result()
     assert made.state == "proven", made
     assert during > 0  # nobody waited for the copy
-    copy = tmp_path / "copies" / made.file.rpartition("/")[2]
-    backup.restore(database, copy)
+    backup.restore(database, tmp_path / "copies" / made.file.rpartition("/")[2])
     held = readings_in(database)
     assert acknowledged <= held <= set(sent)
     with database.write() as c:  # sent again: what is there is a duplicate
@@ -141,60 +142,48 @@ def test_a_torn_an_altered_and_a_newer_copy_are_refused_before_anything_is_repla
         assert left == 0
 
 
-def test_a_copy_whose_rows_were_changed_is_found_by_the_proof(filled_sqlite_url, tmp_path):
-    database, copy = Database(filled_sqlite_url), tmp_path / "copy.db"
-    backup.back_up(database, copy)
+@STORY_ON_SQLITE
+def test_a_copy_whose_rows_were_changed_is_found_by_the_proof(filled_database, tmp_path):
+    copy = tmp_path / "copy.db"
+    backup.back_up(filled_database, copy)
     backup.sum_file(copy).unlink()
-    with sqlite3.connect(copy) as c:
+    with closing(sqlite3.connect(copy)) as c, c:
         c.execute("UPDATE alert SET reason = 'nothing happened'")
-    c.close()
-    found = proof.prove(database, copy)
-    assert any("the row was altered" in line for line in found.findings)
-    assert sorted(p.name for p in tmp_path.iterdir() if "proof" in p.name) == []
-    database.close()
+    assert any("the row was altered" in line for line in proof.prove(filled_database, copy).findings)
+    assert [p.name for p in tmp_path.iterdir() if "proof" in p.name] == []
 
 
-def test_without_room_for_a_scratch_database_a_copy_is_made_and_not_proven(filled_sqlite_url, tmp_path, monkeypatch):
-    database = Database(filled_sqlite_url)
-
-    def refuse(*_):
-        raise proof.NoScratchError("no room to restore it")
-
-    monkeypatch.setattr(proof, "prove_apart", refuse)
-    made = copies.make_copy(database, tmp_path / "copies", 2, NOW, is_proven=True)
+@STORY_ON_SQLITE
+def test_without_room_for_a_scratch_database_a_copy_is_made_and_not_proven(filled_database, tmp_path, monkeypatch):
+    monkeypatch.setattr(proof, "prove_apart", Mock(side_effect=proof.NoScratchError("no room to restore it")))
+    made = copies.make_copy(filled_database, tmp_path / "copies", 2, NOW, is_proven=True)
     assert (made.state, made.detail) == ("made", "no room to restore it")
-    database.close()
 
 
-def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(filled_sqlite_url, tmp_path, monkeypatch):
-    database, folder = Database(filled_sqlite_url), tmp_path / "copies"
-    good = copies.make_copy(database, folder, 1, NOW, is_proven=True)
-
-    def find(*_):
-        return proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
-
-    with monkeypatch.context() as m:
-        m.setattr(proof, "prove_apart", find)
-        for hour in range(1, 3):
-            with pytest.raises(StoreError, match="not as it was written"):
-                copies.make_copy(database, folder, 1, NOW + timedelta(hours=hour), is_proven=True)
+@STORY_ON_SQLITE
+def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(filled_database, tmp_path, monkeypatch):
+    folder = tmp_path / "copies"
+    good = copies.make_copy(filled_database, folder, 1, NOW, is_proven=True)
+    bad = proof.BackupProof(rows={}, audit_head=0.0, findings=("the row was altered",))
+    monkeypatch.setattr(proof, "prove_apart", lambda *_: bad)
+    for hour in range(1, 3):
+        with pytest.raises(StoreError, match="not as it was written"):
+            copies.make_copy(filled_database, folder, 1, NOW + timedelta(hours=hour), is_proven=True)
     assert [str(one) for one in copies.list_copies(folder)] == [good.file]
     assert len(list(folder.glob("*.sha256"))) == 1
-    database.close()
 
 
-def test_a_copy_that_fails_is_tried_less_and_less(filled_sqlite_url, tmp_path):
+@STORY_ON_SQLITE
+def test_a_copy_that_fails_is_tried_less_and_less(filled_database, tmp_path):
     (tmp_path / "file").write_text("no folder")
     config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/copies"\n', "t")
-    with Database(filled_sqlite_url) as database:
-        with database.write() as c:
-            c.execute(delete(t.backup_run))
-        waited = []
-        for quarter in range(4 * 9):
-            with pytest.raises(StoreError) as told:
-                job.run(database, config, None, NOW + timedelta(minutes=15 * quarter))
-            waited.append("tries failed" in str(told.value))
-        tries = [quarter / 4 for quarter, has_waited in enumerate(waited) if not has_waited]
+    with filled_database.write() as c:
+        c.execute(delete(t.backup_run))
+    tries = []
+    for quarter in range(4 * 9):
+        with pytest.raises(StoreError) as told:
+            job.run(filled_database, config, None, NOW + timedelta(minutes=15 * quarter))
+        tries += [] if "tries failed" in str(told.value) else [quarter / 4]
     assert tries == [0.0, 0.5, 2.0, 5.5]  # half an hour sooner than due: the job looks once an hour
 
 
@@ -218,11 +207,8 @@ def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
 @pytest.mark.server
 def test_a_server_without_room_is_not_filled_by_a_proof(postgresql_url, monkeypatch):
     monkeypatch.setattr(proof.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
-    with (
-        Database(postgresql_url) as database,
-        database.engine.connect() as c,
-        pytest.raises(proof.NoScratchError, match="no room to restore"),
-    ):
+    refused = pytest.raises(proof.NoScratchError, match="no room to restore")
+    with Database(postgresql_url) as database, database.engine.connect() as c, refused:
         proof._require_room(c)
 
 
@@ -236,14 +222,12 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_p
         "except StoreError as error: print(error)"
     )
 
-    def bound():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
     target = tmp_path / "folder" / "copy"
     target.parent.mkdir()
     words = [sys.executable, "-c", program, url, str(target)]
     if filled_database.is_sqlite:  # the limit holds for its own files too: it reads one that needs none
         filled_database.close()
+    bound = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100_000, 100_000))
     done = subprocess.run(words, capture_output=True, text=True, preexec_fn=bound, check=False)
     assert "failed" in done.stdout, done
     assert list(target.parent.iterdir()) == []

@@ -63,8 +63,7 @@ def test_an_answer_holds_what_stands_beside_the_curve_and_marks_lead_to_their_al
     assert [p["quantity"] for p in found["more"]] == ["rain", "pore_pressure"]
     assert filled["hazard_alert"] in {m.get("alert") for m in found["marks"]}
     assert {m["kind"] for m in found["marks"]} >= {"level", "event", "report"}
-    assert found["maintenance"][0]["reason"] == "new battery"
-    assert found["ribbon"]["level"][-1] == 2
+    assert (found["maintenance"][0]["reason"], found["ribbon"]["level"][-1]) == ("new battery", 2)
     # a span back never begins before the first reading: else a picture of all would be empty for the most part
     whole = client.get(f"{SITE}/panes/G1/displacement_north", params={"span": "36500d"}).json()
     assert whole["from"] == pytest.approx(unfold(whole["points"]["at"])[0], abs=1)
@@ -110,12 +109,15 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
         row = {
             "site": "lake-slope",
             "at": story.NOW - timedelta(minutes=minutes_ago),
-            "trigger": "tick",
             "level": level,
+            "trigger": "tick",
         }
         row |= {"observability": "full", "reachable_level": 2, "config_sha256": "x", "digest": "0" * 64}
         with database.write() as c:
             c.execute(insert(evaluation).values(row))
+
+    def ribbon(to_at=story.NOW, *more):
+        return ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), to_at, *more)
 
     def levels(span):
         found = client.get("/api/v1/sites/lake-slope/panes/X1/crack_opening", params={"span": span}).json()["ribbon"]
@@ -125,20 +127,20 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
         add(minutes_ago, level)
     short = levels("12h")
     assert [level for _, level in short] == [0, 1, 0]
-    assert [level for _, level in levels("6d")] == [1, 0, 1, 0]
-    assert levels("12h") == short
-    rows = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
+    assert ([level for _, level in levels("6d")], levels("12h")) == ([1, 0, 1, 0], short)
+    rows = ribbon()
     assert [(r.from_at.timestamp(), r.level) for r in rows] == levels("6d")
     begin, back = (story.NOW - timedelta(minutes=minutes) for minutes in (700, 550))
     with database.write() as c:
-        for k, (cause, from_at, back_at) in enumerate(
-            (("service", begin, back), ("broker", story.NOW - timedelta(minutes=400), story.NOW))
+        for cause, from_at, end in (
+            ("service", begin, back),
+            ("broker", story.NOW - timedelta(minutes=400), story.NOW),
         ):
-            row = {"id": 100 + k, "cause": cause, "from_at": from_at, "back_at": back_at}
-            c.execute(insert(outage).values(**row, drained_at=back_at, counts_until=back_at))
+            row = {"id": 100 + len(cause), "cause": cause, "from_at": from_at, "back_at": end}
+            c.execute(insert(outage).values(**row, drained_at=end, counts_until=end))
     away = levels("6d")
     assert away[2:] == [(begin.timestamp(), None), (back.timestamp(), 1), away[-1]], "nobody decided while it was away"
-    rows = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
+    rows = ribbon()
     assert [r.level for r in rows] == [1, 0, 1, 0]
     assert (rows[1].to_at, rows[2].from_at) == (begin, back)
     since = story.NOW - timedelta(minutes=30)
@@ -146,14 +148,10 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
         at = since if is_silent else story.NOW + timedelta(days=1)
         tell(database, stamp, "core", {"state": state}, at)
         assert levels("6d") == ([*away, (since.timestamp(), None)] if is_silent else away), "it goes on now"
-        last = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
-        assert last.to_at == (since if is_silent else story.NOW)
+        assert ribbon()[-1].to_at == (since if is_silent else story.NOW)
     tell(database, stamp, "core", {"state": "stopped"}, since)
     add(10, 3)  # a person decides at the command line while the service is away
-    last = ask(database, load_ribbon, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
-    assert last.level == 3, "what was decided is told"
+    assert ribbon()[-1].level == 3, "what was decided is told"
     tell(database, stamp, "core", {"state": "running"}, story.NOW - timedelta(seconds=5))
-    with database.read() as c:
-        tomorrow = story.NOW + timedelta(days=1)
-        last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), tomorrow, story.NOW)[-1]
-    assert last.to_at == tomorrow, "a service that runs is not said to be away tomorrow"
+    tomorrow = story.NOW + timedelta(days=1)
+    assert ribbon(tomorrow, story.NOW)[-1].to_at == tomorrow, "a service that runs is not said to be away tomorrow"

@@ -1,6 +1,6 @@
 """Accounts, sessions, the audit chain and offsets: what people do, and that nobody can undo it unseen."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -16,7 +16,7 @@ from monitor.store.readings.observations import find_series_id, load_offsets
 from monitor.store.schema import tables as t
 from tests.conftest import SHIPPED_HASHER, STORY_ON_SQLITE
 from tests.data.filled import ADA, BO, NOW, PASSWORD, days
-from tests.data.store_rows import ask, enter_offset, tell
+from tests.data.store_rows import enter_offset, tell
 
 HOUR = timedelta(hours=1)
 
@@ -24,22 +24,8 @@ HOUR = timedelta(hours=1)
 # ---- audit -----------------------------------------------------------------------------------------------------
 def write_log(database, count=6):
     for k in range(count):
-        tell(
-            database,
-            audit.add_audit,
-            Actor("ada"),
-            "alert.acknowledge",
-            f"alert:{k}",
-            {"reason": "sëen", "k": k},
-            NOW + k * HOUR,
-        )
-
-
-def test_an_untouched_log_is_whole(database):
-    write_log(database)
-    with database.read() as c:
-        assert audit.verify_chain(c) == []
-        assert audit.verify_chain(c, audit.latest_hash(c)) == []
+        facts = (Actor("ada"), "alert.acknowledge", f"alert:{k}", {"reason": "sëen", "k": k}, NOW + k * HOUR)
+        tell(database, audit.add_audit, *facts)
 
 
 ATTACKS = (
@@ -51,6 +37,7 @@ ATTACKS = (
     ("DELETE FROM audit_entry WHERE id = 1", "entry 2: the entry before it was removed"),
     ("DELETE FROM audit_entry WHERE id = 6", "no longer in the chain"),
     ("DELETE FROM audit_entry", "no longer in the chain"),
+    ("UPDATE audit_entry SET hash = 'f' || substr(hash, 2), actor = 'eve' WHERE id = 3", "entry 4"),  # hashed anew
 )
 
 
@@ -66,33 +53,11 @@ def test_tampering_is_found(database):
         assert audit.verify_chain(c, head) == []
 
 
-def test_a_rehashed_row_still_breaks_the_chain(database):
-    write_log(database)
-    with database.write() as c:
-        c.execute(text("UPDATE audit_entry SET hash = 'f' || substr(hash, 2), actor = 'eve' WHERE id = 3"))
-    assert any("entry 4" in finding for finding in ask(database, audit.verify_chain))
-
-
 def test_many_writers_at_once_make_one_chain(database):
-    barrier = threading.Barrier(4)
-    failures = []
-
-    def write():
-        barrier.wait()
-        try:
-            write_log(database, 5)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: write_log(database, 5), range(4)))
     with database.read() as c:
-        assert audit.verify_chain(c) == []
-        assert len(c.execute(select(t.audit_entry.c.id)).all()) == 20
+        assert (audit.verify_chain(c), len(c.execute(select(t.audit_entry.c.id)).all())) == ([], 20)
 
 
 # ---- accounts --------------------------------------------------------------------------------------------------
@@ -243,8 +208,5 @@ def test_a_job_run_ends_once_and_abandoned_ones_are_ended(database):
             service_state.finish_run(c, second, "running", None, NOW + HOUR)
         assert service_state.mark_abandoned(c, NOW + 2 * HOUR) == 1
         service_state.add_missed(c, "score", "north-bench", NOW, NOW + 3 * HOUR)
-        assert [(run.job, run.state) for run in service_state.load_runs(c)] == [
-            ("train", "killed"),
-            ("score", "missed"),
-            ("forecast", "done"),
-        ]
+        ended = [(run.job, run.state) for run in service_state.load_runs(c)]
+    assert ended == [("train", "killed"), ("score", "missed"), ("forecast", "done")]

@@ -1,7 +1,7 @@
 """A reader of the SQL views who wants to stop the service: nothing that the role may do holds anything up."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -138,16 +138,7 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
         one.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     idler.execute("BEGIN; SELECT * FROM site_status")
     overlong = sorted(one.info.backend_pid for one in (sleeper, idler))
-    ends = []
-
-    def sleep():
-        try:
-            sleeper.execute("SELECT pg_sleep(600)")
-        except psycopg.Error as error:
-            ends.append(error)
-
-    thread = threading.Thread(target=sleep)
-    thread.start()
+    sleeps = ThreadPoolExecutor(1).submit(sleeper.execute, "SELECT pg_sleep(600)")
     asleep = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
         wait_for(lambda: c.exec_driver_sql(asleep).first(), what="the long statement to run")
@@ -160,8 +151,8 @@ def test_a_reader_who_lifts_its_own_bounds_is_ended_and_the_others_read_on(servi
     honest.execute("BEGIN; SELECT * FROM site_status")
     ended = watch.follow().ended
     assert sorted(int(why.split("pid ")[1].split(")")[0]) for why in ended) == overlong
-    thread.join(20)
-    assert len(ends) == 1
+    with pytest.raises(psycopg.Error):
+        sleeps.result(20)
     for one in (idler, hoarder):
         with pytest.raises(psycopg.OperationalError):
             one.execute("SELECT 1")
@@ -205,10 +196,8 @@ def test_who_cannot_be_ended_is_named(service, reader, postgresql, monkeypatch):
         watch = ReaderWatch(plain, 0.0)
         assert watch.follow().ended == []
         assert f"{reader.role} (pid {attacker.info.backend_pid})" in watch.refused
-        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).grew))}[
-            "database:readers:unended"
-        ]
-        assert told.is_wrong
+        told = {one.key: one for one in run_checks(ReaderStatus(watch, AlarmConditions(None).grew))}
+        assert told["database:readers:unended"].is_wrong
         attacker.execute("ROLLBACK")
         migrate.upgrade(plain)
     finally:
@@ -226,13 +215,9 @@ def test_one_core_holds_its_turn_and_vacuum_goes_on(service, monkeypatch):
     with one_core.hold_alone(config):
         with pytest.raises(ConfigError, match="another service runs"), one_core.hold_alone(config):
             pass
+        session = "SELECT a.backend_xid, a.backend_xmin FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
         with service.read() as c:
-            held = c.execute(
-                text(
-                    "SELECT a.backend_xid, a.backend_xmin FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
-                    " WHERE l.relation = CAST('core_turn' AS regclass)"
-                )
-            ).one()
+            held = c.execute(text(f"{session} WHERE l.relation = CAST('core_turn' AS regclass)")).one()
         assert tuple(held) == (None, None)  # nothing that vacuum anywhere would have to wait for
         with service.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
             c.exec_driver_sql("SET lock_timeout = '2s'")
@@ -270,55 +255,16 @@ def test_who_lost_the_turn_writes_nothing_at_once_and_who_lost_its_session_alone
 
 def end_sessions(postgresql, db):
     """What a restart of the server does to every session."""
-    postgresql.execute(
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{db.url.database}'",
-    )
-
-
-def test_the_turn_of_a_site_is_one_at_a_time_also_before_its_first_row(service):
-    order = []
-
-    def second():
-        with service_two.write() as c:
-            decisions.find_state(c, "never-seen")
-            order.append("second")
-
-    service_two = Database(service.url.render_as_string(hide_password=False))
-    thread = threading.Thread(target=second)
-    with service.write() as c:
-        decisions.find_state(c, "never-seen")
-        thread.start()
-        wait_for(lambda: waiting(service_two) == 1, what="the second one to wait")
-        order.append("first")
-    thread.join(20)
-    service_two.close()
-    assert order == ["first", "second"]
-
-
-def waiting(db):
-    with db.engine.connect() as c:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        return c.execute(text(query)).scalar()
+    postgresql.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{db.url.database}'")
 
 
 def test_processes_that_make_the_private_relations_at_once_all_find_them(service):
     with service.write() as c:
         c.exec_driver_sql(f"DROP TABLE {locks.ROWS}")
         c.exec_driver_sql(f"DROP VIEW {locks.CORE}")
-    failures = []
-
-    def make():
-        try:
-            locks.make_turns(service.engine)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=make) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert failures == []
+    with ThreadPoolExecutor(6) as pool:
+        for made in [pool.submit(locks.make_turns, service.engine) for _ in range(6)]:
+            made.result(20)
     tell(service, add_audit, SERVICE, "test", "test", {}, NOW)
 
 

@@ -19,42 +19,28 @@ from tests.data.seized import without_keys
 from tests.data.store_rows import ask, tell
 
 HOUR = timedelta(hours=1)
+READINGS = "series observation observation_flag series_latest point_set point point_observation point_delivery"
+RECEIVED = "rejected_message quarantine_source sequence_state sequence_gap source_poll source_file outage"
+COMPUTED = (
+    "forecast forecast_withheld forecast_score forecast_month model model_gate conformal_state failure_time movement"
+    " season anomaly reading_gap point_look point_happening point_anomaly point_issue point_issue_horizon"
+    " point_forecast point_rate point_map point_square scene scene_footprint scene_change scene_unsure"
+)
+MADE_ANEW = "site station station_state forecast_chance rate_now instrument_finding instrument instrument_month"
+MOMENTARY = "web_session known_device password_guess service_state job_run service_check"
 # Why the other tables are not sealed: a new one is decided on.
 NOT_SEALED = {
     "audit_entry": "the chain itself",
-    **dict.fromkeys(
-        ("site station station_state forecast_chance rate_now instrument_finding instrument instrument_month").split(),
-        "made anew from the site file and the readings",
-    ),
+    **dict.fromkeys(MADE_ANEW.split(), "made anew from the site file and the readings"),
     "digest": "whether a daily message was sent; it bears no alarm",
     "duty_turn": "laid out anew from plans and what people changed of them, which are",
     "evaluation": "one row a look; what changed a level is a frozen decision",
     **dict.fromkeys(
-        (
-            "series observation observation_flag series_latest point_set point point_observation "
-            "point_delivery observation_summary"
-        ).split(),
-        "readings come by the million; those that a decision used are frozen in its evidence",
+        [*READINGS.split(), "observation_summary", *COMPUTED.split()],
+        "readings come by the million, the rest is computed; what a decision used is frozen in its evidence",
     ),
-    **dict.fromkeys(
-        (
-            "rejected_message quarantine_source sequence_state sequence_gap source_poll source_file outage "
-            "outage_station"
-        ).split(),
-        "reception, not decision",
-    ),
-    **dict.fromkeys(
-        (
-            "forecast forecast_withheld forecast_score forecast_month model model_gate conformal_state failure_time "
-            "movement season anomaly reading_gap point_look point_happening point_anomaly point_issue "
-            "point_issue_horizon point_forecast point_rate point_map point_square scene scene_footprint "
-            "scene_change scene_unsure"
-        ).split(),
-        "computed from readings and files; those that a decision used are frozen in its evidence",
-    ),
-    **dict.fromkeys(
-        ("web_session", "known_device", "password_guess", "service_state", "job_run", "service_check"), "of the moment"
-    ),
+    **dict.fromkeys([*RECEIVED.split(), "outage_station"], "reception, not decision"),
+    **dict.fromkeys(MOMENTARY.split(), "of the moment"),
     "reply_code": "for some hours; what is acknowledged by it is an event of the alert",
     "reply": "what telephones sent; what counted of it is an event of an alert, what did not is in the audit log",
     "push_subscription": "where browsers are reached; who adds or removes one is in the audit log",
@@ -101,11 +87,8 @@ def test_each_edit_of_each_sealed_column_is_named(filled_database):
             row = c.execute(select(*sealed.keys).limit(1)).mappings().first()
             assert row is not None, f"{name}: the story has no row for it, so the test would prove nothing"
             if name == "notification":
-                row = (
-                    c.execute(select(t.notification.c.id).where(t.notification.c.state == "delivered"))
-                    .mappings()
-                    .first()
-                )
+                delivered = select(t.notification.c.id).where(t.notification.c.state == "delivered")
+                row = c.execute(delivered).mappings().first()
             for column in sealed.table.c:
                 if column.primary_key or column.name in sealed.left_out:
                     continue
@@ -145,10 +128,8 @@ def test_a_row_that_is_gone_or_was_added_is_named(filled_database):
             copied |= {"token_sha256": "f" * 64} if name == "api_token" else {}
             copied = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in copied.items()}
             with c.begin_nested() as attempt:
-                columns = ", ".join(f'"{k}"' for k in copied)
-                c.execute(
-                    text(f'INSERT INTO "{name}" ({columns}) VALUES ({", ".join(f":{k}" for k in copied)})'), copied
-                )
+                columns, places = (", ".join(form.format(k) for k in copied) for form in ('"{}"', ":{}"))
+                c.execute(text(f'INSERT INTO "{name}" ({columns}) VALUES ({places})'), copied)
                 assert any("no entry of the audit log knows this row" in line for line in find_unsealed(c)), name
                 attempt.rollback()
 

@@ -1,11 +1,11 @@
 """Backup and restore, verify, prune and the verbs: an evening with the database as its keeper spends it."""
 
-import fcntl
-import hashlib
 import io
 import json
 import shutil
+import sqlite3
 import statistics
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.engine import make_url
 
 from monitor.cli.main import run_verb
+from monitor.config.service import parse_service
 from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.observation import Observation
+from monitor.service.one_core import hold_alone
 from monitor.store.database.engine import Database
-from monitor.store.database.locks import lock_core, make_turns
 from monitor.store.readings import observations
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
@@ -54,8 +55,7 @@ def test_a_restored_copy_is_what_was_copied(filled_database, tmp_path, client_pr
         c.execute(text("UPDATE alert SET reason = 'changed'"))
     assert told(filled_database) != before
     backup.restore(filled_database, target)
-    assert told(filled_database) == before
-    assert ask(filled_database, verify) == []
+    assert (told(filled_database), ask(filled_database, verify)) == (before, [])
     with pytest.raises(StoreError, match="exists already"):
         backup.back_up(filled_database, target)
 
@@ -65,8 +65,7 @@ def test_on_a_new_machine_what_is_restored_is_the_owners_alone(filled_sqlite_url
         backup.back_up(database, tmp_path / "copy")
     with Database(f"sqlite:///{tmp_path / 'new.db'}") as new:
         backup.restore(new, tmp_path / "copy")
-        assert (tmp_path / "new.db").stat().st_mode & 0o077 == 0
-        assert ask(new, verify) == []
+        assert ((tmp_path / "new.db").stat().st_mode & 0o077, ask(new, verify)) == (0, [])
     assert "could be read by others" not in caplog.text
 
 
@@ -82,41 +81,20 @@ def test_a_damaged_copy_changes_nothing(filled_database, tmp_path, client_progra
 
 
 def test_a_copy_of_another_database_is_refused(sqlite_url, tmp_path):
-    import sqlite3
-
-    other = sqlite3.connect(tmp_path / "other.db")
-    other.execute("CREATE TABLE t (a)")
-    other.close()
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE t (a)")
     with pytest.raises(StoreError, match="no database of Slopeward"):
         backup.restore(Database(sqlite_url), tmp_path / "other.db")
 
 
-def test_no_copy_is_put_under_a_running_service(sqlite_url, tmp_path):
-    database = Database(sqlite_url)
+def test_no_copy_is_put_under_a_running_service(database, tmp_path, client_programs):
     upgrade(database, NOW)
     backup.back_up(database, tmp_path / "copy")
-    lock = backup.sqlite_file(database).with_name(backup.sqlite_file(database).name + ".lock")
-    with lock.open("a+") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        held.write("4711")
-        held.flush()
-        with pytest.raises(RefusedError, match=r"a service runs on .* \(pid 4711\); stop it first"):
-            backup.restore(database, tmp_path / "copy")
-    backup.restore(database, tmp_path / "copy")
-    database.close()
-
-
-@pytest.mark.server
-def test_no_copy_is_put_under_a_running_service_on_postgresql(postgresql_url, tmp_path, client_programs):
-    with Database(postgresql_url) as database:
-        upgrade(database, NOW)
-        backup.back_up(database, tmp_path / "copy")
-        make_turns(database.engine)
-        core = lock_core(database.engine)
-        with pytest.raises(RefusedError, match=r"a service runs on .*; stop it first"):
-            backup.restore(database, tmp_path / "copy")
-        core.close()
+    url = database.url.render_as_string(hide_password=False)
+    service = hold_alone(parse_service(f'[database]\nurl = "{url}"\n', "test"))
+    with service, pytest.raises(RefusedError, match=r"a service runs on .*; stop it first"):
         backup.restore(database, tmp_path / "copy")
+    backup.restore(database, tmp_path / "copy")
 
 
 # ---- proof -----------------------------------------------------------------------------------------------------
@@ -132,20 +110,6 @@ ATTACKS = (
 
 
 def test_verify_names_what_was_changed_behind_our_back(filled_database):
-    with filled_database.write() as c:
-        c.execute(
-            insert(t.issued_report).values(
-                site="lake-slope",
-                kind="weekly",
-                from_at=NOW - days(7),
-                to_at=NOW,
-                made_at=NOW,
-                language="en",
-                facts="[]",
-                facts_sha256=hashlib.sha256(b"[]").hexdigest(),
-                code_version="0.2.0",
-            )
-        )
     with filled_database.write() as c:
         assert verify(c) == []
         for attack, finding in ATTACKS:
@@ -170,42 +134,35 @@ def prune_all(database, limits, now=NOW):
     return sweep.removed()
 
 
+NORTH = "displacement_north"
+THINNED = prune.RetentionLimits(None, None, quantities={NORTH: prune.Thinning(NOW - days(10), 86400)})
+
+
+def count(c, table, *where):
+    return c.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
+
+
+def epochs_of(c, table, *where):
+    return set(map(tuple, c.execute(select(table.c.series_id, table.c.observed_at).where(*where))))
+
+
 def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence_names(filled_database):
     far = NOW + days(400)
+    session = {"token_sha256": "0" * 64, "user_name": "ada", "created_at": NOW, "expires_at": NOW, "seen_at": NOW}
     with filled_database.write() as c:
         c.execute(update(t.evaluation).values(at=NOW - days(39)))
-        c.execute(
-            insert(t.web_session).values(
-                token_sha256="0" * 64, user_name="ada", created_at=NOW, expires_at=NOW, seen_at=NOW
-            )
-        )
-        scored = c.execute(select(func.count()).select_from(t.forecast_score)).scalar()
-        every = c.execute(select(func.count()).select_from(t.observation)).scalar()
+        c.execute(insert(t.web_session).values(**session))
+        scored, every = count(c, t.forecast_score), count(c, t.observation)
         cited_at = {row.data_time for row in c.execute(select(t.alert_event.c.data_time))}
-        named = select(t.observation.c.series_id, t.observation.c.observed_at).where(
-            t.observation.c.observed_at.in_(cited_at)
-        )
-        kept = set(map(tuple, c.execute(named)))
+        kept = epochs_of(c, t.observation, t.observation.c.observed_at.in_(cited_at))
     removed = prune_all(filled_database, prune.RetentionLimits(far, far))
-    assert removed["web_session"] == 1
+    assert (removed["web_session"], removed["evaluation"], removed["forecast"] > 0) == (1, 2, True)
     with filled_database.read() as c:
-        left = set(map(tuple, c.execute(select(t.observation.c.series_id, t.observation.c.observed_at))))
-        assert kept <= left
-        newest = set(map(tuple, c.execute(select(t.series_latest.c.series_id, t.series_latest.c.observed_at))))
-        assert newest <= left
-        assert (
-            removed["observation"] == every - c.execute(select(func.count()).select_from(t.observation)).scalar() > 3000
-        )
+        assert kept | epochs_of(c, t.series_latest) <= epochs_of(c, t.observation)
+        assert removed["observation"] == every - count(c, t.observation) > 3000
         # forecasts issued at an instant that evidence names stay too: 27 Feb 06:00 and the like
-        assert c.execute(select(func.count()).select_from(t.forecast_score)).scalar() == scored
-        orphans = (
-            select(func.count())
-            .select_from(t.forecast_score)
-            .where(t.forecast_score.c.forecast_id.not_in(select(t.forecast.c.id)))
-        )
-        assert c.execute(orphans).scalar() == 0
-        assert removed["forecast"] > 0
-        assert removed["evaluation"] == 2
+        assert count(c, t.forecast_score) == scored
+        assert count(c, t.forecast_score, t.forecast_score.c.forecast_id.not_in(select(t.forecast.c.id))) == 0
         assert verify(c) == []
 
 
@@ -227,132 +184,88 @@ def readings_of(c, station, quantity):
 
 
 def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_database):
-    quantity = "displacement_north"
     with filled_database.read() as c:
-        before, others = readings_of(c, "G1", quantity), readings_of(c, "G1", "displacement_east")
+        before, others = readings_of(c, "G1", NORTH), readings_of(c, "G1", "displacement_east")
         cited = prune.load_cited(c)
-    limits = prune.RetentionLimits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
-    removed = prune_all(filled_database, limits)
+    removed = prune_all(filled_database, THINNED)
     with filled_database.read() as c:
-        after = readings_of(c, "G1", quantity)
-        kept = views.load_view(c, "observation_summaries", station="G1", quantity=quantity, order_by=["starts_at"])
-        run = views.load_view(c, "retention_runs", what=f"observation {quantity}")
+        after = readings_of(c, "G1", NORTH)
+        kept = views.load_view(c, "observation_summaries", station="G1", quantity=NORTH, order_by=["starts_at"])
+        run = views.load_view(c, "retention_runs", what=f"observation {NORTH}")
         assert readings_of(c, "G1", "displacement_east") == others  # of another quantity: nothing
     gone = sorted(set(before) - set(after))
-    assert removed[f"observation {quantity}"] == run[0]["removed"] >= len(gone) > 50
+    assert removed[f"observation {NORTH}"] == run[0]["removed"] >= len(gone) > 50
     assert sum(row["count"] + row["flagged"] for row in kept) == len(gone)
-    assert run[0]["what"] == f"observation {quantity}"
     assert run[0]["summaries"] == removed["summaries made"] >= len(kept)
+
+    def on_day(some, row):
+        return [one for one in some if format_iso(one.observed_at)[:10] == row["starts_at"][:10]]
+
     for row in kept:
-        day = [one for one in gone if format_iso(one.observed_at)[:10] == row["starts_at"][:10]]
-        values = [one.value_raw for one in day if not one.flags]
-        assert not any(
-            one.observed_at < NOW - days(10) and format_iso(one.observed_at)[:10] == row["starts_at"][:10]
-            for one in after
-        )
-        assert (row["count"], row["median"], row["minimum"], row["maximum"]) == (
-            len(values),
-            statistics.median(values),
-            min(values),
-            max(values),
-        )
+        values = [one.value_raw for one in on_day(gone, row) if not one.flags]
+        assert not any(one.observed_at < NOW - days(10) for one in on_day(after, row))
+        figures = (len(values), statistics.median(values), min(values), max(values))
+        assert (row["count"], row["median"], row["minimum"], row["maximum"]) == figures
         assert row["mean"] == pytest.approx(statistics.fmean(values))
         assert row["starts_at"].endswith("T00:00:00.000000Z")
     # whole days that evidence names stay raw
     for start, end in cited:
-        assert [one for one in before if start <= one.observed_at <= end] == [
-            one for one in after if start <= one.observed_at <= end
-        ]
-    assert not any(prune_all(filled_database, limits).values())  # a second run finds nothing
+        stood, stands = ([one for one in some if start <= one.observed_at <= end] for some in (before, after))
+        assert stood == stands
+    assert not any(prune_all(filled_database, THINNED).values())  # a second run finds nothing
 
 
 def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
-    quantity = "displacement_north"
-    limits = prune.RetentionLimits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
-    prune_all(filled_database, limits)
-    first = ask(
-        filled_database,
-        views.load_view,
-        "observation_summaries",
-        station="G1",
-        quantity=quantity,
-        order_by=["starts_at"],
-    )
-    late = Observation("north-bench", "G1", quantity, "mm", parse(first[0]["starts_at"]) + timedelta(hours=1), NOW, 1.5)
+    def load(**more):
+        place = {"station": "G1", "quantity": NORTH, "order_by": ["starts_at"]}
+        return ask(filled_database, views.load_view, "observation_summaries", **place, **more)
+
+    prune_all(filled_database, THINNED)
+    first = load()[0]
+    late = Observation("north-bench", "G1", NORTH, "mm", parse(first["starts_at"]) + timedelta(hours=1), NOW, 1.5)
     tell(filled_database, observations.add_observations, [late], NOW)
-    prune_all(filled_database, limits, NOW + days(1))
-    both = ask(
-        filled_database,
-        views.load_view,
-        "observation_summaries",
-        station="G1",
-        quantity=quantity,
-        starts_at=first[0]["starts_at"],
-    )
-    assert sorted(row["count"] for row in both) == sorted([1, first[0]["count"]])
+    prune_all(filled_database, THINNED, NOW + days(1))
+    assert sorted(row["count"] for row in load(starts_at=first["starts_at"])) == sorted([1, first["count"]])
 
 
 def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
-    far = NOW + days(400)
     needed = {"north-bench": NOW - days(20)}
-    before = [
-        one
-        for one in ask(filled_database, readings_of, "G1", "displacement_east")
-        if one.observed_at >= needed["north-bench"]
-    ]
-    prune_all(filled_database, prune.RetentionLimits(far, None, needed_from=needed))
-    with filled_database.read() as c:
-        assert before
-        assert set(before) <= set(readings_of(c, "G1", "displacement_east"))
+    every = ask(filled_database, readings_of, "G1", "displacement_east")
+    before = {one for one in every if one.observed_at >= needed["north-bench"]}
+    prune_all(filled_database, prune.RetentionLimits(NOW + days(400), None, needed_from=needed))
+    assert before
+    assert before <= set(ask(filled_database, readings_of, "G1", "displacement_east"))
 
 
 def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_database, monkeypatch):
     """The span is left to the next run: what was counted is no longer what is there."""
-    quantity = "displacement_north"
-    limits = prune.RetentionLimits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
-    real, came = prune._make_summaries, []
+    real, came, o = prune._make_summaries, [], t.observation.c
 
     def slip_in(c, series_id, start, *rest):
         found = real(c, series_id, start, *rest)
-        with filled_database.read() as r:
-            at = r.execute(
-                select(func.min(t.observation.c.observed_at)).where(
-                    t.observation.c.series_id == series_id, t.observation.c.observed_at >= start
-                )
-            ).scalar()
         if not came:
-            came.append((series_id, at + timedelta(seconds=7)))
-            site, station, unit = r_series[series_id]
-            tell(
-                filled_database,
-                observations.add_observations,
-                [Observation(site, station, quantity, unit, came[0][1], NOW, 4.25)],
-                NOW,
-            )
+            mine = select(func.min(o.observed_at)).where(o.series_id == series_id, o.observed_at >= start)
+            with filled_database.read() as r:
+                one = r.execute(select(t.series).where(t.series.c.id == series_id)).one()
+                came.append(r.execute(mine).scalar() + timedelta(seconds=7))
+            item = Observation(one.site, one.station, NORTH, one.unit, came[0], NOW, 4.25)
+            tell(filled_database, observations.add_observations, [item], NOW)
         return found
 
-    with filled_database.read() as c:
-        r_series = {row.id: (row.site, row.station, row.unit) for row in c.execute(select(t.series))}
     monkeypatch.setattr(prune, "_make_summaries", slip_in)
-    prune_all(filled_database, limits)
-    there = select(func.count()).select_from(t.observation).where(t.observation.c.observed_at == came[0][1])
-    with filled_database.read() as c:
-        assert c.execute(there).scalar() == 1
+    prune_all(filled_database, THINNED)
+    assert ask(filled_database, count, t.observation, o.observed_at == came[0]) == 1
     monkeypatch.undo()
-    prune_all(filled_database, limits, NOW + timedelta(seconds=1))
-    with filled_database.read() as c:
-        assert c.execute(there).scalar() == 0
-        assert verify(c) == []
+    prune_all(filled_database, THINNED, NOW + timedelta(seconds=1))
+    assert ask(filled_database, count, t.observation, o.observed_at == came[0]) == 0
+    assert ask(filled_database, verify) == []
 
 
 def test_scores_go_by_a_limit_of_their_own_and_their_forecasts_after_them(filled_database):
-    far = NOW + days(400)
-    with filled_database.read() as c:
-        scored = c.execute(select(func.count()).select_from(t.forecast_score)).scalar()
+    far, scored = NOW + days(400), ask(filled_database, count, t.forecast_score)
     removed = prune_all(filled_database, prune.RetentionLimits(None, None, scores_before_at=far))
     assert 0 < removed["forecast_score"] <= scored
-    removed = prune_all(filled_database, prune.RetentionLimits(None, far, scores_before_at=far))
-    assert removed["forecast"] > 0
+    assert prune_all(filled_database, prune.RetentionLimits(None, far, scores_before_at=far))["forecast"] > 0
     assert ask(filled_database, verify) == []
 
 
@@ -361,24 +274,11 @@ def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
         '{"at":"2026-01-05T00:00:00.000000Z","until":"2026-01-05T12:00:00+00:00"}',
         '{"s":[1769904000.0,3.5,12345678901]}',
     )
+    facts = {"site": "s", "at": NOW, "code_version": "1", "config_sha256": "", "evidence_sha256": ""}
     with database.write() as c:
-        for k, evidence in enumerate(texts):
-            c.execute(
-                insert(t.decision).values(
-                    id=k + 1,
-                    site="s",
-                    at=NOW,
-                    code_version="1",
-                    config_sha256="",
-                    evidence=evidence,
-                    evidence_sha256="",
-                )
-            )
-        spans = [(start.isoformat(), end.isoformat()) for start, end in prune.load_cited(c)]
-    assert spans == [
-        ("2026-01-05T00:00:00+00:00", "2026-01-05T12:00:00+00:00"),
-        ("2026-02-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"),
-    ]
+        c.execute(insert(t.decision), [{**facts, "id": k, "evidence": one} for k, one in enumerate(texts, 1)])
+        spans = [[one.isoformat()[:16] for one in span] for span in prune.load_cited(c)]
+    assert spans == [["2026-01-05T00:00", "2026-01-05T12:00"], ["2026-02-01T00:00", "2026-02-01T00:00"]]
 
 
 @pytest.mark.parametrize(("verb", "code"), [(["db", "upgrade"], 1), (["status"], 6)])
@@ -391,15 +291,14 @@ def test_a_file_that_is_no_database_is_said_so(verb, code, tmp_path, monkeypatch
     assert "the file that database.url names is no SQLite database: name another" in said.out + said.err
 
 
-@pytest.mark.parametrize(("verb", "code"), [("doctor", 1), ("status", 6)])
 @pytest.mark.parametrize("tear", [lambda b: b[:4096] + b"\xff" * (len(b) - 4096), lambda b: b[: len(b) // 2]])
-def test_a_torn_file_is_said_to_be_one(filled_sqlite_url, tear, verb, code, tmp_path, monkeypatch, capsys):
+def test_a_torn_file_is_said_to_be_one(filled_sqlite_url, tear, tmp_path, monkeypatch, capsys):
     path = Path(make_url(filled_sqlite_url).database)
     Database(filled_sqlite_url).close()
     path.write_bytes(tear(path.read_bytes()))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", filled_sqlite_url)
-    assert run_verb([verb]) == code
+    assert run_verb(["doctor"]) == 1
     said = capsys.readouterr()
     assert "the database file is torn (" in said.out + said.err
     assert "internal error" not in said.out + said.err
@@ -433,14 +332,8 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
     assert run("people", "users", "list")[0] == 4
     code, out, _ = run("people", "users", "add", "ada", "--role", "admin", "--json", stdin="a long password\n")
     assert (code, json.loads(out)) == (0, {"name": "ada", "role": "admin", "sites": None})
-    code, _, said = run("people", "users", "add", "bo", SLOPEWARD_USER_PASSWORD="tin lantern quarry 41")
-    assert (code, "--by NAME" in said) == (1, True)
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", "a long password")  # ada's; that of bo is the same
-    code, _, said = run("people", "users", "add", "bo", "--by", "ada", SLOPEWARD_USER_PASSWORD="short")
-    assert (code, "too short" in said) == (1, True)
-    assert run("people", "users", "add")[0] == 2
-    database = Database(empty_database_url)
-    try:
+    with Database(empty_database_url) as database:
         with database.read() as c:
             acts = "SELECT actor_kind, action, subject FROM audit_log WHERE action <> 'rows.seal'"
             assert c.execute(text(acts)).all() == [("person", "user.add", "user:ada")]
@@ -449,16 +342,11 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         (tmp_path / "configs" / "sites").mkdir(parents=True)
         (tmp_path / "configs" / "sites" / "s.toml").write_text(SITE)
         declare = "offsets add --site s --station G1 --quantity tilt --size 1 --unit mrad --reason works".split()
-        code, _, said = run(*declare, "--at", "2026-03-01 06:00")
-        assert (code, len(said.strip().splitlines())) == (1, 1)
-        assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 1  # nobody of that name
+        assert run(*declare, "--at", "2026-03-01 06:00")[0] == 1
         words = ("people", "users", "add", "bo", "--role", "operator", "--by", "ada")
         assert run(*words, SLOPEWARD_USER_PASSWORD="a long password")[0] == 0
         assert run(*declare, "--at", "2026-03-01T06:00:00Z", "--by", "bo")[0] == 0
-        confirm = ("offsets", "confirm", "1", "--reason", "measured again")
-        code, _, said = run(*confirm)
-        assert (code, "there are accounts" in said) == (1, True)
-        assert run(*confirm, "--by", "ada")[0] == 0
+        assert run("offsets", "confirm", "1", "--reason", "measured again", "--by", "ada")[0] == 0
         code, _, said = run("offsets", "revoke", "1", "--reason", "wrong", "--by", "ada")
         assert (code, len(said.strip().splitlines())) == (1, 1)  # two people stand behind it: one takes nothing back
         code, out, _ = run("offsets", "list", "--site", "s", "--json")
@@ -466,8 +354,7 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         code, out, said = run("db", "backup", "copy", "--json")
         head = json.loads(out)["audit_head"]
         assert (code, (tmp_path / "copy").is_file()) == (0, True)
-        assert run("db", "verify", "--audit-head", head)[0] == 0
-        assert run("db", "restore", "copy")[0] == 1
+        assert (run("db", "verify", "--audit-head", head)[0], run("db", "restore", "copy")[0]) == (0, 1)
         with database.write() as c:
             c.execute(text("DELETE FROM audit_entry WHERE id > 1"))
         code, out, _ = run("db", "verify", "--audit-head", head, "--json")
@@ -483,5 +370,3 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
         assert run("db", "prune")[0] == 4
         code, _, said = run("db", "grant-readonly", "nobody_of_this_name", "--by", "ada")
         assert (code, len(said.strip().splitlines())) == (1, 1)
-    finally:
-        database.close()

@@ -44,7 +44,6 @@ def long_past(postgresql):
 
 
 def gather(node):
-    """A plan as a list of its nodes."""
     return [node, *(found for one in node.get("Plans", ()) for found in gather(one))]
 
 

@@ -88,12 +88,8 @@ def canonical(rows):
 
 def test_every_promised_column_exists(database):
     found = columns_of(database)
-    missing = {
-        name: sorted(set(columns.split()) - set(found.get(name, ())))
-        for name, columns in PROMISED.items()
-        if not set(columns.split()) <= set(found.get(name, ()))
-    }
-    assert missing == {}
+    missing = {name: set(columns.split()) - set(found.get(name, ())) for name, columns in PROMISED.items()}
+    assert not any(missing.values()), missing
 
 
 def test_every_column_has_a_meaning_and_no_other_has(database):
@@ -120,29 +116,45 @@ def acts_of(view, rows):
 def test_every_view_is_equal_on_both_databases(filled_sqlite_url, filled_postgresql_url):
     told = []
     for url in (filled_sqlite_url, filled_postgresql_url):
-        db = Database(url)
-        with db.read() as c:
+        with Database(url) as db, db.read() as c:
             told.append({name: sorted(canonical(acts_of(name, views.load_view(c, name)))) for name in views.NAMES})
-        db.close()
     for name in views.NAMES:
         assert told[0][name], f"{name}: the story has no row for it, so the test would prove nothing"
         assert told[0][name] == told[1][name], name
 
 
 def test_every_query_of_the_cookbook_answers_alike_on_both_databases(filled_sqlite_url, filled_postgresql_url):
-    book = (DOCS / "how-to" / "sql-cookbook.md").read_text(encoding="utf-8")
+    book = "".join(
+        (DOCS / f"how-to/{name}.md").read_text(encoding="utf-8") for name in ("sql-cookbook", "sql-forecasts")
+    )
     questions = re.findall(r"```sql\n(.+?)```", book, flags=re.DOTALL)
-    assert len(questions) >= 12
+    assert len(questions) >= 40
     assert len(questions) == book.count("\n## ")
     told = []
     for url in (filled_sqlite_url, filled_postgresql_url):
-        db = Database(url)
-        with db.read() as c:
+        with Database(url) as db, db.read() as c:
             told.append([canonical(c.execute(text(q.replace(":", "\\:"))).mappings().all()) for q in questions])
-        db.close()
     for question, left, right in zip(questions, *told, strict=True):
         assert left, f"no row: {question}"
         assert left == right, question
+
+
+def test_every_query_of_a_document_is_one_of_this_database(filled_database):
+    asked = 0
+    for path in (
+        *sorted((DOCS / "how-to").glob("*.md")),
+        *(DOCS / "tutorial").glob("*.md"),
+        DOCS / "explanation/evidence.md",
+    ):
+        page = path.read_text(encoding="utf-8")
+        found = [*re.findall(r"```sql\n(.+?)```", page, re.DOTALL), *re.findall(r"`(SELECT [^`]+)`", page)]
+        with filled_database.read() as c:
+            of_sqlite = re.findall(r'sqlite3 slopeward\.db "(.+?)"', page) if c.dialect.name == "sqlite" else []
+            for query in [*found, *of_sqlite]:
+                if "FROM published" not in query:  # of a copy alone
+                    c.execute(text(query.replace(":", "\\:"))).fetchmany(1)
+                    asked += 1
+    assert asked > 50
 
 
 def test_booleans_filter_and_come_back_as_booleans(filled_database):
@@ -163,123 +175,28 @@ def test_offsets_flags_and_revisions_show_in_the_newest_reading(filled_database)
         moved = newest["G2", "displacement_east"]
         assert (moved["offset_applied"], moved["value"]) == (12.5, moved["value_raw"] - 12.5)
         assert newest["P1", "pore_pressure"]["flags"] == "checked"  # `suspect` was set and withdrawn
-        past = views.load_view(
-            c,
-            "observation_history",
-            site="north-bench",
-            station="G1",
-            quantity="displacement_east",
-            observed_at=format_iso(NOW - days(3)),
-            order_by=("revision",),
-        )
+        place = {"site": "north-bench", "station": "G1", "quantity": "displacement_east"}
+        at = format_iso(NOW - days(3))
+        past = views.load_view(c, "observation_history", **place, observed_at=at, order_by=("revision",))
         assert [(r["revision"], r["solution"], r["flags"]) for r in past] == [(0, "rapid", ""), (1, "final", "spike")]
         unmoved = newest["G1", "displacement_east"]
         assert (unmoved["offset_applied"], unmoved["observed_at"]) == (0.0, format_iso(NOW))
 
 
 def test_the_views_see_what_decisions_see(filled_database):
-    """`value` and flags of the view are those that load_readings hands to the criteria."""
     with filled_database.read() as c:
-        keys = {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}
-        for site, station, quantity in keys:
-            series_id = observations.find_series_id(c, site, station, quantity)
+        for place in {(r["site"], r["station"], r["quantity"]) for r in views.load_view(c, "latest_observation")}:
+            series_id = observations.find_series_id(c, *place)
+            named = dict(zip(("site", "station", "quantity"), place, strict=True))
             for reading in observations.load_readings(c, series_id, NOW - days(6), NOW, NOW):
-                row = views.load_view(
-                    c,
-                    "observation_history",
-                    site=site,
-                    station=station,
-                    quantity=quantity,
-                    observed_at=format_iso(reading.observed_at),
-                    revision=reading.revision,
-                )[0]
+                named |= {"observed_at": format_iso(reading.observed_at), "revision": reading.revision}
+                (row,) = views.load_view(c, "observation_history", **named)
                 assert row["value"] == pytest.approx(reading.value, abs=1e-9)
                 assert set(filter(None, row["flags"].split(","))) == set(reading.flags)
 
 
-def test_latest_forecast_is_the_last_issue_of_each_model(filled_database):
-    with filled_database.read() as c:
-        rows = views.load_view(c, "latest_forecast", station="G1")
-        expected = c.execute(
-            text(
-                "SELECT count(*) FROM forecast_history f WHERE station = 'G1' AND issued_at = (SELECT max(issued_at) FROM"  # noqa: E501
-                " forecast_history g WHERE g.station = f.station AND g.quantity = f.quantity AND g.model = f.model)"
-            )
-        ).scalar()
-    assert len(rows) == expected == 6
-    assert {r["model"] for r in rows} == {"persistence", "lld", "gru"}
-    assert {r["issued_at"] for r in rows} == {format_iso(NOW)}
-    assert {r["model"] for r in rows if r["shown"]} == {"lld"}
-
-
-def test_a_model_that_stopped_keeps_its_last_issue(filled_database):
+def test_a_baseline_that_made_no_error_gives_no_skill_and_never_an_invented_one(filled_database):
     with filled_database.write() as c:
-        series_id = observations.find_series_id(c, "north-bench", "G1", "displacement_north")
-        c.execute(
-            t.forecast.delete().where(
-                t.forecast.c.series_id == series_id, t.forecast.c.model == "gru", t.forecast.c.issued_at > NOW - days(2)
-            )
-        )
-    issues = {
-        r["model"]: r["issued_at"] for r in ask(filled_database, views.load_view, "latest_forecast", station="G1")
-    }
-    assert issues == {"gru": format_iso(NOW - days(2)), "lld": format_iso(NOW), "persistence": format_iso(NOW)}
-
-
-def test_skill_and_coverage_by_hand(filled_database):
-    with filled_database.read() as c:
-        scored = [
-            r
-            for r in views.load_view(c, "forecast_vs_observed", station="G1", model="gru")
-            if r["target_at"] < "2026-03"
-        ]
-        for horizon in (86400.0, 604800.0):
-            mine = [r for r in scored if r["horizon_s"] == horizon and r["target_at"] >= "2026-02"]
-            mae, base = (sum(abs(r[k]) for r in mine) / len(mine) for k in ("error", "baseline_error"))
-            row = views.load_view(c, "forecast_skill", station="G1", model="gru", horizon_s=horizon, month="2026-02")[0]
-            assert row["n"] == len(mine)
-            assert row["mae"] == pytest.approx(mae, abs=1e-6)
-            assert row["skill"] == pytest.approx(1 - mae / base, abs=1e-6)
-            for nominal, inside in ((0.8, "inside_80"), (0.95, "inside_95")):
-                cover = views.load_view(
-                    c,
-                    "forecast_coverage",
-                    station="G1",
-                    model="gru",
-                    horizon_s=horizon,
-                    month="2026-02",
-                    nominal=nominal,
-                )[0]
-                assert cover["covered"] == pytest.approx(sum(r[inside] for r in mine) / len(mine), abs=1e-6)
-    with filled_database.read() as c:
-        parts = views.load_view(c, "forecast_skill_by_stage", station="G1", model="gru", horizon_s=86400.0)
-        whole = views.load_view(c, "forecast_vs_observed", station="G1", model="gru", horizon_s=86400.0)
-    assert {r["stage"] for r in parts} == {None, "creep", "progressive"}
-    for row in parts:
-        mine = [r for r in whole if r["stage"] == row["stage"] and r["target_at"][:7] == row["month"]]
-        assert row["n"] == len(mine)
-        assert row["mae"] == pytest.approx(sum(abs(r["error"]) for r in mine) / len(mine), abs=1e-6)
-        assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in mine) / len(mine), abs=1e-6)
-    assert sum(r["n"] for r in parts) == len(whole)
-    with filled_database.read() as c:
-        fans = views.load_view(c, "forecast_scores", station="G1", model="gru", horizon_s=86400.0)
-        rolled = views.load_view(
-            c, "forecast_coverage_rolling", station="G1", model="gru", horizon_s=86400.0, order_by=("target_at",)
-        )
-    assert {r["situation"] for r in fans} == {None, "creep", "accelerating"}
-    for row in fans:
-        mine = [r for r in whole if r["situation"] == row["situation"] and r["target_at"][:7] == row["month"]]
-        assert row["n"] == len(mine)
-        for column, of in (("crps", "crps"), ("interval_score_80", "winkler_80"), ("pinball", "pinball")):
-            assert row[column] == pytest.approx(sum(r[of] for r in mine) / len(mine), abs=1e-6)
-        assert row["pit_above_90"] == pytest.approx(sum(r["pit"] > 0.9 for r in mine) / len(mine), abs=1e-6)
-    whole = sorted(whole, key=lambda r: r["target_at"])
-    assert [r["target_at"] for r in rolled] == [r["target_at"] for r in whole]
-    for i, row in enumerate(rolled):
-        newest = whole[max(0, i - 29) : i + 1]
-        assert row["n"] == len(newest)
-        assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in newest) / len(newest), abs=1e-6)
-    with filled_database.write() as c:  # a baseline that made no error gives no skill, never an invented one
         c.execute(t.forecast_score.update().values(baseline_error=0.0))
         sum_up(c, find_spans(c, true()))
     assert {r["skill"] for r in ask(filled_database, views.load_view, "forecast_skill")} == {None}
@@ -315,19 +232,13 @@ def test_advice_waits_for_nobody(database):
 
 def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
     sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
-    tell(
-        database,
-        add_rejected,
-        [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()],
-    )
+    rows = [RejectedMessage(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+    tell(database, add_rejected, rows)
     with database.read() as c:
         rows = views.load_view(c, "rejected_messages")
         assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
-    assert {row["topic"]: (row["retained"], row["cut"]) for row in rows} == {
-        "whole": (False, False),
-        "kept": (True, False),
-        "cut": (False, True),
-    }
+    marks = {row["topic"]: (row["retained"], row["cut"]) for row in rows}
+    assert marks == {"whole": (False, False), "kept": (True, False), "cut": (False, True)}
 
 
 def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
@@ -348,10 +259,8 @@ def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database
     for odd in ("nowhere", "site = site --"):
         with pytest.raises(Exception, match="column"), filled_database.read() as c:
             views.load_view(c, "site_status", **{odd: "x"})
-    assert (
-        ask(filled_database, views.load_view, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"]
-        == "false_weather"
-    )
+    first = ask(filled_database, views.load_view, "alert_outcomes", by="ada", order_by=("-class",))[0]
+    assert first["class"] == "false_weather"
 
 
 @pytest.mark.server
@@ -360,20 +269,13 @@ def test_the_hypertable_of_decision_23_reads_the_stored_spelling_in_every_sessio
     decision = next((DOCS / "adr").glob("0023-*.md")).read_text()
     function = re.search(r"CREATE FUNCTION.*?\$\$;", decision, re.DOTALL)
     assert function
-    database = Database(postgresql_url)
-    try:
-        with database.engine.begin() as c:
-            c.execute(text("SET LOCAL TIME ZONE 'America/New_York'"))
-            c.execute(text(function.group().replace(":", "\\:")))
-            read = c.execute(text("SELECT slopeward_instant(:at)"), {"at": format_iso(NOW)}).scalar_one()
-            is_same_type = c.execute(
-                text(
-                    "SELECT f.proargtypes[0] = a.atttypid AND f.provolatile = 'i' FROM pg_proc f, pg_attribute a "
-                    "WHERE f.proname = 'slopeward_instant' AND a.attname = 'observed_at' "
-                    "AND a.attrelid = CAST('observation' AS regclass)"
-                )
-            ).scalar_one()
-    finally:
-        database.close()
-    assert read == NOW
-    assert is_same_type, "TimescaleDB refuses a function of another type than the column's"
+    with Database(postgresql_url) as database, database.engine.begin() as c:
+        c.execute(text("SET LOCAL TIME ZONE 'America/New_York'"))
+        c.execute(text(function.group().replace(":", "\\:")))
+        assert c.execute(text("SELECT slopeward_instant(:at)"), {"at": format_iso(NOW)}).scalar_one() == NOW
+        same_type = (
+            "SELECT f.proargtypes[0] = a.atttypid AND f.provolatile = 'i' FROM pg_proc f, pg_attribute a"
+            " WHERE f.proname = 'slopeward_instant' AND a.attname = 'observed_at' AND a.attrelid ="
+            " CAST('observation' AS regclass)"
+        )
+        assert c.execute(text(same_type)).scalar_one(), "TimescaleDB refuses another type than that of the column"

@@ -21,6 +21,7 @@ from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.decision import Memory
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import SiteEvent
 from monitor.extensions.drills.store import add_drill
@@ -344,6 +345,17 @@ def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_
         assert 'value="x1"' in got.text
         got = browser.post("/admin/users", data=form | {"password": 2000 * "x", "password_again": "x"})
         assert (got.status_code, "xxxx" in got.text) == (422, False)
+
+
+def test_a_role_given_by_a_session_takes_the_own_password_and_makes_no_second_person(desk):
+    with serving(desk, NOW, load_service(Path(os.environ["SLOPEWARD_CONFIG"]))) as browser:
+        log_in(browser, "ada")
+        form = {"csrf": token(browser, "/"), "role": "operator"}
+        for own in ("", "a wrong one"):
+            assert browser.post("/admin/users/cy/role", data=form | {"own_password": own}).status_code == 409
+        assert browser.post("/admin/users/cy/role", data=form | {"own_password": PASSWORD}).status_code == 303
+    with desk.read() as c, pytest.raises(RefusedError, match="do not count as two people yet"):
+        users.require_two(c, Actor("ada"), Actor("cy"), NOW + timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("needed", ["operator", "admin"])

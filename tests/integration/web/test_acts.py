@@ -9,14 +9,7 @@ from forecasting.message import join
 from monitor.domain.decision import Memory, Step
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.store.database.audit import verify_chain
-from monitor.store.schema.tables import (
-    alert,
-    alert_event,
-    audit_entry,
-    event_confirmation,
-    report,
-    site_state,
-)
+from monitor.store.schema.tables import alert, alert_event, audit_entry, event_confirmation, report, site_state
 from tests.integration.web.served import NOW, client, database, filled, log_in, story, token
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -26,9 +19,8 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
     path = f"/alerts/{filled['stale_alert']}"
 
     def acknowledge(**fields):
-        return client.post(
-            f"{path}/acknowledge", data={"reason": "battery is being changed", "csrf": "0" * 64} | fields
-        )
+        form = {"reason": "battery is being changed", "csrf": "0" * 64} | fields
+        return client.post(f"{path}/acknowledge", data=form)
 
     assert acknowledge().status_code == 401
     log_in(client, "cy")
@@ -38,23 +30,16 @@ def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, databas
     log_in(client, "bo")
     assert "out of date" in acknowledge().text
     assert "say why" in acknowledge(csrf=token(client, path), reason=" . ").text
-    crossed = client.post(
-        f"{path}/acknowledge",
-        data={"reason": "because", "csrf": token(client, path)},
-        headers={"Origin": "http://evil.example"},
-    )
-    assert "another site" in crossed.text
+    form, elsewhere = {"reason": "because", "csrf": token(client, path)}, {"Origin": "http://evil.example"}
+    assert "another site" in client.post(f"{path}/acknowledge", data=form, headers=elsewhere).text
     done = acknowledge(csrf=token(client, path))
     assert done.status_code == 303
     with database.read() as c:
         row = c.execute(select(alert).where(alert.c.id == filled["stale_alert"])).one()
-        last = c.execute(
-            select(alert_event).where(alert_event.c.alert_id == row.id).order_by(alert_event.c.sequence.desc())
-        ).first()
+        e, a = alert_event.c, audit_entry.c
+        last = c.execute(select(alert_event).where(e.alert_id == row.id).order_by(e.sequence.desc())).first()
         assert verify_chain(c) == []
-        acted = c.execute(
-            select(audit_entry).where(audit_entry.c.action == "alert.acknowledge").order_by(audit_entry.c.id.desc())
-        ).first()
+        acted = c.execute(select(audit_entry).where(a.action == "alert.acknowledge").order_by(a.id.desc())).first()
     assert (row.state, row.acknowledged_by) == ("acknowledged", "bo")
     assert (last.actor, last.actor_kind, last.reason) == ("bo", "person", "battery is being changed")
     assert (acted.actor, acted.actor_kind) == ("bo", "person")
@@ -72,6 +57,11 @@ def raise_question(database, key, step, alert_key):
         return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
 
 
+def memory_of(database):
+    with database.read() as c:
+        return Memory.read(c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one())
+
+
 def test_a_person_says_what_a_step_was(client, database, filled):
     at = NOW - timedelta(minutes=20)
     key = f"G1@{format_iso(at)}"
@@ -84,11 +74,8 @@ def test_a_person_says_what_a_step_was(client, database, filled):
     assert client.post(f"/alerts/{filled['stale_alert']}/verify", data=form).status_code == 404
     assert client.post(f"/alerts/{asked}/verify", data=form).status_code == 303
     with database.read() as c:
-        memory = Memory.read(
-            c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one()
-        )
         acted = c.execute(select(audit_entry).where(audit_entry.c.action == "step.verify")).one()
-    assert memory.answers[key] == "instrument"
+    assert memory_of(database).answers[key] == "instrument"
     assert (acted.actor, acted.actor_kind) == ("bo", "person")
 
 
@@ -104,9 +91,8 @@ def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_p
         assert reply.status_code == (303 if told else 409), "one person signs once"
         assert told in reply.headers.get("location", "")
         with database.read() as c:
-            stored = c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one()
             assert c.execute(select(alert.c.acknowledged_at).where(alert.c.id == asked)).scalar_one() is None
-        assert (key in Memory.read(stored).answers) is answered
+        assert (key in memory_of(database).answers) is answered
     assert "says bo: seen by camera; a second person must sign that" in client.get(f"/alerts/{asked}").text
 
 

@@ -3,22 +3,19 @@
 import re
 from datetime import timedelta
 from itertools import pairwise
+from math import cos, radians, sin
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from monitor.alerting.acts.table import API, list_acts
 from monitor.domain.decision import Memory
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.language.local_time import format_local
-from monitor.store.schema.tables import (
-    evaluation,
-    failure_time,
-    movement,
-    station_state,
-)
+from monitor.store.schema.tables import failure_time, movement, station_state
 from monitor.store.schema.views import load_view
 from tests.data.figures import bare_figures_of_page
+from tests.data.rows import insert_rows
 from tests.integration.web.served import NOW, client, database, filled, log_in, story
 
 __all__ = ["client", "database", "filled"]  # fixtures
@@ -26,8 +23,7 @@ __all__ = ["client", "database", "filled"]  # fixtures
 
 def test_health_and_metrics(client):
     health = client.get("/health")
-    assert health.status_code == 200
-    assert health.json()["status"] == "ok"
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
     assert health.json()["sites"]["north-bench"]["level"] == 2
     text = client.get("/metrics").text
     assert 'slopeward_level{site="north-bench"} 2.0' in text
@@ -57,12 +53,10 @@ def test_series_are_what_the_store_says_and_ranges_are_checked(client):
 def test_chart_holds_fan_thresholds_scores_flags_and_reasons(client):
     found = client.get("/api/v1/sites/north-bench/chart/G1/displacement_north", params={"span": "60d"}).json()
     fan = found["forecast"]
-    assert fan["model"] == "lld"
-    assert fan["reason"] == "best baseline"
+    assert (fan["model"], fan["reason"]) == ("lld", "best baseline")
     t = fan["targets"]
-    assert all(
-        a < b < c < d < e for a, b, c, d, e in zip(t["q025"], t["q10"], t["q50"], t["q90"], t["q975"], strict=True)
-    )
+    rows = zip(t["q025"], t["q10"], t["q50"], t["q90"], t["q975"], strict=True)
+    assert all(a < b < c < d < e for a, b, c, d, e in rows)
     assert {"model": "gru", "reason": "does not beat lld on the last 30 days"}.items() <= found["others"][0].items()
     assert {row["name"] for row in found["thresholds"]} == {"yellow", "orange", "red"}
     assert {s["detector"] for s in found["scores"]} == {"persistence-z", "lstm-ae"}
@@ -75,51 +69,27 @@ def test_chart_holds_fan_thresholds_scores_flags_and_reasons(client):
 
 def test_downslope_movement_is_projected_with_offsets_applied(client):
     computed = client.get("/api/v1/sites/north-bench/series/G2/displacement_downslope", params={"span": "10d"}).json()
-    from math import cos, radians, sin
-
     azimuth, plunge = radians(201.0), radians(30.0)
     share = -0.42 * sin(azimuth) * cos(plunge) - 0.9 * cos(azimuth) * cos(plunge) + 0.5 * sin(plunge)
     for at, value in zip(computed["points"]["at"], computed["points"]["value"], strict=True):
-        assert value == pytest.approx(
-            share * story.move_mm("G2", parse(at)), abs=0.01
-        )  # the antenna's 12.5 mm are gone
+        wanted = share * story.move_mm("G2", parse(at))  # the antenna's 12.5 mm are gone
+        assert value == pytest.approx(wanted, abs=0.01)
 
 
 def test_movement_and_ribbon_are_what_was_stored(client, database):
     found = client.get("/api/v1/sites/north-bench/movement/G1").json()
-    assert [(r["stage"], r["velocity_mm_per_day"]) for r in found["movement"]] == [
-        ("intermediate", 4.0),
-        ("progressive", 7.0),
-    ]
+    moved = [(r["stage"], r["velocity_mm_per_day"]) for r in found["movement"]]
+    assert moved == [("intermediate", 4.0), ("progressive", 7.0)]
     assert [w["trusted"] for w in found["windows"]] == [False, True]
     assert {(b["kind"], b["value"]) for b in found["bounds"]} == {("velocity", v) for v in (2.0, 20.0, 100.0)}
     with database.write() as c:
         for hours, level, seen in ((30, 1, "full"), (20, 1, "full"), (10, 1, "blind"), (5, 3, "full")):
-            c.execute(
-                insert(evaluation).values(
-                    site="north-bench",
-                    at=story.NOW - timedelta(hours=hours),
-                    trigger="tick",
-                    level=level,
-                    observability=seen,
-                    reachable_level=3,
-                    config_sha256="x",
-                    digest="0" * 64,
-                )
-            )
+            row = f"evaluation site=north-bench at=-{hours}h trigger=tick level={level} observability={seen}"
+            insert_rows(c, story.NOW, f"{row} reachable_level=3 config_sha256=x digest={'0' * 64}")
     ribbon = client.get("/api/v1/sites/north-bench/ribbon?span=25h").json()
-    low = ribbon["from"]
-    cuts = [
-        low,
-        *(format_iso(story.NOW - timedelta(hours=h)) for h in (10, 5)),
-        format_iso(story.NOW + timedelta(minutes=2)),
-    ]
-    assert [(r["from_at"], r["level"], r["observability"]) for r in ribbon["ribbon"]] == [
-        (cuts[0], 1, "full"),
-        (cuts[1], 1, "blind"),
-        (cuts[2], 3, "full"),
-        (cuts[3], 2, "full"),
-    ]
+    cuts = [ribbon["from"], *(format_iso(story.NOW + timedelta(minutes=m)) for m in (-600, -300, 2))]
+    shown = [(r["from_at"], r["level"], r["observability"]) for r in ribbon["ribbon"]]
+    assert shown == list(zip(cuts, (1, 1, 3, 2), ("full", "blind", "full", "full"), strict=True))
     assert [r["to_at"] for r in ribbon["ribbon"]] == [*cuts[1:], ribbon["to"]]
     assert [s["stage"] for s in ribbon["stages"]["G1"]][-1] == "progressive"
 
@@ -128,23 +98,10 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     """Two stations are sick in what has no vote, one is fast: sight, stage, velocity and window do not contradict."""
     with database.write() as c:
         series_id = c.execute(select(movement.c.series_id).limit(1)).scalar_one()
-        c.execute(
-            insert(movement).values(
-                series_id=series_id,
-                at=story.NOW + timedelta(minutes=1),
-                data_until=story.NOW,
-                stage="progressive",
-                trend="progressive",
-                velocity_mm_per_day=None,
-                velocity_error_mm_per_day=None,
-                reasons="too few data",
-                state=Memory().to_json(),
-            )
-        )
-        for station in ("G2", "P1"):
-            c.execute(
-                update(station_state).where(station_state.c.station == station).values(state="stale", reason="battery")
-            )
+        row = f"movement series_id={series_id} at=+1m data_until=+0m stage=progressive trend=progressive"
+        insert_rows(c, story.NOW, f"{row} reasons='too few data' state=$state", {"state": Memory().to_json()})
+        sick = station_state.c.station.in_(("G2", "P1"))
+        c.execute(update(station_state).where(sick).values(state="stale", reason="battery"))
         edges = {"window_from": -timedelta(days=1), "window_mid": -timedelta(hours=1), "window_to": timedelta(days=1)}
         c.execute(update(failure_time).values({k: NOW + v for k, v in edges.items()}))
     text = client.get("/sites/north-bench").text
@@ -202,11 +159,8 @@ def test_api_lists(client, filled):
     assert one["alert"]["evidence"]["criterion"] == "hazard"
     assert [e["to_level"] for e in one["events"]] == [1, 2, 2]
     assert client.get("/api/v1/alerts", params={"open": True, "ledger": "health"}).json()[0]["site"] == "lake-slope"
-    assert {n["state"] for n in client.get("/api/v1/notifications").json()} >= {
-        "delivered",
-        "superseded",
-        "failed_final",
-    }
+    states = {n["state"] for n in client.get("/api/v1/notifications").json()}
+    assert states >= {"delivered", "superseded", "failed_final"}
     scenes = client.get("/api/v1/sites/north-bench/scenes").json()
     assert [s["footprints"] for s in scenes] == [3, 1]
     assert "out_dir" not in scenes[0]
@@ -228,7 +182,7 @@ def test_forecasts_are_held_to_account(client):
     assert len(client.get("/sites/north-bench/forecasts/scores?of=coverage").text) < len(scores)
     assert "in shadow: 3 scored issue times at 1 d in 3 d" in text
     awaited = text.partition("Not there yet")[2].partition("</section>")[0]
-    assert "rules: 238 rows of 1 h are tried each day" in awaited
+    assert "rules: it is trained once the record suffices, which is tried each day; 238 rows of 1 h are" in awaited
     assert client.get("/sites/nowhere/forecasts").status_code == 404
 
 
@@ -238,9 +192,7 @@ def test_openapi_names_every_api_route(client):
     assert not [p for p in paths if not p.startswith("/api/v1/")]
     written = {p for p, methods in paths.items() if "post" in methods}
     assert {method for p in paths.values() for method in p} == {"get", "post"}
-    assert written == {
-        f"{API}{act.address}" for act in list_acts()
-    }  # by the API a person or a program does acts, no more
+    assert written == {f"{API}{act.address}" for act in list_acts()}  # acts are done by the API, and no more
 
 
 def test_velocity_over_the_window_of_each_bound(client):
@@ -260,19 +212,8 @@ def test_velocity_over_the_window_of_each_bound(client):
 def test_no_number_of_a_page_lacks_its_unit(client):
     log_in(client, "ada")
     found = {}
-    for path in (
-        "/",
-        "/sites/north-bench",
-        "/sites/lake-slope",
-        "/sites/north-bench/movement",
-        "/sites/north-bench/forecasts",
-        "/sites/north-bench/proposals",
-        "/alerts",
-        "/notifications",
-        "/signatures",
-        "/account",
-        "/admin",
-    ):
+    paths = [f"/sites/north-bench{page}" for page in ("", "/movement", "/forecasts", "/proposals")]
+    for path in (*paths, *"/ /sites/lake-slope /alerts /notifications /signatures /account /admin".split()):
         answer = client.get(path)
         assert answer.status_code == 200, path
         if bare := bare_figures_of_page(answer.text):

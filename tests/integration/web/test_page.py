@@ -23,12 +23,7 @@ from monitor.store import pages
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.tables import (
-    alert,
-    movement,
-    scene,
-    site_state,
-)
+from monitor.store.schema.tables import alert, movement, scene, site_state
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from monitor.web.change_notices import ChangeNotifier
@@ -71,10 +66,7 @@ def test_motion_that_no_vote_rests_on_is_named_beside_what_we_see(client, monkey
 
 def test_overview_draws_the_velocity_of_the_last_day_and_lists_quiet_sites(database, monkeypatch):
     with database.write() as c:
-        series_id = c.execute(
-            select(movement.c.series_id).where(movement.c.velocity_mm_per_day.is_not(None)).limit(1)
-        ).scalar_one()
-        one = dict(c.execute(select(movement).where(movement.c.series_id == series_id).limit(1)).one()._mapping)
+        one = dict(c.execute(select(movement).where(movement.c.velocity_mm_per_day.is_not(None))).first()._mapping)
         del one["id"]
         for hours in range(1, 6):
             c.execute(insert(movement).values(one | {"at": NOW - timedelta(hours=hours), "velocity_mm_per_day": 40.0}))
@@ -93,17 +85,11 @@ def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     def vote(level, valid_s=3600.0):
         return Vote(level, epoch_s(NOW), epoch_s(NOW) + valid_s, "moves")
 
-    votes = {
-        VoteKey("velocity-1", "G1"): vote(2),
-        VoteKey("rate-1", "G1"): vote(1),
-        VoteKey("velocity-1", "G2"): vote(1),
-        VoteKey("rate-1", "E1"): vote(2, -1.0),
-        VoteKey("velocity-1", "C1"): vote(0),
-    }
+    votes = {VoteKey("velocity-1", station): vote(level) for station, level in (("G1", 2), ("G2", 1), ("C1", 0))}
+    votes |= {VoteKey("rate-1", "G1"): vote(1), VoteKey("rate-1", "E1"): vote(2, -1.0)}
     with database.write() as c:
-        c.execute(
-            site_state.update().where(site_state.c.site == "north-bench").values(state=Memory(votes=votes).to_json())
-        )
+        bench = site_state.c.site == "north-bench"
+        c.execute(site_state.update().where(bench).values(state=Memory(votes=votes).to_json()))
     text = client.get("/sites/north-bench").text
     asked = dict(re.findall(r'class="pin [\w ]*asks lv-\d"><title>(\w+): asks for (\w+)', text))
     assert asked == {"G1": "orange", "G2": "yellow"}
@@ -111,10 +97,7 @@ def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
 
 @pytest.mark.parametrize(
     ("at", "state", "words"),
-    [
-        (timedelta(minutes=-5), "running", "core process is silent"),
-        (timedelta(), "stopped", "service was stopped"),
-    ],
+    [(timedelta(minutes=-5), "running", "core process is silent"), (timedelta(), "stopped", "service was stopped")],
 )
 def test_every_page_says_when_nobody_evaluates(client, database, at, state, words):
     tell(database, stamp, "core", {"state": state}, NOW + at)
@@ -174,10 +157,7 @@ def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     out = Path("scenes", "north-bench", "one")
     out.mkdir(parents=True)
-    run = {
-        "outputs": {"preview": str(out / "preview.png")},
-        "change": {"outputs": {"picture": str(out / "change.png")}},
-    }
+    run = {"outputs": {"preview": f"{out}/preview.png"}, "change": {"outputs": {"picture": f"{out}/change.png"}}}
     digest = story.HASHES["scene"]
     with database.write() as c:
         c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(out), run=run))
@@ -207,18 +187,12 @@ def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_pa
 
 def test_empty_database_is_no_error(database_url):
     with closing(Database(database_url)) as database, serving(database, datetime(2026, 3, 1, tzinfo=UTC)) as c:
-        ways = re.findall(
-            r"<summary>(.*?)</summary>|<a class=\"button\" href=\"(.*?)\"", c.get("/").text.partition("No site yet")[2]
-        )
-        assert [one or other for one, other in ways][:4] == [
-            "Try the demo",
-            "/files",
-            "Connect an instrument",
-            "Write a site file",
-        ]
+        first = c.get("/").text.partition("No site yet")[2]
+        ways = re.findall(r'<summary>(.*?)</summary>|<a class="button" href="(.*?)"', first)
+        wanted = ["Try the demo", "/files", "Connect an instrument", "Write a site file"]
+        assert [one or other for one, other in ways][:4] == wanted
         assert "never run on this database" in c.get("/").text
-        assert c.get("/health").status_code == 503
-        assert c.get("/api/v1/sites").json() == []
+        assert (c.get("/health").status_code, c.get("/api/v1/sites").json()) == (503, [])
         for path in ("/alerts", "/notifications", "/metrics"):
             assert c.get(path).status_code == 200
 
@@ -253,10 +227,8 @@ def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):
 def look(own):
     with own.read() as c:
         hazards = find_hazards(pages.load_open_alerts(c))
-        raised = find_headlines(c, hazards.values())
-        return str(raised[hazards["bench"]["alert_id"]].sentence), str(
-            find_present_headlines(c, hazards)["bench"].sentence
-        )
+        raised = find_headlines(c, hazards.values())[hazards["bench"]["alert_id"]]
+        return str(raised.sentence), str(find_present_headlines(c, hazards)["bench"].sentence)
 
 
 def rate_of(text):
@@ -286,15 +258,17 @@ def test_a_program_reads_both_and_the_page_shows_them(client):
 def test_the_log_says_where_the_page_is_once_its_port_is_open_and_not_before(tmp_path, caplog):
     database = Database(f"sqlite:///{tmp_path}/page.db")
     caplog.set_level(logging.INFO, "slopeward.web")
+
+    def make(config):
+        return PageServer(make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database))
+
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         config = load_service(None, {"SLOPEWARD_WEB__PORT": str(port)})
         with pytest.raises(SystemExit):
-            PageServer(
-                make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database)
-            ).run()
+            make(config).run()
         assert "the page is at" not in caplog.text
-    server = PageServer(make_settings(build(config, database), config.web), config.web.url, ChangeNotifier(database))
+    server = make(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

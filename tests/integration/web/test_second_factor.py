@@ -23,10 +23,10 @@ from monitor.store.people.second_factor import (
 )
 from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
 from monitor.store.schema import tables as t
-from monitor.web.access.guard import csrf_token
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
-from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, serving, solve
+from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, post, serving, solve
+from tests.integration.web.test_rules import send
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_login_takes_the_code_once(filled_database, secret, settings):
 
         def log_in(code, name="bo", password=PASSWORD):
             words = {"name": name, "password": password, "code": code}
-            return httpx.post(f"{address}/login", data=words, trust_env=False, verify=False, timeout=60)
+            return post(f"{address}/login", data=words)
 
         def code(steps=0):
             return code_of(secret, int(clock().timestamp()) // STEP_S + steps)
@@ -113,14 +113,9 @@ def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(f
     assert [round(w / 60) for w in waits[:6]] == [2, 4, 8, 16, 32, 60]
     assert waits[-1] <= 3600.0
     with filled_database.read() as c:
-        why = [
-            json.loads(d).get("why")
-            for d in c.execute(
-                select(t.audit_entry.c.detail)
-                .where(t.audit_entry.c.action == "login.refused")
-                .order_by(t.audit_entry.c.id)
-            ).scalars()
-        ]
+        e = t.audit_entry.c
+        refusals = c.execute(select(e.detail).where(e.action == "login.refused").order_by(e.id)).scalars()
+        why = [json.loads(detail).get("why") for detail in refusals]
     assert why == [WRONG_CODE] * 5 + [CODE_WAITS] * 3 + [WRONG_CODE]
 
 
@@ -131,14 +126,7 @@ def test_without_it_the_password_is_enough_again(filled_database, secret):
         with pytest.raises(RefusedError, match="no second factor"):
             remove_second_factor(c, "bo")
     with serving(filled_database, Clock()) as address:
-        answer = httpx.post(
-            f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False, verify=False, timeout=60
-        )
-    assert answer.status_code == 303
-
-
-def send(browser, path, **fields):
-    return browser.post(path, data={"csrf": csrf_token(browser.cookies["slopeward_session"]), **fields})
+        assert post(f"{address}/login", data={"name": "bo", "password": PASSWORD}).status_code == 303
 
 
 def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings):
@@ -164,9 +152,8 @@ def test_it_is_set_up_used_and_taken_away_on_the_page(filled_database, settings)
         secret = re.search(r"<code>([A-Z2-7 ]{39})</code>", page.text)[1].replace(" ", "")
         assert log_in() == 303, "it asks for nothing before a first code was seen"
         assert send(browser, "/account/second-factor/confirm", code="000").status_code == 409
-        spare = re.search(
-            r'<pre class="codes">([^<]+)', send(browser, "/account/second-factor/confirm", code=code()).text
-        )[1].split()
+        page = send(browser, "/account/second-factor/confirm", code=code())
+        spare = re.search(r'<pre class="codes">([^<]+)', page.text)[1].split()
         assert len(set(spare)) == RECOVERY_CODES
         assert send(browser, "/account/second-factor", password=PASSWORD).status_code == 409, "one is there"
         assert log_in() == 401
@@ -196,10 +183,9 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
             check_second_factor(c, vault, "bo", "123456", NOW)
     with serving(filled_database, Clock(), f'[paths]\nstate = "{tmp_path}"\n') as address:
         words = {"name": "bo", "password": PASSWORD, "code": "123456"}
-        answer = httpx.post(f"{address}/login", data=words, trust_env=False, verify=False, timeout=60)
+        answer = post(f"{address}/login", data=words)
         assert (answer.status_code, "put it back from a backup" in answer.text) == (409, True)
-        answer = httpx.post(f"{address}/login", data=words | {"name": "ada"}, trust_env=False, verify=False, timeout=60)
-        assert answer.status_code == 303
+        assert post(f"{address}/login", data=words | {"name": "ada"}).status_code == 303
 
 
 def test_the_key_is_for_this_account_of_the_machine_alone_or_comes_from_elsewhere(tmp_path):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
 from forecasting.message import join
 from monitor.domain.alert import Actor
@@ -19,6 +19,7 @@ from tests.data.filled import NOW, PASSWORD, START
 from tests.data.store_rows import ask, enter_offset, tell
 from tests.data.watched_slope import WatchedSlope
 from tests.integration.alerting.test_corrections import correct
+from tests.integration.web.test_acts import memory_of, raise_question
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 
@@ -30,17 +31,7 @@ KEY = f"G1@{format_iso(AT)}"
 def asked(filled_database):
     """A step of north-bench asks for the highest level, and people are asked what it was; the number of the alert."""
     step = Step(epoch_s(AT), epoch_s(AT), 310.0, 3, "movement", join(["jump of 310 mm: silence followed it"]))
-    row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
-    row |= {"state": "unacknowledged", "exercise": False, "raised_at": AT, "reason": "verify", "rule_version": "1"}
-    with filled_database.write() as c:
-        state = replace(Memory(), steps={KEY: step}, started_s=epoch_s(START)).to_json()
-        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
-        return c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
-
-
-def memory_of(database):
-    with database.read() as c:
-        return Memory.read(c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one())
+    return raise_question(filled_database, KEY, step, "health:G1:verify")
 
 
 def bind(database, name, *sites):

@@ -17,13 +17,7 @@ from detection.imagery.footprints.choose import SHIPPED, check_doubts, choose_we
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import read_options
 from detection.imagery.footprints.records import INDEX
-from detection.imagery.training.domain import (
-    INTERPOLATED,
-    NOISE_SLACK,
-    READABLE,
-    list_noisy,
-    measure_window,
-)
+from detection.imagery.training.domain import INTERPOLATED, NOISE_SLACK, READABLE, list_noisy, measure_window
 from detection.imagery.training.grain import measure_noise
 from detection.imagery.training.steadiness import PLAIN, degrade_patches, measure_steadiness
 from detection.imagery.weights_file import read_weights

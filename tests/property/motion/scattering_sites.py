@@ -63,16 +63,8 @@ def draw_site(rng: random.Random) -> tuple[Site, float]:
     )
     is_auto = rng.random() < 0.5
     dwell = rng.choice((Dwell(), Dwell(2, 3), Dwell(3, 4)))
-    criterion = Criterion(
-        "v",
-        KINDS["velocity"],
-        names,
-        "displacement",
-        thresholds,
-        dwell=dwell,
-        recover=rng.choice((0.6, 0.8)),
-        valid_for_s=12 * step_s,
-    )
+    rule = {"dwell": dwell, "recover": rng.choice((0.6, 0.8)), "valid_for_s": 12 * step_s}
+    criterion = Criterion("v", KINDS["velocity"], names, "displacement", thresholds, **rule)
     levels = tuple(
         Level(i, word, auto_lower=i < 2 or is_auto) for i, word in enumerate(("green", "yellow", "orange", "red"))
     )

@@ -273,12 +273,7 @@ def test_motion_up_or_down_alone_reaches_the_level(sign):
 
 def test_a_speed_has_no_side_that_a_bound_below_nothing_could_miss():
     criterion = Criterion(
-        "r",
-        KINDS["rate"],
-        ("P",),
-        "displacement",
-        (Threshold(1, under=-2.0, window_s=6 * DAY_S),),
-        dwell=DWELL,
+        "r", KINDS["rate"], ("P",), "displacement", (Threshold(1, under=-2.0, window_s=6 * DAY_S),), dwell=DWELL
     )
     rows = draw_rows(4, 1.0, 30.0, 0.0, 250.0)
     site = make_site(None, criterion)

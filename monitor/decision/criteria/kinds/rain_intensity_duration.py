@@ -11,7 +11,7 @@ from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.places import Places, find_series, refuse_index
 from monitor.decision.criteria.rain_gauge import RAIN_SAFE, Gauge
 from monitor.decision.criteria.rain_table import Coverage, ExpectedRain, IssueAge, join_rain
-from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact
+from monitor.decision.criteria.rainfall import Fact, each_gauge, make_fact, make_facts
 from monitor.decision.criteria.tables import CriterionTable, LevelName, Recovery, Target, add_params
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
@@ -72,20 +72,21 @@ def measure_curve(criterion: Criterion, gauge: Gauge) -> Sequence[Fact]:
         event_s += gauge.block_s - gauge.interval_s if event_s > 0.0 and gauge.block_s > 0.0 else 0.0
         to_s = min(to_s, event_s)
     steps = max(1, -int(-from_s // gauge.interval_s), -int(-gauge.block_s // gauge.interval_s))
-    found: list[Fact] = []
-    total, index = 0.0, len(gauge.times_s) - 1
+    measured: list[tuple[float, float, float, float]] = []
+    times_s, newest = gauge.times_s, len(gauge.times_s) - 1
+    total, index = 0.0, newest
     late = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
     count = int(to_s / gauge.interval_s)
     bounds_mm = _list_bounds_mm(params.get("c", 0.0), params["a"], params["b"], gauge.interval_s, count)
     for n in range(1, count + 1):
         window_s = n * gauge.interval_s
-        while index >= 0 and gauge.times_s[index] > end - window_s + late:
+        while index >= 0 and times_s[index] > end - window_s + late:
             total += gauge.amounts_mm[index]
             index -= 1
         if n < steps:
             continue
-        coverage = gauge.coverage(len(gauge.times_s) - 1 - index, end, window_s)
-        found.append(make_fact(threshold, window_s, total, coverage, bounds_mm[n - 1]))
+        measured.append((window_s, total, gauge.coverage(newest - index, end, window_s), bounds_mm[n - 1]))
+    found = make_facts(threshold, measured)
     if event_s is not None:
         found = [{**f, "event_s": event_s} for f in found]
     return found or [_quiet(criterion, gauge, max(from_s, gauge.block_s), event_s)]

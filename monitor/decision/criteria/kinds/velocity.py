@@ -4,11 +4,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from math import fsum, sqrt
+from math import dist, fsum, sqrt
 from typing import Any, Final, NamedTuple, TypeVar
 
 from forecasting.kinematics.acceleration import Acceleration
-from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocity
+from forecasting.kinematics.velocity import Velocity, fit_rates, fit_velocities, fit_velocity
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, join
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.tables import Direction, FastTrack, MeasuredTable, SpeedBound, Sureness
@@ -25,6 +25,7 @@ from monitor.decision.series.assessment import (
     list_bounds,
     measure_nothing,
     pick_bound,
+    stations_of,
 )
 from monitor.decision.series.tracks import Track
 from monitor.decision.series.vectors import norm
@@ -76,6 +77,7 @@ AGAINST: Final = Template("dwell.against_direction", "against the declared direc
 _OTHER_WAY: Final = Template("dwell.other_way", "the other way, so not {side} {bound}")
 MIN_EXTENT: Final = 0.5  # of the window must lie between its first and last epoch
 LEAST_EPOCHS: Final = 4  # of a line
+TOGETHER: Final = 3  # stations of the same epochs: fewer are fitted one by one
 FITS_KEPT: Final = 256  # of the windows of one length of a track, and of what they say of a bound
 BACKWARDS_OF: Final = "displacement"  # and its components and single series: their sign is a declared direction
 Fit = TypeVar("Fit")
@@ -127,6 +129,37 @@ def assess_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: 
                 undecided[bound.level] = question
         facts.append(fact)
     return assess_track(criterion, track, spec, windows, facts, _explain, has_fit=has_fit, undecided=undecided)
+
+
+_assess_each: Final = each_track(assess_rates)
+
+
+def assess_velocities(criterion: Criterion, windows: DecisionContext) -> tuple[Assessment, ...]:
+    """`assess_rates` of every station; those that have the same epochs are fitted together."""
+    tracks = [windows.track(criterion, s.id) for s in stations_of(windows, criterion)]
+    tracks = [t for t in tracks if t.times_s and _is_signed(t) and not t.digits]
+    for window_s in {b.window_s for b in list_bounds(criterion)} if len(tracks) >= TOGETHER else ():
+        _fit_together(tracks, window_s)
+    return _assess_each(criterion, windows)
+
+
+def _fit_together(tracks: Sequence[Track], window_s: float) -> None:
+    """The fits of the newest window of tracks without another way than the declared one, kept as `_fit` keeps them."""
+    key, alike = (window_s, 0.0), dict[tuple[float, ...], list[tuple[Track, slice]]]()
+    for track in tracks:
+        end_s = track.times_s[-1]
+        if end_s in track.fits.get(key, ()) or (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
+            continue
+        sigmas = track.along_sigma[some]
+        if sigmas.count(sigmas[0]) == len(sigmas):
+            alike.setdefault(track.times_s[some], []).append((track, some))
+    for times_s, ones in alike.items():
+        if len(ones) >= TOGETHER:
+            fits = fit_velocities(
+                times_s, [t.along[some] for t, some in ones], [t.along_sigma[some.start] for t, some in ones]
+            )
+            for (track, _), fit in zip(ones, fits, strict=True):
+                keep_fit(track, times_s[-1], key, lambda *_, fit=fit: () if fit is None else (fit,))
 
 
 def _assess_bound(
@@ -255,8 +288,11 @@ def _compare_window(
 
 def _fit(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     """The fits of the window that ends at an epoch; those of a signed value are the same however sure they must be."""
-    is_signed = track.is_directed and track.is_plunge_known
-    return keep_fit(track, end_s, (window_s, 0.0 if is_signed else sureness), _fit_window)
+    return keep_fit(track, end_s, (window_s, 0.0 if _is_signed(track) else sureness), _fit_window)
+
+
+def _is_signed(track: Track) -> bool:
+    return track.unit is not None and track.is_plunge_known
 
 
 def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, criterion: Criterion) -> Velocity | None:
@@ -271,10 +307,13 @@ def _find_across(track: Track, epochs: Sequence[float], bound: BoundInForce, cri
     if some is None:
         return None
     first, last = some.start, some.stop - 1
+    ends_s, from_mm, to_mm = track.times_s[last] - track.times_s[first], track.values[first], track.values[last]
+    if dist(from_mm, to_mm) * 86400.0 < 0.49 * least * ends_s:
+        return None  # nor is what of it goes across: the usual case
     along = track.along[last] - track.along[first]
-    ends = zip(track.values[first], track.values[last], track.unit, strict=True)
+    ends = zip(from_mm, to_mm, track.unit, strict=True)
     moved = norm(tuple([b - a - along * u for a, b, u in ends])) * 86400.0
-    if moved < 0.5 * least * (track.times_s[last] - track.times_s[first]):
+    if moved < 0.5 * least * ends_s:
         return None
     key = (window_s, criterion.min_sigma, least)
     if not all(is_over(keep_fit(track, e, key, _fit_across), least, 1.0, criterion.min_sigma) for e in epochs[-needs:]):
@@ -300,7 +339,9 @@ def keep_fit(track: Track, end_s: float, key: tuple[Any, ...], fit: Callable[...
 
     `key`: the length of the window, and whatever else the fit depends on.
     """
-    kept = track.fits.setdefault(key, {})
+    kept = track.fits.get(key)
+    if kept is None:
+        kept = track.fits[key] = {}
     found: Fit | None = kept.get(end_s)
     if found is None:
         found = kept[end_s] = fit(track, end_s, *key)
@@ -312,9 +353,10 @@ def keep_fit(track: Track, end_s: float, key: tuple[Any, ...], fit: Callable[...
 
 def find_window(track: Track, end_s: float, window_s: float, least: int) -> slice | None:
     """Where the epochs of the window that ends at an epoch stand; None where too little of it is seen."""
-    high = bisect_right(track.times_s, end_s)
-    low = bisect_right(track.times_s, end_s - window_s, 0, high)
-    if high - low < least or track.times_s[high - 1] - track.times_s[low] < MIN_EXTENT * window_s:
+    times_s = track.times_s
+    high = len(times_s) if times_s and times_s[-1] == end_s else bisect_right(times_s, end_s)
+    low = bisect_right(times_s, end_s - window_s, 0, high)
+    if high - low < least or times_s[high - 1] - times_s[low] < MIN_EXTENT * window_s:
         return None
     return slice(low, high)
 
@@ -322,7 +364,7 @@ def find_window(track: Track, end_s: float, window_s: float, least: int) -> slic
 def _fit_window(track: Track, end_s: float, window_s: float, sureness: float) -> tuple[Velocity, ...]:
     if (some := find_window(track, end_s, window_s, LEAST_EPOCHS)) is None:
         return ()
-    if track.unit is not None and track.is_plunge_known and not track.digits:  # the one way of `list_ways`, as it is
+    if _is_signed(track) and not track.digits:  # the one way of `list_ways`, as it is
         fit = fit_velocity(track.times_s[some], track.along[some], track.along_sigma[some])
         return () if fit is None else (fit,)
     return tuple([f for way in list_ways(track, some) if (f := way.fit_line(sureness)) is not None])
@@ -366,7 +408,10 @@ def is_over(fits: Fits, bound: float, sign: float, min_sigma: float) -> bool:
 
 def _is_held_back(track: Track, end_s: float, bound: BoundInForce, verdict: WindowVerdict) -> bool:
     """Over the bound, whichever single epoch is left out, and kept from counting by its own error alone."""
-    return not verdict.is_over and is_over(_fit(track, end_s, bound.window_s, 0.0), bound.value, bound.sign, 0.0)
+    if verdict.is_over:
+        return False
+    fits = verdict.fits if _is_signed(track) else _fit(track, end_s, bound.window_s, 0.0)
+    return is_over(fits, bound.value, bound.sign, 0.0)
 
 
 def _is_undecided(
@@ -560,7 +605,7 @@ ENTRY: Final = KindEntry(
     ),
     VelocityTable,
     SpeedBound,
-    each_track(assess_rates),
+    assess_velocities,
     example="""
 stations = ["*"]
 yellow = {over = 5.0, window = "1d"}

@@ -13,7 +13,6 @@ Reported: records that no version of the network was trained or chosen on. Chose
 scored with weights that were trained without it (`train_pretrained --without`), on which settings were chosen.
 """
 
-import argparse
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -36,7 +35,7 @@ from forecasting.serving import calibration
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.whole_file import write_bytes
 from tests.bench.forecasting.pretrained.train_pretrained import LICENCES, MODEL
-from tests.bench.record import record
+from tests.bench.record import read_options, record
 from tests.data.records import Measured, read_records
 
 KEPT = Path(__file__).resolve().parents[4] / "build" / "pretrained"
@@ -154,10 +153,7 @@ def tabulate(by_record: Mapping[str, dict[int, dict[str, Any]]]) -> dict[str, An
 
 def main() -> None:
     """Score, print, keep."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--only", default="chosen,reported")
-    options.add_argument("--seed", type=int, default=7)
-    given = options.parse_args()
+    given = read_options(__doc__, only="chosen,reported", seed=7)
     torch.set_num_threads(1)
     kinds = given.only.split(",")
     found: dict[str, dict[str, dict[int, dict[str, Any]]]] = {kind: {} for kind in kinds}
@@ -174,13 +170,9 @@ def main() -> None:
             write_bytes(place, json.dumps(score(one, shipped, given.seed)).encode())
         kept = json.loads(place.read_text())
         found[kind][one.name] = {int(length): row for length, row in kept.items()}
-        for length, row in found[kind][one.name].items():
-            text = "  ".join(f"{way} {value:.3f}" for way, value in row["ratios"].items() if way != "auto")
-            print(f"{kind} {one.name:15} {length:4} rows  {text}  served {row['served']:.0%}", flush=True)
+        print(kind, one.name, kept, flush=True)
     tables = {kind: tabulate(by) for kind, by in found.items()}
-    for kind, table in tables.items():
-        for length, row in table.items():
-            print(kind, length, row)
+    print(json.dumps(tables, indent=1))
     facts = {"unit": "MAE as a ratio to auto, [geometric mean over records, records]"}
     print(record("forecast-short", "make bench-forecast-short", facts | tables | {"records": found}))
 

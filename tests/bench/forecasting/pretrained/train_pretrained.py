@@ -21,11 +21,10 @@ import torch
 
 from forecasting.data.features import noise_floor, scale_lag, windows
 from forecasting.data.series import DAY_S, Floats, Panel
-from forecasting.data.sources import RecordRecipe as DataRecipe
-from forecasting.data.sources import read_recipe, read_record
+from forecasting.data.sources import RecordRecipe, read_recipe, read_record
 from forecasting.data.splits import Block, Split
 from forecasting.neural.checkpoint import model_hash, to_bytes
-from forecasting.neural.forecaster import NeuralForecaster, RecordRecipe, build_network
+from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.learner import Learner, Member, Settings
 from forecasting.neural.pretrained import LEAST_SEEN, PLACE, STEPS
 from forecasting.neural.training import deterministic
@@ -71,7 +70,7 @@ def read_allowed(without: Sequence[str] = ()) -> Iterator[tuple[str, Panel]]:
         yield one.family, one.panel
     if "egms" not in without:
         recipe = read_recipe(RECIPES / "egms-points.toml")
-        yield "egms", read_record(None, DataRecipe(dict(recipe.data) | {"every": 11})).panel
+        yield "egms", read_record(None, RecordRecipe(dict(recipe.data) | {"every": 11})).panel
 
 
 def cut(family: str, panel: Panel, seed: int) -> Iterator[Piece]:
@@ -117,6 +116,15 @@ def find_spread(members: Sequence[Member], families: Sequence[str]) -> tuple[flo
     return tuple(float(v) for v in np.exp(np.mean(each, axis=0)))
 
 
+def make_recipe(
+    stations: Sequence[str], step_s: float, seed: int, noise: Sequence[float], spread: Sequence[float], lld: LevelDrift
+) -> Recipe:
+    """What a network of this size is made with."""
+    horizons_s = tuple(step_s * h for h in STEPS)
+    size = (SETTINGS.window, SETTINGS.hidden, SETTINGS.dropout, seed)
+    return Recipe(MODEL, tuple(stations), step_s, STEPS, horizons_s, *size, tuple(noise), tuple(spread), lld)
+
+
 def make_members(pieces: Sequence[Piece], seed: int) -> list[Member]:
     """What the learner reads; a family with much takes fewer issue times of each piece."""
     have: dict[str, int] = defaultdict(int)
@@ -127,20 +135,8 @@ def make_members(pieces: Sequence[Piece], seed: int) -> list[Member]:
         rows = piece.panel.values.shape[0]
         whole, none = Block(0, rows), Block(rows, rows)
         parts = Split(whole, none, none, none) if piece.learns else Split(none, whole, none, none)
-        recipe = RecordRecipe(
-            model=MODEL,
-            stations=piece.panel.stations,
-            step_s=piece.panel.step_s,
-            steps=STEPS,
-            horizons_s=tuple(piece.panel.step_s * h for h in STEPS),
-            window=SETTINGS.window,
-            hidden=SETTINGS.hidden,
-            dropout=SETTINGS.dropout,
-            seed=seed,
-            noise_mm=tuple(map(float, piece.floors)),
-            spread=(1.0,) * len(STEPS),
-            lld=fit_base(piece.panel),
-        )
+        noise, panel = tuple(map(float, piece.floors)), piece.panel
+        recipe = make_recipe(panel.stations, panel.step_s, seed, noise, (1.0,) * len(STEPS), fit_base(panel))
         stride = max(1, round(have[piece.family] / WINDOWS_OF_A_FAMILY))
         out.append(Member(recipe, piece.panel.values, parts, stride, least=LEAST_SEEN))
     spread = find_spread(out, [piece.family for piece in pieces])
@@ -166,21 +162,9 @@ def train(without: Sequence[str], seed: int) -> tuple[NeuralForecaster, dict[str
         for piece in cut(family, panel, seed + turn)
     ]
     members = make_members(pieces, seed)
-    settings = Settings(**{k: getattr(SETTINGS, k) for k in SETTINGS.__dataclass_fields__} | {"seed": seed})
-    typical = RecordRecipe(
-        model=MODEL,
-        stations=("any",),
-        step_s=DAY_S,
-        steps=STEPS,
-        horizons_s=tuple(DAY_S * h for h in STEPS),
-        window=settings.window,
-        hidden=settings.hidden,
-        dropout=settings.dropout,
-        seed=seed,
-        noise_mm=(1.0,),
-        spread=members[0].recipe.spread,
-        lld=LevelDrift("lld", STEPS, (DEFAULT,) * len(STEPS)),
-    )
+    settings = replace(SETTINGS, seed=seed)
+    lld = LevelDrift("lld", STEPS, (DEFAULT,) * len(STEPS))
+    typical = make_recipe(("any",), DAY_S, seed, (1.0,), members[0].recipe.spread, lld)
     with deterministic(seed):
         network = build_network(typical)
         losses, stopped = ManyJudges(network, members, settings).run(time.monotonic(), _tell)

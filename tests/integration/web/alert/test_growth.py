@@ -195,8 +195,7 @@ def test_a_message_that_repeats_an_alert_has_both_values(database):
     dispatcher = Dispatcher(database, {"bench": slope.site}, lambda: slope.now)
     dispatcher.escalate_once(slope.now)
     last = list_messages(database)[-1]
-    assert last.recipient == "director"
-    assert last.alert_id == own_number
+    assert (last.recipient, last.alert_id) == ("director", own_number)
     lines = last.body.splitlines()
     assert lines[0].endswith(str(now.sentence))
     assert lines[1] == f"When raised: {raised}"

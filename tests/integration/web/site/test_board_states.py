@@ -81,28 +81,17 @@ def speak(pipeline):
             enu = [round(said["mm"] + rng.gauss(0, 0.5), 2), round(rng.gauss(0, 0.5), 2), round(rng.gauss(0, 1), 2)]
             if name == "stuck" and back < 8:
                 enu = kept.setdefault(name, enu)
-            body = {
-                "time": format_iso(at),
-                "battery_voltage_v": round(said["volts"], 2),
-                "signal_strength_dbm": said["dbm"],
-                "gnss": {
-                    "enu_mm": enu,
-                    "epoch0": "2025-11-03T00:00:00Z",
-                    "frame": "local",
-                    "solution": "rapid",
-                    "fix": said["fix"],
-                    "satellites": said["satellites"],
-                },
-            }
+            gnss = {"enu_mm": enu, "epoch0": "2025-11-03T00:00:00Z", "frame": "local", "solution": "rapid"}
+            gnss |= {"fix": said["fix"], "satellites": said["satellites"]}
+            body = {"time": format_iso(at), "battery_voltage_v": round(said["volts"], 2), "gnss": gnss}
+            body["signal_strength_dbm"] = said["dbm"]
             received = min(at + timedelta(seconds=said["s"]), NOW + 2 * DAY)
             batch.append(BrokerMessage(f"slopeward/v1/bench/{name}/obs", json.dumps(body).encode(), received, "live"))
         weather = {"time": format_iso(at), "snow_depth_m": 0.4 if back < 4 else 0.0}
         batch.append(BrokerMessage("slopeward/v1/bench/weather/obs", json.dumps(weather).encode(), at, "live"))
         if number % 8 == 0:
-            typed = {
-                "time": format_iso(at),
-                "crack_opening_cm": 9740.0 if back == 0 else round(97.4 + rng.gauss(0, 0.05), 1),
-            }
+            read_cm = 9740.0 if back == 0 else round(97.4 + rng.gauss(0, 0.05), 1)
+            typed = {"time": format_iso(at), "crack_opening_cm": read_cm}
             batch.append(BrokerMessage("slopeward/v1/bench/mistyped/obs", json.dumps(typed).encode(), at, "live"))
     batch.append(BrokerMessage("homie/offline/$state", b"lost", NOW + timedelta(hours=1), "live"))
     return pipeline.store(batch)

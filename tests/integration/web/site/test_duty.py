@@ -104,10 +104,8 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
         assert ada.send("/sites/bench/duty/handover", team="others", notes="nothing").status_code == 404
         cy = Browser(client, "cy")
         assert "the role operator for this site is needed" in cy.read()
-        assert (
-            cy.client.post("/sites/bench/duty/handover", data={"csrf": "x", "team": "g", "notes": "n"}).status_code
-            == 403
-        )
+        form = {"csrf": "x", "team": "g", "notes": "n"}
+        assert cy.client.post("/sites/bench/duty/handover", data=form).status_code == 403
     with watched.read() as c:
         (signed,) = load_handovers(c, "bench")
         assert list(find_unsealed(c)) == []
@@ -125,13 +123,8 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
         plan = {"team": "geologists", "plan": "daily 11:00 A. Rossi\ndaily 08:00 R. Mori", "reason": "spring"}
         assert bo.send("/sites/bench/duty/plan", **plan).status_code == 303
         assert bo.send("/sites/bench/duty/plan", **{**plan, "plan": "Mon 8 Mori"}).status_code == 409
-        swap = {
-            "team": "geologists",
-            "out": "A. Rossi",
-            "into": "L. Frei",
-            "until": "2026-03-07T07:00",
-            "reason": "ill",
-        }
+        swap = {"team": "geologists", "out": "A. Rossi", "into": "L. Frei", "reason": "ill"}
+        swap |= {"until": "2026-03-07T07:00"}
         assert bo.send("/sites/bench/duty/swap", **swap, **{"from": "2026-03-06T12:00"}).status_code == 303
         assert bo.send("/sites/bench/duty/swap", **{**swap, "until": "never"}).status_code == 409
         night = {**swap, "out": "R. Mori", "from": "2026-10-24T20:00", "until": "2026-10-25T02:30"}
@@ -141,12 +134,8 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
         assert parse("2026-10-25T01:30:00Z") in [one.to_at for one in ask(watched, load_changes, "bench", T0)]
         assert "L. Frei for A. Rossi" in bo.read()
         shifts = Calendar.from_ical(client.get("/sites/bench/duty.ics").content).walk("VEVENT")
-        assert [str(e["summary"]).partition(": ")[2] for e in shifts[:4]] == [
-            "R. Mori",
-            "A. Rossi",
-            "L. Frei",
-            "A. Rossi",
-        ]
+        turns = [str(e["summary"]).partition(": ")[2] for e in shifts[:4]]
+        assert turns == ["R. Mori", "A. Rossi", "L. Frei", "A. Rossi"]
         clock.now = T0 + 90 * MINUTE
         bo = Browser(client, "bo")
         assert "This shift began without a hand-over." in bo.read()
@@ -178,9 +167,8 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
     pass_by(2)
     ((key, level, state, reason),) = alarms()
     assert (key, level, state) == ("health:unconfirmed:2", 2, "unacknowledged")
-    assert reason.startswith(
-        f"nobody confirmed alert 2, orange at {SITE.name}, open since {T0:%Y-%m-%d %H:%M} UTC: 5 notified, "
-    )
+    opened = f"open since {T0:%Y-%m-%d %H:%M} UTC"
+    assert reason.startswith(f"nobody confirmed alert 2, orange at {SITE.name}, {opened}: 5 notified, ")
     assert "call R. Mori, A. Rossi, L. Frei, K. Okafor, control room" in reason
 
     def of_alarm():
@@ -264,10 +252,8 @@ def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_end
         for _ in range(minutes):
             now[0] += MINUTE
             watch.escalate_once(now[0])
-            with watched.read() as c:
-                seen.append(
-                    [(a.id, a.state) for a in load_alerts(c, "bench", ledger="health") if "unconfirmed" in a.key]
-                )
+            alerts = ask(watched, load_alerts, "bench", ledger="health")
+            seen.append([(a.id, a.state) for a in alerts if "unconfirmed" in a.key])
 
     for _ in range(12):
         turn(3, is_open=True)

@@ -12,7 +12,6 @@ from detection.imagery.tiles.archive import ArchiveFacts, write_archive
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.config.tile_files import list_files
-from monitor.domain.alert import AlertCategory
 from monitor.domain.decision import Memory, Vote
 from monitor.domain.instants import epoch_s, format_iso
 from monitor.domain.keys import VoteKey
@@ -25,6 +24,7 @@ from monitor.store.schema import tables as t
 from monitor.web.parts.zones import draw_zones
 from monitor.web.routes.maps import LARGEST
 from tests.data.filled import NOW, load_story_sites
+from tests.data.rows import insert_rows
 from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
@@ -54,9 +54,8 @@ def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(c
             for q, value in (("east", -500.0 - 3.0 * k), ("north", -500.0 + 3.0 * k)):
                 row = Observation("north-bench", "G2", f"displacement_{q}", "mm", at, at, value)
                 add_observations(c, [row], at)
-        moves = MovementRow(
-            ids["east"], NOW + timedelta(minutes=2), NOW, "progressive", "none", 90.0, 2.0, 86400.0, *[None] * 6, "", {}
-        )
+        newest = NOW + timedelta(minutes=2)
+        moves = MovementRow(ids["east"], newest, NOW, "progressive", "none", 90.0, 2.0, 86400.0, *[None] * 6, "", {})
         add_update(c, moves, [])
         memory = Memory(votes={VoteKey("v", "G1"): vote(2, NOW + timedelta(hours=1)), VoteKey("v", "E1"): vote(3, NOW)})
         c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.to_json()))
@@ -72,21 +71,9 @@ def test_the_past_is_as_it_was_stored(client, filled_database):
     evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).to_json()}}
     with filled_database.write() as c:
         basis = add_decision(c, "north-bench", then, "x" * 64, json.dumps(evidence))
-        c.execute(
-            t.alert.insert().values(
-                site="north-bench",
-                ledger=AlertCategory.HAZARD,
-                key="level:then",
-                level=1,
-                peak_level=1,
-                state="closed",
-                exercise=False,
-                raised_at=then - timedelta(hours=1),
-                reason="x",
-                decision_id=basis,
-                rule_version="1",
-                closed_at=NOW,
-            )
+        row = "alert site=north-bench ledger=hazard key=level:then level=1 peak_level=1 state=closed"
+        insert_rows(
+            c, NOW, f"{row} exercise=no reason=x raised_at=-3d1h closed_at=+0d decision_id={basis} rule_version=1"
         )
     before, now = facts_of(client, then), facts_of(client)
     assert (before["G1"]["asks"], before["G1"]["asks_name"]) == (1, "yellow")
@@ -104,11 +91,8 @@ def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
         text = text.replace(f'id = "{name}"', f'id = "{name}"\narea = "head"', 1)
     text += '\n[[criterion]]\nkind = "insar_rate"\nstations = ["G1"]\nwindow = "60d"\nyellow = {over = 1.0}\n'
     text += 'author = "a"\nreason = "b"\n'
-    for name, corners in (
-        ("Road", "[46.2, 8.9], [46.21, 8.9], [46.2, 8.92]"),
-        ("Houses", "[46.2, 8.9], [46.2, 8.92], [46.21, 8.9]"),
-    ):
-        text += f'[[exposed]]\nname = "{name}"\ncorners = [{corners}]\n'
+    for name, others in (("Road", "[46.21, 8.9], [46.2, 8.92]"), ("Houses", "[46.2, 8.92], [46.21, 8.9]")):
+        text += f'[[exposed]]\nname = "{name}"\ncorners = [[46.2, 8.9], {others}]\n'
     found = {f["id"]: f for f in draw_zones(parse_site(text, "x.toml"))}
     assert set(found) == {"area/head", "radar/G1", "exposed/Road", "exposed/Houses"}
     assert found["radar/G1"]["properties"]["radius_m"] == 150.0
@@ -150,37 +134,18 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
             assert (found.status_code, found.content) == (206, whole[first : last + 1]), asked
             assert found.headers["content-range"] == f"bytes {first}-{last}/{len(whole)}"
             assert found.headers["content-encoding"] == "identity"  # packed, it were another range
-        for bad in (
-            "",
-            "bytes=-5",
-            "bytes=0-1,5-6",
-            "bytes=9-1",
-            f"bytes={10**9}-",
-            "bytes=a-b",
-            "lines=0-1",
-            "bytes=0-" + "9" * 400,
-        ):
+        bad_ranges = f"bytes=-5 bytes=0-1,5-6 bytes=9-1 bytes={10**9}- bytes=a-b lines=0-1 bytes=0-{'9' * 400}"
+        for bad in ("", *bad_ranges.split()):
             found = client.get(address, headers={"Range": bad} if bad else {})
             assert (found.status_code, found.headers["content-range"]) == (416, f"bytes */{len(whole)}"), bad
         huge = client.get("/api/v1/map/tiles/huge.pmtiles", headers={"Range": "bytes=0-999999999999"})
         assert (huge.status_code, len(huge.content)) == (206, LARGEST)
-        hostile = (
-            "../secret.pmtiles",
-            "..%2fsecret.pmtiles",
-            "%2e%2e/secret.pmtiles",
-            "link.pmtiles",
-            "room.pmtiles",
-            "notes.txt",
-            ".hidden.pmtiles",
-            "gone.pmtiles",
-            "a" * 300 + ".pmtiles",
-            "land.pmtiles%00",
-        )
-        for name in hostile:
+        hostile = ("../secret", "..%2fsecret", "%2e%2e/secret", "link", "room", ".hidden", "gone", "a" * 300)
+        for name in ("notes.txt", "land.pmtiles%00", *(f"{name}.pmtiles" for name in hostile)):
             found = client.get(f"/api/v1/map/tiles/{name}", headers={"Range": "bytes=0-9"})
             assert found.status_code in {400, 404}, name
             assert b"secret" not in found.content
-        library = client.get("/vendor/maplibre-gl.js", headers={"Accept-Encoding": "gzip"})
+        library = client.get("/vendor/maplibre-gl.mjs", headers={"Accept-Encoding": "gzip"})
         assert library.headers["cache-control"] == "private, max-age=31536000, immutable"
         assert int(library.headers.get("content-length", 0)) < 300_000
         assert client.get(f"{SITE}/map").json()["relief"] == f"{SITE}/relief.pmtiles"
@@ -227,14 +192,8 @@ def test_the_page_has_the_picture_of_the_susceptibility_map_with_its_key(filled_
         (folder / ".susceptibility.json").write_text("[1]")
         assert client.get(f"{SITE}/map").json()["susceptibility"] is None
         prior = tmp_path / "p.tif"
-        told = {
-            "path": str(prior),
-            "sha256": "ab" * 32,
-            "bounds": [8, 46, 9, 47],
-            "classes": [],
-            "made_on": "2026-01-02",
-            "secret": 1,
-        }
+        told = {"path": str(prior), "sha256": "ab" * 32, "bounds": [8, 46, 9, 47], "classes": [], "secret": 1}
+        told |= {"made_on": "2026-01-02"}
         (folder / ".susceptibility.json").write_text(json.dumps(told))
         assert client.get(f"{SITE}/map").json()["susceptibility"] is None  # the site file names no map
         sites = {site.id: site for site in load_story_sites()}

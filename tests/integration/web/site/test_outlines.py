@@ -36,12 +36,9 @@ def test_a_form_without_script_draws_brings_judges_and_withdraws(page, database)
     assert "a scar" in text
     assert "corrects footprint p1" in text
     pair = [square(west, 46.2)["coordinates"] for west in (8.907, 8.91)]
+    said = {"kind": "not_landslide", "note": "a\ud800 \0road"}
     features = [
-        {
-            "type": "Feature",
-            "properties": {"kind": "not_landslide", "note": "a\ud800 \0road"},
-            "geometry": square(8.905, 46.2),
-        },
+        {"type": "Feature", "properties": said, "geometry": square(8.905, 46.2)},
         {"type": "Feature", "properties": None, "geometry": {"type": "MultiPolygon", "coordinates": pair}},
     ]
     brought = {"geometry": ("a.geojson", json.dumps({"type": "FeatureCollection", "features": features}))}

@@ -1,7 +1,6 @@
 """Changed site files on the page: shown in plain words, put in force by a second account, turned down, withdrawn."""
 
 import re
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from monitor.domain.alert import Actor
 from monitor.store.alerting.sites import find_version, load_proposal, load_proposals, save_site
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
+from tests.conftest import wait_for
 from tests.data.filled import NOW, PASSWORD
 from tests.data.store_rows import ask, tell
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
@@ -20,12 +20,8 @@ from tests.integration.web.test_rules import enter, send
 LOOSE = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 90.0")
 TIGHT = SITE_TEXT.replace("red = {over = 80.0", "red = {over = 70.0")
 RUNS = [{"time_in_level_h": {"green": 48.0}, "alerts": [], "alarm_days": 0, "misses": 0, "events": []}] * 2
-EFFECT = {
-    "from": "2026-01-01",
-    "to": "2026-03-01",
-    "names": ["A, in force", "B, proposed"],
-    "scorecard": {"runs": RUNS, "differences": ["red on 2 February is gone"]},
-}
+SCORES = {"runs": RUNS, "differences": ["red on 2 February is gone"]}
+EFFECT = {"from": "2026-01-01", "to": "2026-03-01", "names": ["A, in force", "B, proposed"], "scorecard": SCORES}
 
 
 @pytest.fixture
@@ -68,11 +64,8 @@ def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(benc
             assert words in text, words
         assert 'href="/sites/bench/proposals">Look and sign</a>' in bo.get("/signatures").text
         own = ada.get("/sites/bench/proposals").text
-        assert ("a second person approves it" in own, f"{place}/approve" in own, "Withdraw change" in own) == (
-            True,
-            False,
-            True,
-        )
+        shown = [words in own for words in ("a second person approves it", f"{place}/approve", "Withdraw change")]
+        assert shown == [True, False, True]
         assert send(ada, f"{place}/approve", reason="looks fine").status_code == 409, "one person is not two"
         assert in_force(bench) == parse_site(SITE_TEXT, "x").version
         done = send(bo, f"{place}/approve", reason="seen, agreed")
@@ -96,10 +89,8 @@ def test_it_is_withdrawn_by_its_author_and_turned_down_by_others(bench, tmp_path
             assert send(bo, f"{place}/approve", reason="too late").status_code == 409
         assert "No change waits" in bo.get("/sites/bench/proposals").text
     with bench.database.read() as c:
-        assert [(p.state, p.approved_by) for p in load_proposals(c, everything=True)] == [
-            ("rejected", "ada"),
-            ("rejected", "bo"),
-        ]
+        found = [(p.state, p.approved_by) for p in load_proposals(c, everything=True)]
+    assert found == [("rejected", "ada"), ("rejected", "bo")]
 
 
 def test_who_may_not_decides_nothing(bench, tmp_path):
@@ -147,11 +138,8 @@ def find_base(text):
 
 
 def wait(browser, place):
-    for _ in range(300):
-        if browser.get(f"{place}/state").json()["stage"] == "done":
-            return browser.get(place).text
-        time.sleep(0.1)
-    raise AssertionError("the replay did not end")
+    wait_for(lambda: browser.get(f"{place}/state").json()["stage"] == "done", what="the end of the replay")
+    return browser.get(place).text
 
 
 def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(moved, tmp_path):
@@ -162,15 +150,8 @@ def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(move
         assert dict(zip(keys, values, strict=True))["0.red.over"] == "80"
         before = in_force(moved)
         changed = ["200" if k == "0.red.over" else v for k, v in zip(keys, values, strict=True)]
-        begun = send(
-            ada,
-            "/sites/bench/thresholds",
-            key=keys,
-            value=changed,
-            reason="noise is lower",
-            months="1",
-            base=find_base(text),
-        )
+        form = {"key": keys, "value": changed, "reason": "noise is lower", "months": "1", "base": find_base(text)}
+        begun = send(ada, "/sites/bench/thresholds", **form)
         assert begun.status_code == 303, begun.text
         place = begun.headers["location"]
         assert bo.get(place).status_code == 404, "a draft is its author's"

@@ -30,10 +30,8 @@ def bench(database):
 def stored(bench):
     with bench.database.read() as c:
         row = next(s for s in load_series(c, "bench") if s.station == "G1")
-        return [
-            (format_iso(r.observed_at)[:16], r.value)
-            for r in load_readings(c, row.id, None, parse("2027-01-01T00:00:00Z"), parse("2027-01-01T00:00:00Z"))
-        ]
+        end = parse("2027-01-01T00:00:00Z")
+        return [(format_iso(r.observed_at)[:16], r.value) for r in load_readings(c, row.id, None, end, end)]
 
 
 def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
@@ -81,11 +79,8 @@ def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_u
     WatchedSlope(database, marks)
     with database.write() as c:
         users.add_user(c, "bo", PASSWORD, "operator", START)
-        rows = [
-            Observation("bench", "G1", "crack_opening", "mm", at, at, 120.3)
-            for at in (START + n * HOUR for n in range(8))
-        ]
-        add_observations(c, rows, START)
+        times = [START + n * HOUR for n in range(8)]
+        add_observations(c, [Observation("bench", "G1", "crack_opening", "mm", at, at, 120.3) for at in times], START)
     clock = Clock(START + 9 * HOUR)
     typed = {"series": "G1.crack_opening", "at": "2026-03-01T09:30", "turn": "", "value": "1203"}
     with serving(database, clock) as address, enter(address, "bo") as bo:

@@ -75,11 +75,8 @@ def test_landslides_have_the_age_that_the_image_knows(client, filled_database):
         old = dict(c.execute(t.scene.select().where(t.scene.c.scene_hash == HASHES["scene"])).one()._mapping)
         later = {"scene_hash": "l" * 64, "name": "later", "acquired_at": NOW - timedelta(days=1)}
         c.execute(t.scene.insert().values(**old | later | {"out_dir": None}))
-        c.execute(
-            t.scene_footprint.insert().values(
-                **rows["p2"] | {"scene_hash": "l" * 64, "polygon_id": "q2", "parent_id": "p2"}
-            )
-        )
+        seen = {"scene_hash": "l" * 64, "polygon_id": "q2", "parent_id": "p2"}
+        c.execute(t.scene_footprint.insert().values(**rows["p2"] | seen))
         gone = {"scene_hash": "l" * 64, "polygon_id": "q1", "root_id": "p1", "change": "vanished"}
         c.execute(t.scene_footprint.insert().values(**rows["p1"] | gone))
 
@@ -89,18 +86,14 @@ def test_landslides_have_the_age_that_the_image_knows(client, filled_database):
         return {f["properties"]["polygon_id"]: f["properties"] for f in found["features"]}
 
     then, now = ages(HASHES["scene"]), ages("l" * 64)
-    assert {k: (p["age"], p["confirmed"], p["dates"]) for k, p in then.items()} == {
-        "p1": ("here", True, 1),
-        "p2": ("year", True, 1),
-        "p3": ("year", True, 1),
-        "p4": ("gone", False, 1),
-    }
+    year = ("year", True, 1)
+    aged = {"p1": ("here", True, 1), "p2": year, "p3": year, "p4": ("gone", False, 1)}
+    assert {k: (p["age"], p["confirmed"], p["dates"]) for k, p in then.items()} == aged
     assert (now["q2"]["age"], now["q2"]["dates"], now["q2"]["age_days"]) == ("year", 2, 39.0)
     assert now["q2"]["last_confirmed_at"] > then["p2"]["last_confirmed_at"]
     assert (now["p1"]["age"], now["p1"]["change"], now["p3"]["change"]) == ("gone", "vanished", "unseen")
     page = client.get(f"/sites/north-bench/scenes/{'l' * 64}")
-    assert page.status_code == 200
-    assert page.text.count('<td><i class="kfoot age-gone">') == 3
+    assert (page.status_code, page.text.count('<td><i class="kfoot age-gone">')) == (200, 3)
     assert len(page.content) < 60_000
     for odd in ("x", HASHES["scene"] + "'", "a" * 3000):
         assert client.get(f"/sites/north-bench/scenes/{odd}").status_code == 404

@@ -48,45 +48,50 @@ def test_what_a_person_dismissed_has_no_echo():
     assert alarms(creep=[(80, 1.5)], stuck=twice, dismissed=(57, 57)) == [80]
 
 
-def test_a_stronger_one_alarms_and_so_is_one_of_a_part_that_looks_back_less():
+def test_a_stronger_one_one_of_a_part_that_looks_back_less_and_one_that_goes_on_are_no_echo():
     assert alarms(level=[(50, 1.5)], creep=[(90, 2.1)]) == [50, 90]
     assert alarms(level=[(50, 1.5), (90, 1.4)]) == [50, 90]
     assert alarms(creep=[(90, 1.4)]) == [90]
-
-
-def test_an_alarm_that_goes_on_is_no_echo():
     going_on = [(cell, 1.2) for cell in range(57, 99, 7)]
     assert alarms(level=[(50, 1.5)], creep=going_on) == [50, *(cell for cell, _ in going_on)]
-
-
-def test_an_echo_does_not_make_the_next_one_an_echo():
     assert alarms(level=[(50, 1.5)], creep=[(100, 1.4), (115, 1.4)]) == [50, 115]
 
 
-def test_the_jump_after_a_stuck_stretch_is_its_end():
+def test_the_jump_after_a_stuck_stretch_is_its_end_and_no_sensor_is_silent_for_ever():
     assert alarms(level=[(60, 1.5)], stuck=range(45, 58)) == []
     assert alarms(level=[(66, 1.5)], stuck=range(45, 58)) == [66]
     assert alarms(creep=[(80, 1.5)], stuck=range(45, 58)) == []
-
-
-def test_a_sensor_that_is_stuck_again_and_again_is_not_silent_for_ever():
     again = [cell for first in (20, 65, 110, 155) for cell in range(first, first + 12)]
     assert alarms(creep=[(85, 1.5), (100, 1.5), (190, 1.5)], stuck=again) == [100, 190]
     assert alarms(creep=[(150, 1.5)], stuck=[*range(20, 32), *range(95, 107)]) == []  # well for 62 days: as the first
     assert alarms(level=[(130, 1.5)], stuck=range(20, 125)) == []
 
 
-def test_other_series_alarm_as_before():
+def test_other_series_alarm_as_before_and_what_is_held_back_keeps_its_score():
     table = {part: np.full((2, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][1, 90] = 9.0, 30.0
     score, which = StrongestPart(2, DAY, LIMITS).feed(table, np.zeros((2, CELLS), dtype=bool), 0, CELLS)
     assert np.argwhere(score > 1.0).tolist() == [[0, 50], [1, 90]]
     assert (which[0, 50], which[1, 90]) == (0, 1)
+    table = {part: np.full((1, CELLS), 0.1) for part in LIMITS}
+    table["level"][0, 50], table["creep"][0, 90] = 9.0, 30.0
+    strongest = StrongestPart(1, DAY, LIMITS)
+    strongest.feed(table, np.zeros((1, CELLS), dtype=bool), 0, CELLS)
+    assert np.flatnonzero(np.isfinite(strongest.held[0])).tolist() == [90]
+    assert (strongest.held[0, 90], strongest.held_by[0, 90]) == (1.5, 1)
 
 
-def test_fast_series_look_back_as_many_readings_as_hourly_ones():
+def test_what_fast_and_slow_series_and_what_was_shown_to_nobody_hold_back():
     """Of readings each minute the long lines are a day: alarms of a week are one, so nothing is left to be hidden."""
     assert alarms(level=[(50, 1.5)], creep=[(1600, 1.4)], step_s=60.0, cells=2000) == [50, 1600]
+    # Labels raised the threshold: a score below it is shown to nobody.
+    said = {"level": [(50, 1.2)], "creep": [(90, 1.4)]}
+    assert alarms(**said, shown_above=1.3) == [50, 90]
+    assert alarms(**said, shown_above=1.1) == [50]
+    assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)], stuck=range(80, 85), shown_above=None) == [50, 90]
+    # Every 15 days: the next reading of one that alarms is no echo, though a week has passed.
+    assert alarms(creep=[(k, 1.5) for k in range(50, 56)], step_s=15 * DAY) == [*range(50, 56)]
+    assert alarms(creep=[(50, 1.5), (52, 1.5)], step_s=15 * DAY) == [50]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
@@ -120,32 +125,6 @@ def test_a_step_alarms_once_and_not_again_when_it_leaves_the_lines():
         echoes += bool((np.diff(np.flatnonzero(every)) > 7).any())
     assert once == 12
     assert echoes > 0  # what the parts say without the rule
-
-
-def test_what_nobody_was_told_of_has_no_echo():
-    """Labels raised the threshold: a score below it is shown to nobody."""
-    said = {"level": [(50, 1.2)], "creep": [(90, 1.4)]}
-    assert alarms(**said, shown_above=1.3) == [50, 90]
-    assert alarms(**said, shown_above=1.1) == [50]
-
-
-def test_where_anomalies_count_for_the_level_nothing_is_held_back():
-    assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)], stuck=range(80, 85), shown_above=None) == [50, 90]
-
-
-def test_an_alarm_of_slow_readings_goes_on_as_well():
-    """Every 15 days: the next reading of one that alarms is no echo, though a week has passed."""
-    assert alarms(creep=[(k, 1.5) for k in range(50, 56)], step_s=15 * DAY) == [*range(50, 56)]
-    assert alarms(creep=[(50, 1.5), (52, 1.5)], step_s=15 * DAY) == [50]
-
-
-def test_what_is_held_back_keeps_its_score():
-    table = {part: np.full((1, CELLS), 0.1) for part in LIMITS}
-    table["level"][0, 50], table["creep"][0, 90] = 9.0, 30.0
-    strongest = StrongestPart(1, DAY, LIMITS)
-    strongest.feed(table, np.zeros((1, CELLS), dtype=bool), 0, CELLS)
-    assert np.flatnonzero(np.isfinite(strongest.held[0])).tolist() == [90]
-    assert (strongest.held[0, 90], strongest.held_by[0, 90]) == (1.5, 1)
 
 
 @pytest.mark.filterwarnings("error")

@@ -70,7 +70,7 @@ def test_quiet_points_are_quiet_at_counted_thresholds_and_changed_ones_are_found
     assert found[7].score > found[7].threshold
 
 
-def test_what_began_before_is_not_told_again(drawn):
+def test_what_began_before_is_not_told_again_and_a_past_that_is_too_short_is_said(drawn):
     values = derive_table(drawn)
     values[3, 118:] += 80.0
     first = [a for a in ask(values[:, :120], 115).alarms if a.row == 3]
@@ -78,9 +78,6 @@ def test_what_began_before_is_not_told_again(drawn):
     again = ask(values[:, :121], 120)
     assert not [a for a in again.alarms if a.row == 3]
     assert again.going_on >= 1
-
-
-def test_points_with_too_short_a_past_are_said_and_nothing_new_is_nothing(drawn):
     values = derive_table(drawn)
     values[5, :140] = np.nan
     found = ask(values, 145)
@@ -111,19 +108,9 @@ def test_a_change_is_named_one_acquisition_after_it(change, kind):
 
 
 def test_what_all_points_do_is_one_happening_over_the_acquisitions_it_lasts():
-    tables = [
-        [
-            AcquisitionCounts(7, 50, 0, 1, 0.2),
-            AcquisitionCounts(8, 50, 49, 0, 27.0),
-            AcquisitionCounts(9, 50, 40, 0, 26.0),
-        ],
-        [
-            AcquisitionCounts(7, 50, 2, 0, 0.0),
-            AcquisitionCounts(8, 50, 30, 0, 28.0),
-            AcquisitionCounts(9, 50, 30, 0, 25.0),
-            AcquisitionCounts(11, 50, 0, 48, -9.0),
-        ],
-    ]
+    one = [(7, 50, 0, 1, 0.2), (8, 50, 49, 0, 27.0), (9, 50, 40, 0, 26.0)]
+    two = [(7, 50, 2, 0, 0.0), (8, 50, 30, 0, 28.0), (9, 50, 30, 0, 25.0), (11, 50, 0, 48, -9.0)]
+    tables = [[AcquisitionCounts(*row) for row in table] for table in (one, two)]
     jump, other = find_common(join_shared(tables), JUMP_MM)
     assert (jump.first, jump.last, jump.points, jump.judged, jump.kind) == (8, 9, 79, 100, "phase-jump")
     assert jump.size_mm == pytest.approx(27.5)
@@ -142,12 +129,8 @@ def test_neighbours_that_alarm_about_one_time_are_one_line():
     assert gather([]) == []
 
 
-def test_a_short_record_is_refused_in_words():
+def test_a_short_record_is_refused_in_words_and_each_part_says_what_it_compares_with():
     counted = count_thresholds(PointThresholdRequest(PointTable(np.zeros((30, 40)), STEP_S), BUDGET))
-    assert counted.thresholds == {}
-    assert counted.reason == "40 acquisitions: at least 60 are needed"
-
-
-def test_each_part_says_what_it_compares_with():
+    assert (counted.thresholds, counted.reason) == ({}, "40 acquisitions: at least 60 are needed")
     assert compared_with("level", STEP_S, 0) == "the median of its last 5 acquisitions"
     assert compared_with("noise", STEP_S, 12) == "its usual increments, and with 12 other points"

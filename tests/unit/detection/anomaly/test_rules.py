@@ -15,14 +15,7 @@ from detection.anomaly.registry import COMPOSITES, DRAWN_TO, NETWORKS, RULES, lo
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import SHARE_CELLS, StuckRuns, median_of_windows
 from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
-from detection.anomaly.windows import (
-    Series,
-    build_series,
-    fewest_readings,
-    residuals,
-    scaled_residuals,
-    stack_windows,
-)
+from detection.anomaly.windows import Series, build_series, fewest_readings, residuals, scaled_residuals, stack_windows
 
 DAY = 86400.0
 
@@ -32,26 +25,16 @@ def noisy(n=400, seed=0, step_s=DAY):
     return Series(np.arange(n) * step_s, np.round(0.05 * np.arange(n) + rng.normal(0, 1.5, n), 2), step_s)
 
 
-def test_series_keeps_gaps_and_takes_the_newest_of_a_cell():
+def test_series_keeps_gaps_takes_the_newest_of_a_cell_and_refuses_what_it_cannot_place():
     series = build_series([0, 3600, 3700, 5 * 3600], [1.0, 2.0, 2.5, 6.0], 3600)
     assert series.values.tolist()[:2] == [1.0, 2.5]
     assert np.isnan(series.values[2:5]).all()
     assert series.times_s[1] == 3700
-
-
-def test_series_reads_jitter_and_disorder_alike():
-    tidy = build_series([0, 3600, 7200], [1, 2, 3], 3600)
     untidy = build_series([7190, 0, 3605], [3, 1, 2], 3600)
-    assert untidy.values.tolist() == tidy.values.tolist()
-
-
-@pytest.mark.parametrize(
-    ("times", "values", "step"),
-    [([0], [1, 2], 60), ([], [], 60), ([0], [1], 0), ([float("nan")], [1], 60), ([0, 1e13], [1, 2], 60)],
-)
-def test_series_refuses_what_it_cannot_place(times, values, step):
-    with pytest.raises(InputError):
-        build_series(times, values, step)
+    assert untidy.values.tolist() == [1, 2, 3], "jitter and disorder"
+    for bad in (([0], [1, 2], 60), ([], [], 60), ([0], [1], 0), ([float("nan")], [1], 60), ([0, 1e13], [1, 2], 60)):
+        with pytest.raises(InputError):
+            build_series(*bad)
 
 
 def test_median_of_windows_ignores_unknown_and_demands_enough():
@@ -63,10 +46,9 @@ def test_median_of_windows_ignores_unknown_and_demands_enough():
     assert out[1, 1] == 4.0
 
 
-def test_residual_is_against_the_seven_days_before():
-    values = np.arange(30.0)
-    left = residuals(Series(np.arange(30) * DAY, values, DAY))
-    assert left[20] == 4.0  # 20 minus the median of 13..19
+def test_residual_is_against_the_seven_days_before_and_a_flat_record_has_no_score():
+    assert residuals(Series(np.arange(30) * DAY, np.arange(30.0), DAY))[20] == 4.0  # the median of 13..19
+    assert not np.isfinite(scaled_residuals(Series(np.arange(200) * DAY, np.ones(200), DAY))).any()
 
 
 @pytest.mark.parametrize("step_s", [DAY, 3600.0])
@@ -75,10 +57,6 @@ def test_fewest_readings_is_where_the_first_score_appears(step_s):
     first = int(np.argmax(np.isfinite(scaled_residuals(series)))) + 1
     # Thinning takes the newest of each stride, so the first score may come up to one stride early.
     assert first == pytest.approx(fewest_readings(series), abs=12)
-
-
-def test_a_flat_record_gives_no_score_rather_than_infinity():
-    assert not np.isfinite(scaled_residuals(Series(np.arange(200) * DAY, np.ones(200), DAY))).any()
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
@@ -94,17 +72,10 @@ def test_rules_see_no_future(name):
     assert not np.array_equal(before[300:], after[300:], equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("persistence-z", "spike"),
-        ("persistence-z", "step"),
-        ("robust-z", "spike"),
-        ("ewma", "drift"),
-        ("slope-change", "accel"),
-        ("variance", "burst"),
-    ],
-)
+FAULTS = "persistence-z spike, persistence-z step, robust-z spike, ewma drift, slope-change accel, variance burst"
+
+
+@pytest.mark.parametrize(("name", "kind"), [one.split() for one in FAULTS.split(", ")])
 def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
     series, rule = noisy(), load_rule(name)
     faulty, last = inject(series, kind, 300, 1.5, np.random.default_rng(3))
@@ -112,14 +83,35 @@ def test_each_rule_rises_on_the_fault_it_is_for(name, kind):
     assert np.nanmax(rule(faulty)[300 : last + 1]) > 1.3 * ordinary
 
 
-def test_stuck_needs_the_run_that_chance_cannot_make():
-    series = noisy()
-    values = series.values.copy()
-    values[200:212] = values[200]
-    found = find_stuck(Series(series.times_s, values, DAY))
+def noisy_but(cells, values):
+    """The noisy record, with other values in some cells; those of a slice are taken from the record."""
+    changed = noisy().values.copy()
+    changed[cells] = changed[values] if isinstance(values, slice | int) else values
+    return Series(noisy().times_s, changed, DAY)
+
+
+def test_stuck_needs_the_run_that_chance_cannot_make_and_teaches_no_little_noise():
+    after = scaled_residuals(noisy_but(slice(300, 330), 300))[340:370]
+    assert np.abs(after).max() < 1.15 * np.abs(scaled_residuals(noisy())[340:370]).max()
+    found = find_stuck(noisy_but(slice(200, 212), 200))
     assert [f.kind for f in found] == ["stuck"]
     assert found[0].at_s <= 205 * DAY
-    assert find_stuck(series) == []
+    rng = np.random.default_rng(2)
+    coarse = np.round(rng.normal(0, 0.6, 2000))  # about two in five readings equal their predecessor
+    dry = np.where(rng.random(3000) < 0.05, np.round(rng.gamma(1, 2, 3000), 1), 0.0)
+    well = (noisy(), *(Series(np.arange(len(one)) * DAY, one, DAY) for one in (coarse, dry)))
+    assert [find_stuck(one) for one in well] == [[], [], []]
+
+
+def test_replays_and_gaps_are_certain_and_nothing_is_scored_where_nothing_was_seen():
+    found = find_replay(noisy_but(slice(300, 312), slice(100, 112)))
+    assert [(f.kind, f.at_s) for f in found] == [("replay", 307 * DAY)]
+    assert find_replay(noisy()) == []
+    found = find_empty_cells(noisy_but(slice(50, 54), np.nan))
+    assert [f.at_s for f in found] == [54 * DAY]
+    assert check_series(noisy(), noisy().times_s.tolist()) == []
+    z = load_rule("persistence-z")(noisy_but(slice(200, 240), np.nan))
+    assert np.isnan(z[200:241]).all(), "nor where nothing is known in the seven days before"
 
 
 def coarse_and_stuck(n):
@@ -133,28 +125,12 @@ def coarse_and_stuck(n):
     return table
 
 
-def test_stuck_readings_are_the_same_block_by_block():
-    table, begin, out = coarse_and_stuck(1000), 0, []
-    stuck = StuckRuns(len(table))
-    for k in [1, 2, 3, 1, 500, 1, 20, 330, 142]:
-        keep = k // 2 or k
-        block = stuck.feed(table[:, begin : begin + k], keep)
-        out.append(block[:, :keep])
-        begin += keep
-    whole = StuckRuns(len(table)).feed(table, 0)
-    assert np.array_equal(np.concatenate(out, axis=1), whole[:, :begin])
-    assert (0.01 < whole.mean(axis=1)).all()
-
-
-def test_a_record_that_is_cut_has_the_stuck_readings_of_the_whole():
+def test_a_record_that_is_cut_has_the_stuck_readings_and_the_scores_of_the_whole():
     table = coarse_and_stuck(1500)
     cut = 2 * SHARE_CELLS + 30  # a run may begin before the cut
     assert np.array_equal(
         StuckRuns(5).feed(table[:, -1500 + 300 :], 0)[:, cut:], StuckRuns(5).feed(table, 0)[:, 300 + cut :]
     )
-
-
-def test_a_record_that_is_cut_has_the_scores_of_the_whole():
     rng = np.random.default_rng(5)
     values = np.round(np.cumsum(rng.normal(0.1, 0.02, 3100)) + rng.normal(0, 1, 3100), 2)
     values[:600] = np.round(values[:600] / 3.0) * 3.0
@@ -165,52 +141,6 @@ def test_a_record_that_is_cut_has_the_scores_of_the_whole():
         assert cut[part]["A"][-100:] == pytest.approx(whole[part]["A"][-100:], abs=1e-6)
 
 
-def test_a_stuck_sensor_does_not_teach_that_it_has_little_noise():
-    series = noisy()
-    values = series.values.copy()
-    values[300:330] = values[300]
-    after = scaled_residuals(Series(series.times_s, values, DAY))[340:370]
-    assert np.abs(after).max() < 1.15 * np.abs(scaled_residuals(series)[340:370]).max()
-
-
-def test_a_coarse_sensor_is_not_stuck_when_it_repeats_itself():
-    rng = np.random.default_rng(2)
-    coarse = np.round(rng.normal(0, 0.6, 2000))  # about two in five readings equal their predecessor
-    assert find_stuck(Series(np.arange(2000) * DAY, coarse, DAY)) == []
-
-
-def test_dry_weather_is_not_a_stuck_gauge():
-    rng = np.random.default_rng(4)
-    rain = np.where(rng.random(3000) < 0.05, np.round(rng.gamma(1, 2, 3000), 1), 0.0)
-    assert find_stuck(Series(np.arange(3000) * DAY, rain, DAY)) == []
-
-
-def test_replay_is_found_once_and_noise_is_none():
-    series = noisy()
-    values = series.values.copy()
-    values[300:312] = values[100:112]
-    found = find_replay(Series(series.times_s, values, DAY))
-    assert [(f.kind, f.at_s) for f in found] == [("replay", 307 * DAY)]
-    assert find_replay(series) == []
-
-
-def test_gaps_are_certain():
-    series = noisy()
-    values = series.values.copy()
-    values[50:54] = np.nan
-    assert [f.at_s for f in find_empty_cells(Series(series.times_s, values, DAY))] == [54 * DAY]
-    assert check_series(series, series.times_s.tolist()) == []
-
-
-def test_a_gap_gives_no_score_where_nothing_was_seen():
-    series = noisy()
-    values = series.values.copy()
-    values[200:240] = np.nan
-    z = load_rule("persistence-z")(Series(series.times_s, values, DAY))
-    assert np.isnan(z[200:240]).all()
-    assert np.isnan(z[240])  # nothing known in the seven days before
-
-
 def test_windows_for_networks_need_their_newest_cell_and_enough_of_the_rest():
     values = np.arange(40.0)
     values[35], values[5:25] = np.nan, np.nan
@@ -218,32 +148,6 @@ def test_windows_for_networks_need_their_newest_cell_and_enough_of_the_rest():
     assert 35 not in index
     assert rows.shape == mask.shape == (len(index), 30)
     assert len(stack_windows(values, 30, coverage=0.7)[0]) == 0
-
-
-def test_threshold_is_the_lowest_from_above_that_keeps_the_budget():
-    scores = np.zeros(3000)
-    for k, size in enumerate([9.0, 8.0, 7.0, 6.0, 5.0]):
-        scores[200 + 400 * k] = size
-    months = 3000 * DAY / (30.4375 * DAY)
-    times = np.arange(3000) * DAY
-    found = choose_threshold([scores], [times], DAY, 3.2 / months)
-    assert (found.value, found.false_alarms, found.method) == (6.0, 3, "count")
-    # The same count by brute force over every candidate from above.
-    for candidate in (8.0, 7.0, 6.0):
-        assert count_runs(times[scores > candidate]) <= 3
-    assert count_runs(times[scores > 5.0]) == 4
-
-
-def test_threshold_counts_runs_that_melt_together():
-    rng = np.random.default_rng(0)
-    times = np.arange(2000) * DAY
-    rows = [rng.exponential(1.0, 2000) for _ in range(3)]
-    budget = 0.2
-    found = choose_threshold(rows, [times] * 3, DAY, budget)
-    allowed = int(budget * found.months)
-    assert sum(count_runs(times[r > found.value]) for r in rows) == found.false_alarms <= allowed
-    below = np.nextafter(found.value, 0.0)
-    assert sum(count_runs(times[r > below]) for r in rows) > allowed
 
 
 def test_tail_is_fitted_where_nothing_can_be_counted():
@@ -262,10 +166,6 @@ def test_tail_is_fitted_where_nothing_can_be_counted():
 def test_no_threshold_is_invented(rows, budget):
     with pytest.raises(ThresholdError):
         choose_threshold(rows, [np.arange(len(rows[0])) * DAY], DAY, budget)
-
-
-def test_runs_merge_within_seven_days():
-    assert count_runs(np.array([0.0, RUN_GAP_S, 3 * RUN_GAP_S])) == 2
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -301,11 +201,7 @@ def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
     assert (outcome.found, outcome.events, outcome.runs, outcome.right) == (1, 2, 2, 1)
     assert outcome.precision == 0.5
     assert outcome.delays_days == (2.0,)
-
-
-def test_the_parts_of_the_registry_are_those_that_score():
-    assert COMPOSITES["rules"] == tuple(PARTS)
-    assert not set(PARTS) & {*RULES, *NETWORKS}
+    assert count_runs(np.array([0.0, RUN_GAP_S, 3 * RUN_GAP_S])) == 2, "runs merge within seven days"
 
 
 def network(stations=5, n=700, shared=6.0, at=500):
@@ -349,7 +245,9 @@ def test_parts_see_no_future(part):
     assert np.isfinite(before["G0"][300:450]).all()
 
 
-def test_the_budget_goes_to_the_parts_that_are_worth_it():
+def test_the_budget_goes_to_the_parts_that_are_worth_it_of_those_that_score():
+    assert COMPOSITES["rules"] == tuple(PARTS)
+    assert not set(PARTS) & {*RULES, *NETWORKS}
     samples = {f"S{k}": noisy(1500, k) for k in range(5)}
     found = split_budget(samples, 0.67, 0.2, carry_over("rules", DAY, 0.2, DRAWN_TO))
     scored = score_parts(samples, found)

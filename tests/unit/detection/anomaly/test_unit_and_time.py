@@ -43,23 +43,20 @@ def test_a_noise_that_is_unusual_at_first_hides_no_unit():
     assert found.count(204.0) < 57
 
 
-def test_the_way_back_is_a_change_too():
+def test_the_way_back_is_a_change_too_and_one_wrong_reading_and_a_burst_are_none():
     values = level()
     values[100:200] /= 1000.0
     assert [f.at_s / HOUR for f in find_unit_jumps(series(values))] == [104, 204]
+    values = level()
+    values[120] *= 1000.0
+    values[200:230] += np.random.default_rng(1).normal(0, 10.0, 30)
+    assert find_unit_jumps(series(values)) == []
 
 
 @pytest.mark.parametrize("factor", LENGTHS)
 def test_a_step_of_the_same_ratio_leaves_the_noise_and_is_none(factor):
     values = level()
     values[200:] += 80.0 * (factor - 1.0)
-    assert find_unit_jumps(series(values)) == []
-
-
-def test_one_wrong_reading_and_a_burst_are_none():
-    values = level()
-    values[120] *= 1000.0
-    values[200:230] += np.random.default_rng(1).normal(0, 10.0, 30)
     assert find_unit_jumps(series(values)) == []
 
 
@@ -77,8 +74,16 @@ def test_missing_readings_and_a_usual_jitter_are_none(jitter_s):
     assert said(times) == []
 
 
-def test_instants_that_repeat_or_run_backwards():
+def test_instants_that_repeat_run_backwards_change_their_interval_or_begin_to_jitter():
     assert said([0, 1, 1, 5, 3, 4, 6]) == ["the same instant twice", "2 s before an earlier reading"]
+    times = np.concatenate([instants(100), 99 * HOUR + 900.0 * np.arange(1, 60)])
+    assert said(times) == ["readings come every 900 s, usual are 3600 s"]
+    times = instants(jitter_s=5.0)
+    times[100:] += np.random.default_rng(3).uniform(-1200, 1200, 100)
+    found = said(times)
+    assert len(found) == 1
+    assert found[0].startswith("instants scatter by")
+    assert said(np.cumsum(np.random.default_rng(4).exponential(HOUR, 400))) == []
 
 
 @pytest.mark.parametrize("moved_s", [-900.0, 700.0])
@@ -89,23 +94,6 @@ def test_a_clock_that_was_set_anew(moved_s):
     found = find_timing_faults(times)
     assert [f.detail for f in found] == [f"readings come {abs(moved_s):.0f} s {way} than they used to"]
     assert found[0].at_s <= times[107]
-
-
-def test_another_interval():
-    times = np.concatenate([instants(100), 99 * HOUR + 900.0 * np.arange(1, 60)])
-    assert said(times) == ["readings come every 900 s, usual are 3600 s"]
-
-
-def test_instants_that_begin_to_jitter():
-    times = instants(jitter_s=5.0)
-    times[100:] += np.random.default_rng(3).uniform(-1200, 1200, 100)
-    found = said(times)
-    assert len(found) == 1
-    assert found[0].startswith("instants scatter by")
-
-
-def test_an_irregular_sensor_is_not_judged():
-    assert said(np.cumsum(np.random.default_rng(4).exponential(HOUR, 400))) == []
 
 
 def test_certain_faults_that_are_injected_are_found_and_nothing_else():

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from affine import Affine
@@ -42,12 +43,10 @@ def test_slide_shift_and_level_of_detection(pair, tmp_path):
     older, newer = pair
     asked = CloudDistanceRequest(ground="all", out_dir=tmp_path, stable=write_still(tmp_path))
     found = compare_clouds([older], [newer], asked)
-    assert found.shift_m == pytest.approx(OFF, abs=0.01)
-    assert found.asked == 1600
+    assert (found.shift_m, found.asked) == (pytest.approx(OFF, abs=0.01), 1600)
     loss, *others = found.zones
     assert not others
-    assert loss.kind == "loss"
-    assert loss.area_m2 == pytest.approx(np.pi * 64, rel=0.15)
+    assert (loss.kind, loss.area_m2) == ("loss", pytest.approx(np.pi * 64, rel=0.15))
     # the fall is vertical; distances lie along the normals
     xs, ys = np.meshgrid(np.linspace(12, 28, 40), np.linspace(12, 28, 40))
     inside = np.hypot(xs - 20, ys - 20) < 8
@@ -76,8 +75,6 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
     areas = tmp_path / "areas.geojson"
 
     def area(name, low, high):
-        import pyproj
-
         turn = pyproj.Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True)
         corners = [(low, low), (high, low), (high, high), (low, high), (low, low)]
         ring = [turn.transform(ORIGIN[0] + x, ORIGIN[1] + y) for x, y in corners]
@@ -90,8 +87,7 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
     assert found.registration_from == "given"
     assert found.level_of_detection_m > 1.96 * 0.02
     scar, road = (zone for zone in found.zones if zone.kind == "area")
-    assert (scar.name, road.name) == ("scar", "road")
-    assert scar.significant_share == 1
+    assert (scar.name, road.name, scar.significant_share) == ("scar", "road", 1)
     assert abs(road.mean_m) < 1.96 * road.mean_error_m
     areas.write_text(json.dumps(area("off", 90, 99)))
     with pytest.raises(AoiError, match="no area"):
@@ -141,15 +137,8 @@ def test_a_wall_that_moved_outwards_is_a_gain_or_set_aside(tmp_path, lean):
         y, z = rng.uniform(0, 20, (2, 30_000))
         x = 20 - np.where(y > 10, out_m, 0) + lean * z + rng.normal(0, 0.02, 30_000)
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.column_stack([x, y, z]))])
-    asked = CloudDistanceRequest(
-        spacing_m=0.5,
-        radius_m=0.5,
-        depth_m=2.0,
-        ground="all",
-        registration_m=0.02,
-        minimum_area_m2=0.5,
-        stable=write_still(tmp_path, lambda x, y: y < 9),
-    )
+    sizes = {"spacing_m": 0.5, "radius_m": 0.5, "depth_m": 2.0, "registration_m": 0.02, "minimum_area_m2": 0.5}
+    asked = CloudDistanceRequest(**sizes, ground="all", stable=write_still(tmp_path, lambda x, y: y < 9))
     found = compare_clouds(*clouds, replace(asked, outward_deg=270.0))
     assert {zone.kind for zone in found.zones} == {"gain"}
     assert max(zone.mean_m for zone in found.zones) == pytest.approx(0.2, abs=0.05)
@@ -165,15 +154,8 @@ def test_the_roof_of_a_cave_and_what_lies_below_it_bear_a_caution(tmp_path):
         floor = np.column_stack([x, y, 5 + 0.1 * x + rng.normal(0, 0.02, 16_000)])
         roof = np.column_stack([roof_x, roof_y, 9 - fallen_m + rng.normal(0, 0.02, 1_500)])
         clouds.append([write_cloud(tmp_path / f"{k}.las", np.concatenate([floor, roof]))])
-    asked = CloudDistanceRequest(
-        spacing_m=1.0,
-        radius_m=0.5,
-        depth_m=1.0,
-        ground="all",
-        registration_m=0.02,
-        minimum_area_m2=2.0,
-        stable=write_still(tmp_path, lambda x, y: x > 8),
-    )
+    sizes = {"spacing_m": 1.0, "radius_m": 0.5, "depth_m": 1.0, "registration_m": 0.02, "minimum_area_m2": 2.0}
+    asked = CloudDistanceRequest(**sizes, ground="all", stable=write_still(tmp_path, lambda x, y: x > 8))
     found = compare_clouds(*clouds, asked)
     assert 30 <= found.overlaid <= 36
     assert any("two surfaces lie over each other" in line for line in found.warnings)

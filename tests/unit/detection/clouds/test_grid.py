@@ -1,6 +1,8 @@
 """Drawn clouds whose ground is known: heights, and whether their stated errors cover it."""
 
 import json
+import os
+import subprocess
 
 import laspy
 import numpy as np
@@ -75,17 +77,10 @@ def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
     _, x, y = read(tmp_path / "a.tif")
     still = (np.hypot(x - 20, y - 20) > 9)[None].astype(np.uint8)
     write_geotiff(tmp_path / "still.tif", still, read_grid(tmp_path / "a.tif"))
-    found = subtract(
-        tmp_path / "a.tif",
-        tmp_path / "b.tif",
-        stable=tmp_path / "still.tif",
-        minimum_area_m2=5.0,
-        out_dir=tmp_path / "out",
-    )
-    assert found.sigma_from == "cells"
-    assert found.offset_m == pytest.approx(0.15, abs=0.005)
-    assert found.loss.volume_m3 == pytest.approx(np.pi * 8**2 * 0.2, rel=0.03)
-    assert found.gain.bodies == 0
+    both, folders = (tmp_path / "a.tif", tmp_path / "b.tif"), {"stable": tmp_path / "still.tif"}
+    found = subtract(*both, **folders, minimum_area_m2=5.0, out_dir=tmp_path / "out")
+    assert (found.sigma_from, found.offset_m) == ("cells", pytest.approx(0.15, abs=0.005))
+    assert (found.loss.volume_m3, found.gain.bodies) == (pytest.approx(np.pi * 8**2 * 0.2, rel=0.03), 0)
     assert not any("warped" in line for line in found.warnings)
     with rasterio.open(tmp_path / "out" / "difference.tif") as source:
         difference, limit = source.read(masked=True).filled(np.nan)
@@ -216,10 +211,7 @@ def test_a_grid_that_cannot_hold_heights_is_refused(tmp_path):
     write_geotiff(tmp_path / "like.tif", np.zeros((1, 8, 8), np.float32), degrees)
     with pytest.raises(CloudError, match="in degrees"):
         grid_clouds([cloud], tmp_path / "a.tif", CloudGridRequest(like=tmp_path / "like.tif"))
-    for wrong in (
-        CloudGridRequest(cell_m=float("nan")),
-        CloudGridRequest(ground="trees"),
-    ):
+    for wrong in (CloudGridRequest(cell_m=float("nan")), CloudGridRequest(ground="trees")):
         with pytest.raises(CloudError):
             grid_clouds([cloud], tmp_path / "a.tif", wrong)
 
@@ -237,9 +229,6 @@ def test_two_parts_apart_and_flat_ground(tmp_path):
 
 
 def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
-    import os
-    import subprocess
-
     gone = subprocess.Popen(["true"])
     gone.wait()
     kept = [
@@ -274,11 +263,8 @@ def test_the_unit_of_heights_is_that_of_their_key_or_of_their_system(tmp_path, k
 
     record, entries = GeoKeyDirectoryVlr(), ((1024, 1), (3072, 32632), *keys)
     record.geo_keys = [GeoKeyEntryStruct(id=k, tiff_tag_location=0, count=1, value_offset=v) for k, v in entries]
-    for name, value in zip(
-        ("key_direction_version", "key_revision", "minor_revision", "number_of_keys"),
-        (1, 1, 0, len(entries)),
-        strict=True,
-    ):
+    facts = {"key_direction_version": 1, "key_revision": 1, "minor_revision": 0, "number_of_keys": len(entries)}
+    for name, value in facts.items():
         setattr(record.geo_keys_header, name, value)
     path = write_cloud(
         tmp_path / "a.las", draw(np.random.default_rng(1), per_m2=1)[0], crs=None, point_format=3, version="1.2"

@@ -1,5 +1,6 @@
 """Pictures of bare scars on green ground with the outlines that a person drew, as files."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -49,7 +50,6 @@ def write_pictures(folder: Path, count: int, side_px: int = 32, bands: tuple[str
 
 
 def write_outlines(path: Path, features: list) -> Path:
-    """Write features in UTM."""
     crs = {"type": "name", "properties": {"name": UTM}}
     path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
     return path
@@ -57,8 +57,6 @@ def write_outlines(path: Path, features: list) -> Path:
 
 def lay_tiles(side: int) -> list[SceneWindow]:
     """Tiles of one scene, side by side."""
-    return [
-        SceneWindow("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
-        for k in range(side)
-        for j in range(side)
-    ]
+    places = itertools.product(range(side), repeat=2)
+    boxes = ((k, j, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01)) for k, j in places)
+    return [SceneWindow("one.tif", 128 * k, 128 * j, 128, box) for k, j, box in boxes]

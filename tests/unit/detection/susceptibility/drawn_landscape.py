@@ -33,17 +33,7 @@ def smooth(rng, size, sigma):
 
 
 def draw(
-    folder: Path,
-    *,
-    seed=0,
-    size=200,
-    base=-4.2,
-    strength=1.0,
-    hidden=0.0,
-    lumps_px=0.0,
-    noise=0.0,
-    points=True,
-    extra="",
+    folder: Path, *, seed=0, size=200, base=-4.2, strength=1.0, hidden=0.0, lumps_px=0.0, noise=0.0, points=True
 ) -> Landscape:
     """Draw heights, rock of three classes and a river, and landslides by a logistic law of slope, rock and river."""
     rng = np.random.default_rng(seed)
@@ -79,7 +69,6 @@ slope = {{ dem = "dem.tif" }}
 aspect = {{ dem = "dem.tif" }}
 rock = {{ classes = "rock.tif" }}
 river = {{ lines = "river.geojson", most_m = {RIVER_REACH_M} }}
-{extra}
 [inventory]
 file = "slides.geojson"
 from = 2018-09-06
@@ -92,12 +81,6 @@ licence = "none needed"
 
 def write_geojson(path: Path, shapes, grid: Grid) -> None:
     """Write shapes of the grid's coordinates as GeoJSON in longitude and latitude."""
-    features = [
-        {
-            "type": "Feature",
-            "properties": {},
-            "geometry": shapely.geometry.mapping(shapely.transform(one, lambda xy: np.stack(grid.to_lonlat(*xy.T), 1))),
-        }
-        for one in shapes
-    ]
+    placed = (shapely.transform(one, lambda xy: np.stack(grid.to_lonlat(*xy.T), 1)) for one in shapes)
+    features = [{"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(one)} for one in placed]
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))

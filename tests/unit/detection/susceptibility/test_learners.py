@@ -76,11 +76,8 @@ def test_calibration_brings_log_odds_of_a_sample_to_shares_of_the_ground():
 
 
 def test_directions_are_circles_classes_are_columns_and_the_unseen_is_unknown(tmp_path):
-    factors = [
-        Factor("aspect", "terrain", tmp_path),
-        Factor("rock", "classes", tmp_path),
-        Factor("rain", "value", tmp_path),
-    ]
+    kinds = {"aspect": "terrain", "rock": "classes", "rain": "value"}
+    factors = [Factor(name, kind, tmp_path) for name, kind in kinds.items()]
     rng = np.random.default_rng(0)
     values = np.stack([rng.uniform(0, 360, 300), rng.integers(1, 4, 300), rng.uniform(10, 20, 300)]).astype(np.float32)
     values[1, :5] = 9  # too rare to teach anything of its own

@@ -41,11 +41,8 @@ def study(landscape, tmp_path):
             text = text.replace(old, new)
         (tmp_path / "study.toml").write_text(text)
         with pytest.raises(ImageryError) as caught:
-            train(
-                SusceptibilityTrainingRequest(
-                    tmp_path / "study.toml", tmp_path / "m.json", DAY, ("logistic",), **(asked or {})
-                )
-            )
+            files = tmp_path / "study.toml", tmp_path / "m.json"
+            train(SusceptibilityTrainingRequest(*files, DAY, ("logistic",), **(asked or {})))
         said = str(caught.value)
         assert "\n" not in said
         assert not (tmp_path / "m.json").exists()
@@ -184,6 +181,11 @@ def test_nodata_stays_the_area_bounds_the_training_and_strange_ground_is_marked(
         make_map(MapRequest(folder / "strange.toml", tmp_path / "m.json", tmp_path / "none", DAY))
 
 
+def write_layer(pyogrio, path, shapes, **more):
+    numbers = [np.arange(len(shapes))]
+    pyogrio.raw.write(path, shapely.to_wkb(np.array(shapes)), numbers, ["n"], crs="EPSG:4326", **more)
+
+
 def test_vectors_are_read_as_others_read_them(tmp_path):
     pyogrio = pytest.importorskip("pyogrio", reason="pyogrio is for tests alone")
     hole = shapely.Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(2, 2), (2, 4), (4, 4), (4, 2)]])
@@ -193,23 +195,11 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
     several = shapely.MultiPolygon([shapely.box(20, 0, 25, 5), shapely.box(30, 0, 31, 1)])
     areas = [hole, several, island]
     line = shapely.LineString([(0, 0), (5, 5), (9, 1)])
-    for kind, shapes in (
-        ("MultiPolygon", areas),
-        ("Point", [shapely.Point(1, 2)]),
-        ("LineString", [line]),
-    ):
+    for kind, shapes in (("MultiPolygon", areas), ("Point", [shapely.Point(1, 2)]), ("LineString", [line])):
         for driver, end in (("GPKG", "gpkg"), ("ESRI Shapefile", "shp"), ("GeoJSON", "geojson")):
             path = tmp_path / f"{kind}.{end}"
-            pyogrio.raw.write(
-                path,
-                shapely.to_wkb(np.array(shapes)),
-                [np.arange(len(shapes))],
-                ["n"],
-                crs="EPSG:4326",
-                driver=driver,
-                geometry_type=kind,
-                promote_to_multi=kind.startswith("Multi"),
-            )
+            more = {"driver": driver, "geometry_type": kind, "promote_to_multi": kind.startswith("Multi")}
+            write_layer(pyogrio, path, shapes, **more)
             found = read_vectors(path)
             assert [a.equals(b) for a, b in zip(found.shapes, shapes, strict=True)] == [True] * len(shapes), path
             assert found.crs.to_epsg() == 4326 or found.crs == LONLAT or "WGS" in found.crs.name
@@ -252,16 +242,7 @@ def test_directions_in_radians_and_a_layer_that_was_not_meant_are_named(study, l
         ("area", [shapely.box(12, 46, 12.1, 46.1)]),
         ("slides", [shapely.box(12, 46, 12.1, 46.1)] * 9),
     ):
-        pyogrio.raw.write(
-            tmp_path / "two.gpkg",
-            shapely.to_wkb(np.array(shapes)),
-            [np.arange(len(shapes))],
-            ["n"],
-            crs="EPSG:4326",
-            layer=layer,
-            driver="GPKG",
-            geometry_type="Polygon",
-        )
+        write_layer(pyogrio, tmp_path / "two.gpkg", shapes, layer=layer, driver="GPKG", geometry_type="Polygon")
     said = study(("slides.geojson", "two.gpkg"))
     assert "two.gpkg: of 2 layers area is read, not slides" in said
 

@@ -7,7 +7,9 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+import rasterio
 
+from detection.imagery.errors import ModelError
 from detection.susceptibility import training
 from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.model import load_model
@@ -19,10 +21,9 @@ pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-lea
 DAY = date(2026, 3, 1)
 
 
-def learn(landscape, learners=("logistic",), **asked):
-    return train(
-        SusceptibilityTrainingRequest(landscape.study, landscape.study.with_name("model.json"), DAY, learners, **asked)
-    )
+def learn(landscape, learners=("logistic",), name="model.json"):
+    out = landscape.study.with_name(name)
+    return train(SusceptibilityTrainingRequest(landscape.study, out, DAY, learners))
 
 
 def true_auc(landscape):
@@ -53,8 +54,6 @@ def test_the_ranking_is_the_true_one_and_the_probabilities_are_shares_of_the_gro
 
 
 def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypatch):
-    import rasterio
-
     landscape, card = plain
     folder = landscape.study.parent
     asked = MapRequest(landscape.study, folder / "model.json", folder / "map", DAY)
@@ -62,8 +61,7 @@ def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypat
     with rasterio.open(folder / "map/susceptibility.tif") as file:
         whole, tags = file.read(), file.tags()
         assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert file.descriptions[0] == "probability"
-        assert file.nodata == -1
+        assert (file.descriptions[0], file.nodata) == ("probability", -1)
     chance, spread, kind, outside = whole
     odds, true_odds = (np.log(p / (1 - p)) for p in (chance, landscape.truth))
     assert np.corrcoef(odds.ravel(), true_odds.ravel())[0, 1] > 0.97
@@ -83,11 +81,7 @@ def test_the_map_is_the_truth_and_the_same_whatever_the_windows(plain, monkeypat
 
 def test_the_same_seed_gives_the_same_bytes(plain):
     landscape, card = plain
-    again = train(
-        SusceptibilityTrainingRequest(
-            landscape.study, landscape.study.with_name("again.json"), DAY, ("logistic", "boosting")
-        )
-    )
+    again = learn(landscape, ("logistic", "boosting"), name="again.json")
     assert again["model_hash"] == card["model_hash"]
     text = landscape.study.with_name("again.md").read_text()
     assert f"{card['scores']['auc']:.3f}" in text
@@ -140,13 +134,10 @@ def test_auc_counts_weights_and_ties():
     assert measure_auc(np.array([0.1, 0.9, 0.5, 0.95]), label, np.array([3.0, 1, 1, 1])) == pytest.approx(7 / 8)
     assert np.isnan(measure_auc(np.zeros(2), np.zeros(2, np.int64), np.ones(2)))
     found = measure_calibration(np.full(4, 0.5), label, np.ones(4))
-    assert found["skill"] == 0
-    assert found["brier"] == 0.25
+    assert (found["skill"], found["brier"]) == (0, 0.25)
 
 
 def test_a_model_file_that_somebody_changed_is_refused_in_one_line(plain, tmp_path):
-    from detection.imagery.errors import ModelError
-
     landscape, _ = plain
     told = json.loads(landscape.study.with_name("model.json").read_text())
     bad = tmp_path / "bad.json"

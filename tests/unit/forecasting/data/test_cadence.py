@@ -10,24 +10,8 @@ from forecasting.data.cadence import LIKE, NEARLY, Cadence, choose_horizons, kee
 from forecasting.data.series import split_by_interval
 
 HOUR_S, DAY_S = 3600.0, 86400.0
-INTERVALS = st.sampled_from(
-    [
-        60.0,
-        600.0,
-        HOUR_S,
-        2 * HOUR_S,
-        3 * HOUR_S,
-        6 * HOUR_S,
-        12 * HOUR_S,
-        DAY_S,
-        3 * DAY_S,
-        6 * DAY_S,
-        7 * DAY_S,
-        12 * DAY_S,
-        30.4375 * DAY_S,
-        91 * DAY_S,
-    ]
-)
+HOURS, DAYS = (HOUR_S * k for k in (1, 2, 3, 6, 12)), (DAY_S * k for k in (1, 3, 6, 7, 12, 30.4375, 91))
+INTERVALS = st.sampled_from([60.0, 600.0, *HOURS, *DAYS])
 SITES = st.dictionaries(st.text("ABCDEFGH", min_size=1, max_size=3), INTERVALS, min_size=1, max_size=9)
 HORIZONS = st.lists(
     st.sampled_from([HOUR_S, 6 * HOUR_S, DAY_S, 3 * DAY_S, 7 * DAY_S, 30 * DAY_S]), min_size=1, unique=True

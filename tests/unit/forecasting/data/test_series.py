@@ -56,12 +56,7 @@ def test_bad_numbers_are_dropped_and_nothing_at_all_is_refused():
 
 @pytest.mark.parametrize(
     ("step_s", "stations", "values"),
-    [
-        (60.0, "aa", [[1, 2]]),
-        (0.0, "a", [[1]]),
-        (60.0, "ab", [[1]]),
-        (60.0, "a", [[float("inf")]]),
-    ],
+    [(60.0, "aa", [[1, 2]]), (0.0, "a", [[1]]), (60.0, "ab", [[1]]), (60.0, "a", [[float("inf")]])],
 )
 def test_an_unusable_panel_is_one_clear_error(step_s, stations, values):
     with pytest.raises(PanelError):

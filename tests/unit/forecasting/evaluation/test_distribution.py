@@ -8,8 +8,8 @@ import pytest
 from forecasting.evaluation import resampling
 from forecasting.evaluation.distribution import crps, pit, roll
 from forecasting.evaluation.resampling import block_bootstrap
-from forecasting.metrics import inside, pinball, winkler
-from forecasting.serving.quantiles import NORMAL, QUANTILES
+from forecasting.metrics import inside
+from forecasting.serving.quantiles import NORMAL
 
 
 def _rng(seed):
@@ -49,17 +49,6 @@ def test_the_pit_is_the_distribution_of_the_fan_and_even_where_fans_are_honest()
     assert [float(pit(flat, np.array(y))) for y in (-1.0, 1.0)] == [0.0, 1.0]
     assert 0.0 < float(pit(flat, np.array(0.0))) < 1.0
     assert np.isnan(pit(np.array([0.0, np.nan, 1, 2, 3]), np.array(1.0)))
-
-
-def test_pinball_and_interval_score_are_those_of_scikit_learn_and_of_the_two_quantiles():
-    metrics = pytest.importorskip("sklearn.metrics")
-    for i, share in enumerate(QUANTILES):
-        theirs = metrics.mean_pinball_loss(SEEN, FANS[:, i], alpha=share)
-        assert pinball(SEEN - FANS[:, i], share) == pytest.approx(theirs, rel=1e-12)
-    # Gneiting and Raftery 2007: the interval score is 2 / alpha times the two pinball losses together
-    low, high = FANS[:, 1], FANS[:, 3]
-    both = (pinball(SEEN - low, 0.1) + pinball(SEEN - high, 0.9)) * 2.0 / 0.2
-    assert winkler(low, high, SEEN, 0.8) == pytest.approx(both, rel=1e-12)
 
 
 def test_rolling_coverage_finds_the_lapse():

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,14 +12,12 @@ from forecasting.data.series import DAY_S, MONTH_S, Panel, nominal_step
 from forecasting.data.sources import RecordRecipe, read_recipe, read_record
 from forecasting.data.splits import rolling_folds, split
 from forecasting.decomposition.components import METHODS, decompose, display_whole
-from forecasting.decomposition.emd import peel
 from forecasting.decomposition.forecast import forecast_parts
 from forecasting.errors import NotEnoughDataError, RecipeError, UnknownModelError
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
 from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
 from forecasting.evaluation.screening import audit_panel, jumps, spikes
-from forecasting.evaluation.significance import diebold_mariano
 from forecasting.metrics import mape
 from monitor.cli.forecast.trials import summary
 from monitor.cli.main import run_verb
@@ -100,21 +97,6 @@ def test_a_percentage_of_nothing_is_no_percentage():
     assert np.isnan(mape(error, np.full((20, 1), 0.5), np.array([1.0])))
 
 
-def test_significance_sees_a_difference_and_no_more():
-    rng = np.random.default_rng(3)
-    shared = np.abs(rng.normal(1, 0.3, (400, 3)))
-    statistic, p = diebold_mariano(0.9 * shared, shared, 1)
-    assert statistic < -5
-    assert p < 1e-6
-    hits = 0
-    for _ in range(200):
-        # errors of overlapping forecasts: a moving sum over h rows
-        a, b = (np.convolve(rng.normal(size=260), np.ones(7) / 7, "valid")[:, None] ** 2 for _ in range(2))
-        hits += diebold_mariano(a, b, 7)[1] < 0.05
-    assert hits < 200 * 0.13
-    assert np.isnan(diebold_mariano(shared, shared, 1)[1])
-
-
 def test_a_leak_is_found(monkeypatch):
     """That honest models are not blamed is in tests/property/test_forecasting_leaks.py."""
     panel = slope(260)
@@ -163,14 +145,6 @@ def test_the_forecast_of_parts_follows_a_season_and_a_leak_is_worth_something():
     ((result, worth),) = run_decomposition_test(noisy, (1,), period=12, count=2, methods=["ceemdan"])
     assert (result.changed, result.forecasts) == (0, 2)
     assert worth["differ"] == 2
-
-
-def test_modes_are_peeled_from_fast_to_slow():
-    t = np.arange(400.0)
-    modes = peel(np.sin(2 * np.pi * t / 8) + 5 * np.sin(2 * np.pi * t / 80))
-    crossings = [np.sum(np.diff(np.sign(m)) != 0) for m in modes]
-    assert crossings[0] == pytest.approx(100, abs=6)
-    assert all(a > b for a, b in pairwise(crossings))
 
 
 def test_the_audit_refuses_below_the_knots_and_names_jumps_and_gaps():

@@ -9,19 +9,13 @@ from forecasting.hydrology.infiltration import Ground, pressure_head, response
 from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
 from forecasting.hydrology.rain_events import antecedent_index, event_span_s
 from forecasting.hydrology.return_period import (
-    Extremes,
     TooFewYearsError,
     fit_extremes,
     join_quantiles,
     require_record,
     years_of_depth,
 )
-from forecasting.hydrology.slope_stability import (
-    InfiniteSlope,
-    compute_safety,
-    factor_of_safety,
-    pressure_below_table,
-)
+from forecasting.hydrology.slope_stability import InfiniteSlope, compute_safety, factor_of_safety, pressure_below_table
 
 H, DAY = 3600.0, 86400.0
 
@@ -66,16 +60,6 @@ def test_gumbel_by_moments_of_ten_years():
     assert found.location == pytest.approx(51.7 - 0.5772156649 * scale)
     assert found.depth(10.0) == pytest.approx(found.location - scale * log(-log(0.9)))
     assert found.return_years(found.depth(7.0)) == pytest.approx(7.0)
-
-
-@pytest.mark.parametrize("shape", [-0.2, 0.15])
-def test_gev_finds_the_distribution_it_was_drawn_from(shape):
-    truth = Extremes(60.0, 15.0, shape, 400)
-    drawn = [truth.depth(1.0 / (1.0 - (i + 0.5) / 400)) for i in range(400)]
-    found = fit_extremes(drawn, "gev")
-    assert found.shape == pytest.approx(shape, abs=0.02)
-    assert found.depth(100.0) == pytest.approx(truth.depth(100.0), rel=0.03)
-    assert found.return_years(found.depth(50.0)) == pytest.approx(50.0)
 
 
 def test_short_records_and_far_return_periods_are_refused():

@@ -6,14 +6,7 @@ from itertools import pairwise
 import pytest
 
 from forecasting.hydrology import rain_amounts
-from forecasting.hydrology.rain_amounts import (
-    adds_up,
-    count_up,
-    drop_totals,
-    find_interval,
-    find_overlaps,
-    pick_sums,
-)
+from forecasting.hydrology.rain_amounts import adds_up, count_up, drop_totals, find_interval, find_overlaps, pick_sums
 
 STEP = 600.0
 

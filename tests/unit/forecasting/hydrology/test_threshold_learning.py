@@ -219,18 +219,7 @@ def test_maxima_of_a_running_sum_are_those_of_what_it_rose_by(tmp_path, capsys):
     chance = random.Random(4)
     rain = [round(chance.expovariate(0.2), 1) if chance.random() < 0.4 else 0.0 for _ in range(800)]
     path = tmp_path / "rain.csv"
-    command = [
-        "sites",
-        "thresholds",
-        "maxima",
-        "--data",
-        str(path),
-        "--rain",
-        "R1.rain",
-        "--windows",
-        "1d,3d",
-        "--json",
-    ]
+    command = f"sites thresholds maxima --data {path} --rain R1.rain --windows 1d,3d --json".split()
     write_rain(path, list(enumerate(rain)))
     assert run_verb(command) == 0
     right = json.loads(capsys.readouterr().out)["annual_maxima"]

@@ -15,7 +15,7 @@ from forecasting.kinematics.direction import norm
 from forecasting.kinematics.noise import choose_window_s, measure_sigma, velocity_error
 from forecasting.kinematics.stages import MovementFacts, classify_stage
 from forecasting.kinematics.tangential import tangential_angle_deg
-from forecasting.kinematics.velocity import fit_velocity
+from forecasting.kinematics.velocity import estimate_slopes, fit_slopes, fit_velocities, fit_velocity
 
 DAY = 86_400.0
 
@@ -34,6 +34,22 @@ def test_acceleration_error_covers_what_noise_does() -> None:
         assert fit is not None
         inside += abs(fit.rate - 0.1) <= 2.0 * fit.error
     assert 180 <= inside <= 200  # 95 % of 200, and never far too sure
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_series_fitted_together_or_nearly_are_those_fitted_alone(seed: int) -> None:
+    rng = random.Random(seed)
+    n, far = rng.randint(3, 90), rng.choice((0.0, 1e3, 1e9))
+    times = sorted(rng.choice((rng.uniform(0.0, 9.0), float(rng.randint(0, 9)))) * DAY for _ in range(n))
+    values = [[far + rng.gauss(0.0, 2.0) for _ in times] for _ in range(rng.randint(1, 5))]
+    sigmas = [rng.choice((0.0, 0.5, 3.0)) for _ in values]
+    alone = [fit_velocity(times, one, [sigma] * n) for one, sigma in zip(values, sigmas, strict=True)]
+    assert fit_velocities(times, values, sigmas) == alone
+    exact = fit_slopes(times, values, [[sigma] * n for sigma in sigmas])
+    nearly = estimate_slopes(times, values, [[sigma] * n for sigma in sigmas])
+    assert (exact is None) == (nearly is None)
+    for rate, (found, off) in zip(exact or [], nearly or [], strict=True):
+        assert abs(rate - found) <= off
 
 
 def test_acceleration_is_stamped_in_the_middle_with_uneven_epochs() -> None:

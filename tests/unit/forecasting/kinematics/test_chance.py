@@ -7,6 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 
 from forecasting.evaluation.distribution import pit
 from forecasting.kinematics.chance import QUANTILES, chance_over
@@ -33,7 +34,7 @@ def test_it_is_the_integral_of_the_density_that_the_quantiles_mean(seed: int) ->
         inside = x >= bound
         chance = chance_over(SHARES, values, float(bound))
         assert chance.low == chance.high
-        assert chance.low == pytest.approx(0.025 + np.trapezoid(density[inside], x[inside]), abs=2e-4)
+        assert chance.low == pytest.approx(0.025 + trapezoid(density[inside], x[inside]), abs=2e-4)
         # the same fan as where forecasts are scored
         assert chance.low == pytest.approx(1.0 - float(pit(np.array(values), np.array(bound))), abs=1e-6)
 

@@ -10,16 +10,14 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, NotEnoughDataError
-from forecasting.neural.checkpoint import model_hash, to_bytes
-from forecasting.neural.learner import Settings
-from forecasting.neural.pretrained import PLACE, STEPS, adapt, learn, read_shipped, settle
+from forecasting.neural.checkpoint import to_bytes
+from forecasting.neural.pretrained import PLACE, STEPS, adapt, read_shipped, settle
 from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER, load
 from forecasting.serving import jobs
 from forecasting.serving.records import TrainingRequest
 
 STEP_S = 11 * DAY_S
 H = (STEP_S, 3 * STEP_S)
-QUICK = Settings(epochs=2, stride=4)
 
 
 @pytest.fixture(scope="module")
@@ -157,13 +155,3 @@ def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tm
 
 def test_networks_that_read_stations_together_are_listed():
     assert READS_TOGETHER == {name for name in NETWORKS if load(name).needs_graph}
-
-
-def test_learning_anew_is_what_it_was(tmp_path):
-    panel, parts = creeping(240, step_s=DAY_S), split(240)
-    from forecasting.neural.training import train_network
-
-    one, begun = learn("gru", panel, parts, (DAY_S,), QUICK)
-    assert begun == ""
-    two = train_network("gru", panel, parts, (DAY_S,), QUICK)
-    assert model_hash(to_bytes(one.forecaster, "")) == model_hash(to_bytes(two.forecaster, ""))

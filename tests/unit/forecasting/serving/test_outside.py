@@ -17,9 +17,9 @@ from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.kinematic import TAKES_OVER, see_motion, step_in
 from forecasting.serving.path import MOVED, lay_paths
-from forecasting.serving.records import Forecast
 from forecasting.simple.auto import fit_auto
 from tests.bench.forecasting import motion_scenes
+from tests.data.forecast_rows import row as make_row
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
@@ -50,20 +50,8 @@ def row(panel, model="lld", horizon_s=DAY_S, **more):
     """A forecast as a model would make it."""
     value = float(panel.values[-1, 0])
     named = dict.fromkeys(("q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"), value)
-    made = Forecast(
-        station="A",
-        model=model,
-        horizon_s=horizon_s,
-        issued_s=panel.end_s,
-        target_s=panel.end_s + horizon_s,
-        data_until_s=panel.end_s,
-        margins={},
-        baseline="lld",
-        shown=True,
-        reason=f"simple forecast {model}",
-        **named,
-    )
-    return replace(made, **more)
+    times = {"issued_s": panel.end_s, "target_s": panel.end_s + horizon_s, "data_until_s": panel.end_s}
+    return replace(make_row(model, horizon_s=horizon_s, reason=f"simple forecast {model}"), **times, **named, **more)
 
 
 # ---- the table of the day that matters --------------------------------------------------------------------------

@@ -2,22 +2,19 @@
 
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from forecasting.data.series import DAY_S, Panel, panel_from_samples
+from forecasting.data.series import DAY_S, Panel
 from forecasting.kinematics.velocity import fit_velocity
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.issue import find_calibration
 from forecasting.serving.jobs import forecast
-from forecasting.serving.quantiles import bounds, conform, simple_fans, widen
 from forecasting.simple import trend
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.trend import Trend, follow
-from monitor.extensions.demo.story import plan_story
 from tests.data.forecasts.motions import CADENCES, Cadence, draw_motion, foresee
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
@@ -26,7 +23,6 @@ SEEDS = range(8 if SOAK else 2)
 CLEAR, NOISE = 4.0, 1.0
 QUANTILES = ("q025", "q10", "q50", "q90", "q975")
 HOURLY = CADENCES["hourly"]
-DAYS, STATIONS = 45.0, 6  # as the demo shows it
 
 
 def fit(values, cadence: Cadence, rows: int) -> tuple[Auto, Panel]:
@@ -181,41 +177,6 @@ def test_east_and_north_of_one_slide_obey_one_choice():
     assert (np.abs(auto.predict(values, np.array([239]))[0, :, 2] - truth) < 5.0).all()
 
 
-def test_intervals_of_drawn_motions_hold_as_often_as_they_say():
-    inside, count = 0.0, 0
-    for kind, ratio in (("steady", 1.0), ("ramp", 10.0), ("white", 1.0), ("season", 1.0)):
-        values = draw_motion(kind, ratio, CADENCES["daily"], 5)
-        auto, panel = fit(values, CADENCES["daily"], 120)
-        origins = np.arange(60, 240)
-        for fan, h in zip(simple_fans(auto, panel.values, origins), CADENCES["daily"].steps, strict=True):
-            low, high = bounds(widen(fan, conform(fan, panel.values, origins, h).margins), 0.8)
-            told = np.isfinite(low[60:-h])
-            seen = panel.values[origins[60:-h] + h]
-            inside += ((seen >= low[60:-h]) & (seen <= high[60:-h]))[told].sum()
-            count += int(told.sum())
-    assert 0.70 <= inside / count <= 0.92
-
-
-@pytest.mark.turns
-@pytest.mark.parametrize("ratio", [0.5, 5.0, 100.0, -5.0])
-@pytest.mark.parametrize("kind", ["steady", "bend", "ramp"])
-def test_the_present_velocity_and_the_nearest_forecast_agree(kind, ratio):
-    values = draw_motion(kind, abs(ratio), CADENCES["daily"], 3) * np.sign(ratio)
-    auto, panel = fit(values, CADENCES["daily"], 240)
-    newest = (DAY_S * np.arange(8.0)).tolist()
-    now = fit_velocity(newest, values[-8:].tolist(), [0.0] * 8)
-    assert now is not None
-    origins = np.arange(100, 240)
-    fan = simple_fans(auto, panel.values, origins)[0]
-    low, high = bounds(widen(fan, conform(fan, panel.values, origins, 1).margins)[-1], 0.8)
-    level = values[-8:].mean() + 3.5 * now.rate
-    week = auto.predict(panel.values, origins)[-1, 0, 1]
-    assert np.sign(week - level) == np.sign(now.rate) == np.sign(ratio)
-    edges = sorted(level + now.rate + way * 9.0 * now.error for way in (-1.0, 1.0))
-    assert edges[0] <= high[0]
-    assert edges[1] >= low[0]
-
-
 @pytest.mark.turns
 @pytest.mark.parametrize(
     ("begins", "rate"), [(0, 0.4), (0, -30.0), (180, -2.0), (180, 300.0), (236, 2.0), (236, -30.0), (236, 300.0)]
@@ -231,25 +192,6 @@ def test_what_is_served_agrees_with_the_velocity_that_is_told(name, begins, rate
     assert agrees(panel, cadence, newest) is True
     turned = [replace(r, **{q: 2.0 * values[-1] - getattr(r, q) for q in QUANTILES}) for r in serve(panel, cadence)]
     assert agrees(panel, cadence, newest, turned) is False, "the same comparison can fail"
-
-
-@pytest.mark.turns
-@pytest.mark.parametrize(("before_s", "newest"), [(0.25 * DAY_S, 4), (DAY_S, 12), (3.0 * DAY_S, 24)])
-def test_what_is_served_for_the_demonstration_agrees_with_its_velocities(before_s, newest):
-    """Each station of its slope as it runs to failure, east beside north."""
-    model = plan_story(datetime(2026, 5, 1, tzinfo=UTC), 0, DAYS, timedelta(hours=1), STATIONS)
-    end = model.failure_at - timedelta(seconds=before_s)
-    samples: dict[str, tuple[list[float], list[float]]] = {}
-    for one in model.samples(end - timedelta(hours=300), end):
-        for part, value in zip(("east", "north"), one.payload.get("gnss", {}).get("enu_mm", ()), strict=False):
-            times, values = samples.setdefault(f"{one.station}.displacement_{part}", ([], []))
-            times.append(one.at.timestamp())
-            values.append(value)
-    panel = panel_from_samples({name: tuple(map(np.array, own)) for name, own in samples.items()}, 3600.0)
-    shown = serve(panel, HOURLY)
-    told = [agrees(panel, HOURLY, newest, shown, s) for s in range(len(panel.stations))]
-    assert told.count(False) == 0
-    assert told.count(True) >= STATIONS, "what moves clearly is compared"
 
 
 def serve(panel: Panel, cadence: Cadence):

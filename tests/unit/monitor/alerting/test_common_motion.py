@@ -44,7 +44,6 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
 
 
 def rises(decisions):
-    """First hours at which yellow and orange stood; nobody looks further."""
     found = {}
     for hour, d in decisions:
         for level in range(1, min(d.level, 2) + 1):

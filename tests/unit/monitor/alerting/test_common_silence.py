@@ -23,15 +23,9 @@ def declare(max_silence="1d", interval="30m", valid_for="12h"):
         station(name, series(quantity, "mm", interval, max_silence=max_silence), on_slope=name != "C1")
         for name, quantity in (*((n, "crack_opening") for n in (*CRACKS, "C1")), ("R1", "rain"))
     )
-    cracks = criterion(
-        "rate",
-        stations=["E*"],
-        quantity="crack_opening",
-        yellow={"over": 20.0, "window": "3h"},
-        red={"over": 200.0, "window": "3h"},
-        dwell={"hits": 2, "of": 3},
-        valid_for=valid_for,
-    )
+    bounds = {name: {"over": over, "window": "3h"} for name, over in (("yellow", 20.0), ("red", 200.0))}
+    facts = {"quantity": "crack_opening", "dwell": {"hits": 2, "of": 3}, "valid_for": valid_for}
+    cracks = criterion("rate", stations=["E*"], **bounds, **facts)
     levels = {"names": ["green", "yellow", "orange", "red"]}
     return parse_site(head("s", latitude=46.2, longitude=8.9, levels=levels) + stations + cracks, "s.toml")
 
@@ -82,12 +76,9 @@ def test_those_behind_the_level_are_enough_and_one_alone_is_its_own_notice():
     assert str(decision.memory.conditions[KEY].reason).startswith("all 2 instruments behind red are silent since")
 
 
-def test_who_sends_by_the_half_day_is_given_its_half_day_and_a_green_slope_only_its_notices():
+def test_who_sends_by_the_half_day_and_a_green_slope_have_none_and_the_first_word_ends_it():
     assert told(declare(), readings(ends=99, until=96, by=24)) is None
     assert told(declare(), readings(mm_per_day=0.0)) is None
-
-
-def test_it_ends_with_the_first_word_of_one_of_them():
     back = Observation("s", "E1", "crack_opening", "mm", BEGIN + 39 * STEP, BEGIN + 39 * STEP, 300.0, None)
     *_, (_, decision) = replay(declare(), [*readings(), back])
     assert KEY not in decision.memory.conditions

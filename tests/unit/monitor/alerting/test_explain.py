@@ -41,11 +41,7 @@ LAST = [AT, AT, 2, 9.0, 1.0, 8.0, 0.1, ["late"], None]
 FROZEN = {
     "now": AT,
     "sentence": "yellow: G1",
-    "view": {
-        **DecisionInputs(draining=True).to_json(),
-        "readings": {"G1.crack": [FIRST, LAST]},
-        "reports": [{}],
-    },
+    "view": {**DecisionInputs(draining=True).to_json(), "readings": {"G1.crack": [FIRST, LAST]}, "reports": [{}]},
     "outcome": {"evidence": EVIDENCE, "health": [{"station": "G2", "state": "silent", "reason": "no word"}]},
 }
 
@@ -76,8 +72,5 @@ def test_everything_that_mattered_is_said():
     ):
         assert line in text, line
     assert "v|G7" not in text
-
-
-def test_what_holds_no_readings_says_what_it_has():
     assert explain({"reason": "the disk is full"}) == ["decided: the disk is full"]
     assert list_inputs({"reason": "x"}) == ()

@@ -1,5 +1,6 @@
 """Trees of criteria in three-valued logic, who is independent, and what could still be raised."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from monitor.config.service import find_weaknesses, parse_site
 from monitor.domain.errors import ConfigError
 from monitor.domain.fusion import Clause, evaluate_clause, find_behind, format_clause, list_leaves, may_become
+from monitor.domain.site import KEPT_SITES, once_per_record
 from monitor.domain.witnesses import (
     INSAR,
     compute_reachable_level,
@@ -17,6 +19,7 @@ from monitor.domain.witnesses import (
     name_zone,
 )
 from tests.data import site_text
+from tests.property.alerting_histories import SITE
 
 VALUES = (True, False, None)
 HEAD = site_text.head("bench", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow", "orange", "red"]})
@@ -25,14 +28,8 @@ VELOCITY = site_text.criterion(
     "velocity", id="v", stations=["G*"], yellow={"over": 6.0, "window": "1d"}, orange={"over": 24.0, "window": "12h"}
 )
 RAIN = site_text.criterion("rain_sum", id="rain", role="part", series="R1.rain", yellow={"over": 60.0, "window": "3d"})
-RULE = site_text.table(
-    "[[fusion.rule]]",
-    id="wet",
-    level="red",
-    when={"all": [{"criterion": "v", "level": "orange", "k": 2}, {"criterion": "rain"}]},
-    author="test",
-    reason="test",
-)
+WHEN = {"all": [{"criterion": "v", "level": "orange", "k": 2}, {"criterion": "rain"}]}
+RULE = site_text.table("[[fusion.rule]]", id="wet", level="red", when=WHEN, author="test", reason="test")
 
 
 def station(name, quantity="displacement", unit="mm", **more):
@@ -60,15 +57,12 @@ def test_what_is_unknown_decides_only_where_it_could_not_matter(op):
         assert found is (ways.pop() if len(ways) == 1 else None), (op, values)
 
 
-def test_not_needs_a_word_and_is_no_witness():
+def test_not_needs_a_word_and_what_could_become_true_those_who_can_speak():
     clause = Clause("all", (leaf("v"), Clause("not", (leaf("rain"),))))
     for rain, expected in ((True, False), (False, True), (None, None)):
         assert evaluate_clause(clause, lambda c, r=rain: True if c.criterion == "v" else r) is expected
     assert [c.criterion for c in find_behind(clause, lambda c: c.criterion == "v")] == ["v"]
     assert format_clause(clause) == "(v and not rain)"
-
-
-def test_what_could_become_true_or_false_needs_those_who_can_speak():
     clause = Clause("at_least", (leaf("a"), leaf("b"), Clause("not", (leaf("c"),))), k=2)
     for able in product((True, False), repeat=3):
         known = dict(zip("abc", able, strict=True))
@@ -111,12 +105,9 @@ def test_a_rule_that_cannot_be_meant_is_refused_with_its_key(when, said):
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_that_no_rule_names_is_refused():
+def test_a_part_needs_a_rule_and_what_shares_a_footprint_or_is_radar_is_one_witness():
     with pytest.raises(ConfigError, match=r"'rain'.*no fusion\.rule names it"):
         site(VELOCITY, RAIN)
-
-
-def test_a_shared_footprint_is_one_witness_and_all_radar_zones_are_one():
     place = site(stations=[station("G1", footprint="px7"), station("G2", footprint="px7"), station("R1", "rain", "mm")])
     groups = find_groups(place)
     assert groups["G1"] == groups["G2"] != groups["R1"]
@@ -169,3 +160,18 @@ def test_a_gauge_beside_the_slope_may_be_part_of_a_rule():
     place = site(stations=[station("G1"), station("G2"), gauge])
     assert list(list_leaves(place.fusion.rules[0].when))[1].witnesses == ("R1",)
     assert compute_reachable_level(place, find_voting_series(place), find_groups(place)).level == 3
+
+
+def test_what_was_found_is_kept_for_the_very_site_and_no_other():
+    asked = []
+    name_of = once_per_record(lambda site: asked.append(site) or site.name)
+    other = replace(SITE, name="other")
+    assert [name_of(s) for s in (SITE, other, SITE, other)] == [SITE.name, "other", SITE.name, "other"]
+    assert asked == [SITE, other]
+    for k in range(KEPT_SITES):  # sites come and go: what is kept is bounded
+        assert name_of(replace(SITE, name=str(k))) == str(k)
+    assert name_of(SITE) == SITE.name
+    assert len(asked) == KEPT_SITES + 3
+    apart = replace(SITE, stations=tuple(replace(s, reference=None, logger=None) for s in SITE.stations))
+    assert find_groups(SITE) != find_groups(apart)
+    assert find_groups(apart)["A"] == "A"

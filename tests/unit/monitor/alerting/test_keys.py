@@ -15,12 +15,8 @@ from monitor.domain.observation import Reading
 from tests.data.site_text import criterion, head, series, station
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-KEYS = (
-    VoteKey("velocity-1", "G1"),
-    VoteKey("i", "insar:G1"),
-    RuleKey("wet", VoteKey("v", "observers")),
-    StepVote(StepKey("G1", START.timestamp())),
-)
+RULE, STEP = RuleKey("wet", VoteKey("v", "observers")), StepVote(StepKey("G1", START.timestamp()))
+KEYS = (VoteKey("velocity-1", "G1"), VoteKey("i", "insar:G1"), RULE, STEP)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -45,5 +41,4 @@ def test_a_criterion_may_be_called_step_or_rule_and_its_silence_lowers_nothing(n
     memory = Memory.read(json.loads(json.dumps(memory.to_json())))
     late = decide(site, memory, view, times[-1] + timedelta(days=6))
     assert late.level == 1, "nobody has said that it is over"
-    assert late.observability == "blind"
-    assert late.evidence["held_by"] == [f"{name}|P1"]
+    assert (late.observability, late.evidence["held_by"]) == ("blind", [f"{name}|P1"])

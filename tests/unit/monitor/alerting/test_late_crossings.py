@@ -1,5 +1,6 @@
 """A failure that comes as a backlog: nobody could be warned, and people are told of it with its instant and size."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, settings
@@ -8,21 +9,15 @@ from hypothesis import strategies as st
 from monitor.domain.instants import parse
 from monitor.service.monitoring_gap import UnwatchedPeriod
 from tests.data.measured import replay
-from tests.unit.monitor.alerting.test_common_silence import BEGIN, STEP, declare, readings
+from tests.unit.monitor.alerting.test_common_silence import BEGIN, CRACKS, STEP, declare, readings
 
 RED = "health:site:late_red"
 
 
 def asleep(rows, begins, hours):
-    """The same rows where nothing is received for so many hours."""
     away, back = BEGIN + begins * STEP, BEGIN + begins * STEP + timedelta(hours=hours)
     for o in rows:
-        yield type(o)(
-            *(
-                back if n == "received_at" and away <= o.received_at < back else getattr(o, n)
-                for n in o.__dataclass_fields__
-            )
-        )
+        yield replace(o, received_at=back) if away <= o.received_at < back else o
 
 
 def opened(rows):
@@ -44,14 +39,12 @@ def test_what_is_too_old_to_vote_is_told_with_its_instant_and_size(hours, ends):
 
 
 def test_what_was_over_before_the_backlog_came_is_told_as_well():
-    rows = [
-        o
-        if o.station not in {"E1", "E2", "E3"} or o.observed_at < BEGIN + 20 * STEP
-        else type(o)(
-            *(80.0 + 0.01 * o.observed_at.minute if n == "value" else getattr(o, n) for n in o.__dataclass_fields__)
-        )
-        for o in readings(ends=99)
-    ]
+
+    def stop(o):
+        over = o.station in CRACKS and o.observed_at >= BEGIN + 20 * STEP
+        return replace(o, value=80.0 + 0.01 * o.observed_at.minute) if over else o
+
+    rows = map(stop, readings(ends=99))
     found, last = opened(asleep(rows, 12, 10))
     assert last.level < 3
     assert RED in found

@@ -19,21 +19,15 @@ from tests.data import site_text
 
 DAY = 86400.0
 NOW = 1_790_000_000.0
-SITE = parse_site(
-    (
-        site_text.head("slope", longitude=9.0, timezone="UTC", anomaly={"detectors": ["rules", "flatline"]})
-        + site_text.station("G1", site_text.series("displacement", "mm", "1d", max_silence="3d"))
-        + site_text.criterion("anomaly", id="strange", role="witness", level="yellow")
-    ),
-    "slope.toml",
-)
+TEXT = site_text.head("slope", longitude=9.0, timezone="UTC", anomaly={"detectors": ["rules", "flatline"]})
+TEXT += site_text.station("G1", site_text.series("displacement", "mm", "1d", max_silence="3d"))
+SITE = parse_site(TEXT + site_text.criterion("anomaly", id="strange", role="witness", level="yellow"), "slope.toml")
 GOOD = ProofFact("strange", "rules", NOW - DAY, NOW + LASTS_S, True, "", "w1", "s1", "w1", "s1")
+WHY = "0.2 alarms per sensor-month on held-out time, more than the budget of 0.1"
 BROKEN = {
     "no test of rules is stored for this site": ProofFact("strange", "rules"),
     "none of its detectors has a score that could be tested": ProofFact("strange", ""),
-    "was not passed: 0.2 alarms per sensor-month on held-out time, more than the budget of 0.1": replace(
-        GOOD, passed=False, why="0.2 alarms per sensor-month on held-out time, more than the budget of 0.1"
-    ),
+    f"was not passed: {WHY}": replace(GOOD, passed=False, why=WHY),
     "was made with other weights": replace(GOOD, weights_now="w2"),
     "was made with other settings": replace(GOOD, settings_now="s2"),
     "was valid until 2026-09-2": replace(GOOD, until_s=NOW - 1.0),
@@ -56,6 +50,7 @@ def test_a_criterion_counts_with_a_test_that_is_passed_fresh_and_of_what_serves(
     assert decision.level == 1
     assert "unproven" not in decision.evidence
     assert decision.evidence["votes"]["strange|G1"]["counted"]
+    assert look(None).level == 1, "where no test is asked for a score counts"
 
 
 @pytest.mark.parametrize("why", BROKEN)
@@ -74,10 +69,6 @@ def test_without_it_the_same_score_is_advice_and_that_is_said(why):
         assert translate(condition.reason, language) != condition.reason
 
 
-def test_where_no_test_is_asked_for_a_score_counts():
-    assert look(None).level == 1
-
-
 def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_votes():
     """`strange` is a witness by a test of `rules`: what else is stored for its station is not what was tested."""
     mine = see(GOOD).anomalies[0]
@@ -92,9 +83,8 @@ def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_vot
         assert not decision.memory.votes, which
     both = decide(SITE, Memory(), replace(see(GOOD), anomalies=(others["a check"], mine)), instant(NOW))
     assert both.level == 1
-    advice = decide(
-        SITE, Memory(), replace(see(ProofFact("strange", "")), anomalies=(others["a check"],)), instant(NOW)
-    )
+    unproven = replace(see(ProofFact("strange", "")), anomalies=(others["a check"],))
+    advice = decide(SITE, Memory(), unproven, instant(NOW))
     assert advice.level == 0
     assert "found a fault" in advice.memory.conditions["advice:strange:G1"].reason, "as advice it is still told"
 
@@ -106,36 +96,28 @@ def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
         assert decide(SITE, Memory(), view, instant(NOW)).to_json() == look(fact).to_json()
 
 
-def test_a_test_that_ends_lowers_no_level_and_says_who_is_heard_no_more():
-    """Missing evidence never lowers: the level that a model raised stands until people decide."""
+def test_a_test_that_ends_is_said_before_and_lowers_no_level():
+    soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
+    assert (soon.level, soon.memory.conditions["health:strange:proof_ends"].level) == (1, 1)
+    assert translate(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
+    assert look(replace(GOOD, until_s=NOW + WARN_S + DAY)).next_due_s <= NOW + DAY
+    # Missing evidence never lowers: the level that a model raised stands until people decide.
     first = look(GOOD)
     assert first.next_due_s is not None
     later = NOW + 2 * DAY
     stale = look(replace(GOOD, until_s=NOW + DAY), first.memory, later)
-    assert stale.level == 1
-    assert stale.memory.unheard == {VoteKey("strange", "G1"): later}
+    assert (stale.level, stale.memory.unheard) == (1, {VoteKey("strange", "G1"): later})
     assert "health:strange:unproven" in stale.memory.conditions
     again = look(replace(GOOD, until_s=later + LASTS_S), stale.memory, later + DAY)
     assert again.memory.unheard == {}
     assert "health:strange:unproven" not in again.memory.conditions
 
 
-def test_before_its_end_a_notice_says_which_test_is_to_be_made_again():
-    soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
-    assert soon.level == 1
-    assert soon.memory.conditions["health:strange:proof_ends"].level == 1
-    assert translate(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
-    assert look(replace(GOOD, until_s=NOW + WARN_S + DAY)).next_due_s <= NOW + DAY
-
-
-def test_advice_stays_advice_and_the_site_is_the_same_where_nothing_is_unproven():
+def test_advice_stays_advice_and_a_test_is_of_its_own_settings_alone():
     assert as_advice(SITE, ()) is SITE
     assert as_advice(SITE, ["strange"]) is as_advice(SITE, {"strange": "why"}), "what is kept for a site is kept"
     assert find_unproven((), NOW) == {}
     assert needs_proof(as_advice(SITE, ["strange"])) == []
-
-
-def test_a_test_is_of_its_own_settings_alone():
     (criterion,) = needs_proof(SITE)
     same = digest_settings(replace(SITE, name="Other", recipients=()), criterion)
     assert same == digest_settings(SITE, criterion)
@@ -160,7 +142,7 @@ def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch
     assert digest_settings(replace(SITE, forecast=Later(models=("gru",))), criterion) != before
 
 
-def test_forecasts_count_where_they_gain_lead_at_equal_false_alarms():
+def test_forecasts_count_where_they_gain_lead_and_outlines_where_people_accept_them():
     good = {7 * DAY: (30, 2.0, 3.0, 0.8)}
     assert check_forecasts(good, [DAY, 0.0]) == []
     assert check_forecasts(good, []) == ["no event is known that they could have been early for"]
@@ -168,9 +150,6 @@ def test_forecasts_count_where_they_gain_lead_at_equal_false_alarms():
     assert "the warning comes 1d later than" in check_forecasts(good, [-2 * DAY, 0.0])[0]
     assert "at 3 issue times" in check_forecasts({DAY: (3, 1.0, 2.0, 0.9)}, [DAY])[0]
     assert len(check_forecasts({DAY: (40, 2.0, 2.0, 0.5)}, [DAY])) == 2
-
-
-def test_outlines_count_where_they_are_better_than_logistic_regression_and_people_accept_them():
     assert check_outlines(40, 0.02, 12, 11) == []
     assert len(check_outlines(5, None, 0, 0)) == 3
     assert "-0.010 at its lower end" in check_outlines(40, -0.01, 12, 12)[0]

@@ -23,48 +23,28 @@ def roots(silent, late=(), paged=(), now_s=0.0, gone=()):
     )
 
 
-def test_the_parent_of_all_that_is_silent_is_the_cause_and_the_nearest_of_several():
+def test_the_nearest_parent_of_all_that_is_silent_is_the_cause_and_its_page_waits_and_stands():
     assert roots(ROVERS).pages == {BASE: ROVERS}
     assert roots(PAIR).pages == {LOGGER: PAIR}, "the other rovers of the base speak"
     assert roots(LONE) == roots(LONE, late=PAIR), "others of the base speak"
     assert (roots(LONE).pages, roots(LONE).waiting) == ({}, frozenset())
-
-
-def test_the_first_waits_for_those_that_are_late_and_not_for_ever():
     late = ROVERS - LONE
     assert (roots(LONE, late).pages, roots(LONE, late).waiting) == ({}, LONE)
     assert roots(LONE, late, now_s=FALL_TOGETHER_S).pages == {BASE: LONE}
-
-
-def test_nobody_waits_for_the_limit_of_those_that_have_missed_so_much_that_they_are_gone():
-    late = ROVERS - LONE
+    # nor for those that have missed so much that they are gone
     assert roots(LONE, late, gone=late).pages == {BASE: LONE}
     assert roots(LONE, late, gone=late - PAIR).waiting == LONE, "two of them may still come"
-
-
-def test_a_page_stands_while_its_children_come_back_one_by_one():
     left = ROVERS - PAIR
     assert roots(left, paged={BASE.key}).pages == {BASE: left}
     assert roots(LONE, paged={BASE.key}).pages == {BASE: LONE}, "the last one has its time"
     assert roots(LONE, paged={BASE.key}, now_s=3600.0).pages == {}, "and then a page of its own"
-
-
-def test_who_has_a_page_of_its_own_keeps_it():
     assert roots(ROVERS, paged={"health:G5.displacement:stale"}).pages == {BASE: ROVERS - LONE}
 
 
-SITE = (
-    head("new", "New site", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow"]})
-    + criterion("velocity", stations=["G*"], yellow={"over": 10.0, "window": "10m"})
-) + "".join(
-    station(
-        name,
-        series("displacement", "mm", "5s", noise_floor_mm=3.0),
-        series("battery_voltage", "V", "5s", max_silence="6h"),
-        logger=logger,
-    )
-    for name, logger in (("G1", "L1"), ("G2", "L1"), ("G3", "L2"))
-)
+SITE = head("new", "New site", latitude=46.2, longitude=8.9, levels={"names": ["green", "yellow"]})
+SITE += criterion("velocity", stations=["G*"], yellow={"over": 10.0, "window": "10m"})
+SERIES = series("displacement", "mm", "5s", noise_floor_mm=3.0), series("battery_voltage", "V", "5s", max_silence="6h")
+SITE += "".join(station(name, *SERIES, logger=logger) for name, logger in (("G1", "L1"), ("G2", "L1"), ("G3", "L2")))
 
 
 def send(said_at):
@@ -112,16 +92,12 @@ def test_a_battery_that_reports_once_a_day_makes_no_pages_of_the_instruments_of_
 def told(battery_s, displacement_s, paged, now_s):
     places = {"b": ("G5", "battery_voltage"), "d": ("G5", "displacement")}
     newest_s = {places["b"]: battery_s, places["d"]: displacement_s}
-    return find_silence_causes(
-        {},
-        dict.fromkeys(places.values(), 0.0),
-        lambda _: True,
-        lambda _: True,
-        lambda *_: 0.0,
-        paged,
-        now_s,
-        lambda p, quiet: newest_s[p] > min(newest_s[q] for q in quiet) + 450.0,
-    ).notified
+
+    def spoke(p, quiet):
+        return newest_s[p] > min(newest_s[q] for q in quiet) + 450.0
+
+    yes, silent_s = (lambda _: True), dict.fromkeys(places.values(), 0.0)
+    return find_silence_causes({}, silent_s, yes, yes, lambda *_: 0.0, paged, now_s, spoke).notified
 
 
 def test_what_the_battery_of_a_silent_instrument_adds_is_told_unless_it_spoke_meanwhile():

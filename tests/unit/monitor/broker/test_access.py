@@ -19,8 +19,6 @@ PROPERTIES = b"\x23\0\5" + b"\x26\0\1a\0\2bc" * 30  # a topic alias, and users' 
 
 
 class Wire:
-    """A socket on which a packet lies."""
-
     def __init__(self, packet, piece=1 << 30):
         self._packet, self._at, self._piece = packet, 0, piece
 
@@ -28,6 +26,9 @@ class Wire:
         piece = self._packet[self._at : self._at + min(size, self._piece)]
         self._at += len(piece)
         return piece
+
+    def close(self):
+        pass
 
 
 def read(client, packet, heard):
@@ -39,16 +40,8 @@ def read(client, packet, heard):
 
 
 def tell(message):
-    facts = (
-        message._topic,
-        message.payload,
-        type(message.payload),
-        message.mid,
-        message.qos,
-        message.retain,
-        message.dup,
-    )
-    return *facts, str(message.properties)
+    facts = (message._topic, message.payload, type(message.payload), message.mid, message.qos, message.retain)
+    return *facts, message.dup, str(message.properties)
 
 
 @given(

@@ -27,14 +27,7 @@ def listed():
 
 def test_every_model_is_listed_with_paper_and_size(listed):
     kinds = {row.kind for row in listed.values()}
-    assert kinds == {
-        "simple forecast",
-        "network",
-        "decomposition",
-        "curve",
-        "anomaly detector",
-        "check of readings",
-    }
+    assert kinds == {"simple forecast", "network", "decomposition", "curve", "anomaly detector", "check of readings"}
     assert set(model_ids()) - {"gated"} <= set(listed)
     assert set(METHODS) <= set(listed)
     assert {name.removeprefix("check ") for name in listed} >= set(list_served())
@@ -81,8 +74,12 @@ def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
         assert catalogue.sum_up_arguments(found) == catalogue.ModelScores()
 
 
-def test_every_model_has_a_figure_or_a_reason(listed):
+def test_every_model_has_a_figure_or_a_reason_and_none_is_made_up(listed):
     assert {name for name, row in listed.items() if row.scores is None} <= UNMEASURED.keys()
+    kept = benchmarks.read_benchmark("imagery")
+    assert kept["command"] == "make bench-imagery"
+    assert kept["figures"]["bijie"]["maps"]
+    assert benchmarks.read_benchmark("nothing") is None
 
 
 def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monkeypatch):
@@ -95,14 +92,9 @@ def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed, monke
     short = listed["pretrained-lstm"]
     assert short.reasons_for is None
     assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short.reasons_against
-    keep(
-        monkeypatch,
-        stages={
-            "a law": {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}},
-            "cpu_s": 9,
-            "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
-        },
-    )
+    calm = {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}}
+    fails = {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}}
+    keep(monkeypatch, stages={"a law": fails, "cpu_s": 9, "did not fail": calm})
     told = catalogue.sum_up_arguments(catalogue._score_looks("tangential-angle"))
     assert told.reasons_for == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
     assert told.reasons_against == "outang, which did not fail: 10.0% of 2,000 looks at 85 degrees or more"
@@ -135,8 +127,3 @@ def test_every_detector_is_listed_with_paper_and_figures(capsys: pytest.CaptureF
 
 
 # ---- stored figures are found in the sources and in the wheel ----
-def test_figures_are_found_and_none_are_made_up():
-    kept = benchmarks.read_benchmark("imagery")
-    assert kept["command"] == "make bench-imagery"
-    assert kept["figures"]["bijie"]["maps"]
-    assert benchmarks.read_benchmark("nothing") is None

@@ -6,11 +6,11 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from detection.imagery.errors import TrainingPausedError
 from monitor.cli import main as cli
 from monitor.cli.printable import make_printable
 from monitor.cli.scenes.detect import _progress
@@ -57,38 +57,24 @@ def test_help_of_a_verb_lists_what_lies_below_it(group, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [("people",), ("people", "usrs"), ("users", "list"), ("people", "--json")], ids=" ".join
+    ("words", "said"),
+    [
+        ("", "slopeward"),
+        ("people", "users +Manage"),
+        ("people usrs", "slopeward people"),
+        ("users list", "slopeward people users"),
+        ("people --json", "slopeward people"),
+        ("statsu", "`slopeward status`"),
+        ("check --nope", "--nope"),
+    ],
 )
-def test_a_group_alone_and_a_verb_without_its_group_are_wrong_use(words, capsys):
-    status, out, err = run(capsys, *words)
+def test_no_verb_a_group_alone_and_unknown_words_are_wrong_use_and_say_what_is_nearest(words, said, capsys):
+    status, out, err = run(capsys, *words.split())
     assert status == 2
-    assert re.search("users +Manage|slopeward people users|slopeward people --help", out + err)
+    assert re.search(said, out + err)
 
 
-def test_without_a_verb_it_is_wrong_usage(capsys):
-    assert run(capsys)[0] == 2
-
-
-@pytest.mark.parametrize(("words", "said"), [(["statsu"], "`slopeward status`"), (["check", "--nope"], "--nope")])
-def test_an_unknown_word_is_named_with_the_nearest_verb(capsys, words, said):
-    status, _, err = run(capsys, *words)
-    assert status == 2
-    assert said in err
-
-
-def test_a_known_error_is_one_line(capsys):
-    status, out, err = run(capsys, "check", "--config", "nowhere.toml")
-    assert (status, out) == (1, "")
-    assert err == "nowhere.toml: cannot be read: No such file or directory\n"
-
-
-VERBS_THAT_TALK = (
-    ("--help",),
-    ("--version",),
-    ("check", "--help"),
-    ("anomalies", "points", "--help"),
-    ("forecast", "failure-time", "--help"),
-)
+VERBS_THAT_TALK = (("--help",), ("--version",), ("check", "--help"), ("forecast", "failure-time", "--help"))
 
 
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
@@ -125,21 +111,15 @@ def test_a_full_disk_behind_the_output_is_one_line(words, buffering, capsys, mon
     assert capsys.readouterr().err == "not all could be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("closed", ["stdout", "stderr", "stdout stderr", ""])
 @pytest.mark.parametrize(("words", "status"), [("check", 1), ("nope", 2), ("--version", 0)])
-def test_a_full_disk_behind_the_messages_leaves_the_status_as_it_is(words, status, capsys, monkeypatch):
-    with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as end:
-        monkeypatch.setattr("sys.stderr", full)
-        cli.main([words])
-    assert end.value.code == status
-
-
-@pytest.mark.parametrize("closed", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" ".join)
-@pytest.mark.parametrize(("words", "status"), [("check", 1), ("nope", 2), ("--version", 0)])
-def test_an_output_that_was_closed_before_the_start_changes_no_status(words, status, closed, monkeypatch):
+def test_outputs_that_were_closed_before_and_a_full_disk_behind_the_messages_change_no_status(
+    words, status, closed, capsys, monkeypatch
+):
     """`slopeward backup >&-` in a table of cron: Python has no such stream then."""
-    for name in closed:
-        monkeypatch.setattr(f"sys.{name}", None)
-    with pytest.raises(SystemExit) as end:
+    with Path("/dev/full").open("w") as full, pytest.raises(SystemExit) as end:
+        for name, stream in (dict.fromkeys(closed.split()) or {"stderr": full}).items():
+            monkeypatch.setattr(f"sys.{name}", stream)
         cli.main([words])
     assert end.value.code == status
 
@@ -174,23 +154,20 @@ def test_a_file_in_the_way_is_no_internal_error_and_says_what_to_do(number, line
     assert run(capsys, "check") == (1, "", line)
 
 
-def test_an_internal_error_is_one_line_too(capsys, monkeypatch):
+def test_a_known_error_is_one_line_and_an_internal_one_too(capsys, monkeypatch):
+    known = run(capsys, "check", "--config", "nowhere.toml")
+    assert known == (1, "", "nowhere.toml: cannot be read: No such file or directory\n")
     monkeypatch.setattr("monitor.cli.service.check.read_service", lambda: 1 / 0)
     status, _, err = run(capsys, "check")
-    assert status == 1
-    assert err.startswith("internal error: ZeroDivisionError")
-    assert err.count("\n") == 1
+    assert (status, err.count("\n"), err.startswith("internal error: ZeroDivisionError")) == (1, 1, True)
 
 
-def test_init_writes_a_file_that_passes_check_and_is_never_overwritten(capsys):
+def test_init_writes_a_file_without_weakness_that_is_never_overwritten(capsys):
     assert run(capsys, "sites", "init", "my-slope")[0] == 0
     status, out, _ = run(capsys, "check")
     assert status == 0, out
     assert run(capsys, "sites", "init", "my-slope")[0] == 1
     assert run(capsys, "sites", "init", "My Slope")[0] == 1
-
-
-def test_the_first_site_has_no_weakness_and_names_what_was_ordered():
     site = parse_site(write_first_site("a"), "a")
     assert find_weaknesses(site) == []
     assert {"gru", "lstm", "graph-gru"} <= set(site.forecast.models)
@@ -198,16 +175,13 @@ def test_the_first_site_has_no_weakness_and_names_what_was_ordered():
     assert site.recipients[0].digest is not None, "what they suggest is told once a day"
 
 
-def test_check_exits_1_for_an_unreachable_top_level_and_names_it(capsys, tmp_path):
+def test_check_names_an_unreachable_top_level_and_an_unknown_model_and_goes_on(capsys, tmp_path):
     text = write_first_site("lonely").replace('logger = "logger-2"', 'logger = "logger-1"')
     (tmp_path / "configs/sites/lonely.toml").write_text(text)
     status, _, err = run(capsys, "check")
     assert status == 1
     assert "'red' can never be reached" in err
     assert "E1, G1" in err
-
-
-def test_check_names_an_unknown_model_and_goes_on(capsys, tmp_path):
     (tmp_path / "configs/sites/a.toml").write_text(write_first_site("a").replace(MODELS, '["autogru"]'))
     (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
     status, out, _ = run(capsys, "check", "--json")
@@ -218,7 +192,6 @@ def test_check_names_an_unknown_model_and_goes_on(capsys, tmp_path):
 
 
 def check_a(capsys, tmp_path, text):
-    """State and lines of `slopeward check --json` for one site file."""
     (tmp_path / "configs/sites/a.toml").write_text(text)
     status, out, _ = run(capsys, "check", "--json")
     return status, [(one["state"], one["text"]) for one in map(json.loads, out.splitlines())]
@@ -277,13 +250,8 @@ def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
     lines = [line for state, line in found if state == "wrong"]
     for words in ("'autogru'", "'grus'", "pager:7", "criterion[0].stations"):
         assert sum(words in line for line in lines) == 1, (words, lines)
-
-
-def test_two_recipients_of_one_name_are_refused_by_check(capsys, tmp_path):
-    text = write_first_site("a") + '\n[[recipient]]\nname = "Duty  Engineer"\nchannels = ["log"]\n'
-    status, found = check_a(capsys, tmp_path, text)
-    assert status == 1
-    assert any(state == "wrong" and "two spellings of one name" in line for state, line in found), found
+    twice = good + '\n[[recipient]]\nname = "Duty  Engineer"\nchannels = ["log"]\n'
+    assert "two spellings of one name" in str(check_a(capsys, tmp_path, twice)[1])
 
 
 def test_check_opens_the_mapping_of_a_decoder(capsys, tmp_path):
@@ -363,7 +331,12 @@ def test_check_connect_says_what_does_not_answer(capsys, tmp_path, monkeypatch):
     assert "slopeward db upgrade" in err
 
 
-def test_show_resolves_globs(capsys):
+def test_list_says_which_file_cannot_be_used_and_show_resolves_globs(capsys, tmp_path):
+    assert run(capsys, "sites", "list")[0] == 4
+    (tmp_path / "configs/sites/bad.toml").write_text("x = ")
+    status, _, err = run(capsys, "sites", "list")
+    assert status == 3
+    assert "bad.toml" in err
     run(capsys, "sites", "init", "a")
     status, out, _ = run(capsys, "sites", "show", "a", "--json")
     assert status == 0
@@ -371,29 +344,14 @@ def test_show_resolves_globs(capsys):
     assert run(capsys, "sites", "show", "b")[0] == 1
 
 
-def test_list_says_which_file_cannot_be_used(capsys, tmp_path):
-    assert run(capsys, "sites", "list")[0] == 4
-    (tmp_path / "configs/sites/bad.toml").write_text("x = ")
-    status, _, err = run(capsys, "sites", "list")
-    assert status == 3
-    assert "bad.toml" in err
-
-
-def test_status_of_a_database_without_schema_says_what_to_run(capsys):
+def test_status_is_blind_without_schema_or_a_service(capsys):
     status, out, _ = run(capsys, "status")
     assert status == 6
     assert "slopeward db upgrade" in out
-
-
-def test_status_is_blind_where_nothing_runs(capsys):
     run(capsys, "db", "upgrade")
     status, out, _ = run(capsys, "status", "--json")
     assert status == 6
     assert json.loads(out)["state"] == "blind"
-
-
-def test_version(capsys):
-    assert run(capsys, "--version")[1] == f"slopeward {version('slopeward')}\n"
 
 
 def test_progress_into_a_pipe_is_a_line_per_tenth(capsys):
@@ -407,15 +365,9 @@ def test_the_stages_of_a_large_scene_are_told_with_what_is_left_of_each(capsys, 
     now_s = iter((0, 1, 40, 60, 70, 130, 131))
     monkeypatch.setattr("monitor.cli.scenes.detect.time.monotonic", lambda: float(next(now_s)))
     tell = _progress("a.tif")
-    for stage, share in (
-        ("brightness", 0.1),
-        ("brightness", 0.5),
-        ("map", 0.05),
-        ("map", 1.0),
-        ("files", 0.2),
-        ("files", 1.0),
-    ):
-        tell(stage, share)
+    for stage, shares in (("brightness", (0.1, 0.5)), ("map", (0.05, 1.0)), ("files", (0.2, 1.0))):
+        for share in shares:
+            tell(stage, share)
     assert capsys.readouterr().err.splitlines() == [
         "a.tif: brightness 50 %, about 39 s left of this",
         "a.tif: map 5 %",
@@ -425,8 +377,6 @@ def test_the_stages_of_a_large_scene_are_told_with_what_is_left_of_each(capsys, 
 
 
 def test_train_with_nothing_to_resume_says_that_it_begins_anew(capsys, monkeypatch):
-    from detection.imagery.errors import TrainingPausedError
-
     def pause(*_, **__):
         raise TrainingPausedError("stopped")
 

@@ -13,7 +13,7 @@ from monitor.domain.site import Threshold
 from monitor.extensions.demo.slope import SlopeModel
 from tests.data.site_text import write_site_toml
 
-SERIES = "station[0].series[0]"
+SERIES, TABLES = "station[0].series[0]", "station: expected a list of tables, each below [[station]]"
 ROOT = Path(__file__).parents[4]
 EXAMPLE = (ROOT / "configs/sites/north-bench.toml").read_text()
 
@@ -27,11 +27,8 @@ def refused(text, name="x.toml"):
     return line
 
 
-def test_the_shipped_service_file_states_the_defaults():
+def test_the_files_that_ship_are_read():
     assert load_service(ROOT / "configs/slopeward.toml", {}) == parse_service("", "empty")
-
-
-def test_the_example_site_becomes_domain_records():
     site = parse_site(EXAMPLE, "x.toml")
     velocity = site.criteria[0]
     assert velocity.stations == ("G1", "G2")
@@ -41,9 +38,6 @@ def test_the_example_site_becomes_domain_records():
     assert dict(site.criteria[3].params)["duration_to_s"] == 864000.0
     assert len(site.version) == 64
     assert find_weaknesses(site) == []
-
-
-def test_simulated_site_passes():
     assert find_weaknesses(parse_site(write_site_toml(SlopeModel()), "sim.toml")) == []
 
 
@@ -94,21 +88,15 @@ def test_a_weather_forecast_is_no_measured_driver():
     assert refused(text).endswith('name it in forecast.expected_rain = {"24h" = "R1.rain_next_24h"}')
 
 
-def test_units_become_canonical():
+def test_units_become_canonical_and_an_own_quantity_has_its_own_range():
     text = EXAMPLE.replace('unit = "kPa"', 'unit = "bar"\nverify_step = 0.5\nlow = -1.0', 1)
     spec = parse_site(text, "x.toml").series("P1", "pore_pressure")
     assert (spec.unit, spec.verify_step, spec.low) == ("kPa", 50.0, -100.0)
-
-
-def test_a_span_in_kelvin_has_no_zero_point():
     series = '[[station.series]]\nquantity = "temperature"\nunit = "K"\ninterval = "1h"\nnoise_floor = 0.5\n'
     spec = parse_site(EXAMPLE.replace("[[criterion]]", series + "[[criterion]]", 1), "x.toml").series(
         "R1", "temperature"
     )
     assert spec.noise_floor == pytest.approx(0.5)
-
-
-def test_own_quantity_with_own_range():
     text = EXAMPLE.replace('quantity = "pore_pressure"\nunit = "kPa"', 'quantity = "radon"\nunit = "Bq/m3"').replace(
         '"P1.pore_pressure"', '"P1.radon"'
     )
@@ -118,23 +106,17 @@ def test_own_quantity_with_own_range():
     assert site.series("P1", "radon").high == 1e5
 
 
-def test_shared_reference_makes_the_top_unreachable():
+def test_what_is_shared_also_over_others_and_advice_never_count_for_the_top():
     text = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-3"')
     (weakness,) = find_weaknesses(parse_site(text, "x.toml"))
     assert "'red'" in weakness
     assert "E1, G1, G2" in weakness
-
-
-def test_independence_is_transitive():
     bridged = EXAMPLE.replace('logger = "logger-5"', 'logger = "logger-5"\nantenna = "A"').replace(
         'reference = "BASE"\nlogger = "logger-3"\n[[station.series]]',
         'reference = "BASE"\nlogger = "logger-3"\nantenna = "A"\n[[station.series]]',
         1,
     )
     assert find_weaknesses(parse_site(bridged, "x.toml"))
-
-
-def test_advice_never_counts_for_the_top():
     anomaly = '\n[[criterion]]\nkind = "anomaly"\nstations = ["*"]\nlevel = "red"\n'
     site = parse_site(EXAMPLE + anomaly, "x.toml")
     assert site.criteria[-1].role == "advice"
@@ -142,27 +124,29 @@ def test_advice_never_counts_for_the_top():
     assert find_weaknesses(parse_site(text, "x.toml"))
 
 
-def test_environment_wins_and_is_named_in_errors():
+def test_the_service_file_is_read_with_the_environment_and_errors_name_the_nearest():
     config = parse_service("[web]\nport = 1\n", "s.toml", {"SLOPEWARD_WEB__PORT": "9000", "SLOPEWARD_DATA": "x"})
     assert config.web.port == 9000
     with pytest.raises(ConfigError, match=r"^environment SLOPEWARD_WEB__PORT: web\.port: .*integer"):
         parse_service("", "s.toml", {"SLOPEWARD_WEB__PORT": "many"})
     with pytest.raises(ConfigError, match=r"SLOPEWARD_WEB__PROT: unknown key 'prot'; did you mean 'port'"):
         parse_service("", "s.toml", {"SLOPEWARD_WEB__PROT": "1"})
+    with pytest.raises(ConfigError, match=r"s\.toml: unknown key 'brokr'; did you mean 'broker'"):
+        parse_service("[brokr]\n", "s.toml")
+    with pytest.raises(ValueError, match="frozen"):
+        parse_service("", "s.toml").web.port = 1
+    text = '[schedule]\nevaluate_tick = "5s"\n[broker]\nurl = "mqtts://h"\n[retention]\nobservations = "2d"\n'
+    config = parse_service(text, "s.toml")
+    assert config.schedule.evaluate_tick_s == 5.0
+    assert (config.broker.host, config.broker.port, config.broker.tls) == ("h", 8883, True)
+    assert (config.retention.observations_s, config.retention.forecasts_s) == (172800.0, 7776000.0)
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "lines"),
     [
         ("max_silence =", "max_silense =", {f"{SERIES}: unknown key 'max_silense'; did you mean 'max_silence'?"}),
-        (
-            "[[station]]",
-            "[[stations]]",
-            {
-                "unknown key 'stations'; did you mean 'station'?",
-                "station: expected a list of tables, each below [[station]]",
-            },
-        ),
+        ("[[station]]", "[[stations]]", {"unknown key 'stations'; did you mean 'station'?", TABLES}),
         ('"velocity"', '"velocty"', {"criterion[0].kind: unknown kind 'velocty'; did you mean 'velocity'?"}),
         ('channels = ["log"]', 'channels = "log"', {"recipient[0].channels: expected a list, got 'log'"}),
     ],
@@ -174,11 +158,6 @@ def test_a_slip_in_the_first_site_file_is_named_once_and_with_what_to_write(righ
         parse_site(text.replace(right, wrong), "x.toml")
     said = [one.removeprefix("x.toml: ").partition(" expected one")[0] for one in error.value.faults]
     assert {re.sub(r"\[\d\]", "[0]", one) for one in said} == lines
-
-
-def test_unknown_section_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"s\.toml: unknown key 'brokr'; did you mean 'broker'"):
-        parse_service("[brokr]\n", "s.toml")
 
 
 def test_secrets_come_from_environment_or_file_only(tmp_path):
@@ -198,19 +177,6 @@ def test_a_database_that_is_not_supported_is_told_without_its_password(url):
     with pytest.raises(ConfigError, match=r"database\.url: expected sqlite:///file or postgresql") as caught:
         parse_service(f'[database]\nurl = "{url}"\n', "s.toml")
     assert "geheim" not in str(caught.value)
-
-
-def test_configuration_is_frozen():
-    with pytest.raises(ValueError, match="frozen"):
-        parse_service("", "s.toml").web.port = 1
-
-
-def test_durations_and_broker_address():
-    text = '[schedule]\nevaluate_tick = "5s"\n[broker]\nurl = "mqtts://h"\n[retention]\nobservations = "2d"\n'
-    config = parse_service(text, "s.toml")
-    assert config.schedule.evaluate_tick_s == 5.0
-    assert (config.broker.host, config.broker.port, config.broker.tls) == ("h", 8883, True)
-    assert (config.retention.observations_s, config.retention.forecasts_s) == (172800.0, 7776000.0)
 
 
 def test_a_bad_site_file_does_not_stop_the_others(tmp_path):

@@ -13,18 +13,7 @@ from monitor.domain.language.rendering import translate
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "alert-states.md"
 STATES = (None, *OPEN, AlertState.CLOSED)
-BY_SERVICE = frozenset(
-    {
-        AlertStep.RAISE,
-        AlertStep.WORSEN,
-        AlertStep.CHANGE,
-        AlertStep.CLEAR,
-        AlertStep.ANSWER,
-        AlertStep.SHELF_ENDS,
-        AlertStep.SUPPRESS,
-        AlertStep.RESUME,
-    }
-)
+BY_SERVICE = {AlertStep[name] for name in "RAISE WORSEN CHANGE CLEAR ANSWER SHELF_ENDS SUPPRESS RESUME".split()}
 
 
 @pytest.mark.parametrize(("state", "what"), [*product(STATES, AlertStep)])
@@ -56,11 +45,8 @@ def test_the_table_is_whole():
     assert {w for s, w in TRANSITIONS if s is AlertState.CLOSED} == {AlertStep.NOTE}
     # what is put aside was put there by a person, or by work that a person declared; and it comes back
     for state in PUT_ASIDE:
-        assert {w for (s, w), after in TRANSITIONS.items() if after is state and s is not state} <= {
-            AlertStep.SHELVE,
-            AlertStep.SUPPRESS,
-            AlertStep.TAKE_OUT,
-        }
+        steps = {w for (s, w), after in TRANSITIONS.items() if after is state and s is not state}
+        assert steps <= {AlertStep.SHELVE, AlertStep.SUPPRESS, AlertStep.TAKE_OUT}
         assert AlertState.UNACKNOWLEDGED in {after for (s, _), after in TRANSITIONS.items() if s is state}
 
 

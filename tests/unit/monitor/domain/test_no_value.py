@@ -7,14 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.instruments import no_value
-from monitor.domain.instruments.no_value import (
-    AT_STOP,
-    FILL,
-    classify_number,
-    is_fill_number,
-    is_full_scale,
-    is_no_value,
-)
+from monitor.domain.instruments.no_value import AT_STOP, FILL, is_fill_number, is_full_scale, is_no_value
 from monitor.domain.observation import Observation
 from monitor.ingest.quality import flag_fills
 
@@ -96,13 +89,6 @@ def test_an_end_of_a_scale_reached_by_a_run_is_a_stop_and_no_fill(end, steps, re
 def test_numbers_that_no_custom_knows_are_never_suspected(value):
     assert not is_fill_number(value)
     assert flags_of(flag_fills(None, series([20.0] * 6 + [value]))) == [()] * 7
-
-
-def test_a_mutant_that_asks_the_list_alone_fails(monkeypatch):
-    values = [998.0 + k / 2 for k in range(6)]
-    assert classify_number(999.9, values) is None
-    monkeypatch.setattr(no_value, "stands_alone", lambda value, record: True)
-    assert classify_number(999.9, values) == FILL
 
 
 @pytest.mark.parametrize("word", sorted(no_value.WORDS))

@@ -48,27 +48,7 @@ def refusal(decoded):
     return fault.code
 
 
-def test_a_sample_with_suffix_units_and_sigma(pipeline):
-    decoded = read(
-        pipeline,
-        {
-            "time": TIME,
-            "source": "logger-3",
-            "boot_id": 12,
-            "seq": 1842,
-            "displacement_east_mm": 12.4,
-            "displacement_north_cm": -0.31,
-            "sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1},
-        },
-    )
-    assert values(decoded) == {"displacement_east": 12.4, "displacement_north": -3.1}
-    assert [o.sigma for o in decoded.observations] == [0.9, 1.0]
-    assert {o.unit for o in decoded.observations} == {"mm"}
-    assert (decoded.mark.source, decoded.mark.boot_id, decoded.mark.seq) == ("logger-3", 12, 1842)
-    assert decoded.mark.at == datetime(2026, 3, 1, 6, tzinfo=UTC)
-
-
-def test_many_samples_with_numeric_time(pipeline):
+def test_samples_with_suffix_units_sigma_and_numeric_time(pipeline):
     body = {
         "time_unit": "ms",
         "samples": [{"time": 1772344800000, "pore_pressure_bar": 0.2}, {"time": 1772345400000, "pore_pressure_kpa": 1}],
@@ -78,6 +58,14 @@ def test_many_samples_with_numeric_time(pipeline):
         ("2026-03-01T06:00:00+00:00", 20.0),
         ("2026-03-01T06:10:00+00:00", 1.0),
     ]
+    told = {"time": TIME, "source": "logger-3", "boot_id": 12, "seq": 1842}
+    told |= {"displacement_east_mm": 12.4, "displacement_north_cm": -0.31}
+    decoded = read(pipeline, told | {"sigma": {"displacement_east_mm": 0.9, "displacement_north_cm": 0.1}})
+    assert values(decoded) == {"displacement_east": 12.4, "displacement_north": -3.1}
+    assert [o.sigma for o in decoded.observations] == [0.9, 1.0]
+    assert {o.unit for o in decoded.observations} == {"mm"}
+    assert (decoded.mark.source, decoded.mark.boot_id, decoded.mark.seq) == ("logger-3", 12, 1842)
+    assert decoded.mark.at == datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)])
@@ -89,26 +77,21 @@ def test_every_time_unit_names_the_same_instant(pipeline, unit, factor):
     assert decoded.observations[0].observed_at == datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 
-def test_values_with_a_unit_apart_and_null_is_no_measurement(pipeline):
+def test_values_with_a_unit_apart_and_those_that_keep_their_own(pipeline):
     body = {"time": TIME, "values": {"displacement_los": {"value": 0.0124, "unit": "m", "sigma": 0.001}, "tilt": None}}
     decoded = read(pipeline, body)
     assert values(decoded) == {"displacement_los": pytest.approx(12.4)}
     assert decoded.observations[0].sigma == pytest.approx(1.0)
+    assert values(read(pipeline, {"time": TIME, "rain_index": 3.0})) == {"rain": 3.0}
+    assert refusal(read(pipeline, {"time": TIME, "rain_mm": 3.0})) == "unit_mismatch"
+    own = read(pipeline, {"time": TIME, "pumping": {"value": 7, "unit": "m3/h"}})
+    assert values(own) == {"pumping": 7.0}
 
 
 def gnss(**more):
-    block = {
-        "enu_mm": [12.4, -3.1, 5.0],
-        "cov_mm2": [0.81, 0.9, 4.0, 0.1, 0.0, 0.2],
-        "epoch0": "2025-11-03T00:00:00Z",
-        "frame": "local",
-        "solution": "rapid",
-        "fix": "fixed",
-        "satellites": 14,
-        "reference": "BASE",
-        **more,
-    }
-    return {"time": TIME, "gnss": {k: v for k, v in block.items() if v is not ...}}
+    block = {"enu_mm": [12.4, -3.1, 5.0], "cov_mm2": [0.81, 0.9, 4.0, 0.1, 0.0, 0.2], "fix": "fixed", "satellites": 14}
+    block |= {"epoch0": "2025-11-03T00:00:00Z", "frame": "local", "solution": "rapid", "reference": "BASE"}
+    return {"time": TIME, "gnss": {k: v for k, v in (block | more).items() if v is not ...}}
 
 
 def test_gnss_becomes_three_components_with_sigma_and_covariance_beside(pipeline):
@@ -147,13 +130,6 @@ def test_flags_stand_beside_the_value_and_never_block(pipeline):
     assert flags(read(pipeline, {"time": "2019-01-01T00:00:00Z", "displacement_mm": 1})) == {"displacement": ()}
     other = read(pipeline, {"time": TIME, "rain_mm": 1}, "slopeward/v1/north/NEW/obs")
     assert flags(other) == {"rain": ("undeclared",)}
-
-
-def test_an_index_and_an_own_quantity_keep_their_unit(pipeline):
-    assert values(read(pipeline, {"time": TIME, "rain_index": 3.0})) == {"rain": 3.0}
-    assert refusal(read(pipeline, {"time": TIME, "rain_mm": 3.0})) == "unit_mismatch"
-    own = read(pipeline, {"time": TIME, "pumping": {"value": 7, "unit": "m3/h"}})
-    assert values(own) == {"pumping": 7.0}
 
 
 @pytest.mark.parametrize(

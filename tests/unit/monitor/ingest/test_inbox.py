@@ -29,13 +29,11 @@ def test_live_goes_first_in_order_and_backfill_never_stands_still():
     batch = inbox.take(0.1)
     live = [m.mid for m in batch if m.client == "live"]
     back = [m.mid for m in batch if m.client == "backfill"]
-    assert len(batch) == BATCH_MOST
-    assert batch[0].client == "live"
-    assert live == list(range(len(live)))
+    assert (len(batch), batch[0].client, live) == (BATCH_MOST, "live", list(range(len(live))))
     assert back == list(range(200))
 
 
-def test_nothing_is_forgotten_between_batches_and_an_empty_inbox_answers_soon():
+def test_batches_are_bounded_in_bytes_and_nothing_is_forgotten_between_them():
     inbox = Inbox()
     assert inbox.take(0.01) == []
     for n in range(5000):
@@ -44,6 +42,11 @@ def test_nothing_is_forgotten_between_batches_and_an_empty_inbox_answers_soon():
     while batch := inbox.take(0.01):
         got += [m.mid for m in batch]
     assert got == list(range(5000))
+    inbox = Inbox()
+    for n in range(20):
+        inbox.put(message(n, size=1 << 20))
+    assert len(inbox.take(0.1)) == 4
+    assert len(inbox) == 16
 
 
 def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
@@ -58,14 +61,6 @@ def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
     inbox._rung_at_s += 3600
     inbox.put(message(BATCH_MESSAGES))
     assert inbox.is_due()
-
-
-def test_a_batch_is_bounded_in_bytes():
-    inbox = Inbox()
-    for n in range(20):
-        inbox.put(message(n, size=1 << 20))
-    assert len(inbox.take(0.1)) == 4
-    assert len(inbox) == 16
 
 
 def test_live_data_wait_for_one_large_message_of_backfill_at_most():
@@ -86,8 +81,7 @@ def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped():
     inbox = Inbox(unbounded_limit=10)
     for n in range(30):
         inbox.put(message(n, qos=n % 2))
-    assert inbox.dropped_qos0 == 15 - 5
-    assert len(inbox) == 20
+    assert (inbox.dropped_qos0, len(inbox)) == (15 - 5, 20)
 
 
 def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alone():
@@ -113,8 +107,6 @@ def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alon
 
 # ---- what the sieve leaves out, in whatever pieces the network brings it ----
 class Pieces:
-    """A socket that brings its bytes in these pieces."""
-
     def __init__(self, stream: bytes, cuts: list[int]) -> None:
         bounds = [0, *sorted({min(c, len(stream)) for c in cuts}), len(stream)]
         self._pieces = [stream[a:b] for a, b in pairwise(bounds) if b > a]
@@ -134,15 +126,8 @@ class Lively(Pieces):
         raise BlockingIOError
 
 
-topics = st.sampled_from(
-    [
-        "slopeward/v1/alp/G1/obs",
-        "slopeward/v1/alpx/G1/obs",
-        "slopeward/v1/alp",
-        "app/alp/up",
-        "slopeward/v1/bach/report",
-    ]
-)
+places = ("slopeward/v1/alp/G1/obs", "slopeward/v1/alpx/G1/obs", "slopeward/v1/alp", "slopeward/v1/bach/report")
+topics = st.sampled_from([*places, "app/alp/up"])
 packets = st.one_of(
     st.tuples(topics, st.binary(max_size=300), st.integers(0, 1)),
     st.sampled_from([b"\xd0\0", packet(0x90, b"\0\1\0\0")]),  # PINGRESP, SUBACK
@@ -153,11 +138,8 @@ packets = st.one_of(
 def test_messages_of_named_sites_are_left_out_and_nothing_else(sent, cuts):
     stream = [one if isinstance(one, bytes) else publish(*one) for one in sent]
     out = ("slopeward/v1/alp/", "slopeward/v1/bach/")
-    kept = [
-        raw
-        for one, raw in zip(sent, stream, strict=True)
-        if isinstance(one, bytes) or one[2] or not one[0].startswith(out)
-    ]
+    pairs = zip(sent, stream, strict=True)
+    kept = [raw for one, raw in pairs if isinstance(one, bytes) or one[2] or not one[0].startswith(out)]
     sieved = FilteredSocket(Pieces(b"".join(stream), cuts), ["alp", "bach"])
     found = b""
     while True:

@@ -22,6 +22,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.positions import find_enu_mm, gps_to_utc
 from tests.data.payloads import published as p
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, message
+from tests.unit.monitor.ingest.test_decoders import refusal
 
 POS, NMEA, STATE = "gnss/OMRE/pos", "gnss/NOV/nmea", "homie/super-car/$state"
 NODE = "spBv1.0/tedge/{}/sim-cnc01"
@@ -33,11 +34,8 @@ def pipeline():
 
 
 def read(pipeline, topic, payload, **more):
-    raw = (
-        payload
-        if isinstance(payload, bytes)
-        else (payload if isinstance(payload, str) else json.dumps(payload)).encode()
-    )
+    text = payload if isinstance(payload, bytes | str) else json.dumps(payload)
+    raw = text.encode() if isinstance(text, str) else text
     return pipeline.decode(BrokerMessage(topic, raw, NOW, "live", epoch=more.pop("epoch", 1), **more))
 
 
@@ -46,15 +44,7 @@ def values(decoded):
     return {f"{o.station}.{o.quantity}": pytest.approx(o.value, abs=5e-4) for o in decoded.observations}
 
 
-def refusal(decoded):
-    assert decoded.observations == ()
-    (fault,) = decoded.faults
-    assert fault.reason
-    return fault.code
-
-
 def with_decoder(**more):
-    """The site with one decoder alone."""
     return Pipeline(None, {"north": replace(SITE, decoders=(Binding(**more),))}, lambda: NOW)
 
 
@@ -87,10 +77,8 @@ def test_tables_of_campbell_loggers(pipeline):
     cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [11.9, "warm"]}
     decoded = read(pipeline, "cs/v2/data/x", cr6)  # one bad cell does not take the other along
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([11.9], "not_number")
-    cr6["properties"] |= {
-        "observationNames": ["Depth", "displacement_mm"],
-        "observations": {"2022-05-24T08:53:00Z": [1, 2]},
-    }
+    cr6["properties"]["observationNames"] = ["Depth", "displacement_mm"]
+    cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [1, 2]}
     assert values(read(pipeline, "cs/v2/data/x", cr6)) == {"CR6_18341.displacement": 2.0}
     cr6["properties"]["observationNames"] = ["Depth"]
     assert refusal(read(pipeline, "cs/v2/data/x", cr6)) == "unknown_quantity"
@@ -107,9 +95,8 @@ def test_the_state_of_a_campbell_logger_is_that_of_its_stations(pipeline):
     assert refusal(read(pipeline, "cs/v2/data/x", p.CAMPBELL_STATE)) == "no_station"
     other = {"clientId": "T1", "state": "offline"}
     assert "T1" not in [k.station for k in read(pipeline, topic, other).links]
-    assert [k.station for k in read(pipeline, "cs/v2/named/x", other).links] == ["CR6_18341"], (
-        "not whom it names itself"
-    )
+    named = read(pipeline, "cs/v2/named/x", other).links
+    assert [k.station for k in named] == ["CR6_18341"], "not whom it names itself"
     assert refusal(read(pipeline, topic, {"state": ["offline"]})) == "bad_payload"
 
 
@@ -131,11 +118,8 @@ def test_what_lorawan_devices_say_of_their_battery(pipeline):
 def test_observations_of_sensorthings(pipeline):
     decoded = read(pipeline, "v1.1/Datastreams(1)/Observations", p.OBSERVATION)
     assert decoded.observations[0].observed_at == utc(2014, 12, 31, 3, 59, 59)
-    created = {
-        "phenomenonTime": "2017-02-07T18:00:00Z/2017-02-07T18:02:00Z",
-        "result": 21.6,
-        "Datastream": {"@iot.id": 423},
-    }
+    span = "2017-02-07T18:00:00Z/2017-02-07T18:02:00Z"
+    created = {"phenomenonTime": span, "result": 21.6, "Datastream": {"@iot.id": 423}}
     decoded = read(pipeline, "v1.1/Observations", created)
     assert refusal(decoded) == "unknown_topic"
     decoded = read(pipeline, "v1.1/any/Observations", created)
@@ -147,10 +131,8 @@ def test_observations_of_sensorthings(pipeline):
     told = {**created, "Datastream": {"@iot.id": 423, "unitOfMeasurement": unit}}
     assert refusal(read(pipeline, "v1.1/any/Observations", told)) == "unit_mismatch"
     assert refusal(read(pipeline, "v1.1/Datastreams(7)/Observations", p.OBSERVATION)) == "unknown_quantity"
-    page = {
-        **p.OBSERVATIONS,
-        "value": [*p.OBSERVATIONS["value"], {"result": "x"}, {"phenomenonTime": "2018", "result": 1}],
-    }
+    bad = {"result": "x"}, {"phenomenonTime": "2018", "result": 1}
+    page = {**p.OBSERVATIONS, "value": [*p.OBSERVATIONS["value"], *bad]}
     decoded = read(pipeline, "v1.1/Datastreams(423)/Observations", page)
     assert [o.value for o in decoded.observations] == [-3.4]
     assert "2 of 3" in decoded.faults[0].reason
@@ -246,14 +228,7 @@ def test_homie_says_values_and_whether_it_is_there(pipeline):
     assert decoded.observations[0].observed_at == NOW - timedelta(days=3)  # when it came, not when it was read again
     assert refusal(read(pipeline, "homie/super-car/engine/temperature", b"21.5", retained=True)) == "retained"
     assert refusal(read(pipeline, "homie/super-car/engine/speed", b"21.5")) == "unknown_quantity"
-    refused = {
-        b"true": "not_number",
-        b"\xff": "not_number",
-        b"nan": "empty",
-        b"1" * 99: "not_number",
-        b"1_0": "not_number",
-        b"inf": "empty",
-    }
+    refused = dict.fromkeys((b"true", b"\xff", b"1" * 99, b"1_0"), "not_number") | {b"nan": "empty", b"inf": "empty"}
     for payload, code in refused.items():
         assert refusal(read(pipeline, "homie/super-car/engine/temperature", payload)) == code
     words = ("ready", "sleeping", "lost", "disconnected")
@@ -268,19 +243,12 @@ def test_any_json_by_expressions(pipeline):
     decoded = read(pipeline, "gateway/json", p.WATER)
     assert values(decoded) == {"357518080166580.temperature": 13.86, "357518080166580.battery_voltage": 4.15}
     assert decoded.observations[0].observed_at == utc(2019, 10, 29, 15, 46, 42)
-    listed = with_decoder(
-        pattern="poll/{station}",
-        name="json",
-        series=(("air", "temperature_degc"),),
-        told=(("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result")),
-    )
+    polled = {"pattern": "poll/{station}", "name": "json"}
+    told = (("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result"))
+    listed = with_decoder(**polled, series=(("air", "temperature_degc"),), told=told)
     assert values(read(listed, "poll/WUM", p.OBSERVATIONS)) == {"WUM.temperature": -3.4}
-    named = with_decoder(
-        pattern="poll/{station}",
-        name="json",
-        series=(("a", "temperature_degc"), ("b", "battery_voltage_v")),
-        told=(("time", "t"),),
-    )
+    both = (("a", "temperature_degc"), ("b", "battery_voltage_v"))
+    named = with_decoder(**polled, series=both, told=(("time", "t"),))
     decoded = read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm", "b": 12.5})
     assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([12.5], "not_number")
     assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm"})) == "not_number"
@@ -366,15 +334,12 @@ def test_nmea_has_a_position_a_quality_and_a_date_from_another_sentence(pipeline
     assert late.observations[0].observed_at == utc(2026, 1, 31, 20, 25, 30)
 
 
-def test_a_second_origin_of_a_station_is_asked_of_a_person(pipeline):
+def test_a_second_origin_is_asked_of_a_person_and_the_radio_stands_beside_readings(pipeline):
     read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)
     station = SITE.station("OMRE")
     other = replace(station, origin=replace(station.origin, place=(32.56, -116.95, 118.0)))
     pipeline.sites["north"] = replace(SITE, stations=(other,))
     assert refusal(read(pipeline, POS, p.RTKLIB_HEAD + p.RTKLIB_LINES)) == "other_frame"
-
-
-def test_the_radio_of_an_uplink_stands_beside_its_readings(pipeline):
     decoded = read(pipeline, "lora/up", p.CHIRPSTACK)
     signal = decoded.observations[-1]
     assert (signal.quantity, signal.value, signal.unit) == ("signal_strength", -36.0, "dBm")
@@ -446,7 +411,7 @@ def test_gps_time_is_ahead_of_utc_by_the_leap_seconds(gps, ahead_s):
 
 
 def test_the_lines_of_the_guide_are_those_of_a_site_file():
-    text = (Path(__file__).parents[4] / "docs/how-to/connect-instruments.md").read_text()
+    text = "".join(path.read_text() for path in (Path(__file__).parents[4] / "docs/how-to").glob("connect-*.md"))
     head = p.SITE_FILE.partition("[[decoder]]")[0].replace('id = "G1"', 'id = "G0"')
     blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert len(blocks) == 9

@@ -46,7 +46,7 @@ def judge(where, seen, state=None, late_s=1.0):
     return assess_movement(SITE, where, seen, state, None, seen.times_s[-1] + late_s)
 
 
-def test_minute_data_is_looked_at_as_often_as_the_stage_asks():
+def test_minute_data_is_looked_at_as_often_as_the_stage_asks_and_at_once_where_a_level_rose():
     whole = path(3 * 1440)
     begun = judge(MOVING, first(2 * 1440, whole))
     state, looked = begun.state, [begun.data_until_s]
@@ -58,9 +58,6 @@ def test_minute_data_is_looked_at_as_often_as_the_stage_asks():
     gaps = {b - a for a, b in pairwise(looked)}
     assert gaps == {H}
     assert 20 <= len(looked) <= 25
-
-
-def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_says():
     whole = path(2 * 1440 + 5)
     begun = judge(MOVING, first(2 * 1440, whole))
     assert not is_due(SITE, MOVING, begun.state, whole.times_s[-1], whole.times_s[-1] + 1.0)
@@ -73,11 +70,8 @@ def test_a_level_that_rose_has_the_newest_datum_looked_at_whatever_the_cadence_s
 def test_a_first_look_goes_a_month_back_and_ends_with_the_present(monkeypatch):
     seen = []
     real = assess_movement.__globals__["classify_stage"]
-    monkeypatch.setitem(
-        assess_movement.__globals__,
-        "classify_stage",
-        lambda state, facts: seen.append(facts.at_s) or real(state, facts),
-    )
+    note = lambda state, facts: seen.append(facts.at_s) or real(state, facts)  # noqa: E731
+    monkeypatch.setitem(assess_movement.__globals__, "classify_stage", note)
     hourly = replace(MOVING, spec=replace(SPEC, interval_s=H, max_silence_s=6 * H))
     whole = path(60 * 24, every_s=H)
     found = judge(hourly, whole)
@@ -111,8 +105,7 @@ def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
     assert (stuck.movement.stage, stuck.movement.reasons) == ("unknown", ("the instrument repeats one value",))
     assert judge(MOVING, replace(whole, stuck=True), stuck.state) is None
     silent = judge(MOVING, whole, state, late_s=2 * H)
-    assert silent.movement.stage == "unknown"
-    assert silent.withdrawn == {}
+    assert (silent.movement.stage, silent.withdrawn) == ("unknown", {})
     assert not is_due(SITE, MOVING, silent.state, whole.times_s[-1], whole.times_s[-1] + 3 * H)
     assert may_be_silent(MOVING, state, whole.times_s[-1] + 2 * H)
     assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"
@@ -143,9 +136,7 @@ def row(stage, trend, last=None):
 def test_the_site_is_its_worst_station_and_silence_is_no_calm():
     assert find_worst([]) == ("unknown", "none")
     assert find_worst([row("creep", "linear"), row("step", "regressive")]) == ("step", "regressive")
-    assert find_worst([row("creep", "none"), row("unknown", "progressive", "progressive")]) == (
-        "progressive",
-        "progressive",
-    )
+    lost = row("unknown", "progressive", "progressive")
+    assert find_worst([row("creep", "none"), lost]) == ("progressive", "progressive")
     assert find_worst([row("unknown", "none"), row("creep", "none")]) == ("unknown", "none")
     assert find_worst([row("unknown", "none"), row("step", "linear")]) == ("step", "linear")

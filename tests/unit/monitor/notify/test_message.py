@@ -34,86 +34,45 @@ from tests.data.watched_slope import SITE_TEXT
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
 RAIN = join(["rain 61.5 mm in 24 h is 121 % of the bound of 50.8 mm", "known for 98 % of that time"], ", ")
 STEP = Template("test.step", "jump of {size}")
-REASON = OF_LEVEL(
-    level=Term("orange"),
-    text=join(
-        [
-            TEXT_OF(name="G1", text="velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"),
-            TEXT_OF(name="G2", text="step of 12.0 mm at G2: nobody said within the clock that it was an instrument"),
-            TEXT_OF(name="rule wet, G1", text=RAIN),
-        ]
-    ),
-)
+FAST = "velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 of its last 3 readings"
+JUMP = "step of 12.0 mm at G2: nobody said within the clock that it was an instrument"
+PARTS = [TEXT_OF(name=name, text=text) for name, text in (("G1", FAST), ("G2", JUMP), ("rule wet, G1", RAIN))]
+REASON = OF_LEVEL(level=Term("orange"), text=join(PARTS))
 
 
 def word(station, rate, level):
-    bounds = [
-        {"level": n, "bound": bound, "window_s": 21600.0, "rate": rate, "error": 0.3}
-        for n, bound in ((1, 6.0), (2, 24.0))
-    ]
-    return {
-        "criterion": "rate-1",
-        "station": station,
-        "raise_level": level,
-        "heard": True,
-        "reason": "rate of crack",
-        "facts": {"bounds": bounds},
-        "newest_s": AT.timestamp(),
-    }
+    fit = {"window_s": 21600.0, "rate": rate, "error": 0.3}
+    bounds = [{"level": n, "bound": bound, **fit} for n, bound in ((1, 6.0), (2, 24.0))]
+    said = {"criterion": "rate-1", "station": station, "raise_level": level, "heard": True, "reason": "rate of crack"}
+    return said | {"facts": {"bounds": bounds}, "newest_s": AT.timestamp()}
 
 
 def freeze(rates, *, failures=()):
     """What a decision on two stations froze, as far as messages read it."""
     votes = {f"rate-1|{k}": {"level": 2 if v > 24.0 else 0, "counted": v > 24.0} for k, v in rates.items()}
     words = [word(k, v, 2 if v > 24.0 else 0) for k, v in rates.items()]
-    return {
-        "view": {"failures": list(failures)},
-        "outcome": {
-            "evidence": {"votes": votes, "words": words, "steps": {}},
-            "witnesses_available": 2,
-            "observability": "degraded",
-        },
-    }
+    evidence = {"votes": votes, "words": words, "steps": {}}
+    outcome = {"evidence": evidence, "witnesses_available": 2, "observability": "degraded"}
+    return {"view": {"failures": list(failures)}, "outcome": outcome}
 
 
 MOVING = freeze({"G1": 81.2, "G2": 40.0})
-SITE = parse_site(
-    SITE_TEXT.replace(
-        "[levels.red]", '[levels.orange]\naction = "Close the road, call the manager"\n[levels.red]'
-    ).replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1),
-    "north.toml",
-)
+TEXT = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1)
+ACTION = '[levels.orange]\naction = "Close the road, call the manager"\n[levels.red]'
+SITE = parse_site(TEXT.replace("[levels.red]", ACTION), "north.toml")
+
+
+MAIL, HAZARD = "email:duty@example.org", AlertCategory.HAZARD
 
 
 def make(
-    reason=REASON,
-    *,
-    exercise=False,
-    channel="email:duty@example.org",
-    ledger=AlertCategory.HAZARD,
-    level=2,
-    before=0,
-    frozen=MOVING,
-    site=SITE,
-    now=AT,
+    reason=REASON, *, exercise=False, channel=MAIL, ledger=HAZARD, level=2, before=0, frozen=MOVING, site=SITE, now=AT
 ):
     change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
     name = name_level([v.name for v in SITE.levels], ledger, level)
-    subject, body = write_message(
-        ChangeNotice(
-            site_id=SITE.id,
-            site=site,
-            alert_id=7,
-            change=change,
-            level=level,
-            name=name,
-            before=before,
-            now=now,
-            frozen=frozen,
-            recipients=["duty", "manager"],
-            exercise=exercise,
-        )
-    )
+    facts = {"site_id": SITE.id, "site": site, "alert_id": 7, "change": change, "level": level, "name": name}
+    facts |= {"before": before, "now": now, "frozen": frozen, "recipients": ["duty", "manager"]}
+    subject, body = write_message(ChangeNotice(**facts, exercise=exercise))
     text = {"exercise": exercise, "subject": subject, "body": body}
     way = {"idempotency_key": "k" * 64, "attempts": 1, "queued_at": AT}
     return Notification(1, 7, 9, SITE.id, str(ledger), level, name, "sala operativa", channel, **text, **way)
@@ -127,8 +86,7 @@ def read(notification, language="en", zone="Europe/Zurich"):
 def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line():
     said = read(make())
     assert said.subject == "ORANGE North bench: Close the road. 81.2 mm/day, 2 stations. 07:00"
-    lines = said.body.splitlines()
-    assert lines == [
+    assert said.body.splitlines() == [
         "Rate of crack opening is 81.2 mm/day over 6 h at 2 of 2 stations, orange from 24 mm/day",
         "Where: North bench (46.2000°, 8.9000°)",
         "Since 2026-03-01 07:00 CET",
@@ -178,7 +136,7 @@ def test_a_long_subject_keeps_level_site_action_and_figure(language, title, acti
     assert said.endswith(" 19:34")
 
 
-def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headline():
+def test_the_criterion_and_the_station_farthest_beyond_the_bound_make_the_headline():
     frozen = freeze({"G1": 81.2})
     tilt = {"criterion": "tilt-1", "station": "T9", "raise_level": 2, "heard": True, "reason": "", "newest_s": 1e9}
     tilt["facts"] = {"bounds": [{"level": 2, "bound": 500.0, "window_s": None, "rate": 510.0}]}
@@ -187,9 +145,6 @@ def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headlin
     site = replace(SITE, criteria=(*SITE.criteria, replace(SITE.criteria[0], id="tilt-1")))
     assert find_headline(frozen, site, 2).short == "81.2 mm/day, G1"
     assert find_headline(freeze({"G1": 1.0}), site, 2) is None, "nobody asks for it"
-
-
-def test_a_station_that_asks_for_more_than_stands_is_set_against_the_bound_it_crossed():
     frozen = freeze({"G1": 240.0, "G2": 40.0})
     fast = frozen["outcome"]["evidence"]["words"][0]["facts"]["bounds"]
     fast[1] |= {"rate": 9.0}
@@ -227,10 +182,8 @@ def test_what_comes_next_is_a_trusted_window_that_is_not_over():
 
     late = freeze({"G1": 81.2}, failures=[window(-5, -1), window(1, 2, trusted=False), window(3, 4), window(2, 4)])
     assert "Next: failure possible 2026-03-01 09:00 to 2026-03-01 11:00 CET" in read(make(frozen=late)).body
-    assert (
-        "Next: failure possible now, until 2026-03-01 08:00 CET"
-        in read(make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))).body
-    )
+    begun = read(make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))).body
+    assert "Next: failure possible now, until 2026-03-01 08:00 CET" in begun
     ended = freeze({"G1": 81.2}, failures=[window(-5, 0.5), window(3, 4)])
     said = read(make(frozen=ended, now=AT + timedelta(hours=1))).body
     assert "Next: the failure window 2026-03-01 02:00 to 2026-03-01 07:30 CET is over, and no reading" in said
@@ -283,32 +236,24 @@ def test_a_drill_says_so_in_every_language(language, word, level):
     assert said.body.startswith(word)
 
 
-def test_an_escalated_message_of_health_is_translated():
+def test_an_escalated_message_is_translated_and_what_nobody_knows_stays_english():
     plain = make(join(["step of 40.0 mm", "counts as movement until a person says no"]), ledger=AlertCategory.HEALTH)
     said = read(replace(plain, subject=mark_open(plain.subject, 1200.0)), "es")
     assert said.subject == "abierta 20 min: Instrumentos urgente North bench: step of 40.0 mm … 07:00"
+    said = read(make("the moon has risen over bench 3: 12.5 mm"), "it")
+    assert "the moon has risen over bench 3: 12.5 mm" in said.body
 
 
 def test_covered_messages_and_delay_are_translated():
     calm = OF_LEVEL(level=Term("red"), text=Template("level.nothing", "nothing asks for more")())
-    lines = [
-        calm,
-        "",
-        describe_delay(AT, "yellow", AT + timedelta(hours=1)),
-        "",
-        *list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))]),
-    ]
+    covered = list_covered([(AT - timedelta(hours=1), make_subject(Term("RED"), "pit", "", calm, AT))])
+    lines = [calm, "", describe_delay(AT, "yellow", AT + timedelta(hours=1)), "", *covered]
     said = read(replace(make(), body=join_lines(lines)), "zh", "UTC").body.splitlines()
     assert said[0] == "红色\uff1a没有判据要求更高级别"
     assert "黄色" in said[2]
     assert "2026-03-01 07:00 UTC" in said[2]
     assert said[5].startswith("- 2026-03-01 05:00 UTC")
     assert said[5].endswith("红色 pit: 红色\uff1a没有判据要求更高级别. 06:00")
-
-
-def test_what_nobody_knows_stays_english_and_nothing_is_lost():
-    said = read(make("the moon has risen over bench 3: 12.5 mm"), "it")
-    assert "the moon has risen over bench 3: 12.5 mm" in said.body
 
 
 def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
@@ -344,12 +289,9 @@ def test_the_log_is_english_and_mail_and_webhook_are_not():
     assert "ARANCIONE" in taker.json["subject"]
 
 
-def test_a_recipient_has_a_language_or_the_default():
+def test_a_recipient_has_a_known_language_or_the_default():
     people = [Recipient("a", (), (), language="it"), Recipient("b", (), ())]
     assert [find_language(people, name, "es") for name in ("a", "b", "gone")] == ["it", "es", "es"]
-
-
-def test_a_site_file_names_known_languages_only():
     text = f'{SITE_TEXT}\n[[recipient]]\nname = "x"\nchannels = ["log"]\nlanguage = "fr"\n'
     with pytest.raises(ConfigError, match=r"language 'fr' is unknown; known: en \(English\), it \(Italiano\), zh"):
         parse_site(text, "north.toml")

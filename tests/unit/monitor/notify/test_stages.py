@@ -29,22 +29,15 @@ def waiting(
     )
 
 
-messages = st.lists(
-    st.tuples(
-        st.integers(0, 3),
-        st.sampled_from(["hazard", "health", "advice"]),
-        st.integers(1, 3),
-        st.sampled_from(["unacknowledged", "shelved"]),
-        st.integers(0, 3),
-        st.sampled_from(["duty", "head"]),
-    ),
-    max_size=12,
-).map(
-    lambda rows: [
-        waiting(n, level, ledger, alert_id * 10 + LEDGERS.index(ledger), T0 - timedelta(hours=1), attempts, state, who)
-        for n, (level, ledger, alert_id, state, attempts, who) in enumerate(rows, 1)
+@st.composite
+def draw_messages(draw):
+    some, early = st.sampled_from, T0 - timedelta(hours=1)
+    row = st.tuples(st.integers(0, 3), some(LEDGERS), st.integers(1, 3), st.integers(0, 3))
+    row = st.tuples(row, some(["unacknowledged", "shelved"]), some(["duty", "head"]))
+    return [
+        waiting(n, level, ledger, alert_id * 10 + LEDGERS.index(ledger), early, attempts, state, who)
+        for n, ((level, ledger, alert_id, attempts), state, who) in enumerate(draw(st.lists(row, max_size=12)), 1)
     ]
-)
 
 
 NIGHT = read_quiet("22:00-06:00", "UTC")
@@ -58,49 +51,30 @@ def view_of(sent, quiet):
     )
 
 
-@given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
-def test_an_urgent_message_is_only_ever_replaced_by_one_at_least_as_high(found, sent, quiet):
-    left = {w.id: w for w in found}
-    for stage in STAGES.values():
-        for verdict in stage(list(left.values()), view_of(sent, quiet)):
-            message = left.pop(verdict.id)
-            if message.urgent:
-                assert isinstance(verdict, Superseded)
-                by = next(w for w in found if w.id == verdict.by)
-                assert by.alert_id == message.alert_id
-                assert by.level >= message.level
-                assert by.id > message.id
-                assert by.recipient == message.recipient
-
-
-@given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
-def test_what_is_set_aside_is_spoken_for_by_one_that_is_still_there(found, sent, quiet):
+@given(draw_messages(), st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
+def test_what_is_set_aside_is_spoken_for_by_one_that_is_there_and_the_urgent_by_one_as_high(found, sent, quiet):
     left = {w.id: w for w in found}
     replaced = {}
     for stage in STAGES.values():
         for verdict in stage(list(left.values()), view_of(sent, quiet)):
-            if isinstance(verdict, Superseded):
-                left.pop(verdict.id)
-                replaced[verdict.id] = verdict.by
-            else:
-                left.pop(verdict.id)
-                replaced[verdict.id] = None  # waits, is not lost
+            message = left.pop(verdict.id)
+            replaced[verdict.id] = verdict.by if isinstance(verdict, Superseded) else None  # waits, is not lost
+            if message.urgent:
+                assert isinstance(verdict, Superseded)
+                by = next(w for w in found if w.id == verdict.by)
+                assert (by.alert_id, by.recipient) == (message.alert_id, message.recipient)
+                assert by.level >= message.level
+                assert by.id > message.id
     for by in replaced.values():
         while by in replaced and replaced[by] is not None:
             by = replaced[by]
         assert by is None or by in left or replaced.get(by, 0) is None
 
 
-def test_the_newest_replaces_older_ones_but_not_the_red_raise():
+def test_the_newest_replaces_all_but_the_red_raise_and_health_joins_and_hazard_is_never_grouped():
     found = superseded([waiting(1, 1), waiting(2, 3), waiting(3, 1), waiting(4, 0)], DeliveryContext(T0, 0))
     assert sorted((v.id, v.by) for v in found) == [(1, 2), (3, 4)]
-
-
-def test_hazard_is_never_grouped_and_never_waits():
     assert grouped([waiting(n, 1, alert_id=n) for n in range(5)], DeliveryContext(T0, 0)) == []
-
-
-def test_health_waits_for_company_and_then_joins():
     crowd = [waiting(n, 1, "health", alert_id=n) for n in range(1, 4)]
     early = grouped(crowd, DeliveryContext(T0 + timedelta(seconds=1), 0))
     assert {type(v) for v in early} == {Postponed}
@@ -109,35 +83,20 @@ def test_health_waits_for_company_and_then_joins():
 
 
 def test_quiet_hours_hold_what_is_not_urgent():
-    crowd = [
-        waiting(n, level, ledger, n, T0 + timedelta(minutes=n))
-        for n, (level, ledger) in enumerate(
-            [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")], 1
-        )
-    ]
+    kinds = [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")]
+    crowd = [waiting(n, *kind, n, T0 + timedelta(minutes=n)) for n, kind in enumerate(kinds, 1)]
     crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
     held = quiet(crowd, view_of(0, "in"))
     assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
     assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
-    assert {
-        v.until
-        for v in quiet(
-            crowd, DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0, find_quiet=view_of(0, "in").find_quiet)
-        )
-    } == {T0 + timedelta(hours=6)}
+    late = DeliveryContext(T0 + timedelta(hours=5, minutes=30), 0, find_quiet=view_of(0, "in").find_quiet)
+    assert {v.until for v in quiet(crowd, late)} == {T0 + timedelta(hours=6)}
     assert quiet(crowd, view_of(0, "after")) == []
 
 
 def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_holds():
-    night = [
-        waiting(1, 1, alert_id=1),
-        waiting(2, 0, alert_id=1),
-        waiting(3, 1, alert_id=2),
-        waiting(4, 1, "health", 3),
-        waiting(5, 1, "health", 4),
-        replace(waiting(6, 1, alert_id=5), site="south"),
-        replace(waiting(7, 1, "health", 6), site="south"),
-    ]
+    night = [waiting(1), waiting(2, 0), waiting(3, alert_id=2), waiting(4, 1, "health", 3), waiting(5, 1, "health", 4)]
+    night += [replace(one, site="south") for one in (waiting(6, alert_id=5), waiting(7, 1, "health", 6))]
     left = {w.id: w for w in night}
     for stage in STAGES.values():
         for verdict in stage([*left.values()], view_of(0, "after")):
@@ -161,11 +120,14 @@ def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, z
     assert read_quiet(spelled, zone).find_window(start)[0] == start
 
 
-def test_throttle_postpones_the_lowest_and_never_the_urgent():
+def test_throttle_postpones_the_lowest_first_the_noise_of_instruments_and_never_the_urgent():
     crowd = [waiting(n, level, alert_id=n) for n, level in enumerate([0, 1, 2, 3, 1], 1)]
     held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
     assert {v.id for v in held} == {1, 2}
     assert all(v.until > T0 for v in held)
+    mixed = [waiting(n, 1, ledger, n) for n, ledger in enumerate(LEDGERS, 1)]
+    held = throttled(mixed, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
+    assert {v.id for v in held} == {2, 3}
 
 
 def test_delivered_goes_back_only_where_the_provider_could_not_deliver():
@@ -183,7 +145,7 @@ def test_backoff_stays_in_its_bounds(attempts, draw, asked):
     assert wait >= max(1.0, min(asked or 0.0, 3600.0))
 
 
-def test_circuit_goes_on_failing_after_a_restart_and_when_the_clock_is_set():
+def test_circuit_opens_after_failures_in_a_row_also_over_a_restart_and_closes_on_success():
     circuit = Circuit()
     circuit.resume(5, T0)
     assert not circuit.is_open(T0)  # it may try at once
@@ -194,15 +156,11 @@ def test_circuit_goes_on_failing_after_a_restart_and_when_the_clock_is_set():
     assert (circuit.failures, circuit.failing_since) == (6, T0)
     circuit.succeed()
     assert (circuit.failures, circuit.failing_since) == (0, None)
-
-
-def test_circuit_opens_after_failures_in_a_row_and_closes_on_success():
-    circuit = Circuit()
-    circuit.fail(T0, 10.0)
-    circuit.fail(T0, 10.0)
-    assert not circuit.is_open(T0)
-    circuit.fail(T0, 10.0)
-    assert circuit.is_open(T0)
+    circuit, found = Circuit(), []
+    for _ in range(3):
+        circuit.fail(T0, 10.0)
+        found.append(circuit.is_open(T0))
+    assert found == [False, False, True]
     assert not circuit.is_open(T0 + timedelta(seconds=10))
     circuit.succeed()
     assert not circuit.is_open(T0)
@@ -240,9 +198,3 @@ def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody()
     assert [e.recipient for e in escalate("health")] == ["head"]
     assert escalate("advice") == []
     assert escalate("advice", "failed_final") == []
-
-
-def test_throttle_tells_hazards_before_the_noise_of_instruments():
-    crowd = [waiting(1, 1, "hazard"), waiting(2, 1, "health", 2), waiting(3, 1, "advice", 3)]
-    held = throttled(crowd, DeliveryContext(T0, 9, DeliveryLimits(sends_per_hour=10)))
-    assert {verdict.id for verdict in held} == {2, 3}

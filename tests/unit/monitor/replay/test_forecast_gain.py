@@ -14,26 +14,18 @@ from tests.data.site_text import criterion, head, series, station
 DAY = 86400.0
 START = datetime(2025, 6, 1, tzinfo=UTC)
 S = epoch_s(START)
-SITE = parse_site(
-    head("slope", timezone="UTC", forecast={"horizons": ["1d"]})
-    + station("G1", series("displacement", "mm", "1d", max_silence="3d"))
-    + criterion("velocity", id="v", stations=["G1"], yellow={"over": 2.0, "window": "5d"}, dwell={"hits": 2, "of": 3})
-    + criterion("forecast", id="f", stations=["G1"], yellow={"over": 2.0, "window": "1d", "probability": 0.3}),
-    "slope.toml",
-)
+TEXT = head("slope", timezone="UTC", forecast={"horizons": ["1d"]})
+TEXT += station("G1", series("displacement", "mm", "1d", max_silence="3d"))
+TEXT += criterion("velocity", id="v", stations=["G1"], yellow={"over": 2.0, "window": "5d"}, dwell={"hits": 2, "of": 3})
+TEXT += criterion("forecast", id="f", stations=["G1"], yellow={"over": 2.0, "window": "1d", "probability": 0.3})
+SITE = parse_site(TEXT, "slope.toml")
 EVENT = EventLabel(START + timedelta(days=50), START + timedelta(days=52), 1, 1)
 
 
 def word(day: float, low: float, *, level: int = 0, error: float = 0.1) -> dict[str, object]:
     said = {"level": 1, "bound": 2.0, "rate": low + error, "error": error, "low": low}
-    return {
-        "criterion": "v",
-        "station": "G1",
-        "heard": True,
-        "raise_level": level,
-        "newest_s": S + day * DAY,
-        "facts": {"bounds": [said]},
-    }
+    facts = {"newest_s": S + day * DAY, "facts": {"bounds": [said]}}
+    return {"criterion": "v", "station": "G1", "heard": True, "raise_level": level, **facts}
 
 
 def follow(lows: dict[float, float], raised: set[float] = frozenset()) -> Strength:  # type: ignore[assignment]
@@ -44,7 +36,7 @@ def follow(lows: dict[float, float], raised: set[float] = frozenset()) -> Streng
     return strength
 
 
-def test_strength_is_the_factor_that_as_many_epochs_as_the_dwell_needs_were_over() -> None:
+def test_strength_is_the_factor_that_enough_epochs_were_over_and_as_declared_what_was_decided() -> None:
     # 5 mm/day is 2.5 times the bound; one epoch alone is none, the second of three counts
     strength = follow({10: 5.0, 20: 5.0, 22: 3.0}, raised={22})
     (near,) = strength.warn(FACTORS.index(1.0))
@@ -55,9 +47,6 @@ def test_strength_is_the_factor_that_as_many_epochs_as_the_dwell_needs_were_over
         doubtful.add(SITE, [word(day, 5.0, error=9.0)], S + day * DAY)
     doubtful.close(S + 4 * DAY)
     assert doubtful.warn(0) == [], "what is not real by its own error is over no bound"
-
-
-def test_what_the_decision_found_holds_at_the_bounds_as_declared() -> None:
     # skipped epochs: the evidence of a look holds the newest fit alone
     strength = follow({30: 5.0}, raised={30})
     assert [s.from_s for s in strength.warn(AS_DECLARED)] == [S + 30 * DAY]

@@ -21,7 +21,6 @@ class Machine:
         self.clock = self.start_clock()
 
     def start_clock(self) -> ServiceClock:
-        """A clock that begins now."""
         return ServiceClock(lambda: self.wall, lambda: Uptime(self.monotonic_s, self.monotonic_s + self.suspended_s))
 
     def suspend(self, seconds: float) -> None:
@@ -37,7 +36,6 @@ class Machine:
             self.clock()
 
     def true(self) -> datetime:
-        """What a clock that nobody set would say."""
         return START + timedelta(seconds=self.monotonic_s + self.suspended_s - 1000.0)
 
 
@@ -68,10 +66,17 @@ def test_a_step_that_lasts_is_followed_once(step_s: float) -> None:
     assert m.clock.take_steps() == []
 
 
-def test_slow_corrections_are_followed_without_a_step() -> None:
+def test_slow_corrections_and_a_reading_in_the_middle_of_waking_are_no_step() -> None:
     m = Machine()
     m.pass_time(3600, drift=0.0005)  # as far as NTP slews
     assert m.clock() == m.wall
+    assert m.clock.take_steps() == []
+    m = Machine()
+    m.suspended_s += 600.0  # the clocks are not read at one instant
+    m.clock()
+    m.wall += timedelta(seconds=600.0)
+    m.pass_time(100)
+    assert m.clock() == m.true()
     assert m.clock.take_steps() == []
 
 
@@ -115,16 +120,6 @@ def test_a_machine_that_is_suspended_and_set_has_both() -> None:
     (step,) = m.clock.take_steps()
     assert step.seconds == pytest.approx(3600.0)
     assert len(m.clock.take_suspensions()) == 1
-
-
-def test_a_suspended_machine_that_is_read_in_the_middle_of_waking_is_no_step() -> None:
-    m = Machine()
-    m.suspended_s += 600.0  # the clocks are not read at one instant
-    m.clock()
-    m.wall += timedelta(seconds=600.0)
-    m.pass_time(100)
-    assert m.clock() == m.true()
-    assert m.clock.take_steps() == []
 
 
 def test_a_paused_machine_whose_uptime_stood_still_says_what_its_clock_jumped_over() -> None:
@@ -200,20 +195,14 @@ class Watch(Machine):
             self.gap.update(self.monotonic_s, self.beat_s, beats=not late)
 
     def take(self, *, catching_up: bool = False) -> UnwatchedPeriod | None:
-        """What can be told after an evaluation at this moment."""
         return self.gap.take([self.row(catching_up=catching_up)])
 
     def row(self, *, catching_up: bool = False) -> dict[str, Any]:
-        return {
-            "site": "s",
-            "level_name": "red",
-            "evaluated_at": format_iso(self.clock()),
-            "catching_up": catching_up,
-            "observability": "full",
-        }
+        facts = {"site": "s", "level_name": "red", "observability": "full", "catching_up": catching_up}
+        return facts | {"evaluated_at": format_iso(self.clock())}
 
 
-def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:
+def test_a_suspended_machine_and_a_service_that_did_not_run_say_from_when_to_when() -> None:
     watch = Watch()
     watch.run(30)
     before = watch.row()
@@ -229,6 +218,17 @@ def test_a_suspended_machine_is_told_like_a_core_that_hangs() -> None:
     assert "suspended" in gap.why
     watch.run(200)
     assert watch.take() is None, "once"
+    watch = Watch()
+    watch.gap.note_start(None)
+    watch.gap.note_start(watch.clock() - timedelta(seconds=90))
+    assert watch.take() is None, "a first start, or a restart by hand"
+    watch.gap.note_start(watch.clock() - timedelta(hours=5))
+    begun = watch.row()
+    watch.run(1)
+    gap = watch.take()
+    assert gap is not None
+    assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
+    assert "not running" in gap.why
 
 
 def test_a_jump_over_hours_is_told_with_both_things_that_it_may_be() -> None:
@@ -257,11 +257,19 @@ def test_a_clock_that_comes_back_or_goes_back_is_no_gap(step_s: float) -> None:
     assert watch.take() is None
 
 
-def test_a_nap_is_no_gap() -> None:
+def test_a_nap_is_no_gap_and_gaps_before_anything_is_decided_are_one() -> None:
     watch = Watch()
     watch.suspend(20.0)
     watch.run(5)
     assert watch.take() is None
+    watch = Watch()
+    watch.suspend(HOUR_S)
+    watch.run(5)
+    watch.suspend(HOUR_S)
+    watch.run(5)
+    gap = watch.take()
+    assert gap is not None
+    assert (gap.end - gap.begin).total_seconds() == pytest.approx(2 * HOUR_S, abs=10)
 
 
 @pytest.mark.parametrize(("silent_s", "told"), [(20, False), (50, True)])
@@ -273,30 +281,4 @@ def test_a_core_that_was_silent_for_long_is_a_gap(silent_s: int, told: bool) -> 
     gap = watch.take()
     assert (gap is not None) == told
     if gap is not None:
-        assert gap.begin == START + timedelta(seconds=30)
-        assert gap.why == ""
-
-
-def test_gaps_that_follow_each_other_before_anything_is_decided_are_one() -> None:
-    watch = Watch()
-    watch.suspend(HOUR_S)
-    watch.run(5)
-    watch.suspend(HOUR_S)
-    watch.run(5)
-    gap = watch.take()
-    assert gap is not None
-    assert (gap.end - gap.begin).total_seconds() == pytest.approx(2 * HOUR_S, abs=10)
-
-
-def test_a_service_that_did_not_run_says_from_when_to_when() -> None:
-    watch = Watch()
-    watch.gap.note_start(None)
-    watch.gap.note_start(watch.clock() - timedelta(seconds=90))
-    assert watch.take() is None, "a first start, or a restart by hand"
-    watch.gap.note_start(watch.clock() - timedelta(hours=5))
-    begun = watch.row()
-    watch.run(1)
-    gap = watch.take()
-    assert gap is not None
-    assert gap.describe([begun]) == "nobody watched from 2026-03-01 01:00:00 UTC to 2026-03-01 06:00:00 UTC: s now red"
-    assert "not running" in gap.why
+        assert (gap.begin, gap.why) == (START + timedelta(seconds=30), "")

@@ -35,15 +35,9 @@ class World:
         self.begin()
 
     def begin(self) -> None:
-        """A fresh service."""
-        self.emergency = EmergencyNotifier(
-            lambda: [ADA, BEN],
-            lambda: ["s: green"],
-            {},
-            lambda: NOW + timedelta(seconds=self.now_s - 1000.0),
-            lambda *told: self.ledger.append(told),
-            NoticeStateFile(self.path),
-        )
+        found = (lambda: [ADA, BEN]), (lambda: ["s: green"]), {}, (lambda: NOW + timedelta(seconds=self.now_s - 1000.0))
+        note = lambda *told: self.ledger.append(told)  # noqa: E731
+        self.emergency = EmergencyNotifier(*found, note, NoticeStateFile(self.path))
 
     def pass_time(self, seconds: float, trouble: str, *, sure: bool = True) -> None:
         for _ in range(round(seconds)):
@@ -193,7 +187,6 @@ print("held")
 
 
 def fill(folder: Path) -> None:
-    """Write until the disk is full."""
     try:
         with (folder / "ballast").open("ab", buffering=0) as file:
             while file.write(b"x" * 4096) == 4096:
@@ -228,15 +221,9 @@ def test_each_is_told_in_the_own_language(world: World) -> None:
     ids = {"ada": "it", "ben": "zh"}
     last = LAST_LEVEL(site="pit", level=Term("orange"), at=Timestamp.of(NOW - timedelta(minutes=1), "second"))
     mails = [ChannelAddress("ada", "email:a@example.org"), ChannelAddress("ben", "email:b@example.org")]
-    world.emergency = EmergencyNotifier(
-        lambda: mails,
-        lambda: [last],
-        {},
-        lambda: NOW,
-        lambda *told: None,
-        NoticeStateFile(world.path.with_name("other.json")),
-        ids.__getitem__,
-    )
+    found = (lambda: mails), (lambda: [last]), {}, (lambda: NOW), (lambda *_: None)
+    other = NoticeStateFile(world.path.with_name("other.json"))
+    world.emergency = EmergencyNotifier(*found, other, ids.__getitem__)
     pulse = CoreProgress(unwritten_s=1e9, written_at=NOW, late_s=0.0, evaluated_at=NOW, expects=False, error="")
     trouble = next(one.text for one in run_checks(pulse) if one.is_wrong)
     world.pass_time(NOTIFY_AFTER_S + 2, trouble)

@@ -1,5 +1,6 @@
 """Parts of the service without processes: the evaluation loop, the schedule, health, the restarter."""
 
+import logging
 import multiprocessing
 import socket
 import sys
@@ -19,6 +20,7 @@ from monitor.checks.running import SiteStatus
 from monitor.checks.verdict import BLIND, DEGRADED, SEEN, assess_service, check_parts
 from monitor.config.service import parse_service
 from monitor.domain.errors import AwayError, ConfigError, KilledError, StoreBusyError
+from monitor.domain.logs import configure
 from monitor.ingest import handover
 from monitor.ingest.division import Division, Share
 from monitor.ingest.service import IngestContext
@@ -31,7 +33,7 @@ from monitor.service.schedule import AWAY_AGAIN_S, JOBS, Job, Schedule
 from monitor.service.supervisor import WATCHER
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata
-from monitor.store.service_state import IDLE, load_runs
+from monitor.store.service_state import IDLE, load_runs, start_run
 from tests.conftest import wait_for
 from tests.data.store_rows import ask, tell
 
@@ -96,17 +98,9 @@ def make_loop():
 
     def make(decide, tick_s=60.0, drained=lambda: True, sites=("a", "b"), clock=clock, **more):
         told = []
-        loop = EvaluationLoop(
-            None,
-            {s: s for s in sites},
-            tick_s,
-            is_drained=drained,
-            on_changed=lambda _: None,
-            on_poisoned=lambda site, reason: told.append((site, reason)),
-            clock=clock,
-            evaluate=decide,
-            **more,
-        )
+        more |= {"on_changed": lambda _: None, "on_poisoned": lambda site, reason: told.append((site, reason))}
+        given = {"is_drained": drained, "clock": clock, "evaluate": decide}
+        loop = EvaluationLoop(None, {s: s for s in sites}, tick_s, **given, **more)
         loop.start()
         loops.append(loop)
         return loop, told
@@ -116,14 +110,7 @@ def make_loop():
         loop.stop(5.0)
 
 
-def test_every_site_is_evaluated_at_start_and_again_on_the_tick(make_loop):
-    decide = Decisions()
-    make_loop(decide, tick_s=0.3)
-    wait_for(lambda: len(decide.of("a", "tick")) >= 2 and len(decide.of("b", "tick")) >= 2)
-    assert decide.calls[0][1] == "start"
-
-
-def test_a_burst_of_data_is_one_evaluation_of_that_site_only(make_loop):
+def test_a_burst_of_data_is_one_evaluation_of_that_site_only_long_before_the_tick(make_loop):
     decide = Decisions()
     loop, _ = make_loop(decide)
     wait_for(lambda: decide.of("b", "start"))
@@ -183,15 +170,8 @@ def test_what_may_vote_does_not_wait_for_an_evaluation_of_other_news(make_loop, 
 
 
 def test_who_has_waited_for_long_is_not_put_back_by_news_that_may_vote():
-    loop = EvaluationLoop(
-        None,
-        dict.fromkeys("ab"),
-        60.0,
-        is_drained=lambda: True,
-        on_changed=lambda _: None,
-        on_poisoned=lambda *_: None,
-        clock=clock,
-    )
+    calls = {"on_changed": lambda _: None, "on_poisoned": lambda *_: None}
+    loop = EvaluationLoop(None, dict.fromkeys("ab"), 60.0, is_drained=lambda: True, clock=clock, **calls)
     loop._due = dict.fromkeys("ab", float("inf"))
     a, b = frozenset("a"), frozenset("b")
     loop.mark(a, a)
@@ -204,42 +184,20 @@ def test_who_has_waited_for_long_is_not_put_back_by_news_that_may_vote():
     assert loop._take_due() == ("b", "data")
 
 
-def test_news_without_votes_never_keep_a_site_from_its_turn(make_loop, monkeypatch):
-    """Whoever waits longest comes first, also where others have votes all the time."""
-    monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_GAP_S", 0.2)
-    monkeypatch.setattr("monitor.service.evaluation_loop.UNVOTED_LATER_S", 0.2)
-    monkeypatch.setattr("monitor.service.evaluation_loop.SHORTEST_GAP_S", 0.0)
-    decide = Decisions()
-    loop, _ = make_loop(decide)
-    wait_for(lambda: decide.of("b", "start"))
-    loop.mark(frozenset("b"), frozenset("b"))
-    until = time.monotonic() + 20.0
-    while not decide.of("b", "data"):
-        loop.mark(frozenset("a"))
-        assert time.monotonic() < until
-    assert decide.of("a", "data")
-
-
-def test_data_is_evaluated_long_before_the_tick(make_loop):
-    decide = Decisions()
-    loop, _ = make_loop(decide)
-    wait_for(lambda: decide.of("b", "start"))
-    started = time.monotonic()
-    loop.mark(frozenset({"a"}))
-    wait_for(lambda: decide.of("a", "data"))
-    assert time.monotonic() - started < 30.0  # the tick is at 60 s
-
-
-def test_an_expiry_is_looked_at_before_the_tick(make_loop):
+def test_every_site_is_evaluated_at_start_again_on_the_tick_and_at_an_expiry_before_it(make_loop):
     decide = Decisions()
     decide.next_due_s = 0.3
     started = time.monotonic()
     make_loop(decide, sites=("a",))
     wait_for(lambda: decide.of("a", "tick"))
     assert time.monotonic() - started < 30.0  # the tick is at 60 s
+    decide = Decisions()
+    make_loop(decide, tick_s=0.3)
+    wait_for(lambda: len(decide.of("a", "tick")) >= 2 and len(decide.of("b", "tick")) >= 2)
+    assert decide.calls[0][1] == "start"
 
 
-def test_a_poisoned_site_is_told_and_the_others_go_on(make_loop):
+def test_a_poisoned_site_is_told_and_the_others_go_on_and_a_locked_database_is_no_poison(make_loop):
     decide = Decisions()
     decide.faults["a"] = ZeroDivisionError("bad\nnumber")
     loop, told = make_loop(decide, tick_s=0.3)
@@ -248,9 +206,6 @@ def test_a_poisoned_site_is_told_and_the_others_go_on(make_loop):
     decide.faults.clear()
     wait_for(lambda: told[-1] == ("a", None))
     assert not find_overdue(loop.progress(), clock())
-
-
-def test_a_locked_database_is_no_poison(make_loop):
     decide = Decisions()
     decide.faults["a"] = StoreBusyError("locked")
     _, told = make_loop(decide)
@@ -258,7 +213,7 @@ def test_a_locked_database_is_no_poison(make_loop):
     assert told == []
 
 
-def test_while_a_backlog_is_read_evaluations_are_draining_and_then_no_more(make_loop):
+def test_while_a_backlog_is_read_evaluations_are_draining_until_its_end_or_limit(make_loop, monkeypatch):
     decide, drained = Decisions(), threading.Event()
     make_loop(decide, drained=drained.is_set, sites=("a",))
     wait_for(lambda: decide.calls)
@@ -267,14 +222,11 @@ def test_while_a_backlog_is_read_evaluations_are_draining_and_then_no_more(make_
     started = time.monotonic()
     wait_for(lambda: decide.calls[-1][2] is False)
     assert time.monotonic() - started < 30.0  # the tick is at 60 s
-
-
-def test_draining_ends_after_its_limit(make_loop, monkeypatch):
     monkeypatch.setattr("monitor.service.evaluation_loop.DRAIN_LIMIT_S", 0.5)
-    decide = Decisions()
-    make_loop(decide, tick_s=0.2, drained=lambda: False, sites=("a",))
-    wait_for(lambda: decide.calls and decide.calls[-1][2] is False)
-    assert decide.calls[0][2] is True
+    later = Decisions()
+    make_loop(later, tick_s=0.2, drained=lambda: False, sites=("a",))
+    wait_for(lambda: later.calls and later.calls[-1][2] is False)
+    assert later.calls[0][2] is True
 
 
 def test_what_people_add_is_evaluated_before_the_tick(make_loop, monkeypatch):
@@ -353,20 +305,14 @@ def test_nothing_about_speed_is_told_of_one_that_waits_for_the_database_or_catch
     assert loop.find_slow() == {}
 
 
-def test_a_stuck_evaluation_is_overdue(make_loop):
-    decide = Slow(computes=False)
+@pytest.mark.parametrize("computes", [False, True])
+def test_an_evaluation_that_is_stuck_or_computes_for_ever_is_overdue(make_loop, monkeypatch, computes):
+    monkeypatch.setattr("monitor.service.evaluation_loop.LONGEST_S", 0.5)
+    decide = Slow(computes=computes)
     loop, _ = make_loop(decide)
     wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7))
     decide.let_go.set()
     wait_for(lambda: not find_overdue(loop.progress(), clock(), 0.7))
-
-
-def test_an_evaluation_that_computes_for_ever_is_overdue(make_loop, monkeypatch):
-    monkeypatch.setattr("monitor.service.evaluation_loop.LONGEST_S", 0.5)
-    decide = Slow(computes=True)
-    loop, _ = make_loop(decide)
-    wait_for(lambda: find_overdue(loop.progress(), clock(), 0.7))
-    decide.let_go.set()
 
 
 # ---- schedule --------------------------------------------------------------------------------------------------
@@ -406,6 +352,8 @@ def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
     assert make_schedule("some_job").run_now("work:s") == "done"
     (run,) = ask(db, load_runs)
     assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
+    assert make_schedule("idle_job").run_now("work:s") == "done"
+    assert ask(db, load_runs) == [run], "one that had nothing to do leaves none"
 
 
 def due_now(*_):
@@ -414,12 +362,8 @@ def due_now(*_):
 
 def test_what_watches_folders_meets_no_module_that_is_half_imported(db, tmp_path, monkeypatch):
     """What jobs need is there before any thread begins; whoever imports it anew meanwhile disturbs nobody."""
-    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
-    job = Job(
-        "work", "jobs_of_test:some_job", lambda _: 60.0, 60.0, watched=lambda *_: tmp_path, again="jobs_of_test:due_now"
-    )
-    sites = [SimpleNamespace(id=name) for name in "abc"]
-    made = Schedule(db, parse_service("", "x"), sites, lambda: datetime.now(UTC), lambda *_: None, (job,))
+    facts = {"watched": lambda *_: tmp_path, "again": "jobs_of_test:due_now"}
+    made, _ = watch(db, monkeypatch, "some_job", sites="abc", **facts)
     monkeypatch.setitem(sys.modules, "jobs_of_test", ModuleType("jobs_of_test"))  # as while it is being imported
     assert [made._is_due(f"work:{name}") for name in "abc"] == [True] * 3
     assert made.run_now("work:a") == "done"
@@ -427,11 +371,6 @@ def test_what_watches_folders_meets_no_module_that_is_half_imported(db, tmp_path
 
 def idle_job(*_):
     return IDLE
-
-
-def test_a_job_that_had_nothing_to_do_leaves_none(db, make_schedule):
-    assert make_schedule("idle_job").run_now("work:s") == "done"
-    assert ask(db, load_runs) == []
 
 
 @pytest.mark.parametrize(
@@ -462,12 +401,13 @@ def test_a_job_that_no_machine_takes_is_not_called_broken_and_tries_again_in_ten
     schedule.stop()
 
 
-def watch(db, monkeypatch, job, **facts):
+def watch(db, monkeypatch, job, sites="s", every_s=3600.0, limit_s=3600.0, **facts):
     """A schedule of one job of this module, hourly by the table and looked at all the time; how often it ran."""
     monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
     monkeypatch.setattr("monitor.service.schedule.SCAN_S", 0.05)
-    jobs = (Job("work", f"jobs_of_test:{job}", lambda _: 3600.0, 3600.0, **facts),)
-    made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, jobs)
+    jobs = (Job("work", f"jobs_of_test:{job}", lambda _: every_s, limit_s, **facts),)
+    config = parse_service("[compute]\njobs_at_once = 1", "x")
+    made = Schedule(db, config, [SimpleNamespace(id=name) for name in sites], clock, lambda *_: None, jobs)
     monkeypatch.setattr(made, "_follow_stage", lambda _: None)
 
     def count_runs():
@@ -529,12 +469,7 @@ def slow_job(*_):
 
 def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_path, monkeypatch):
     """One thread, two sites, and a look that takes longer than the pause between two."""
-    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
-    job = Job("work", "jobs_of_test:slow_job", lambda _: 1.0, 0.1, watched=lambda *_: tmp_path)
-    sites = [SimpleNamespace(id="a"), SimpleNamespace(id="b")]
-    config = parse_service("[compute]\njobs_at_once = 1", "x")
-    made = Schedule(db, config, sites, lambda: datetime.now(UTC), lambda *_: None, (job,))
-    monkeypatch.setattr(made, "_follow_stage", lambda _: None)
+    made, _ = watch(db, monkeypatch, "slow_job", "ab", 1.0, 0.1, watched=lambda *_: tmp_path)
 
     def load_states():
         return {(run.site, run.state) for run in ask(db, load_runs)}
@@ -548,8 +483,6 @@ def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_
 
 
 def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
-    from monitor.store.service_state import start_run
-
     tell(db, start_run, "work", "s", NOW)
     schedule = make_schedule("some_job")
     schedule.start()
@@ -573,17 +506,8 @@ def test_a_lease_that_cannot_be_renewed_counts_as_a_database_that_takes_no_write
 
 # ---- health ----------------------------------------------------------------------------------------------------
 def sight(**changes):
-    facts = {
-        "id": "s",
-        "level": 0,
-        "level_name": "green",
-        "observability": "full",
-        "reachable_level": 3,
-        "top_level": 3,
-        "evaluated_at": NOW,
-        "newest_at": NOW,
-    }
-    return SiteStatus(**{**facts, **changes})
+    facts = {"id": "s", "level": 0, "level_name": "green", "observability": "full", "reachable_level": 3}
+    return SiteStatus(**{**facts, "top_level": 3, "evaluated_at": NOW, "newest_at": NOW, **changes})
 
 
 STAMPS = {"core": (NOW, {"degraded": []}), "broker": (NOW, {"durable": True})}
@@ -613,18 +537,15 @@ def test_the_verdict_names_its_reason(stamps, sites, state, words):
     assert (state == SEEN) == (verdict.reasons == ())
 
 
-def test_before_the_first_run_the_verdict_names_the_sites_that_wait():
+def test_what_waits_is_named_sites_before_the_first_run_and_overdue_threads_oldest_first():
     reasons = assess_service({}, [], NOW, 60.0, ["b", "a"]).reasons
     assert reasons[1] == "no site is watched yet; `slopeward run` takes: a, b"
     assert "never run" in reasons[0]
-
-
-def test_overdue_threads_are_named_oldest_first():
     progress = {"a": NOW - timedelta(seconds=200), "b": NOW - timedelta(seconds=300), "c": NOW}
     assert find_overdue(progress, NOW) == ["b", "a"]
 
 
-def test_systemd_is_told_on_its_socket(monkeypatch):
+def test_systemd_is_told_on_its_socket_and_its_watchdog_is_fed_at_half_its_time(monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0slopeward-test-notify")
         monkeypatch.setenv("NOTIFY_SOCKET", "@slopeward-test-notify")
@@ -632,9 +553,6 @@ def test_systemd_is_told_on_its_socket(monkeypatch):
         assert listener.recv(100) == b"READY=1"
     monkeypatch.delenv("NOTIFY_SOCKET")
     assert not health.notify_systemd("READY=1")
-
-
-def test_the_watchdog_is_fed_at_half_its_time(monkeypatch):
     monkeypatch.setenv("WATCHDOG_USEC", "60000000")
     assert health.watchdog_interval_s() == 30.0
     monkeypatch.delenv("WATCHDOG_USEC")
@@ -768,3 +686,23 @@ def test_a_watcher_that_leads_on_with_an_answer_without_end_holds_nothing_up():
             assert found.status == 200
     for one in taken:
         one.close()
+
+
+def test_what_others_wrote_begins_no_line_and_no_password_stands_in_a_traceback(capsys):
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        configure("core")
+        logging.getLogger("a").warning(
+            "report: %s", "rock\n2026-03-01T06:00:00.000Z INFO core a: all is well\x1b[2J\udcff"
+        )
+        try:
+            raise RuntimeError("cannot reach amqps://ada:hunter2@host/x")
+        except RuntimeError:
+            logging.getLogger("a").exception("failed")
+    finally:
+        root.handlers[:], _ = before, root.setLevel(level)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith(r"a: report: rock\n2026-03-01T06:00:00.000Z INFO core a: all is well\x1b[2J\udcff")
+    assert lines[1].endswith("ERROR core a: failed")
+    assert lines[-1] == "RuntimeError: cannot reach amqps://ada:***@host/x"

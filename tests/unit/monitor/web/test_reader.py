@@ -31,8 +31,6 @@ def _answer(request):
 
 
 class Browser:
-    """Keeps cookies between requests."""
-
     def __init__(self):
         app = Starlette(routes=[Route("/{path:path}", _answer)])
         self.cookies = httpx.Cookies()
@@ -90,16 +88,13 @@ def test_an_unknown_choice_is_none(browser, lang):
     assert browser.get("/", headers={"Cookie": f"{COOKIE}=fr"}).text == "es Alertas"
 
 
-def test_programs_read_english_unless_they_ask(browser):
+def test_programs_read_english_unless_they_ask_and_a_refresh_chooses_nothing_for_later(browser):
     italian = {"Accept-Language": "it", "Cookie": f"{COOKIE}=it"}
     assert browser.get("/api/v1/sites", headers=italian).text == "en Alerts"
     assert browser.get("/health", headers=italian).text == "en Alerts"
     answer = browser.get("/api/v1/sites?lang=it")
     assert answer.text == "it Allerte"
     assert "set-cookie" not in answer.headers
-
-
-def test_a_refresh_chooses_nothing_for_later(browser):
     answer = browser.get("/live/overview?lang=zh")
     assert answer.text == "zh 预警"
     assert "set-cookie" not in answer.headers

@@ -38,23 +38,16 @@ class Whole:
 
 
 AT = datetime(2026, 5, 12, 10, tzinfo=UTC)
-WHOLE = Whole(
-    "G1",
-    3,
-    flag=True,
-    box=(1.0, 2.5),
-    parts=(Part(AT, 0.1), Part(AT)),
-    by_name={"a": Part(AT)},
-    shares={"b": 0.5},
-    words=["c"],
-    card={"gates": [1, {"d": None}]},
-    ground={"type": "Polygon", "coordinates": [[[9.0, 46.5]]]},
-)
+SQUARE = {"type": "Polygon", "coordinates": [[[9.0, 46.5]]]}
+NAMED = {"by_name": {"a": Part(AT)}, "shares": {"b": 0.5}, "card": {"gates": [1, {"d": None}]}, "ground": SQUARE}
+WHOLE = Whole("G1", 3, flag=True, box=(1.0, 2.5), parts=(Part(AT, 0.1), Part(AT)), words=["c"], **NAMED)
 PLAIN = json.loads(json.dumps(WHOLE, default=record_to_plain))
 
 
-def test_what_is_spelled_is_read():
+def test_what_is_spelled_is_read_and_what_is_no_plain_data_is_not_spelled():
     assert read_record(Whole, PLAIN) == WHOLE
+    with pytest.raises(TypeError, match="set is no plain data"):
+        json.dumps({"a": {1}}, default=record_to_plain)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +107,6 @@ def test_a_message_that_no_reader_could_be_shown_is_refused(values):
         read_record(Whole, PLAIN | {"name": told})
 
 
-def test_what_is_no_plain_data_is_not_spelled():
-    with pytest.raises(TypeError, match="set is no plain data"):
-        json.dumps({"a": {1}}, default=record_to_plain)
-
-
 # ---- what a process built up at its start is looked through no more, nor while it starts, nor when it ends ----
 # a circle that tells when it is found
 ENDS = """
@@ -153,7 +141,6 @@ with database.write() as c:
 
 
 def say(program, *words):
-    """The lines that a process of its own prints."""
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
     assert not done.stderr
     return done.stdout.splitlines()

@@ -1,19 +1,22 @@
 """Rules of change on drawn outlines: what is new, grown, known, vanished, and where nothing can be said."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 from shapely.geometry import mapping
 
 from detection.imagery.change.compare import as_date, compare
 from detection.imagery.change.records import StoredDate, read_outlines, remember
 from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, measure_evidence
-from detection.imagery.data.generate import write_scene
+from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
@@ -59,24 +62,11 @@ def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn
             assert (asked == burn(moved, box)).all()
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([0, 80, 99, 100, 200, 255]), st.sampled_from([0, 80, 99, 100, 200, 255])), min_size=1
-    )
-)
-def test_nothing_is_said_where_either_date_is_nodata(pairs):
-    newer, older = (np.array(part, np.uint8) for part in zip(*pairs, strict=True))
-    found = change_of(newer, older, LEAST)
-    for now, then, word in zip(newer, older, found, strict=True):
-        if 255 in (now, then):
-            assert word == 255
-        else:
-            assert (
-                word
-                == {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 0}[
-                    (now >= LEAST, then >= LEAST)
-                ]
-            )
+def test_nothing_is_said_where_either_date_is_nodata():
+    newer, older = (part.ravel().astype(np.uint8) for part in np.meshgrid(*[[0, 80, 99, 100, 200, 255]] * 2))
+    words = {(True, False): 1, (True, True): 2, (False, True): 3, (False, False): 0}
+    for now, then, word in zip(newer, older, change_of(newer, older, LEAST), strict=True):
+        assert word == (255 if 255 in (now, then) else words[now >= LEAST, then >= LEAST])
 
 
 def test_an_outline_without_a_parent_is_new_only_where_the_older_date_shows_it():
@@ -107,12 +97,9 @@ def test_a_wobble_of_the_outline_is_no_growth(body, tolerance_px, grown):
         assert evidence.grown * PIXEL_M2 == 8 * 20 * 100
 
 
-def test_growth_into_what_was_not_seen_is_not_claimed():
+def test_growth_and_loss_are_claimed_only_where_both_dates_show_it():
     older = steps((10, 10, 30, 30), nodata=[(30, 0, SIZE, SIZE)])
     assert not has_grown(weighed((10, 10, 40, 30), older), PIXEL_M2, MINIMUM_M2)
-
-
-def test_gone_only_where_the_newer_date_shows_it():
     body = steps((10, 10, 30, 30)) > 0
     assert has_vanished(body, steps(), LEAST, 1)
     assert not has_vanished(body, steps(nodata=[(10, 10, 30, 16)]), LEAST, 1), "70 % are shown"
@@ -129,10 +116,6 @@ def test_the_parent_is_the_largest_overlap_then_the_nearest_in_reach():
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.6, -1.3), (3.0, 2.0)])
 def test_the_shift_between_two_images_of_one_ground(shift):
-    from scipy import ndimage
-
-    from detection.imagery.data.generate import draw_scene
-
     image = draw_scene(5, 160, scars=1).bands["B4"].astype(float)
     moved = ndimage.shift(image, (shift[1], shift[0]), order=3, mode="nearest") * 1.4 + 50
 
@@ -154,7 +137,6 @@ def test_slope_of_a_plane():
     assert across * down == pytest.approx(73.5, rel=0.005)
 
 
-# ---- whole dates, without a network ----------------------------------------------------------------------------
 def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     """A date as the lane keeps it, with probabilities drawn by hand; no images, so guards are off."""
     grid = grid_around(141.95, 42.73, size, 10.0, geographic=geographic)
@@ -165,26 +147,18 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     def read(column, row, width, height):
         return values[row : row + height, column : column + width]
 
-    polygons = list(find_footprints(read, grid, OutlineRule(0.5, 900.0, 900.0, name)))
-    return StoredDate(
-        scene_hash=name,
-        acquired_at=datetime(2026, 5, day, tzinfo=UTC),
-        prob=str(path),
-        threshold=0.5,
-        minimum_area_m2=900.0,
-        polygons=read_outlines([one.to_json() for one in polygons]),
-        scene_path=str(folder),
-    )
+    polygons = find_footprints(read, grid, OutlineRule(0.5, 900.0, 900.0, name))
+    facts = {"scene_hash": name, "acquired_at": datetime(2026, 5, day, tzinfo=UTC), "prob": str(path)}
+    facts |= {"polygons": read_outlines([one.to_json() for one in polygons]), "scene_path": str(folder)}
+    return StoredDate(threshold=0.5, minimum_area_m2=900.0, **facts)
 
 
 def judged(date, earlier):
-    """The date with what became of its footprints, and the comparison."""
     found = compare(date, earlier, guards=False)
     return remember(date, found.changes), found
 
 
 def place(outline):
-    """Its longitude."""
     return shapely.geometry.shape(outline.geometry).centroid.x
 
 
@@ -212,8 +186,7 @@ def test_each_pixel_is_compared_with_the_newest_date_that_shows_it(tmp_path):
     left, right = (found.changes[p.polygon_id] for p in sorted(last.polygons, key=place))
     assert (left.change, left.since_at.day) == ("new", 2)
     assert (right.change, right.since_at.day) == ("known", 1)
-    assert right.parent_id == first.polygons[0].polygon_id
-    assert found.joint_share == 1.0
+    assert (right.parent_id, found.joint_share) == (first.polygons[0].polygon_id, 1.0)
     assert found.vanished == ()
 
 
@@ -232,12 +205,8 @@ def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path)
     after = make_date(tmp_path, "b", 2, [(5, 5, 20, 20), (40, 40, 50, 50)])
     found = compare(after, [before], tmp_path, guards=False)
     assert sorted(w.change for w in found.changes.values()) == ["new", "single"]
-    assert found.to_json()["pixels"] == {
-        "new_m2": pytest.approx(10_000, rel=0.002),
-        "known_m2": 0.0,
-        "gone_m2": 0.0,
-        "joint_share": 0.5,
-    }
+    told = {"new_m2": pytest.approx(10_000, rel=0.002), "known_m2": 0.0, "gone_m2": 0.0, "joint_share": 0.5}
+    assert found.to_json()["pixels"] == told
     with Layer(tmp_path / "change.tif", read_grid(tmp_path / "change.tif"), nodata=255.0) as layer:
         values, valid = layer.read(0, 0, SIZE, SIZE)
     assert not valid[:, :32].any()
@@ -285,13 +254,8 @@ def test_each_class_is_judged_against_its_own_band(tmp_path):
     assert words["landslide", True].caution is None
     assert [(v.outline.kind, v.change.parent_id) for v in found.vanished] == [("landslide", landslide.polygon_id)]
     told = found.to_json()["pixels"]["classes"]
-    assert (told["landslide"]["gone_m2"], told["crack"]["new_m2"]) == (
-        pytest.approx(40_000, rel=0.002),
-        pytest.approx(40_000, rel=0.002),
-    )
+    assert [told["landslide"]["gone_m2"], told["crack"]["new_m2"]] == pytest.approx([40_000] * 2, rel=0.002)
     assert found.to_json()["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
-    import rasterio
-
     with rasterio.open(tmp_path / "change.tif") as file:
         assert file.descriptions == ("landslide", "crack")
         assert [int((file.read(band) == 1).sum()) for band in (1, 2)] == [100, 400]
@@ -306,8 +270,6 @@ def test_a_class_that_the_earlier_date_does_not_know_stays_single(tmp_path):
 
 def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
-    import rasterio
-
     with rasterio.open(before.prob, "r+") as file:
         file.update_tags(SCENE_HASH="another")
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
@@ -316,6 +278,10 @@ def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
     assert "another scene now" in found.warnings[0]
     (tmp_path / "a.tif").unlink()
     assert "no such file" in compare(after, [before], guards=False).warnings[0]
+    with rasterio.open(after.prob, "r+") as file:
+        file.update_tags(SCENE_HASH="another")
+    with pytest.raises(ImageryError, match="another scene now"):
+        compare(after, [before], guards=False)
 
 
 def test_beside_what_the_earlier_date_hid_a_fringe_is_not_new(tmp_path):
@@ -347,20 +313,8 @@ def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeyp
     assert (word.change, word.caution) == ("grown", expected)
 
 
-def test_a_date_whose_kept_file_is_another_scenes_is_not_judged(tmp_path):
-    date = make_date(tmp_path, "a", 2, [(10, 10, 30, 30)])
-    import rasterio
-
-    with rasterio.open(date.prob, "r+") as file:
-        file.update_tags(SCENE_HASH="another")
-    with pytest.raises(ImageryError, match="another scene now"):
-        compare(date, [make_date(tmp_path, "b", 1, [])], guards=False)
-
-
-# ---- guards, on drawn images -----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """One ground before and after a scar, kept as the lane keeps it."""
     folder = tmp_path_factory.mktemp("drawn")
     dates = []
     for name, day, scar in (("before", 1, False), ("after", 9, True)):
@@ -374,10 +328,6 @@ def drawn(tmp_path_factory):
 
 def move(folder, name, change):
     """A copy of the folder `before` whose images were changed by a function of (values, grid)."""
-    import shutil
-
-    import rasterio
-
     target = folder / name
     shutil.copytree(folder / "before", target, dirs_exist_ok=True)
     manifest = (target / "scene.toml").read_text().split("[files]")[0]

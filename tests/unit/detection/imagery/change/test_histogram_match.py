@@ -18,7 +18,6 @@ from detection.imagery.scene.scene import read_scene
 
 
 def write(folder, image, day):
-    """A scene of one band."""
     folder.mkdir()
     grid = replace(grid_around(8.9, 46.2, 100, 10.0), width=image.shape[1], height=image.shape[0])
     write_geotiff(folder / "B4.tif", image[None], grid, nodata=0)
@@ -28,7 +27,6 @@ def write(folder, image, day):
 
 
 def trace(older, newer, folder):
-    """The match, and the most memory that arrays held during it."""
     tracemalloc.start()
     found = match_scene(older, newer, folder)
     peak = tracemalloc.get_traced_memory()[1]
@@ -67,7 +65,7 @@ def test_a_band_is_matched_by_strips_and_says_on_how_many_pixels(ground, tmp_pat
     assert (again / "B4.tif").read_bytes() == (copy / "B4.tif").read_bytes()
 
 
-def test_reflectances_stay_fractions(ground, tmp_path):
+def test_reflectances_stay_fractions_and_pictures_of_eight_bits_stay_such(ground, tmp_path):
     newer = write(tmp_path / "newer", (ground[:600] / 1e4).astype(np.float32), 12)
     older = write(tmp_path / "older", (ground[:600] / 2e4).astype(np.float32), 7)
     copy, factors = match_scene(older, newer, tmp_path / "matched")
@@ -76,12 +74,9 @@ def test_reflectances_stay_fractions(ground, tmp_path):
         matched, dtype = raster.read(1), raster.dtypes[0]
     assert dtype == "float32"
     assert np.abs(matched - ground[:600] / 1e4).max() < 1e-3
-
-
-def test_pictures_of_eight_bits_stay_such(ground, tmp_path):
     light = (ground[:600] // 12).astype(np.uint8)
-    newer, older = write(tmp_path / "newer", light, 12), write(tmp_path / "older", light // 2, 7)
-    copy = read_scene(match_scene(older, newer, tmp_path / "matched")[0])
+    newer, older = write(tmp_path / "light", light, 12), write(tmp_path / "dark", light // 2, 7)
+    copy = read_scene(match_scene(older, newer, tmp_path / "bytes")[0])
     with rasterio.open(copy.bands["B4"].path) as raster:
         assert raster.dtypes == ("uint8",)
         assert np.abs(raster.read(1).astype(int) - light)[light // 2 > 0].max() <= 4
@@ -90,28 +85,23 @@ def test_pictures_of_eight_bits_stay_such(ground, tmp_path):
         assert raster.dtypes == ("uint16",)
 
 
-def test_the_copy_is_in_the_values_of_the_newer_scene(ground, tmp_path):
+def test_the_copy_is_in_the_values_of_the_newer_scene_and_what_cannot_be_matched_is_told(ground, tmp_path):
     newer, older = write(tmp_path / "newer", ground[:600], 12), write(tmp_path / "older", ground[:600] // 2, 7)
     copy = read_scene(match_scene(older, replace(newer, gain=0.275, offset=-2000.0), tmp_path / "matched")[0])
     assert (copy.gain, copy.offset) == (1.0, -2000.0)
     with rasterio.open(copy.bands["B4"].path) as raster:
         matched = raster.read(1)
     assert np.abs(matched - 0.275 * ground[:600])[ground[:600] > 1].max() < 2
-
-
-def test_what_cannot_be_matched_is_told(ground, tmp_path):
-    newer = write(tmp_path / "newer", ground[:600], 12)
     flat = write(tmp_path / "flat", np.full((600, 300), 700, np.uint16), 7)
     with pytest.raises(NoValidPixelsError, match="flat"):
-        match_scene(flat, newer, tmp_path / "matched")
+        match_scene(flat, newer, tmp_path / "none")
     hidden = write(tmp_path / "hidden", np.where(ground[:600] == 0, 700, 0).astype(np.uint16), 7)
     with pytest.raises(NoValidPixelsError, match="shares no valid pixel"):
-        match_scene(hidden, newer, tmp_path / "matched")
+        match_scene(hidden, newer, tmp_path / "none")
 
 
 def test_the_record_names_the_match(tmp_path):
     (tmp_path / "run.json").write_text('{"scene_hash": "s"}')
     write_match(tmp_path, {"B4": {"gain": 2.0, "offset": 1.0, "sampled_px": 10, "every_px": 1}})
     record = json.loads((tmp_path / "run.json").read_text())
-    assert record["scene_hash"] == "s"
-    assert record["matched"]["B4"]["gain"] == 2.0
+    assert (record["scene_hash"], record["matched"]["B4"]["gain"]) == ("s", 2.0)

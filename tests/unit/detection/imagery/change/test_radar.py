@@ -39,11 +39,9 @@ def test_outlines_lie_where_the_ground_changed(images, tmp_path):
     found = find_radar_change(RadarRequest(before=(paths["before"],), after=(paths["after"],), out_dir=tmp_path))
     assert found.warnings == ()
     assert [at.month for at in (*found.before_at, *found.after_at) if at] == [1, 3]
-    assert found.looks[0] == pytest.approx(9 * ground.looks, rel=0.2)
-    assert len(found.outlines) == 2
+    assert (found.looks[0], len(found.outlines)) == (pytest.approx(9 * ground.looks, rel=0.2), 2)
     for one in found.outlines:
-        assert one.by == "amplitude"
-        assert one.area_m2 == pytest.approx(np.pi * 200**2, rel=0.2)
+        assert (one.by, one.area_m2) == ("amplitude", pytest.approx(np.pi * 200**2, rel=0.2))
         assert abs(one.change_db) == pytest.approx(5, abs=1.2)
     assert {one.brighter_share for one in found.outlines} == {0.0, 1.0}
     west, south, east, north = found.outlines[0].bbox
@@ -137,14 +135,8 @@ def test_layover_says_nothing_and_another_incidence_is_doubted(images, tmp_path)
     ground, paths = images
     mask = (np.arange(300)[None, :] > 180).repeat(300, axis=0).astype(np.float32)
     angles = [ground.write(tmp_path / f"i{k}.tif", np.full((300, 300), 35.0 + 5 * k, np.float32)) for k in range(2)]
-    found = find_radar_change(
-        RadarRequest(
-            before=(paths["before"],),
-            after=(paths["after"],),
-            incidence=tuple(angles),
-            mask=ground.write(tmp_path / "layover.tif", mask),
-        )
-    )
+    beside = {"incidence": tuple(angles), "mask": ground.write(tmp_path / "layover.tif", mask)}
+    found = find_radar_change(RadarRequest(before=(paths["before"],), after=(paths["after"],), **beside))
     (outline,) = found.outlines
     assert outline.uncertain
     assert found.valid_share == pytest.approx(0.6, abs=0.02)
@@ -155,8 +147,7 @@ def test_the_law_of_speckle_gives_back_the_looks_that_were_drawn():
     for looks, before, after in ((1.0, 1, 1), (20.0, 3, 1)):
         sums = [rng.gamma(looks * n, 1 / (looks * n), 200_000) for n in (before, after)]
         law = fit_law(np.log(sums[1] / sums[0]) + 0.3, before, after)
-        assert law.looks == pytest.approx(looks, rel=0.03)
-        assert law.centre == pytest.approx(0.3, abs=0.02)
+        assert (law.looks, law.centre) == (pytest.approx(looks, rel=0.03), pytest.approx(0.3, abs=0.02))
         low, high = law.bounds(0.01)
         ratio = np.log(sums[1] / sums[0]) + 0.3
         assert stats.binomtest(int(((ratio < low) | (ratio > high)).sum()), 200_000, 0.01).pvalue > 1e-4

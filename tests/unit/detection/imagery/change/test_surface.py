@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
+from pyproj import Transformer
 
-from detection.imagery.change.surface import subtract
+from detection.imagery.change.surface import _mean_error, subtract
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -14,7 +16,6 @@ SIZE, PIXEL_M = 200, 2.0
 
 
 def hill(size=SIZE, pixel_m=PIXEL_M):
-    """Smooth ground with ridges, metres."""
     rows, columns = np.indices((size, size), dtype=np.float64) * pixel_m
     return 500 + 0.3 * columns + 12 * np.sin(rows / 35) + 6 * np.cos(columns / 21 + rows / 50)
 
@@ -66,9 +67,6 @@ def test_volumes_of_loss_and_gain(pair, given, tmp_path):
 
 
 def test_the_stated_error_covers_the_true_volume():
-    """Over many draws the mean error of the volume is what is stated, within a factor of two."""
-    from detection.imagery.change.surface import _mean_error
-
     rng = np.random.default_rng(1)
     size, sigma = 96, 0.3
     means = []
@@ -111,8 +109,6 @@ def test_another_grid_is_warped_and_areas_are_true(tmp_path):
     """The newer surface in degrees, where a pixel is not as wide as it is high."""
     grid = grid_around(8.9, 46.2, SIZE, PIXEL_M, geographic=True)
     x, y = grid.to_crs(*(part.ravel() + 0.5 for part in np.indices((SIZE, SIZE))[::-1]))
-    from pyproj import Transformer
-
     metric = grid_around(8.9, 46.2, 300, PIXEL_M)
     east, north = Transformer.from_crs(grid.crs, metric.crs, always_xy=True).transform(x, y)
     a, _, left, _, e, top = metric.transform[:6]
@@ -131,19 +127,13 @@ def test_another_grid_is_warped_and_areas_are_true(tmp_path):
     assert a > 0 > e
 
 
-def test_a_given_mask_of_stable_ground_is_used(pair, tmp_path):
+def test_a_given_mask_of_stable_ground_is_used_and_nodata_compared_with_nothing(pair, tmp_path):
     mask = np.zeros((SIZE, SIZE))
     mask[:, :20] = 1
     stable = write(tmp_path / "stable.tif", mask, nodata=None)
     found = subtract(*pair, stable=stable, minimum_area_m2=100.0)
-    assert found.stable_share == pytest.approx(0.1)
-    assert found.offset_m == pytest.approx(0.7, abs=0.02)
+    assert (found.stable_share, found.offset_m) == (pytest.approx(0.1), pytest.approx(0.7, abs=0.02))
     assert not any("clipping" in w for w in found.warnings)
-
-
-def test_nodata_is_compared_with_nothing(pair, tmp_path):
-    import rasterio
-
     with rasterio.open(pair[1], "r+") as file:
         values = file.read(1)
         values[:, :100] = -9999.0
@@ -153,7 +143,7 @@ def test_nodata_is_compared_with_nothing(pair, tmp_path):
     assert found.loss.volume_m3 < 0.2 * LOSS
 
 
-def test_a_displaced_surface_is_told(tmp_path):
+def test_a_displaced_surface_is_told_and_what_cannot_be_subtracted_is_one_clear_line(tmp_path, pair):
     ground = hill(260)
     older = write(tmp_path / "a.tif", ground[20:220, 20:220])
     newer = write(tmp_path / "b.tif", ground[19:219, 21:221])  # what lay at (21, 19) lies at (20, 20) now
@@ -162,9 +152,6 @@ def test_a_displaced_surface_is_told(tmp_path):
     assert any("1.4 px apart" in w for w in found.warnings)
     flat = write(tmp_path / "c.tif", np.full((SIZE, SIZE), 5.0))
     assert subtract(flat, flat).shift_px is None, "flat ground tells no displacement"
-
-
-def test_what_cannot_be_subtracted_is_one_clear_line(pair, tmp_path):
     elsewhere = write(tmp_path / "far.tif", hill(), grid_around(10.9, 46.2, SIZE, PIXEL_M))
     with pytest.raises(NoValidPixelsError, match="no valid pixel in common"):
         subtract(elsewhere, pair[1])

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import rasterio
+from scipy import ndimage
 
 from detection.imagery.change.tracking import TrackingRequest, list_rows, track
 from detection.imagery.errors import NoValidPixelsError, SceneError
@@ -60,8 +61,6 @@ def test_without_stable_ground_what_moved_as_a_whole_is_not_taken_away(pair):
 def test_errors_follow_stable_ground_when_images_warp(pair, tmp_path):
     """An orthophoto that is bent by a few centimetres scatters more than its pixels say."""
     older, _, grid = pair
-    from scipy import ndimage
-
     with rasterio.open(older) as source:
         values = source.read(1)
     rows, columns = np.indices(values.shape).astype(float)

@@ -59,11 +59,8 @@ def test_many_outlines_are_measured_as_each_by_itself():
     square = [[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]
     hole = [[0.5, 0.5], [1.5, 0.5], [1.5, 1.5], [0.5, 1.5], [0.5, 0.5]]
     other = [[5, 0], [6, 0], [6, 1], [5, 0]]
-    geometries = [
-        {"type": "Polygon", "coordinates": [square, hole]},
-        {"type": "MultiPolygon", "coordinates": [[square], [other]]},
-        {"type": "Polygon", "coordinates": [other]},
-    ]
+    geometries = [{"type": "Polygon", "coordinates": rings} for rings in ([square, hole], [other])]
+    geometries.insert(1, {"type": "MultiPolygon", "coordinates": [[square], [other]]})
     places = {"in": (0.2, 0.2), "hole": (1.0, 1.0), "beside": (2.5, 1.0), "far": (9.0, 3.0), "corner": (5.0, 0.0)}
     found = list_distances(geometries, places)
     assert found == [list_distances([one], places)[0] for one in geometries]

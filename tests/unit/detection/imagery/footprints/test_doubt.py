@@ -1,13 +1,19 @@
-"""Tiles that a model is least sure of: the doubtful before the sure, none beside another, none of empty ground."""
+"""Beside a map: tiles that a model is least sure of, susceptibility below footprints, and how a scene is cut."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pyproj
 import pytest
 from affine import Affine
 
+from detection.imagery.errors import SceneError
+from detection.imagery.footprints.detect import plan_tiles
 from detection.imagery.footprints.doubt import SIDE_PX, find_doubtful
-from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.raster import writing_geotiff
+from detection.imagery.footprints.options import read_options
+from detection.imagery.footprints.prior import describe_prior
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.raster import write_geotiff, writing_geotiff
 
 UTM = pyproj.CRS.from_epsg(32632).to_wkt()
 
@@ -42,3 +48,42 @@ def test_of_several_classes_the_likeliest_counts_and_a_sure_scene_has_none(tmp_p
     write(tmp_path / "two.tif", [doubtful, sure])
     assert find_doubtful(tmp_path / "two.tif", 0.5, 2) == ()
     assert [one.doubt for one in find_doubtful(tmp_path / "two.tif", 0.5, 1)] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "nodata", "line"),
+    [
+        ((0.0, 1.0), None, None),
+        ((-1.0, 0.3), -1.0, None),
+        ((np.nan, 0.3), None, None),
+        ((0.0, 80.0), None, "probabilities from 0 to 80: possible are"),
+        ((-1.0, 0.3), None, "declared as nodata"),
+    ],
+)
+def test_values_are_probabilities(tmp_path, values, nodata, line):
+    path = tmp_path / "prior.tif"
+    raster = np.resize(np.array(values, np.float32), (1, 8, 8))
+    write_geotiff(path, raster, grid_around(9.0, 46.0, 8, 20.0), nodata=nodata)
+    if line is None:
+        assert describe_prior(path)["file"] == "prior.tif"
+        return
+    with pytest.raises(SceneError, match=line):
+        describe_prior(path)
+
+
+@pytest.mark.parametrize(
+    ("network", "asked", "blend", "tile", "halo"),
+    [
+        ("unet", {}, "rows", 2048, 112),
+        ("resunet", {}, "rows", 2048, 112),
+        ("unet", {"triage": "triage"}, "crop", 512, 112),
+        ("unet", {"tile": 256}, "crop", 256, 112),
+        ("unet", {"halo": 96}, "crop", 512, 96),
+        ("linknet", {}, "crop", 512, 256),
+        ("sbconv-unet", {}, "hann", 128, 0),
+    ],
+)
+def test_rows_where_the_network_takes_them_and_nobody_asks_for_tiles(network, asked, blend, tile, halo):
+    model = SimpleNamespace(card={"name": "x", "network": {"name": network, "width": 0.125}})
+    plan = plan_tiles(model, read_options({"scene_path": "x.tif", **asked}))
+    assert (plan.blend, plan.tile, plan.halo) == (blend, tile, halo)

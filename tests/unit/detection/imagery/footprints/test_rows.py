@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from detection.imagery.footprints import probabilities
 from detection.imagery.footprints.polygons import STEPS
@@ -23,14 +24,11 @@ PLAN = TilingPlan("rows", 4096, 112, 16)
 
 @pytest.fixture(autouse=True)
 def looked_at_once(monkeypatch):
-    """Small scenes as large ones are read."""
     monkeypatch.setattr(probabilities, "LOOKED_AT_TWICE_PX", 0)
 
 
 @pytest.fixture(scope="module")
 def segmenter():
-    import torch
-
     torch.manual_seed(2)
     network = build("unet", BANDS, 2, 0.0625).eval()
     network.head.weight.data *= 6
@@ -63,8 +61,7 @@ def draw(reader, segmenter, plan=PLAN, stretch=PLAIN, **more):
         target[...] = steps[0]
 
     pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append, **more)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
+    assert (shares, shares[-1]) == (sorted(shares), 1)
     return out, pixels
 
 
@@ -83,13 +80,6 @@ def test_rows_have_the_map_of_one_pass(height, width, columns, segmenter):
     assert np.abs(found.astype(int) - wanted).max() <= 1  # a value half-way between two steps may fall to either
     assert np.count_nonzero(found != wanted) <= 1 + found.size / 2000
     assert pixels == np.count_nonzero(reader.valid)
-
-
-def test_columns_without_what_the_network_sees_beside_them_show(segmenter):
-    """The test above can fail."""
-    reader = make_reader(300, 300)
-    found, _ = draw(reader, segmenter, TilingPlan("rows", 64, 16, 16))
-    assert np.abs(found.astype(int) - draw_whole(reader, segmenter)).max() > 1
 
 
 @pytest.mark.turns
@@ -159,7 +149,6 @@ def test_a_cloud_across_two_parts_is_the_cloud_of_the_whole(segmenter, monkeypat
 
 
 def test_memory_follows_no_scene(segmenter):
-    """What is read at a time is bounded by columns and rows."""
     reader = make_reader(2 * PART_ROWS, 1000)
     draw(reader, segmenter, TilingPlan("rows", 256, 112, 16))
     assert max(wide * high for _, _, wide, high in reader.read_at) <= (256 + 2 * 112) * PART_ROWS

@@ -31,7 +31,6 @@ class Blur:
     """In place of a network: what it says of a pixel depends on those around it and on the edge of its tile."""
 
     def class_probabilities(self, tile, valid, own=np.s_[:, :], again=False):
-        """One map, between 0 and 1."""
         blurred = ndimage.uniform_filter(np.where(valid, tile, 0).sum(axis=0), 9)
         return (np.sin(9 * blurred) ** 2).astype(np.float32)[None][(slice(None), *own)]
 
@@ -101,21 +100,9 @@ def test_a_torn_or_exchanged_strip_is_seen_and_one_that_lacks_pixels_is_refused(
 def test_what_strips_are_drawn_by_comes_back_as_it_was(tmp_path):
     rng = np.random.default_rng(1)
     moments = Moments(rng.random((2, 3)), rng.random((4, 2, 3)), rng.random((4, 2, 3)), 128)
-    full = RadiometricStretch(
-        np.ones(4, np.float32),
-        rng.random((2, 3)).astype(np.float32),
-        128,
-        None,
-        None,
-        (2, 1, 0),
-        moments,
-        0.1,
-        0.25,
-        ((0, 16, 32, 16),),
-    )
-    plain = RadiometricStretch(
-        np.ones(2, np.float32), ceilings=np.full(2, np.inf, np.float32), clouds=np.ones(2, np.float32)
-    )
+    ones, maxima, beside = np.ones(4, np.float32), rng.random((2, 3)).astype(np.float32), ((0, 16, 32, 16),)
+    full = RadiometricStretch(ones, maxima, 128, None, None, (2, 1, 0), moments, 0.1, 0.25, beside)
+    plain = RadiometricStretch(ones[:2], ceilings=np.full(2, np.inf, np.float32), clouds=ones[:2])
     for stretch in (full, plain):
         facts = {"scale": 0.1 + 0.2, "classes": ["landslide"], "dem": None}
         (tmp_path / "strip-00.bin").write_bytes(b"of an earlier try")

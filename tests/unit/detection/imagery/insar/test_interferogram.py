@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import torch
 from shapely.geometry import shape
 
+from detection.imagery.data.metrics import count, score
 from detection.imagery.errors import ManifestError, NoValidPixelsError
 from detection.imagery.footprints.records import Circle, MeasuredPlace
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
@@ -16,8 +18,10 @@ from detection.imagery.insar.moving_zones import run_network, wrap
 from detection.imagery.insar.outputs import measure_stack
 from detection.imagery.insar.records import StackRequest
 from detection.imagery.insar.stack import read_stack
+from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
+from detection.imagery.weights_file import weights_path
 from tests.data.surveys.phases import draw_phase_patches
 from tests.data.surveys.stacks import write_stack
 
@@ -32,7 +36,6 @@ def drawn(tmp_path_factory):
 
 
 def still(rate):
-    """A circle on ground that does not move, as the manifest names one."""
     return np.unravel_index(np.argmin(np.abs(rate)), rate.shape)
 
 
@@ -44,8 +47,7 @@ def alter(path, change):
 def test_a_drawn_bowl_comes_back_within_its_error(drawn):
     folder, truth = drawn
     stack = read_stack(folder)
-    assert len(stack.pairs) == 21
-    assert stack.dates == tuple(DATES)
+    assert (len(stack.pairs), stack.dates) == (21, tuple(DATES))
     movement = invert(stack)
     away = movement.rate_mm_per_year - truth
     away -= np.median(away[np.abs(truth) < 5])
@@ -54,15 +56,12 @@ def test_a_drawn_bowl_comes_back_within_its_error(drawn):
     sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
     assert np.mean(np.abs(away) < 3 * sigma) > 0.97
     zones = find_zones(movement)
-    assert zones[0].kind == "away"
-    assert zones[0].fastest_mm_per_year == pytest.approx(truth.min(), rel=0.2)
+    assert (zones[0].kind, zones[0].fastest_mm_per_year) == ("away", pytest.approx(truth.min(), rel=0.2))
     centre = np.unravel_index(np.argmin(truth), truth.shape)
     lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(np.array([centre[1] + 0.5]), np.array([centre[0] + 0.5])))
     assert shape(zones[0].geometry).contains(shapely.Point(lon[0], lat[0]))
     points = list_points(movement, every=4)
-    assert len(points) == 12 * 12
-    assert len(points[0].values_mm) == len(DATES)
-    assert points[0].values_mm[0] == 0.0
+    assert (len(points), len(points[0].values_mm), points[0].values_mm[0]) == (12 * 12, len(DATES), 0.0)
 
 
 def test_still_ground_under_an_atmosphere_is_no_zone(tmp_path):
@@ -199,15 +198,6 @@ def test_tags_that_cannot_be_meant(tmp_path, name, tags, said):
         read_stack(tmp_path)
 
 
-def test_drawn_patches_hold_wrapped_phase_and_their_zone():
-    images, masks = draw_phase_patches(3, 6, 64)
-    assert images.shape == (6, 3, 64, 64)
-    assert np.allclose(images[:, 0] ** 2 + images[:, 1] ** 2, 1, atol=1e-5)
-    assert set(np.unique(masks)) <= {0, 1}
-    assert 0 < masks.mean() < 0.5
-    assert np.abs(wrap(np.linspace(-50, 50, 999))).max() <= np.pi
-
-
 def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, tmp_path):
     """30 interferograms of 13 dates over Mexico City: the lake bed sinks, the western hills do not, nor does a hill."""
     folder = measured("insar-pyrate-cropA")
@@ -231,33 +221,16 @@ def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, t
     assert found.coherence_loss == ()
 
 
-# ---- the network on wrapped phases -----------------------------------------------------------------------------
 def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
-    import torch
-
-    from detection.imagery.data.metrics import count, score
-    from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.weights_file import weights_path
-
     model = load_model(WEIGHTS)
     assert weights_path(WEIGHTS).stat().st_size < 10e6
     assert "unvalidated" in model.card["limits"][0]
+    assert np.abs(wrap(np.linspace(-50, 50, 999))).max() <= np.pi
     images, masks = draw_phase_patches(424_242, 24, 64)
     threads = torch.get_num_threads()
     found = run_network(model.network, images, model.card["normalisation"], model.card["temperature"])
     assert torch.get_num_threads() == threads
     assert score(count(found >= model.card["threshold"], masks > 0))["f1"] > 0.75
-
-
-def test_training_on_drawn_phases_is_seeded(tmp_path):
-    import torch
-
-    from tests.bench.imagery.weights.train_moving import train_moving
-
-    cards = [train_moving(tmp_path / f"{k}.safetensors", patches=20, epochs=1) for k in range(2)]
-    torch.use_deterministic_algorithms(mode=False)
-    assert cards[0]["normalisation"] == cards[1]["normalisation"]
-    assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
 
 
 def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):

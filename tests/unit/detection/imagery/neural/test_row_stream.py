@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
-from detection.imagery.neural.networks import row_stream
 from detection.imagery.registry import SEGMENTERS, build
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -25,7 +24,6 @@ NETWORKS = {
 
 
 def stream(network, image, high):
-    """The logits of an image, shown in bands of so many rows."""
     drawn, row, rows = network.open_stream(), 0, []
     with torch.inference_mode():
         while image.shape[2] - row > high + network.stride:
@@ -36,15 +34,11 @@ def stream(network, image, high):
 
 
 def differ(network, image, high):
-    """How far the two ways lie apart, as a share of the greatest logit."""
     with torch.inference_mode():
         wanted = network(image)
     found = stream(network, image, high)
-    return (
-        float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-9))
-        if found.shape == wanted.shape
-        else np.inf
-    )
+    assert found.shape == wanted.shape
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-9))
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,21 +52,6 @@ def differ(network, image, high):
 def test_bands_of_rows_have_the_numbers_of_one_pass(which, height, width, high, seed):
     image = torch.randn(1, 2, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     assert differ(NETWORKS[which], image, high) < 1e-12
-
-
-@pytest.mark.parametrize("layer", ["Convolution", "Enlargement"])
-def test_a_layer_that_forgets_the_rows_before_shows(layer, monkeypatch):
-    """The test above can fail: with one row less, or a wrong one, above a band the numbers are others."""
-    kind, image = getattr(row_stream, layer), torch.randn(1, 2, 200, 40, dtype=torch.float64)
-    call = kind.__call__
-
-    def forget(self, rows, *, last):
-        if self._kept is not None:
-            self._kept = torch.zeros_like(self._kept)
-        return call(self, rows, last=last)
-
-    monkeypatch.setattr(kind, "__call__", forget)
-    assert differ(NETWORKS["unet", 0], image, 32) > 1e-3
 
 
 @pytest.mark.parametrize(("weights", "most"), [("generated", 1e-5), ("landslide4sense", 1e-5)])

@@ -1,4 +1,4 @@
-"""A packed raster is whole or it is an error: what takes the place of the only copy must not end too early."""
+"""A packed raster is whole or it is an error, and blocks of one that is read in halves of tiles are decoded once."""
 
 import resource
 from pathlib import Path
@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio._env
 from affine import Affine
 
 from detection.imagery.errors import OutputError
-from detection.imagery.raster.raster import is_cog, pack_cog
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import is_cog, pack_cog, write_geotiff
+from detection.imagery.raster.untrusted import open_raster
 
 SIDE = 700
 
@@ -40,3 +43,13 @@ def test_a_disk_that_is_full_at_the_end_of_a_file_is_an_error(tmp_path: Path, sh
     assert is_cog(packed)
     with rasterio.open(packed) as file:
         assert (file.read() == values).all()
+
+
+def test_the_cache_of_blocks_holds_rows_of_tiles_of_a_wide_scene(tmp_path):
+    """Rasterio takes bytes where GDAL's own setting takes MiB: 64 of them hold no block."""
+    path = tmp_path / "scene.tif"
+    write_geotiff(path, np.ones((1, 8, 8), np.uint8), grid_around(141.0, 42.7, 8, 10.0))
+    with open_raster(path):
+        kept = int(rasterio._env.get_gdal_config("GDAL_CACHEMAX"))
+    assert kept >= 512 * 2048 * 13 * 2, "of thirteen bands of Sentinel-2"
+    assert kept <= 64 << 20, "bounded, whatever the machine has"

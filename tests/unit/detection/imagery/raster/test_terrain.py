@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pyproj
 import pytest
+import shapely
 from affine import Affine
+from shapely.affinity import rotate
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
-from detection.imagery.raster.areas import measure_rectangles
+from detection.imagery.raster.areas import map_outline, measure_rectangles
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import write_geotiff
@@ -39,7 +41,7 @@ def write_hill(path, grid: Grid, nodata=None, hole=None):
     write_geotiff(path, height[None], grid, nodata=nodata)
 
 
-def test_a_plane_has_its_slope_aspect_and_no_curvature():
+def test_a_plane_has_its_slope_and_aspect_and_a_ridge_its_curvature():
     rows, columns = np.indices((12, 14), dtype=np.float64)
     plane = 100 + 3.0 * columns - 4.0 * rows  # up to the east by .3, up to the north by .4 at 10 m
     fields = derive_terrain(plane, 10.0, 10.0)
@@ -51,9 +53,6 @@ def test_a_plane_has_its_slope_aspect_and_no_curvature():
     flat = derive_terrain(np.full((5, 5), 7.0), 10.0, 10.0)
     assert (flat["slope"] == 0).all()
     assert (flat["northness"] == 0).all()
-
-
-def test_curvature_is_positive_on_a_ridge_and_in_its_unit():
     rows, columns = np.indices((9, 9), dtype=np.float64)
     dome = -0.001 * 100 * ((rows - 4) ** 2 + (columns - 4) ** 2)
     assert np.allclose(derive_terrain(dome, 10.0, 10.0)["curvature"], 0.004)
@@ -156,11 +155,8 @@ def test_masks_by_kind(tmp_path):
     write_geotiff(tmp_path / "band.tif", np.full((1, 40, 40), 5, np.uint16), grid, nodata=0)
     classes = np.full((1, 20, 20), 4, np.uint8)  # 20 m: nearest, not blended
     classes[0, 0], classes[0, 5] = 9, 2
-    write_geotiff(
-        tmp_path / "scl.tif",
-        classes,
-        Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f), grid.crs_wkt, 20, 20),
-    )
+    coarse = Grid(Affine(20, 0, grid.transform.c, 0, -20, grid.transform.f), grid.crs_wkt, 20, 20)
+    write_geotiff(tmp_path / "scl.tif", classes, coarse)
     clouds = np.zeros((1, 40, 40), np.uint8)
     clouds[0, :, 0] = 1
     write_geotiff(tmp_path / "clouds.tif", clouds, grid)
@@ -201,11 +197,6 @@ def test_names_of_two_satellites():
 
 @pytest.mark.parametrize("azimuth", [0.0, 30.0, 90.0, 135.0])
 def test_a_rectangle_is_measured_in_metres_and_from_north(azimuth):
-    import shapely
-    from shapely.affinity import rotate
-
-    from detection.imagery.raster.areas import map_outline
-
     east = 1 / (111_319.49 * math.cos(math.radians(LAT)))
     box = rotate(shapely.box(-20, -100, 20, 100), -azimuth, origin=(0, 0))
     lonlat = map_outline(box, lambda x, y: (LON + x * east, LAT + y / 111_080.0))

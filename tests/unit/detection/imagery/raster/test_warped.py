@@ -24,18 +24,8 @@ def write(path, dtype, nodata, *, alpha, turn, side=SIDE):
     bands[:, 20:44, 10:60] = 0
     east, north = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     transform = Affine(east, north, 5e5, north, -east, 5.1e6)
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        width=side,
-        height=side,
-        count=3 + alpha,
-        dtype=dtype,
-        crs=UTM,
-        transform=transform,
-        nodata=nodata,
-    ) as target:
+    shape = {"width": side, "height": side, "count": 3 + alpha, "dtype": dtype, "nodata": nodata}
+    with rasterio.open(path, "w", "GTiff", crs=UTM, transform=transform, **shape) as target:
         target.write(bands.astype(dtype), [1, 2, 3])
         if alpha:
             target.write(((bands[0] > 0) * np.iinfo(dtype).max).astype(dtype), 4)
@@ -102,8 +92,7 @@ def test_a_raster_is_warped_once_however_often_it_is_read_and_for_all_of_its_ban
         for box in ((0, 0, 24, 24), (3, 5, 9, 7), (0, 0, 24, 24)):
             for one, other in zip(kept.read(*box), plain.read(*box), strict=True):
                 assert np.array_equal(one, other)
-    assert len(asked) == 1
-    assert told == [1.0]
+    assert (len(asked), told) == (1, [1.0])
 
 
 @pytest.mark.parametrize("lack", ["room", "disk", "bytes"])

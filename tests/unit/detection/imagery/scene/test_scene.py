@@ -50,9 +50,13 @@ BANDS = '[bands]\nB2 = "B2.tif"\nB3 = "B3.tif"\nB4 = "B4.tif"\n'
 COMPLETE = "acquired_at = 2024-05-06T07:08:09Z\ncomplete = true\n" + BANDS
 
 
-def test_a_band_number_beyond_the_file(folder, tmp_path):
+def test_a_band_weights_and_a_manifest_that_are_not_there(folder, tmp_path):
     write_manifest(folder, COMPLETE.replace('"B3.tif"', '{ file = "B3.tif", index = 4 }'))
     refused(folder, tmp_path / "out", errors.BandMissingError, "number 4", "has 1")
+    known = "shipped: bijie, generated, landslide4sense, landslide4sense-standard, triage"
+    refused(folder, tmp_path / "out", errors.ModelError, known, weights="nosuch")
+    (folder / "scene.toml").unlink()
+    refused(folder, tmp_path / "out", errors.ManifestError, "no scene.toml")
 
 
 def rewrite(path: Path, **changes) -> None:
@@ -69,11 +73,6 @@ def test_degrees_that_are_not_on_the_globe(folder, tmp_path):
     for name in ("B2", "B3", "B4"):
         rewrite(folder / f"{name}.tif", crs="EPSG:4326", transform=Affine(10, 0, 500_000, 0, -10, 4_700_000))
     refused(folder, tmp_path / "out", errors.ImpossibleCrsError, "not on the globe")
-
-
-def test_weights_that_are_not_there(folder, tmp_path):
-    known = "shipped: bijie, generated, landslide4sense, landslide4sense-standard, triage"
-    refused(folder, tmp_path / "out", errors.ModelError, known, weights="nosuch")
 
 
 @pytest.mark.parametrize(
@@ -99,11 +98,6 @@ def test_weights_that_are_not_there(folder, tmp_path):
 def test_a_manifest_that_cannot_be_meant(folder, tmp_path, text, words):
     write_manifest(folder, text)
     refused(folder, tmp_path / "out", errors.ManifestError, "scene.toml", *words)
-
-
-def test_a_folder_without_manifest(folder, tmp_path):
-    (folder / "scene.toml").unlink()
-    refused(folder, tmp_path / "out", errors.ManifestError, "no scene.toml")
 
 
 def test_a_folder_named_from_where_one_stands_has_its_elevation_model(folder, monkeypatch):

@@ -15,7 +15,6 @@ ABOUT = ArchiveFacts("png", (8.0, 46.0, 9.0, 47.0), zipped=False, metadata={"nam
 
 
 def read_tiles(path):
-    """Number -> bytes of a whole file, and its metadata."""
     source = MemorySource(path.read_bytes())
     header = Reader(source).header()
     assert header["root_offset"] + header["root_length"] <= FIRST_BYTES
@@ -46,13 +45,8 @@ def make_mbtiles(path, tiles, **said):
 
 
 def test_mbtiles_are_packed_anew_with_their_rows_from_the_north(tmp_path):
-    source = make_mbtiles(
-        tmp_path / "a.mbtiles",
-        [(1, 0, 1, b"north west"), (1, 1, 0, b"south east")],
-        attribution="Canton",
-        bounds="8,46,9,47",
-        json=json.dumps({"vector_layers": [{"id": "water"}]}),
-    )
+    said = {"attribution": "Canton", "bounds": "8,46,9,47", "json": json.dumps({"vector_layers": [{"id": "water"}]})}
+    source = make_mbtiles(tmp_path / "a.mbtiles", [(1, 0, 1, b"north west"), (1, 1, 0, b"south east")], **said)
     found = pack(source, tmp_path / "a.pmtiles")
     assert (found.tiles, found.kind, found.zooms, found.bounds) == (2, "png", (1, 1), (8.0, 46.0, 9.0, 47.0))
     tiles, said = read_tiles(tmp_path / "a.pmtiles")

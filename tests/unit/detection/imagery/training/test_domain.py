@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from detection.imagery.data.patches import Patches
+from detection.imagery.data.patches import Patches, hold_arrays
+from detection.imagery.errors import ModelError
 from detection.imagery.training.domain import describe, measure_window
+from detection.imagery.training.seen import count_seen, write_seen
 
 
 def correlate(one, other):
@@ -25,8 +27,7 @@ def test_a_look_measures_bands_neighbours_and_steps(valid_share, offset):
     look, exact = measure_window(values, valid), values.astype(np.float64)
     kept = exact[:, valid]
     low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
-    assert look.median == pytest.approx(middle)
-    assert look.spread == pytest.approx(high - low)
+    assert (look.median, look.spread) == (pytest.approx(middle), pytest.approx(high - low))
     assert look.correlation == pytest.approx(min(correlate(kept[i], kept[j]) for i in range(3) for j in range(i)))
     down, right = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
     along = [(correlate(b[1:][down], b[:-1][down]) + correlate(b[:, 1:][right], b[:, :-1][right])) / 2 for b in exact]
@@ -53,3 +54,19 @@ def test_what_pictures_without_colour_say_nothing_of_is_no_limit_of_a_card():
     told = describe(Patches(tuple(map(str, range(100))), ("B4", "B3", "B2"), load), 1.0, "")
     assert "colour_least" not in told
     json.dumps(told, allow_nan=False)
+
+
+def test_a_copy_of_a_picture_is_known_whatever_its_file_and_name(tmp_path):
+    images = np.random.default_rng(0).random((6, 3, 8, 8)).astype(np.float32)
+    patches = hold_arrays(images, np.zeros((6, 8, 8), np.uint8))
+    weights, following = tmp_path / "tiny.safetensors", tmp_path / "next.safetensors"
+    write_seen(weights, patches.take([3, 1]))
+    copies = hold_arrays(images[::-1].copy(), np.ones((6, 8, 8), np.uint8))
+    assert count_seen(weights, copies) == 2
+    write_seen(following, patches.take([0]), weights)
+    assert count_seen(following, copies) == 3, "and what those saw that they began from"
+    (tmp_path / "next.seen.npy").write_bytes(b"torn")
+    with pytest.raises(ModelError, match="no digests of pictures"):
+        count_seen(following, copies)
+    (tmp_path / "next.seen.npy").unlink()
+    assert count_seen(following, copies) is None

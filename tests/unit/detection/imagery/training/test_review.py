@@ -15,10 +15,14 @@ from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
+from monitor.cli.main import run_verb
+from monitor.cli.site.sites import write_first_site
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.store.upkeep.migrate import upgrade
 from tests.conftest import ON_SQLITE
 from tests.data.store_rows import footprint_row, scene_row
 from tests.data.tiny_recipe import tiny
@@ -56,17 +60,11 @@ def keep(c, site, found):
         facts = {"site": site, "name": folder.name, "path": str(folder), "received_at": NOW, "valid_share": 1.0}
         facts |= {key: answer[key] for key in ("crs", "pixel_area_m2")} | {"run": {"threshold": answer["threshold"]}}
         row = scene_row(answer["scene_hash"], datetime.fromisoformat(answer["acquired_at"]), **facts)
-        footprints = [
-            footprint_row(
-                answer["scene_hash"],
-                one["polygon_id"],
-                one["bbox"],
-                model_hash=answer["model_hash"],
-                model=answer["model"],
-                **{key: one[key] for key in ("area_m2", "mean_probability", "geometry")},
-            )
-            for one in answer["polygons"]
-        ]
+        by = {key: answer[key] for key in ("model_hash", "model")}
+        footprints = []
+        for one in answer["polygons"]:
+            facts = by | {key: one[key] for key in ("area_m2", "mean_probability", "geometry")}
+            footprints.append(footprint_row(answer["scene_hash"], one["polygon_id"], one["bbox"], **facts))
         save_scene(c, row, footprints, NOW)
 
 
@@ -117,16 +115,16 @@ def test_a_word_needs_a_person_a_verdict_and_one_footprint(database, found):
     with database.write() as c:
         keep(c, "bench", found[:1])
         first = load_reviewed(c, "bench")[0].polygon_id
-        with pytest.raises(RefusedError, match="by a person with a name"):
-            add_review(c, "bench", first, "accept", replace(WHO, kind="service"), NOW)
-        with pytest.raises(RefusedError, match="none of accept, reject, redraw"):
-            add_review(c, "bench", first, "maybe", WHO, NOW)
-        with pytest.raises(RefusedError, match="comes with an outline"):
-            add_review(c, "bench", first, "redraw", WHO, NOW)
-        with pytest.raises(RefusedError, match="comes with an outline"):
-            add_review(c, "bench", first, "accept", WHO, NOW, geometry=ring)
-        with pytest.raises(RefusedError, match="not a GeoJSON Polygon"):
-            add_review(c, "bench", first, "redraw", WHO, NOW, geometry={"type": "Point", "coordinates": [8.9, 46.2]})
+        point = {"type": "Point", "coordinates": [8.9, 46.2]}
+        for verdict, who, geometry, words in (
+            ("accept", replace(WHO, kind="service"), None, "by a person with a name"),
+            ("maybe", WHO, None, "none of accept, reject, redraw"),
+            ("redraw", WHO, None, "comes with an outline"),
+            ("accept", WHO, ring, "comes with an outline"),
+            ("redraw", WHO, point, "not a GeoJSON Polygon"),
+        ):
+            with pytest.raises(RefusedError, match=words):
+                add_review(c, "bench", first, verdict, who, NOW, geometry=geometry)
         with pytest.raises(NotFoundError, match="0 footprints"):
             add_review(c, "bench", "nothing", "accept", WHO, NOW)
         with pytest.raises(NotFoundError, match="0 footprints of elsewhere"):
@@ -139,11 +137,6 @@ def test_a_word_needs_a_person_a_verdict_and_one_footprint(database, found):
 
 
 def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, capsys, monkeypatch):
-    from monitor.cli.main import run_verb
-    from monitor.cli.site.sites import write_first_site
-    from monitor.store.database.engine import Database
-    from monitor.store.upkeep.migrate import upgrade
-
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(write_first_site("bench"))
     url = f"sqlite:///{tmp_path / 'slopeward.db'}"

@@ -50,11 +50,8 @@ def site(criterion, unit="m", quantity="water_level", stamp="interval_end", stat
 
 
 def view(values, station="P1", quantity="water_level", step_s=H, start_s=T0, flags=()):
-    rows = tuple(
-        Reading(instant(start_s + i * step_s), instant(start_s + i * step_s), 0, v, 0.0, v, None, flags)
-        for i, v in enumerate(values)
-        if v is not None
-    )
+    timed = ((instant(start_s + i * step_s), v) for i, v in enumerate(values) if v is not None)
+    rows = tuple(Reading(at, at, 0, v, 0.0, v, None, flags) for at, v in timed)
     key = f"{station}.{quantity}"
     return DecisionInputs({key: rows}, {key: NewestEpoch(seconds(rows[-1].observed_at), seconds(rows[-1].received_at))})
 
@@ -68,18 +65,31 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
     c = Criterion(
         "w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=10.0), Threshold(2, over=20.0)), recover=0.8
     )
-    place = site(c)
-    assert ask(c, view([5, 5, 25]), T0 + 2 * H, place).raise_level == 0
-    assert ask(c, view([5, 25, 25]), T0 + 2 * H, place).raise_level == 2
-    assert ask(c, view([25, 25, 17]), T0 + 2 * H, place).hold_level == 2
-    assert ask(c, view([25, 15, 15]), T0 + 2 * H, place).hold_level == 1
-    assert ask(c, view([25, 7, 7]), T0 + 2 * H, place).hold_level == 0
+    for values, raised in (([5, 5, 25], 0), ([5, 25, 25], 2)):
+        assert ask(c, view(values), T0 + 2 * H, site(c)).raise_level == raised
+    for values, held in (([25, 25, 17], 2), ([25, 15, 15], 1), ([25, 7, 7], 0)):
+        assert ask(c, view(values), T0 + 2 * H, site(c)).hold_level == held
 
 
-def test_a_value_has_the_digits_of_its_bound():
-    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=1830.0),))
-    seen = view([1829.0, 1842.25, 1842.25])
-    assert ask(c, seen, T0 + 2 * H, site(c)).reason == "water level: 1842.25 m, bounds 1830 m"
+@pytest.mark.parametrize(
+    ("kind", "bound", "values", "unit", "said"),
+    [
+        ("level", Threshold(1, under=2.0), [5, 1.5, 1.4], "m", (1, True)),
+        ("level", Threshold(1, over=1830.0), [1829.0, 1842.25, 1842.25], "m", (1, True)),
+        ("rate", Threshold(1, under=-0.6, window_s=24 * H), [100.0 - i / 24 for i in range(30)], "m", (1, True)),
+        ("rate", Threshold(1, under=-0.6, window_s=24 * H), [100.0 + i / 24 for i in range(30)], "m", (0, True)),
+        ("rate", Threshold(1, over=0.1, window_s=24 * H), [float(i) for i in range(30)], "index", (0, False)),
+    ],
+    ids=["below", "digits of the bound", "drawdown", "rising", "an index has no rate"],
+)
+def test_level_and_rate_by_their_bounds(kind, bound, values, unit, said):
+    c = Criterion("w", KINDS[kind], ("P1",), "water_level", (bound,))
+    place, seen, at_s = site(c, unit), view(values), T0 + (len(values) - 1) * H
+    word = ask(c, seen, at_s, place)
+    assert (word.raise_level, word.has_data) == said
+    assert not ask(c, seen, at_s + 8 * H, place).fresh
+    if bound.over == 1830.0:
+        assert word.reason == "water level: 1842.25 m, bounds 1830 m"
 
 
 @pytest.mark.parametrize("shaken", [False, True])
@@ -93,74 +103,29 @@ def test_water_that_rises_in_a_step_is_believed_after_the_clock_whatever_was_dec
         decision = decide(place, memory, seen, instant(T0 + i * H))
         memory = decision.memory
         found.append(decision.level)
-    assert found[:11] == [0] * 11
-    assert found[-1] == 2
+    assert (found[:11], found[-1]) == ([0] * 11, 2)
     assert "health:P1:verify" in memory.conditions
 
 
-def test_level_below_a_bound_and_the_clock_of_freshness():
-    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, under=2.0),))
-    place = site(c)
-    word = ask(c, view([5, 1.5, 1.4]), T0 + 2 * H, place)
-    assert (word.raise_level, word.fresh) == (1, True)
-    assert not ask(c, view([5, 1.5, 1.4]), T0 + 10 * H, place).fresh
+CURVE = {"a": 14.82, "b": 0.39, "c": 0.0, "duration_from_s": H, "duration_to_s": 48 * H, "min_coverage": 0.8}
+CAINE = Criterion("id", KINDS["rain_intensity_duration"], ("R1",), "rain", (Threshold(1),), params=tuple(CURVE.items()))
 
 
-def test_rate_watches_a_drawdown():
-    c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, under=-0.6, window_s=24 * H),))
-    place = site(c)
-    falling = [100.0 - 1.0 * i / 24 for i in range(30)]
-    assert ask(c, view(falling), T0 + 29 * H, place).raise_level == 1
-    rising = [100.0 + 1.0 * i / 24 for i in range(30)]
-    assert ask(c, view(rising), T0 + 29 * H, place).raise_level == 0
-
-
-def test_no_threshold_uses_an_index():
-    c = Criterion("d", KINDS["rate"], ("P1",), "water_level", (Threshold(1, over=0.1, window_s=24 * H),))
-    word = ask(c, view([float(i) for i in range(30)]), T0 + 29 * H, site(c, unit="index"))
-    assert not word.has_data
-    assert word.raise_level == 0
-
-
-CAINE = Criterion(
-    "id",
-    KINDS["rain_intensity_duration"],
-    ("R1",),
-    "rain",
-    (Threshold(1),),
-    params=(
-        ("a", 14.82),
-        ("b", 0.39),
-        ("c", 0.0),
-        ("duration_from_s", H),
-        ("duration_to_s", 48 * H),
-        ("min_coverage", 0.8),
-    ),
+@pytest.mark.parametrize(
+    ("values", "stamp", "level"),
+    [
+        ([0.0] * 48 + [15.0], "interval_end", 1),  # 14.82 mm/h for one hour is on the curve
+        ([0.0] * 48 + [14.0], "interval_end", 0),
+        ([0.0] * 24 + [4.4] * 24, "interval_end", 1),  # 14.82 * 24**-0.39 = 4.29 mm/h over a day
+        ([0.0] * 48 + [450.0], "interval_end", 0),  # more than was ever measured is a fault
+        ([0.2] * 49, "event", 0),  # one tip has its own time
+    ],
 )
-
-
-def rain(values, stamp="interval_end", **kw):
-    place = site(CAINE, "mm", "rain", stamp, "R1")
-    seen = view(values, "R1", "rain", **kw)
-    return ask(CAINE, seen, T0 + (len(values) - 1) * H, place)
-
-
-def test_rain_is_held_against_the_curve_at_every_duration():
-    # 14.82 mm/h for one hour is on the curve; the same sum over two hours is not
-    assert rain([0.0] * 48 + [15.0]).raise_level == 1
-    assert rain([0.0] * 48 + [14.0]).raise_level == 0
-    # 14.82 * 24**-0.39 = 4.29 mm/h over a day, though no single hour is beyond the curve
-    long = rain([0.0] * 24 + [4.4] * 24)
-    assert long.raise_level == 1
-    assert long.facts["worst"]["duration_s"] > 12 * H
-
-
-def test_more_rain_than_was_ever_measured_is_a_fault():
-    assert rain([0.0] * 48 + [450.0]).raise_level == 0
-
-
-def test_one_tip_of_an_event_gauge_has_its_own_time():
-    assert rain([0.2] * 49, "event").raise_level == 0
+def test_rain_is_held_against_the_curve_at_every_duration(values, stamp, level):
+    word = ask(CAINE, view(values, "R1", "rain"), T0 + (len(values) - 1) * H, site(CAINE, "mm", "rain", stamp, "R1"))
+    assert word.raise_level == level
+    if values[-1] == 4.4:
+        assert word.facts["worst"]["duration_s"] > 12 * H, "no single hour is beyond the curve"
 
 
 def test_a_forecast_is_advice_until_it_is_promoted():
@@ -208,25 +173,13 @@ def test_observers_are_one_witness_and_their_word_holds_until_a_person_lowers_it
     assert word.reason == f"rockfall reported by ranger: {'blocks ' * 99}"[:200]
 
 
-def test_groups_join_over_reference_logger_and_antenna():
-    place = replace(
-        site(Criterion("w", KINDS["level"], (), "water_level", ())),
-        stations=(
-            Station("A", reference="B1"),
-            Station("B", reference="B1", logger="L"),
-            Station("C", logger="L"),
-            Station("D"),
-            Station("E", antenna="X"),
-            Station("F", antenna="X"),
-        ),
-    )
-    groups = find_groups(place)
+def test_stations_are_joined_by_what_they_share_and_downslope_signed_by_azimuth_and_plunge():
+    joined = (Station("A", reference="B1"), Station("B", reference="B1", logger="L"), Station("C", logger="L"))
+    stations = (*joined, Station("D"), Station("E", antenna="X"), Station("F", antenna="X"))
+    groups = find_groups(replace(site(Criterion("w", KINDS["level"], (), "water_level", ())), stations=stations))
     assert groups["A"] == groups["B"] == groups["C"]
     assert groups["E"] == groups["F"]
     assert len({groups[s] for s in "ADE"}) == 3
-
-
-def test_downslope_is_signed_by_azimuth_and_plunge():
     point = Station("A", azimuth_deg=90.0, plunge_deg=30.0)
     east, north, up = direction(point, 3)
     assert (round(east, 6), round(north, 6), round(up, 6)) == (0.866025, 0.0, -0.5)
@@ -317,8 +270,7 @@ def test_what_moved_does_not_hide_behind_the_errors_that_it_states():
     ((index, jump),) = found.jumps
     assert (index, jump.at_s, jump.before_s, jump.known_s) == (30, 30.0, 29.0, 35.0)
     assert abs(jump.size[0] - 300.0) < 3.0
-    assert set(found.aside) == {30.0}
-    assert found.kept[-9:] == [29, *range(31, 39)]
+    assert (set(found.aside), found.kept[-9:]) == ({30.0}, [29, *range(31, 39)])
     assert abs(found.level[38][0]) < 5.0
     back = vague([*away, 0.0, 1.0])
     assert not back.jumps
@@ -360,16 +312,10 @@ HOSTILE = [1e299, -1e299, 5e-324, 0.0, -0.0, 1e12, 1e11, -999.0, float(2**53), 1
 @pytest.mark.parametrize("seed", range(6))
 def test_no_value_that_can_be_stored_stops_a_decision(seed):
     rng = random.Random(seed)
+    fast = Criterion("v", KINDS["velocity"], ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),))
     criteria = (
-        Criterion("v", KINDS["velocity"], ("P1",), "displacement", (Threshold(1, over=1.0, window_s=12 * H),)),
-        Criterion(
-            "n",
-            KINDS["velocity"],
-            ("P1",),
-            "displacement",
-            (Threshold(1, over=1.0, window_s=12 * H),),
-            direction="norm",
-        ),
+        fast,
+        replace(fast, id="n", direction="norm"),
         Criterion("l", KINDS["level"], ("P1",), "own", (Threshold(3, over=5.0),)),
         Criterion("r", KINDS["rate"], ("P1",), "own", (Threshold(2, under=-5.0, window_s=12 * H),)),
         replace(CAINE, stations=("P1",)),
@@ -478,16 +424,13 @@ def test_evidence_of_a_footprint_reads_back_as_it_was():
     assert hash(DecisionInputs.read(spelled).footprints[0]) == hash(seen.footprints[0])
 
 
-def test_a_check_that_finds_a_fault_has_no_score():
+def test_an_anomaly_says_its_kind_its_score_and_what_it_was_compared_with_in_any_language():
     fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0, "")
     assert anomaly._explain(fact) == "displacement: the check replay found a fault"
     assert anomaly._explain(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
     fact = replace(fact, kind="replay", compared_with="its earlier readings")
     found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
     assert anomaly._explain(fact) == found
-
-
-def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language():
     others = compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement"))
     fact = AnomalyFact("G1", "displacement", 0.0, "rules", 1.4, 1.0, "drift", others)
     text = (

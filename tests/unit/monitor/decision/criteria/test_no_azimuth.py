@@ -11,51 +11,27 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.decision.decide import decide
 from monitor.domain.decision import Decision, DecisionInputs, Memory, NewestEpoch, instant
 from monitor.domain.observation import Reading
+from tests.data.site_text import FOUR, criterion, head, series, station
 
 T0, H = 1.8e9, 3600.0
-TEXT = """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 8.0
-[levels]
-names = ["green", "yellow", "orange", "red"]
-{stations}
-[[criterion]]
-kind = "{kind}"
-id = "v"
-stations = ["R*"]
-yellow = {{over = 2.0, window = "4d"}}
-orange = {{over = 20.0, window = "2d"}}
-red = {{over = 100.0, window = "12h"}}
-dwell = {{hits = 3, of = 4}}
-{more}
-"""
-STATION = """
-[[station]]
-id = "{name}"
-{more}
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-noise_floor_mm = 1.5
-"""
+BOUNDS = {"yellow": {"over": 2.0, "window": "4d"}, "orange": {"over": 20.0, "window": "2d"}}
+BOUNDS |= {"red": {"over": 100.0, "window": "12h"}, "dwell": {"hits": 3, "of": 4}}
+MOVED = series("displacement", "mm", noise_floor_mm=1.5)
 
 
-def read(station: str = "", kind: str = "velocity", more: str = ""):
-    stations = "".join(STATION.format(name=name, more=station) for name in ("R1", "R2"))
-    return parse_site(TEXT.format(stations=stations, kind=kind, more=more), "site.toml")
+def read(more: str = "", **facts: float):
+    stations = [station(name, MOVED, **facts) for name in ("R1", "R2")]
+    rule = criterion("velocity", id="v", stations=["R*"], **BOUNDS)
+    return parse_site(head("slope", levels=FOUR) + "".join(stations) + rule + more, "site.toml")
 
 
 def watch(site, heading: float, speed: float = 207.0, hours: int = 120) -> Decision:
     rng, readings = random.Random(4), {}
     way = (sin(radians(heading)), cos(radians(heading)), 0.0)
-    for station in ("R1", "R2"):
+    for rover in ("R1", "R2"):
         for k, name in enumerate(("east", "north", "up")):
             values = [speed / 24.0 * i * way[k] + rng.gauss(0.0, 1.0) for i in range(hours)]
-            readings[f"{station}.displacement_{name}"] = tuple(
+            readings[f"{rover}.displacement_{name}"] = tuple(
                 Reading(instant(T0 + i * H), instant(T0 + i * H), 0, v, 0.0, v, None, ()) for i, v in enumerate(values)
             )
     now_s = T0 + (hours - 1) * H
@@ -78,7 +54,7 @@ def test_two_rovers_that_slide_reach_the_top_whichever_way(heading):
 
 
 def test_a_wrong_azimuth_hides_no_slope_that_slides():
-    found = watch(read("azimuth_deg = 0.0"), 180.0)
+    found = watch(read(azimuth_deg=0.0), 180.0)
     assert found.level == 0
     asked = {key: c.reason for key, c in found.memory.conditions.items() if "undecided" in key}
     assert set(asked) == {
@@ -89,15 +65,14 @@ def test_a_wrong_azimuth_hides_no_slope_that_slides():
         "against the declared direction, over 20 mm/day: either its direction (azimuth_deg) in the site file or the "
         "instrument is wrong; look" in (asked["health:v|R1:undecided_orange"])
     )
-    assert not [k for k in watch(read("azimuth_deg = 180.0"), 180.0).memory.conditions if "undecided" in k]
+    assert not [k for k in watch(read(azimuth_deg=180.0), 180.0).memory.conditions if "undecided" in k]
 
 
 @pytest.mark.parametrize("heading", [0.0, 200.0])
 def test_displacement_as_a_value_is_the_distance_from_zero(heading):
-    text = TEXT.format(stations=STATION.format(name="R1", more=""), kind="level", more="")
-    for window in ("4d", "2d", "12h"):
-        text = text.replace(f', window = "{window}"', "")
-    site = parse_site(text.replace('stations = ["R*"]', 'series = "R1.displacement"'), "site.toml")
+    bounds = {name: {"over": bound["over"]} for name, bound in BOUNDS.items() if "over" in bound}
+    rule = criterion("level", id="v", series="R1.displacement", **bounds, dwell=BOUNDS["dwell"])
+    site = parse_site(head("slope", levels=FOUR) + station("R1", MOVED) + rule, "site.toml")
     assert watch(site, heading, speed=40.0).level == 2, "200 mm asks for the top, which one station alone cannot"
     assert watch(site, heading, speed=0.0).level == 0
 
@@ -107,16 +82,13 @@ def find(site, check="sites.azimuth") -> list[str]:
     return [f"{one.level} {one.text} {one.todo}" for one in run_checks(files) if one.check.id == check]
 
 
-def test_check_names_what_has_no_azimuth_and_says_what_to_do():
+def test_check_names_what_has_no_azimuth_or_no_plunge_and_says_what_to_do():
     (said,) = find(read())
     assert said.startswith("warn R1, R2: no azimuth_deg. Where east and north come, the horizontal speed is judged")
     assert "write azimuth_deg and plunge_deg" in said
-    assert not find(read("azimuth_deg = 180.0"))
+    assert not find(read(azimuth_deg=180.0))
     assert not find(read(more='direction = "norm"'))
-
-
-def test_check_names_what_has_an_azimuth_and_no_plunge():
-    (said,) = find(read("azimuth_deg = 180.0"), "sites.plunge")
+    (said,) = find(read(azimuth_deg=180.0), "sites.plunge")
     assert said.startswith("warn R1, R2: no plunge_deg. Where up comes, the vertical rate is judged apart")
-    for more in ("", "azimuth_deg = 180.0\nplunge_deg = 0.0"):
-        assert not find(read(more), "sites.plunge")
+    for facts in ({}, {"azimuth_deg": 180.0, "plunge_deg": 0.0}):
+        assert not find(read(**facts), "sites.plunge")

@@ -33,7 +33,6 @@ dwell = {hits = 3, of = 4, within = "6h"}
 
 
 def make_site(criterion: str = VELOCITY % RED, **facts: object) -> Site:
-    """Two rovers that are read every hour."""
     moved = series("displacement", "mm", **{"max_silence": "12h", "noise_floor_mm": 1.0, **facts})
     rovers = [station(name, moved, azimuth_deg=90.0, plunge_deg=0.0) for name in ("G1", "G2")]
     return parse_site(head("bench", levels=FOUR) + "".join(rovers) + criterion, "bench.toml")
@@ -76,7 +75,7 @@ def test_a_bound_that_no_motion_reaches_is_wrong(criterion, facts, words):
     assert words in found.text
 
 
-def test_what_one_of_two_can_reach_is_a_caution():
+def test_what_one_of_two_can_reach_and_noise_that_hides_the_bound_alone_are_cautions():
     slow = series("displacement", "mm", "3h", max_silence="12h")
     text = (
         head("bench", levels=FOUR) + station("G1", series("displacement", "mm", max_silence="6h")) + station("G2", slow)
@@ -85,9 +84,6 @@ def test_what_one_of_two_can_reach_is_a_caution():
     assert {(one.level, one.text.partition(" by ")[0]) for one in find(site, "sites.unreachable")} == {
         (WARN, "G2 cannot reach red")
     }
-
-
-def test_noise_that_hides_the_bound_alone_is_a_caution():
     (found,) = find(make_site(noise_floor_mm=8.0), "sites.unreachable")
     assert found.level == WARN
     assert "red of velocity-1 is reached by G1, G2 late" in found.text

@@ -40,7 +40,6 @@ def story(
 
 
 def states(looks, station: str) -> list[str]:
-    """The states that the station's step went through, first to last."""
     seen: list[str] = []
     for _, decision in looks:
         for key, step in decision.memory.steps.items():
@@ -53,7 +52,7 @@ def since(looks, when: datetime):
     return [(now, d) for now, d in looks if now >= when]
 
 
-def test_an_excursion_that_comes_back_after_silence_stops_counting_and_says_so():
+def test_an_excursion_that_comes_back_after_silence_stops_counting_and_one_that_lasts_goes_on():
     # one fix off, fifteen days of silence, then the old place
     rows = story("A", {40: 101.0, 41: 0.0}, 100, silent=range(41, 56))
     looks = play(make_site(["A"]), rows + story("B", {}, 100))
@@ -65,9 +64,6 @@ def test_an_excursion_that_comes_back_after_silence_stops_counting_and_says_so()
     assert "stands again where it stood before" in notice.reason
     assert "a level that it raised stands until a person lowers it" in notice.reason
     assert looks[-1][1].level == 2, "the data stop asking; a person lowers"
-
-
-def test_a_step_that_lasts_through_silence_goes_on_counting():
     rows = story("A", {40: 101.0}, 100, silent=range(41, 56))
     looks = play(make_site(["A"]), rows + story("B", {}, 100))
     assert states(looks, "A") == ["pending", "counted", "movement"]
@@ -85,14 +81,11 @@ def test_a_fix_whose_stated_error_is_eight_times_the_usual_is_a_question_and_no_
     assert "counts for nothing until a person says movement, or later epochs show it" in asked.reason
 
 
-def test_a_doubted_step_that_a_sure_epoch_confirms_asks_like_any_other():
+def test_a_doubted_step_that_a_sure_epoch_or_many_unsure_ones_confirm_asks_like_any_other():
     rows = story("A", {40: 101.0}, 80, sigmas={40: 16.0})
     looks = play(make_site(["A"]), rows + story("B", {}, 80))
     assert states(looks, "A") == ["doubtful", "pending", "counted"]
     assert max(d.level for _, d in looks) == 1
-
-
-def test_errors_that_stay_large_hide_no_step_for_long():
     rows = story("A", {40: 101.0}, 80, sigmas=dict.fromkeys(range(40, 80), 16.0))
     looks = play(make_site(["A"]), rows + story("B", {}, 80))
     assert states(looks, "A") == ["doubtful", "pending", "counted"]

@@ -2,11 +2,13 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.decision.series.settled_offset import QUIET, ROUGH, find_settling, is_steady
 from monitor.decision.series.step_detector import OPENING, StepDetector
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
@@ -51,20 +53,14 @@ def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns
 
 def test_a_scatter_of_few_epochs_is_taken_for_larger_than_it_seems():
     assert pages(play(epochs=48, seed=13)) == {}, "three rovers, were it believed as it is"
-
-
-def test_before_it_asked_about_noise():
     drawn = [rough(4, seed) for seed in range(9)]
     assert not any(take(values).jumps for values in drawn)
 
 
-def test_who_states_its_noise_is_asked_from_the_first_epoch_on():
+def test_a_jump_is_told_at_once_where_it_is_huge_or_the_noise_is_stated_and_else_when_it_is_known():
     looks = play(epochs=4, motion=jump(60.0, 2), more="noise_floor_mm = 3.0")
     assert {f"health:{name}:verify" for name in MOVERS} <= pages(looks).keys()
     assert all(h.reason == "" or h.state != "ok" for _, d in looks for h in d.health)
-
-
-def test_a_jump_that_is_huge_is_told_at_once_and_one_that_is_clear_when_the_noise_is_known():
     huge = pages(play(motion=jump(300.0, 6)))
     assert {name: huge[f"health:{name}:verify"] for name in MOVERS} == dict.fromkeys(MOVERS, 6)
     clear = pages(play(motion=jump(40.0, 6)))
@@ -79,6 +75,10 @@ def test_what_falls_silent_after_a_jump_in_its_first_epochs_is_a_question_and_no
     reason = looks[-1][1].memory.conditions["health:G01:verify"].reason
     assert "silence followed it, and how much this instrument scatters is not known yet" in reason
     assert {d.level for _, d in looks} == {0}
+    looks = play(epochs=20, motion=jump(5000.0, 2), silent_from=4)
+    told = pages(looks)
+    assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
+    assert {d.level for _, d in looks} == {0}
 
 
 def test_a_slope_that_falls_silent_after_a_clear_jump_raises_the_top_level_as_ever():
@@ -86,12 +86,20 @@ def test_a_slope_that_falls_silent_after_a_clear_jump_raises_the_top_level_as_ev
     assert looks[-1][1].level == 3
 
 
-def test_values_that_may_be_noise_count_as_values():
+def test_values_that_may_be_noise_count_and_steps_stand_out_each_by_itself_within_patience():
     walk = take([(0.0,), (9.0,), (-8.0,), (7.0,)])
-    assert walk.learning == 4
-    assert walk.kept == [0, 1, 2, 3]
+    assert (walk.learning, walk.kept) == (4, [0, 1, 2, 3])
     assert not walk.aside
     assert take([(0.0,)] * 3, limit=None).learning is None
+    walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
+    assert [index for index, _ in walk.jumps] == [5, 7]
+    assert walk.jumps[0][1].known_s == 7.0, "not known before the epochs that show it"
+    values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
+    times = [6.0 * i for i in range(8)]
+    walk = StepDetector(1.0, patience_s=36.0)
+    walk.extend(times, times, values, [(0.0,)] * 8)
+    assert walk.learning is None
+    assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -105,19 +113,8 @@ def test_in_pieces_or_at_once_it_ends_in_the_same_state(seed):
         times = [float(i) for i in range(at, min(end, len(values)))]
         parts.extend(times, times, values[at:end], [(0.0,)] * len(times))
         at = end
-    assert (whole.kept, whole.level, whole.jumps, whole.early, whole.aside) == (
-        parts.kept,
-        parts.level,
-        parts.jumps,
-        parts.early,
-        parts.aside,
-    )
-
-
-def test_steps_that_follow_each_other_each_stand_out():
-    walk = take([(0.1,), (0.0,), (-0.1,), (0.1,), (0.0,), (30.0,), (30.1,), (75.0,)])
-    assert [index for index, _ in walk.jumps] == [5, 7]
-    assert walk.jumps[0][1].known_s == 7.0, "not known before the epochs that show it"
+    for name in ("kept", "level", "jumps", "early", "aside"):
+        assert getattr(whole, name) == getattr(parts, name)
 
 
 def find_noiseless(site):
@@ -143,17 +140,43 @@ def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
         assert {f"health:{name}:verify" for name in MOVERS} <= asked or looks[-1][1].level > 0
 
 
-def test_a_series_that_seldom_speaks_is_waited_for_no_longer_than_its_patience():
-    values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
-    times = [6.0 * i for i in range(8)]
-    walk = StepDetector(1.0, patience_s=36.0)
-    walk.extend(times, times, values, [(0.0,)] * 8)
-    assert walk.learning is None
-    assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
+def test_what_is_steady_has_not_settled_elsewhere():
+    rng = random.Random(1)
+    steady = 0
+    for _ in range(1_000):
+        axes, limit = rng.choice((1, 2, 3)), rng.choice((5.0, 20.0))
+        spread, step = rng.uniform(0.0, 0.7 * limit), rng.uniform(0.0, 2.0 * limit)
+        levels = [
+            tuple(rng.uniform(0.0, spread if k < ROUGH else 0.01) + (step if k >= ROUGH else 0.0) for _ in range(axes))
+            for k in range(ROUGH + QUIET)
+        ]
+        if is_steady(levels, limit):
+            steady += 1
+            assert find_settling(levels, [(0.0,) * axes] * len(levels), limit) is None
+    assert 50 < steady < 950
 
 
-def test_silence_two_epochs_after_a_jump_of_metres_asks_as_well():
-    looks = play(epochs=20, motion=jump(5000.0, 2), silent_from=4)
-    told = pages(looks)
-    assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
-    assert {d.level for _, d in looks} == {0}
+DAY_S = 86400.0
+ROWS = 240
+NOISE_MM = 1.0
+LIMIT_MM = 10.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_walk_finds_the_steps_of_an_offline_search(seed):
+    ruptures = pytest.importorskip("ruptures")
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0.0, NOISE_MM, ROWS)
+    places = sorted(rng.choice(np.arange(40, 200, 10), 3, replace=False).tolist())
+    for place in places:
+        values[place:] += rng.choice([-1.0, 1.0]) * rng.uniform(15.0, 60.0)
+    walk, times = StepDetector(LIMIT_MM), [DAY_S * k for k in range(ROWS)]
+    walk.extend(times, times, [(float(v),) for v in values], [(NOISE_MM,)] * ROWS)
+
+    search = ruptures.Pelt(model="l2", min_size=2, jump=1).fit(values)
+    theirs = search.predict(pen=3.0 * np.log(ROWS) * NOISE_MM**2)[:-1]
+    assert [index for index, _ in walk.jumps] == theirs == places
+    levels = [part.mean() for part in np.split(values, theirs)]
+    # the walk sizes a step by its first epoch, the search by all that follow
+    for (_, found), size in zip(walk.jumps, np.diff(levels), strict=True):
+        assert found.size[0] == pytest.approx(size, abs=5.0 * NOISE_MM)

@@ -42,7 +42,7 @@ def decide_hourly(values, spec=PLAIN, seen=48):
         yield decision
 
 
-def test_what_stands_still_without_a_stated_noise_has_no_vote_however_long_it_lasts():
+def test_what_stands_still_without_a_stated_noise_has_no_vote_and_lowers_no_level():
     still = noisy(60)
     *_, last = looks = list(decide_hourly([*still, *still[-1:] * 72]))
     found = [STUCK in d.memory.conditions for d in looks]
@@ -51,9 +51,6 @@ def test_what_stands_still_without_a_stated_noise_has_no_vote_however_long_it_la
     assert (last.health[0].state, last.health[0].votes) == ("stuck", False)
     *_, well = decide_hourly([*still, *still[-1:] * 72, 0.1])
     assert STUCK not in well.memory.conditions
-
-
-def test_a_level_does_not_fall_by_the_rest_of_an_instrument_that_is_stuck():
     moving = [0.5 * i + error for i, error in enumerate(noisy(60))]
     *_, before = decide_hourly(moving)
     *_, after = decide_hourly([*moving, *moving[-1:] * 72])
@@ -77,19 +74,13 @@ def test_a_gauge_that_reads_tenths_repeats_itself_and_is_well(values):
     assert found == []
 
 
-def test_a_stated_noise_that_a_coarse_gauge_does_not_show_makes_no_fault_of_it():
+def test_a_coarse_gauge_a_temperature_and_who_types_the_same_value_again_are_not_stuck():
     gauge = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.08)
     rounded = [(round(v, 1),) for v in noisy(400, sigma=0.08)]
     assert not any(is_stuck(rounded[max(0, n - 60) : n], gauge) for n in range(26, 400))
     assert is_stuck([(0.1,)] * 6, gauge), "nothing is known of it yet but its noise"
-
-
-def test_a_temperature_stands_still_within_its_resolution():
     still = [(v,) for v in (*noisy(40), *[0.1] * 40)]
     assert is_stuck(still, PLAIN)
     assert not is_stuck(still, SeriesSpec("E1", "temperature", "degC", H, 6 * H))
-
-
-def test_who_types_the_same_value_again_has_looked():
     typed = SeriesSpec("E1", "crack_opening", "mm", H, 6 * H, noise_floor=0.1, by_hand=True)
     assert not is_stuck([(0.3,)] * 30, typed)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jinja2 import nodes
 
 from forecasting.message import TEXT_OF, Figure, MessageList, Template, Term, join
+from monitor.decision.criteria.table import CRITERIA
 from monitor.domain.language import catalogue as catalogues
 from monitor.domain.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
 from monitor.domain.language.cutting import CUT, SUBJECT_LENGTH, cut_words, shorten
@@ -49,7 +50,6 @@ CODE = re.compile(r"[a-z0-9_:/ #.\-]*|/.*")
 
 @cache
 def page_texts() -> frozenset[str | tuple[str, str]]:
-    """Every text that a template asks the catalogue for."""
     found = set()
     for path in TEMPLATES.values():
         tree = ENVIRONMENT.parse(path.read_text(encoding="utf-8"))
@@ -96,9 +96,7 @@ def test_babel_reads_the_same():
     for language in OTHERS:
         file = Path(catalogues.__file__).parent / "catalogues" / f"{language}.po"
         with file.open("rb") as opened:
-            read = [
-                message for message in pofile.read_po(opened) if message.id and message.string and all(message.string)
-            ]
+            read = [one for one in pofile.read_po(opened) if one.id and one.string and all(one.string)]
         templates = open_catalogue(language).templates
         assert {m.context: m.string for m in read if m.context} == {k: v for k, (_, v) in templates.items() if v}
         read = [message for message in read if not message.context]
@@ -176,15 +174,10 @@ def test_no_script_shows_a_text_beside_the_catalogue(path):
     assert odd == []
 
 
-def test_every_quantity_is_a_word_of_the_vocabulary():
+def test_every_quantity_and_kind_of_criterion_is_a_word_of_the_vocabulary():
     from monitor.domain.quantities import QUANTITIES as KNOWN
 
     assert {name.replace("_", " ") for name in KNOWN} == QUANTITIES
-
-
-def test_every_kind_of_criterion_is_a_word_of_the_vocabulary():
-    from monitor.decision.criteria.table import CRITERIA
-
     assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
 
 
@@ -278,24 +271,14 @@ def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, titl
     assert behind == "" or not FIGURE.search(reason[-1:]) or not re.match(r"[\d.]| [a-z]", behind), (reason, behind)
 
 
-def test_the_least_important_facts_go_first():
+def test_the_least_important_facts_and_the_last_clauses_of_a_person_go_first():
     first = "velocity 62 mm/day (3 epochs; 2 needed), over 30 mm/day"
     text = TEXT_OF(name="G1", text=join([join([first, "2 needed"], ", "), "G2: step of 12 mm"]))
     found = [cut_message(text, n) for n in range(len(text) - 1, 9, -1)]
-    assert list(dict.fromkeys(found)) == [
-        f"G1: {first}, 2 needed …",
-        f"G1: {first} …",
-        "G1: velocity 62 mm/day (3 epochs; 2 needed) …",
-        "G1: velocity 62 mm/day …",
-        "G1: velocity …",
-        "G1: ve …",
-        "G1: v …",
-    ]
+    facts = ("velocity 62 mm/day (3 epochs; 2 needed)", "velocity 62 mm/day", "velocity", "ve", "v")
+    assert list(dict.fromkeys(found)) == [f"G1: {left} …" for left in (f"{first}, 2 needed", first, *facts)]
     assert find_first(text) == f"G1: {first}", "what is stored is the English text of fewer facts"
     assert find_first(text).values["text"].values["parts"] == MessageList((join([first], ", "),))
-
-
-def test_the_text_of_a_person_loses_its_last_clauses():
     chinese = "G1: 6h 内速率 62.3 ± 1.2 mm/day，3 个数据历元高于 30 mm/day"
     assert {shorten(chinese, n) for n in range(31, len(chinese))} == {"G1: 6h 内速率 62.3 ± 1.2 mm/day …"}
     assert shorten("a subject that fits", 30) == "a subject that fits"

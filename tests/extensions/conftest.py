@@ -1,3 +1,3 @@
-"""Fixtures of this folder."""
+"""Fixtures of the extensions."""
 
 from tests.integration.sqlite_alone import database_url, filled_database  # noqa: F401 - fixtures
