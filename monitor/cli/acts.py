@@ -8,6 +8,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -116,7 +117,8 @@ def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[
 def _read_text(file: str, longest: int) -> str:
     """The text of a file, or of the input; one sign more than is good shows that it is too long."""
     try:
-        return sys.stdin.read(longest + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
+        with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as opened:
+            return opened.read(longest + 1)
     except (OSError, ValueError) as error:
         raise RefusedError(f"{file}: {error}") from None
 

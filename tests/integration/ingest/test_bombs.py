@@ -29,6 +29,7 @@ from detection.imagery.raster.untrusted import RasterLimits, open_raster
 from forecasting.data import bounds, sources, workbook
 from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
+from monitor.cli import acts
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
@@ -170,6 +171,7 @@ def test_an_outline_of_any_length_is_not_read(tmp_path, monkeypatch):
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [[[0.0, 0.0]] * 500]}))
     with pytest.raises(AoiError, match="more than"):
         aoi.read_outlines(path)
+    assert len(acts._read_text(str(path), 1000)) == 1001  # what an act refuses as too long
 
 
 # ---- tables of readings ----------------------------------------------------------------------------------------
