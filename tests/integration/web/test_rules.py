@@ -7,6 +7,7 @@ import re
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -20,6 +21,7 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, health_alarm
 from monitor.domain.site import Recipient
 from monitor.ingest.references import Reference, alarm_key
+from monitor.replay import apart
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
@@ -54,6 +56,8 @@ READING = [one for one in ADDRESSES if one.startswith("GET") and "{scene" not in
 def short_streams(monkeypatch):
     """A stream of changes ends at once."""
     monkeypatch.setattr(change_notices, "LASTS_S", 0.0)
+    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, is_over=False)
+    monkeypatch.setattr(apart, "ChildProcess", lambda *_: began)  # a drill would go on when the test is over
 
 
 @pytest.fixture
