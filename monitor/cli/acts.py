@@ -3,18 +3,21 @@
 An act that takes two people takes two commands: the first one leaves a signature and ends with status 3.
 """
 
+import getpass
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
-from monitor.alerting.acts.table import Act, ActParameter, list_acts
+from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
+from monitor.alerting.acts.table import COMMAND, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.cli.identity import By, prove, read_second, waiting_for_second
 from monitor.cli.session import (
     NOTHING,
@@ -22,6 +25,7 @@ from monitor.cli.session import (
     check_site,
     find_zones,
     open_database,
+    options,
     pick_site,
     print_note,
     read_service,
@@ -35,17 +39,20 @@ from monitor.store.alerting.duty import MOST
 from monitor.store.database.engine import Database
 from monitor.store.schema.view_rows import AlertRow
 
+PASSWORD_VARIABLE: Final = "SLOPEWARD_USER_PASSWORD"  # noqa: S105 - the name of a variable
+
 
 def add_acts(app: Commands, group: str) -> None:
     """Register the acts of a group of commands, such as `alerts`."""
     for act in list_acts():
         above, _, name = act.command.rpartition(" ")
-        if above == group:
+        if above == group and COMMAND in act.ways:
             app.command(name)(_make_command(act))
 
 
 def _make_command(act: Act) -> Callable[..., None]:
-    parameters = {one.name: one for one in act.list_parameters() if one.argument.option or one.kind is not bool}
+    offered = act.list_offered(COMMAND)
+    parameters = {one.name: one for one in offered if one.argument.option or one.kind is not bool}
     asks_two = any(one.name == "two" for one in act.list_parameters())
 
     def run(*, by: str | None = None, second: str | None = None, **given: Any) -> None:
@@ -58,7 +65,7 @@ def _make_command(act: Act) -> Callable[..., None]:
     if act.second:
         kind = Annotated[str | None, typer.Option("--second", help=act.second)]
         shared.append(inspect.Parameter("second", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
-    own = [_declare(one) for one in parameters.values()]
+    own = [_declare(one) for one in parameters.values() if one.kind is not Secret]
     run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     run.__doc__ = act.load().__doc__
     return run
@@ -75,6 +82,8 @@ def _declare(one: ActParameter) -> inspect.Parameter:
         made = typer.Option(argument.option, help=argument.help, **bounds)
     else:
         made = typer.Argument(help=argument.help, metavar=argument.metavar or one.name.upper(), **bounds)
+    if kind is tuple:
+        kind = list[str]
     annotation: Any = Annotated[kind | None if one.is_optional else kind, made]
     return inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default_text, annotation=annotation)
 
@@ -108,7 +117,8 @@ def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[
 def _read_text(file: str, longest: int) -> str:
     """The text of a file, or of the input; one sign more than is good shows that it is too long."""
     try:
-        return sys.stdin.read(longest + 1) if file == "-" else Path(file).read_text(encoding="utf-8")
+        with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as opened:
+            return opened.read(longest + 1)
     except (OSError, ValueError) as error:
         raise RefusedError(f"{file}: {error}") from None
 
@@ -132,7 +142,9 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         and (found := db.run_read(find_alert, values["alert_id"])) is not None
     ):
         values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
-    actor, now = prove(db, by, where), datetime.now(UTC)
+    parameters = {one.name: one for one in act.list_parameters()}
+    actor, now = prove(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
+    secrets = {name: read_value(one, read_secret()) for name, one in parameters.items() if one.kind is Secret}
     call = ActCall(
         db=db,
         actor=actor,
@@ -141,16 +153,45 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
         check_site=check_site,
         config=read_service(),
         describe_alerts=list_sentences,
+        report=print_note,
         second=read_second(second),
     )
     with waiting_for_second(actor, again.replace("{name}", actor.name)):
-        done = act.load()(call, **values)
-    zone = db.run_read(lambda c: find_zones(c, utc=False)(where(c) or ""))
-    for note in done.notes:
+        done = act.load()(call, **values, **secrets)
+    _show(done, db.run_read(lambda c: find_zones(c, utc=False)(where(c) or "")))
+    later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)
+    if done.secret and later and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():
+        _run(db, act, values | {later.name: read_value(later, input(later.argument.later))}, by, second, again)
+
+
+def _find_owner(db: Database, act: Act, values: Mapping[str, Any]) -> str | None:
+    """The account whose owner may do this with any role."""
+    name = next((name for name in OWNER_OF if act.by_owner and name in values), None)
+    return None if name is None else db.run_read(OWNER_OF[name], values[name])
+
+
+def _show(done: ActResult, zone: str) -> None:
+    """What was done: a secret alone on stdout, else its sentence; notes and what goes on from here on stderr."""
+    text = translate_in_zone(done.text, zone)
+    for note in (text, *done.notes) if done.secret else done.notes:
         print_note(note)
     if done.hint:
         print_note(f"next: {done.hint}")
     if done.status == NOTHING:
         print_note(str(done.text))
         raise typer.Exit(NOTHING)
-    show(done.facts, translate_in_zone(done.text, zone))
+    show(done.facts, "\n".join(done.secret) or text)
+    if done.status:
+        raise typer.Exit(done.status)
+
+
+def read_secret() -> str:
+    """A new password from the environment, a pipe, or twice from the keyboard; never from the command itself."""
+    if (given := os.environ.get(PASSWORD_VARIABLE)) is not None:
+        return given
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first = getpass.getpass("New password: ")
+    if getpass.getpass("Once more: ") != first:
+        raise RefusedError("the two passwords differ; nothing was changed")
+    return first

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-from monitor.alerting.acts.table import OPERATOR, list_acts
+from monitor.alerting.acts.table import COMMAND, OPERATOR, list_acts
 from monitor.domain.errors import RefusedError
 from monitor.domain.extension import list_extensions
 from monitor.store.database.engine import Database
@@ -37,12 +37,9 @@ RULES: Final[dict[str, str]] = {
         ),
         SERVES,
     ),
-    **dict.fromkeys(("sites propose", "scenes review redraw"), OPERATOR),
-    **{act.command: act.role for act in list_acts()},
+    **{act.command: act.role for act in list_acts() if COMMAND in act.ways},
     **dict.fromkeys(
         (
-            *_each("people users", "add passwd bind unbind sites totp oidc"),
-            *_each("people tokens", "add revoke"),
             *_each("broker", "add revoke acl key-add key-retire"),
             *_each("db", "restore grant-readonly"),
         ),

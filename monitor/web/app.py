@@ -59,6 +59,7 @@ _INVALID: Final = {  # kinds of errors of pydantic, by how they begin
     "missing": Template("value.missing", "it is needed"),
     "extra_forbidden": Template("value.extra", "there is no such field"),
     "string_too_long": TOO_LONG,
+    "too_long": TOO_LONG,  # of an upload
     "string_type": Template("value.text", "give a text"),
     "string_": Template("value.characters", "it holds characters that no text may hold"),
     "bool_": Template("value.truth", "give true or false"),
@@ -193,8 +194,8 @@ def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -
         card = next(iter(load_cards(c, site)), None) if site is not None else None
         choices = list_choices(c, site)
     back = sent.act.back.format(**places) or "/"
-    sent = SentForm(sent.act, values)
-    path = sent.act.address.format(**places)
+    path = sent.act.address.format(**places) if "alert_id" in places else sent.path
+    sent = SentForm(sent.act, values, path)
     found: Response = render(
         request, "refused.html", status=status, text=text, sent=sent, choices=choices, card=card, back=back, path=path
     )

@@ -1,8 +1,7 @@
 """What every request needs: database, configuration, clock, declared sites, ribbons, threads, and who is asking."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
@@ -13,7 +12,7 @@ from fastapi import Depends, Form, Path, Query, Request
 from pydantic import AfterValidator, BeforeValidator
 from sqlalchemy import Connection
 
-from forecasting.message import Message, Template
+from forecasting.message import Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import RefusedError, StoreBusyError
 from monitor.domain.instants import parse
@@ -102,17 +101,6 @@ async def run_apart(request: Request, name: str, do: Callable[[], T]) -> T:
     if name not in limiters:  # they belong to the loop that serves
         limiters[name] = CapacityLimiter(THREADS[name])
     return await to_thread.run_sync(do, limiter=limiters[name])
-
-
-@contextmanager
-def take_turn(turns: threading.Semaphore, busy: Message, wait_s: float = 0.0) -> Iterator[None]:
-    """One of the few turns for the time of this block; raises StoreBusyError, with what it says, where none is free."""
-    if not turns.acquire(timeout=wait_s):
-        raise StoreBusyError(busy)
-    try:
-        yield
-    finally:
-        turns.release()
 
 
 def read_instant(text: str | None) -> datetime | None:

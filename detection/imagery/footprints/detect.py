@@ -114,7 +114,7 @@ from detection.imagery.scene.strips import (
     writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
-from detection.imagery.weights_file import ModelCard
+from detection.imagery.weights_file import ModelCard, weights_path
 from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
@@ -387,6 +387,7 @@ def _add_cautions(result: SceneDetection, grid: Grid) -> None:
 def _load(weights: str) -> "SegmentationModel | IndexModel":
     if weights == INDEX:
         return INDEX_MODEL
+    weights_path(weights)  # which are not there need no PyTorch either: the index serves
     from detection.imagery.neural.checkpoint import load_model
 
     return load_model(weights)

@@ -25,6 +25,7 @@ from monitor.store.alerting.maintenance import find_site_of_maintenance
 from monitor.store.alerting.offsets import find_site_of_offset
 from monitor.store.alerting.sites import find_site_of_proposal
 from monitor.store.database.engine import Database
+from monitor.store.people.api_tokens import find_owner_of_token
 from monitor.store.people.countersign import TwoPersonAct, do_by_two, find_site_of_signature
 
 T = TypeVar("T")
@@ -58,13 +59,17 @@ def read_value(one: ActParameter, value: Any, zone: str | None = None, later: bo
         return value if value is None else one.default
     longest = one.argument.longest
     try:
+        if one.kind is tuple:
+            if any(len(each) > longest for each in value):
+                raise ValueError(TOO_LONG(n=longest))
+            return tuple(value)
         if one.kind is timedelta:
             return read_typed_span(value)
         if one.kind is datetime:
             return read_typed_time(value, zone, later)
         if one.kind is float and not isfinite(value):
             raise ValueError(_NO_NUMBER())
-        if one.kind is str and len(value) > longest:
+        if one.given_kind is str and len(value) > longest:
             raise ValueError(TOO_LONG(n=longest))
         if one.argument.choices and value not in one.argument.choices:
             raise ValueError(_ONE_OF(value=value, names=NameList(one.argument.choices)))
@@ -91,6 +96,13 @@ SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
 }
 
 
+# by the argument that names it: the account whose owner may do an act that is `by_owner`
+OWNER_OF: Final[Mapping[str, Callable[[Connection, Any], str | None]]] = {
+    "name": lambda _c, name: str(name),
+    "token_id": find_owner_of_token,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActCall:
     """An act as one person does it by one of the ways in."""
@@ -102,6 +114,8 @@ class ActCall:
     check_site: Callable[[Connection, str], object]  # raises NotFoundError where there is none of that id
     config: ServiceConfig
     describe_alerts: Describe = lambda _c, _alerts: {}
+    # where somebody waits for what takes minutes: told how far it came; None: it goes on in a process of its own
+    report: Callable[[str], None] | None = None
     second: Actor | None = None  # whom the first one names, as long as there are no accounts
     transaction: Connection | None = None  # of a reply, which stores what it did and what it is answered together
 

@@ -48,8 +48,8 @@ UNREADABLE_FILE: Final = Template(
 _LOOSENS: Final = Template(
     "site_file.loosens",
     "{path} was changed without approval in a way that can loosen one of the two highest levels ({text}); {site} goes "
-    "on with version {version}. Run: slopeward sites propose {path} --by NAME --reason TEXT, and let somebody else "
-    "approve it",
+    "on with version {version}. Run: slopeward sites propose {site} {path} --by NAME --reason TEXT, and let somebody "
+    "else approve it",
 )
 _NOT_COMPARED: Final = Template(
     "proposal.not_compared", "this program cannot read the version in force, nobody can compare them"

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypedDict
 
 from forecasting.message import Template
+from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
+from monitor.store.alerting.sites import Proposal
 
 _NOT_COMPUTED: Final = Template("effect.not_computed", "effect: not computed: {text}")
 _NOT_STORED: Final = Template("effect.not_stored", "it was not stored")
@@ -135,3 +137,18 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _format_value(value: Any) -> str:
     return "(not said)" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def format_proposal(one: Proposal) -> list[str]:
+    """A proposed change for people: who and why, what differs, what it would have done."""
+    lines = [f"proposal {one.id} of {one.site}, {one.state}, by {one.author}: {one.reason}"]
+    if one.decided_at is not None:
+        lines.append(f"  {one.state} {format_iso(one.decided_at)[:16]}Z by {one.approved_by}: {one.decision_reason}")
+    for d in one.differences or ():
+        old, new = ("(not said)" if d[k] is None else d[k] for k in ("old", "new"))
+        lines.append(f"  {d['key']}: {old} -> {new}")
+    effect: StoredEffect = one.effect or StoredEffect()
+    if one.loosens_high:
+        lines.append("  loosens one of the two highest levels; its approver must be somebody else:")
+        lines += [f"    {line}" for line in effect.get("loosens", ())]
+    return [*lines, *(f"  {line}" for line in format_effect(effect))]

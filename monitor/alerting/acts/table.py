@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from inspect import Parameter, signature
 from re import split
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from forecasting.message import Message
 from monitor.domain.extension import load_declared
@@ -20,11 +20,22 @@ OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # of all sites: accounts are of all
 API: Final = "/api/v1"
 REASON: Final = 500  # characters of a reason
+COMMAND, FORM, REQUEST = "command", "form", "request"
+WAYS: Final = frozenset({COMMAND, FORM, REQUEST})
+
+
+class Secret(str):
+    """What only who gives it may know: in no log, audit entry or address, in no shell's history, shown in no form."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What one argument of an act means, beside its type: `str`, `int`, `float`, `bool`, `timedelta` or `datetime`."""
+    """What one argument of an act means, beside its type.
+
+    The type is `str`, `int`, `float`, `bool`, `timedelta`, `datetime`, `tuple[str, ...]` or `Secret`.
+    """
 
     help: str  # one line
     option: str = ""  # on the command line, such as `--for`; empty = by its place
@@ -37,6 +48,8 @@ class Argument:
     usual: tuple[str, ...] = ()  # what is offered, where others are good too
     is_text: bool = False  # of several lines, kept as they are; `-` on the command line reads them from the input
     is_file: bool = False  # such a text; on the command line the name of its file
+    later: str = ""  # on a terminal it is asked for, in these words, once the act without it has shown a secret
+    ways: frozenset[str] = WAYS  # the others truly cannot offer it
     is_local: bool = False  # a time that also the command line takes without an offset, as one of the site
 
 
@@ -57,8 +70,8 @@ class ActParameter:
 
     @property
     def given_kind(self) -> type:
-        """The type in which the ways in take it: times and spans are texts until they are read."""
-        return str if self.kind in {timedelta, datetime} else self.kind
+        """The type in which the ways in take it: times, spans and secrets are texts until they are read."""
+        return str if self.kind in {timedelta, datetime, Secret} else self.kind
 
     @property
     def default_text(self) -> Any:
@@ -74,7 +87,8 @@ class ActResult:
     facts: Mapping[str, object]
     notes: tuple[str, ...] = ()
     hint: str = ""  # the command that goes on from here; the page has a form for it
-    status: int = 0  # exit status of the command: 4 = it was there already
+    status: int = 0  # exit status of the command: 4 = it was there already, others as its help says
+    secret: tuple[str, ...] = ()  # lines that are shown once, of an act that `gives_secret`
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,12 @@ class Act:
     role: str = OPERATOR
     by_token: bool = False  # a program may do it in the name of its owner: it explains nothing away
     by_reply: bool = False  # a text message or a pressed key may do it
+    ways: frozenset[str] = WAYS  # the others truly cannot offer it
+    by_owner: bool = False  # the owner of an account, or of what hangs on it, may do it with any role
+    own: str = ""  # address at which the page lets who is logged in do so
+    own_back: str = "/account"  # where it goes on from there
+    proves: bool = False  # it opens a way in: whoever does it by a session gives the own password again
+    gives_secret: bool = False  # its answer is shown once, and goes into no address
 
     def load(self) -> Callable[..., ActResult]:
         """The function; its first argument says who acts where (`monitor.alerting.acts.call.ActCall`)."""
@@ -106,8 +126,19 @@ class Act:
         """The arguments of the function but the first."""
         for parameter in list(signature(self.load(), eval_str=True).parameters.values())[1:]:
             declared, argument = get_args(parameter.annotation)
-            kinds = [one for one in get_args(declared) or (declared,) if one is not type(None)]
+            several = get_origin(declared) is tuple
+            kinds = [tuple] if several else [k for k in get_args(declared) or (declared,) if k is not type(None)]
             yield ActParameter(parameter.name, kinds[0], type(None) in get_args(declared), parameter.default, argument)
+
+    def list_offered(self, way: str) -> list[ActParameter]:
+        """The arguments that a way offers."""
+        return [one for one in self.list_parameters() if way in one.argument.ways]
+
+    def list_addresses(self, *, own: bool = False) -> list[str]:
+        """Where page and HTTP API answer it, such as `POST /api/v1/alerts/{alert_id}/note`; `own`: to the owner."""
+        address = self.own if own else self.address
+        ways = ((FORM, ""), (REQUEST, API))
+        return [f"POST {above}{address}" for way, above in ways if address and way in self.ways]
 
 
 def on(address: str, group: str, module: str, back: str = "") -> Callable[..., Act]:
@@ -142,6 +173,7 @@ _report = on(f"{_SITE}/report", "report", f"{_HERE}.on_sites", f"{_SITE}#reports
 _anomaly = on(f"{_SITE}/anomalies", "anomalies", f"{_HERE}.on_anomalies", f"{_SITE}/instruments#anomalies")
 _duty = on(f"{_SITE}/duty", "people duty", f"{_HERE}.on_duty")
 _site = on(_SITE, "sites", f"{_HERE}.on_site_files", "/")
+_proposals = on(f"{_SITE}/proposals", "sites", "monitor.replay.acts_on_site_files")
 _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_files", f"{_SITE}/proposals")
 _model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
@@ -152,8 +184,12 @@ _footprint = on(
     f"{_HERE}.on_scenes",
     f"{_SITE}/scenes/{{scene_hash}}/outlines",
 )
+_drawing = on(f"{_SITE}/scenes/{{scene_hash}}/outlines", "scenes review", f"{_HERE}.on_scenes")
 _outline = on(f"{_SITE}/outlines", "scenes review", f"{_HERE}.on_scenes")
 _user = on("/admin/users/{name}", "people users", f"{_HERE}.on_accounts", "/admin")
+_users = on("/admin/users", "people users", f"{_HERE}.on_accounts", "/admin")
+_token = on("/admin/tokens", "people tokens", f"{_HERE}.on_accounts", "/admin")
+_LEFT: Final = "/login?to=/account"
 _signature = on("/signatures/{signature_id}", "people signatures", f"{_HERE}.on_sites", "/signatures")
 
 _CORE: Final = (
@@ -193,13 +229,73 @@ _CORE: Final = (
     _station("reference.choose", "reference", "/reference", "choose"),
     _footprint("footprint.accept", "accept", "/accept", "accept"),
     _footprint("footprint.reject", "reject", "/reject", "reject"),
+    _footprint("footprint.redraw", "redraw", "/redraw", "redraw"),
+    _drawing("outline.add", "draw", "", "draw"),
     _outline("outline.withdraw", "withdraw", "/{number}/withdraw", "withdraw_outline"),
+    _proposals("site.propose", "propose", "", "propose"),
     _proposal("site.approve", "approve", "/approve", "approve"),
     _proposal("site.reject", "reject", "/reject", "reject"),
     _user("user.disable", "disable", "/disable", "disable", role=ADMIN),
     _user("user.enable", "enable", "/enable", "enable", role=ADMIN),
-    _user("user.role", "role", "/role", "give_role", role=ADMIN),
-    _user("user.sign-out", "sign-out", "/sign-out", "sign_out", role=ADMIN),
+    _user("user.role", "role", "/role", "give_role", role=ADMIN, proves=True),
+    _user("user.sites", "sites", "/sites", "give_sites", role=ADMIN, proves=True),
+    _user(
+        "user.sign-out",
+        "sign-out",
+        "/sign-out",
+        "sign_out",
+        role=ADMIN,
+        by_owner=True,
+        own="/account/sign-out",
+        own_back=_LEFT,
+    ),
+    _users("user.add", "add", "", "add_account", role=ADMIN, proves=True),
+    _user(
+        "user.password",
+        "passwd",
+        "/password",
+        "give_password",
+        role=ADMIN,
+        proves=True,
+        by_owner=True,
+        own="/account/password",
+        own_back=_LEFT,
+    ),
+    _user(
+        "user.totp",
+        "totp",
+        "/second-factor",
+        "set_second_factor",
+        role=ADMIN,
+        proves=True,
+        by_owner=True,
+        gives_secret=True,
+    ),
+    _user("user.totp.off", "totp-off", "/second-factor/remove", "take_second_factor", role=ADMIN, proves=True),
+    _user("user.oidc", "oidc", "/oidc", "bind_login", role=ADMIN, proves=True),
+    # whose users they are is known to the machine of the command alone
+    _user("user.bind", "bind", "/bind", "bind_os_user", role=ADMIN, ways=frozenset({COMMAND})),
+    _user("user.unbind", "unbind", "/unbind", "unbind_os_user", role=ADMIN),
+    _token(
+        "token.add",
+        "add",
+        "",
+        "add_token",
+        role=ADMIN,
+        proves=True,
+        by_owner=True,
+        own="/account/tokens",
+        gives_secret=True,
+    ),
+    _token(
+        "token.revoke",
+        "revoke",
+        "/{token_id}/revoke",
+        "revoke_token",
+        role=ADMIN,
+        by_owner=True,
+        own="/account/tokens/{token_id}/revoke",
+    ),
     _signature("signature.withdraw", "withdraw", "/withdraw", "withdraw_signature"),
 )
 

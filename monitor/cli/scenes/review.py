@@ -1,23 +1,16 @@
 """`slopeward scenes review`: people judge footprints that the network was not sure of; `scenes learn` uses it."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from detection.geojson import Geometry
 from monitor.cli import session
 from monitor.cli.acts import add_acts
-from monitor.cli.identity import By, acting
-from monitor.domain.errors import SlopewardError
 from monitor.store.scenes import reviews as store
 
 app = session.Commands(no_args_is_help=True, help=__doc__)
 add_acts(app, "scenes review")
-Note = Annotated[str | None, typer.Option("--note", help="Why.")]
-Outline = Annotated[Path, typer.Option(help="GeoJSON in lon/lat: a polygon, or a feature of one.")]
-Polygon = Annotated[str, typer.Argument(metavar="POLYGON", help="Id of the footprint, or its beginning.")]
 
 
 @app.command("list", epilog="Example: slopeward scenes review list --site north-bench")
@@ -38,32 +31,6 @@ def list_(
                 found_by = f"{one.mean_probability:.3f} (from {one.threshold:g})"
             print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {state}")
     session.require_any(shown, "no footprint" + ("" if everything else " waits for a look; --all lists the others"))
-
-
-@app.command("redraw", epilog="Example: slopeward scenes review redraw 3fa1b2 --site north-bench --outline a.geojson")
-def redraw(polygon: Polygon, site: session.SiteOption, outline: Outline, by: By = None, note: Note = None) -> None:
-    """Say that a footprint is a landslide, and give the outline it has."""
-    geometry = _read_outline(outline)
-    with acting(by, site) as (c, who, now):
-        session.check_site(c, site)
-        one = store.add_review(c, site, polygon, "redraw", who, now, note=note, geometry=geometry)
-    session.show_in_order(_facts(one), f"{one.polygon_id[:12]} on {one.scene}: {one.verdict} by {one.by}")
-
-
-def _read_outline(path: Path) -> Geometry:
-    from shapely.geometry import mapping
-
-    from detection.imagery.errors import AoiError
-    from detection.imagery.raster.aoi import read_outlines
-
-    try:
-        found = read_outlines(path)
-    except AoiError as error:
-        raise SlopewardError(str(error)) from None
-    if len(found) != 1:
-        raise SlopewardError(f"{path}: one outline is needed, it holds {len(found)}")
-    outline: Any = mapping(found[0][1])
-    return {"type": outline["type"], "coordinates": outline["coordinates"]}
 
 
 def _facts(one: store.ReviewedFootprint) -> dict[str, Any]:

@@ -12,14 +12,12 @@ EXTENSION: Final = Extension(
     routes=(f"{_HERE}.routes:router",),
     addresses={
         "GET /sites/{site}/drills": Address("viewer"),
-        "POST /sites/{site}/drills": Address("operator", in_person=True),
     },
     commands={
         "notify drill": Command(
             f"{_HERE}.cli",
             "Hold an exercise up to the channels, apart from the real state",
             after="notify channels",
-            rules={"notify drill hold": "operator"},
         )
     },
     acts=(f"{_HERE}.acts:ACTS",),

@@ -18,12 +18,13 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.errors import JobError, RefusedError
 from monitor.domain.language.file_names import EMPTY
 from monitor.domain.names import tidy_text
+from monitor.domain.turns import take_turn
 from monitor.extensions.photos.develop import NO_PICTURE, DevelopedPhoto, ReceivedPhoto, name_format
 from monitor.store.database.engine import Database
 from monitor.store.readings.photos import PhotoMetadata, add_photo, find_picture, find_subject, require_few
 from monitor.store.upkeep.reserve import MEGABYTE, find_folder
 from monitor.web.access.callers import actor_of
-from monitor.web.context import NO_NUL, AlertId, context_of, run_apart, take_turn
+from monitor.web.context import NO_NUL, AlertId, context_of, run_apart
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
 

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, Response
 from forecasting.message import NameList, Template
 from monitor.domain.errors import JobError, NotFoundError, RefusedError
 from monitor.domain.language.catalogue import current
+from monitor.domain.turns import take_turn
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.field import load_photos
 from monitor.extensions.reports.issue import make_document
@@ -19,7 +20,7 @@ from monitor.extensions.reports.period import KINDS, find_before
 from monitor.extensions.reports.render import render_card, render_report
 from monitor.extensions.reports.store import load_issue, load_issues, load_mails
 from monitor.web.access.redaction import redactor_of
-from monitor.web.context import Context, context_of, take_turn
+from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import read_site
 from monitor.web.parts.documents import find_policy
 from monitor.web.parts.templating import render

@@ -17,9 +17,11 @@ from fastapi import APIRouter, FastAPI, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from forecasting.message import Figure, Template
+from monitor.config.sealed_texts import open_vault
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.turns import take_turn
 from monitor.extensions.single_sign_on.provider import (
     LoginFlow,
     LoginRefusedError,
@@ -33,8 +35,7 @@ from monitor.store.people.second_factor import check_second_factor, has_second_f
 from monitor.store.people.sessions import code_wait_s, end_sessions, is_known_device, note_code
 from monitor.store.people.users import admit_person, find_bound, find_user
 from monitor.web.access.guard import check_origin, is_safe_path
-from monitor.web.access.sealed_texts import open_vault
-from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, take_turn
+from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name
 from monitor.web.parts.templating import render
 from monitor.web.routes.people import login
 

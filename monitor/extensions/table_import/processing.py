@@ -18,6 +18,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
 from monitor.domain.language.file_names import rename_file
 from monitor.domain.site import Site
+from monitor.domain.turns import take_turn
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess import site_file
 from monitor.extensions.table_import.guess.guess import SensorGuess
@@ -40,7 +41,7 @@ from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_conver
 from monitor.ingest.pipeline import Pipeline
 from monitor.notify.declarations import find_declaration
 from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
-from monitor.web.context import Context, take_turn
+from monitor.web.context import Context
 from monitor.web.parts.collect import NO_SITE
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import Answered, WorkerTask

@@ -34,6 +34,7 @@ from monitor.store.models import forecasts
 from monitor.store.models.registry import change_state, find_model
 from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 
+_NO_PAST: Final = "no past to score: no series has readings enough up to now"
 SHARE: Final = 0.25
 """Of a record: the newest part, which is forecast from what came before it."""
 ISSUES: Final = 60
@@ -70,7 +71,8 @@ def run_hindcast(db: Database, config: ServiceConfig, site: Site, now: datetime,
         if left or {*simple} - known:
             lines += _score_past(db, config, site, one, one.record, left, now, gives_way=gives_way)
     if not lines:
-        return "the past is scored already" if any(one.samples for one in found) else "no past to score"
+        is_scored = any(one.samples for one in found)
+        return "the past is scored already" if is_scored else _NO_PAST
     return "; ".join([*lines, score_targets(db, site, now, hindcast=True)])
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 from forecasting.message import Template
 from monitor.domain.canonical import digest_text
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_duration
+from monitor.domain.instants import format_duration, format_iso
 from monitor.store.database.rows import add_row, read_record
 from monitor.store.people.users import ROLES, find_user, require_sites
 from monitor.store.schema.tables import api_token, user_account
@@ -19,7 +19,6 @@ from monitor.store.schema.tables import api_token, user_account
 SCOPES: Final = {"read": "viewer", "act": "operator", "admin": "admin"}  # scope -> the role it reaches at most
 LONGEST_S: Final = 366 * 86400.0
 _MARK: Final = "slopeward_"  # scanners for leaked secrets know a token by it
-NO_TOKEN: Final = Template("token.none", "there is no token {number}")
 _UNKNOWN: Final = Template("token.unknown", "there is no token {number}; see `slopeward people tokens list`")
 _REVOKED: Final = Template("token.revoked_already", "token {number} is revoked already")
 _LABEL: Final = 64  # characters
@@ -143,6 +142,24 @@ def revoke_api_token(connection: Connection, number: int, now: datetime) -> ApiT
         raise RefusedError(_REVOKED(number=number))
     connection.execute(update(api_token).where(api_token.c.id == number).values(revoked_at=now))
     return found
+
+
+def find_owner_of_token(connection: Connection, number: int) -> str | None:
+    """Whose a token is; None where there is none of that number."""
+    return connection.execute(select(api_token.c.user_name).where(api_token.c.id == number)).scalar()
+
+
+def token_to_json(one: ApiToken) -> dict[str, object]:
+    """What others may see of it."""
+    return {
+        "number": one.id,
+        "user": one.user,
+        "label": one.label,
+        "scope": one.scope,
+        "sites": None if one.sites is None else sorted(one.sites),
+        "created_at": format_iso(one.created_at),
+        "expires_at": format_iso(one.expires_at),
+    }
 
 
 def _read(row: Row[Any]) -> ApiToken:

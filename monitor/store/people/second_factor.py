@@ -31,7 +31,7 @@ _WRONG: Final = Template(
 
 
 class Vault(Protocol):
-    """What seals a secret, by a key that the database does not hold (`monitor.web.access.sealed_texts`)."""
+    """What seals a secret, by a key that the database does not hold (`monitor.config.sealed_texts`)."""
 
     def seal(self, text: str) -> str:
         """A text as the database may hold it."""

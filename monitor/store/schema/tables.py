@@ -627,7 +627,7 @@ first_signature = _table("""first_signature
     text? used_by; instant? withdrawn_at; text? withdrawn_by
     index ix_first_signature_act: act, subject""")
 second_factor = _table("""second_factor  # in no view and no published copy
-    key name user_name; text secret  # sealed by monitor.web.access.sealed_texts
+    key name user_name; text secret  # sealed by monitor.config.sealed_texts
     instant created_at; int last_step  # no code counts twice
     instant? pending_since  # made on the page, and no code of it was seen yet: it asks for nothing
 """)

@@ -36,9 +36,7 @@ VIEWER: Final = "viewer"  # whoever is logged in
 ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of all
 _OWN: Final = (
     "GET /account",
-    "POST /account/password",
-    "POST /account/sign-out",
-    "POST /account/tokens/{number}/revoke",
+    *(one for act in list_acts() for one in act.list_addresses(own=True)),
     "POST /account/second-factor",
     "POST /account/second-factor/confirm",
     "POST /account/second-factor/remove",
@@ -61,7 +59,6 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/notifications",
     "GET /cap/feed.atom",
 )
-_ADMINISTRATION: Final = ("GET /admin", "POST /admin/tokens/{number}/revoke")
 _OF_EXTENSIONS: Final[dict[str, Address]] = {
     address: declared for one in list_extensions() for address, declared in one.addresses.items()
 }
@@ -75,8 +72,6 @@ _BY_AN_OPERATOR: Final = (
             "readings",
             "thresholds",
             "thresholds/{draft}/propose",
-            "scenes/{scene_hash}/outlines",
-            "scenes/{scene_hash}/outlines/file",
         )
     ),
 )
@@ -173,7 +168,7 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
-    **{f"POST {way}{act.address}": act.role for act in list_acts() for way in ("", API)},
+    **{one: act.role for act in list_acts() for one in act.list_addresses()},
     # telephone numbers of people, and the site file, which holds addresses of people
     **dict.fromkeys(
         (
@@ -187,16 +182,16 @@ RULES: Final[dict[str, str]] = {
         ),
         VIEWER,
     ),
-    **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
+    **dict.fromkeys(("GET /admin", "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
 IN_PERSON: Final = frozenset(
     {
         *_BY_AN_OPERATOR,
         *_OWN,
-        *_ADMINISTRATION,
+        "GET /admin",
         "POST /alerts/{alert_id}/recompute",
-        *(f"POST {way}{act.address}" for act in list_acts() if not act.by_token for way in ("", API)),
+        *(one for act in list_acts() if not act.by_token for one in act.list_addresses()),
         *(address for address, declared in _OF_EXTENSIONS.items() if declared.in_person),
     }
 )

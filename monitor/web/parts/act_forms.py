@@ -8,12 +8,24 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.table import REASON, Act, ActParameter, find_act
+from monitor.alerting.acts.table import FORM, REASON, Act, ActParameter, Secret, find_act
 from monitor.store.pages import load_cards, load_stations
 from monitor.web.parts.columns import list_quantities
 
 HIDDEN: Final = frozenset({"seen"})  # what stood on the page when the form was shown
-KINDS: Final = {timedelta: "span", datetime: "time", float: "number", int: "number", bool: "tick"}
+SECRET_OF_OWN: Final = "own_password"  # noqa: S105 - a field: of who does an act that opens a way in
+AGAIN: Final = "_again"  # behind the name of a secret that is typed twice
+LONGEST_TYPED: Final = 100_000  # characters; what is longer comes as a file
+LONGEST_SECRET: Final = 1024
+KINDS: Final = {
+    Secret: "secret",
+    tuple: "several",
+    timedelta: "span",
+    datetime: "time",
+    float: "number",
+    int: "number",
+    bool: "tick",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +34,7 @@ class FormField:
 
     name: str
     label: str
-    kind: str  # line, text, select, span, time, number or tick
+    kind: str  # line, text, select, several, secret, file, span, time, number or tick
     choices: tuple[str, ...]
     is_required: bool
     longest: int
@@ -34,7 +46,8 @@ class SentForm:
     """A form of an act as it was sent."""
 
     act: Act
-    values: Mapping[str, str]
+    values: Mapping[str, str]  # but secrets
+    path: str
 
     @property
     def hidden(self) -> dict[str, str]:
@@ -44,9 +57,9 @@ class SentForm:
 
 def list_choices(c: Connection, site: str | None) -> dict[str, list[str]]:
     """What there is to choose from on a site, by the name of a field."""
-    cards = [] if site is None else load_cards(c, site)
+    cards = load_cards(c, site)
     if site is None or not cards:
-        return {}
+        return {"sites": [one.id for one in cards]}
     stations = load_stations(c, site)
     return {
         "level": [one["name"] for one in cards[0].levels],
@@ -63,13 +76,14 @@ def list_fields(name: str) -> tuple[FormField, ...]:
     [('reason', 'line', ''), ('for', 'span', '4h')]
     """
     act = find_act(name)
-    return tuple(_make(one) for one in act.list_parameters() if f"{{{one.name}}}" not in act.address)
+    return tuple(_make(one) for one in act.list_offered(FORM) if f"{{{one.name}}}" not in act.address)
 
 
 def _make(one: ActParameter) -> FormField:
     argument = one.argument
     choices = argument.choices or argument.usual
-    kind = KINDS.get(one.kind) or ("select" if choices else "text" if argument.longest > REASON else "line")
+    typed = "file" if argument.longest > LONGEST_TYPED else "text" if argument.longest > REASON else "line"
+    kind = KINDS.get(one.kind) or ("select" if choices else typed)
     value = one.default_text if isinstance(one.default_text, str) else ""
     return FormField(
         one.name.rstrip("_"),

@@ -14,6 +14,7 @@ from jinja2 import pass_context
 from markupsafe import Markup
 
 from forecasting.message import Message, Template, Term, format_span, join
+from monitor.alerting.acts.table import find_act
 from monitor.domain.alert import OVER
 from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.headline import SIGHT_WORDS
@@ -218,6 +219,7 @@ ENVIRONMENT.filters.update(
 ENVIRONMENT.globals.update(
     level_class=level_class,
     list_fields=list_fields,
+    wants_proof=lambda name: find_act(name).proves,
     spell=format_iso,
     spell_sight=describe_sight,
     spell_local=local_time.format_local,

@@ -6,7 +6,7 @@ decides again from frozen evidence.
 
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from re import findall
@@ -14,22 +14,27 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from starlette.datastructures import UploadFile
 
 from forecasting.message import Message, Template, join
-from monitor.alerting.acts.call import SITE_OF, ActCall, read_value
-from monitor.alerting.acts.table import API, Act, ActParameter, ActResult, list_acts
+from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
+from monitor.alerting.acts.table import API, FORM, REQUEST, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError
+from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
 from monitor.domain.site import Site
+from monitor.domain.turns import take_turn
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT
 from monitor.web.access.acting import Acting, PageAct, begin_act, begin_request
-from monitor.web.context import NO_NUL, AlertId, ModelHash, Station, take_turn
-from monitor.web.parts.act_forms import SentForm
+from monitor.web.access.guard import is_safe_path
+from monitor.web.context import NO_NUL, AlertId, ModelHash, Station
+from monitor.web.parts.act_forms import AGAIN, LONGEST_SECRET, SECRET_OF_OWN, SentForm
 from monitor.web.parts.collect import find_card, require_declared
 from monitor.web.parts.headline import list_sentences
+from monitor.web.parts.templating import render
+from monitor.web.routes.people.accounts import prove_again
 from monitor.web.routes.site.readings import LATER
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import WorkerTask
@@ -37,6 +42,9 @@ from monitor.worker.records import WorkerTask
 router = APIRouter(include_in_schema=False)
 requests = APIRouter(prefix=API, tags=["acts"])
 _NO_SUCH: Final = Template("act.no_such", "there is no {number} of {site}")
+_DIFFER: Final = Template("account.passwords_differ", "the two new passwords differ; nothing was changed")
+_NOT_YOURS: Final = Template("token.not_yours", "you have no token {number}")
+MOST_NAMES: Final = 100
 _SIGNED: Final = Template(
     "act.signed", "signed, not done yet; within four hours a second person must do the same. {reason}"
 )
@@ -44,70 +52,118 @@ _SIGNED: Final = Template(
 
 # ---- acts of the table -------------------------------------------------------------------------------------------
 def _keep_form(act: Act) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that keeps what was sent, so that a refusal shows the form again, filled in."""
+    """A dependency that keeps what was sent, so that a refusal shows the form again, filled in but for its secrets."""
+    secrets = [one.name for one in act.list_parameters() if one.kind is Secret]
 
     async def keep(request: Request) -> None:
         sent = await request.form()
-        request.state.sent = SentForm(act, {name: text for name, text in sent.items() if isinstance(text, str)})
+        hidden = {SECRET_OF_OWN, *(name for one in secrets for name in (one, f"{one}{AGAIN}"))}
+        values = {name: text for name, text in sent.items() if name not in hidden and isinstance(text, str)}
+        request.state.sent = SentForm(act, values, request.url.path)
 
     return keep
 
 
-def _add(act: Act) -> None:
-    """Answer at the address of an act, by a form and by JSON."""
-    parameters = {one.name: one for one in act.list_parameters()}
-    places = findall(r"{(\w+)}", act.address)
+def _add(act: Act, address: str, *, own: bool = False) -> None:
+    """Answer at an address of an act, by a form and by JSON; `own`: for whatever is of who is logged in."""
+    places = findall(r"{(\w+)}", address)
+    offered = [one for one in act.list_offered(FORM) if not (own and one.name == "name")]
+    fields = [one for one in offered if one.name not in places]
 
-    def by_form(acting: PageAct, turn: str = "", **given: Any) -> Response:
-        done = _do(act, parameters, acting, given, turn)
-        text = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
-        if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
-            return JSONResponse(_describe(done), status_code=201)
-        # what the address of the form had after `?` is of the page that goes on
-        path, mark, part = act.back.format(**acting.request.path_params).partition("#")
-        query = acting.request.url.query
-        return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
+    def by_form(acting: PageAct, turn: str = "", then: str = "", **given: Any) -> Response:
+        return _answer_form(act, acting, given, turn, then, own=own)
 
     def by_request(acting: PageAct, body: BaseModel, **given: Any) -> JSONResponse:
-        done = _do(act, parameters, acting, given | {name: getattr(body, name) for name in type(body).model_fields})
+        done = _prove_and_do(act, acting, given | {k: getattr(body, k) for k in type(body).model_fields}, own=own)
         return JSONResponse(_describe(done), 200 if isinstance(done, ActResult) else 202)
 
-    fields = [one for name, one in parameters.items() if name not in places]
     # a misspelt key is refused: what it was to say would not be done
     model = create_model(
-        act.name.title().replace(".", ""),
+        f"{act.name.title().replace('.', '')}{'Own' if own else ''}",
         __config__=ConfigDict(extra="forbid"),
         **{one.name: _declare(one, is_form=False) for one in fields},  # type: ignore[call-overload]
+        **({SECRET_OF_OWN: (Annotated[str, Field(max_length=LONGEST_SECRET)], "")} if act.proves else {}),
     )
     shown = [inspect.Parameter(name, _KEYWORD, annotation=_PLACES[name]) for name in places]
-    form = [_TURN] if any(one.kind is datetime for one in fields) else []
+    body = [inspect.Parameter("body", _KEYWORD, annotation=model)]
+    summary = str(act.load().__doc__).partition("\n")[0]
+    ways: tuple[tuple[str, Any, Any, Any, APIRouter], ...] = (
+        (FORM, by_form, [*_list_form_fields(act, fields)], begin_act, router),
+        (REQUEST, by_request, body, begin_request, requests),
+    )
+    for way, run, given, begin, where in ways:
+        if way not in act.ways:
+            continue
+        who = inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)])
+        run.__signature__ = inspect.Signature([who, *shown, *given])
+        kept = [Depends(_keep_form(act))] if way == FORM else []
+        name = f"{act.name}{'.own' if own else ''}"
+        where.add_api_route(
+            address, run, methods=["POST"], summary=summary, name=name, response_model=None, dependencies=kept
+        )
+
+
+def _list_form_fields(act: Act, fields: Sequence[ActParameter]) -> Iterator[inspect.Parameter]:
+    """What the form of an act sends: its fields, each secret twice, the own password where it opens a way in."""
+    yield _THEN
+    if any(one.kind is datetime for one in fields):
+        yield _TURN
+    typed = [f"{one.name}{AGAIN}" for one in fields if one.kind is Secret]
+    for name in (*([SECRET_OF_OWN] if act.proves else []), *typed):
+        yield inspect.Parameter(name, _KEYWORD, default="", annotation=_SECRET)
     for one in fields:
         annotation, default = _declare(one, is_form=True)
         default = inspect.Parameter.empty if default is ... else default
-        form.append(inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation))
-    body = [inspect.Parameter("body", _KEYWORD, annotation=model)]
-    summary = str(act.load().__doc__).partition("\n")[0]
-    ways: tuple[tuple[Any, Any, Any, APIRouter], ...] = (
-        (by_form, form, begin_act, router),
-        (by_request, body, begin_request, requests),
-    )
-    for run, given, begin, where in ways:
-        who = inspect.Parameter("acting", _KEYWORD, annotation=Annotated[PageAct, Depends(begin)])
-        run.__signature__ = inspect.Signature([who, *shown, *given])
-        kept = [Depends(_keep_form(act))] if where is router else []
-        where.add_api_route(
-            act.address, run, methods=["POST"], summary=summary, name=act.name, response_model=None, dependencies=kept
-        )
+        yield inspect.Parameter(one.name, _KEYWORD, default=default, annotation=annotation)
+
+
+def _answer_form(act: Act, acting: PageAct, given: dict[str, object], turn: str, then: str, *, own: bool) -> Response:
+    if any(given.pop(f"{name}{AGAIN}") != given[name] for name in [k for k in given if f"{k}{AGAIN}" in given]):
+        raise RefusedError(_DIFFER())
+    done = _prove_and_do(act, acting, given, turn, own=own)
+    text: str = join([done.text, *done.notes], "; ") if isinstance(done, ActResult) else done
+    if "application/json" in acting.request.headers.get("accept", ""):  # a script that goes on from here
+        return JSONResponse(_describe(done), status_code=201)
+    back = (act.own_back if own else act.back).format(**acting.request.path_params)
+    path, mark, part = (then if then and is_safe_path(then) else back).partition("#")
+    if isinstance(done, ActResult) and done.secret:
+        return render(acting.request, "shown_once.html", act=act, text=text, lines=done.secret, back=path)
+    # what the address of the form had after `?` is of the page that goes on
+    query = "" if own or then else acting.request.url.query
+    text = "" if path.startswith("/login") else text
+    return acting.back(f"{path}{'?' if query else ''}{query}{mark}{part}", text)
+
+
+def _prove_and_do(
+    act: Act, acting: PageAct, given: dict[str, object], turn: str | None = None, *, own: bool
+) -> ActResult | Message:
+    if act.proves:
+        prove_again(acting, str(given.pop(SECRET_OF_OWN)))
+    return _do(act, acting, given | _find_own(acting, given) if own else given, turn)
+
+
+def _find_own(acting: PageAct, given: Mapping[str, Any]) -> dict[str, str]:
+    """The account of who is logged in, where no thing is named that must be of it; raises NotFoundError."""
+    mine = acting.actor.name
+    key = next((name for name in OWNER_OF if name in given), None)
+    if key is None:
+        return {"name": mine}
+    if acting.db.run_read(OWNER_OF[key], given[key]) != mine:
+        raise NotFoundError(_NOT_YOURS(number=given[key]))
+    return {}
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
 # of a form with times: which is meant where the clock of the site shows one twice
 _TURN: Final = inspect.Parameter("turn", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=16)])
+# a page that leads on from one thing to the next
+_THEN: Final = inspect.Parameter("then", _KEYWORD, default="", annotation=Annotated[str, Form(max_length=500)])
+_SECRET: Final = Annotated[str, Form(max_length=LONGEST_SECRET)]
 _PLACES: Final[Mapping[str, Any]] = {
     "site": str,
     **dict.fromkeys(("station", "name"), Station),
     **dict.fromkeys(("model_hash", "scene_hash", "polygon_id"), ModelHash),
-    **dict.fromkeys((*SITE_OF, "number"), AlertId),
+    **dict.fromkeys((*SITE_OF, "number", "token_id"), AlertId),
 }
 
 
@@ -121,14 +177,23 @@ def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
         known |= {"ge": argument.least, "le": argument.most}
     if not is_form:
         known["strict"] = True  # JSON has numbers and truths, a form texts
+    if kind is tuple:
+        kind = list[str]
+        known["max_length"] = MOST_NAMES
+    read = [BeforeValidator(partial(_read_upload, longest=argument.longest))] if is_form and argument.is_file else []
     default = ... if one.is_required else one.default_text
+    if default == ():
+        default = []
     marker: Any = Form if is_form else Field
-    return Annotated[kind | None if one.is_optional else kind, marker(**known)], default
+    return Annotated[kind | None if one.is_optional else kind, *read, marker(**known)], default
 
 
-def _do(
-    act: Act, parameters: Mapping[str, ActParameter], acting: PageAct, given: dict[str, Any], turn: str | None = None
-) -> ActResult | Message:
+def _read_upload(sent: Any, longest: int) -> Any:
+    """A text as it was typed, or that of a file; one sign more than is good shows that it is too long."""
+    return sent.file.read(longest + 1).decode("utf-8", "replace") if isinstance(sent, UploadFile) else sent
+
+
+def _do(act: Act, acting: PageAct, given: Mapping[str, Any], turn: str | None = None) -> ActResult | Message:
     """What it did; the sentence where it waits for a second person.
 
     `turn`: of a form, whose times are those of the site: which of two is meant; None = a time without an offset is
@@ -157,7 +222,8 @@ def _do(
         config=context.config,
         describe_alerts=partial(list_sentences, at_once=MOST),
     )
-    values = {name: read_value(one, given[name], zone, LATER.get(turn or "")) for name, one in parameters.items()}
+    offered = act.list_offered(FORM)
+    values = {one.name: read_value(one, given[one.name], zone, LATER.get(turn or "")) for one in offered}
     try:
         return act.load()(call, **values)
     except NeedsSecondError as missing:
@@ -171,7 +237,9 @@ def _describe(done: ActResult | Message) -> dict[str, Any]:
 
 
 for _act in list_acts():
-    _add(_act)
+    _add(_act, _act.address)
+    if _act.own:
+        _add(_act, _act.own, own=True)
 
 
 # ---- on the page alone -------------------------------------------------------------------------------------------

@@ -103,26 +103,13 @@ DDATA = bytes.fromhex("0880b2c7cc8b33121310011880b2c7cc8b33200c7a066c6f636b65641
 REBIRTH = bytes.fromhex("0880d8c1a28c34121a0a144e6f646520436f6e74726f6c2f52656269727468200b7001")
 
 # a water sensor of Sensemakers Amsterdam by The Things Network 2 (raw_observation.md of arbakker/sta-obs-loader)
+WATER_NOW = """{"imei": 357518080166580, "timestamp": 1572364002, "batteryVoltage": 4.15, "boardTemperature": 18,
+"waterEC": 927, "waterTemperature": 13.86, "Lat": 52.3602022, "Lon": 4.8153333, "altitude": 36, "speed": 0, "course": 1,
+"SatInFix": 5, "FixAge": 37, "TimeActive": 82847, "lastResetCause": 32}"""
 WATER = {
     "app_id": "mijnomgeving",
     "dev_id": "357518080166580",
-    "payload_fields": {
-        "imei": 357518080166580,
-        "timestamp": 1572364002,
-        "batteryVoltage": 4.15,
-        "boardTemperature": 18,
-        "waterEC": 927,
-        "waterTemperature": 13.86,
-        "Lat": 52.3602022,
-        "Lon": 4.8153333,
-        "altitude": 36,
-        "speed": 0,
-        "course": 1,
-        "SatInFix": 5,
-        "FixAge": 37,
-        "TimeActive": 82847,
-        "lastResetCause": 32,
-    },
+    "payload_fields": json.loads(WATER_NOW),
     "tag_fields": {"name": "EC 224"},
 }
 

@@ -316,7 +316,6 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
 
     assert call("list")[0] == 4
     assert call("end", "ridge", "1", "--by", "Ada")[0] == 1, "there is none"
-    assert call("hold", "ridge")[0] == 1, "a name is needed"
     assert call("hold", "nowhere", "--by", "Ada")[0] == 1
     assert call("hold", "ridge", "--by", "Ada", "--scenario", str(tmp_path / "none.csv"))[0] == 1
     status, out, err = call("hold", "ridge", "--by", "Ada", "--speed", "1e9", "--hold", "0s", "--json")

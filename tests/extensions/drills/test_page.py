@@ -2,8 +2,9 @@
 
 import pytest
 
-from monitor.extensions.drills import routes as drills
+from monitor.extensions.drills import acts
 from monitor.extensions.drills.store import load_drills
+from monitor.replay import apart
 from monitor.replay.apart import ChildProcess
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.people import users
@@ -49,10 +50,10 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
         assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
         # a process that dies before its first word, and a press while another is being prepared
         with monkeypatch.context() as m:
-            m.setattr(drills, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
+            m.setattr(apart, "ChildProcess", lambda _work, *rest: ChildProcess("no.such:thing", *rest))
             died = send(bo, PLACE, minutes="1")
             assert (died.status_code, "could not be prepared" in died.text) == (409, True)
-            with drills._preparing:
+            with acts._preparing:
                 assert send(bo, PLACE, minutes="1").status_code == 503
     (one,) = ask(bench.database, load_drills)
     assert (one.by, one.state, one.outcome["reason"], one.outcome["unanswered"]) == ("bo", "ended", "seen enough", 0)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from monitor.config.sealed_texts import open_vault
 from monitor.config.service import parse_service
 from monitor.domain.errors import ConfigError
 from monitor.extensions.single_sign_on import provider as module
@@ -20,7 +21,6 @@ from monitor.store.people import users
 from monitor.store.people.second_factor import add_second_factor, code_of
 from monitor.store.people.users import bind_person
 from monitor.store.schema import tables as t
-from monitor.web.access.sealed_texts import open_vault
 from tests.data.filled import NOW, PASSWORD
 from tests.data.servers.oidc_provider import CLIENT, KEYS, SECRET, providing
 from tests.data.store_rows import tell

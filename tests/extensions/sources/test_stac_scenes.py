@@ -29,14 +29,8 @@ KEYS = {
 }
 COMMON = {"B2": "blue", "B3": "green", "B4": "red", "B8": "nir"}
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-EARTH_SEARCH_BAND = {
-    "nodata": 0,
-    "data_type": "uint16",
-    "bits_per_sample": 15,
-    "spatial_resolution": 10,
-    "scale": 0.0001,
-    "offset": -0.1,
-}
+STORED = {"nodata": 0, "data_type": "uint16", "bits_per_sample": 15, "spatial_resolution": 10}
+EARTH_SEARCH_BAND = STORED | {"scale": 0.0001, "offset": -0.1}
 
 
 def earth_search(key, band):
@@ -73,28 +67,16 @@ def copernicus(key, band):
     }
 
 
+APPLIED = {
+    "s2:processing_baseline": "05.09",
+    "earthsearch:boa_offset_applied": True,
+    "processing:software": {"sentinel2-to-stac": "0.1.1"},
+}
+NOT_APPLIED = {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False}
 # catalogue -> which key, how an asset is described, key of the classification, properties, version, counts added
 CATALOGUES = {
-    "Earth Search, offset applied": (
-        0,
-        earth_search,
-        "scl",
-        {
-            "s2:processing_baseline": "05.09",
-            "earthsearch:boa_offset_applied": True,
-            "processing:software": {"sentinel2-to-stac": "0.1.1"},
-        },
-        "1.0.0",
-        0,
-    ),
-    "Earth Search, collection 1": (
-        0,
-        earth_search,
-        "scl",
-        {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": False},
-        "1.0.0",
-        1000,
-    ),
+    "Earth Search, offset applied": (0, earth_search, "scl", APPLIED, "1.0.0", 0),
+    "Earth Search, collection 1": (0, earth_search, "scl", NOT_APPLIED, "1.0.0", 1000),
     "Planetary Computer": (1, planetary, "SCL", {"s2:processing_baseline": "05.09"}, "1.0.0", 1000),
     "Planetary Computer, before 2022": (1, planetary, "SCL", {"s2:processing_baseline": "02.12"}, "1.0.0", 0),
     "Copernicus": (2, copernicus, "SCL_20m", {"processing:version": "05.11"}, "1.1.0", 1000),
@@ -115,22 +97,10 @@ def write_archive(folder, catalogue, change=lambda item: None):
     write_image(folder / f"{clouds}.tif", scl, 20.0)
     assets[clouds] = {"href": f"./{clouds}.tif", "type": COG, "roles": ["data"]}
     assets["thumbnail"] = {"href": "./thumbnail.jpg", "roles": ["thumbnail"]}
-    properties = {
-        "datetime": "2023-05-11T10:15:59.024000Z",
-        "platform": "sentinel-2b",
-        "constellation": "sentinel-2",
-        "instruments": ["msi"],
-        **more,
-    }
-    item = {
-        "type": "Feature",
-        "stac_version": version,
-        "id": "S2B_32TMS_20230511_0_L2A",
-        "geometry": None,
-        "properties": properties,
-        "links": [],
-        "assets": assets,
-    }
+    taken = {"datetime": "2023-05-11T10:15:59.024000Z", "platform": "sentinel-2b", "constellation": "sentinel-2"}
+    properties = {**taken, "instruments": ["msi"], **more}
+    item = {"type": "Feature", "stac_version": version, "id": "S2B_32TMS_20230511_0_L2A", "geometry": None}
+    item |= {"properties": properties, "links": [], "assets": assets}
     change(item)
     (folder / "item.json").write_text(json.dumps(item), encoding="utf-8")
     return folder

@@ -504,10 +504,7 @@ PLACES = MappingProxyType(
         "components below the names": (
             "Date,P1,P1,P2,P2\n,East (mm),North (mm),East (mm),North (mm)",
             "MSMS",
-            (
-                "P1.displacement_east = P1; P1.displacement_north = P1#2; "
-                "P2.displacement_east = P2; P2.displacement_north = P2#2"
-            ),
+            "; ".join(f"{p}.displacement_east = {p}; {p}.displacement_north = {p}#2" for p in ("P1", "P2")),
         ),
         "units below": (
             "Date,Crack 1,Temp\nYYYY-MM-DD,mm,°C",

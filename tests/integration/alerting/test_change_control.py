@@ -298,7 +298,7 @@ def test_a_file_on_disk_loosens_nothing_unseen(bench):
     assert taken.site.source == SITE_TEXT
     line = explain_refusal(taken, "sites/bench.toml")
     assert "criterion rate-1, level 3 (red): over 80 -> 90" in line
-    assert "slopeward sites propose sites/bench.toml" in line
+    assert "slopeward sites propose bench sites/bench.toml" in line
     first = parse_site(change('id = "bench"', 'id = "other"', LOOSE), "other.toml")
     with bench.database.write() as c:
         assert take_in(c, tight, "slopeward", "loaded at start", START).site == tight
@@ -334,13 +334,13 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
 
     assert call("sites", "proposals")[0] == 4
     code, out = call(
-        "sites", "propose", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "noise", "--months", "1"
+        "sites", "propose", "bench", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "noise", "--months", "1"
     )
     assert code == 0, out.err
-    assert "criterion[rate-1].red.over: 80.0 -> 800.0" in out.out
-    assert "loosens one of the two highest levels" in out.out
-    assert re.search(r"A, in force: 1 hazard alerts.* red [0-9.]*[1-9]", out.out)
-    assert re.search(r"B, proposed: .* orange [0-9.]*[1-9][0-9]* d$", out.out, re.MULTILINE)  # red never
+    assert "criterion[rate-1].red.over: 80.0 -> 800.0" in out.err
+    assert "loosens one of the two highest levels" in out.err
+    assert re.search(r"A, in force: 1 hazard alerts.* red [0-9.]*[1-9]", out.err)
+    assert re.search(r"B, proposed: .* orange [0-9.]*[1-9][0-9]* d$", out.err, re.MULTILINE)  # red never
     code, out = call("sites", "proposals", "--json")
     number = str(json.loads(out.out)["id"])
     code, out = call("sites", "proposals", number)
@@ -349,8 +349,10 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     assert call("sites", "approve", number, "--by", "Bo", "--reason", "seen")[0] == 0
     assert "over = 800.0" in (tmp_path / "sites" / "bench.toml").read_text()
     (tmp_path / "new.toml").write_text(LOOSE)
-    code, out = call("sites", "propose", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "x", "--months", "0")
-    assert "not computed: not asked for" in out.out
+    code, out = call(
+        "sites", "propose", "bench", str(tmp_path / "new.toml"), "--by", "Ada", "--reason", "noise", "--months", "0"
+    )
+    assert "not computed: not asked for" in out.err
     assert call("sites", "reject", "2", "--by", "Bo", "--reason", "no evidence")[0] == 0
     assert call("sites", "proposals", "--all")[1].out.count("\n") == 2
 
@@ -384,7 +386,7 @@ def test_the_service_goes_on_and_says_which_command_to_run(core, tmp_path):
     with core.db.read() as c:
         alarm = c.execute(select(t.alert).where(t.alert.c.key == "health:config:bench:unapproved")).one()
     assert (alarm.site, alarm.level) == ("status", 2)
-    assert f"slopeward sites propose {tmp_path}/sites/bench.toml --by" in alarm.reason
+    assert f"slopeward sites propose bench {tmp_path}/sites/bench.toml --by" in alarm.reason
     (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)
     assert load(core) == SITE_TEXT
     core.alarms.write_pending()

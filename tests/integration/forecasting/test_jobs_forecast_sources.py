@@ -134,6 +134,7 @@ def test_places_drivers_and_facts_reach_the_networks(
 
     asked: list = []
     monkeypatch.setattr("monitor.worker.compute.run", run)
+    monkeypatch.setattr("monitor.jobs.forecasts.hindcast.ISSUES", 3)
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path / "models")}})
     said = train.run(database, config, site, now)
     assert "gru: " in said

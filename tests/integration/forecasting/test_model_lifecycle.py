@@ -461,7 +461,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
         return code, told.out, told.err
 
     assert call("models")[0] == 4
-    assert call("hindcast", "--site", "jobs")[:2] == (0, "no past to score\n")
+    assert call("hindcast", "--site", "jobs")[:2] == (0, "no past to score: no series has readings enough up to now\n")
     assert call("compare", "--site", "jobs", "--hindcast")[0] == 4
     assert call("compare", "--site", "jobs")[0] == 4
     make_active(slope)

@@ -29,8 +29,8 @@ from detection.imagery.raster.untrusted import RasterLimits, open_raster
 from forecasting.data import bounds, sources, workbook
 from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
+from monitor.cli import acts
 from monitor.cli.forecast.curve_file import read_curve
-from monitor.cli.scenes import review
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
 from monitor.domain.site import Origin
@@ -46,6 +46,7 @@ from monitor.ingest.files.rtklib import open_rtklib
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.message import BrokerMessage
 from monitor.ingest.pipeline import Pipeline
+from monitor.store.scenes.outline_files import read_geometry
 from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -160,17 +161,17 @@ def test_an_outline_nested_without_end_is_no_outline(tmp_path, content):
     path.write_text(content)
     with pytest.raises(AoiError, match="not GeoJSON"):
         aoi.read_outlines(path)
-    with pytest.raises(SlopewardError, match="not GeoJSON"):
-        review._read_outline(path)
+    with pytest.raises(RefusedError, match="no GeoJSON"):
+        read_geometry(content)
 
 
 def test_an_outline_of_any_length_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(aoi, "read_features", partial(geojson.read_features, most_bytes=1000))
     path = tmp_path / "aoi.geojson"
     path.write_text(json.dumps({"type": "Polygon", "coordinates": [[[0.0, 0.0]] * 500]}))
-    for read, fault in ((aoi.read_outlines, AoiError), (review._read_outline, SlopewardError)):
-        with pytest.raises(fault, match="more than"):
-            read(path)
+    with pytest.raises(AoiError, match="more than"):
+        aoi.read_outlines(path)
+    assert len(acts._read_text(str(path), 1000)) == 1001  # what an act refuses as too long
 
 
 # ---- tables of readings ----------------------------------------------------------------------------------------

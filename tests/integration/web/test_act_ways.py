@@ -1,11 +1,13 @@
 """Every act of the table by every way in: who may, and the same sentence whichever way it was done."""
 
+import json
 import os
 import re
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -14,17 +16,19 @@ from monitor.alerting.acts import by_telephone
 from monitor.alerting.acts.change_control import propose, require_in_force
 from monitor.alerting.acts.on_duty import pick_team
 from monitor.alerting.acts.operator_acts import LONE_TOP
-from monitor.alerting.acts.table import API, list_acts
+from monitor.alerting.acts.table import API, Secret, list_acts
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor, AlertCategory, AlertChange
 from monitor.domain.decision import Memory
+from monitor.domain.errors import RefusedError
 from monitor.domain.instants import format_iso
 from monitor.domain.observation import SiteEvent
 from monitor.extensions.drills.store import add_drill
 from monitor.ingest.references import share_answer
 from monitor.jobs.forecasts import model_acts as forecast_acts
 from monitor.jobs.scenes import model_acts as scene_acts
+from monitor.replay import apart
 from monitor.store.alerting import alerts, duty, events, maintenance, offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
@@ -32,12 +36,16 @@ from monitor.store.delivery.replies import ACKNOWLEDGED, REFUSED, make_code
 from monitor.store.models.anomaly_labels import load_runs
 from monitor.store.models.registry import add_model
 from monitor.store.people import users
+from monitor.store.people.api_tokens import add_api_token
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
+from monitor.store.people.second_factor import add_second_factor
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import anomaly_budget, duty_handover, scene_outline, site_state
+from monitor.store.schema.tables import anomaly_budget, audit_entry, drill, duty_handover, scene_outline, site_state
 from monitor.store.service_state import stamp
-from tests.data.filled import HASHES, LAKE, PASSWORD
+from monitor.web.access.rules import RULES
+from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
+from tests.integration.scenes.test_outlines import square
 from tests.integration.web.served import database, log_in, serving, token
 
 __all__ = ["database"]  # fixture
@@ -48,6 +56,9 @@ ROLES = {"nobody": None, "viewer": "cy", "operator elsewhere": "lou", "operator"
 MAY = {"operator", "admin"}
 ROOT = Path(__file__).resolve().parents[3]
 WAYS = ("command", "form", "request")
+NEW = "umbrella granite seventeen ferries"
+VAULT = SimpleNamespace(seal=str)
+LOGIN = '[oidc]\nissuer = "https://id.example.org"\nclient_id = "x"\n[oidc.roles]\nduty = "operator"\n'
 TEAM = '[[team]]\nname = "geologists"\nmembers = ["duty engineer"]\n'
 WHY = {"reason": "seen on foot"}
 
@@ -112,6 +123,9 @@ def prepare(c, name, k):
         keep_first(c, share_answer(c, f"{SITE}/G1", accept=False), Actor("dan"), "seen", 9, NOW)
         return {"site": SITE, "station": "G1", "holds": "kept"} | WHY
     if kind == "drill":
+        c.execute(update(drill).values(state="ended"))
+        if step == "hold":
+            return {"site": SITE, "minutes": "1"} | ({"speed": 1e9, "hold": "0s"} if k == 0 else {})
         return {"site": SITE, "number": add_drill(c, SITE, CARL, "collapse", NOW)} | WHY
     if name == "site.retire":  # another one for each way
         save_site(c, parse_site(LAKE.replace("lake-slope", f"old-{k}"), "old"), "ada", "test", AN_HOUR_AGO)
@@ -126,10 +140,30 @@ def prepare(c, name, k):
         c.execute(update(anomaly_budget).values(factor=1.05))
         return {"site": SITE, "detector": c.execute(select(anomaly_budget.c.detector)).scalars().first()} | WHY
     if kind == "user":
-        users.add_user(c, name := f"u{k}-{step}", PASSWORD, "viewer", AN_HOUR_AGO)
-        return {"name": name} | ({"role": "operator"} if step == "role" else {})
+        who = f"u{k}-{step}"
+        if step == "add":
+            return {"name": who, "password": NEW, "role": "operator", "sites": [SITE]}
+        users.add_user(c, who, PASSWORD, "viewer", AN_HOUR_AGO)
+        if step == "totp.off":
+            add_second_factor(c, VAULT, who, NOW)
+        if step == "bind":
+            return {"name": who, "os_user": "nobody"}
+        more = {"role": {"role": "operator"}, "password": {"password": NEW}, "sites": {"sites": [SITE]}}
+        return {"name": who} | more.get(step, {"subject": who} if step == "oidc" else {})
+    if kind == "token":
+        if step == "add":
+            return {"name": "dan", "label": f"a board {k}", "sites": [SITE], "valid": "30d"}
+        return {"token_id": add_api_token(c, "dan", f"a board {k}", "read", None, 3600.0, NOW)[0]}
     if kind == "footprint":
-        return {"site": SITE, "scene_hash": HASHES["scene"], "polygon_id": f"p{k + 1}", "note": "a road"}
+        more = {"outline": json.dumps(square(8.9, 46.2))} if step == "redraw" else {}
+        return {"site": SITE, "scene_hash": HASHES["scene"], "polygon_id": f"p{k + 1}", "note": "a road"} | more
+    if name == "outline.add":
+        return {
+            "site": SITE,
+            "scene_hash": HASHES["scene"],
+            "geometry": json.dumps(square(8.9, 46.2)),
+            "kind": "nothing",
+        }
     if kind == "outline":
         known = c.execute(select(scene_outline)).mappings().first()
         c.execute(insert(scene_outline).values({name: value for name, value in known.items() if name != "id"}))
@@ -170,6 +204,11 @@ def command_words(act, given):
     words, placed = act.command.split(), []
     for one in act.list_parameters():
         if one.name in given:
+            if one.kind is Secret:
+                continue  # of the environment, see `desk`
+            if one.kind is tuple:
+                words.extend(word for value in given[one.name] for word in (one.argument.option, value))
+                continue
             option, value = one.argument.option, str(given[one.name])
             if one.argument.is_file:
                 (file := Path(os.environ["SLOPEWARD_CONFIG"]).with_name("given")).write_text(value)
@@ -189,19 +228,24 @@ def desk(database, tmp_path, monkeypatch):
         save_site(c, parse_site(text, SITE), "ada", "a team", AN_HOUR_AGO)
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites/north-bench.toml").write_text(text)
+    make_drawable(database, tmp_path)
     url = database.url.render_as_string(hide_password=False)
-    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    paths = f'[paths]\nsites = "{tmp_path}/sites"\nstate = "{tmp_path}"\n'
+    (tmp_path / "slopeward.toml").write_text(f'[database]\nurl = "{url}"\n{paths}{LOGIN}')
     # what they do to models has tests of its own
     monkeypatch.setattr(forecast_acts, "promote", lambda *_a, **_k: ["it is shown at 1 d"])
     monkeypatch.setattr(scene_acts, "promote", lambda *_: "it is in use")
     monkeypatch.setattr(scene_acts, "try_weights", lambda *_: None)
+    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, is_over=False)
+    monkeypatch.setattr(apart, "ChildProcess", lambda *_: began)
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", NEW)
     return database
 
 
-def test_every_act_by_every_way_in_every_role(desk, capsys):
-    wrong, sentences = [], {}
+def test_every_act_by_every_way_in_every_role(desk, capsys, caplog):
+    wrong, sentences, shown = [], {}, []
     with ExitStack() as opened:
         config = load_service(Path(os.environ["SLOPEWARD_CONFIG"]))
         browsers = {role: opened.enter_context(serving(desk, NOW, config)) for role in ROLES}
@@ -216,11 +260,16 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
             if way == "command":
                 status = run_verb([*command_words(act, given), "--by", ROLES[role] or "eve"])
                 said = capsys.readouterr()
+                if act.gives_secret and status == 0:
+                    shown.append(said.out.split()[-1])
+                    return status, said.err.splitlines()[0]
                 return status, said.out.strip() or said.err
             fields = re.findall(r"{(\w+)}", act.address)
             address = act.address.format(**{"site": SITE} | {k: v for k, v in given.items() if k in fields})
             body = {k.rstrip("_"): v for k, v in given.items() if k not in fields}
+            body |= {"own_password": PASSWORD} if act.proves else {}
             if way == "form":
+                body |= {f"{one.name}_again": body[one.name] for one in act.list_parameters() if one.kind is Secret}
                 form, headers = body | {"csrf": csrf.get(role, "")}, {"accept": "application/json"}
                 got = browsers[role].post(address, data=form, headers=headers)
             else:
@@ -230,8 +279,15 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
 
         for act in list_acts():
             for k, way in enumerate(WAYS):
+                if way not in act.ways:
+                    assert way == "command" or f"POST {API * (way == 'request')}{act.address}" not in RULES
+                    continue
                 if act.name in {"site.approve", "site.reject"}:
                     given = propose_change(desk, f"# {act.name} {way}\n")
+                elif act.name == "site.propose":
+                    with desk.read() as c:
+                        file = require_in_force(c, SITE).source + f"# {way}\n"
+                    given = {"site": SITE, "file": file, "months": 0} | WHY
                 else:
                     with desk.write() as c:
                         given = prepare(c, act.name, k)
@@ -239,7 +295,7 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
                 doer = "admin" if way == "request" or act.role == "admin" else "operator"
                 for role in [*(r for r in ROLES if r not in may), doer]:
                     status, text = do(act, way, role, given)
-                    done = {"command": 0, "form": 201, "request": 200}[way]
+                    done = {"command": 3 if act.name == "drill.hold" else 0, "form": 201, "request": 200}[way]
                     refused = 1 if way == "command" else 401 if role == "nobody" else 403
                     expected = {done} if role in may else {refused}
                     named = act.role == "admin" or "{site}" in act.address or "{alert_id}" in act.address
@@ -253,9 +309,53 @@ def test_every_act_by_every_way_in_every_role(desk, capsys):
                         sentences.setdefault(act.name, set()).add(plain.replace("GN", "N").replace("EN", "N"))
     assert not wrong
     differing = {name: found for name, found in sentences.items() if len(found) > 1}
-    assert not {k: v for k, v in differing.items() if k != "level.set"}
+    # a drill that the page begins goes on by itself, and the command ends with it
+    assert not {k: v for k, v in differing.items() if k not in {"level.set", "drill.hold"}}
     with desk.read() as c:
         assert verify_chain(c) == []
+        log = str(c.execute(select(audit_entry)).all())
+    assert len(shown) == 2
+    assert not [one for one in (*shown, NEW, PASSWORD) if one in log + caplog.text]
+    assert not [act.name for act in list_acts() if holds_secret(act) and (act.by_token or act.by_reply)]
+
+
+def holds_secret(act):
+    return act.proves or act.gives_secret or any(one.kind is Secret for one in act.list_parameters())
+
+
+def test_a_secret_is_shown_once_in_no_address_and_takes_the_own_password_of_who_makes_it(desk, caplog):
+    with serving(desk, NOW, load_service(Path(os.environ["SLOPEWARD_CONFIG"]))) as browser:
+        log_in(browser, "cy")
+        form = {"csrf": token(browser, "/"), "label": "a board", "valid": "30d"}
+        assert browser.post("/account/tokens", data=form).status_code == 409
+        got = browser.post("/account/tokens", data=form | {"own_password": PASSWORD})
+        made = re.search(r"slopeward_[\w-]{40,}", got.text)[0]
+        assert (got.status_code, "location" in got.headers) == (200, False)
+        assert made not in browser.get("/account").text + caplog.text
+        acts = form | {"own_password": PASSWORD, "scope": "act"}
+        assert "may do less" in browser.post("/account/tokens", data=acts).text, "a viewer has nothing to act with"
+        log_in(browser, "ada")
+        form = {"csrf": token(browser, "/"), "name": "x1", "own_password": PASSWORD, "password": NEW}
+        got = browser.post("/admin/users", data=form | {"password_again": "another"})
+        assert (got.status_code, "differ" in got.text, NEW in got.text, PASSWORD in got.text) == (
+            409,
+            True,
+            *2 * [False],
+        )
+        assert 'value="x1"' in got.text
+        got = browser.post("/admin/users", data=form | {"password": 2000 * "x", "password_again": "x"})
+        assert (got.status_code, "xxxx" in got.text) == (422, False)
+
+
+def test_a_role_given_by_a_session_takes_the_own_password_and_makes_no_second_person(desk):
+    with serving(desk, NOW, load_service(Path(os.environ["SLOPEWARD_CONFIG"]))) as browser:
+        log_in(browser, "ada")
+        form = {"csrf": token(browser, "/"), "role": "operator"}
+        for own in ("", "a wrong one"):
+            assert browser.post("/admin/users/cy/role", data=form | {"own_password": own}).status_code == 409
+        assert browser.post("/admin/users/cy/role", data=form | {"own_password": PASSWORD}).status_code == 303
+    with desk.read() as c, pytest.raises(RefusedError, match="do not count as two people yet"):
+        users.require_two(c, Actor("ada"), Actor("cy"), NOW + timedelta(minutes=1))
 
 
 @pytest.mark.parametrize("needed", ["operator", "admin"])

@@ -107,16 +107,19 @@ def test_every_page_says_when_nobody_evaluates(client, database, at, state, word
     assert words in client.get("/live/overview").json()["parts"]["banner"]
 
 
-def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path):
+def test_preview_serves_only_the_picture_of_the_scene_also_of_a_relative_inbox(client, database, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "preview.png").write_bytes(b"\x89PNG picture")
     (tmp_path / "secret.png").write_bytes(b"secret")
     address = f"/api/v1/sites/north-bench/scenes/{digest}/preview.png"
-    for name, status in (("preview.png", 200), ("../secret.png", 404), ("/etc/hostname", 404), ("none.png", 404)):
+    names = {"preview.png": 200, "../secret.png": 404, "/etc/hostname": 404, "none.png": 404, "out/preview.png": 200}
+    for name, status in names.items():
         run = {"outputs": {"preview": name, "bounds": [8.89, 46.19, 8.91, 46.21]}}
+        out = "out" if name.startswith("out/") else str(tmp_path / "out")
         with database.write() as c:
-            c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(tmp_path / "out"), run=run))
+            c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=out, run=run))
         assert client.get(address).status_code == status, name
         assert (f'<image href="{address}"' in client.get("/sites/north-bench").text) == (status == 200)
 
@@ -153,31 +156,23 @@ def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     assert look() == (True, True, bounds, True)
 
 
-def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    out = Path("scenes", "north-bench", "one")
-    out.mkdir(parents=True)
-    run = {"outputs": {"preview": f"{out}/preview.png"}, "change": {"outputs": {"picture": f"{out}/change.png"}}}
-    digest = story.HASHES["scene"]
-    with database.write() as c:
-        c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(out), run=run))
-    for name in ("preview.png", "change.png"):
-        (out / name).write_bytes(name.encode())
-        answer = client.get(f"/api/v1/sites/north-bench/scenes/{digest}/{name}")
-        assert (answer.status_code, answer.content) == (200, name.encode())
-
-
-def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_path):
+def test_change_is_shown_with_what_it_was_compared_with(client, database, tmp_path, monkeypatch):
     digest = story.HASHES["scene"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "change.png").write_bytes(b"\x89PNG change")
     (tmp_path / "secret.png").write_bytes(b"secret")
     address = f"/api/v1/sites/north-bench/scenes/{digest}/change.png"
     assert client.get(address).status_code == 404
-    for name, status in (("../secret.png", 404), (str(tmp_path / "out" / "change.png"), 200)):
+    monkeypatch.chdir(tmp_path)
+    out = str(tmp_path / "out")
+    for name, of, status in (
+        ("../secret.png", out, 404),
+        ("out/change.png", "out", 200),
+        (f"{out}/change.png", out, 200),
+    ):
         run = {"outputs": {}, "change": {"outputs": {"picture": name}, "warnings": ["season or radiometry differs"]}}
         with database.write() as c:
-            c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(tmp_path / "out"), run=run))
+            c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=of, run=run))
         assert client.get(address).status_code == status, name
     page = client.get("/sites/north-bench").text
     assert f'href="{address}"' in page

@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import json
 import re
 from contextlib import contextmanager
 from datetime import timedelta
@@ -33,6 +34,7 @@ from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, R
 from monitor.web.app import ROUTERS, build
 from tests.data.filled import HASHES, NOW, PASSWORD
 from tests.data.store_rows import tell
+from tests.integration.scenes.test_outlines import square
 from tests.integration.web.test_door import Clock, serving
 
 LOGIN_TO_READ = "[web]\nlogin_to_read = true\n"
@@ -41,6 +43,7 @@ ACCOUNTS = {"anonymous": None, "viewer": "cy", "operator": "bo", "admin": "ada"}
 TOKENS = {"read": "ada", "act": "bo", "admin": "ada"}
 ROLES = ("viewer", "operator", "admin")
 EXPLAINED = {API + act.address for act in list_acts() if "reason" in {one.name for one in act.list_parameters()}}
+DRAWN = {"geometry": "/outlines", "outline": "/redraw"}
 LAST = ("POST /account/sign-out", "POST /logout")  # they end the session
 ADDRESSES = sorted(list_addresses(ROUTERS), key=lambda one: (one in LAST, one == LAST[-1]))
 HELP = "GET /help"  # documents: what they name are examples
@@ -62,7 +65,9 @@ def places(filled_database):
     said = {"site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene}
     said |= {"alert_id": str(alert), "event_id": "2", "name": "dee", "model_hash": HASHES["gru"], "polygon_id": "p1"}
     said |= {"table": "movement", "form": "csv", "folder": "how-to", "page": "duty", "size": "small.jpg"}
-    said |= dict.fromkeys("offset_id maintenance_id signature_id proposal_id number photo_id report_id".split(), "1")
+    said |= dict.fromkeys(
+        "offset_id maintenance_id signature_id proposal_id token_id number photo_id report_id".split(), "1"
+    )
     return said | {"path": "Things('G1')", "upload": "0" * 16, "draft": "0" * 16} | dict.fromkeys("xyz", "0")
 
 
@@ -197,17 +202,18 @@ def test_what_belongs_to_another_site_is_not_reached_under_ones_own(filled_datab
         keep_first(c, TwoPersonAct("level.set", "site:north-bench", {"to": 0}), Actor("ada"), "quiet", 2, NOW)
         (signature,) = [w.id for w in load_waiting(c, NOW)]
     others = places | {"site": "lake-slope"}
-    form = {"holds": "kept", "reason": "seen on foot"}
+    form = {"holds": "kept", "reason": "seen on foot"} | dict.fromkeys(DRAWN, json.dumps(square(8.9, 46.2)))
     wrong, before = [], count_rows(filled_database)
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
         form["csrf"] = csrf_token(browser.cookies["slopeward_session"])
         named = [a for a in ADDRESSES if re.search(r"\{(?!alert_id|site|name)", a) and not a.startswith(HELP)]
         for one in [a for a in named if RULES[a] != ADMIN]:
             method, path = one.split(" ")
-            others["number"] = str(token if "/tokens/" in path else signature)
+            others |= {"number": str(signature), "token_id": str(token)}
             headers = {"x-csrf-token": form["csrf"]}
             is_api = path.startswith("/api/")
             why = {"holds": "kept"} if path.endswith("/reference") else {}
+            why |= {name: form[name] for name, last in DRAWN.items() if path.endswith(last)}
             why |= {"reason": form["reason"]} if path in EXPLAINED else {}
             sent = {"json": why} if is_api else {"data": form}
             data = sent if method == "POST" else {}
@@ -490,11 +496,11 @@ def send(browser, path, **fields):
 
 def test_one_changes_the_own_password_and_every_session_ends(filled_database):
     with serving(filled_database, Clock()) as address, enter(address, "bo") as browser:
-        words = {"old": PASSWORD, "new": NEW, "again": NEW}
+        words = {"own_password": PASSWORD, "password": NEW, "password_again": NEW}
         for wrong, said in (
-            ({"again": "x"}, "differ"),
-            ({"old": "wrong"}, "present password is wrong"),
-            ({"new": "bo12345678", "again": "bo12345678"}, "easy to guess"),
+            ({"password_again": "x"}, "differ"),
+            ({"own_password": "wrong"}, "present password is wrong"),
+            ({"password": "bo12345678", "password_again": "bo12345678"}, "easy to guess"),
         ):
             answer = send(browser, "/account/password", **(words | wrong))
             assert (answer.status_code, said in answer.text) == (409, True), answer.text

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from monitor.config.sealed_texts import KEY_FILE, FernetVault
 from monitor.config.service import parse_service
 from monitor.domain.errors import KeyLostError, RefusedError
 from monitor.store.database.audit import verify_chain
@@ -22,7 +23,6 @@ from monitor.store.people.second_factor import (
 )
 from monitor.store.people.sessions import are_forgotten, code_wait_s, note_code
 from monitor.store.schema import tables as t
-from monitor.web.access.sealed_texts import KEY_FILE, FernetVault
 from monitor.web.routes.people.login import CODE_WAITS, WRONG_CODE
 from tests.data.filled import NOW, PASSWORD
 from tests.integration.web.test_door import BEHIND_PROXY, Clock, challenge_in, guess, post, serving, solve
@@ -179,7 +179,7 @@ def test_a_lost_key_is_one_line_and_a_code_for_a_lost_telephone_still_lets_in(fi
     other = FernetVault(tmp_path / KEY_FILE)
     other.seal("something makes another key")
     for vault in (other, FernetVault(tmp_path / "none"), FernetVault(tmp_path / KEY_FILE, "no key")):
-        with filled_database.write() as c, pytest.raises(KeyLostError, match=r"slopeward people users totp NAME --off"):
+        with filled_database.write() as c, pytest.raises(KeyLostError, match=r"slopeward people users totp-off NAME"):
             check_second_factor(c, vault, "bo", "123456", NOW)
     with serving(filled_database, Clock(), f'[paths]\nstate = "{tmp_path}"\n') as address:
         words = {"name": "bo", "password": PASSWORD, "code": "123456"}

@@ -21,15 +21,8 @@ PLAIN = """<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>EPSG:32632</SRS>
 <SourceProperties RasterXSize="8" RasterYSize="8" DataType="Byte" BlockXSize="8" BlockYSize="8"/>
 <SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/><DstRect xOff="0" yOff="0" xSize="8" ySize="8"/></SimpleSource>
 </VRTRasterBand></VRTDataset>"""
-RAW = (
-    ("subClass", "VRTRawRasterBand"),
-    ("SourceFilename", "{secret}"),
-    ("relativeToVRT", "0"),
-    ("ImageOffset", "0"),
-    ("PixelOffset", "1"),
-    ("LineOffset", "8"),
-    ("ByteOrder", "LSB"),
-)
+OFFSETS = (("ImageOffset", "0"), ("PixelOffset", "1"), ("LineOffset", "8"), ("ByteOrder", "LSB"))
+RAW = (("subClass", "VRTRawRasterBand"), ("SourceFilename", "{secret}"), ("relativeToVRT", "0"), *OFFSETS)
 
 
 @pytest.fixture(scope="module")

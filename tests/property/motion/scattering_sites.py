@@ -131,15 +131,9 @@ def count(seeds: range) -> dict[str, int]:
         story = draw_scattering(seed)
         before, after = levels_after(story, play_scattering(story))
         first = after[: round(story.site.fusion.verify_within_s / story.step_s)]
-        facts = {
-            "sites": True,
-            "stood": before > 0,
-            "fell": min(after) < before,
-            "rose": max(after) > before,
-            "rose_before_clock": max(first) > before,
-            "top": max(after) == 3 > before,
-            "top_before_clock": max(first) == 3 > before,
-        }
+        facts = {"sites": True, "stood": before > 0, "fell": min(after) < before}
+        for when, seen in (("", after), ("_before_clock", first)):
+            facts |= {f"rose{when}": max(seen) > before, f"top{when}": max(seen) == 3 > before}
         for name, fact in facts.items():
             found[name] += fact
     return found

@@ -7,6 +7,7 @@ import pytest
 
 from detection.imagery import weights_file
 from detection.imagery.errors import ModelError
+from detection.imagery.footprints import detect
 from forecasting.errors import CheckpointError
 from forecasting.measured_weights import DISTRIBUTION, find_weights
 
@@ -33,5 +34,8 @@ def test_without_them_one_line_says_how_to_get_them(tmp_path, monkeypatch):
         with pytest.raises(error, match=rf"{name}.*pip install 'slopeward\[weights\]'$") as caught:
             read(name)
         assert "\n" not in str(caught.value)
+    monkeypatch.setitem(sys.modules, "detection.imagery.neural.checkpoint", None)  # as without PyTorch
+    with pytest.raises(ModelError, match="no weights at bijie"):
+        detect._load("bijie")
     assert [path.stem for path in weights_file.list_shipped()] == ["generated"]
     assert Path(weights_file.weights_path("generated")).is_file()

@@ -17,9 +17,11 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
 from forecasting.message import Figure, Template
+from monitor.config.sealed_texts import open_vault
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
 from monitor.domain.names import fold_name
+from monitor.domain.turns import take_turn
 from monitor.store.database.audit import add_audit
 from monitor.store.people import sessions
 from monitor.store.people.second_factor import check_second_factor
@@ -27,8 +29,7 @@ from monitor.store.people.users import check_password
 from monitor.web.access.connection_limits import network_of
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.proof_of_work import ProofOfWork
-from monitor.web.access.sealed_texts import open_vault
-from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, take_turn, token_of
+from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
 from forecasting.message import Template
+from monitor.config.sealed_texts import open_vault
 from monitor.domain.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import second_factor as store
 from monitor.web.access.acting import Acting
-from monitor.web.access.sealed_texts import open_vault
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.accounts import Password, prove_again
 from monitor.web.routes.people.login import TRIES, turnstile_of

@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from detection.imagery.footprints.records import is_making
-from forecasting.message import Figure, Message, Template
-from monitor.domain.errors import NotFoundError, RefusedError
+from forecasting.message import Template
+from monitor.domain.errors import NotFoundError
 from monitor.store import pages
 from monitor.store.scenes import outlines as store
 from monitor.store.scenes.reviews import load_reviewed
-from monitor.web.access.acting import Acting, PageAct, go_back
-from monitor.web.context import NO_NUL
+from monitor.web.access.acting import go_back
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
 from monitor.web.parts.templating import render
 
@@ -22,16 +21,7 @@ router = APIRouter(include_in_schema=False)
 LISTED: Final = 100  # rows of a table
 SCENES: Final = 24
 WAITING: Final = 20
-LARGEST_FILE: Final = 500 * 1024
 _NEWER: Final = Template("outline.shown_newer", "the scene was delivered again: this is its newer version")
-_ONE: Final = Template("outline.one", "one outline is kept at a time")
-_STORED: Final = Template("outline.stored", "the outline is stored")
-_LARGE: Final = Template("outline.large_file", "the file is larger than {size} KiB")
-_ODD: Final = Template("outline.odd", "outline {number} of the file: {text}; none is stored")
-_SEVERAL: Final = Template("outline.several_stored", "{count} outlines are stored")
-Kind = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
-Note = Annotated[str, Form(max_length=store.LONGEST_NOTE, pattern=NO_NUL)]
-Polygon = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
 
 
 @router.get("/sites/{site}/outlines", response_class=HTMLResponse)
@@ -101,143 +91,9 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
     )
 
 
-@router.post("/sites/{site}/scenes/{scene_hash}/outlines")
-def draw(
-    act: Acting,
-    site: str,
-    scene_hash: str,
-    kind: Kind = "",
-    geometry: Annotated[str, Form(max_length=LARGEST_FILE)] = "",
-    note: Note = "",
-    from_polygon: Polygon = "",
-    instead_of: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
-    tile: Annotated[int | None, Form(ge=0, lt=1 << 31)] = None,
-) -> Response:
-    """Keep one outline; a program that says so is answered with its number, and `tile` leads to the next one."""
-    bounds = _find_bounds(act, site, scene_hash)
-    (_, polygon, _), *more = read_collection(geometry.encode("utf-8", "replace"), kind)
-    if more:
-        raise RefusedError(_ONE())
-    drawn = [store.read_outline(kind, polygon, bounds, note)]
-    with act.db.write() as c:
-        (number,) = store.add_outlines(
-            c,
-            site,
-            scene_hash,
-            drawn,
-            act.actor,
-            act.now,
-            from_polygon=from_polygon or None,
-            instead_of=instead_of,
-        )
-    if "application/json" in act.request.headers.get("accept", ""):
-        return JSONResponse({"outline": number}, status_code=201)
-    if tile is not None:
-        return RedirectResponse(f"/sites/{site}/outlines/next?after={scene_hash}.{tile}", status_code=303)
-    return _back(act, site, scene_hash, _STORED())
-
-
-@router.post("/sites/{site}/scenes/{scene_hash}/outlines/file")
-def bring(
-    act: Acting, site: str, scene_hash: str, kind: Kind = "", file: Annotated[UploadFile | None, File()] = None
-) -> Response:
-    """Keep the outlines of a GeoJSON file, all or none."""
-    bounds = _find_bounds(act, site, scene_hash)
-    content = b"" if file is None else file.file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise RefusedError(_LARGE(size=LARGEST_FILE // 1024))
-    drawn = []
-    for number, (own, polygon, note) in enumerate(read_collection(content, kind), 1):
-        try:
-            drawn.append(store.read_outline(own, polygon, bounds, note))
-        except RefusedError as error:
-            raise RefusedError(_ODD(number=number, text=error.message)) from None
-    with act.db.write() as c:
-        store.add_outlines(c, site, scene_hash, drawn, act.actor, act.now)
-    return _back(act, site, scene_hash, _SEVERAL(count=len(drawn)))
-
-
-def _find_bounds(act: PageAct, site: str, scene_hash: str) -> store.Bounds:
-    """Where a scene of the site lies; raises NotFoundError where it is of another one."""
-    with act.db.read() as c:
-        return store.find_bounds(c, site, scene_hash)
-
-
-def _back(act: PageAct, site: str, scene_hash: str, text: Message) -> Response:
-    return act.back(f"/sites/{site}/scenes/{scene_hash}/outlines", text)
-
-
 def _clip(box: store.Bounds, bounds: store.Bounds) -> Mapping[str, Any]:
     """A tile as a polygon within its scene."""
     west, south = max(box[0], bounds[0]), max(box[1], bounds[1])
     east, north = min(box[2], bounds[2]), min(box[3], bounds[3])
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}
-
-
-MOST_FEATURES: Final = 500
-MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings
-LONLAT: Final = ("CRS84", "EPSG::4326", "EPSG:4326")  # as GeoJSON of 2008 names longitude and latitude
-
-_OTHER_SYSTEM: Final = Template(
-    "outlines.system", "the file names another system than longitude and latitude: bring it in WGS 84"
-)
-_NO_GEOJSON: Final = Template("outlines.json", "the file is no GeoJSON")
-_NONE: Final = Template("outlines.none", "the file holds no outline")
-_NO_POLYGON: Final = Template(
-    "outlines.polygon", "feature {n}: expected a Polygon or MultiPolygon in longitude and latitude"
-)
-_MANY: Final = Template("outlines.many", "the file holds {n} outlines; bring {most} at a time")
-_LONG: Final = Template("outlines.corners", "the outlines have {n} corners; bring {most} at a time")
-
-Brought = tuple[str, dict[str, Any], str]
-"""Kind, GeoJSON Polygon, note."""
-
-
-def read_collection(content: bytes, kind: str) -> list[Brought]:
-    """The outlines of a file: a FeatureCollection, a Feature or a geometry; parts of a MultiPolygon one by one.
-
-    Args:
-        kind: of features that have no property `kind`.
-
-    Raises:
-        RefusedError: it is no GeoJSON of polygons, or too long.
-
-    >>> read_collection(b'{"type": "Polygon", "coordinates": [[[8, 46], [9, 46], [9, 47]]]}', "nothing")
-    [('nothing', {'type': 'Polygon', 'coordinates': [[[8, 46], [9, 46], [9, 47]]]}, '')]
-    """
-    try:
-        document = json.loads(content)
-        named = json.dumps(document.get("crs") if isinstance(document, dict) else None)
-    except (ValueError, RecursionError):
-        raise RefusedError(_NO_GEOJSON()) from None
-    if named != "null" and not any(name in named for name in LONLAT):
-        raise RefusedError(_OTHER_SYSTEM())
-    features = document.get("features") if isinstance(document, dict) else None
-    listed = enumerate(features if isinstance(features, list) else [document], 1)
-    found = [brought for number, one in listed for brought in _read_feature(number, one, kind)]
-    if not found:
-        raise RefusedError(_NONE())
-    if len(found) > MOST_FEATURES:
-        raise RefusedError(_MANY(n=Figure(len(found), "d"), most=MOST_FEATURES))
-    corners = sum(len(g["coordinates"][0]) for _, g, _ in found if _has_ring(g["coordinates"]))
-    if corners > MOST_CORNERS:
-        raise RefusedError(_LONG(n=Figure(corners, "d"), most=Figure(MOST_CORNERS, "d")))
-    return found
-
-
-def _read_feature(number: int, feature: Any, kind: str) -> list[Brought]:
-    """The polygons of one feature or geometry."""
-    one = feature if isinstance(feature, dict) else {}
-    geometry, facts = one.get("geometry", one), one.get("properties")
-    geometry, facts = (part if isinstance(part, dict) else {} for part in (geometry, facts))
-    form, parts = geometry.get("type"), geometry.get("coordinates")
-    if form not in {"Polygon", "MultiPolygon"} or not isinstance(parts, list):
-        raise RefusedError(_NO_POLYGON(n=Figure(number, "d")))
-    own, note = facts.get("kind", kind), str(facts.get("note") or "").encode("utf-8", "replace").decode()
-    every = parts if form == "MultiPolygon" else [parts]
-    return [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, note) for rings in every]
-
-
-def _has_ring(rings: Any) -> bool:
-    return isinstance(rings, list) and bool(rings) and isinstance(rings[0], list)

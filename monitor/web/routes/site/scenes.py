@@ -18,11 +18,12 @@ from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_instants
+from monitor.domain.turns import take_turn
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.scenes.outlines import NO_SCENE
 from monitor.store.scenes.versions import LandslideLine, load_lines
-from monitor.web.context import context_of, take_turn
+from monitor.web.context import context_of
 from monitor.web.parts.collect import NO_READ_SCENE, read_site
 from monitor.web.parts.templating import render
 from monitor.web.parts.zones import GeoJsonResponse

@@ -5,11 +5,11 @@ import re
 
 import pytest
 
+from monitor.store.scenes import outline_files as uploads
 from monitor.store.scenes.outlines import load_outlines, load_unsure
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from monitor.store.schema.tables import scene
-from monitor.web.routes.site import outlines as uploads
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
 from tests.data.store_rows import ask
@@ -41,8 +41,8 @@ def test_a_form_without_script_draws_brings_judges_and_withdraws(page, database)
         {"type": "Feature", "properties": said, "geometry": square(8.905, 46.2)},
         {"type": "Feature", "properties": None, "geometry": {"type": "MultiPolygon", "coordinates": pair}},
     ]
-    brought = {"file": ("a.geojson", json.dumps({"type": "FeatureCollection", "features": features}))}
-    assert page.post(f"{ADDRESS}/file", data={"csrf": csrf, "kind": "nothing"}, files=brought).status_code == 303
+    brought = {"geometry": ("a.geojson", json.dumps({"type": "FeatureCollection", "features": features}))}
+    assert page.post(ADDRESS, data={"csrf": csrf, "kind": "nothing"}, files=brought).status_code == 303
     told = page.post(f"/sites/north-bench/scenes/{SCENE}/footprints/p2/accept", data={"csrf": csrf})
     assert told.status_code == 303
     number = made.json()["outline"]
@@ -66,11 +66,11 @@ REFUSED = [
     (b"null", "feature 1: expected"),
     (json.dumps(square(8.9, 46.2) | {"crs": {"properties": {"name": "EPSG:32632"}}}).encode(), "bring it in WGS 84"),
     (b'{"features": []}', "holds no outline"),
-    (b'{"type": "MultiPolygon", "coordinates": [7]}', "outline 1 of the file: an outline is a GeoJSON Polygon"),
+    (b'{"type": "MultiPolygon", "coordinates": [7]}', "an outline is a GeoJSON Polygon"),
     (json.dumps(square(10.0, 50.0)).encode(), "lies outside of the scene"),
     (json.dumps({"features": [square(8.9, 46.2), square(8.9, 50.0)]}).encode(), "outline 2 of the file"),
     (json.dumps({"properties": {"kind": "road"}, "geometry": square(8.9, 46.2)}).encode(), "none of landslide"),
-    (json.dumps(square(8.9, 46.2) | {"name": "x" * 505 * 1024}).encode(), "the file is larger than 500 KiB"),
+    (json.dumps(square(8.9, 46.2) | {"name": "x" * 505 * 1024}).encode(), "write at most 512000 characters"),
     (json.dumps({"features": [square(8.9, 46.2)] * 501}).encode(), "500 at a time"),
 ]
 
@@ -78,9 +78,9 @@ REFUSED = [
 def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
     csrf = token(page, ADDRESS)
     for content, said in REFUSED:
-        sent = {"file": ("a.json", content)}
-        answer = page.post(f"{ADDRESS}/file", data={"csrf": csrf, "kind": "landslide"}, files=sent)
-        assert answer.status_code == 409, said
+        sent = {"geometry": ("a.json", content)}
+        answer = page.post(ADDRESS, data={"csrf": csrf, "kind": "landslide"}, files=sent)
+        assert answer.status_code == (422 if "at most" in said else 409), said
         assert said in answer.text
     assert len(ask(database, load_outlines, "north-bench")) == 1
 
@@ -92,15 +92,15 @@ def test_rings_are_read_before_the_database_is_held(page, database, monkeypatch)
 
     monkeypatch.setattr("monitor.store.scenes.outlines.crosses_itself", look)
     given = {"csrf": token(page, ADDRESS), "kind": "nothing"}
-    file = {"file": ("a.json", json.dumps(square(8.9, 46.2)))}
-    assert page.post(f"{ADDRESS}/file", data=given, files=file).status_code == 303
+    file = {"geometry": ("a.json", json.dumps(square(8.9, 46.2)))}
+    assert page.post(ADDRESS, data=given, files=file).status_code == 303
     assert page.post(ADDRESS, data=given | {"geometry": json.dumps(square(8.9, 46.2))}).status_code == 303
 
 
 def test_many_corners_are_refused_before_they_are_tried(monkeypatch):
     monkeypatch.setattr(uploads, "MOST_CORNERS", 9)
     with pytest.raises(Exception, match="10 corners"):
-        uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}).encode(), "landslide")
+        uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}), "landslide")
 
 
 def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(page, database):  # noqa: F811
@@ -111,7 +111,8 @@ def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(pag
     assert "doubt 0.93 of 1" in text
     polygon = json.loads(re.search(r'name="geometry" value="([^"]+)"', text)[1].replace("&#34;", '"'))
     assert polygon["coordinates"][0][0] == [8.898, 46.2]  # cut at the rim of the scene
-    given = {"csrf": token(page, first), "kind": "nothing", "geometry": json.dumps(polygon), "tile": "0"}
+    then = re.search(r'name="then" value="([^"]+)"', text)[1]
+    given = {"csrf": token(page, first), "kind": "nothing", "geometry": json.dumps(polygon), "then": then}
     leads = page.post(ADDRESS, data=given).headers["location"]
     assert page.get(leads).headers["location"] == f"{ADDRESS}?tile=1"
     assert page.get(f"{SITE}/outlines/next?after={SCENE}.1").headers["location"] == f"{SITE}/outlines"

@@ -165,4 +165,4 @@ def test_the_command_lists_what_waits_and_keeps_what_is_said(tmp_path, found, ca
     assert first not in left
     outline.write_text("no json")
     assert run_verb(words) == 1
-    assert "mine.geojson: not GeoJSON" in capsys.readouterr().err
+    assert "the file is no GeoJSON" in capsys.readouterr().err

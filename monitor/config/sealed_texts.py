@@ -14,7 +14,7 @@ _MARK: Final = "v1:"
 _KEY_LOST: Final = Template(
     "second_factor.key_lost",
     "the key of second factors is lost or another one ({key}): put it back from a backup, or an admin lets the account "
-    "in by password alone: slopeward people users totp NAME --off",
+    "in by password alone: slopeward people users totp-off NAME",
 )
 
 

@@ -1,0 +1,85 @@
+"""Outlines as people bring them: a GeoJSON text of one or many polygons, each of a kind and with a note."""
+
+import json
+from typing import Any, Final
+
+from detection.geojson import Geometry
+from forecasting.message import Figure, Template
+from monitor.domain.errors import RefusedError
+from monitor.store.scenes.outlines import LANDSLIDE, read_ring
+
+MOST_FEATURES: Final = 500
+MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings
+_EARTH: Final = (-180.0, -90.0, 180.0, 90.0)
+LONLAT: Final = ("CRS84", "EPSG::4326", "EPSG:4326")  # as GeoJSON of 2008 names longitude and latitude
+
+_OTHER_SYSTEM: Final = Template(
+    "outlines.system", "the file names another system than longitude and latitude: bring it in WGS 84"
+)
+_NO_GEOJSON: Final = Template("outlines.json", "the file is no GeoJSON")
+_NONE: Final = Template("outlines.none", "the file holds no outline")
+_NO_POLYGON: Final = Template(
+    "outlines.polygon", "feature {n}: expected a Polygon or MultiPolygon in longitude and latitude"
+)
+_MANY: Final = Template("outlines.many", "the file holds {n} outlines; bring {most} at a time")
+_LONG: Final = Template("outlines.corners", "the outlines have {n} corners; bring {most} at a time")
+
+Brought = tuple[str, dict[str, Any], str]
+"""Kind, GeoJSON Polygon, note."""
+
+
+def read_geometry(text: str) -> Geometry:
+    """The landslide that a text outlines, anywhere on Earth, in one part or several; raises RefusedError."""
+    rings = [[read_ring(polygon, _EARTH)] for _, polygon, _ in read_collection(text, LANDSLIDE)]
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
+    return {"type": "MultiPolygon", "coordinates": rings}
+
+
+def read_collection(content: str, kind: str) -> list[Brought]:
+    """The outlines of a file: a FeatureCollection, a Feature or a geometry; parts of a MultiPolygon one by one.
+
+    Args:
+        kind: of features that have no property `kind`.
+
+    Raises:
+        RefusedError: it is no GeoJSON of polygons, or too long.
+
+    >>> read_collection('{"type": "Polygon", "coordinates": [[[8, 46], [9, 46], [9, 47]]]}', "nothing")
+    [('nothing', {'type': 'Polygon', 'coordinates': [[[8, 46], [9, 46], [9, 47]]]}, '')]
+    """
+    try:
+        document = json.loads(content)
+        named = json.dumps(document.get("crs") if isinstance(document, dict) else None)
+    except (ValueError, RecursionError):
+        raise RefusedError(_NO_GEOJSON()) from None
+    if named != "null" and not any(name in named for name in LONLAT):
+        raise RefusedError(_OTHER_SYSTEM())
+    features = document.get("features") if isinstance(document, dict) else None
+    listed = enumerate(features if isinstance(features, list) else [document], 1)
+    found = [brought for number, one in listed for brought in _read_feature(number, one, kind)]
+    if not found:
+        raise RefusedError(_NONE())
+    if len(found) > MOST_FEATURES:
+        raise RefusedError(_MANY(n=Figure(len(found), "d"), most=MOST_FEATURES))
+    corners = sum(len(g["coordinates"][0]) for _, g, _ in found if _has_ring(g["coordinates"]))
+    if corners > MOST_CORNERS:
+        raise RefusedError(_LONG(n=Figure(corners, "d"), most=Figure(MOST_CORNERS, "d")))
+    return found
+
+
+def _read_feature(number: int, feature: Any, kind: str) -> list[Brought]:
+    """The polygons of one feature or geometry."""
+    one = feature if isinstance(feature, dict) else {}
+    geometry, facts = one.get("geometry", one), one.get("properties")
+    geometry, facts = (part if isinstance(part, dict) else {} for part in (geometry, facts))
+    form, parts = geometry.get("type"), geometry.get("coordinates")
+    if form not in {"Polygon", "MultiPolygon"} or not isinstance(parts, list):
+        raise RefusedError(_NO_POLYGON(n=Figure(number, "d")))
+    own, note = facts.get("kind", kind), str(facts.get("note") or "").encode("utf-8", "replace").decode()
+    every = parts if form == "MultiPolygon" else [parts]
+    return [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, note) for rings in every]
+
+
+def _has_ring(rings: Any) -> bool:
+    return isinstance(rings, list) and bool(rings) and isinstance(rings[0], list)
