@@ -15,8 +15,13 @@ import rasterio
 from affine import Affine
 
 from detection.imagery.data.generate import draw_scene, write_scene
+from detection.imagery.insar.stack import read_stack
+from detection.imagery.scene.scene import read_scene
+from detection.susceptibility.study import read_study
 from monitor.cli import identity
 from monitor.cli.main import run_verb
+from monitor.ingest.decoders.mapping import open_mapping
+from monitor.ingest.files.mapping import load_mapping
 from monitor.jobs.forecasts import checkpoints
 from monitor.notify.cap import signature
 from monitor.replay import effect
@@ -97,7 +102,7 @@ SITE = (
     + station("T1", MOVED, latitude=46.2, longitude=8.9)
 )
 FIRST = {  # what a line takes for done
-    "slopeward sites reject": "slopeward sites propose newer.toml --by mori --reason lower",
+    "slopeward sites reject": "slopeward sites propose north-bench newer.toml --by mori --reason lower",
     "slopeward people duty hand-over withdraw": "slopeward people duty hand-over write north-bench --by bo --notes G3",
 }
 
@@ -301,3 +306,25 @@ def test_nobody_is_listed_in_vain():
     assert not [one for one in (*ELSEWHERE, *SWAPS, *INPUTS, *FIRST) if one not in lines]
     assert not STATUS.keys() - {swap(line) for line in lines.splitlines()}
     assert not MAKERS.keys() - list_pages().keys()
+
+
+@pytest.mark.parametrize(
+    ("page", "start", "name", "read"),
+    [
+        ("how-to/import-files.md", "[table]", "any.mapping.toml", load_mapping),
+        ("reference/decoders.md", "[time]", "gateway.toml", lambda path: open_mapping(str(path))),
+        ("explanation/surveys.md", "wavelength_m", "stack.toml", lambda path: read_stack(path.parent)),
+        ("how-to/susceptibility.md", "grid =", "study.toml", read_study),
+        ("how-to/radar.md", "acquired_at", "scene.toml", lambda path: read_scene(path.parent)),
+        ("explanation/scene-files.md", "acquired_at", "scene.toml", lambda path: read_scene(path.parent)),
+    ],
+)
+def test_a_file_that_a_page_shows_is_read(page, start, name, read, tmp_path):
+    blocks = re.findall(r"^```.*\n((?:.*\n)*?)```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE)
+    shown = next(block for block in blocks if block.startswith(start))
+    place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 0, 0, -10, 0)}
+    for file in set(re.findall(r'"([^" ]+\.(?:tif|TIF|gpkg|shp|geojson))"', shown)):
+        size = write_raster(tmp_path / file, np.ones((2, 8, 8), np.uint8), **place).stat().st_size
+        shown = re.sub(r"= \d{6,}", f"= {size}", shown).replace(', sha256 = "..."', "")
+    (tmp_path / name).write_text(shown)
+    assert read(tmp_path / name)
