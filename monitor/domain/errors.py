@@ -1,5 +1,8 @@
 """One root for every error that is known, one class per cause: the edges turn them into one clear line."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self, cast
 
 from forecasting.message import TEXT_OF, Message, error_text
@@ -126,3 +129,14 @@ class DeliveryError(SlopewardError):
         super().__init__(message)
         self.permanent, self.is_whole = permanent, is_whole
         self.retry_after_s = retry_after_s
+
+
+@contextmanager
+def take_turn(turns: threading.Semaphore, busy: Message, wait_s: float = 0.0) -> Iterator[None]:
+    """One of the few turns for the time of this block; raises StoreBusyError, with what it says, where none is free."""
+    if not turns.acquire(timeout=wait_s):
+        raise StoreBusyError(busy)
+    try:
+        yield
+    finally:
+        turns.release()

@@ -13,11 +13,10 @@ from monitor.alerting.acts.on_sites import SiteId
 from monitor.alerting.acts.site_diff import StoredEffect, format_proposal
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.config.service import parse_site
-from monitor.domain.errors import RefusedError
+from monitor.domain.errors import RefusedError, take_turn
 from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site
-from monitor.domain.turns import take_turn
 from monitor.replay.effect import preview_apart, preview_effect
 
 _WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
@@ -35,7 +34,7 @@ def propose(
     months: Annotated[
         int,
         Argument(
-            N_("How far back its effect is computed, in months of 30 days; 0 computes none"),
+            N_("How far back its effect is computed, in months of 30 days; at zero, not at all"),
             "--months",
             least=0,
             most=1200,

@@ -252,7 +252,7 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
         page.mouse.up()
         expect(said).to_contain_text("Corners: 4")
         assert run_axe(Axe(), page) == []
-        page.get_by_label("Note").fill("fresh scar")
+        page.get_by_role("region", name="Picture", exact=True).get_by_label("Note").fill("fresh scar")
         page.get_by_role("button", name="Store as bo").click()
         expect(said).to_contain_text("is stored")
         expect(page.locator("#drawn")).to_contain_text("fresh scar")

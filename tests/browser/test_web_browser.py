@@ -365,7 +365,7 @@ def test_an_admin_looks_at_accounts_and_changes_the_own_password(served, watch):
     for text, word in zip(texts, ("locked since", "ada", "board in the office", "login"), strict=True):
         assert word in text
     w.page.get_by_role("button", name="Revoke token 1").click()
-    assert "token 1 is revoked" in w.page.get_by_role("status").inner_text()
+    assert "token 1 of bo (board in the office) is revoked" in w.page.get_by_role("status").inner_text()
     for path in ("/admin", "/account"):
         phone = w.context.new_page()
         phone.set_viewport_size({"width": 360, "height": 740})

@@ -36,8 +36,8 @@ _RATE_MANY: Final = Template(
     "headline.rate.many", "Rate of {quantity} is {rate} over {window} at {n2} of {n3} stations, {level} from {bound}"
 )
 _STATIONS: Final = Template("headline.stations", "{n} stations")
-_ONE_CAN: Final = Template("sight.one_can", "1 independent witness can vote, the highest level needs {n}")
-_CAN: Final = Template("sight.can", "{n} independent witnesses can vote, the highest level needs {n2}")
+_ONE_CAN: Final = Template("sight.one_can", "1 independent witness can vote, {n} needed for the highest level")
+_CAN: Final = Template("sight.can", "{n} independent witnesses can vote, {n2} needed for the highest level")
 _POSSIBLE: Final = Template("outlook.possible", "failure possible {at} to {at2}")
 _POSSIBLE_NOW: Final = Template("outlook.possible_now", "failure possible now, until {at}")
 _ENDED: Final = Template(

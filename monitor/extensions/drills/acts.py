@@ -13,10 +13,9 @@ from monitor.alerting.acts.on_alerts import LARGEST_ID
 from monitor.alerting.acts.on_sites import THERE_ALREADY, SiteId
 from monitor.alerting.acts.table import COMMAND, Act, ActResult, Argument
 from monitor.domain.alert import AlertChange
-from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site
-from monitor.domain.turns import take_turn
 from monitor.extensions.drills.store import RUNNING, end_drill, find_drill
 
 _NONE: Final = Template("drill.none", "drill {number} does not exist")

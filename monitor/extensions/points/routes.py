@@ -8,10 +8,9 @@ from fastapi import APIRouter, Query, Request
 
 from detection.geojson import Feature
 from forecasting.message import Template
-from monitor.domain.errors import NotFoundError, RefusedError
+from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.domain.instants import format_iso
 from monitor.domain.language.rendering import translate_all
-from monitor.domain.turns import take_turn
 from monitor.extensions.points.store.looks import load_looks, load_newest_issues
 from monitor.extensions.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
 from monitor.extensions.points.store.rates import Box, PointRate, load_rates

@@ -9,9 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from forecasting.message import NameList, Template
-from monitor.domain.errors import JobError, NotFoundError, RefusedError
+from monitor.domain.errors import JobError, NotFoundError, RefusedError, take_turn
 from monitor.domain.language.catalogue import current
-from monitor.domain.turns import take_turn
 from monitor.extensions.reports.facts import digest_of, gather_facts
 from monitor.extensions.reports.field import load_photos
 from monitor.extensions.reports.issue import make_document

@@ -20,8 +20,7 @@ from forecasting.message import Figure, Template
 from monitor.config.sealed_texts import open_vault
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
-from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.turns import take_turn
+from monitor.domain.errors import NotFoundError, RefusedError, take_turn
 from monitor.extensions.single_sign_on.provider import (
     LoginFlow,
     LoginRefusedError,

@@ -15,10 +15,17 @@ from monitor.alerting.acts import change_control
 from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.config.service import parse_site
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, JobError, NotFoundError, RefusedError, SlopewardError, UnitDoubtError
+from monitor.domain.errors import (
+    ConfigError,
+    JobError,
+    NotFoundError,
+    RefusedError,
+    SlopewardError,
+    UnitDoubtError,
+    take_turn,
+)
 from monitor.domain.language.file_names import rename_file
 from monitor.domain.site import Site
-from monitor.domain.turns import take_turn
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess import site_file
 from monitor.extensions.table_import.guess.guess import SensorGuess

@@ -241,7 +241,7 @@ def _footprints(
 def find_reach_m(site: Site) -> float:
     """How far a footprint may lie from the stations that are stored with it: as far as any criterion looks."""
     reaches = [dict(c.params).get("near_m", 0.0) for c in site.criteria if c.kind.facts == "footprints"]
-    return max(site.scenes.near_m, *reaches)
+    return max([site.scenes.near_m, *reaches])
 
 
 def _footprint(

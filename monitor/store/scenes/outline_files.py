@@ -49,7 +49,7 @@ def read_collection(content: str, kind: str) -> list[Brought]:
     [('nothing', {'type': 'Polygon', 'coordinates': [[[8, 46], [9, 46], [9, 47]]]}, '')]
     """
     try:
-        document = json.loads(content)
+        document = json.loads(content.removeprefix("\ufeff"))
         named = json.dumps(document.get("crs") if isinstance(document, dict) else None)
     except (ValueError, RecursionError):
         raise RefusedError(_NO_GEOJSON()) from None

@@ -21,9 +21,8 @@ from forecasting.message import Message, Template, join
 from monitor.alerting.acts.call import OWNER_OF, SITE_OF, ActCall, read_value
 from monitor.alerting.acts.table import API, FORM, REQUEST, Act, ActParameter, ActResult, Secret, list_acts
 from monitor.alerting.audit.recompute import RecomputationRequest, RecomputationResult, gather_decisions
-from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError, RefusedError
+from monitor.domain.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, take_turn
 from monitor.domain.site import Site
-from monitor.domain.turns import take_turn
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.alerting.duty import MOST
 from monitor.store.readings.photos import NO_ALERT

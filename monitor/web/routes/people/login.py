@@ -20,8 +20,8 @@ from forecasting.message import Figure, Template
 from monitor.config.sealed_texts import open_vault
 from monitor.domain.alert import PAGE, Actor
 from monitor.domain.canonical import digest_text
+from monitor.domain.errors import take_turn
 from monitor.domain.names import fold_name
-from monitor.domain.turns import take_turn
 from monitor.store.database.audit import add_audit
 from monitor.store.people import sessions
 from monitor.store.people.second_factor import check_second_factor

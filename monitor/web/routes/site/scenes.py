@@ -16,9 +16,8 @@ from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive, read_metadata
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
 from forecasting.message import Template
-from monitor.domain.errors import NotFoundError
+from monitor.domain.errors import NotFoundError, take_turn
 from monitor.domain.instants import format_instants
-from monitor.domain.turns import take_turn
 from monitor.store import pages
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.scenes.outlines import NO_SCENE

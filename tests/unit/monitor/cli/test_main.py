@@ -14,7 +14,6 @@ from detection.imagery.errors import TrainingPausedError
 from monitor.cli import main as cli
 from monitor.cli.printable import make_printable
 from monitor.cli.scenes.detect import _progress
-from monitor.cli.site.proposing import _make_progress_printer
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
@@ -352,13 +351,6 @@ def test_status_is_blind_without_schema_or_a_service(capsys):
     status, out, _ = run(capsys, "status", "--json")
     assert status == 6
     assert json.loads(out)["state"] == "blind"
-
-
-def test_progress_into_a_pipe_is_a_line_per_tenth(capsys):
-    tell = _make_progress_printer(written_over=False)
-    for percent in (0, 4, 11, 19, 20, 55, 100):
-        tell(percent / 100.0)
-    assert capsys.readouterr().err.splitlines() == [f"replaying {n} %" for n in (0, 10, 20, 50, 100)]
 
 
 def test_the_stages_of_a_large_scene_are_told_with_what_is_left_of_each(capsys, monkeypatch):

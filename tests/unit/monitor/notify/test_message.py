@@ -92,7 +92,7 @@ def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line()
         "Since 2026-03-01 07:00 CET",
         "Action: Close the road, call the manager",
         (
-            "How sure: 2 independent witnesses can vote, the highest level needs 2; some series that can "
+            "How sure: 2 independent witnesses can vote, 2 needed for the highest level; some series that can "
             "vote give no valid data"
         ),
         "Newest datum used: 2026-03-01 07:00 CET",
