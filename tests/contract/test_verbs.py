@@ -106,6 +106,18 @@ def list_command_lines():
                     yield path.name, list(parts)
 
 
+def list_commands():
+    """Page, verb and words of each command; a user or a folder called `slopeward` is none."""
+    for page, parts in list_command_lines():
+        while "slopeward" in parts:
+            parts = parts[parts.index("slopeward") + 1 :]
+            end = next((i for i, one in enumerate(parts) if set(one) <= set("|&;<>")), len(parts))
+            words, verb = parts[: end - (parts[end - 1 : end + 1] == ["3", "<"])], " ".join(parts[:2])
+            verb = verb if verb in VERBS else next(iter(parts), "")
+            if verb in VERBS:  # that no verb is misspelt, the test above holds
+                yield page, verb, words
+
+
 def parse_command(command, name, words):
     context = command.make_context(name, words)
     if hasattr(command, "commands") and (rest := [*context._protected_args, *context.args]):
@@ -118,21 +130,14 @@ def test_every_command_line_of_a_document_is_understood_with_its_options_and_arg
     from typer._click.exceptions import ClickException
 
     seen, wrong = 0, []
-    for page, parts in list_command_lines():
-        while "slopeward" in parts:
-            parts = parts[parts.index("slopeward") + 1 :]
-            end = next((i for i, one in enumerate(parts) if set(one) <= set("|&;<>")), len(parts))
-            words, verb = parts[: end - (parts[end : end + 1] == ["<"])], " ".join(parts[:2])  # `3< FILE`
-            verb = verb if verb in VERBS else next(iter(parts), "")
-            if verb not in VERBS:
-                continue  # a user or a folder of this name; that no verb is misspelt, the test above holds
-            try:
-                parse_command(typer.main.get_command(load_app(verb)), verb, words[len(verb.split()) :])
-            except typer.Exit:
-                pass  # --help
-            except ClickException as error:
-                wrong.append(f"{page}: {' '.join(words)}: {error.format_message()}")
-            seen += 1
+    for page, verb, words in list_commands():
+        try:
+            parse_command(typer.main.get_command(load_app(verb)), verb, words[len(verb.split()) :])
+        except typer.Exit:
+            pass  # --help
+        except ClickException as error:
+            wrong.append(f"{page}: {' '.join(words)}: {error.format_message()}")
+        seen += 1
     assert not wrong
     assert seen > 150
 
