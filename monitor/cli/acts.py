@@ -6,6 +6,7 @@ An act that takes two people takes two commands: the first one leaves a signatur
 import getpass
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -97,7 +98,7 @@ def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any]
             continue
         words += [one.argument.option] if one.argument.option else []
         words += [] if value is True else [str(value)]
-    return " ".join(words) + (" --second {name}" if asks_two else "")
+    return shlex.join(words) + (" --second {name}" if asks_two else "")
 
 
 def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[str, Any]) -> dict[str, Any]:
