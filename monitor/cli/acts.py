@@ -91,7 +91,7 @@ def _declare(one: ActParameter) -> inspect.Parameter:
 
 def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any], *, asks_two: bool) -> str:
     """The command that a second person gives, without the reason."""
-    words = ["slopeward", act.command]
+    words = ["slopeward", *act.command.split()]
     for name, value in given.items():
         one = parameters[name]
         if value is None or value is False or value == one.default_text or one.argument.option == "--reason":
