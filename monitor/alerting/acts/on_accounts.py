@@ -96,12 +96,11 @@ def add_account(
 
     Example: slopeward people users add ada --role operator
     """
-    facts = {"name": name, "role": role, "sites": list(sites) or None}
+    detail = {"role": role, "sites": list(sites) or None}
     with call.write() as c:
         users.add_user(c, name, password, role, call.now, sites or None)
-        detail = {"role": role, "sites": list(sites) or None}
         add_audit(c, call.actor, "user.add", f"user:{name}", detail, call.now)
-    return ActResult(_ADDED(name=name, role=Term(role), sites=_name_sites(sites)), facts)
+    return ActResult(_ADDED(name=name, role=Term(role), sites=_name_sites(sites)), {"name": name, **detail})
 
 
 def give_password(call: ActCall, name: UserName, password: Password) -> ActResult:
@@ -151,10 +150,11 @@ def give_sites(
     """
     if every == bool(sites):
         raise RefusedError(_WHICH_SITES())
+    detail = {"sites": list(sites) or None}
     with call.write() as c:
         users.set_sites(c, name, sites or None)
-        add_audit(c, call.actor, "user.sites", f"user:{name}", {"sites": list(sites) or None}, call.now)
-    return ActResult(_SITES(name=name, sites=_name_sites(sites)), {"name": name, "sites": list(sites) or None})
+        add_audit(c, call.actor, "user.sites", f"user:{name}", detail, call.now)
+    return ActResult(_SITES(name=name, sites=_name_sites(sites)), {"name": name, **detail})
 
 
 def bind_os_user(

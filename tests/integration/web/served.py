@@ -3,11 +3,13 @@
 import re
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from monitor.config.service import load_service
+from monitor.replay import apart
 from monitor.store.service_state import stamp
 from monitor.web.app import build
 from tests.data import filled as story
@@ -26,6 +28,12 @@ def filled(database, filled_ids):
     with database.write() as c:
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, NOW)
     return filled_ids
+
+
+def start_no_child(monkeypatch):
+    """What the page begins in a process of its own has begun at once: a drill would go on when the test is over."""
+    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, is_over=False)
+    monkeypatch.setattr(apart, "ChildProcess", lambda *_: began)
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from monitor.extensions.drills.store import add_drill
 from monitor.ingest.references import share_answer
 from monitor.jobs.forecasts import model_acts as forecast_acts
 from monitor.jobs.scenes import model_acts as scene_acts
-from monitor.replay import apart
 from monitor.store.alerting import alerts, duty, events, maintenance, offsets
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import verify_chain
@@ -46,7 +45,7 @@ from monitor.web.access.rules import RULES
 from tests.data.filled import HASHES, LAKE, PASSWORD, make_drawable
 from tests.data.filled import NOW as STORY
 from tests.integration.scenes.test_outlines import square
-from tests.integration.web.served import database, log_in, serving, token
+from tests.integration.web.served import database, log_in, serving, start_no_child, token
 
 __all__ = ["database"]  # fixture
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -236,8 +235,7 @@ def desk(database, tmp_path, monkeypatch):
     monkeypatch.setattr(forecast_acts, "promote", lambda *_a, **_k: ["it is shown at 1 d"])
     monkeypatch.setattr(scene_acts, "promote", lambda *_: "it is in use")
     monkeypatch.setattr(scene_acts, "try_weights", lambda *_: None)
-    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, is_over=False)
-    monkeypatch.setattr(apart, "ChildProcess", lambda *_: began)
+    start_no_child(monkeypatch)
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
     monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", PASSWORD)
     monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", NEW)

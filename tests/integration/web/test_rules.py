@@ -7,7 +7,6 @@ import re
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -21,7 +20,6 @@ from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, health_alarm
 from monitor.domain.site import Recipient
 from monitor.ingest.references import Reference, alarm_key
-from monitor.replay import apart
 from monitor.store.alerting.alerts import ChangeContext, apply_changes
 from monitor.store.database.audit import load_entries, verify_chain
 from monitor.store.people import users
@@ -37,6 +35,7 @@ from monitor.web.app import ROUTERS, build
 from tests.data.filled import HASHES, NOW, PASSWORD
 from tests.data.store_rows import tell
 from tests.integration.scenes.test_outlines import square
+from tests.integration.web.served import start_no_child
 from tests.integration.web.test_door import Clock, serving
 
 LOGIN_TO_READ = "[web]\nlogin_to_read = true\n"
@@ -56,8 +55,7 @@ READING = [one for one in ADDRESSES if one.startswith("GET") and "{scene" not in
 def short_streams(monkeypatch):
     """A stream of changes ends at once."""
     monkeypatch.setattr(change_notices, "LASTS_S", 0.0)
-    began = SimpleNamespace(lines=lambda _: iter([{"began": True}]), wait=int, is_over=False)
-    monkeypatch.setattr(apart, "ChildProcess", lambda *_: began)  # a drill would go on when the test is over
+    start_no_child(monkeypatch)
 
 
 @pytest.fixture
