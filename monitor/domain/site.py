@@ -551,8 +551,6 @@ class Site:
         """The declared series; components of displacement answer to `displacement`."""
         known, key = _remember_series(self), (station_id, quantity)
         if key not in known:
-            if len(known) >= KEPT_SERIES:
-                known.clear()
             station = self.station(station_id)
             known[key] = None if station is None else station.find_series(quantity)
         return known[key]
@@ -596,10 +594,24 @@ def once_per_record(find: Callable[[Record], Found]) -> Callable[[Record], Found
     return find_once
 
 
+class BoundedMemo(dict[Record, Found]):
+    """What was found by what it was found for; it begins anew where it has grown to `most`."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: Record, value: Found) -> None:
+        """Keep one more."""
+        if len(self) >= self._most:
+            self.clear()
+        super().__setitem__(key, value)
+
+
 @once_per_record
-def _remember_series(_: Site) -> dict[tuple[str, str], SeriesSpec | None]:
+def _remember_series(_: Site) -> BoundedMemo[tuple[str, str], SeriesSpec | None]:
     """The declared series that were asked for, by station and quantity: every decision asks for them again."""
-    return {}
+    return BoundedMemo(KEPT_SERIES)
 
 
 @once_per_record

@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.fusion import Clause, list_leaves, may_become
 from monitor.domain.quantities import OF_GROUND, OF_ZONES
-from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_record
+from monitor.domain.site import VELOCITY_MAP, BoundedMemo, Criterion, Site, once_per_record
 
 KEPT_REACHED: Final = 256
 OBSERVERS: Final = "observers"
@@ -162,16 +162,14 @@ def compute_reachable_level(
         return _compute_reachable_level(site, able, groups, shut)
     known, key = _remember_reached(site), frozenset(able)
     if key not in known:
-        if len(known) >= KEPT_REACHED:
-            known.clear()
         known[key] = _compute_reachable_level(site, able, groups, shut)
     return known[key]
 
 
 @once_per_record
-def _remember_reached(_: Site) -> dict[frozenset[tuple[str, str]], ReachableLevel]:
+def _remember_reached(_: Site) -> BoundedMemo[frozenset[tuple[str, str]], ReachableLevel]:
     """The highest level by the series that are able: every decision asks, and the same ones are able for long."""
-    return {}
+    return BoundedMemo(KEPT_REACHED)
 
 
 def _compute_reachable_level(

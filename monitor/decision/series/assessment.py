@@ -10,7 +10,7 @@ from monitor.decision.series.vectors import Vector
 from monitor.domain.decision import DecisionInputs, Memory, NewestEpoch, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.domain.site import BoundedMemo, Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
 
 _NO_DATA: Final = Template("criterion.no_data", "no usable data")()
 REPEATS: Final = Template("health.stuck", "the instrument repeats one value")
@@ -85,14 +85,14 @@ class EvaluationCache:
     trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
     untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
     rain: dict[str, tuple[tuple[Reading, ...], list[tuple[float, float]]]] = field(default_factory=dict)
-    names: dict[tuple[str, ...], dict[str, list[tuple[str, str]]]] = field(default_factory=dict)
+    names: BoundedMemo[tuple[str, ...], dict[str, list[tuple[str, str]]]] = field(
+        default_factory=lambda: BoundedMemo(KEPT_NAMES)
+    )
 
     def sort_names(self, of: Iterable[str]) -> Mapping[str, list[tuple[str, str]]]:
         """Quantity and name of some series, by station."""
         key = tuple(of)
         if key not in self.names:
-            if len(self.names) >= KEPT_NAMES:
-                self.names.clear()
             found: dict[str, list[tuple[str, str]]] = {}
             for name in key:
                 station, _, quantity = name.partition(".")

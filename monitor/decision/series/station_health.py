@@ -21,7 +21,16 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.instruments.no_value import AT_STOP, FILL
 from monitor.domain.keys import StepKey
 from monitor.domain.observation import HARMLESS, Reading
-from monitor.domain.site import KEPT_SERIES, Criterion, SeriesSpec, Site, Station, Threshold, once_per_record
+from monitor.domain.site import (
+    KEPT_SERIES,
+    BoundedMemo,
+    Criterion,
+    SeriesSpec,
+    Site,
+    Station,
+    Threshold,
+    once_per_record,
+)
 from monitor.domain.witnesses import find_voting_series
 
 _WELL: Final = Message("", "health.well", {})
@@ -226,16 +235,14 @@ def _is_of(site: Site, station: Station, quantity: str, spec: SeriesSpec) -> boo
     """
     known, key = _remember_parts(site), (station.id, quantity, spec.quantity)
     if key not in known:
-        if len(known) >= KEPT_SERIES:
-            known.clear()
         known[key] = _find_whether_of(station, quantity, spec)
     return known[key]
 
 
 @once_per_record
-def _remember_parts(_: Site) -> dict[tuple[str, str, str], bool]:
+def _remember_parts(_: Site) -> BoundedMemo[tuple[str, str, str], bool]:
     """What was found of quantities of stations and declared ones: every decision asks for them again."""
-    return {}
+    return BoundedMemo(KEPT_SERIES)
 
 
 def _find_whether_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
