@@ -1,12 +1,12 @@
 """A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -63,8 +63,6 @@ from detection.imagery.footprints.probabilities import (
 from detection.imagery.footprints.records import (
     AUTO,
     INDEX,
-    STRIPS,
-    STRIPS_MOST,
     DemFacts,
     DetectionFacts,
     DetectionPlan,
@@ -100,21 +98,8 @@ from detection.imagery.scene.scene import (
     scene_hash,
     take_heights,
 )
-from detection.imagery.scene.strips import (
-    DividedError,
-    Rows,
-    StripTask,
-    are_whole,
-    cut_strips,
-    join_strips,
-    name_strip,
-    read_task,
-    same_facts,
-    write_task,
-    writing_strip,
-)
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
-from detection.imagery.weights_file import ModelCard, weights_path
+from detection.imagery.weights_file import weights_path
 from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
@@ -163,20 +148,15 @@ def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> S
     nothing. One `out_dir` serves one run at a time.
 
     Raises:
-        DividedError: the scene is left to several workers (`options.strip_px`).
         ImageryError: a subclass for each cause, with one clear line.
         TypeError, ValueError: a key or value of the payload that cannot be meant.
     """
     options = read_options(payload)
     scene = _find_scene(options)
     with hashing_once():
-        return _choose(scene, options, progress)
-
-
-def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> SceneDetection:
-    # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
-    triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
-    return choose_weights(options, partial(_detect, scene, options, triage, progress))
+        # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
+        triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
+        return choose_weights(options, partial(_detect, scene, options, triage, progress))
 
 
 def _detect(
@@ -206,15 +186,8 @@ def _detect(
         wants = passing.wants if passing else None
         run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, wants)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
-        strips = _find_strips(model, plan, seen.grid, options)
-        folder = _divide(strips, options, StripTask(facts, weights, stretch))
         with drawn.writing() as write:
-            report = partial(progress, MAP)
-            if folder:
-                size = steps.count, seen.grid.height, seen.grid.width
-                valid = join_strips(folder, len(strips), size, NODATA, write, report)
-            else:
-                valid = map_scene(run, write, report)
+            valid = map_scene(run, write, partial(progress, MAP))
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.to_json() if passing else None
@@ -300,63 +273,6 @@ def _set_aside(
     rim = read_rim(opened.reader)
     fills = set_aside_fills(opened.reader, rim, work)
     return seen, read_at, fills, set_aside_borders(opened.reader, rim, work, fills)
-
-
-def _find_strips(
-    model: "SegmentationModel | IndexModel", plan: TilingPlan, grid: Grid, options: DetectionOptions
-) -> list[Rows]:
-    """The strips of a scene that may be drawn by several workers; one where it is not."""
-    # a triage counts its tiles, and blocks that cannot be read are counted by one reader
-    is_whole = isinstance(model, IndexModel) or options.triage or options.partial or not options.out_dir
-    if options.strip_px is None or is_whole:
-        return [(0, grid.height)]
-    return cut_strips(plan.step, grid.width, grid.height, options.strip_px, STRIPS_MOST)
-
-
-def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) -> Path | None:
-    """Where the drawn strips lie; None where this process draws the scene.
-
-    Raises:
-        DividedError: nobody has drawn them yet: what that takes is written.
-    """
-    if len(strips) == 1 or options.out_dir is None:
-        return None
-    folder = options.out_dir / STRIPS
-    if not options.drawn:
-        write_task(folder, task)
-        raise DividedError(len(strips))
-    kept = read_task(folder)
-    if same_facts(kept.facts, task.facts) and len(options.drawn) == len(strips) and are_whole(folder, options.drawn):
-        return folder
-    log.warning("%s: its strips are not those that were drawn; it is drawn again, by one worker", options.scene_path)
-    return None
-
-
-def draw_strip(payload: DetectionPayload, number: int) -> str:
-    """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
-
-    Raises:
-        ImageryError: the scene, or what reads it, is another one than when it was divided; or as `detect`.
-    """
-    options = read_options(payload)
-    assert options.out_dir is not None
-    task, scene = read_task(folder := options.out_dir / STRIPS), _find_scene(options)
-    options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
-    model = _load(task.weights)
-    plan = plan_tiles(model, options)
-    facts = _facts(scene, model, plan, options, None)
-    # how the weights were chosen, and what lies below the footprints, decides nothing of the map
-    facts = {**facts, **cast("DetectionFacts", {name: task.facts[name] for name in ("named", "refused", "prior")})}
-    if not same_facts(task.facts, facts):
-        raise SceneError(f"{scene.path}: it is not as it was when it was divided")
-    found: list[str] = []
-    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
-        seen = _set_aside(opened, model, options, work)[0]
-        rows = _find_strips(model, plan, seen.grid, options)[number]
-        with writing_strip(folder / name_strip(number), found) as write:
-            run = MappingRun(seen, _make_segmenter(model), task.stretch, plan, len(facts["classes"]))
-            map_scene(run, write, lambda _: None, rows)
-    return found[0]
 
 
 def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
@@ -575,10 +491,6 @@ def _find_scene(options: DetectionOptions) -> Scene:
     return take_heights(replace(scene, dem_tiles=options.dem_tiles, **given))
 
 
-def _find_prior(scene: Scene, options: DetectionOptions) -> Path | None:
-    return options.prior or scene.prior
-
-
 def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOptions) -> TilingPlan:
     """Return how a scene is cut for a model: as asked, else in rows where the network can be shown them."""
     if isinstance(model, IndexModel):  # a pixel by itself
@@ -605,7 +517,12 @@ def _facts(
     options: DetectionOptions,
     triage: TriageRequest | None,
 ) -> DetectionFacts:
-    prior = _find_prior(scene, options)
+    prior, least_m2 = options.prior or scene.prior, options.minimum_area_m2
+    dem: DemFacts | None = None
+    if scene.dem_tiles:
+        dem = {"tiles": [{"file": name, "sha256": digest} for name, digest in scene.dem_tiles]}
+    elif scene.dem is not None:
+        dem = {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
     threshold = None if isinstance(model, IndexModel) else options.threshold  # a probability; an index has none
     return {
         "scene_hash": scene_hash(scene, options.owner),
@@ -615,7 +532,7 @@ def _facts(
         "role": scene.role,
         "classes": list(name_classes(model.card)),
         "threshold": float(model.card["threshold"] if threshold is None else threshold),
-        "minimum_area_m2": _least_area_m2(model.card, options),
+        "minimum_area_m2": float(model.card.get("minimum_area_m2", MINIMUM_AREA_M2) if least_m2 is None else least_m2),
         "blend": plan.blend,
         "tile": plan.tile,
         "halo": plan.halo,
@@ -623,26 +540,12 @@ def _facts(
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
         "triage": triage.facts() if triage else None,
-        "dem": _describe_dem(scene),
+        "dem": dem,
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
         "formats": list(options.formats),
     }
-
-
-def _describe_dem(scene: Scene) -> DemFacts | None:
-    if scene.dem is None:
-        return None
-    if scene.dem_tiles:
-        return {"tiles": [{"file": name, "sha256": digest} for name, digest in scene.dem_tiles]}
-    return {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
-
-
-def _least_area_m2(card: ModelCard, options: DetectionOptions) -> float:
-    if options.minimum_area_m2 is not None:
-        return options.minimum_area_m2
-    return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
 
 
 @contextmanager
@@ -685,7 +588,7 @@ def _open(
         )
         check(reader.grid)
         prior = None
-        if (below := _find_prior(scene, options)) and reader.grid.placed:
+        if (below := options.prior or scene.prior) and reader.grid.placed:
             prior = stack.enter_context(
                 BandReader({"prior": (below, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
             )
