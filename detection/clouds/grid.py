@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.gridding import BANDS, MARGIN, make_heights, usual_spread
@@ -80,11 +79,17 @@ def grid_clouds(
     cell_m = cell_of(grid)
     with spooling(files, grid, out.parent, request.crs, request.height_unit, progress) as spool:
         rule = choose_rule(request.ground, is_classified=spool.is_classified)
-        usual_m = _find_usual(spool, rule, cell_m)
+        squares = spool.squares()
+        # how far points usually scatter about the ground
+        spreads = [
+            usual_spread(read_ground(spool, square, rule, cell_m, 1))
+            for square in squares[:: -(-len(squares) // SAMPLED_SQUARES)]
+        ]
+        known = [one for one in spreads if np.isfinite(one)]
+        usual_m = float(np.median(known)) if known else cell_m
         loose = spool.folder / "heights.tif"
         samples, used, covered = [], 0, 0
         with writing_geotiff(loose, grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
-            squares = spool.squares()
             for number, square in enumerate(squares, start=1):
                 corner = square[0] * spool.side, square[1] * spool.side
                 shape = min(spool.side, grid.height - corner[1]), min(spool.side, grid.width - corner[0])
@@ -151,14 +156,3 @@ def read_ground(spool: Spool, square: tuple[int, int], rule: Rule, cell_m: float
     rim = RIM_M / cell_m if rule == "cloth" else 0.0
     points, kind = spool.read(square, halo + rim)
     return points[find_ground(points, kind, rule, cell_m)]
-
-
-def _find_usual(spool: Spool, rule: Rule, cell_m: float) -> float:
-    """How far points usually scatter about the ground, from squares spread over the cloud."""
-    squares = spool.squares()
-    spreads = [
-        usual_spread(read_ground(spool, square, rule, cell_m, 1))
-        for square in squares[:: -(-len(squares) // SAMPLED_SQUARES)]
-    ]
-    known: NDArray[np.float64] = np.array([one for one in spreads if np.isfinite(one)])
-    return float(np.median(known)) if len(known) else cell_m

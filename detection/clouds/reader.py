@@ -68,7 +68,10 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         vertical_by_key, key_wkt, by_key = _read_keys(path, reader)
     if declared is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
-    given = None if crs is None else _know(crs)
+    try:
+        given = None if crs is None else pyproj.CRS.from_user_input(crs)
+    except CRSError:
+        raise NoPlaceError(f"--crs {crs!r} is no coordinate reference system; such as EPSG:32632") from None
     if declared is None:
         assert given is not None
         declared = given
@@ -104,13 +107,6 @@ def _find_height_m(path: Path, height_m: float | None, height_unit: str | None, 
             )
         height_m = 1.0
     return height_m
-
-
-def _know(crs: str) -> pyproj.CRS:
-    try:
-        return pyproj.CRS.from_user_input(crs)
-    except CRSError:
-        raise NoPlaceError(f"--crs {crs!r} is no coordinate reference system; such as EPSG:32632") from None
 
 
 def _read_crs(path: Path, reader: Any) -> pyproj.CRS | None:

@@ -1,9 +1,7 @@
 """Points sorted into squares on the disk, so that a cloud of any size is worked on in the memory of one square."""
 
-import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,8 +28,6 @@ SQUARE_CELLS: Final = (32, 1024)
 CELLS_MOST: Final = 1_000_000_000
 # Points around a square that lie in memory at once.
 HALO_MOST: Final = 12_000_000
-LEFT_S: Final = 86_400.0
-NAME: Final = ".slopeward-points-"
 # A map whose metre differs by more from a metre on the ground makes every distance and volume wrong.
 OFF_MOST: Final = 0.01
 # A cloud with fewer points of class 2 than this share was not classified.
@@ -215,15 +211,13 @@ def spooling(
         raise CloudError(f"{files[0]}: {count:,} points, the limit is {POINTS_MOST:,}; cut out the slope")
     parent = parent or Path(tempfile.gettempdir())
     parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent)
     if (free := shutil.disk_usage(parent).free) < 1.1 * count * POINT.itemsize:
         raise CloudError(
             f"{parent}: {count * POINT.itemsize / 1e9:.1f} GB are needed for the points, {free / 1e9:.1f} are free"
         )
-    folder = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=".slopeward-points-", dir=parent, ignore_cleanup_errors=True) as folder:
         side = int(np.sqrt(SQUARE_POINTS * grid.width * grid.height / count))
-        spool = Spool(folder, grid, int(np.clip(side, *SQUARE_CELLS)))
+        spool = Spool(Path(folder), grid, int(np.clip(side, *SQUARE_CELLS)))
         read = 0
         for file, header in zip(files, headers, strict=True):
             place = read_place(file, crs, height_unit)
@@ -242,28 +236,3 @@ def spooling(
         if not spool.points:
             raise NoPointsError(f"{files[0]}: no point on the grid")
         yield spool
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove what killed runs left: the process of the name is gone, and nobody wrote to it for a day.
-
-    The day is for runs of another computer on the same disk, whose processes cannot be seen.
-    """
-    for left in parent.glob(f"{NAME}*"):
-        number = left.name.removeprefix(NAME).split("-")[0]
-        if not (number.isdecimal() and left.is_dir() and _is_gone(int(number))):
-            continue
-        if time.time() - left.stat().st_mtime > LEFT_S:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        pass
-    return False

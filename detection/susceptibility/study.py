@@ -25,7 +25,7 @@ TERRAIN_FIELDS: Final = {
     "roughness": "roughness",
 }
 KEYS: Final = ("grid", "area", "factors", "inventory")
-FACTOR_KEYS: Final = (*SOURCES, "band", "most_m", "group", "date")
+FACTOR_KEYS: Final = (*SOURCES, "band", "most_m", "date")
 INVENTORY_KEYS: Final = ("file", "from", "to", "source", "licence", "buffer_m")
 
 
@@ -38,7 +38,6 @@ class Factor:
     path: Path  # raster, elevation model or lines
     band: int = 1  # of the raster, from 1
     most_m: float = MOST_M  # longest distance that is told apart
-    group: str = ""  # factors whose importance is also told together
     day: date | None = None  # what it shows is of this day; None where that does not matter (geology)
 
     @property
@@ -168,7 +167,6 @@ def _read_factor(path: Path, name: str, value: Any) -> Factor:
         path=_file(path, f"{where}.{named[0]}", value[named[0]]),
         band=band,
         most_m=_number(path, f"{where}.most_m", value.get("most_m", MOST_M), 1.0),
-        group=_text(path, f"{where}.group", value.get("group", kind if kind in {"terrain", "distance"} else name)),
         day=_day(path, f"{where}.date", value.get("date")),
     )
 

@@ -1,6 +1,6 @@
 """Spatial cross-validation: the learner is chosen inside, the score comes from blocks that the choice never saw."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detection.susceptibility.calibration import Calibrator, fit_calibrator
 from detection.susceptibility.encoding import Encoder
-from detection.susceptibility.learners.table import FittedLearner, Numbers, SampledCells, fit
+from detection.susceptibility.learners.table import Columns, FittedLearner, Numbers, fit
 from detection.susceptibility.records import Importance
 from detection.susceptibility.scoring import measure_auc
 
@@ -20,7 +20,7 @@ REPEATS: Final = 3  # of a permutation
 class ValidationCells:
     """Sampled cells with what they are scored by; arrays over cells."""
 
-    cells: SampledCells
+    cells: Columns  # cells x columns
     label: NDArray[np.int64]
     weight: Numbers
     block: NDArray[np.int64]
@@ -33,7 +33,6 @@ class Fits:
 
     ground: ValidationCells
     seed: int
-    on_fit: Callable[[], None] = lambda: None
     _known: dict[tuple[str, frozenset[int]], FittedLearner] = field(default_factory=dict)
 
     def without(self, name: str, *folds: int) -> FittedLearner:
@@ -42,7 +41,6 @@ class Fits:
         if key not in self._known:
             taken = ~np.isin(self.ground.fold, folds)
             self._known[key] = fit(name, self.ground.cells[taken], self.ground.label[taken], self.seed)
-            self.on_fit()
         return self._known[key]
 
     def left_out(self, name: str, outer: Sequence[int] = ()) -> Numbers:
@@ -51,13 +49,8 @@ class Fits:
         score = np.full(len(ground.label), np.nan)
         for one in set(ground.fold.tolist()) - set(outer):
             own = ground.fold == one
-            score[own] = self.without(name, one, *outer).score_cells(ground.cells[own])
+            score[own] = self.without(name, one, *outer).score(ground.cells[own].T)
         return score
-
-
-def count_fits(learners: int, folds: int) -> int:
-    """How many models a whole validation fits."""
-    return learners * (folds * (folds - 1) // 2 + folds) + 1
 
 
 def mean_auc(score: Numbers, ground: ValidationCells) -> float:
@@ -86,47 +79,37 @@ class NestedValidation:
 
     chance: Numbers  # calibrated probability of each cell by the procedure that never saw its fold
     chosen: tuple[str, ...]  # the learner that was chosen for each fold
-    calibrators: tuple[Calibrator, ...]
 
 
 def validate(fits: Fits, names: Sequence[str]) -> NestedValidation:
     """Choose, calibrate and fit without each fold in turn, then look at that fold."""
     ground = fits.ground
     chance = np.empty(len(ground.label))
-    chosen, calibrators = [], []
+    chosen = []
     for one in range(int(ground.fold.max()) + 1):
         name, calibrator, _ = choose(fits, names, (one,))
         own = ground.fold == one
-        chance[own] = calibrator.apply(fits.without(name, one).score_cells(ground.cells[own]))
+        chance[own] = calibrator.apply(fits.without(name, one).score(ground.cells[own].T))
         chosen.append(name)
-        calibrators.append(calibrator)
-    return NestedValidation(chance, tuple(chosen), tuple(calibrators))
+    return NestedValidation(chance, tuple(chosen))
 
 
-def split_at_random(fits: Fits, name: str) -> float:
-    """Return the AUC that folds of single cells would have claimed: beside cells of the same landslide and slope."""
-    ground = fits.ground
-    folds = int(ground.fold.max()) + 1
-    fold = np.random.default_rng(fits.seed).permutation(len(ground.label)) % folds
-    mixed = ValidationCells(ground.cells, ground.label, ground.weight, ground.block, fold)
-    return mean_auc(Fits(mixed, fits.seed).left_out(name), mixed)
-
-
-def measure_importance(fits: Fits, nested: NestedValidation, encoder: Encoder, by: str) -> list[Importance]:
-    """Return how much AUC is lost on left-out folds when a factor (or group) is shuffled there, the most first."""
+def measure_importance(fits: Fits, nested: NestedValidation, encoder: Encoder) -> list[Importance]:
+    """Return how much AUC is lost on left-out folds when a factor is shuffled there, the most first."""
     ground = fits.ground
     rng = np.random.default_rng(fits.seed)
     found: list[Importance] = []
-    for name, places in encoder.places(by).items():
+    for name, places in encoder.places().items():
         lost = []
         for one, learner in enumerate(nested.chosen):
             own = np.flatnonzero(ground.fold == one)
             model, cells = fits.without(learner, one), ground.cells[own]
             label, weight = ground.label[own], ground.weight[own]
-            whole = measure_auc(model.score_cells(cells), label, weight)
+            whole = measure_auc(model.score(cells.T), label, weight)
             for _ in range(REPEATS):
-                shuffled = cells.shuffled(places, rng.permutation(len(own)))
-                lost.append(whole - measure_auc(model.score_cells(shuffled), label, weight))
+                shuffled = cells.copy()
+                shuffled[:, places] = cells[rng.permutation(len(own))][:, places]
+                lost.append(whole - measure_auc(model.score(shuffled.T), label, weight))
         found.append(
             {
                 "name": name,

@@ -226,17 +226,22 @@ def draw_outline(image: NDArray[np.uint8], outline: Any, grid: Grid, colour: NDA
     image[3, rows[inside], columns[inside]] = 255
 
 
-def colour_signed(share: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Red (-1) over white to blue (1): colours x H x W."""
-    colours = _STILL + (np.where(share[..., None] > 0, _ABOVE, _BELOW) - _STILL) * np.abs(share)[..., None]
-    return np.moveaxis(colours, -1, 0)
-
-
 def paint_signed(
-    share: NDArray[np.floating], known: NDArray[np.bool_], geometries: Sequence[Geometry], frame: Grid
+    values: NDArray[np.floating],
+    known: NDArray[np.bool_],
+    geometries: Sequence[Geometry],
+    frame: Grid,
+    full: float | None = None,
 ) -> NDArray[np.uint8]:
-    """Paint shares of -1 to 1 where they are known, and outlines in black: a picture with transparency."""
-    image = np.concatenate([colour_signed(share), known[None] * 255]).astype(np.uint8)
+    """Paint what is known from red (negative) over white to blue, and outlines in black; the rest is transparent.
+
+    `full`: where the colour is full; None: at the 98th percentile.
+    """
+    if full is None:
+        full = max(1e-6, float(np.percentile(np.abs(values[known]), 98))) if known.any() else 1.0
+    share = np.clip(np.where(known, values, 0.0) / full, -1, 1)
+    colours = _STILL + (np.where(share[..., None] > 0, _ABOVE, _BELOW) - _STILL) * np.abs(share)[..., None]
+    image = np.concatenate([np.moveaxis(colours, -1, 0), known[None] * 255]).astype(np.uint8)
     for outline in shapes_of(geometries):
         draw_outline(image, outline, frame, np.zeros(3, np.uint8))
     return image

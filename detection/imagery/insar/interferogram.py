@@ -79,7 +79,12 @@ def invert(stack: InterferogramStack, coherence_least: float = COHERENCE_LEAST) 
     good = np.clip(coherence, 0.05, 0.98)
     weights = np.where(used, 2 * LOOKS * good**2 / (1 - good**2), 0.0)
     dates = stack.dates
-    design = _design(stack, dates)
+    # an interferogram is the later date minus the earlier one; the first date is zero
+    design = np.zeros((len(stack.pairs), len(dates) - 1))
+    for number, pair in enumerate(stack.pairs):
+        for at, sign in ((pair.second_at, 1.0), (pair.first_at, -1.0)):
+            if (place := dates.index(at)) > 0:
+                design[number, place - 1] = sign
     solved, misfit, known = _solve(design, phase, weights, used)
     if not known.any():
         raise NoValidPixelsError(f"{stack.path}: no pixel has enough coherent interferograms")
@@ -142,16 +147,6 @@ def _reference(
     mean = np.where(used, coherence, 0.0).sum(axis=0) / np.maximum(1, used.sum(axis=0))
     steady = share >= PAIRS_SHARE
     return np.asarray(steady & (mean >= np.median(mean[steady]))) if steady.any() else share > 0
-
-
-def _design(stack: InterferogramStack, dates: tuple[datetime, ...]) -> NDArray[np.float64]:
-    """Pairs x (dates - 1): an interferogram is the later date minus the earlier one; the first date is zero."""
-    design = np.zeros((len(stack.pairs), len(dates) - 1))
-    for number, pair in enumerate(stack.pairs):
-        for at, sign in ((pair.second_at, 1.0), (pair.first_at, -1.0)):
-            if (place := dates.index(at)) > 0:
-                design[number, place - 1] = sign
-    return design
 
 
 def _solve(

@@ -1,24 +1,20 @@
 """What a stack of interferograms leaves behind: rasters of rate, error and coherence, zones, a picture, a record."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import shapely
-from numpy.typing import NDArray
-from shapely.geometry import shape as shape_of
 
-from detection.geojson import Geometry
-from detection.imagery.footprints.preview import colour_signed
+from detection.imagery.footprints.preview import paint_signed
 from detection.imagery.footprints.records import MeasuredPlace
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import StackMovement, find_zones, invert, list_points
 from detection.imagery.insar.records import CoherenceLoss, MovingZone, NetworkHint, StackRates, StackRequest
 from detection.imagery.insar.stack import InterferogramStack, read_stack
-from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import to_pixels
+from detection.imagery.raster.grid import lonlat_frame
+from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import write_geotiff, write_png
+from detection.imagery.raster.reading.values import RATE
 from forecasting.whole_file import write_json
 
 FILES = {
@@ -89,7 +85,10 @@ def _write(found: StackRates, movement: StackMovement, out_dir: Path) -> StackRa
     for name, values in rasters.items():
         filled = np.where(np.isfinite(values), values, NODATA).astype(np.float32)
         write_geotiff(out_dir / FILES[name], filled[None], movement.grid, nodata=NODATA)
-    _draw(out_dir / FILES["picture"], movement, found.zones)
+    frame = lonlat_frame(movement.grid, PICTURE_PX)
+    with Layer(out_dir / FILES["rate"], frame, nearest=True, quantity=RATE) as layer:
+        rate, known = layer.read(0, 0, frame.width, frame.height)
+    write_png(out_dir / FILES["picture"], paint_signed(rate, known, [zone.geometry for zone in found.zones], frame))
     zones: list[MovingZone | CoherenceLoss] = [*found.zones, *found.coherence_loss]
     features = []
     for zone in zones:
@@ -102,27 +101,3 @@ def _write(found: StackRates, movement: StackMovement, out_dir: Path) -> StackRa
     for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", found.to_json())):
         write_json(out_dir / FILES[name], content)
     return found
-
-
-def _draw(path: Path, movement: StackMovement, zones: Sequence[MovingZone]) -> None:
-    """Rates from red (away) over white to blue (toward), full colour at the 98th percentile; zones outlined black."""
-    rate = movement.rate_mm_per_year
-    known = np.isfinite(rate)
-    most = max(1e-6, float(np.percentile(np.abs(rate[known]), 98)))
-    share = np.clip(np.nan_to_num(rate) / most, -1, 1)
-    scale = max(1, PICTURE_PX // max(rate.shape))
-    image = np.zeros((4, rate.shape[0] * scale, rate.shape[1] * scale), np.uint8)
-    image[:3] = np.kron(colour_signed(share), np.ones((1, scale, scale))).astype(np.uint8)
-    image[3] = np.kron(known * 255, np.ones((scale, scale))).astype(np.uint8)
-    for zone in zones:
-        _outline(image, zone.geometry, movement.grid, scale)
-    write_png(path, image)
-
-
-def _outline(image: NDArray[np.uint8], geometry: Geometry, grid: Grid, scale: int) -> None:
-    outline = to_pixels(shape_of({**geometry}), grid)
-    points = shapely.get_coordinates(shapely.segmentize(outline.boundary, 0.3 / scale)) * scale
-    columns = np.clip(points[:, 0].astype(int), 0, image.shape[2] - 1)
-    rows = np.clip(points[:, 1].astype(int), 0, image.shape[1] - 1)
-    image[:3, rows, columns] = 0
-    image[3, rows, columns] = 255

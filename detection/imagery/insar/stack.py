@@ -74,7 +74,9 @@ def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
     if unknown := sorted(set(content) - set(KEYS)):
         raise ManifestError(f"{manifest}: unknown key {unknown[0]!r}; expected: {', '.join(KEYS)}")
     listed = content.get("pair")
-    if "wavelength_m" not in content or not listed or not _are_tables(listed):
+    if "wavelength_m" not in content or not (
+        isinstance(listed, list) and listed and all(isinstance(one, dict) for one in listed)
+    ):
         raise ManifestError(f"{manifest}: wavelength_m (metres) and at least one [[pair]] are needed")
     pairs = []
     for one in listed:
@@ -97,10 +99,6 @@ def _read_manifest(folder: Path, manifest: Path) -> InterferogramStack:
         str(content.get("direction", "los")),
         place,  # type: ignore[arg-type]
     )
-
-
-def _are_tables(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _numbers(table: Any, names: tuple[str, ...]) -> list[float]:

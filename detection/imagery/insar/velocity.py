@@ -130,10 +130,6 @@ class VelocityMap:
     warnings: tuple[str, ...]  # one sentence each
     outputs: dict[str, str]  # name to path
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
 
 class VelocitySource:
     """The components and their errors on one grid; what is opened is closed with the stack."""
@@ -185,22 +181,17 @@ def find_components(files: tuple[Path, ...], component: str | None) -> tuple[lis
     Raises:
         SceneError: nobody says it, or it contradicts the files.
     """
-    if len(files) == 3:
-        return _find_three(files, component), ENU
     if len(files) == 1:
         return _find_in_one(files[0], component)
-    raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
-
-
-def _find_three(files: tuple[Path, ...], component: str | None) -> list[tuple[Path, int]]:
-    """The bands of three files, of east, north and up."""
+    if len(files) != 3:
+        raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
     if component not in {None, ENU}:
         raise SceneError(f"three files are east, north and up, not {component}")
     for path, names in zip(files, AXES, strict=True):
         axes = _find_axes(inspect(path).descriptions)
         if any(axes) and not axes[AXES.index(names)]:
             raise SceneError(f"{path}: its band is not {names[1]}; give three files as east, north and up")
-    return [(path, 1) for path in files]
+    return [(path, 1) for path in files], ENU
 
 
 def _find_in_one(path: Path, component: str | None) -> tuple[list[tuple[Path, int]], str]:
@@ -477,7 +468,7 @@ def _write(found: VelocityMap, source: VelocitySource, out: Path) -> VelocityMap
     _draw(found, source, out / FILES["picture"])
     found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
     write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
-    write_json(out / FILES["run"], found.to_json())
+    write_json(out / FILES["run"], asdict(found))
     return found
 
 
@@ -498,6 +489,4 @@ def _draw(found: VelocityMap, source: VelocitySource, path: Path) -> None:
     rate = values[0] if len(values) == 1 else -np.linalg.norm(values, axis=0)
     if found.component == "los-away":
         rate = -rate
-    most = max(1e-6, float(np.percentile(np.abs(rate[known]), 98))) if known.any() else 1.0
-    share = np.clip(np.where(known, rate, 0.0) / most, -1, 1)
-    write_png(path, paint_signed(share, known, [zone.geometry for zone in found.zones], frame))
+    write_png(path, paint_signed(rate, known, [zone.geometry for zone in found.zones], frame))
