@@ -55,12 +55,12 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
         with Factors(study, work) as factors:
             grid, notes = factors.grid, factors.notes
             with writing_geotiff(work / "plain.tif", grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
-                for share, box in windows(grid):
+                for done, box in windows(grid):
                     bands = _map_window(model, factors, box)
                     write(bands, box[0], box[1])
                     counts += np.bincount(np.maximum(bands[2], 0).astype(np.int64).ravel(), minlength=len(counts))
                     outside += int((bands[3] > 0).sum())
-                    progress("map", share)
+                    progress("map", done)
         known = int(counts[1:].sum())
         if not known:
             raise NoValidPixelsError(f"{study.path}: no pixel has a value of every factor; do they overlap?")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,6 @@ from detection.imagery.change.records import (
     FootprintChange,
     KnownOutline,
     PlacedOutline,
-    StoredDate,
     VanishedFootprint,
     join_cautions,
 )
@@ -63,7 +62,10 @@ def classify_dates(
     changes: dict[str, FootprintChange] = {}
     vanished: list[VanishedFootprint] = []
     with ExitStack() as stack:
-        slope = _open_dem(own.facts, grid, stack)
+        slope = None
+        with suppress(ImageryError):  # the files of the date are gone
+            dem = Path(own.facts.dem) if own.facts.dem else scene_of(own.facts).dem
+            slope = None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))
         for kind in dict.fromkeys((*own.facts.classes, *(p.kind for p in own.facts.outlines))):
             words, gone = ChangeClassifier(own, dates, grid, kind, slope).classify()
             changes |= words
@@ -124,7 +126,10 @@ class ChangeClassifier:
         since, cautions = known_at, list(known_at.cautions)
         if grown and not again:
             cautions += self._doubts(body, steps, source, lambda before: claim(before)[1])
-        if not grown and (anchor := self._anchor(known, known_at)) is not None:
+        # the date on which the outline was last declared, if it is another one and at hand
+        anchored = [d for d in self.dates if d.facts.scene_hash == known.anchor_scene and d is not known_at]
+        if not grown and anchored:
+            anchor = anchored[0]
             older = measure_evidence(body, anchor.steps(box, self.kind), self.least, anchor.tolerance_px)
             if has_grown(older, pixel_m2, self.minimum_m2):
                 since, grown, evidence, cautions = anchor, True, older, anchor.cautions
@@ -145,8 +150,16 @@ class ChangeClassifier:
         new = claim(steps)
         if new is None:
             return self._make_change("single", polygon, None, None)
-        doubts = [*self._doubts(body, steps, source, claim), *self._other_classes(body, box)] if new else []
-        change = self._make_change("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
+        doubts = list(date.cautions)
+        if new:
+            doubts += self._doubts(body, steps, source, claim)
+            # a word that flips between classes is no change of the ground
+            for other in self.own.facts.classes:
+                before = lay_before(self.dates, box, other)[0]
+                seen = np.count_nonzero(body & (before >= self.least) & (before != NODATA))
+                if other != self.kind and seen > OTHER_SHARE * np.count_nonzero(body):
+                    doubts.append(_OTHER_CLASS(kind=Term(other)))
+        change = self._make_change("new" if new else "known", polygon, None, date, doubts)
         return self._gate(change, body, box) if new else change.doubted(_BELOW(day=date.day))
 
     def _doubts(
@@ -161,16 +174,6 @@ class ChangeClassifier:
         if not numbers or claim(np.where(np.isin(source, numbers), np.uint8(NODATA), steps)):
             return []
         return [caution for k in numbers for caution in self.dates[k].cautions]
-
-    def _other_classes(self, body: NDArray[np.bool_], box: Box) -> list[str]:
-        """Cautions where another class lay before: a word that flips between classes is no change of the ground."""
-        return [
-            _OTHER_CLASS(kind=Term(other))
-            for other in self.own.facts.classes
-            if other != self.kind
-            and OTHER_SHARE * np.count_nonzero(body)
-            < _count_at_least(lay_before(self.dates, box, other)[0], body, self.least)
-        ]
 
     def _make_change(
         self,
@@ -215,13 +218,6 @@ class ChangeClassifier:
                 )
         return None
 
-    def _anchor(self, known: KnownOutline, known_at: Date) -> Date | None:
-        """The date on which the outline was last declared, if it is another one and at hand."""
-        wanted = known.anchor_scene
-        if wanted == known_at.facts.scene_hash:
-            return None
-        return next((d for d in self.dates if d.facts.scene_hash == wanted), None)
-
     def _find_vanished(self, children: set[str]) -> Iterable[VanishedFootprint]:
         for position, date in enumerate(self.dates[:DATES_MOST]):
             for polygon, outline in date.footprints(self.kind):
@@ -264,15 +260,3 @@ class ChangeClassifier:
 
     def _pixel_m2(self, box: Box) -> float:
         return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
-
-
-def _open_dem(date: StoredDate, grid: Grid, stack: ExitStack) -> Layer | None:
-    try:
-        dem = Path(date.dem) if date.dem else scene_of(date).dem
-        return None if dem is None else stack.enter_context(Layer(dem, grid, quantity=HEIGHT))
-    except ImageryError:
-        return None
-
-
-def _count_at_least(steps: NDArray[np.uint8], body: NDArray[np.bool_], least: int) -> int:
-    return int(np.count_nonzero(body & (steps >= least) & (steps != NODATA)))

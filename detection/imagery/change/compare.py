@@ -42,7 +42,7 @@ from detection.imagery.change.records import (
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
-from detection.imagery.footprints.preview import draw_outline, paint_scene
+from detection.imagery.footprints.preview import LONGEST_PX, draw_outline, paint_scene
 from detection.imagery.footprints.records import SceneDetection
 from detection.imagery.footprints.unseen import list_unseen
 from detection.imagery.raster.components import NODATA
@@ -71,16 +71,14 @@ COLOURS = {
 }
 
 
-def write_change_picture(
-    scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path, longest_px: int = 1024
-) -> None:
+def write_change_picture(scene: Scene, grid: Grid, change: Path, words: list[tuple[str, Geometry]], path: Path) -> None:
     """Write an RGBA PNG.
 
     Args:
         change: the change raster, 255 where one of the dates is nodata.
         words: (change, GeoJSON geometry) of all outlines.
     """
-    image, small = paint_scene(scene, grid, longest_px)
+    image, small = paint_scene(scene, grid, LONGEST_PX)
     with Layer(change, small, nearest=True, nodata=NODATA) as layer:
         _, valid = layer.read(0, 0, small.width, small.height)
     grey = (image[:3].mean(axis=0) * 0.45 + 20).astype(np.uint8)
@@ -141,42 +139,22 @@ def compare(
             _guard(date, own, image, warnings)
         compared = tuple(make_date_comparison(d.facts, d.shift, d.ratios, d.cautions) for d in dates)
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
-        changes, vanished = _doubt(*classify_dates(own, usable, grid), own, usable, grid)
-        changes, vanished = _doubt_white(changes, vanished, own, usable, grid, warnings)
+        changes, vanished = _doubt(*classify_dates(own, usable, grid), own, usable, grid, warnings)
         found = Comparison(changes, tuple(vanished), compared, write_change(own, usable, grid, out_dir))
     warnings += [_COMPARED(scene=d.day, text=text) for d in usable for text in d.cautions]
     if usable and found.joint_share < 1:
         warnings.append(f"{1 - found.joint_share:.1%} of the pixels are shown on one date only: no change")
-    outputs = _write(newer, grid, found, out_dir) if out_dir and usable else {}
+    outputs = {}
+    if out_dir and usable:
+        write_outlines(newer, found, out_dir / OUTLINES)
+        files = {"change": FILE, "outlines": OUTLINES}
+        if _draw(newer, grid, found, out_dir):
+            files["picture"] = PICTURE
+        outputs = {name: str(out_dir / file) for name, file in files.items()}
     return replace(found, warnings=tuple(warnings), outputs=outputs)
 
 
-def _write(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> dict[str, str]:
-    """Write the files beside the raster of change; return all by name."""
-    write_outlines(newer, found, out_dir / OUTLINES)
-    files = {"change": FILE, "outlines": OUTLINES} | (
-        {"picture": PICTURE} if _draw(newer, grid, found, out_dir) else {}
-    )
-    return {name: str(out_dir / file) for name, file in files.items()}
-
-
 def _doubt(
-    changes: dict[str, FootprintChange], vanished: list[VanishedFootprint], own: Date, dates: list[Date], grid: Grid
-) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """What a network says of a scene unlike its training, badly placed, or beside a border or a cloud, is advice."""
-    outlines = to_pixels(
-        shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
-    )
-    borders = [(BORDER, own.doubtful), *((BORDER_OF(day=date.day), date.doubtful) for date in dates)]
-    doubts = iter(doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy))
-    names = [one.polygon_id for one in own.facts.outlines]
-    return (
-        {name: changes[name].doubted(*next(doubts)) for name in names},
-        [replace(one, change=one.change.doubted(*next(doubts))) for one in vanished],
-    )
-
-
-def _doubt_white(
     changes: dict[str, FootprintChange],
     vanished: list[VanishedFootprint],
     own: Date,
@@ -184,11 +162,17 @@ def _doubt_white(
     grid: Grid,
     warnings: list[str],
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """What lies on or beside white ground, on its own date or on that it is compared with, is advice."""
-    words = [*(changes[one.polygon_id] for one in own.facts.outlines), *(one.change for one in vanished)]
-    outlines = to_pixels(
-        shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
-    )
+    """What is advice: on a scene unlike the training or badly placed, beside a border or a cloud, on or beside white.
+
+    White ground counts on the outline's own date and on that it is compared with.
+    """
+    names = [one.polygon_id for one in own.facts.outlines]
+    shapes = [one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]
+    outlines = to_pixels(shapes_of(shapes), grid)
+    borders = [(BORDER, own.doubtful), *((BORDER_OF(day=date.day), date.doubtful) for date in dates)]
+    doubts = doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy)
+    judged = [*(changes[name] for name in names), *(one.change for one in vanished)]
+    words = [change.doubted(*why) for change, why in zip(judged, doubts, strict=True)]
     for date in (own, *dates):
         if date.white is None:
             continue
@@ -197,7 +181,6 @@ def _doubt_white(
         for place in lying:
             words[place] = words[place].doubted(WHITE_OF(day=date.day))
         warnings += describe_white_ground(date.white, date.day, len(lying))
-    names = [one.polygon_id for one in own.facts.outlines]
     gone = zip(vanished, words[len(names) :], strict=True)
     return dict(zip(names, words, strict=False)), [replace(one, change=change) for one, change in gone]
 
@@ -221,20 +204,16 @@ def choose_before(newer: StoredDate, earlier: Iterable[StoredDate]) -> list[Stor
     return near + [one for one in before[DATES_MOST:] if one.scene_hash in anchors]
 
 
-def _open_layers(stack: ExitStack, facts: StoredDate, grid: Grid) -> dict[str, Layer]:
-    """The kept probabilities of a date by class."""
-    return {
-        kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
-        for number, kind in enumerate(facts.classes, start=1)
-    }
-
-
 def _make_date(stack: ExitStack, facts: StoredDate, own: Grid, grid: Grid) -> Date:
     proving_nothing = (*facts.unseen, *facts.cloudy)
     unseen, doubtful, cloudy = (
         join_windows(windows, own, grid) for windows in (proving_nothing, facts.doubtful, facts.cloudy)
     )
-    return Date(facts, _open_layers(stack, facts, grid), unseen=unseen, doubtful=doubtful, cloudy=cloudy)
+    layers = {
+        kind: stack.enter_context(Layer(Path(facts.prob), grid, number, nodata=NODATA))
+        for number, kind in enumerate(facts.classes, start=1)
+    }
+    return Date(facts, layers, unseen=unseen, doubtful=doubtful, cloudy=cloudy)
 
 
 def _is_kept(date: Date) -> bool:

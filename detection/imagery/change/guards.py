@@ -162,27 +162,24 @@ class Image(ExitStack):
         """Values of a band in a window, and where they are valid."""
         key = name, column, row, width, height
         if key not in self._blocks:
-            self._blocks[key] = self._layer(name).read(column, row, width, height)
+            self._blocks[key] = self.layer(name).read(column, row, width, height)
         return self._blocks[key]
 
     def sample(self, name: str) -> Block:
         """The same at every n-th row and column of each strip: about `SAMPLE` pixels in all."""
         if name not in self._samples:
             step = max(1, int(np.sqrt(self.grid.width * self.grid.height / SAMPLE)))
-            parts = [self._layer(name).read(*box, step) for box in strips(self.grid)]
+            parts = [self.layer(name).read(*box, step) for box in strips(self.grid)]
             values, valid = (np.concatenate([part[which] for part in parts]) for which in (0, 1))
             self._samples[name] = values, valid
         return self._samples[name]
 
-    def read_colours(self, *box: int) -> Block:
-        """Red, green and blue in a window, 3 x height x width, and where all are valid; nothing is kept."""
-        return _stack([self._layer(name).read(*box) for name in COLOURS])
-
     def sample_colours(self) -> Block:
-        """The same as `sample` gives it."""
+        """Red, green and blue as `sample` gives them, 3 x rows x columns, and where all are valid."""
         return _stack([self.sample(name) for name in COLOURS])
 
-    def _layer(self, name: str) -> Layer:
+    def layer(self, name: str) -> Layer:
+        """A band on the grid; nothing that is read of it is kept."""
         if name not in self._layers:
             band = self.scene.bands[name]
             # medians and shifts are compared by ratio: the gain does not matter
@@ -232,7 +229,7 @@ class WhiteGround:
         return found
 
     def _read(self, *box: int) -> NDArray[np.bool_]:
-        return find_white(*self._image.read_colours(*box), self._light)
+        return find_white(*_stack([self._image.layer(name).read(*box) for name in COLOURS]), self._light)
 
 
 def find_white_ground(image: Image, day: str) -> tuple[WhiteGround | None, list[Message]]:

@@ -67,7 +67,10 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
                 pairs = _sample(own, other, step)
                 sampled = pairs.shape[1]
                 gain, offset = _fit(pairs, older, name)
-            kind = _choose_type(own, other) if newer.gain == 1 else np.dtype(np.float32)
+            # counts of eight bits stay such where both are: weights of pictures know no others
+            types = {own.dtype, (other or own).dtype}
+            whole = newer.gain == 1 and all(np.issubdtype(one, np.integer) for one in types)
+            kind = np.dtype(np.uint8 if whole and types == {np.dtype(np.uint8)} else np.uint16 if whole else np.float32)
             # a manifest states an offset and no gain: this is applied here
             _write(folder / f"{name}.tif", own, gain * newer.gain, offset * newer.gain, kind)
         digits = 3 if np.issubdtype(kind, np.integer) else 7
@@ -101,14 +104,6 @@ def _sample(own: Layer, other: Layer, step: int) -> NDArray[np.floating]:
         both = (valid & also)[rows, ::step]
         pairs.append(np.stack([values[rows, ::step][both], wanted[rows, ::step][both]]))
     return np.concatenate(pairs, axis=1)
-
-
-def _choose_type(own: Layer, other: Layer | None) -> np.dtype[Any]:
-    """Counts of eight bits stay such where both are: weights of pictures know no others."""
-    types = {own.dtype, (other or own).dtype}
-    if types == {np.dtype(np.uint8)}:
-        return np.dtype(np.uint8)
-    return np.dtype(np.uint16 if all(np.issubdtype(one, np.integer) for one in types) else np.float32)
 
 
 def _write(path: Path, own: Layer, gain: float, offset: float, kind: np.dtype[Any]) -> None:

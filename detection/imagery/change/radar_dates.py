@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,7 +154,8 @@ def find_difference(one: RadarDate, other: RadarDate) -> str | None:
     for key in ("orbit", "track", "look", "polarisation"):
         first, second = one.metadata.get(key), other.metadata.get(key)
         if first is not None and second is not None and first != second:
-            return f"{key} {_format_value(first)} and {_format_value(second)}"
+            number = "g" if isinstance(first, float) else ""
+            return f"{key} {first:{number}} and {second:{number}}"
     angle, other_angle = (date.metadata.get("incidence_deg") for date in (one, other))
     if angle is not None and other_angle is not None and abs(angle - other_angle) > INCIDENCE_APART_DEG:
         return f"incidence {angle:g} and {other_angle:g} degrees"
@@ -165,35 +167,22 @@ def find_difference(one: RadarDate, other: RadarDate) -> str | None:
     return None
 
 
-def _format_value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def check_geometry(dates: Sequence[RadarDate]) -> list[str]:
+def check_dates(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> list[str]:
     """Refuse images that cannot be compared; what nobody can prove is said.
 
     Raises:
-        SceneError: another orbit, side, polarisation or incidence.
+        SceneError: another orbit, side, polarisation or incidence; or one of before is later than one of after.
     """
-    first = dates[0]
-    for other in dates[1:]:
+    for one, other in product(before, after):
+        if one.at is not None and other.at is not None and one.at > other.at:
+            raise SceneError(f"{one.path} was taken after {other.path}: exchange before and after")
+    first, *others = (*before, *after)
+    for other in others:
         if why := find_difference(first, other):
             raise SceneError(f"{first.path} and {other.path}: {why}; take images of one orbit and one polarisation")
-    if not all({"orbit", "track"} & set(date.metadata) for date in dates):
+    if not all({"orbit", "track"} & set(date.metadata) for date in (first, *others)):
         return [_NO_ORBIT]
     return []
-
-
-def check_order(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> None:
-    """Refuse an image of before that was taken later than one of after, as far as both times are known.
-
-    Raises:
-        SceneError: the order is wrong.
-    """
-    for one in before:
-        for other in after:
-            if one.at is not None and other.at is not None and one.at > other.at:
-                raise SceneError(f"{one.path} was taken after {other.path}: exchange before and after")
 
 
 def find_units(date: RadarDate, values: NDArray[np.floating], given: str | None = None) -> tuple[str, str]:

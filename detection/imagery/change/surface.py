@@ -149,13 +149,20 @@ def subtract(
     offset = float(np.median(difference[ground]))
     difference -= offset
     scatter = NMAD * float(np.median(np.abs(difference[ground])))
-    sigma = scatter if given is None else given
+    sigma, source = (scatter, "stable ground") if given is None else (given, "given")
     errors: NDArray[np.float64] = np.broadcast_to(np.float64(sigma), difference.shape)
     if given is not None and scatter > 1.5 * given:
         warnings.append(f"stable ground scatters by {scatter:.2f} m, more than the given errors ({given:.2f} m)")
     if cells is not None:
-        errors = cells * _raise_errors(difference[ground] / cells[ground], warnings)
-        sigma = float(np.median(errors[valid]))
+        # by how much errors by cell are too small
+        factor = NMAD * float(np.median(np.abs(difference[ground] / cells[ground])))
+        if factor > RAISE_WARN:
+            warnings.append(
+                f"stable ground scatters {factor:.1f} times more than the errors of the cells say; they are raised by "
+                "that"
+            )
+        errors = cells * max(1.0, factor)
+        sigma, source = float(np.median(errors[valid])), "cells"
     trusted = stable is not None or float((abs(offset) > CONFIDENCE * errors[valid]).mean()) <= DOUBTED
     off_m = 0.0 if trusted else abs(offset)
     if not trusted:
@@ -167,13 +174,17 @@ def subtract(
         offset = 0.0
         if given is None:
             errors = np.hypot(errors, off_m)
-            sigma = float(np.hypot(sigma, off_m))
-    pixel_m2 = _pixel_areas(grid)
+            sigma, source = float(np.hypot(sigma, off_m)), "what differs as a whole"
+    # true areas as a column: they change with latitude where the grid is in degrees
+    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
+    pixels = [shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0) for r in rows]
+    areas = [true_area_m2(map_outline(pixel, grid.to_crs), grid) for pixel in pixels]
+    pixel_m2 = np.interp(np.arange(grid.height), rows, areas)[:, None]
     range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
     offset_error = float(np.hypot(_mean_error(scatter, float((ground * pixel_m2).sum()), range_m), off_m))
 
     def err(area_m2: float, sigma_m: float = sigma) -> float:
-        return _volume_error(sigma_m, area_m2, range_m, offset_error)
+        return round(float(area_m2 * np.hypot(_mean_error(sigma_m, area_m2, range_m), offset_error)), 3)
 
     bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
     loss, gain = (_sum_up([body for body in bodies if body.kind == kind], err) for kind in ("loss", "gain"))
@@ -181,7 +192,7 @@ def subtract(
     found = SurfaceDifference(
         offset_m=round(offset, 4),
         sigma_m=round(sigma, 4),
-        sigma_from=_name_source(given, cells, trusted=trusted),
+        sigma_from=source,
         limit_of_detection_m=round(CONFIDENCE * sigma, 4),
         correlation_range_m=round(range_m, 2),
         stable_share=round(float(ground.sum() / valid.sum()), 4),
@@ -197,15 +208,6 @@ def subtract(
         warnings=tuple(warnings),
     )
     return found if out_dir is None else _write(found, difference, errors, grid, out_dir)
-
-
-def _name_source(given: float | None, cells: NDArray[np.float64] | None, *, trusted: bool) -> str:
-    """What the error of the difference rests on."""
-    if given is not None:
-        return "given"
-    if not trusted:
-        return "what differs as a whole"
-    return "stable ground" if cells is None else "cells"
 
 
 def _read_difference(
@@ -241,16 +243,6 @@ def _read_errors(older: Path, newer: Path, grid: Grid) -> NDArray[np.float64] | 
     return np.asarray(np.sqrt(variance))
 
 
-def _raise_errors(ratios: NDArray[np.float64], warnings: list[str]) -> float:
-    """By how much errors by cell are too small: the scatter of stable ground over them, at least 1."""
-    factor = NMAD * float(np.median(np.abs(ratios)))
-    if factor > RAISE_WARN:
-        warnings.append(
-            f"stable ground scatters {factor:.1f} times more than the errors of the cells say; they are raised by that"
-        )
-    return max(1.0, factor)
-
-
 def _find_stable(
     difference: NDArray[np.float64], valid: NDArray[np.bool_], stable: Path | None, grid: Grid, warnings: list[str]
 ) -> NDArray[np.bool_]:
@@ -274,18 +266,6 @@ def _find_stable(
     if ground.sum() < STABLE_LEAST * valid.sum():
         warnings.append("hardly any ground is stable: offset and limit of detection rest on little")
     return np.asarray(ground)
-
-
-def _pixel_areas(grid: Grid) -> NDArray[np.float64]:
-    """True area of the pixels, m², as a column (they change with latitude where the grid is in degrees)."""
-    rows = np.unique(np.linspace(0, grid.height - 1, 9).astype(int))
-    areas = [
-        true_area_m2(
-            map_outline(shapely.box(grid.width / 2 - 0.5, r, grid.width / 2 + 0.5, r + 1.0), grid.to_crs), grid
-        )
-        for r in rows
-    ]
-    return np.asarray(np.interp(np.arange(grid.height), rows, areas), np.float64)[:, None]
 
 
 def _correlation_range_m(
@@ -317,10 +297,6 @@ def _mean_error(sigma: float, area_m2: float, range_m: float) -> float:
     if area_m2 <= 0:
         return sigma
     return float(sigma * np.sqrt(min(1.0, reach / (5 * area_m2) if area_m2 > reach else 1.0)))
-
-
-def _volume_error(sigma: float, area_m2: float, range_m: float, offset_error: float) -> float:
-    return round(float(area_m2 * np.hypot(_mean_error(sigma, area_m2, range_m), offset_error)), 3)
 
 
 def _list_bodies(

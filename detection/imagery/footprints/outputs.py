@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -26,11 +27,10 @@ from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
-from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, QualityCounts, flag_pixels
+from detection.imagery.footprints.quality import EDGE, EDGE_PX, EMPTY, UNREADABLE, flag_pixels
 from detection.imagery.footprints.records import (
     MAKING,
     NOT_MADE,
-    QualityShare,
     SceneDetection,
     SceneFilesRequest,
     SceneFilesResult,
@@ -56,7 +56,6 @@ FILES = {
 RUN = "run.json"
 FLAGS = {"FLAG_EDGE": str(EDGE), "FLAG_NODATA": str(EMPTY), "FLAG_UNREADABLE": str(UNREADABLE)}
 WORK = ".detect.part"
-STRIP = 256
 SHARED: Final[tuple[Literal["acquired_at", "model", "model_hash", "scene_hash", "threshold"], ...]] = (
     "acquired_at",
     "model",
@@ -163,7 +162,7 @@ def write_first(
     result["outputs"] = {key: name for key, name in FILES.items() if key in wanted} | {"bounds": find_bounds(grid)}
     place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
     making = {"grid": place, "unreadable": sorted(unreadable)}
-    _write_json(work / MAKING, {"making": making, **result, "polygons": iter(result["polygons"])})
+    _write_record(work / MAKING, {"making": making, **result})
     for name in (RUN, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
         (out_dir / name).unlink(missing_ok=True)
     _move((FILES["prob"], MAKING), work, out_dir)
@@ -253,15 +252,26 @@ def _write_others(
 ) -> None:
     """All but the probabilities and the picture; the share of flagged pixels enters the result."""
     tags = _list_tags(result)
-    mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
+    mask, flags = (
+        ByteRaster(work / "mask-steps.tif", steps.grid),
+        ByteRaster(work / "flags.tif", steps.grid, nodata=None),
+    )
+    least, tally = threshold_steps(result["threshold"]), Counter[str]()
+    with steps.reading() as read, mask.writing() as write, flags.writing() as write_flags:
+        for row, flagged in flag_pixels(read, steps.grid, unreadable, tally):
+            window = 0, row, steps.grid.width, len(flagged)
+            values = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
+            write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
+            write_flags(flagged, 0, row)
+    result["qa"] = {"edge_px": EDGE_PX, "edge_share": round(tally["edge"] / max(1, tally["valid"]), 6)}
     # of 0 and 1 the rounded mean is the commoner one, for half the time; flags are added up and have no mean
     write_cog(mask.path, work / FILES["mask"], overviews="average" if steps.count == 1 else "mode", tags=tags)
     progress(0.4)
-    flags, result["qa"] = _write_flags(steps, unreadable, work)
     write_cog(flags.path, work / FILES["qa"], overviews="nearest", tags={**tags, **FLAGS}, descriptions=("flags",))
     progress(0.6)
     if "geojson" in result["formats"]:
-        _write_json(work / FILES["geojson"], {"type": "FeatureCollection", "features": _list_features(result)})
+        content = {"type": "FeatureCollection", "features": list(_list_features(result))}
+        (work / FILES["geojson"]).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
     if "gpkg" in result["formats"]:
         changed_at = datetime.fromisoformat(result["acquired_at"])
         shared = {key: result[key] for key in SHARED}
@@ -293,7 +303,7 @@ def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> Non
     if lacking := {"prob", "mask", "qa", *result["formats"]} - set(written):
         raise OutputError(f"{out_dir}: cannot write the results ({FILES[min(lacking)]} is gone)")
     result["outputs"] = {**written, "bounds": find_bounds(grid)}
-    _write_json(work / RUN, {**result, "polygons": iter(result["polygons"])})
+    _write_record(work / RUN, {**result})
     # The record goes first and comes last: where it is, everything it speaks of is.
     (out_dir / RUN).unlink(missing_ok=True)
     if not kept:  # what was left for later was of an older result
@@ -330,26 +340,6 @@ def own_class(steps: Any, least: int) -> Any:
     return np.where(steps.max(axis=0) >= least, best + 1, 0).astype(np.uint8)
 
 
-def _write_mask(steps: ByteRaster, least: int, work: Path) -> ByteRaster:
-    mask = ByteRaster(work / "mask-steps.tif", steps.grid)
-    with steps.reading() as read, mask.writing() as write:
-        for row in range(0, steps.grid.height, STRIP):
-            window = 0, row, steps.grid.width, min(STRIP, steps.grid.height - row)
-            values = np.stack([read(*window, band) for band in range(1, steps.count + 1)])
-            write(np.where(values[0] == NODATA, NODATA, own_class(values, least)).astype(np.uint8), 0, row)
-    return mask
-
-
-def _write_flags(
-    steps: ByteRaster, unreadable: Collection[tuple[int, int]], work: Path
-) -> tuple[ByteRaster, QualityShare]:
-    flags, tally = ByteRaster(work / "flags.tif", steps.grid, nodata=None), QualityCounts()
-    with steps.reading() as read, flags.writing() as write:
-        for row, values in flag_pixels(read, steps.grid, unreadable, tally):
-            write(values, 0, row)
-    return flags, tally.to_json()
-
-
 def _list_features(result: SceneDetection) -> Iterator[Feature]:
     """The footprints of a result as features of GeoJSON (RFC 7946)."""
     shared: dict[str, Any] = {key: result[key] for key in SHARED}
@@ -366,22 +356,10 @@ def _list_features(result: SceneDetection) -> Iterator[Feature]:
         }
 
 
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write an object, a line per key; iterators become lists, a line per item, of which one is held at a time."""
-    with path.open("w", encoding="utf-8") as file:
-        before = "{"
-        for key, value in content.items():
-            file.write(f"{before}\n {json.dumps(key)}: ")
-            before = ","
-            if not isinstance(value, Iterator):
-                file.write(json.dumps(spread(value), allow_nan=False))
-                continue
-            separator = "["
-            for item in value:
-                file.write(f"{separator}\n  {json.dumps(item, allow_nan=False)}")
-                separator = ","
-            file.write("\n ]" if separator == "," else "[]")
-        file.write("\n}\n")
+def _write_record(path: Path, record: Mapping[str, object]) -> None:
+    """Write a record; messages keep their id and values, but for those of single outlines."""
+    content = {key: value if key == "polygons" else spread(value) for key, value in record.items()}
+    path.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_run(out_dir: Path, facts: Mapping[str, object], *, later: bool = False) -> SceneDetection | None:
