@@ -131,7 +131,6 @@ def grid_clouds(
 
 
 def _take_grid(like: Path) -> Grid:
-    """The grid of a raster, where heights can be laid onto it."""
     grid = read_grid(like)
     if not grid.crs.is_projected or grid.transform.b or grid.transform.d:
         raise CloudError(f"{like}: in degrees, or turned; a grid for heights is projected, with north up")

@@ -75,7 +75,6 @@ def usual_spread(points: Points) -> float:
 
 
 def _fit_planes(x: Field, y: Field, z: Field, height: int, width: int) -> Planes:
-    """Planes by normal equations, from sums over cells that are added over those around."""
     column, row = x.astype(np.int64), y.astype(np.int64)
     cell = row * width + column
     u, v = x - column - 0.5, y - row - 0.5

@@ -69,7 +69,6 @@ def _lay_cloth(places_m: NDArray[np.float64], heights_m: NDArray[np.float64]) ->
 
 
 def _slope(places_m: NDArray[np.float64], heights_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The plane through the lowest point of every 5 m, at all points."""
     block = np.floor(places_m / TREND_M).astype(np.int64)
     order = np.lexsort((heights_m, block[:, 1], block[:, 0]))
     first = np.r_[True, (np.diff(block[order], axis=0) != 0).any(axis=1)]

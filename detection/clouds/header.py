@@ -94,7 +94,6 @@ def _check(path: Path, head: bytes, size: int) -> Header:
 
 
 def _check_extent(path: Path, low: tuple[float, float, float], high: tuple[float, float, float]) -> None:
-    """A cloud that reaches further than any slope is none."""
     sizes = [h - w for w, h in zip(low, high, strict=True)]
     fine = all(math.isfinite(one) and abs(one) < COORDINATE_MOST for one in (*low, *high)) and min(sizes) >= 0
     if not fine or max(sizes[:2]) > EXTENT_MOST_M or max(abs(low[2]), abs(high[2])) > HEIGHT_MOST:

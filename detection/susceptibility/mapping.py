@@ -122,7 +122,6 @@ def _map_window(model: SusceptibilityModel, factors: Factors, box: tuple[int, in
 
 
 def _tag(model: SusceptibilityModel, day: date) -> dict[str, str]:
-    """What the raster says of itself, so that it can be shown and used without its record."""
     card = model.card
     inventory, scores = card["inventory"], card["scores"]
     return {

@@ -146,7 +146,6 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
 
 
 def _bound_classes(chance: Numbers, sample: CellSample, rule: str) -> tuple[float, ...]:
-    """The four probabilities between the five classes, by left-out cells."""
     weight = sample.weight * (sample.label if rule == "landslides" else 1.0)
     order = np.argsort(-chance, kind="stable")
     filled = np.cumsum(weight[order]) / weight.sum()

@@ -104,7 +104,6 @@ _DAMAGED: Final = (
 
 
 def _read_any(path: Path, head: bytes, field: str, notes: list[str]) -> tuple[list[Any], pyproj.CRS, list[Any]]:
-    """The shapes, their system and the words of `field`, by what the file begins with."""
     if path.stat().st_size > MOST_BYTES:
         raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
     if head.startswith(GEOPACKAGE):

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from detection.imagery.change.compare import OUTLINES, write_outlines
 from detection.imagery.change.dates import DATES_MOST
 from detection.imagery.change.guards import (
     WHITE_OF,
@@ -24,8 +25,6 @@ from detection.imagery.change.guards import (
     list_before,
     make_date_comparison,
 )
-from detection.imagery.change.outlines import FILE as OUTLINES
-from detection.imagery.change.outlines import write_outlines
 from detection.imagery.change.records import (
     NOT_COMPARED,
     ChangedAreas,

@@ -1,18 +1,21 @@
 """Change: one date beside the earlier ones of the same ground."""
 
-from collections.abc import Iterable
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from detection.geojson import Geometry
 from detection.imagery.change.classification import classify_dates
-from detection.imagery.change.dates import DATES_MOST, Date
+from detection.imagery.change.dates import DATES_MOST, Date, ground_m2, lay_before
 from detection.imagery.change.guards import (
     SHIFT_MOST_PX,
     WHITE_OF,
@@ -27,31 +30,173 @@ from detection.imagery.change.guards import (
     make_date_comparison,
     scene_of,
 )
-from detection.imagery.change.outlines import FILE as OUTLINES
-from detection.imagery.change.outlines import write_outlines
-from detection.imagery.change.raster import FILE, write_change
 from detection.imagery.change.records import (
     NOT_COMPARED,
+    ChangedAreas,
     Comparison,
     FootprintChange,
+    PlacedOutline,
     StoredDate,
     VanishedFootprint,
     open_geometry,
     read_outlines,
+    record_to_json,
 )
+from detection.imagery.change.rules import NOTHING, change_of
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.footprints.preview import LONGEST_PX, draw_outline, paint_scene
-from detection.imagery.footprints.records import SceneDetection
-from detection.imagery.footprints.unseen import list_unseen
+from detection.imagery.footprints.probabilities import tile_origins
+from detection.imagery.footprints.records import SceneDetection, Window
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
-from detection.imagery.raster.raster import read_grid, write_png
+from detection.imagery.raster.raster import ByteRaster, read_grid, write_cog, write_png
+from detection.imagery.raster.tiling import cut
 from detection.imagery.scene.border import list_doubtful
 from detection.imagery.scene.scene import Scene
 from forecasting.message import Figure, Template, error_text
+from forecasting.whole_file import replacing
+
+OUTLINES = "change.geojson"
+WORDS = ("change", "parent_id", "grown_m2", "since_at", "first_seen_at", "root_id", "caution")
+
+
+def write_outlines(date: StoredDate, found: Comparison, path: Path) -> None:
+    """Write a FeatureCollection (RFC 7946) by temporary name and rename."""
+    rows: list[tuple[PlacedOutline, FootprintChange]] = [(one, found.changes[one.polygon_id]) for one in date.outlines]
+    rows += [(one.outline, one.change) for one in found.vanished]
+    shared = {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat()}
+    features = []
+    for outline, change in rows:
+        values = record_to_json(change)
+        features.append(
+            {
+                "type": "Feature",
+                "id": outline.polygon_id,
+                "geometry": outline.geometry,
+                "properties": {
+                    "class": outline.kind,
+                    "area_m2": outline.area_m2,
+                    **{key: values[key] for key in WORDS},
+                    **shared,
+                },
+            }
+        )
+    text = json.dumps({"type": "FeatureCollection", "features": features}, allow_nan=False)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def list_unseen(result: SceneDetection) -> list[Window]:
+    """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
+
+    Where the network saw other pixels (`read_at`), a pixel of which it saw a part is one that it did not see.
+
+    What triage names are the windows that were read. Of a crop plan a tile owns less than it reads; of a blend half of
+    a tile that was passed over lies under tiles that were not.
+
+    >>> told = {"windows": [[0, 0, 40, 40]]}
+    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
+    []
+    >>> told = {"windows": [[0, 0, 48, 40]]}
+    >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
+    [(0, 0, 32, 32)]
+    >>> told = {"windows": [[0, 0, 32, 32]]}
+    >>> list_unseen({"passed_over": told, "blend": "hann", "tile": 32, "halo": 0, "width": 64, "height": 32})
+    [(0, 0, 16, 32)]
+    """
+    if not (triage := result.get("passed_over")) or not triage["windows"]:
+        return []
+    passed = {tuple(window) for window in triage["windows"]}
+    own: Mapping[str, Any] = result.get("read_at") or result
+    width, height = int(own["width"]), int(own["height"])
+    pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)
+    owned = [(own, read in passed) for read, own in pairs]
+    columns = np.unique([x for (c, _, w, _), _ in owned for x in (c, c + w)])
+    rows = np.unique([y for (_, r, _, h), _ in owned for y in (r, r + h)])
+    hidden, looked = (np.zeros((len(rows) - 1, len(columns) - 1), bool) for _ in range(2))
+    for (column, row, wide, high), is_passed in owned:
+        across = slice(*np.searchsorted(columns, (column, column + wide)))
+        down = slice(*np.searchsorted(rows, (row, row + high)))
+        (hidden if is_passed else looked)[down, across] = True
+    across, down = own.get("step_px", (1, 1))
+    lefts, rights = _bring_sides(columns, across, int(result["width"]))
+    tops, bottoms = _bring_sides(rows, down, int(result["height"]))
+    return [
+        (int(lefts[c]), int(tops[r]), int(rights[c + 1] - lefts[c]), int(bottoms[r + 1] - tops[r]))
+        for r, c in zip(*np.nonzero(hidden & ~looked), strict=True)
+    ]
+
+
+def _bring_sides(sides: NDArray[np.int64], step: float, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where windows between such sides begin and end, in pixels of which `length` lie below those, `step` below each.
+
+    >>> begin, end = _bring_sides(np.array([0, 16, 21]), 1.5, 31)
+    >>> begin.tolist(), end.tolist()
+    ([0, 24, 31], [0, 24, 31])
+    """
+    places = np.minimum(sides * step, length)
+    return np.floor(places + 1e-6).astype(np.int64), np.ceil(places - 1e-6).astype(np.int64)
+
+
+def _list_tiles(blend: str, tile: int, halo: int, width: int, height: int) -> Iterable[tuple[Window, Window]]:
+    if blend != "hann":
+        for one in cut(width, height, tile, halo, 1):
+            yield (
+                (one.read_column, one.read_row, one.read_width, one.read_height),
+                (one.own_column, one.own_row, one.own_width, one.own_height),
+            )
+        return
+    for origin in tile_origins(0, height, tile, 0):
+        for start in tile_origins(0, width, tile, 0):
+            column, row = max(0, start), max(0, origin)
+            window = column, row, min(width, start + tile) - column, min(height, origin + tile) - row
+            yield window, window
+
+
+FILE = "change.tif"
+
+
+def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | None) -> dict[str, ChangedAreas]:
+    """Count the pixels of change, and write them as a cloud-optimised GeoTIFF where a folder is given.
+
+    Returns the areas by class, the first class first.
+    """
+    kinds = own.facts.classes
+    least = threshold_steps(own.facts.threshold)
+    counts = np.zeros((len(kinds), 256), np.int64)
+    part = None if out_dir is None or not dates else out_dir / f".{FILE}.part"
+    with ExitStack() as stack:
+        write = None
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            write = stack.enter_context(ByteRaster(part / "pixels.tif", grid, len(kinds)).writing())
+        for box in strips(grid):
+            bands = [change_of(own.steps(box, kind), lay_before(dates, box, kind)[0], least) for kind in kinds]
+            for number, values in enumerate(bands):
+                counts[number] += np.bincount(values.ravel(), minlength=256)
+            if write is not None:
+                write(np.stack(bands), box[0], box[1])
+    if part is not None and out_dir is not None:
+        tags = {
+            "SCENE_HASH": own.facts.scene_hash,
+            "BEFORE": ",".join(d.day for d in dates),
+            "CLASSES": "0 none, 1 new, 2 on both dates, 3 gone",
+        }
+        write_cog(part / "pixels.tif", part / FILE, overviews="mode", tags=tags, descriptions=kinds)
+        (part / FILE).replace(out_dir / FILE)
+        shutil.rmtree(part, ignore_errors=True)
+    pixel_m2 = ground_m2(grid, grid.width / 2, grid.height / 2)
+    return {kind: _sum_up(one, pixel_m2, grid.width * grid.height) for kind, one in zip(kinds, counts, strict=True)}
+
+
+def _sum_up(counts: NDArray[np.int64], pixel_m2: float, total: int) -> ChangedAreas:
+    new, known, gone = (round(int(counts[code]) * pixel_m2, 1) for code in (1, 2, 3))
+    return ChangedAreas(new, known, gone, round(float(counts[NOTHING:NODATA].sum()) / total, 6))
+
 
 _COMPARED: Final = Template("change.compared", "compared with {scene}: {text}")
 _ANOTHER: Final = Template("change.another", "{file} is of another scene now")
@@ -186,7 +331,6 @@ def _doubt(
 
 
 def _draw(newer: StoredDate, grid: Grid, found: Comparison, out_dir: Path) -> bool:
-    """Draw the picture of change, where the newer image is still there."""
     words = [(found.changes[one.polygon_id].change, one.geometry) for one in newer.outlines]
     words += [(one.change.change, one.outline.geometry) for one in found.vanished]
     try:
@@ -217,7 +361,6 @@ def _make_date(stack: ExitStack, facts: StoredDate, own: Grid, grid: Grid) -> Da
 
 
 def _is_kept(date: Date) -> bool:
-    """Whether the kept file is still of this date's scene."""
     wanted = date.facts.scene_hash
     return all(layer.tags.get("SCENE_HASH", wanted) == wanted for layer in date.layers.values())
 
@@ -246,7 +389,6 @@ def _open(stack: ExitStack, facts: StoredDate, own: Date, grid: Grid, warnings: 
 
 
 def _guard(date: Date, own: Date, image: Image, warnings: list[str]) -> None:
-    """Measure shift and season of an earlier date; what is doubtful is written into its cautions."""
     least, kind = threshold_steps(own.facts.threshold), own.facts.classes[0]
     grid = own.layers[kind].grid
     try:

@@ -107,7 +107,6 @@ def _sample(own: Layer, other: Layer, step: int) -> NDArray[np.floating]:
 
 
 def _write(path: Path, own: Layer, gain: float, offset: float, kind: np.dtype[Any]) -> None:
-    """Write a band stretched, strip by strip; 0 is nodata, so what is shown is never 0."""
     with writing_geotiff(path, own.grid, kind.name, nodata=0) as write:
         for box in strips(own.grid):
             values, shown = own.read(*box)
@@ -120,7 +119,6 @@ def _write(path: Path, own: Layer, gain: float, offset: float, kind: np.dtype[An
 
 
 def _copy_companions(scene: Scene, folder: Path) -> list[str]:
-    """Copy the rasters beside the bands (masks, clouds, heights); returns their lines of the manifest."""
     lines = []
     for name in COMPANIONS:
         path: Path | None = getattr(scene, name)
@@ -134,7 +132,6 @@ def _copy_companions(scene: Scene, folder: Path) -> list[str]:
 
 
 def _fit(pairs: NDArray[np.floating], older: Scene, name: str) -> tuple[float, float]:
-    """Gain and offset that lay two percentiles of the first row on those of the second."""
     if not pairs.shape[1]:
         raise NoValidPixelsError(f"{older.path}: band {name} shares no valid pixel with the newer scene")
     (low, high), (to_low, to_high) = np.percentile(pairs, [LOW, HIGH], axis=1).T

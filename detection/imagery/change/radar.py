@@ -193,7 +193,6 @@ def _read(layer: Layer, box: tuple[int, int, int, int]) -> tuple[NDArray[np.floa
 
 
 def _sample(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Values of some rows spread over the grid of a layer, and where they are valid."""
     grid = layer.grid
     tops = np.linspace(0, grid.height, 5)[:-1].astype(int)
     parts = [_read(layer, (0, int(top), grid.width, min(32, grid.height - int(top)))) for top in tops]
@@ -364,7 +363,6 @@ def _answer(
 
 
 def _find_rules(source: RadarSource) -> tuple[RadarRules, list[str]]:
-    """The law of unchanged ground from strips spread over the scene, and what is doubtful about it."""
     alone: list[NDArray[np.float64]] = []
     nine: list[NDArray[np.float64]] = []
     falls: list[NDArray[np.float64]] = []
@@ -459,7 +457,6 @@ def _list_outlines(
 
 
 def _describe(one: Footprint, grid: Grid, read: Any, layers: tuple[Layer, Layer, Layer]) -> RadarOutline:
-    """What was measured beneath an outline."""
     outline = to_pixels(shape_of({**one.geometry}), grid)
     box = window_around(outline, grid, 0)
     assert box is not None

@@ -62,7 +62,6 @@ def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: fl
 
 
 def _find_looks(spread: float, before: int, after: int) -> float:
-    """The looks whose quartiles lie so far apart, by halving; more looks, less spread."""
     from scipy import stats
 
     least, most = LOOKS

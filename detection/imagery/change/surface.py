@@ -292,7 +292,6 @@ def _correlation_range_m(
 
 
 def _mean_error(sigma: float, area_m2: float, range_m: float) -> float:
-    """Standard error of the mean height over an area (Rolstad et al. 2009, spherical model)."""
     reach = np.pi * range_m**2
     if area_m2 <= 0:
         return sigma
@@ -307,7 +306,6 @@ def _list_bodies(
     minimum_m2: float,
     err: Callable[[float, float], float],
 ) -> list[SurfaceBody]:
-    """Bodies of loss and gain beyond the limit of detection, the largest volume first."""
     found = []
     for kind, beyond in (("loss", difference < -CONFIDENCE * errors), ("gain", difference > CONFIDENCE * errors)):
         labels, _ = ndimage.label(beyond, structure=EIGHT)
@@ -367,7 +365,6 @@ def _shift(
 def _write(
     found: SurfaceDifference, difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, out_dir: Path
 ) -> SurfaceDifference:
-    """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     held = np.isfinite(difference)
     values = np.stack([np.where(held, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)])

@@ -94,8 +94,6 @@ class TrackingResult:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """Columns and rows that a window moved, their covariance, and how good the match is."""
-
     moved: NDArray[np.float64]
     covariance: NDArray[np.float64]
     correlation: float
@@ -104,8 +102,6 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _GridMatch:
-    """A match there and back at a place of the grid."""
-
     name: str
     at: tuple[float, float]
     match: _Match
@@ -200,7 +196,6 @@ def _check(newer: Path, grid: Grid, request: TrackingRequest, reach: int, step: 
 
 
 def _follow(name: str, at: tuple[float, float], then: Rows, now: Rows, window: int, reach: int) -> _GridMatch:
-    """A match there, and back again from where it came to lie."""
     if not np.isfinite(at).all():
         raise _LostError("at the rim")
     column, row = round(at[0]), round(at[1])
@@ -358,7 +353,6 @@ def _correct(
 
 
 def _place(grid: Grid, at: NDArray[np.float64]) -> tuple[Any, Any, NDArray[np.float64]]:
-    """Longitude and latitude of pixels, and what one column and one row are in east and north there, metres."""
     geod = pyproj.Geod(ellps="WGS84")
     lon, lat = grid.to_lonlat(*grid.to_crs(at[:, 0], at[:, 1]))
     turn = np.empty((len(at), 2, 2))

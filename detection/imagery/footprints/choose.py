@@ -217,6 +217,5 @@ def check_doubts(doubts: Sequence[str], card: ModelCard) -> None:
 
 
 def _strip(error: Exception, options: DetectionOptions) -> str:
-    """What an error says without the path of the scene, which is said once."""
     why = error_text(error)
     return why if isinstance(why, Message) else why.removeprefix(f"{options.scene_path}: ")

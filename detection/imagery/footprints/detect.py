@@ -162,7 +162,6 @@ def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> S
 def _detect(
     scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
 ) -> SceneDetection:
-    """Find landslides by one set of weights, after others were refused."""
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
     plan = plan_tiles(model, options)
@@ -240,7 +239,6 @@ def _detect(
 
 
 def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -> ImageryError:
-    """The error of a scene without a pixel to look at."""
     path = opened.scene.path
     if hint := _name_product(opened.reader, opened.scene):
         return RadiometryError(f"{path}: refused by {model.card['name']}: as bright as a cloud{hint}")
@@ -257,7 +255,6 @@ def _write(
     options: DetectionOptions,
     progress: Callable[[float], None],
 ) -> None:
-    """Write the files of a result, all or those that its rows rest on; none without a folder."""
     unreadable = opened.reader.unreadable
     if options.out_dir and options.later:
         write_first(result, steps, work, options.out_dir, unreadable)
@@ -286,7 +283,6 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
 
 
 def _add_cautions(result: SceneDetection, grid: Grid) -> None:
-    """Say with each outline why it is advice, as the service does with its rows."""
     polygons = result["polygons"]
     doubtful, cloudy = (
         join_windows(windows, grid, grid) for windows in (list_doubtful(result["borders"]), result["cloudy"])
@@ -640,7 +636,6 @@ def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
 def _find_all(
     steps: ByteRaster, opened: OpenScene, facts: DetectionFacts, linear: list[str], progress: Progress
 ) -> tuple[list[Footprint], dict[str, int]]:
-    """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
     kept, left_out = [], {"hugging": 0, "flat": 0, "small": 0}
 

@@ -51,7 +51,6 @@ def measure_doubt(probability: NDArray[Any], threshold: float) -> NDArray[np.flo
 
 
 def _average(doubt: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The mean of each tile along a row of them; 0 where too little of a tile is valid."""
     starts = np.arange(0, doubt.shape[1], SIDE_PX)
     sums = np.add.reduceat(np.where(valid, doubt, 0.0).sum(axis=0, dtype=np.float64), starts)
     counts = np.add.reduceat(valid.sum(axis=0), starts)
@@ -60,7 +59,6 @@ def _average(doubt: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[n
 
 
 def _spread(doubts: NDArray[np.float64], most: int) -> list[tuple[int, int]]:
-    """The places of the greatest doubts, none beside another."""
     left, found = doubts.copy(), list[tuple[int, int]]()
     while len(found) < most:
         down, across = divmod(int(left.argmax()), left.shape[1])
@@ -72,7 +70,6 @@ def _spread(doubts: NDArray[np.float64], most: int) -> list[tuple[int, int]]:
 
 
 def _frame(grid: Grid, down: int, across: int) -> tuple[float, float, float, float]:
-    """The box around a tile: least longitude and latitude, greatest."""
     columns = np.array([across, across + 1, across + 1, across]) * SIDE_PX
     rows = np.array([down, down, down + 1, down + 1]) * SIDE_PX
     x, y = grid.to_crs(np.minimum(columns, grid.width), np.minimum(rows, grid.height))

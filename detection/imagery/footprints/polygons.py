@@ -234,7 +234,6 @@ def _gather(
 
 
 def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top: int) -> NDArray[np.bool_]:
-    """The pixels of a component among those that are marked in a window around its box."""
     box = slice(component.top - top, component.bottom - top), slice(component.left - left, component.right - left)
     if np.count_nonzero(marked[box]) == component.pixels:  # no other reaches into it
         pixels = np.zeros_like(marked)
@@ -247,7 +246,6 @@ def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top
 def _gather_large(
     read: Read, grid: Grid, component: Component, labelling: Labelling, hole_px: float, sampler: Sampler
 ) -> ComponentFacts:
-    """Look at a component strip by strip; the outlines of the strips are united."""
     parts: list[BaseGeometry] = []
     body = ComponentFacts()
     for row, pixels, _ in labelling.bodies(component):

@@ -92,7 +92,6 @@ def bounds_of(grid: Grid) -> list[float]:
 
 
 def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read bands onto a small grid: values, and where all of them are valid."""
     values = np.empty((len(bands), grid.height, grid.width), np.float32)
     for path in dict.fromkeys(path for path, _ in bands):
         own = [position for position, (file, _) in enumerate(bands) if file == path]

@@ -217,7 +217,6 @@ def _flag_near_valid(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
 def _draw_run(
     segmenter: Classifier, stretch: RadiometricStretch, strips: Iterable[Strip], left: int, *, again: bool
 ) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
-    """The steps of strips that follow each other."""
     shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
 
     def prepare() -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:

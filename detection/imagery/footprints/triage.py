@@ -137,7 +137,6 @@ class SceneTriage:
         return False
 
     def _find_reason(self, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int) -> str | None:
-        """Why a tile is looked at; None when it is not."""
         height, width = valid.shape
         if self._stretch is None:
             return "aside"
@@ -183,8 +182,6 @@ def list_triage_cautions(record: TriageRecord | None) -> list[str]:
 
 
 class _BandSubset:
-    """Some bands of a reader, by position, under the names of a card."""
-
     def __init__(self, reader: Any, chosen: list[int], names: tuple[str, ...]) -> None:
         self._reader, self._chosen = reader, chosen
         self.names, self.grid = names, reader.grid
@@ -195,7 +192,6 @@ class _BandSubset:
 
 
 def _window_px(card: ModelCard, grid: Grid) -> int:
-    """Side of a training tile on the grid of the scene."""
     side_px = int(card["tile_px"])
     if not grid.placed:
         return side_px
@@ -203,7 +199,6 @@ def _window_px(card: ModelCard, grid: Grid) -> int:
 
 
 def _windows(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:
-    """Windows of a side that cover a tile, each half over the next; smaller ones where the tile is."""
     for top in _starts(height, side):
         for left in _starts(width, side):
             yield slice(top, top + side), slice(left, left + side)

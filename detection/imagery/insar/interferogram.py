@@ -176,7 +176,6 @@ def _solve(
 def _fit_rate(
     dates: tuple[datetime, ...], displacement_mm: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Slope and its standard error over the dates, mm per year."""
     years = np.array([(d - dates[0]).total_seconds() for d in dates]) / 86_400 / DAYS_PER_YEAR
     centred = years - years.mean()
     spread = float((centred**2).sum())

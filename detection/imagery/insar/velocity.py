@@ -195,7 +195,6 @@ def find_components(files: tuple[Path, ...], component: str | None) -> tuple[lis
 
 
 def _find_in_one(path: Path, component: str | None) -> tuple[list[tuple[Path, int]], str]:
-    """The band or bands of one file, by what is asked for, its descriptions or its tag."""
     facts = inspect(path)
     axes = _find_axes(facts.descriptions)
     tags = {key.upper(): value.strip().lower() for key, value in facts.tags.items()}
@@ -333,7 +332,6 @@ def _frames(strips_: list[NDArray[np.bool_]]) -> bool:
 
 
 def _write_steps(source: VelocitySource, steps: ByteRaster, k_sigma: float) -> float:
-    """Mark what moves, strip by strip; the share of pixels that have a value."""
     seen = 0
     with steps.writing() as write:
         for box in strips(source.grid):
@@ -435,7 +433,6 @@ def _gather(
 
 
 def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[list[PlaceVelocity], dict[str, str]]:
-    """What the map says of places; of one that lies off the map or shows little of it, why there is nothing."""
     found, lost = [], {}
     for place in request.places:
         outline = outline_of(place, source.grid)
@@ -463,7 +460,6 @@ def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[l
 
 
 def _write(found: VelocityMap, source: VelocitySource, out: Path) -> VelocityMap:
-    """The same with the paths of the files that were written."""
     out.mkdir(parents=True, exist_ok=True)
     _draw(found, source, out / FILES["picture"])
     found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})

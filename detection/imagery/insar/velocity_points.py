@@ -66,7 +66,6 @@ def grid_points(path: Path, cell_m: float, out: Path) -> tuple[Path, Path | None
 
 
 def _median(values: NDArray[np.float64], place: NDArray[np.intp], grid: Grid) -> NDArray[np.float32]:
-    """The median of each cell, by one sort."""
     order = np.lexsort((values, place))
     cells, first, count = np.unique(place[order], return_index=True, return_counts=True)
     low, high = first + (count - 1) // 2, first + count // 2

@@ -75,7 +75,6 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
 
 
 def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, row: int) -> bytes | None:
-    """One tile as a PNG in grey with transparency; None where nothing of it has a height."""
     pixel_m, _, left, _, _, top = frame_tile(zoom, column, row)[:6]
     frame = Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m)
     way = Resampling.average if pixel_m > 2 * step_m else Resampling.cubic

@@ -72,7 +72,6 @@ def export(model: Any) -> Trees:
 
 
 def _walk(nodes: Any, here: int, place: int, depth: int, into: tuple[NDArray[Any], Numbers, Numbers]) -> None:
-    """Copy a tree; a leaf that comes early stands below splits that let everything pass to the left."""
     column, bound, leaf = into
     node = nodes[here]
     if depth == DEPTH:

@@ -10,8 +10,8 @@ from typing import Final
 
 from detection.imagery.change import records
 from detection.imagery.change.by_index import add_index_comparison, compare_by_index
+from detection.imagery.change.classification import keep_lines
 from detection.imagery.change.compare import as_date, choose_before, compare
-from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect

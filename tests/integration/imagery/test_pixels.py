@@ -13,7 +13,7 @@ from scipy import ndimage
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import ModelError, TooLargeError
 from detection.imagery.footprints.detect import detect
-from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, flag_pixels
+from detection.imagery.footprints.outputs import EDGE, EMPTY, UNREADABLE, flag_pixels
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -224,7 +224,7 @@ def test_flags_do_not_depend_on_the_strips(monkeypatch):
         return steps[row : row + height, column : column + width]
 
     for strip in (256, 9, 1):
-        monkeypatch.setattr("detection.imagery.footprints.quality.STRIP", strip)
+        monkeypatch.setattr("detection.imagery.footprints.outputs.STRIP", strip)
         tally = Counter()
         found.append((np.concatenate([rows for _, rows in flag_pixels(read, place, {(0, 64)}, tally)]), tally))
     for flags, told in found[1:]:
