@@ -106,7 +106,6 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
     cells = encoder.encode(sample.values).T.copy()
     ground = ValidationCells(cells, sample.label, sample.weight, block, deal_folds(sample, block, request.seed))
     fits = Fits(ground, request.seed)
-    progress("models", 0.0)
     nested = validate(fits, request.learners)
     learner, calibrator, aucs = choose(fits, request.learners)
     fitted = fits.without(learner)

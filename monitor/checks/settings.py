@@ -11,7 +11,6 @@ from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import ConfigError, SlopewardError
 
-_PACK: Final = Template("check.map.pack", "run `slopeward sites map tiles {path}`")
 _ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
@@ -38,8 +37,7 @@ def _map_tiles(files: SiteFolder) -> Iterator[SubjectState]:
     known = list_files(folder)
     for entry in sorted(folder.iterdir()):
         if entry.name not in {one.name for one in known} and not entry.name.startswith("."):
-            todo = _PACK(path=str(entry)) if entry.suffix == ".mbtiles" else _ONLY_PMTILES
-            yield found(name=entry.name, todo=todo)
+            yield found(name=entry.name, todo=_ONLY_PMTILES)
     if known:
         yield found(is_wrong=False, n=Figure(len(known), "d"), folder=str(folder))
 

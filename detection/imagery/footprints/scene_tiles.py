@@ -120,7 +120,7 @@ def write_pyramid(
                 if (tile := draw(highest, column, row)) is not None:
                     pyramid.add(highest, column, row, tile)
             pyramid.end_row(highest, row, rows[-1])
-        about = ArchiveFacts(encoding.kind, extent.lonlat, zipped=False, metadata=metadata)
+        about = ArchiveFacts(encoding.kind, extent.lonlat, metadata=metadata)
         tiles = write_archive(out, pyramid.read(), about)
     return Tiles(tiles, encoding.kind, zooms, extent.lonlat)
 

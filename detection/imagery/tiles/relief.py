@@ -61,7 +61,7 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
             for zoom in range(coarsest, finest + 1)
             for column, row in list_tiles(zoom, extent)
         ]
-        about = ArchiveFacts("png", extent.lonlat, zipped=False, metadata={"name": "relief", "type": "overlay"})
+        about = ArchiveFacts("png", extent.lonlat, metadata={"name": "relief", "type": "overlay"})
         drawn = (
             (number, tile)
             for number, zoom, column, row in sorted(numbered)

@@ -11,7 +11,6 @@ from monitor.cli.session import print_note, warn
 from monitor.domain.instants import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
-    from detection.imagery.change.by_index import IndexComparison
     from detection.imagery.change.records import Comparison, StoredDate
     from detection.imagery.footprints.options import DetectionPayload
 
@@ -80,50 +79,24 @@ def compare_with(
 
     Files of the change are written. Where no network was used, the answer gets the outlines that the index found.
     """
-    from detection.imagery.change.by_index import add_index_comparison, compare_by_index
+    from detection.imagery.change.by_index import compare_by_index
     from detection.imagery.change.compare import as_date, compare
     from detection.imagery.change.records import comparison_to_json, outline_to_json
 
     own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre, pre_dem)
     out = Path(str(payload["out_dir"]))
-    if answer["model"] == INDEX:
-        own, found = compare_by_index(own, [before], out)
-        answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}
+    if earlier["model_hash"] == answer["model_hash"] and answer["model"] != INDEX:
+        found = compare(own, [before], out)
         warn(found.warnings)
-        return answer, comparison_to_json(found), describe_change(own, found, by_index=True)
-    is_read = earlier["model_hash"] == answer["model_hash"]  # else the network says nothing of what is new
-    found = compare(own, [before] if is_read else [], out)
-    index_found = add_index_comparison(own, found, [before], out)
-    warn(dict.fromkeys((*found.warnings, *index_found.found.warnings)))
-    described = {**comparison_to_json(found), "by_index": index_found.to_json()}
-    if not is_read:
-        by_index = describe_change(index_found.date, index_found.found, by_index=True)
-        why = f"by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
-        return answer, described, f"{by_index}, {why}"
-    return answer, described, f"{describe_change(own, found)}\n{describe_index_comparison(index_found)}"
-
-
-def describe_index_comparison(comparison: "IndexComparison") -> str:
-    """One line on what the index says beside a network, and what only one of them found.
-
-    >>> from types import SimpleNamespace
-    >>> one = SimpleNamespace(polygon_id="i", area_m2=900.0)
-    >>> found = SimpleNamespace(limit=0.07, joint_share=0.6, warnings=())
-    >>> date = SimpleNamespace(outlines=[one])
-    >>> describe_index_comparison(SimpleNamespace(date=date, found=found, shared={"i"}, alone={"p", "q"}))
-    'by the index of red and green, as advice: 1 barer (900 m²), 0 of them not found by the network; 2 new or grown found by the network alone; rise of 0.07 or more, 60.0% compared'
-    """  # noqa: E501
-    found, outlines = comparison.found, comparison.date.outlines
-    head = "by the index of red and green, as advice: "
-    if found.limit is None or not found.joint_share:
-        why = str(next(iter(found.warnings), "the dates show no ground in common"))
-        return head + (why if why.startswith("not compared") else f"not compared: {why}")
-    area = sum(one.area_m2 for one in outlines)
-    return (
-        f"{head}{len(outlines)} barer ({area:,.0f} m²), {len(outlines) - len(comparison.shared)} of them not found by "
-        f"the network; {len(comparison.alone)} new or grown found by the network alone; "
-        f"rise of {found.limit:.2f} or more, {found.joint_share:.1%} compared"
-    )
+        return answer, comparison_to_json(found), describe_change(own, found)
+    own, found = compare_by_index(own, [before], out)
+    warn(found.warnings)
+    line = describe_change(own, found, by_index=True)
+    if answer["model"] == INDEX:
+        answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}
+    else:  # the network says nothing of what is new
+        line += f", by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
+    return answer, comparison_to_json(found), line
 
 
 def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:

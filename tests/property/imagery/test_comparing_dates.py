@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from detection.imagery.change.by_index import RISE_MOST, add_index_comparison, compare_by_index
+from detection.imagery.change.by_index import RISE_MOST, compare_by_index
 from detection.imagery.change.compare import compare
 from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.change.records import StoredDate, read_outlines
@@ -195,29 +195,6 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
     assert limits == sorted(limits)
     assert len(limits) < len(shares), "none was out of reach: the test says nothing"
     assert shares == sorted(shares, reverse=True)
-
-
-def test_network_and_index_stand_beside_each_other(tmp_path):
-    bands, scar = draw(80, scars=3)
-    labels, count = ndimage.label(scar)
-    assert count >= 2
-    seen, missed = labels == 1, scar & (labels != 1)
-    elsewhere = np.zeros_like(scar)
-    elsewhere[4:9, 4:9] = True
-    newer = keep(tmp_path / "new", 12, bands, seen | elsewhere)
-    older = keep(tmp_path / "old", 2, draw(80, scars=0)[0], np.zeros_like(scar))
-    found = compare(newer, [older])
-    beside = add_index_comparison(newer, found, [older], tmp_path)
-    told = beside.to_json()
-    by_ground = {
-        ground: {one["also_by_network"] for one in told["footprints"] if _is_on(beside.date, one["polygon_id"], where)}
-        for ground, where in (("seen", seen), ("missed", missed))
-    }
-    assert by_ground == {"seen": {True}, "missed": {False}}
-    (alone,) = told["network_alone"]
-    assert _is_on(newer, alone, elsewhere)
-    assert (tmp_path / "change-index.geojson").is_file()
-    assert {word.change for word in found.changes.values()} == {"new"}
 
 
 def test_ground_that_is_bare_already_is_not_compared_and_hides_no_growth_beside_it(tmp_path):
