@@ -89,14 +89,16 @@ def compare_with(
         found = compare(own, [before], out)
         warn(found.warnings)
         return answer, comparison_to_json(found), describe_change(own, found)
-    own, found = compare_by_index(own, [before], out)
+    date, found = compare_by_index(own, [before], out)
     warn(found.warnings)
-    line = describe_change(own, found, by_index=True)
+    line = describe_change(date, found, by_index=True)
+    barer = [outline_to_json(one) for one in date.outlines]
     if answer["model"] == INDEX:
-        answer = {**answer, "polygons": [outline_to_json(one) for one in own.outlines]}
-    else:  # the network says nothing of what is new
-        line += f", by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
-    return answer, comparison_to_json(found), line
+        return {**answer, "polygons": barer}, comparison_to_json(found), line
+    # the network says nothing of what is new
+    line += f", by the index of red and green alone, as advice: {answer['model']} does not read the scene before"
+    described = comparison_to_json(compare(own, [])) | {"by_index": {"footprints": barer, **found.to_json()}}
+    return answer, described, line
 
 
 def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:

@@ -96,7 +96,7 @@ def test_the_season_is_measured_on_the_images_as_they_came(tmp_path, seed):
         assert words
         if name != "forgotten":
             assert all(SEASON in (word.caution or "") for word in words)
-        by_index = compare_by_index(newer, [before], with_network=True)[1]
+        by_index = compare_by_index(newer, [before])[1]
         assert by_index.compared[0].median_ratios == told[name]
     assert told["came"] == told["matched"]
     # where nobody knows how the image came the guard is gone: the test can fail
