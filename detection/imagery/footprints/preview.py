@@ -124,7 +124,7 @@ def _read_overview(bands: Sequence[tuple[Path, int]], grid: Grid) -> tuple[NDArr
 def _thin(source: Any, indexes: list[int], longest_px: int) -> NDArray[np.float32]:
     """Means of 4 x 4 pixels spread over each square, NaN for nodata and what cannot be read: bands x rows x columns."""
     every = max(1, round(max(source.shape) / longest_px))
-    height, width, taken = -(-source.height // every), -(-source.width // every), min(every, TAKEN)
+    height, width, taken = max(1, source.height // every), max(1, source.width // every), min(every, TAKEN)
     small = np.full((len(indexes), height, width), np.nan, np.float32)
     step = source.height / height
     for row in range(0, height, STRIP):
