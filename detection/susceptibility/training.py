@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from detection.susceptibility.encoding import fit_encoder
 from detection.susceptibility.errors import InventoryError, StudyError
 from detection.susceptibility.factors import Factors, list_cautions
-from detection.susceptibility.learners.table import Numbers
 from detection.susceptibility.model import SusceptibilityModel, save_model
 from detection.susceptibility.records import SusceptibilityCard, SusceptibilityScores
 from detection.susceptibility.sampling import CellSample, draw_sample
@@ -110,13 +109,18 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
     learner, calibrator, aucs = choose(fits, request.learners)
     fitted = fits.without(learner)
     left_out = calibrator.apply(fits.left_out(learner))
+    # the four probabilities between the five classes, by left-out cells
+    weight = sample.weight * (sample.label if request.classes == "landslides" else 1.0)
+    order = np.argsort(-left_out, kind="stable")
+    places = np.searchsorted(np.cumsum(weight[order]) / weight.sum(), RULES[request.classes])
+    bounds = tuple(sorted(float(one) for one in left_out[order][np.minimum(places, len(order) - 1)]))
     model = SusceptibilityModel(
         learner,
         encoder,
         fitted,
         tuple(fits.without(learner, fold) for fold in range(FOLDS)),
         calibrator,
-        _bound_classes(left_out, sample, request.classes),
+        bounds,
         {},
     )
     progress("scores", 0.0)
@@ -142,14 +146,6 @@ def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_
     model_hash = save_model(request.out, replace(model, card=card))
     progress("scores", 1.0)
     return {**card, "model": str(request.out), "model_hash": model_hash}
-
-
-def _bound_classes(chance: Numbers, sample: CellSample, rule: str) -> tuple[float, ...]:
-    weight = sample.weight * (sample.label if rule == "landslides" else 1.0)
-    order = np.argsort(-chance, kind="stable")
-    filled = np.cumsum(weight[order]) / weight.sum()
-    places = np.minimum(np.searchsorted(filled, RULES[rule]), len(order) - 1)
-    return tuple(sorted(float(one) for one in chance[order][places]))
 
 
 def _make_card(

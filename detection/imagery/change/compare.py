@@ -1,4 +1,4 @@
-"""Change: one date beside the earlier ones of the same ground."""
+"""Change: one date beside the earlier ones of the same ground; its raster, outlines and picture."""
 
 import json
 import shutil
@@ -190,12 +190,12 @@ def write_change(own: Date, dates: Sequence[Date], grid: Grid, out_dir: Path | N
         (part / FILE).replace(out_dir / FILE)
         shutil.rmtree(part, ignore_errors=True)
     pixel_m2 = ground_m2(grid, grid.width / 2, grid.height / 2)
-    return {kind: _sum_up(one, pixel_m2, grid.width * grid.height) for kind, one in zip(kinds, counts, strict=True)}
-
-
-def _sum_up(counts: NDArray[np.int64], pixel_m2: float, total: int) -> ChangedAreas:
-    new, known, gone = (round(int(counts[code]) * pixel_m2, 1) for code in (1, 2, 3))
-    return ChangedAreas(new, known, gone, round(float(counts[NOTHING:NODATA].sum()) / total, 6))
+    areas = {}
+    for kind, tally in zip(kinds, counts, strict=True):
+        new, known, gone = (round(int(tally[code]) * pixel_m2, 1) for code in (1, 2, 3))
+        share = round(float(tally[NOTHING:NODATA].sum()) / (grid.width * grid.height), 6)
+        areas[kind] = ChangedAreas(new, known, gone, share)
+    return areas
 
 
 _COMPARED: Final = Template("change.compared", "compared with {scene}: {text}")

@@ -34,19 +34,7 @@ TAGS: Final = {
     "incidence_deg": ("INCIDENCE_DEG", "INCIDENCE_ANGLE"),
     "polarisation": ("POLARISATION", "POLARIZATION"),
 }
-SPELLED: Final = {
-    "linear": "power",
-    "intensity": "power",
-    "linear power": "power",
-    "decibel": "db",
-    "decibels": "db",
-    "asc": "ascending",
-    "desc": "descending",
-    "a": "ascending",
-    "d": "descending",
-    "l": "left",
-    "r": "right",
-}
+SPELLED: Final = {"linear": "power", "intensity": "power", "linear power": "power", "decibels": "db", "decibel": "db"}
 # Sentinel-1 repeats its 175 orbits; the product's name holds the absolute one.
 SENTINEL1: Final = re.compile(r"S1([ABCD])_\w\w_\w{4}_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
 FIRST_ORBIT: Final = {"A": 73, "B": 27, "C": 172, "D": 42}
@@ -124,8 +112,8 @@ def _read_metadata(path: Path, declared: Mapping[str, Any], name: str) -> dict[s
             continue
         value = str(declared[key]).strip().lower()
         value = SPELLED.get(value, value)
-        if value in known:
-            found[key] = value
+        if meant := [one for one in known if value and one.startswith(value)]:  # such as `asc`, or `R`
+            found[key] = meant[0]
         elif path.is_dir():
             raise ManifestError(f"{path}: {key} = {declared[key]!r} of [sar] is none of: {', '.join(known)}")
     for key in ("track", "incidence_deg"):

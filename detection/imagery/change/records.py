@@ -164,13 +164,11 @@ def record_to_json(record: Any) -> dict[str, Any]:
     >>> record_to_json(ChangedAreas(1.0, 0.0, 0.0, 0.5))
     {'new_m2': 1.0, 'known_m2': 0.0, 'gone_m2': 0.0, 'joint_share': 0.5}
     """
-    return {one.name: _value_to_json(getattr(record, one.name)) for one in fields(record)}
-
-
-def _value_to_json(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return spread(value) if isinstance(value, tuple) else value
+    values = {one.name: getattr(record, one.name) for one in fields(record)}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else spread(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
 
 
 def outline_to_json(one: PlacedOutline) -> FootprintJson:
@@ -220,17 +218,12 @@ def read_outlines(footprints: Sequence[FootprintJson]) -> tuple[KnownOutline, ..
             one["polygon_id"],
             one["class"],
             one["geometry"],
-            _box(one["bbox"]),
+            (one["bbox"][0], one["bbox"][1], one["bbox"][2], one["bbox"][3]),
             cast("float", one["area_m2"]),  # without a place there is none, and change is not judged
             one["mean_probability"],
         )
         for one in footprints
     )
-
-
-def _box(values: Sequence[float]) -> Box:
-    west, south, east, north = values
-    return west, south, east, north
 
 
 def open_geometry(outline: KnownOutline) -> KnownOutline:

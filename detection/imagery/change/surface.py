@@ -1,6 +1,6 @@
 """Difference of two surfaces: what was lost, what was gained, and how sure that is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
@@ -187,7 +187,13 @@ def subtract(
         return round(float(area_m2 * np.hypot(_mean_error(sigma_m, area_m2, range_m), offset_error)), 3)
 
     bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
-    loss, gain = (_sum_up([body for body in bodies if body.kind == kind], err) for kind in ("loss", "gain"))
+    totals = []
+    for kind in ("loss", "gain"):
+        own = [body for body in bodies if body.kind == kind]
+        area = sum(body.area_m2 for body in own)
+        volume = round(sum(body.volume_m3 for body in own), 3)
+        totals.append(SurfaceTotal(len(own), round(area, 2), volume, err(area)))
+    loss, gain = totals
     shift_px = _shift(new, difference, ground, warnings)
     found = SurfaceDifference(
         offset_m=round(offset, 4),
@@ -207,7 +213,16 @@ def subtract(
         polygons=tuple(bodies),
         warnings=tuple(warnings),
     )
-    return found if out_dir is None else _write(found, difference, errors, grid, out_dir)
+    if out_dir is None:
+        return found
+    out_dir.mkdir(parents=True, exist_ok=True)
+    layers = [np.where(valid, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)]
+    names = ("newer - older, m", "limit of detection at 95 %, m")
+    write_geotiff(out_dir / FILES["difference"], np.stack(layers), grid, nodata=-9999.0, descriptions=names)
+    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
+    write_json(out_dir / FILES["geojson"], {"type": "FeatureCollection", "features": list_features(found.polygons)})
+    write_json(out_dir / FILES["run"], asdict(found))
+    return found
 
 
 def _read_difference(
@@ -335,11 +350,6 @@ def _list_bodies(
     return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
 
 
-def _sum_up(bodies: Sequence[SurfaceBody], err: Callable[[float], float]) -> SurfaceTotal:
-    area = sum(body.area_m2 for body in bodies)
-    return SurfaceTotal(len(bodies), round(area, 2), round(sum(body.volume_m3 for body in bodies), 3), err(area))
-
-
 def _shift(
     new: NDArray[np.float32], difference: NDArray[np.float64], ground: NDArray[np.bool_], warnings: list[str]
 ) -> dict[str, float] | None:
@@ -360,18 +370,3 @@ def _shift(
             "false loss and gain on slopes"
         )
     return {"columns": round(float(columns), 2), "rows": round(float(rows), 2)}
-
-
-def _write(
-    found: SurfaceDifference, difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, out_dir: Path
-) -> SurfaceDifference:
-    out_dir.mkdir(parents=True, exist_ok=True)
-    held = np.isfinite(difference)
-    values = np.stack([np.where(held, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)])
-    names = ("newer - older, m", "limit of detection at 95 %, m")
-    write_geotiff(out_dir / FILES["difference"], values, grid, nodata=-9999.0, descriptions=names)
-    features = list_features(found.polygons)
-    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
-        write_json(out_dir / FILES[name], content)
-    return found

@@ -233,7 +233,11 @@ def _detect(
             *opened.misplaced,
         ]
         _add_cautions(result, grid)
-        _write(result, opened, steps, work, options, partial(progress, FILES))
+        unreadable, out_dir = opened.reader.unreadable, options.out_dir
+        if out_dir and options.later:
+            write_first(result, steps, work, out_dir, unreadable)
+        elif out_dir:
+            write_outputs(result, scene, steps, work, out_dir, unreadable, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
 
@@ -245,21 +249,6 @@ def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -
     return NoValidPixelsError(
         f"{path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
     )
-
-
-def _write(
-    result: SceneDetection,
-    opened: OpenScene,
-    steps: ByteRaster,
-    work: Path,
-    options: DetectionOptions,
-    progress: Callable[[float], None],
-) -> None:
-    unreadable = opened.reader.unreadable
-    if options.out_dir and options.later:
-        write_first(result, steps, work, options.out_dir, unreadable)
-    elif options.out_dir:
-        write_outputs(result, opened.scene, steps, work, options.out_dir, unreadable, progress)
 
 
 def _set_aside(
@@ -456,6 +445,12 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
         width, height = seen.grid.width, seen.grid.height
         tiles = plan.count(width, height)
         read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, width * height * (1 if plan.blend == "rows" else 4))
+        # a tile takes about six maps of the first level at once, beside the libraries themselves; of rows those are
+        # alive that wait for the decoder: on all levels as many as on the first twice as far as it sees
+        wide, high = (min(plan.tile, length) + 2 * plan.halo for length in (width, height))
+        if plan.blend == "rows":
+            high = min(high, (2 * plan.halo + PART_ROWS) // 6)
+        held_bytes = 6 * 64 * float(model.card["network"].get("width", 0.0)) * 4 * wide * high
         return {
             "scene": str(scene.path),
             "scene_hash": scene_hash(scene, options.owner),
@@ -469,7 +464,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             "halo": plan.halo,
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
-            "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
+            "estimated_memory_mib": round(450 + held_bytes / 2**20),
             "warnings": [*opened.warnings, *doubts, *coarser],
         }
 
@@ -493,17 +488,6 @@ def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOption
         return TilingPlan("rows", COLUMNS, 0, 1)
     entry = find_entry(model.card["network"]["name"])
     return make_plan(model.card, entry, options.tile, options.halo, triage=bool(options.triage))
-
-
-def _estimate_bytes(model: "SegmentationModel | IndexModel", plan: TilingPlan, width: int, height: int) -> int:
-    """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves.
-
-    Of rows those are alive that wait for the decoder: on all levels as many as on the first twice as far as it sees.
-    """
-    wide, high = (min(plan.tile, side) + 2 * plan.halo for side in (width, height))
-    if plan.blend == "rows":
-        high = min(high, (2 * plan.halo + PART_ROWS) // 6)
-    return round(6 * 64 * float(model.card["network"].get("width", 0.0)) * 4 * wide * high)
 
 
 def _facts(
@@ -607,7 +591,15 @@ def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) 
         grid = first.grid
     if not options.resample_to_m:
         return grid, None
-    return _resample(grid, scene, options), geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
+    pixel_m, limit = options.resample_to_m, options.limits.pixels
+    if not grid.placed:
+        raise NoCrsError(f"{scene.path}: has no place on the ground and cannot be resampled to {pixel_m:g} m")
+    wanted = resample_grid(grid, pixel_m)
+    if wanted.width * wanted.height > limit:
+        raise TooLargeError(
+            f"{scene.path}: {wanted.width} x {wanted.height} pixels of {pixel_m:g} m, the limit is {limit:,}"
+        )
+    return wanted, geodesic_pixel_m2(grid) ** 0.5
 
 
 def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
@@ -619,18 +611,6 @@ def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tupl
     facts = {file: inspect(file) for file in files}
     misplaced = dict.fromkeys(one.misplaced for one in facts.values() if one.misplaced)
     return [f"{file}: {note}" for file, one in facts.items() for note in one.placing], tuple(misplaced)
-
-
-def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
-    pixel_m, limit = float(options.resample_to_m or 0), options.limits.pixels
-    if not grid.placed:
-        raise NoCrsError(f"{scene.path}: has no place on the ground and cannot be resampled to {pixel_m:g} m")
-    wanted = resample_grid(grid, pixel_m)
-    if wanted.width * wanted.height > limit:
-        raise TooLargeError(
-            f"{scene.path}: {wanted.width} x {wanted.height} pixels of {pixel_m:g} m, the limit is {limit:,}"
-        )
-    return wanted
 
 
 def _find_all(

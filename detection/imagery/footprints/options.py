@@ -1,6 +1,6 @@
 """What one asks of a detection: the payload's keys with their defaults, checked once."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -100,13 +100,9 @@ def _read_formats(names: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in wanted)
 
 
-def _read_texts(values: Iterable[object]) -> tuple[str, ...]:
-    return tuple(map(str, values))
-
-
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("scene_path", "out_dir", "dem", "prior", "aoi"), Path),
-    **dict.fromkeys(("own",), _read_texts),
+    "own": lambda names: tuple(map(str, names)),
     **dict.fromkeys(("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"), float),
     "dem_tiles": lambda tiles: tuple((str(name), str(digest)) for name, digest in tiles),
     "known": lambda boxes: tuple(map(tuple, boxes)),

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -150,8 +151,9 @@ class SceneTriage:
         if plausible is not None and not plausible.all():
             return "nodata"
         shrink = int(self._triage.card["tile_px"]) / self._window_px
-        for rows, columns in _windows(height, width, self._window_px):
-            window = seen[:, rows, columns]
+        side = self._window_px
+        for top, left in product(_starts(height, side), _starts(width, side)):  # each half over the next
+            window = seen[:, top : top + side, left : left + side]
             shape = tuple(max(1, round(side * shrink)) for side in window.shape[1:])
             if (
                 self._triage.estimate_probability(resize_bands(window, (shape[0], shape[1])))
@@ -196,12 +198,6 @@ def _window_px(card: ModelCard, grid: Grid) -> int:
     if not grid.placed:
         return side_px
     return max(1, round(float(side_px * float(card["pixel_size_m"]) / pixel_area_m2(grid) ** 0.5)))
-
-
-def _windows(height: int, width: int, side: int) -> Iterator[tuple[slice, slice]]:
-    for top in _starts(height, side):
-        for left in _starts(width, side):
-            yield slice(top, top + side), slice(left, left + side)
 
 
 def _starts(length: int, side: int) -> list[int]:

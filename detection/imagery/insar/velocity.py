@@ -256,7 +256,14 @@ def measure_velocity(request: VelocityRequest) -> VelocityMap:
             warnings=tuple(warnings),
             outputs={},
         )
-        return found if request.out_dir is None else _write(found, source, request.out_dir)
+        if (out := request.out_dir) is None:
+            return found
+        out.mkdir(parents=True, exist_ok=True)
+        _draw(found, source, out / FILES["picture"])
+        found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
+        write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
+        write_json(out / FILES["run"], asdict(found))
+        return found
 
 
 def _measure_noise(source: VelocitySource) -> NDArray[np.float64]:
@@ -457,15 +464,6 @@ def _measure_places(source: VelocitySource, request: VelocityRequest) -> tuple[l
             )
         )
     return found, lost
-
-
-def _write(found: VelocityMap, source: VelocitySource, out: Path) -> VelocityMap:
-    out.mkdir(parents=True, exist_ok=True)
-    _draw(found, source, out / FILES["picture"])
-    found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
-    write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found.zones)})
-    write_json(out / FILES["run"], asdict(found))
-    return found
 
 
 def _draw(found: VelocityMap, source: VelocitySource, path: Path) -> None:
