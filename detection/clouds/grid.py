@@ -71,8 +71,7 @@ def grid_clouds(
         files: LAS or LAZ of one date.
         out: the GeoTIFF; beside it lies a record of the same name that ends in `.json`.
 
-    Raises:
-        CloudError: a file cannot be used.
+    Raises CloudError: a file cannot be used.
     """
     place = find_place(files, request.crs, request.height_unit)
     grid = plan_grid(files, place, request.cell_m) if request.like is None else _take_grid(request.like)

@@ -58,8 +58,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         crs: of a file that does not say; `EPSG:code`.
         height_unit: `m`, `ft` or `us-ft`, of a file that does not say.
 
-    Raises:
-        NoPlaceError: nobody says it, two say different things, or it is in degrees.
+    Raises NoPlaceError: nobody says it, two say different things, or it is in degrees.
     """
     if height_unit is not None and height_unit not in METRES:
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
@@ -92,8 +91,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
 def _find_height_m(path: Path, height_m: float | None, height_unit: str | None, unit: float) -> float:
     """Metres in one unit of heights: what the header or the caller says, else those of x and y where they are metres.
 
-    Raises:
-        NoPlaceError: both say different units, or nobody says one.
+    Raises NoPlaceError: both say different units, or nobody says one.
     """
     if height_m is not None and height_unit is not None and abs(height_m - METRES[height_unit]) > 1e-9:
         raise NoPlaceError(f"{path}: its header says another unit of heights than --height-unit {height_unit}")
@@ -158,8 +156,7 @@ def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str, 
 def read_parts(path: Path, height_m: float) -> Iterator[CloudChunk]:
     """Yield the points of a file, without those that are withheld or of a class of noise.
 
-    Raises:
-        DamagedCloudError: it ends early, or points lie outside of the bounds that its header says.
+    Raises DamagedCloudError: it ends early, or points lie outside of the bounds that its header says.
     """
     header = read_header(path)
     size = max(1, min(PART_MOST, PART_BYTES // header.record_bytes))

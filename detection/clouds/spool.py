@@ -89,8 +89,7 @@ class Spool:
 
         `halo`: how far around it, cells.
 
-        Raises:
-            CloudError: more points than memory is taken for.
+        Raises CloudError: more points than memory is taken for.
         """
         column, row = square
         reach = int(np.ceil(halo / self.side))
@@ -138,8 +137,7 @@ class Spool:
 def plan_grid(files: Sequence[Path], place: CloudPlace, cell_m: float) -> Grid:
     """Return the grid over some clouds, its corner at a whole number of cells: two dates then fit onto each other.
 
-    Raises:
-        CloudError: more cells than can be worked on, or metres of the map are none on the ground.
+    Raises CloudError: more cells than can be worked on, or metres of the map are none on the ground.
     """
     if not 0 < cell_m < np.inf:
         raise CloudError(f"cells of {cell_m:g} m are not possible")
@@ -172,11 +170,7 @@ def check_metres(path: Path, grid: Grid) -> None:
 
 
 def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) -> CloudPlace:
-    """Return where the files of one date lie.
-
-    Raises:
-        NoPlaceError: not all in one system.
-    """
+    """Return where the files of one date lie; raises NoPlaceError: not all in one system."""
     places = [read_place(file, crs, height_unit) for file in files]
     for file, place in zip(files, places, strict=True):
         if not pyproj.CRS(place.crs_wkt).equals(pyproj.CRS(places[0].crs_wkt), ignore_axis_order=True):
@@ -202,8 +196,7 @@ def spooling(
 
     Where nothing is written (`parent` is None) it lies where temporary files of the system do.
 
-    Raises:
-        CloudError: too many points, no room, or a damaged file.
+    Raises CloudError: too many points, no room, or a damaged file.
     """
     headers = [read_header(file) for file in files]
     count = sum(header.points for header in headers)

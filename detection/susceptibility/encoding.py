@@ -94,8 +94,7 @@ def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encod
 
     `values`: factors x cells.
 
-    Raises:
-        FactorError: a factor is the same everywhere, or has too many classes.
+    Raises FactorError: a factor is the same everywhere, or has too many classes.
     """
     return Encoder(tuple(_fit(factor, own) for factor, own in zip(factors, values, strict=True)))
 

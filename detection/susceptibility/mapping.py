@@ -43,8 +43,7 @@ def make_map(request: MapRequest, progress: Progress = lambda *_: None) -> dict[
     The raster has four bands (float32, nodata -1): probability, its spread over the models of the folds, the class (1
     to 5), and how many factors lie outside of what the training saw. Memory is bounded by a window.
 
-    Raises:
-        ImageryError: a subclass for each cause, with one clear line.
+    Raises ImageryError: a subclass for each cause, with one clear line.
     """
     began = time.process_time()
     model, study = load_model(request.model), read_study(request.study)

@@ -74,11 +74,7 @@ def save_model(path: Path, model: SusceptibilityModel) -> str:
 
 
 def load_model(path: Path) -> SusceptibilityModel:
-    """Read a model.
-
-    Raises:
-        ModelError: it is none, is damaged, or is of another format.
-    """
+    """Read a model; raises ModelError: it is none, is damaged, or is of another format."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

@@ -63,8 +63,7 @@ def draw_sample(
 ) -> CellSample:
     """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
 
-    Raises:
-        InventoryError: it lies elsewhere, or holds too few landslides, or leaves no other ground.
+    Raises InventoryError: it lies elsewhere, or holds too few landslides, or leaves no other ground.
     """
     inventory, grid = study.inventory, factors.grid
     assert inventory is not None

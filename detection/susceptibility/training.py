@@ -48,8 +48,7 @@ def find_blocks(sample: CellSample, side_m: float) -> NDArray[np.int64]:
 def deal_folds(sample: CellSample, block: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """Deal the blocks into folds with about as many landslides each; returns the fold of each cell.
 
-    Raises:
-        InventoryError: landslides lie in fewer blocks than there are folds.
+    Raises InventoryError: landslides lie in fewer blocks than there are folds.
     """
     number = int(block.max()) + 1
     pairs = np.unique(np.stack([block[sample.label == 1], sample.slide[sample.label == 1]], axis=1), axis=0)
@@ -87,8 +86,7 @@ class SusceptibilityTrainingRequest:
 def train(request: SusceptibilityTrainingRequest, progress: Progress = lambda *_: None) -> SusceptibilityCard:
     """Train and write a model and its card; returns the card with the path of the model and its hash.
 
-    Raises:
-        ImageryError: a subclass for each cause, with one clear line.
+    Raises ImageryError: a subclass for each cause, with one clear line.
     """
     study = read_study(request.study)
     if study.inventory is None:

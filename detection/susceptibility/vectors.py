@@ -57,8 +57,7 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
 
     `field`: the one property that is read with them; the table beside a shapefile is not looked at.
 
-    Raises:
-        VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
+    Raises VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
     """
     notes: list[str] = []
     try:

@@ -215,8 +215,7 @@ def _measure_both(
 def _measure_step(now: Image, then: Image) -> IndexLimits:
     """The median change of the index over both images, the bound above it, and how red ground can be.
 
-    Raises:
-        ImageryError: no ground that becomes bare could reach the bound.
+    Raises ImageryError: no ground that becomes bare could reach the bound.
     """
     one, other, seen = _measure_both([[image.sample(name) for name in RED_GREEN] for image in (now, then)])
     moved = (one - other)[seen]

@@ -264,8 +264,7 @@ def compare(
         out_dir: where `change.tif`, `change.geojson` and a picture are written; None: nowhere.
         guards: measure shift and season; off only where both dates are known to be one image's.
 
-    Raises:
-        ImageryError: the kept probabilities of the newer date are gone, or of another scene now.
+    Raises ImageryError: the kept probabilities of the newer date are gone, or of another scene now.
     """
     newer = replace(newer, polygons=tuple(map(open_geometry, newer.outlines)))
     grid = read_grid(Path(newer.prob))

@@ -61,11 +61,7 @@ Block = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values, and where they 
 
 
 def scene_of(date: StoredDate) -> Scene:
-    """Return the scene of a date by its `scene_path`.
-
-    Raises:
-        ImageryError: its files are gone.
-    """
+    """Return the scene of a date by its `scene_path`; raises ImageryError: its files are gone."""
     scene = read_scene(Path(date.scene_path), date.acquired_at)
     return take_heights(replace(scene, dem=Path(date.dem))) if date.dem else scene
 

@@ -38,8 +38,7 @@ def match_scene(older: Scene, newer: Scene, folder: Path) -> tuple[Path, dict[st
         The copy's folder, and per band `gain` and `offset` of new = gain * old + offset, with `sampled_px`, the number
         of pixels that the percentiles rest on, and `every_px`, the stride at which they were read.
 
-    Raises:
-        NoValidPixelsError: the scenes share no valid pixel, or a band is flat.
+    Raises NoValidPixelsError: the scenes share no valid pixel, or a band is flat.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -283,11 +283,7 @@ def log_ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArra
 
 
 def normalised_fall(was: NDArray[np.float64], crossed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(before - across) / (before + across), NaN where there is none.
-
-    >>> [round(float(one), 2) for one in normalised_fall(np.array([0.9, 0.0]), np.array([0.3, 0.0]))]
-    [0.5, nan]
-    """
+    """(before - across) / (before + across), NaN where there is none."""
     total = was + crossed
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, (was - crossed) / total, np.nan)

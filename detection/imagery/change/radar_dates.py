@@ -64,8 +64,7 @@ def read_radar(path: Path, band: int | None = None) -> RadarDate:
 
     `band`: of a raster with several; None: by the descriptions of its bands, else the first.
 
-    Raises:
-        SceneError: no such band, or something is said of it that cannot be.
+    Raises SceneError: no such band, or something is said of it that cannot be.
     """
     if path.is_dir():
         return of_scene(read_scene(path))
@@ -83,11 +82,7 @@ def read_radar(path: Path, band: int | None = None) -> RadarDate:
 
 
 def of_scene(scene: Scene) -> RadarDate:
-    """The radar image of a scene.
-
-    Raises:
-        SceneError: it has no band of a polarisation, or its table [sar] is wrong.
-    """
+    """The radar image of a scene; raises SceneError: it has no band of a polarisation, or its table [sar] is wrong."""
     bands = {name.upper(): band for name, band in scene.bands.items()}
     name = next((one for one in POLARISATIONS if one in bands), None)
     if name is None:
@@ -133,12 +128,7 @@ def _read_metadata(path: Path, declared: Mapping[str, Any], name: str) -> dict[s
 
 
 def find_difference(one: RadarDate, other: RadarDate) -> str | None:
-    """Why two images cannot be compared, or None: another geometry makes slopes lie elsewhere and shine otherwise.
-
-    >>> a = RadarDate(Path("a.tif"), Path("a.tif"), 1, None, {"orbit": "ascending"})
-    >>> find_difference(a, RadarDate(Path("b.tif"), Path("b.tif"), 1, None, {"orbit": "descending"}))
-    'orbit ascending and descending'
-    """
+    """Why two images cannot be compared, or None: another geometry makes slopes lie elsewhere and shine otherwise."""
     for key in ("orbit", "track", "look", "polarisation"):
         first, second = one.metadata.get(key), other.metadata.get(key)
         if first is not None and second is not None and first != second:
@@ -158,8 +148,7 @@ def find_difference(one: RadarDate, other: RadarDate) -> str | None:
 def check_dates(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> list[str]:
     """Refuse images that cannot be compared; what nobody can prove is said.
 
-    Raises:
-        SceneError: another orbit, side, polarisation or incidence; or one of before is later than one of after.
+    Raises SceneError: another orbit, side, polarisation or incidence; or one of before is later than one of after.
     """
     for one, other in product(before, after):
         if one.at is not None and other.at is not None and one.at > other.at:
@@ -180,8 +169,7 @@ def find_units(date: RadarDate, values: NDArray[np.floating], given: str | None 
         values: some that are valid.
         given: what a person says.
 
-    Raises:
-        RadiometryError: it is no calibrated backscatter, or not in the unit that is said.
+    Raises RadiometryError: it is no calibrated backscatter, or not in the unit that is said.
     """
     stated = given or date.metadata.get("units")
     if stated and not values.size:

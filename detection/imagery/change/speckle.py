@@ -76,9 +76,5 @@ def _find_looks(spread: float, before: int, after: int) -> float:
 
 
 def to_decibel(logarithm: float) -> float:
-    """A natural logarithm of a ratio of intensities in dB.
-
-    >>> round(to_decibel(float(np.log(2.0))), 2)
-    3.01
-    """
+    """A natural logarithm of a ratio of intensities in dB."""
     return float(logarithm * DECIBEL)

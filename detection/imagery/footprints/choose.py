@@ -91,8 +91,7 @@ def choose_weights(options: DetectionOptions, attempt: Callable[[WeightsAttempt]
         options: `weights`, and `own` where that is `auto`.
         attempt: reads the scene by weights; raises what `REFUSES` holds where they do not fit.
 
-    Raises:
-        DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
+    Raises DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
     """
     if options.weights != AUTO:
         return attempt(WeightsAttempt(options.weights, doubted=True))
@@ -140,13 +139,7 @@ REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
 
 
 def describe_refusals(refused: Sequence[WeightsRefusal]) -> list[Message]:
-    """Why no network was used, and why each does not fit.
-
-    >>> describe_refusals([WeightsRefusal("bijie", "pixels of 10 m, trained on 1.2 m")])
-    ['no network fits this image', 'bijie does not fit: pixels of 10 m, trained on 1.2 m']
-    >>> describe_refusals([])
-    ['no network was used']
-    """
+    """Why no network was used, and why each does not fit."""
     if not refused:
         return [_UNUSED]
     mends = [one.mend for one in refused if one.mend is not None]
@@ -165,12 +158,7 @@ def describe_mend(scene: Path, weights: str, trained_m: float) -> Message:
 
 
 def describe_broken(refused: Sequence[WeightsRefusal], used: str) -> list[Message]:
-    """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice.
-
-    >>> others = [WeightsRefusal("bijie", "pixels of 10 m")]
-    >>> describe_broken([WeightsRefusal("m/mine.safetensors", "torn", True), *others], "index")
-    ['your own weights m/mine.safetensors cannot be read: no network serves instead']
-    """
+    """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice."""
     template = _NONE_SERVES if used == INDEX else _SHIPPED_SERVE if used in SHIPPED else _OTHERS_SERVE
     return [template(weights=describe_own(one.weights)) for one in refused if one.broken]
 
@@ -192,11 +180,7 @@ def check_pixels(grid: Grid, card: ModelCard, *, brought: bool) -> None:
 
 
 def check_size(grid: Grid) -> None:
-    """Refuse to read a scene coarser, unasked, that has next to no pixels then.
-
-    Raises:
-        UnfitError: it has.
-    """
+    """Refuse to read a scene coarser, unasked, that has next to no pixels then; raises UnfitError: it has."""
     if min(grid.width, grid.height) < COARSER_LEAST_PX:
         raise UnfitError(_FEW_PIXELS(width=grid.width, height=grid.height))
 

@@ -307,8 +307,7 @@ def _check_grid(
 ) -> None:
     """Refuse weights that nobody named by the pixels alone, before terrain is made for them or the scene is read.
 
-    Raises:
-        FinerError, UnfitError: see `check_pixels`, `check_size`.
+    Raises FinerError, UnfitError: see `check_pixels`, `check_size`.
     """
     if options.weights != AUTO or isinstance(model, IndexModel):
         return

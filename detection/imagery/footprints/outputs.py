@@ -337,8 +337,7 @@ def _write_others(
 def _place(result: SceneDetection, grid: Grid, work: Path, out_dir: Path) -> None:
     """Write the record and rename all files into their folder; probabilities may lie there already.
 
-    Raises:
-        OutputError: one lacks that is no picture.
+    Raises OutputError: one lacks that is no picture.
     """
     made = {key: name for key, name in FILES.items() if (work / name).is_file()}
     kept = {"prob": FILES["prob"]} if "prob" not in made and (out_dir / FILES["prob"]).is_file() else {}

@@ -32,8 +32,7 @@ def is_making(folder: Path) -> bool:
 def note_failure(folder: Path, error: str, *, unread: bool = False) -> None:
     """Say beside the results why files could not be made; with `unread` it was the image, and that is counted.
 
-    Raises:
-        OSError: it cannot be written either.
+    Raises OSError: it cannot be written either.
     """
     write_json(folder / NOT_MADE, {"error": error, "unread": count_unread(folder) + unread})
 
@@ -281,18 +280,10 @@ class SceneDetection(DetectionFacts, GridFacts):
 
 
 def find_coarser(doubts: Iterable[str]) -> str | None:
-    """That a scene was read on larger pixels than its own, as one of its doubts says it; None where it was not.
-
-    >>> find_coarser(["brightness 3", COARSER(at=1.2, pixel=0.1)])
-    'read coarser: at 1.2 m, the scene has 0.1 m'
-    """
+    """That a scene was read on larger pixels than its own, as one of its doubts says it; None where it was not."""
     return next((one for one in doubts if isinstance(one, Message) and one.id == COARSER.id), None)
 
 
 def explain_unread(warnings: Iterable[str]) -> str:
-    """Why no network read a scene, as one of its warnings says it: it stands where the number of footprints would.
-
-    >>> explain_unread(["taken in winter", "no network fits this image; bijie does not fit: pixels of 10 m"])
-    'no network fits this image; bijie does not fit: pixels of 10 m'
-    """
+    """Why no network read a scene, as one of its warnings says it: it stands where the number of footprints would."""
     return next((str(one) for one in warnings if any(mark in str(one) for mark in UNREAD)), UNREAD[0])

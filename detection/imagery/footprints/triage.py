@@ -201,11 +201,7 @@ def _window_px(card: ModelCard, grid: Grid) -> int:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where windows begin.
-
-    >>> _starts(300, 128), _starts(100, 128)
-    ([0, 64, 128, 172], [0])
-    """
+    """Where windows begin."""
     last = max(0, length - side)
     return [*range(0, last, max(1, side // 2)), last]
 

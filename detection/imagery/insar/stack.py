@@ -59,8 +59,7 @@ def read_stack(folder: Path) -> InterferogramStack:
     (YYYYMMDD-YYYYMMDD); what is coherence is told by the tag DATA_TYPE or by `cc` or `coh` in the name; the wavelength
     by the tag WAVELENGTH_METRES.
 
-    Raises:
-        ManifestError: no interferogram, no wavelength, a wrong key.
+    Raises ManifestError: no interferogram, no wavelength, a wrong key.
     """
     manifest = folder / MANIFEST
     return _read_manifest(folder, manifest) if manifest.is_file() else _read_tags(folder)

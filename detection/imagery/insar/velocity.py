@@ -178,8 +178,7 @@ class VelocitySource:
 def find_components(files: tuple[Path, ...], component: str | None) -> tuple[list[tuple[Path, int]], str]:
     """The bands of the components and what they are; nothing is guessed.
 
-    Raises:
-        SceneError: nobody says it, or it contradicts the files.
+    Raises SceneError: nobody says it, or it contradicts the files.
     """
     if len(files) == 1:
         return _find_in_one(files[0], component)
@@ -271,8 +270,7 @@ def _measure_noise(source: VelocitySource) -> NDArray[np.float64]:
 
     Rounded values scatter by no less than the step between them.
 
-    Raises:
-        RadiometryError: no velocities; or most are equal, and nothing else says their error.
+    Raises RadiometryError: no velocities; or most are equal, and nothing else says their error.
     """
     _find_empty(source)
     rows = min(SAMPLE_ROWS, source.grid.height)

@@ -32,8 +32,7 @@ def grid_points(path: Path, cell_m: float, out: Path) -> tuple[Path, Path | None
 
     Returns the raster of velocities, that of sigmas or None, and what must be known of it.
 
-    Raises:
-        SceneError: the file is no such table.
+    Raises SceneError: the file is no such table.
     """
     rows = np.array(list(_read_csv(path)), np.float64).reshape(-1, 4)
     around = (np.abs(rows[:, 0]) > 180) & (np.abs(rows[:, 0]) <= 360)  # from 0 to 360, or from -360 to 0

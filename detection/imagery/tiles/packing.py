@@ -30,8 +30,7 @@ def take_tiles(request: TilesRequest) -> Tiles:
 def copy_tiles(source: Path, out: Path) -> Tiles:
     """Take a file of tiles (PMTiles 3).
 
-    Raises:
-        NotTilesError: it is none, of another version, or its tiles are of a kind that no browser draws.
+    Raises NotTilesError: it is none, of another version, or its tiles are of a kind that no browser draws.
     """
     with source.open("rb") as file:
         head = file.read(HEAD_BYTES)

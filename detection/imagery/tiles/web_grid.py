@@ -41,11 +41,7 @@ class WebMapExtent:
 
 
 def find_extent(grid: Grid, path: Path) -> WebMapExtent:
-    """Where a grid lies on that of web maps.
-
-    Raises:
-        NoCrsError: it has no place there.
-    """
+    """Where a grid lies on that of web maps; raises NoCrsError: it has no place there."""
     if not grid.placed:
         raise NoCrsError(TEXT_OF(name=str(path), text=_NO_PLACE))
     try:
