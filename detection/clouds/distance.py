@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 from shapely.geometry import mapping
 
-from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.grid import NODATA, list_warnings, read_ground
-from detection.clouds.ground import choose_rule
+from detection.clouds.gridding import choose_rule
+from detection.clouds.header import CloudError, NoPointsError
 from detection.clouds.spool import Points, Progress, Spool, cell_of, find_place, plan_grid, spooling
 from detection.geojson import Geometry
 from detection.imagery.change.surface import DOUBTED, warn_of_heights

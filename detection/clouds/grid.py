@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from detection.clouds.errors import CloudError, NoPointsError
-from detection.clouds.gridding import BANDS, MARGIN, make_heights, usual_spread
-from detection.clouds.ground import RIM_M, Rule, choose_rule, find_ground
+from detection.clouds.gridding import BANDS, MARGIN, RIM_M, Rule, choose_rule, find_ground, make_heights, usual_spread
+from detection.clouds.header import CloudError, NoPointsError
 from detection.clouds.spool import (
     CELLS_MOST,
     Points,

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pyproj.database import get_units_map
 from pyproj.exceptions import CRSError
 
-from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError
-from detection.clouds.header import Header, read_header
+from detection.clouds.header import CloudError, DamagedCloudError, Header, NoPlaceError, read_header
 from detection.imagery.raster.reading.values import HEIGHT
 
 PART_BYTES: Final = 64 << 20

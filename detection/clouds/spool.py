@@ -13,8 +13,7 @@ import pyproj
 from affine import Affine
 from numpy.typing import NDArray
 
-from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
-from detection.clouds.header import read_header
+from detection.clouds.header import CloudError, NoPlaceError, NoPointsError, read_header
 from detection.clouds.reader import GROUND, CloudPlace, read_parts, read_place
 from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.grid import Grid

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.errors import FactorError
-from detection.susceptibility.study import Factor
+from detection.susceptibility.study import Factor, FactorError
 
 RAREST: Final = 20  # a class with fewer sampled cells teaches nothing of its own
 MOST_CLASSES: Final = 60

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from detection.imagery.errors import NoValidPixelsError
 from detection.imagery.footprints.outputs import open_workplace
 from detection.imagery.raster.raster import write_cog, writing_geotiff
-from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, windows
 from detection.susceptibility.model import CLASSES, SusceptibilityModel, load_model
 from detection.susceptibility.picture import draw_picture
-from detection.susceptibility.study import Study, read_study
+from detection.susceptibility.study import Study, StudyError, read_study
 
 NODATA: Final = -1.0
 BANDS: Final = ("probability", "spread", "class", "factors outside of the training")

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import ModelError
-from detection.susceptibility.calibration import Calibrator, read_calibrator
 from detection.susceptibility.encoding import Encoder, read_factor
 from detection.susceptibility.learners.table import LEARNERS, FittedLearner, Numbers, read, write_numbers
 from detection.susceptibility.records import SusceptibilityCard
 from detection.susceptibility.study import MOST_FACTORS
+from detection.susceptibility.validation import Calibrator, read_calibrator
 from forecasting.whole_file import replacing
 
 FORMAT: Final = 1

@@ -16,9 +16,8 @@ from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Box, Layer
 from detection.imagery.raster.reading.shapes import take_outlines
-from detection.susceptibility.errors import FactorError, InventoryError
 from detection.susceptibility.factors import Factors, windows
-from detection.susceptibility.study import Factor, Inventory, Study
+from detection.susceptibility.study import Factor, FactorError, Inventory, InventoryError, Study
 from detection.susceptibility.vectors import read_vectors
 
 LEAST_LANDSLIDES: Final = 30

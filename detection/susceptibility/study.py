@@ -8,7 +8,28 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from detection.susceptibility.errors import StudyError
+from detection.imagery.errors import ImageryError
+
+
+class SusceptibilityError(ImageryError):
+    """Root of what this room raises on purpose."""
+
+
+class StudyError(SusceptibilityError):
+    """The study file is no TOML, lacks a key, or names what is not there."""
+
+
+class VectorError(SusceptibilityError):
+    """Outlines, points or lines that cannot be read, or whose place is not known."""
+
+
+class FactorError(SusceptibilityError):
+    """A factor from which nothing can be learned."""
+
+
+class InventoryError(SusceptibilityError):
+    """An inventory from which nothing can be learned: too few, elsewhere, of one class."""
+
 
 MOST_BYTES: Final = 1 << 20
 MOST_FACTORS: Final = 64

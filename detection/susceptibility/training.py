@@ -12,19 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.susceptibility.encoding import fit_encoder
-from detection.susceptibility.errors import InventoryError, StudyError
 from detection.susceptibility.factors import Factors, list_cautions
 from detection.susceptibility.model import SusceptibilityModel, save_model
 from detection.susceptibility.records import SusceptibilityCard, SusceptibilityScores
 from detection.susceptibility.sampling import CellSample, draw_sample
-from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
-from detection.susceptibility.study import Study, read_study
+from detection.susceptibility.study import InventoryError, Study, StudyError, read_study
 from detection.susceptibility.validation import (
     Fits,
     ValidationCells,
+    bound_auc,
     choose,
     mean_auc,
+    measure_auc,
+    measure_calibration,
     measure_importance,
+    trace_rate,
     validate,
 )
 

@@ -20,7 +20,7 @@ from shapely.geometry import shape
 from detection.imagery.raster.geojson import GeoJsonError, read_features
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.reading.shapes import join_rings
-from detection.susceptibility.errors import VectorError
+from detection.susceptibility.study import VectorError
 
 MOST_BYTES: Final = 512 << 20
 MOST_FEATURES: Final = 1_000_000

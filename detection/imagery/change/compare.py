@@ -14,7 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from detection.geojson import Geometry
-from detection.imagery.change.classification import classify_dates
+from detection.imagery.change.classification import NOTHING, change_of, classify_dates
 from detection.imagery.change.dates import DATES_MOST, Date, ground_m2, lay_before
 from detection.imagery.change.guards import (
     SHIFT_MOST_PX,
@@ -42,7 +42,6 @@ from detection.imagery.change.records import (
     read_outlines,
     record_to_json,
 )
-from detection.imagery.change.rules import NOTHING, change_of
 from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.cautions import BORDER, BORDER_OF, doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps

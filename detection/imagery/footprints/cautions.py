@@ -195,11 +195,6 @@ def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterato
         yield _NO_CLOUDS(**limits) if pixel_m is None else _NO_CLOUDS_AT(pixel=Figure(pixel_m, ".3g"), **limits)
 
 
-def list_misplaced(doubts: Iterable[str]) -> list[str]:
-    """Of the doubts of a scene those of its place."""
-    return [caution for caution in doubts if isinstance(caution, Message) and caution.id in MISPLACED]
-
-
 def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Message]:
     """That `auto` read a scene on larger pixels than its own, of `pixel_m`; nothing where it did not."""
     return [COARSER(at=at_m, pixel=Figure(pixel_m, ".3g"))] if at_m and pixel_m else []

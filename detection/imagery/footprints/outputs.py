@@ -216,17 +216,13 @@ def make_files(request: SceneFilesRequest) -> SceneFilesResult:
     """What a worker does once the rows are stored: the files that were left for later, or why there are none.
 
     They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
-    An image that cannot be read may come back: nothing is made without it unless that is asked for.
+    Without an image that can be read there is no picture.
     """
     try:
         with placing({"into": request.into, "affine": request.affine} if request.into else None):
             return _make_files(request)
-    except (_UnreadError, ImageryError, OSError) as error:
-        return SceneFilesResult(error=str(error), unread=isinstance(error, _UnreadError))
-
-
-class _UnreadError(Exception):
-    """The image cannot be read; the files could be made without a picture."""
+    except (ImageryError, OSError) as error:
+        return SceneFilesResult(error=str(error))
 
 
 def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
@@ -250,26 +246,15 @@ def _make_files(request: SceneFilesRequest) -> SceneFilesResult:
         grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
         steps = ByteRaster(prob, grid, len(result["classes"]))
         _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
-        _write_picture(request, result, grid, work)
+        if request.scene is not None:
+            try:
+                scene = read_scene(request.scene, request.acquired_at)
+                write_preview(scene, result["polygons"], work / FILES["preview"], grid)
+            except ImageryError as error:
+                log.warning("%s: no picture: %s", out_dir, error)
+                (work / FILES["preview"]).unlink(missing_ok=True)
         _place(result, grid, work, out_dir)
     return SceneFilesResult()
-
-
-def _write_picture(request: SceneFilesRequest, result: SceneDetection, grid: Grid, work: Path) -> None:
-    """The picture, or the reason in the result why there is none."""
-    reason = request.no_picture
-    if request.scene is not None:
-        try:
-            scene = read_scene(request.scene, request.acquired_at)
-            write_preview(scene, result["polygons"], work / FILES["preview"], grid)
-        except ImageryError as error:
-            if not reason:
-                raise _UnreadError(str(error)) from None
-            (work / FILES["preview"]).unlink(missing_ok=True)
-        else:
-            return
-    log.warning("%s: no picture: %s", request.out_dir, reason)
-    result["no_picture"] = reason
 
 
 def _label_prob(result: SceneDetection, steps: ByteRaster) -> None:

@@ -154,7 +154,7 @@ def make_tiles(request: SceneTilesRequest) -> Tiles:
     if made.error:
         log.warning("%s: files are not made: %s", request.out_dir, made.error)
         with suppress(OSError):  # on a full disk the job tries it once more, and knows then
-            note_failure(request.out_dir, made.error, unread=made.unread)
+            note_failure(request.out_dir, made.error)
     local = {"into": request.into, "affine": request.affine} if request.into else None
     try:
         with placing(local):

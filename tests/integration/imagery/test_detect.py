@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -204,12 +203,9 @@ def test_files_are_made_without_a_picture_where_the_image_is_gone(tmp_path):
     shutil.rmtree(tmp_path / "scene")
     taken = datetime.fromisoformat(first["acquired_at"])
     asked = SceneFilesRequest(out, tmp_path / "scene", taken)
-    assert make_files(asked).unread, "it may come back"
-    assert {file.name for file in out.iterdir()} == {"prob.tif", "making.json"}
-    assert make_files(replace(asked, no_picture="it is gone")) == SceneFilesResult()
+    assert make_files(asked) == SceneFilesResult()
     assert {file.name for file in out.iterdir()} == set(OUTPUTS) - {"preview.png"}
-    record = json.loads((out / "run.json").read_text())
-    assert (record["no_picture"], "preview" in record["outputs"]) == ("it is gone", False)
+    assert "preview" not in json.loads((out / "run.json").read_text())["outputs"]
 
 
 def test_a_kill_at_each_rename_and_removal_is_mended(tmp_path):

@@ -1,11 +1,10 @@
 """The watched folder under kill -9 between probabilities, rows and the other files: the same bytes, the rows once."""
 
-import json
 import os
 import shutil
 import signal
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -237,67 +236,14 @@ def test_a_scene_that_was_replaced_since_gets_no_picture_of_another(read, tmp_pa
     assert "preview.png" not in left
 
 
-def test_an_image_that_cannot_be_read_is_waited_for_and_then_gone_without(read, tmp_path):
+def test_an_image_that_cannot_be_read_costs_the_picture_alone(read, tmp_path):
     make, folder, _ = read
-    inbox, away = tmp_path / "inbox", tmp_path / "away"
-    inbox.rename(away)
-    for number in range(1, files.UNREAD_MOST + 1):
-        make()
-        assert json.loads((folder / NOT_MADE).read_text())["unread"] == number
-        assert {path.name for path in folder.iterdir()} == FIRST | {NOT_MADE}
-        pass_an_hour(folder)
-    kept = tmp_path / "kept"
-    shutil.copytree(folder, kept)
+    for path in (tmp_path / "inbox" / "bench" / "a").glob("B*.tif"):
+        path.write_bytes(b"")
     make()
-    assert json.loads((folder / "run.json").read_text())["no_picture"] == files.UNREADABLE
-    assert not {NOT_MADE, MAKING, "preview.png"} & {path.name for path in folder.iterdir()}
-    # it comes back at the last moment
-    shutil.rmtree(folder)
-    kept.rename(folder)
-    pass_an_hour(folder)
-    away.rename(inbox)
-    make()
-    assert (folder / "preview.png").is_file()
-    assert "no_picture" not in (folder / "run.json").read_text()
-
-
-def pass_an_hour(folder):
-    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.AGAIN_S - 1))
-
-
-def test_a_full_disk_at_one_scene_costs_no_other_its_files_and_holds_for_an_hour(read, tmp_path, monkeypatch):
-    make, folder, cut = read
-    config, site, (row,), _ = make.args
-    other = tmp_path / "other"
-    shutil.copytree(folder, other)
-    rows, asked = [row, replace(row, out_dir=str(other))], []
-
-    def fail(task, asking, *_, **__):
-        asked.append(asking.out_dir)
-        if asking.out_dir == folder:
-            raise JobError("no space left")
-        return cross(task, asking)
-
-    def fill(place, *_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.compute, "run", fail)
-    monkeypatch.setattr(files, "note_failure", fill)
-    monkeypatch.setattr(files, "_tried_at", {})
-    with pytest.raises(OSError, match="No space left"):
-        files.make_left(config, site, rows, LATER)
-    assert not is_making(other)
-    files.make_left(config, site, rows, LATER)
-    assert asked == [folder, other], "not even the time of it could be written, and it is not tried all the time"
-    with pytest.raises(OSError, match="No space left"):
-        files.make_left(config, site, rows, LATER + timedelta(seconds=files.AGAIN_S + 1))
-    # a job of tiles that fails makes the files of others all the same
-    monkeypatch.undo()
-    monkeypatch.setattr(files.compute, "run", cross)
-    monkeypatch.setattr(tiles, "_cut_first", fill)
-    with pytest.raises(OSError, match="No space left"):
-        cut()
-    assert not is_making(folder)
+    left = {path.name for path in folder.iterdir()}
+    assert {"run.json", "mask.tif"} <= left
+    assert not left & {NOT_MADE, MAKING, "preview.png"}
 
 
 def test_a_scene_that_was_delivered_again_before_its_files_gets_them(read):

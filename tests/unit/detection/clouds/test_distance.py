@@ -10,7 +10,7 @@ import rasterio
 from affine import Affine
 
 from detection.clouds.distance import CloudDistanceRequest, compare_clouds
-from detection.clouds.errors import CloudError, NoPointsError
+from detection.clouds.header import CloudError, NoPointsError
 from detection.imagery.errors import AoiError
 from tests.data.surveys.clouds import ORIGIN, draw, write_cloud
 

@@ -10,8 +10,8 @@ import rasterio
 from affine import Affine
 
 from detection.clouds.distance import CloudDistanceRequest, compare_clouds
-from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError, NoPointsError
 from detection.clouds.grid import CloudGridRequest, grid_clouds
+from detection.clouds.header import CloudError, DamagedCloudError, NoPlaceError, NoPointsError
 from detection.clouds.reader import read_place
 from detection.imagery.change.surface import subtract
 from detection.imagery.raster.grid import Grid, grid_around

@@ -6,12 +6,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from detection.susceptibility.calibration import fit_calibrator, fit_isotonic, fit_platt, read_calibrator
 from detection.susceptibility.encoding import fit_encoder
-from detection.susceptibility.errors import FactorError
 from detection.susceptibility.learners import table as learners
 from detection.susceptibility.learners.boosting import export
-from detection.susceptibility.study import Factor
+from detection.susceptibility.study import Factor, FactorError
+from detection.susceptibility.validation import fit_calibrator, fit_isotonic, fit_platt, read_calibrator
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 

@@ -13,8 +13,8 @@ from detection.imagery.errors import ModelError
 from detection.susceptibility import training
 from detection.susceptibility.mapping import MapRequest, make_map
 from detection.susceptibility.model import load_model
-from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration
 from detection.susceptibility.training import SusceptibilityTrainingRequest, train
+from detection.susceptibility.validation import bound_auc, measure_auc, measure_calibration
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
 pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")

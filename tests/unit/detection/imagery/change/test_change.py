@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from shapely.geometry import mapping
 
+from detection.imagery.change.classification import (
+    change_of,
+    choose_parent,
+    has_grown,
+    has_vanished,
+    is_new,
+    measure_evidence,
+)
 from detection.imagery.change.compare import as_date, compare
 from detection.imagery.change.records import StoredDate, read_outlines, remember
-from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, measure_evidence
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect
