@@ -38,7 +38,6 @@ class Date:
     cloudy: Any = None  # ground beside clouds, in pixels
     white: Any = None  # snow, ice and cloud of its image (`guards.White`), where that was looked for
     _rows: dict[str, Rows] = field(default_factory=dict)
-    _found: dict[str, Near] = field(default_factory=dict)
 
     @property
     def at(self) -> datetime:
@@ -78,10 +77,7 @@ class Date:
 
     def footprints(self, kind: str) -> Near:
         """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
-        if kind not in self._found:
-            pairs = zip(self.polygons, self.outlines, strict=True)
-            self._found[kind] = [pair for pair in pairs if pair[0].kind == kind]
-        return self._found[kind]
+        return [pair for pair in zip(self.polygons, self.outlines, strict=True) if pair[0].kind == kind]
 
     def list_near(self, outlines: Sequence[Any], kind: str) -> list[Near]:
         """For each outline those that lie within the tolerance of it, in the same order.

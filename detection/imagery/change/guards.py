@@ -135,7 +135,7 @@ def landslide_shares(pairs: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 class Image(ExitStack):
-    """The image of one date on the newer grid; what was read is kept, for the newer one is laid on several others.
+    """The image of one date on the newer grid.
 
     Its files are opened when they are first asked for: an image that is gone is the guard's trouble. Use as a context
     manager.
@@ -145,7 +145,6 @@ class Image(ExitStack):
         super().__init__()
         self._date, self.grid = date, grid
         self._layers: dict[str, Layer] = {}
-        self._blocks: dict[tuple[str, int, int, int, int], Block] = {}
         self._samples: dict[str, Block] = {}
         self.edges: dict[str, Edges] = {}  # by band
 
@@ -156,10 +155,7 @@ class Image(ExitStack):
 
     def read(self, name: str, column: int, row: int, width: int, height: int) -> Block:
         """Values of a band in a window, and where they are valid."""
-        key = name, column, row, width, height
-        if key not in self._blocks:
-            self._blocks[key] = self.layer(name).read(column, row, width, height)
-        return self._blocks[key]
+        return self.layer(name).read(column, row, width, height)
 
     def sample(self, name: str) -> Block:
         """The same at every n-th row and column of each strip: about `SAMPLE` pixels in all."""

@@ -32,7 +32,6 @@ from detection.imagery.footprints.choose import (
     check_size,
     choose_weights,
     describe_broken,
-    describe_mend,
     describe_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
@@ -371,7 +370,7 @@ def _measure(
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
-        mend = describe_mend(scene.path, options.weights, error.trained_m)
+        mend = f"--resample-to {error.trained_m:g} reads it coarser all the same"
         raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)

@@ -152,8 +152,8 @@ class SceneTriage:
             return "nodata"
         shrink = int(self._triage.card["tile_px"]) / self._window_px
         side = self._window_px
-        for top, left in product(_starts(height, side), _starts(width, side)):  # each half over the next
-            window = seen[:, top : top + side, left : left + side]
+        for down, across in product(_starts(height, side), _starts(width, side)):  # each half over the next
+            window = seen[:, down : down + side, across : across + side]
             shape = tuple(max(1, round(side * shrink)) for side in window.shape[1:])
             if (
                 self._triage.estimate_probability(resize_bands(window, (shape[0], shape[1])))
