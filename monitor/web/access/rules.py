@@ -50,7 +50,6 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /alerts",
     "GET /notifications",
     "GET /live/overview",
-    "GET /live/changes",
     "GET /health",
     "GET /metrics",
     "GET /api/v1/sites",
@@ -64,16 +63,8 @@ _OF_EXTENSIONS: Final[dict[str, Address]] = {
 }
 _BY_AN_OPERATOR: Final = (
     "GET /sites/{site}/readings",
-    "GET /sites/{site}/thresholds/{draft}",
-    "GET /sites/{site}/thresholds/{draft}/state",
-    *(
-        f"POST /sites/{{site}}/{act}"
-        for act in (
-            "readings",
-            "thresholds",
-            "thresholds/{draft}/propose",
-        )
-    ),
+    "POST /sites/{site}/readings",
+    "POST /sites/{site}/thresholds",
 )
 
 RULES: Final[dict[str, str]] = {
@@ -106,7 +97,6 @@ RULES: Final[dict[str, str]] = {
             "GET /alerts/{alert_id}/cap/{name}.xml",
             "GET /live/alerts/{alert_id}",
             "GET /live/sites/{site}",
-            "GET /live/sites/{site}/changes",
             "GET /live/sites/{site}/instruments",
             "GET /api/v1/alerts/{alert_id}",
             "GET /sites/{site}",
@@ -153,9 +143,7 @@ RULES: Final[dict[str, str]] = {
                 "ribbon",
                 "movement/{station}",
                 "season/{station}",
-                "rain",
                 "series/{station}/{quantity}",
-                "chart/{station}/{quantity}",
                 "panes/{station}/{quantity}",
                 "compare/{quantity}",
                 "stations.geojson",
