@@ -23,7 +23,7 @@ SEGMENTER, CLASSIFIER = "segmenter", "classifier of tiles"
 NOT_MEASURED = "not measured"
 Score = Mapping[str, Any]
 Argument = tuple[Score | None, bool, str]
-"""A score, whether it speaks for the network, and in which words."""
+"""A score, whether it is for the network, and in which words."""
 
 
 def models(

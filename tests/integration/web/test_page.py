@@ -100,7 +100,6 @@ def test_preview_serves_only_the_picture_of_the_scene_also_of_a_relative_inbox(c
         with database.write() as c:
             c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=out, run=run))
         assert client.get(address).status_code == status, name
-        assert (f'<image href="{address}"' in client.get("/sites/north-bench").text) == (status == 200)
 
 
 def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
