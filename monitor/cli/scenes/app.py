@@ -1,7 +1,6 @@
 """`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
 
 import json
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +29,6 @@ from monitor.cli.session import (
 )
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import RefusedError, SlopewardError
-from monitor.domain.instants import is_silent
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
 
@@ -87,36 +85,22 @@ def add(
     outcome = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
     show({"site": one.id, "scene": scene.name, "said": outcome}, f"{scene.name}: {outcome}")
     is_failed = isinstance(outcome, Message) and outcome.id == FAILED.id
-    if is_failed or not _see_to_files(db, service, one, target, scene, make=files):
+    if files and not _make_files(db, service, one, target):
+        print_note(f"{scene.name}: not all of its files could be made: see above")
+        raise typer.Exit(1)
+    if is_failed:
         raise typer.Exit(1)
 
 
-def _see_to_files(db: Database, service: ServiceConfig, site: Site, target: Path, scene: Path, *, make: bool) -> bool:
-    """Make what is left of a scene, or say what waits where no service runs; False where it could not be made."""
+def _make_files(db: Database, service: ServiceConfig, site: Site, target: Path) -> bool:
+    """Make what is left of a scene; False where it could not be made."""
     from monitor.jobs.scenes.files import has_left, make_left
     from monitor.jobs.scenes.rows import name_of
     from monitor.store.scenes.arrivals import load_scenes
-    from monitor.store.scenes.versions import WAITING
-    from monitor.store.service_state import find_stamp
 
-    now = datetime.now(UTC)
-    with db.read() as c:
-        rows = [row for row in load_scenes(c, site.id) if row.name == name_of(target)]
-        core = find_stamp(c, "core")
-    if make:
-        make_left(service, site, rows, now, requested=True)
-    left = any(map(has_left, rows))
-    if make and left:
-        print_note(f"{scene.name}: not all of its files could be made: see above")
-        return False
-    again = f"slopeward scenes add {shlex.quote(str(scene))} --site {site.id}"
-    if core is not None and not is_silent(core, now):
-        return True
-    if left:
-        print_note(f"{scene.name}: its picture, masks and vectors wait until the service runs; now: {again} --files")
-    if any(row.state == WAITING for row in rows):
-        print_note(f"{scene.name}: no service runs that would look at it again; when it is complete: {again}")
-    return True
+    rows = [row for row in db.run_read(load_scenes, site.id) if row.name == name_of(target)]
+    make_left(service, site, rows, datetime.now(UTC), requested=True)
+    return not any(map(has_left, rows))
 
 
 @contextmanager

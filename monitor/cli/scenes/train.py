@@ -1,7 +1,6 @@
 """`slopeward scenes train|score`: weights made from labelled patches, and what they are worth."""
 
 import contextlib
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -72,7 +71,6 @@ def train(
         loaded = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
         loaded = loaded if seed is None else replace(loaded, seed=seed)
         target = out or Path(f"{loaded.name}.safetensors")
-        _print_begun(target, resume=resume, anew=anew)
         with catching_stop() as stopped:
             hooks = Hooks(
                 show_progress,
@@ -87,7 +85,10 @@ def train(
             )
             card = run_recipe(loaded, target, data, hooks=hooks)
     except OtherRunError as other:
-        raise SlopewardError(f"{other}. {_describe_choice(recipe, data, seed, target)}") from None
+        raise SlopewardError(
+            f"{other}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
+            "--out, or give it up by --anew"
+        ) from None
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
         return
@@ -98,28 +99,6 @@ def train(
     test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
     print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
     print(", ".join(f"{name} {value}" for name, value in test.items()))
-
-
-def _describe_choice(recipe: str, data: Path, seed: int | None, target: Path) -> str:
-    """What to do where an unfinished run of something else lies: the two commands."""
-    words = ["--recipe", recipe, "--data", str(data), *([] if seed is None else ["--seed", str(seed)]), "--out"]
-    again = f"slopeward scenes train {shlex.join(words)}"
-    other = target.with_name(f"{target.stem}-2{target.suffix}")
-    return (
-        "It goes on with the recipe, seed and data that it began with. To keep it, train into another file: "
-        f"{again} {shlex.quote(str(other))}; to give it up: {again} {shlex.quote(str(target))} --anew"
-    )
-
-
-def _print_begun(target: Path, *, resume: bool, anew: bool) -> None:
-    """Say what lies where weights are to be written: a run that is given up, or weights."""
-    place = target.with_suffix(".place")
-    if place.exists() and anew:
-        typer.echo(f"{place}: the unfinished run is given up; it begins anew", err=True)
-    elif resume and not place.exists():
-        typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
-    if target.exists():
-        typer.echo(f"{target}: these weights are replaced when the run is done", err=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
