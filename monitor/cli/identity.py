@@ -225,7 +225,10 @@ def _prove(db: Database, account: User, here: str) -> str:
     db.closed_because = None  # for its turn, and for the entry in the log: who guesses is slow, and seen
     with db.write() as c:
         turn = take_turn_to_prove(c, account.name, here, datetime.now(UTC))
-    _wait_until(turn)
+    wait_s = (turn - datetime.now(UTC)).total_seconds()
+    if wait_s > 0.0:
+        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
+        time.sleep(min(wait_s, LONGEST_S))
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
     if fits:
@@ -235,13 +238,6 @@ def _prove(db: Database, account: User, here: str) -> str:
         actor = Actor(account.name, "person", COMMAND, here)
         add_audit(c, actor, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
-
-
-def _wait_until(turn: datetime) -> None:
-    wait_s = (turn - datetime.now(UTC)).total_seconds()
-    if wait_s > 0.0:
-        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
-        time.sleep(min(wait_s, LONGEST_S))
 
 
 def _read_password(name: str) -> str:

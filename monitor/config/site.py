@@ -73,7 +73,12 @@ def parse_site(text: str, name: str) -> domain.Site:
     document = read_toml(text, name)
     file, levels = _read_outline(document, name)
     faults, own = Faults(), {q.name: q for q in file.quantity}
-    faults.read_each(_refuse_known, file.quantity, f"{name}: quantity")
+    for index, quantity in enumerate(file.quantity):
+        with faults.gathered():
+            if quantity.name in QUANTITIES:
+                raise ConfigError(
+                    f"{name}: quantity[{index}].name: {quantity.name!r} exists already; expected a new name"
+                )
     stations = faults.read_each(
         lambda table, where: _read_station(table, file.site, own, where), file.station, f"{name}: station"
     )
@@ -142,11 +147,6 @@ def parse_site(text: str, name: str) -> domain.Site:
         version=digest_text(text),
         source=text,
     )
-
-
-def _refuse_known(table: QuantityTable, where: str) -> None:
-    if table.name in QUANTITIES:
-        raise ConfigError(f"{where}.name: {table.name!r} exists already; expected a new name")
 
 
 def _check_forecast(table: Table, stations: Sequence[domain.Station] | None, name: str, faults: Faults) -> None:

@@ -1,7 +1,7 @@
 """`slopeward anomalies`: train detectors, score a site now, compare detectors at one budget."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +119,10 @@ def bench(
     verdicts = [
         f"{row['detector']}: {_describe_gain(row['recall_gain_over_rules'], adds=row['adds'])}" for row in judged
     ]
-    _show_rows([*rows, *certain], "\n".join([trials.format_table(rows), *verdicts, trials.format_certain(certain)]))
+    if not session.options().as_json:
+        print("\n".join([trials.format_table(rows), *verdicts, trials.format_certain(certain)]))
+    for found in [*rows, *certain] if session.options().as_json else ():
+        session.print_json(found)
     if site is not None:
         _keep_proofs(site)
 
@@ -162,14 +165,6 @@ def _print_proof(detector: str, proof: "ModelTest | None") -> None:
     facts = {"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result}
     verdict = "may be a witness" if proof.passed else f"advice: {'; '.join(proof.reasons)}"
     session.show_in_order(facts, f"{detector}: {verdict} (kept)")
-
-
-def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
-    if not session.options().as_json:
-        print(table)
-        return
-    for row in rows:
-        session.print_json(row)
 
 
 def _describe_gain(gain: float | None, *, adds: bool) -> str:

@@ -119,7 +119,9 @@ def bench(
         raise typer.BadParameter(f"no curves {curves!r}; there are voight, non-failing, failure-curves")
     for row in rows:
         if not print_if_json(row):
-            _print_table(row)
+            print("  ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, dict)))
+            for name, cells in {**row.get("leads", {}), **row.get("stations", {})}.items():
+                print(f"  {name:12} " + "  ".join(f"{k}={v}" for k, v in cells.items()))
 
 
 # ---- spelling ----------------------------------------------------------------------------------------------------
@@ -161,12 +163,6 @@ def _line(issue: Any) -> str:
 
 def _instant(at_s: float | None) -> str | None:
     return None if at_s is None else format_iso(from_epoch_s(at_s))
-
-
-def _print_table(row: dict[str, Any]) -> None:
-    print("  ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, dict)))
-    for name, cells in {**row.get("leads", {}), **row.get("stations", {})}.items():
-        print(f"  {name:12} " + "  ".join(f"{k}={v}" for k, v in cells.items()))
 
 
 # ---- reading options ---------------------------------------------------------------------------------------------

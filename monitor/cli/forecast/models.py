@@ -173,7 +173,7 @@ def _compare_site(site: str, given: CompareArguments) -> None:
                         "champion": champion[0],
                         "stage": _stated(stage),
                         "situation": _stated(situation),
-                        "latency_ms": _usual_ms(rows),
+                        "latency_ms": median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None,
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }
                     session.show(facts, _compare_line(facts))
@@ -214,19 +214,16 @@ def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence
 
 def _model_lines(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition]") -> "Iterator[str]":
     yield f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
-    yield from map(_gate_line, gates)
+    for gate in gates:
+        worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
+        yield (
+            f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
+            f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
+        )
     for t in changes:
         at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
         who = t.by + (f" with {t.second_by}" if t.second_by else "")
         yield f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}"
-
-
-def _gate_line(gate: "GateRow") -> str:
-    worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
-    return (
-        f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
-        f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
-    )
 
 
 def _compare_line(facts: dict[str, Any]) -> str:
@@ -260,12 +257,6 @@ def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> l
 
 def _stated(part: str | None) -> str | None:
     return part if part is None else part or "not stated"
-
-
-def _usual_ms(rows: "Sequence[Scored]") -> float | None:
-    """Median of what an issue took, where it is known."""
-    taken = [r.latency_ms for r in rows if r.latency_ms is not None]
-    return median(taken) if taken else None
 
 
 def _share(value: float | None) -> str:

@@ -71,7 +71,9 @@ def backtest(given: TrialArguments) -> None:
     from forecasting.evaluation.backtest import run_trials
 
     recipe, records, requested = open_records(given.data, given.config, given.quantity, given.horizons)
-    wanted = _ways(given.by)
+    wanted = {one.strip() for one in given.by.split(",") if one.strip() and one.strip() != "all"}
+    if wanted - set(WAYS):
+        raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
     if not given.allow_interpolated:
         for record in records:
             refuse_interpolated(record.panel, requested)
@@ -326,13 +328,6 @@ def _hold_out(panel: "Panel", way: str, seed: int) -> "tuple[Panel, Panel | None
     learn, held = hold_out(panel, seed)
     print_note(f"{len(learn.stations)} points to learn from, {len(held.stations)} others are forecast")
     return held, learn
-
-
-def _ways(text: str) -> set[str]:
-    wanted = {one.strip() for one in text.split(",") if one.strip() and one.strip() != "all"}
-    if wanted - set(WAYS):
-        raise typer.BadParameter(f"--by: expected {', '.join(WAYS)} or all")
-    return wanted
 
 
 def _number(value: float, form: str) -> str:

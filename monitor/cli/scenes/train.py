@@ -45,9 +45,6 @@ def train(
     recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
     data: DataOption = HERE,
     out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run into the same file stopped, as without it.")
-    ] = False,
     anew: Annotated[
         bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
     ] = False,
@@ -64,8 +61,6 @@ def train(
     from detection.imagery.training.recipe import run_recipe
     from detection.imagery.training.recipe_file import SHIPPED, find_recipe, read_recipe
 
-    if resume and anew:
-        raise typer.BadParameter("is the contrary of --resume", param_hint="--anew")
     torch.set_num_threads(1)
     try:
         loaded = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
@@ -141,8 +136,10 @@ def score(given: ScoreArguments) -> None:
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
     if weights is None and given.site is None:
         raise typer.BadParameter("name --weights, or the --site that they serve")
-    if given.site is not None:
-        _check_proof_options(given.layout, given.threshold)
+    if given.site is not None and given.layout is None:
+        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+    if given.site is not None and given.threshold is not None:
+        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
     keeper, stated = None if given.site is None else _find_keeper(given.site, given.by), weights
     if keeper is not None:
         weights, compare = _choose_weights(*keeper[:2], weights), "simple"
@@ -159,14 +156,6 @@ def score(given: ScoreArguments) -> None:
     if proof is not None:
         print(f"{given.site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
     _print_score(answer)
-
-
-def _check_proof_options(layout: str | None, threshold: float | None) -> None:
-    """Refuse a proof on other ground than the site's, or of another threshold than the one in use."""
-    if layout is None:
-        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
-    if threshold is not None:
-        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
 
 
 def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> "DataTable":

@@ -10,7 +10,7 @@ from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
-from monitor.alerting.acts.answer_acts import OperatorAnswer, find_operator_answer
+from monitor.alerting.acts.answer_acts import find_operator_answer
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
 from monitor.alerting.acts.stakes import needs_two_people
@@ -443,6 +443,8 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
     question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
     if question is not None and redactor.hides(question.site):
         question = None
+    step = step_of_alert(found["alert"]["key"])
+    asked = None if step is None else find_state(c, found["alert"]["site"])
     values = {
         **found,
         "notifications": redactor.cover_messages(found["notifications"]),
@@ -457,9 +459,9 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
         "story": list_story(
             found["events"], redactor.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
-        "step": step_of_alert(found["alert"]["key"]),
+        "step": step,
         "asks": asks_verification(found["alert"]["key"]),
-        "spoken": _find_spoken(c, found["alert"]),
+        "spoken": None if asked is None else find_operator_answer(Memory.read(asked.state), str(step)),
         "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
         "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
@@ -477,13 +479,6 @@ def _find_findings(c: Connection, evidence: FrozenDecision, alert: AlertRow) -> 
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return list_findings(evidence, find_declaration(c, str(alert["config_version"])))
     return None
-
-
-def _find_spoken(c: Connection, alert: AlertRow) -> OperatorAnswer | None:
-    """What people said to the question of an alert, and may take back."""
-    key = step_of_alert(alert["key"])
-    state = None if key is None else find_state(c, alert["site"])
-    return None if key is None or state is None else find_operator_answer(Memory.read(state.state), key)
 
 
 def collect_health(

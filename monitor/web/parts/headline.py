@@ -59,7 +59,7 @@ def find_headlines(
         key = (str(alert["evidence_sha256"]), int(alert["level"]))
         if key not in _sentences and left:
             left -= 1
-            one = read_headline(c, load_evidence(c, alert["alert_id"]), alert)
+            one = read_headline(c, gather(read_json(find_evidence(c, alert["alert_id"]))), alert)
             with _lock:  # pages are made by many threads; the oldest goes where there are many
                 while len(_sentences) >= SENTENCES_KEPT:
                     del _sentences[next(iter(_sentences))]
@@ -74,12 +74,6 @@ def read_headline(c: Connection, frozen: headline.FrozenDecision, alert: AlertRo
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return headline.find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
     return None
-
-
-def load_evidence(c: Connection, alert_id: int) -> headline.FrozenDecision:
-    """The frozen evidence of an alert with its messages; empty where there is none."""
-    found: headline.FrozenDecision = gather(read_json(find_evidence(c, alert_id)))
-    return found
 
 
 def read_json(text: str | None) -> headline.FrozenDecision:

@@ -70,7 +70,8 @@ def get_panes(
             readings = _find_starts(c, parts, declared, station, readings, now) + readings
         single = parts[0][0] if len(parts) == 1 else None
         sums = None
-        if single is not None and _find_counter(declared, single) is not None:
+        gauge = None if declared is None or quantity != RAIN else declared.series(station, quantity)
+        if single is not None and gauge is not None and gauge.stamp == "counter":
             sums = _load_pane(c, declared, single, low, high, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
         ahead = charts.load_ahead(c, single, low, high)
@@ -250,12 +251,6 @@ def _find_velocity(
                 {"window_s": None, "at": fold(rows[k][0] for k in kept), "rate": [shorten(rows[k][1]) for k in kept]}
             ]
     return {"bounds": bounds, "rates": rates}
-
-
-def _find_counter(site: Site | None, s: SeriesRow) -> SeriesSpec | None:
-    """The declaration of a gauge that counts up; None for another series."""
-    spec = None if site is None or s.quantity != RAIN else site.series(s.station, s.quantity)
-    return spec if spec is not None and spec.stamp == "counter" else None
 
 
 def _load_pane(
