@@ -73,7 +73,6 @@ def _make_command(act: Act) -> Callable[..., None]:
 
 
 def _declare(one: ActParameter) -> inspect.Parameter:
-    """An argument as the parser knows it."""
     argument, kind = one.argument, one.given_kind
     bounds: dict[str, Any] = {"min": argument.least, "max": argument.most} if kind in {int, float} else {}
     if kind is int:
@@ -90,7 +89,6 @@ def _declare(one: ActParameter) -> inspect.Parameter:
 
 
 def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any], *, asks_two: bool) -> str:
-    """The command that a second person gives, without the reason."""
     words = ["slopeward", *act.command.split()]
     for name, value in given.items():
         one = parameters[name]
@@ -102,8 +100,6 @@ def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any]
 
 
 def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[str, Any]) -> dict[str, Any]:
-    """What was given as the act takes it; texts out of files, and times of the site."""
-
     def read(one: ActParameter, value: Any) -> Any:
         argument, zone = one.argument, None
         if argument.is_file or (argument.is_text and value == "-"):

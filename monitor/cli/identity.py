@@ -121,7 +121,6 @@ def acting(
 
 
 def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
-    """The owner of a token, for the acts that a program may do."""
     require_person()
     bearer = db.run_read(find_bearer, token, datetime.now(UTC))
     if bearer is None:
@@ -207,7 +206,6 @@ def _find_account(accounts: list[User], by: str | None, here: str) -> User:
 
 
 def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: Where) -> None:
-    """Refuse who is for some sites only, and acts elsewhere or on all."""
     if sites is None:
         return
     if callable(where):
@@ -218,7 +216,6 @@ def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: W
 
 
 def _prove(db: Database, account: User, here: str) -> str:
-    """How an account proved itself."""
     if account.os_user is not None and account.os_user == here:
         return "os_user"
     password = _read_password(account.name)

@@ -109,7 +109,6 @@ def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> C
 
 
 def _list_fields(record: Any) -> list[inspect.Parameter]:
-    """The fields of the record that a command of many options takes, as the parser knows options."""
     kinds = get_type_hints(record, include_extras=True)
     return [
         inspect.Parameter(

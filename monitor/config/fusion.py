@@ -42,8 +42,6 @@ def read_fusion(
 
 
 class _Place:
-    """What names may refer to."""
-
     def __init__(
         self, criteria: Sequence[Criterion], stations: Sequence[Station], levels: Sequence[Level], name: str
     ) -> None:
@@ -143,7 +141,6 @@ class _Place:
 
 
 def _match_stations(patterns: Any, criterion: Criterion, where: str) -> set[str]:
-    """Stations of a criterion that names or globs name; each has to name one."""
     if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
         raise ConfigError(f"{where}: expected a list of names or globs, got {patterns!r}")
     found: set[str] = set()

@@ -172,12 +172,10 @@ def _hosts(config: ServiceConfig) -> list[str]:
 
 
 def _is_open(config: ServiceConfig) -> bool:
-    """Whether the page listens on all addresses of the machine."""
     return config.web.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -> Response:
-    """The form of an act that was refused, filled in as it was sent."""
     places, values = dict(request.path_params), dict(sent.values)
     if isinstance(text, Message) and text.id == RISEN.id:  # who reads this page has seen the new level
         places["alert_id"], values["seen"] = (str(text.values[name]) for name in ("number", "level"))

@@ -168,7 +168,6 @@ def _print_proof(detector: str, proof: "ModelTest | None") -> None:
 
 
 def _describe_gain(gain: float | None, *, adds: bool) -> str:
-    """Whether a network adds anything on this record."""
     if gain is None:
         return "advice: the record is too short to compare it at equal false alarms"
     against = f"{100.0 * gain:+.1f} % recall against the better of persistence-z and rules at equal false alarms"

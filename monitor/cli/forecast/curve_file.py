@@ -131,7 +131,6 @@ def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _choose_station(path: Path, of: int, rows: list[list[str]], station: str | None) -> list[list[str]]:
-    """Rows of one station of a long CSV, whose column is `of`."""
     stations = sorted({r[of] for r in rows})
     if station is None and len(stations) > 1:
         raise _refuse(path, f"holds several stations, choose one by --station: {list_names(stations)}")
@@ -154,7 +153,6 @@ def _choose_quantity(
 
 
 def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str | None) -> int:
-    """The value column of a wide table."""
     if value is not None:
         names = [h.strip() for h in header]
         if value not in names:
@@ -171,7 +169,6 @@ def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str
 
 
 def _refuse_rate(path: Path, name: str, column: str) -> None:
-    """Refuse what the name of the column says is no displacement, or no velocity."""
     text = name.lower()
     if INVERSE.search(text) is not None:
         raise _refuse(path, f"column {name!r} holds inverse velocity: give the displacement or the velocity")

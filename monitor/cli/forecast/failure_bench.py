@@ -117,7 +117,6 @@ def data_folder(given: Path | None) -> Path:
 
 
 def _read_pbo(path: Path, place: int) -> DisplacementCurve:
-    """One component of a PBO CSV: eleven lines of header, a trailing comma."""
     times_s, values = [], []
     with path.open(encoding="utf-8") as file:
         for row in csv.reader(file):

@@ -126,7 +126,6 @@ def compare(given: CompareArguments) -> None:
 
 
 def _compare_site(site: str, given: CompareArguments) -> None:
-    """A line per forecaster and horizon."""
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
@@ -196,7 +195,6 @@ def _flat(found: Any) -> dict[str, Any]:
 
 
 def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition] | None") -> dict[str, Any]:
-    """A model as JSON has it, with its gates, and with its changes of state where they are wanted."""
     transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes or ()]
     return {
         "model_hash": row.model_hash,

@@ -318,7 +318,6 @@ def summary(scores: "Sequence[Score]") -> list[str]:
 
 
 def _hold_out(panel: "Panel", way: str, seed: int) -> "tuple[Panel, Panel | None]":
-    """What is forecast, and what networks learn from where that is something else."""
     from forecasting.evaluation.holdout import hold_out
 
     if way not in HOLDOUTS:

@@ -68,8 +68,6 @@ def _to_json(one: Handover) -> dict[str, Any]:
 
 
 def _list_items(items: store.OpenItems, zone: str) -> list[str]:
-    """What was open, a line each."""
-
     def local(at: str) -> str:
         return format_local(parse(at), zone)
 

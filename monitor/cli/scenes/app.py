@@ -93,7 +93,6 @@ def add(
 
 
 def _make_files(db: Database, service: ServiceConfig, site: Site, target: Path) -> bool:
-    """Make what is left of a scene; False where it could not be made."""
     from monitor.jobs.scenes.files import has_left, make_left
     from monitor.jobs.scenes.rows import name_of
     from monitor.store.scenes.arrivals import load_scenes
@@ -105,7 +104,6 @@ def _make_files(db: Database, service: ServiceConfig, site: Site, target: Path) 
 
 @contextmanager
 def _open(scene: Path, inbox: Path) -> Iterator[Path]:
-    """What is to be brought: the scene as it lies there, or what an archive holds, unpacked for that time."""
     from monitor.jobs.scenes.inbox import CLOUD, CLOUDS
 
     if scene.suffix.lower() in CLOUDS:

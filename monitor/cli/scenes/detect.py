@@ -163,7 +163,6 @@ def _run(payload: "DetectionPayload", named: _NamedScene, *, dry_run: bool) -> i
 
 
 def _make_payload(payload: "DetectionPayload", scene: Path, named: _NamedScene, part: str) -> "DetectionPayload":
-    """The payload of a detection on one date, with the heights below it."""
     from detection.imagery.scene.heights import gather_heights
 
     request: DetectionPayload = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
@@ -231,7 +230,6 @@ def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
 
 
 def _refuse(named: _NamedScene, why: str, code: int) -> int:
-    """Say why a scene has no answer, and of which scene that is said."""
     print_note(named.format_text(why))
     return code
 
@@ -241,7 +239,6 @@ def _text(path: Path | None) -> str | None:
 
 
 def _warn(warnings: Iterable[str], named: _NamedScene) -> None:
-    """A line for each warning, with the file it is about."""
     for warning in warnings:
         print_note(f"warning: {named.format_text(warning)}")
 

@@ -154,7 +154,6 @@ def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool =
 
 
 def _count_changes(date: "StoredDate", found: "Comparison") -> Iterator[str]:
-    """How many footprints of a date are new, grown, known and vanished, with their area in m²."""
     for change in WORDS:
         rows = [(one, found.changes[one.polygon_id]) for one in date.outlines]
         rows = [(one, became) for one, became in rows if became.change == change]

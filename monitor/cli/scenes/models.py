@@ -86,7 +86,6 @@ class NetworkRow:
 
 
 def _find_shipped() -> dict[str, list[ShippedWeights]]:
-    """By network."""
     from detection.imagery.weights_file import MEASURED_FOLDER, WEIGHTS_FOLDER
 
     found: dict[str, list[ShippedWeights]] = {}
@@ -193,7 +192,6 @@ def _find_triage_scores() -> list[Argument]:
 
 
 def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
-    """F1 less the other's with its 95 % interval, where the images distinguish the two; else None."""
     for better, worse, size, (low, high) in carried:
         if {better, worse} == {name, other}:
             sign = 1 if better == name else -1

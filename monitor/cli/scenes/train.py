@@ -159,7 +159,6 @@ def score(given: ScoreArguments) -> None:
 
 
 def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> "DataTable":
-    """What is said of the patches of a folder: keys of the recipe's table of data."""
     if bands is not None and layout != "folder":
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
     if landslide is not None and layout != "folder":
@@ -173,7 +172,6 @@ def _read_patch_options(layout: str | None, bands: str | None, landslide: int | 
 
 
 def _print_score(answer: dict[str, Any]) -> None:
-    """A score for people: what the weights have seen, figures of pixels and things, and the simple maps."""
     seen = answer["trained_on"]
     if seen is None:
         why = f"{answer['weights']} keeps no list of its pictures"
@@ -197,7 +195,6 @@ def _print_score(answer: dict[str, Any]) -> None:
 
 
 def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
-    """Who keeps a proof of which criterion of a site: before the work, so that nobody scores for nothing."""
     service, db = open_service()
     keeper, chosen = prove(db, by, site), pick_site(service, site)
     asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)

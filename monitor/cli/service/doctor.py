@@ -57,7 +57,6 @@ def _list_lines(*seen: object) -> Iterator[Line]:
 
 
 def _see_database(service: ServiceConfig) -> Iterator[Line]:
-    """The database, what the processes wrote there, and what the running service found itself."""
     from monitor.store.database.engine import Database
     from monitor.store.service_state import load_checks, load_stamps
     from monitor.store.upkeep.migrate import require_current

@@ -82,7 +82,6 @@ class StoredStatus:
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
-    """Print what the database holds, and whether it takes writes at this moment."""
     from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
 
     declared: list[Site] = []
@@ -143,7 +142,6 @@ def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dic
 
 
 def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
-    """What stands below the table: who decides, the newest outage of a day, and what waits for what."""
     if pair := _describe_pair(found.stamps, now, zones("")):
         yield pair
     outage = found.newest_outage
@@ -171,7 +169,6 @@ def _try_to_write(db: Database) -> ReachedDatabase:
 
 
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
-    """Which of two services decides, and which one waits; empty where there is only one."""
     waiting = [
         f"{name.removeprefix(health.STANDBY)} stands by (seen {describe_age(at, now)})"
         for name, (at, _) in stamps.items()

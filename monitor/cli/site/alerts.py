@@ -125,7 +125,6 @@ add_acts(app, "alerts")
 
 
 def _name(state: str) -> str:
-    """The state of an alert as people read it."""
     return Term(state).english()
 
 

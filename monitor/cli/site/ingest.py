@@ -229,7 +229,6 @@ def _read(path: Path, given: IngestArguments) -> None:
 
 
 def _conclude(results: Sequence[FileResult], *, unread: int, has_points: bool, dry_run: bool) -> None:
-    """Say where refused rows are; exit 4 where nothing was valid, 3 where rows or files could not be read."""
     valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
     reason = next((r.first_reason for r in results if r.first_reason), "")
     session.require_any(valid, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
@@ -296,7 +295,6 @@ def _convert(file: Path, form: str, stated: ImportOptions) -> Iterator[Converted
 
 
 def _read_file(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
-    """One file of points or readings; `converted`: what a worker read of it, where its form needs that."""
     if READERS[form].content is not Content.POINTS:
         return _read_table(file, form, converted, target)
     if target.site is None:
@@ -417,7 +415,6 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
 
 
 def _total(results: Sequence[FileResult]) -> str:
-    """The last line for several files."""
     counts = {k: sum(getattr(r, k) for r in results) for k in ("rows", "valid", "stored", "rejected")}
     line = f"{len(results)} files: " + ", ".join(f"{n} {name}" for name, n in counts.items())
     return line + _doubts(results)

@@ -285,7 +285,6 @@ def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries
 
 
 def _rates(moved: SelectedSeries, window_s: float) -> tuple[list[float], list[float], float]:
-    """Instants, the rate (mm/day) of the window that begins at each, and the standard deviation of its noise."""
     times, values = moved.times_s, moved.values
     starts, rates = [], []
     j = 0

@@ -303,7 +303,6 @@ def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
 
 
 def _list_asking(live: SitePartsContext, site_id: str) -> Sequence[str]:
-    """The stations that the headline of a site is about, the fastest first."""
     hazard = live["hazards"].get(site_id)
     raised = live["headlines"].get(hazard["alert_id"]) if hazard else None
     found = live["nows"].get(site_id) or raised

@@ -100,7 +100,6 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
 
 
 def _is_seen(move: NewestMovement) -> bool:
-    """Whether a movement stands out of its own noise, so that it has a direction."""
     speed, error = move["velocity_mm_per_day"], move["velocity_error_mm_per_day"]
     return speed is not None and error is not None and abs(speed) > SEEN * error
 

@@ -145,12 +145,10 @@ def describe_motion(
 
 
 def _list_beyond(movement: Iterable[timeline.NewestMovement]) -> set[str]:
-    """Stations of which a series is beyond creep."""
     return {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
 
 
 def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datetime) -> timeline.StandingWindow | None:
-    """The trusted window of failure to show, as of the newest reading."""
     trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
     return headline.find_window(trusted, "window_from", "window_to", data_until)

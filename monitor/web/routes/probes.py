@@ -75,7 +75,6 @@ def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, fl
 
 
 def _ingest_gauges(ingest: Mapping[str, Any]) -> Iterator[Any]:
-    """Messages and connection of each process of ingest; 0 is the core itself, where it takes all."""
     whole = {
         "process": 0,
         "messages": ingest.get("messages", 0),

@@ -155,7 +155,6 @@ def get_comparison(request: Request, site: str, quantity: str, requested: Range)
 
 
 def _open(c: Connection, site: str) -> tuple[list[pages.StoredLevel], Site | None]:
-    """The levels of a site, and the site as its file declares it; raises NotFoundError."""
     found = pages.find_ladder(c, site)
     if found is None:
         raise NotFoundError(NO_SITE(site=site))
@@ -320,7 +319,6 @@ def _load_foot(
     ends: datetime,
     levels: list[pages.StoredLevel],
 ) -> dict[str, Any]:
-    """Level and sight, maintenance, and marks of what people look for beside a curve."""
     marks = [
         {**m, "at": parse(m["at"]).timestamp()}
         for m in pages.load_marks(c, site, low, ends)
