@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
 from forecasting.registry import SERVED
-from monitor.config.fusion import read_fusion
-from monitor.config.learning import find_unfit
+from monitor.config.fusion import find_unfit, read_fusion
 from monitor.config.site_schema import (
     STAGE_EVERY_S,
     LevelsTable,

@@ -8,8 +8,8 @@ import typer
 from monitor.alerting.acts.on_duty import pick_team
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import require_readable
+from monitor.cli.people.hand_over import SiteName, TeamOption, find_site
 from monitor.cli.people.hand_over import app as hand_over
-from monitor.cli.people.teams import SiteName, TeamOption, find_site
 from monitor.cli.session import Commands, open_database, print_note, show
 from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty

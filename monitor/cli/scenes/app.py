@@ -14,7 +14,7 @@ from detection.geojson import Geometry
 from forecasting.message import Message
 from monitor.cli.acts import add_acts
 from monitor.cli.scenes import change, detect, learn, models, review, sar, stack, surface, track, train, velocity
-from monitor.cli.scenes.archives import unpacked
+from monitor.cli.scenes.local import unpacked
 from monitor.cli.session import (
     Commands,
     SiteOption,

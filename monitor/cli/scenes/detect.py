@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection, explain_unread, find_coarser
-from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
-from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
+from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file, unpacked
 from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
 from monitor.domain.errors import RefusedError
 
