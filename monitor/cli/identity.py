@@ -8,13 +8,14 @@ acknowledges or reports gives a token of its owner instead.
 
 import getpass
 import os
+import pwd
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
@@ -50,19 +51,14 @@ _NO_UID: Final = 2**32 - 1  # of the kernel: nobody logged in
 
 def name_os_user() -> str:
     """The user of the operating system, as the kernel has it: what the environment says anybody may write."""
-    try:
-        import pwd
-
-        uid = os.getuid()
-        name = _name_uid(pwd, uid)
-        with suppress(OSError, ValueError):
-            # who logged in, and took the rights of another one since (su, sudo)
-            login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
-            if login not in {uid, _NO_UID}:
-                return f"{name} (logged in as {_name_uid(pwd, login)})"
-        return name
-    except ImportError:  # no POSIX
-        return getpass.getuser()
+    uid = os.getuid()
+    name = _name_uid(uid)
+    with suppress(OSError, ValueError):
+        # who logged in, and took the rights of another one since (su, sudo)
+        login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
+        if login not in {uid, _NO_UID}:
+            return f"{name} (logged in as {_name_uid(login)})"
+    return name
 
 
 def prove(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
@@ -260,9 +256,9 @@ def _read_secret(name: str, fd_name: str) -> str | None:
         raise RefusedError(f"{fd_name}={number}: cannot be read ({error})") from None
 
 
-def _name_uid(pwd: Any, uid: int) -> str:
+def _name_uid(uid: int) -> str:
     try:
-        return str(pwd.getpwuid(uid).pw_name)
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid-{uid}"
 
