@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from detection.imagery.errors import NoValidPixelsError, SceneError
+from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.areas import spacing_m
 from detection.imagery.raster.components import Rows
 from detection.imagery.raster.grid import Grid
@@ -20,7 +21,7 @@ from detection.imagery.raster.masks import apply_mask
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid
 from detection.imagery.scene.scene import find_date
-from forecasting.whole_file import write_json
+from forecasting.whole_file import replacing, write_json
 
 NODES_MOST: Final = 40_000
 WINDOW_PX: Final = (16, 256)
@@ -37,7 +38,13 @@ RIM_PX: Final = 2  # of a window, left out: a spline shift makes values up there
 NMAD: Final = 1.4826
 STABLE_LEAST: Final = 12
 CHI2_95: Final = 5.991  # of two components
-RUN: Final = "track.json"
+FILES: Final = {"vectors": "vectors.gpkg", "run": "track.json"}
+COLUMNS: Final = {
+    "name": "TEXT",
+    **dict.fromkeys(("east_m", "north_m", "east_error_m", "north_error_m", "length_m", "azimuth_deg"), "REAL"),
+    "significant": "BOOLEAN",
+    **dict.fromkeys(("correlation", "ratio", "back_px"), "REAL"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +182,18 @@ def track(
     if request.out_dir is None:
         return tracked
     request.out_dir.mkdir(parents=True, exist_ok=True)
-    tracked = replace(tracked, outputs={"run": str(request.out_dir / RUN)})
-    write_json(request.out_dir / RUN, asdict(tracked), default=str)
+    with replacing(request.out_dir / FILES["vectors"]) as partial:
+        write_geopackage(
+            partial,
+            list_rows(tracked),
+            COLUMNS,
+            table="vectors",
+            changed_at=tracked.newer_at or datetime(2000, 1, 1, tzinfo=UTC),
+            kind="POINT",
+            description="Displacement between two images",
+        )
+    tracked = replace(tracked, outputs={name: str(request.out_dir / file) for name, file in FILES.items()})
+    write_json(request.out_dir / FILES["run"], asdict(tracked), default=str)
     return tracked
 
 
@@ -406,6 +423,7 @@ def list_rows(tracked: TrackingResult) -> Iterator[dict[str, Any]]:
     for vector in tracked.vectors:
         yield {
             **asdict(vector),
+            "geometry": {"type": "Point", "coordinates": (vector.longitude, vector.latitude)},
             "length_m": round(float(np.hypot(vector.east_m, vector.north_m)), 5),
             "azimuth_deg": round(float(np.degrees(np.arctan2(vector.east_m, vector.north_m)) % 360), 2),
         }

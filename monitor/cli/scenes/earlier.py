@@ -102,23 +102,7 @@ def compare_with(
 
 
 def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:
-    """One line on what became of the footprints of a date; where nothing was compared, why.
-
-    >>> from detection.imagery.change.records import ChangedAreas, Comparison, PlacedOutline
-    >>> from detection.imagery.change.records import StoredDate, VanishedFootprint
-    >>> gone = VanishedFootprint(PlacedOutline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
-    >>> found = Comparison({}, (gone,), areas={"landslide": ChangedAreas(0.0, 0.0, 900.0, 0.595)})
-    >>> describe_change(StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
-    ...                       minimum_area_m2=900.0), found)
-    '1 vanished (900 m²); 59.5% compared'
-    >>> nothing = StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
-    ...                      minimum_area_m2=900.0)
-    >>> describe_change(nothing, Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 0.0)}))
-    'not compared: the dates show no ground in common'
-    >>> nothing_new = Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 1.0)})
-    >>> describe_change(nothing, nothing_new, by_index=True)
-    'no ground that became barer by the index (no network read it); 100.0% compared'
-    """
+    """One line on what became of the footprints of a date; where nothing was compared, why."""
     parts = [*_count_changes(date, found)]
     if not parts and not found.joint_share:
         why = str(next(iter(found.warnings), "the dates show no ground in common"))
@@ -129,7 +113,6 @@ def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool =
 
 
 def _count_changes(date: "StoredDate", found: "Comparison") -> Iterator[str]:
-    """How many footprints of a date are new, grown, known and vanished, with their area in m²."""
     for change in WORDS:
         rows = [(one, found.changes[one.polygon_id]) for one in date.outlines]
         rows = [(one, became) for one, became in rows if became.change == change]
