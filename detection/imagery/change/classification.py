@@ -299,10 +299,10 @@ class ChangeClassifier:
         if new:
             doubts += self._doubts(body, steps, source, claim)
             # a word that flips between classes is no change of the ground
-            for other in self.own.facts.classes:
+            for other in (one for one in self.own.facts.classes if one != self.kind):
                 before = lay_before(self.dates, box, other)[0]
                 seen = np.count_nonzero(body & (before >= self.least) & (before != NODATA))
-                if other != self.kind and seen > OTHER_SHARE * np.count_nonzero(body):
+                if seen > OTHER_SHARE * np.count_nonzero(body):
                     doubts.append(_OTHER_CLASS(kind=Term(other)))
         change = self._make_change("new" if new else "known", polygon, None, date, doubts)
         return self._gate(change, body, box) if new else change.doubted(_BELOW(day=date.day))
