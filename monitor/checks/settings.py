@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Message, Template, Timestamp
+from forecasting.message import Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import ConfigError, SlopewardError
 
+<<<<<<< HEAD
 _ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
+=======
+>>>>>>> main
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
 _CONNECTS: Final = Template("check.connects", "{name} takes connections")
@@ -28,6 +31,7 @@ class Connections(NamedTuple):
     files: SiteFolder
 
 
+<<<<<<< HEAD
 def _map_tiles(files: SiteFolder) -> Iterator[SubjectState]:
     from monitor.config.tile_files import list_files
 
@@ -42,6 +46,8 @@ def _map_tiles(files: SiteFolder) -> Iterator[SubjectState]:
         yield found(is_wrong=False, n=Figure(len(known), "d"), folder=str(folder))
 
 
+=======
+>>>>>>> main
 def _cap(files: SiteFolder) -> Iterator[SubjectState]:
     """Whether CAP messages can be signed, where they are to be."""
     from monitor.domain.terms import read_text
@@ -120,15 +126,6 @@ CHECKS: Final = (
         "[map] tiles: there is no folder {folder}",
         lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
         "make it, or mend [map] tiles",
-    ),
-    Check(
-        "map.tiles",
-        SiteFolder,
-        WARN,
-        "{name} is not served: {todo}",
-        _map_tiles,
-        "{todo}",
-        fine="{n} files of tiles in {folder}",
     ),
     Check(
         "cap.certificate",

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-import rasterio
 
 from detection.imagery.errors import ImageryError, NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.records import Circle, MeasuredPlace
@@ -111,33 +110,6 @@ def test_points_are_brought_onto_cells(tmp_path, noise):
     found = measure_velocity(VelocityRequest(files=(raster,), component="up", factor=1.0, sigma_files=(sigma,)))
     assert (found.zones[0].kind, found.zones[0].area_m2) == ("up", pytest.approx(AREA_M2, rel=0.2))
     assert found.zones[0].mean_mm_per_year == pytest.approx(30, abs=2)
-
-
-def test_untagged_nodata_is_set_aside(tmp_path, noise):
-    values = np.where(COLUMNS < 60, -9999.0, noise[0] + 20 * SLIDE)
-    found = measure_velocity(
-        VelocityRequest(files=(write(tmp_path / "a.tif", values[None]),), component="up", factor=1.0)
-    )
-    assert found.warnings[0].startswith("a.tif: 12,000 pixels of band 1 have -9999, which stands alone")
-    assert found.valid_share == pytest.approx(0.7)
-    assert [zone.kind for zone in found.zones] == ["up"]
-
-
-def test_stored_integers_are_read_by_scale_and_offset(tmp_path, noise):
-    path = tmp_path / "scaled.tif"
-    write_geotiff(path, np.round((noise[:1] + 40 * SLIDE + 5) * 10).astype(np.int16), GRID)
-    with rasterio.open(path, "r+") as target:
-        target.scales, target.offsets = (0.1,), (-5.0,)
-    found = measure_velocity(
-        VelocityRequest(files=(path,), component="up", factor=1.0, places=PLACES, out_dir=tmp_path)
-    )
-    assert found.zones[0].mean_mm_per_year == pytest.approx(40, abs=0.2)
-    assert found.places[0].values[0] == pytest.approx(40, abs=0.5)
-    assert found.noise_mm_per_year[0] == pytest.approx(1, rel=0.1)
-    with rasterio.open(path, "r+") as target:
-        target.scales = (0.0,)
-    with pytest.raises(RadiometryError, match="the scale 0"):
-        measure_velocity(VelocityRequest(files=(path,), component="up", factor=1.0))
 
 
 def test_rounded_velocities_scatter_by_their_step(tmp_path, noise):
