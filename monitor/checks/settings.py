@@ -11,10 +11,6 @@ from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import ConfigError, SlopewardError
 
-<<<<<<< HEAD
-_ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
-=======
->>>>>>> main
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
 _CONNECTS: Final = Template("check.connects", "{name} takes connections")
@@ -31,23 +27,6 @@ class Connections(NamedTuple):
     files: SiteFolder
 
 
-<<<<<<< HEAD
-def _map_tiles(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.config.tile_files import list_files
-
-    folder = Path(files.service.map.tiles)
-    if not files.service.map.tiles or not folder.is_dir():
-        return
-    known = list_files(folder)
-    for entry in sorted(folder.iterdir()):
-        if entry.name not in {one.name for one in known} and not entry.name.startswith("."):
-            yield found(name=entry.name, todo=_ONLY_PMTILES)
-    if known:
-        yield found(is_wrong=False, n=Figure(len(known), "d"), folder=str(folder))
-
-
-=======
->>>>>>> main
 def _cap(files: SiteFolder) -> Iterator[SubjectState]:
     """Whether CAP messages can be signed, where they are to be."""
     from monitor.domain.terms import read_text
