@@ -179,7 +179,7 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
     limits, shares = [], []
     for number, spread in enumerate((0.0, 0.05, 0.12, 0.25, 0.5, 1.0)):
         date = keep(tmp_path / f"old{number}", 2, bare * np.exp(spread * noise), np.zeros_like(scar))
-        kept, found = compare_by_index(newer, [date], with_network=True)
+        kept, found = compare_by_index(newer, [date])
         shares.append(found.joint_share)
         if found.limit is None:
             assert (found.joint_share, kept.outlines) == (0.0, ())
@@ -190,7 +190,7 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
         limits.append(found.limit)
         hit = any(_is_on(replace(newer, polygons=kept.outlines), one.polygon_id, scar) for one in kept.outlines)
         assert hit or found.limit > 0.15, "a scar raises the index by so much"
-        assert all("as advice" in (word.caution or "") for word in found.changes.values())
+        assert all(word.caution for word in found.changes.values())
     assert shares[0] > 0.9
     assert limits == sorted(limits)
     assert len(limits) < len(shares), "none was out of reach: the test says nothing"
