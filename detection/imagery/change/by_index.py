@@ -79,7 +79,7 @@ def compare_by_index(
 
     `out_dir`: where `change.geojson` is written; None: nowhere.
 
-    Returns the date with the outlines of what became bare, and a word on each. Every word carries a caution.
+    Returns the date with the outlines of what became bare, and a word on each.
     """
     warnings: list[Message] = []
     grid = read_grid(Path(newer.prob))

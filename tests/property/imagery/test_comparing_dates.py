@@ -190,7 +190,6 @@ def test_the_index_claims_what_it_could_have_found_and_no_more(tmp_path, seed):
         limits.append(found.limit)
         hit = any(_is_on(replace(newer, polygons=kept.outlines), one.polygon_id, scar) for one in kept.outlines)
         assert hit or found.limit > 0.15, "a scar raises the index by so much"
-        assert all(word.caution for word in found.changes.values())
     assert shares[0] > 0.9
     assert limits == sorted(limits)
     assert len(limits) < len(shares), "none was out of reach: the test says nothing"
