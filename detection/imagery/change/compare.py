@@ -234,7 +234,7 @@ def write_change_picture(scene: Scene, grid: Grid, change: Path, words: list[tup
     write_png(path, image)
 
 
-def as_date(result: SceneDetection, scene_path: str | Path, dem: str | None = None) -> StoredDate:
+def as_date(result: SceneDetection, scene_path: str | Path, dem: str | Path | None = None) -> StoredDate:
     """Return what `compare` needs of a result of `detect` (JSON) that was made with an `out_dir`."""
     return StoredDate(
         scene_hash=result["scene_hash"],
@@ -248,7 +248,7 @@ def as_date(result: SceneDetection, scene_path: str | Path, dem: str | None = No
         doubtful=tuple(list_doubtful(result.get("borders") or ())),
         cloudy=tuple((left, top, width, height) for left, top, width, height in result.get("cloudy") or ()),
         doubts=tuple(result.get("doubts") or ()),
-        dem=dem,
+        dem=None if dem is None else str(dem),
         polygons=read_outlines(result["polygons"]),
     )
 

@@ -36,7 +36,7 @@ from detection.imagery.footprints.choose import (
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
-from detection.imagery.footprints.options import DetectionOptions, DetectionPayload, read_options
+from detection.imagery.footprints.options import FORMATS, DetectionOptions
 from detection.imagery.footprints.outputs import (
     open_workplace,
     own_class,
@@ -139,18 +139,15 @@ class OpenScene:
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
-def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> SceneDetection:
+def detect(options: DetectionOptions, progress: Progress = lambda *_: None) -> SceneDetection:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
     first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
     nothing. One `out_dir` serves one run at a time.
 
-    Raises:
-        ImageryError: a subclass for each cause, with one clear line.
-        TypeError, ValueError: a key or value of the payload that cannot be meant.
+    Raises ImageryError: a subclass for each cause, with one clear line.
     """
-    options = read_options(payload)
     scene = _find_scene(options)
     with hashing_once():
         # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
@@ -392,12 +389,11 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     return f"; {found}" if found else ""
 
 
-def inspect_image(payload: DetectionPayload) -> tuple[list[str], tuple[Window, ...]]:
+def inspect_image(options: DetectionOptions) -> tuple[list[str], tuple[Window, ...]]:
     """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
 
     Weights that would not read it at all are such a reason: nothing is mapped.
     """
-    options = read_options(payload)
     scene, model = _find_scene(options), _load(options.weights)
     try:
         with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
@@ -408,12 +404,11 @@ def inspect_image(payload: DetectionPayload) -> tuple[list[str], tuple[Window, .
     return ([] if isinstance(model, IndexModel) else doubts), stretch.cloudy
 
 
-def survey(payload: DetectionPayload) -> DetectionPlan:
+def survey(options: DetectionOptions) -> DetectionPlan:
     """Say what a detection would do: grid, tiles, estimated processor seconds and memory; nothing is written.
 
     The seconds come from one tile of zeros through the network, here and now.
     """
-    options = read_options(payload)
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
@@ -468,7 +463,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
 
 
 def _find_scene(options: DetectionOptions) -> Scene:
-    scene = read_scene(options.scene_path, options.acquired_at)
+    scene = read_scene(options.scene_path)
     if options.offset is not None:
         scene = replace(scene, gain=1.0, offset=options.offset, calibration="--offset")
     given = {name: path for name in ("dem", "prior", "aoi") if (path := getattr(options, name))}
@@ -522,7 +517,7 @@ def _facts(
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
-        "formats": list(options.formats),
+        "formats": [name for name in FORMATS if name in options.formats],
     }
 
 

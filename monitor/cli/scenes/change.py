@@ -16,7 +16,6 @@ from monitor.domain.errors import SlopewardError
 
 if TYPE_CHECKING:
     from detection.imagery.change.records import Comparison, StoredDate
-    from detection.imagery.footprints.options import DetectionPayload
     from detection.imagery.scene.scene import Scene
 
 EXAMPLE = "Example: slopeward scenes compare ./scene-2026-05-12 ./scene-2026-05-22 --out ./change --json"
@@ -96,23 +95,18 @@ def _detect_date(
     from detection.imagery.change.compare import as_date
     from detection.imagery.change.histogram_match import match_scene, write_match
     from detection.imagery.footprints.detect import detect, inspect_image
+    from detection.imagery.footprints.options import DetectionOptions
 
     path, factors = scene.path, None
     if newest is not None:
         path, factors = match_scene(scene, newest, target.with_name(f"{target.name}-matched"))
-    payload: DetectionPayload = {
-        "scene_path": str(path),
-        "weights": model,
-        "out_dir": str(target),
-        "threshold": limits[0],
-        "minimum_area_m2": limits[1],
-    }
-    result = detect(payload)
+    options = DetectionOptions(path, model, out_dir=target, threshold=limits[0], minimum_area_m2=limits[1])
+    result = detect(options)
     if factors is None:
         return DetectedDate(result, as_date(result, path), None, ())
     write_match(target, factors)
     # what was matched looks like the newest: whether it is like the training, the image says as it came
-    doubts, cloudy = inspect_image({**payload, "scene_path": str(scene.path), "weights": result["weights"]})
+    doubts, cloudy = inspect_image(replace(options, scene_path=scene.path, weights=result["weights"]))
     result["doubts"] = list(dict.fromkeys((*result["doubts"], *doubts)))
     result["cloudy"] = [*map(list, dict.fromkeys((*map(tuple, result["cloudy"]), *cloudy)))]
     date = replace(as_date(result, path), came_path=str(scene.path))

@@ -1,6 +1,7 @@
 """`slopeward scenes detect --pre`: the scene before, what changed since, and one line that says it."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 
 if TYPE_CHECKING:
     from detection.imagery.change.records import Comparison, StoredDate
-    from detection.imagery.footprints.options import DetectionPayload
+    from detection.imagery.footprints.options import DetectionOptions
 
 WORDS = ("new", "grown", "known", "single")
 
@@ -57,23 +58,23 @@ def not_alone(warnings: Iterable[str]) -> list[str]:
 
 
 def detect_before(
-    payload: "DetectionPayload", pre: Path, progress: Callable[[str, float], None] = lambda *_: None
+    options: "DetectionOptions", progress: Callable[[str, float], None] = lambda *_: None
 ) -> SceneDetection | None:
-    """Find footprints on the scene before with the same weights and limits; None where none of its pixels is valid."""
+    """Find footprints on the scene before, which `options` name; None where none of its pixels is valid."""
     from detection.imagery.footprints.detect import detect
 
-    folder = f"{payload['out_dir']}/pre"
+    assert options.out_dir
     try:
-        found = detect({**payload, "scene_path": str(pre), "out_dir": folder, "aoi": None, "known": None}, progress)
+        found = detect(replace(options, out_dir=options.out_dir / "pre", aoi=None), progress)
     except NoValidPixelsError as error:
         print_note(f"nothing to compare with: {error}")
         return None
-    warn(f"{pre.name}: {warning}" for warning in not_alone(found["warnings"]))
+    warn(f"{options.scene_path.name}: {warning}" for warning in not_alone(found["warnings"]))
     return found
 
 
 def compare_with(
-    answer: SceneDetection, earlier: SceneDetection, payload: "DetectionPayload", pre: Path, pre_dem: str | None
+    answer: SceneDetection, earlier: SceneDetection, options: "DetectionOptions", pre: "DetectionOptions"
 ) -> tuple[SceneDetection, dict[str, Any], str]:
     """What changed since the scene before: the answer, the change as JSON has it, and one line.
 
@@ -83,8 +84,8 @@ def compare_with(
     from detection.imagery.change.compare import as_date, compare
     from detection.imagery.change.records import comparison_to_json, outline_to_json
 
-    own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre, pre_dem)
-    out = Path(str(payload["out_dir"]))
+    own, before = as_date(answer, options.scene_path, options.dem), as_date(earlier, pre.scene_path, pre.dem)
+    out = options.out_dir
     if earlier["model_hash"] == answer["model_hash"] and answer["model"] != INDEX:
         found = compare(own, [before], out)
         warn(found.warnings)

@@ -16,7 +16,7 @@ from detection.imagery.errors import CoverageError, HeightsError, ImageryError, 
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
-from detection.imagery.footprints.options import DetectionPayload
+from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
@@ -237,25 +237,25 @@ def _with_heights(
 
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
-    payload: DetectionPayload = {
-        "scene_path": request.scene_path,
-        "weights": request.weights,
-        "out_dir": str(request.out_dir),
-        "prior": prior,
-        "minimum_area_m2": request.minimum_area_m2,
-        "owner": request.owner,
-        "triage": request.triage,
-        "known": request.known,
-        "own": request.own,
-        "later": True,
-    }
+    options = DetectionOptions(
+        Path(request.scene_path),
+        request.weights,
+        request.own,
+        request.out_dir,
+        minimum_area_m2=request.minimum_area_m2,
+        owner=request.owner,
+        prior=prior,
+        triage=request.triage,
+        known=request.known,
+        later=True,
+    )
     if request.dem is None or scene.dem is not None:
-        return detect(payload), None, ()
+        return detect(options), None, ()
     try:
         found = gather_heights(request.dem, Path(request.scene_path), work)
-        return detect({**payload, "dem": str(found.path), "dem_tiles": found.tiles}), str(found.path), found.notes
+        return detect(replace(options, dem=found.path, dem_tiles=found.tiles)), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
-        return detect(payload), None, (f"no terrain: {error}",)
+        return detect(options), None, (f"no terrain: {error}",)
 
 
 def _give_heights(

@@ -20,7 +20,6 @@ from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.outputs import FILES, make_files, read_run
 from detection.imagery.footprints.records import NOT_MADE, SceneFilesRequest, SceneFilesResult
 from detection.imagery.neural.checkpoint import load_model, save_model
@@ -29,6 +28,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import decode_png, is_cog, read_grid, write_geotiff
 from detection.imagery.registry import build
 from detection.imagery.scene.scene import read_scene
+from tests.data.asked_detection import detect
 from tests.data.forked import fork, run_forked
 from tests.data.surveys.rasters import write_raster
 

@@ -8,11 +8,11 @@ import pytest
 from detection.imagery.errors import DomainError, FinerError, UnfitError
 from detection.imagery.footprints import choose
 from detection.imagery.footprints.choose import WeightsAttempt, choose_weights
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.reading.warped import WarpedOnce
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import detect
 from tests.data.surveys.fine_scene import SIZE, write_fine
 
 

@@ -12,13 +12,13 @@ from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import ModelError, TooLargeError
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.outputs import EDGE, EMPTY, UNREADABLE, flag_pixels
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import detect
 
 SIZE = 144
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,9 +37,8 @@ def test_one_date_that_fits_no_network_takes_it_from_no_other(dates, tmp_path, c
         """Let no network fit the date of this name."""
         run = detect.detect
 
-        def read(payload, *args):
-            refused = Path(payload["scene_path"]).name == name
-            return run({**payload, "weights": "index" if refused else "generated"}, *args)
+        def read(options, *args):
+            return run(replace(options, weights="index" if options.scene_path.name == name else "generated"), *args)
 
         monkeypatch.setattr(detect, "detect", read)
 

@@ -13,11 +13,11 @@ from detection.imagery.change.compare import compare
 from detection.imagery.change.histogram_match import match_scene
 from detection.imagery.change.records import StoredDate, read_outlines
 from detection.imagery.data.generate import draw_scene
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import read_scene
+from tests.data.asked_detection import detect
 
 SIDE = 128
 COLOURS = ("B4", "B3", "B2")

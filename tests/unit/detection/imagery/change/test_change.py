@@ -25,7 +25,6 @@ from detection.imagery.change.compare import as_date, compare
 from detection.imagery.change.records import StoredDate, read_outlines, remember
 from detection.imagery.data.generate import draw_scene, write_scene
 from detection.imagery.errors import ImageryError
-from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.polygons import OutlineRule, find_footprints
 from detection.imagery.raster import overlay
 from detection.imagery.raster.areas import slope_deg, spacing_m
@@ -33,6 +32,7 @@ from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.overlay import Layer, burn, shapes_of, window_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.registration import measure_shift
+from tests.data.asked_detection import detect
 
 LEAST, PIXEL_M2, MINIMUM_M2 = 100, 100.0, 900.0
 SIZE = 64
