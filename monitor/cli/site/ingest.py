@@ -388,7 +388,6 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         "flags": result.flags,
         "undeclared": sorted(result.undeclared),
         "unknown_stations": sorted(result.unknown),
-        "tied": [str(line) for line in result.tied],
         "from": None if span[0] is None else format_iso(span[0]),
         "to": None if span[1] is None else format_iso(span[1]),
     }
@@ -401,7 +400,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    line += "".join(f"; {line}" for line in result.tied)
+
     session.show(facts, line + _doubts([result]))
 
 
