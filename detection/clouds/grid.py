@@ -66,10 +66,6 @@ def grid_clouds(
 ) -> CloudGrid:
     """Write a GeoTIFF of height, error, density and spread of one date; `scenes dod` reads its errors.
 
-    Args:
-        files: LAS or LAZ of one date.
-        out: the GeoTIFF; beside it lies a record of the same name that ends in `.json`.
-
     Raises CloudError: a file cannot be used.
     """
     place = find_place(files, request.crs, request.height_unit)

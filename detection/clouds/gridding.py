@@ -128,11 +128,8 @@ def make_heights(
     around. The error is 1.2533 s / √n (s / √n up to two points). s is the spread about that plane. Cells without a
     point stay empty.
 
-    Args:
-        points: ground, in columns and rows of the grid, of the window and `MARGIN` cells around it.
-        corner: column and row of the window.
-        usual_m: spread where nothing else says it.
-        step_m: in which heights are stored: no spread is smaller than that of rounding.
+    `points`: ground, in columns and rows of the grid, of the window and `MARGIN` cells around it; `usual_m`: spread
+    where nothing else says it; `step_m`: in which heights are stored, no spread is smaller than that of rounding.
     """
     x, y = points[:, 0] - corner[0] + MARGIN, points[:, 1] - corner[1] + MARGIN
     height, width = shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN

@@ -53,9 +53,7 @@ class CloudChunk:
 def read_place(path: Path, crs: str | None = None, height_unit: str | None = None) -> CloudPlace:
     """Read where a cloud lies from its header: WKT, or GeoTIFF keys.
 
-    Args:
-        crs: of a file that does not say; `EPSG:code`.
-        height_unit: `m`, `ft` or `us-ft`, of a file that does not say.
+    `crs` (`EPSG:code`) and `height_unit` (`m`, `ft`, `us-ft`) are those of a file that does not say.
 
     Raises NoPlaceError: nobody says it, two say different things, or it is in degrees.
     """

@@ -55,12 +55,7 @@ class Evidence:
 
 
 def change_of(newer: NDArray[np.uint8], older: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
-    """Classify pixels of two dates; 255 wherever either of them is nodata.
-
-    Args:
-        newer: probability steps, 255 = nodata.
-        older: the same of the older date, on the same grid.
-        least: smallest step that is a landslide.
+    """Classify pixels of two dates by their probability steps on one grid; 255 wherever either of them is nodata.
 
     >>> change_of(np.uint8([200, 200, 0, 0, 200, 255]), np.uint8([0, 200, 200, 0, 255, 0]), 100).tolist()
     [1, 2, 3, 0, 255, 255]
@@ -72,13 +67,7 @@ def change_of(newer: NDArray[np.uint8], older: NDArray[np.uint8], least: int) ->
 
 
 def measure_evidence(body: NDArray[np.bool_], older: NDArray[np.uint8], least: int, tolerance_px: int) -> Evidence:
-    """Count pixels of one outline on the older date, in a window with a margin wider than the tolerance.
-
-    Args:
-        older: probability steps of the older date, 255 = nodata.
-        least: smallest step that is a landslide.
-        tolerance_px: how far an outline may wobble.
-    """
+    """Count pixels of one outline on the older date, in a window with a margin wider than the tolerance."""
     seen = older != NODATA
     nearly = seen & (older >= max(1, least - HYSTERESIS_STEPS))
     hidden = body & ~seen
@@ -120,13 +109,7 @@ def has_vanished(body: NDArray[np.bool_], newer: NDArray[np.uint8], least: int, 
 
 
 def choose_parent(outline: Any, candidates: list[Any], tolerance_px: float) -> int | None:
-    """Return which older outline this one continues: the one with the largest common area, else the nearest in reach.
-
-    Args:
-        outline: polygon in (column, row).
-        candidates: older polygons in the same coordinates.
-        tolerance_px: reach without common area.
-    """
+    """Which older outline this one continues: the one with the largest common area, else the nearest in reach."""
     near = [(float(outline.distance(one)), position, one) for position, one in enumerate(candidates)]
     near = [one for one in near if one[0] <= tolerance_px]
     if len(near) < 2:  # no common area is needed to choose
@@ -147,11 +130,6 @@ def keep_lines(
     outlines: Iterable[KnownOutline], changes: Mapping[str, FootprintChange], before: Iterable[KnownOutline]
 ) -> dict[str, FootprintChange]:
     """What was judged, where outlines without a parent take the root of the outline that they replace.
-
-    Args:
-        outlines: footprints of the version that counts now.
-        changes: what was judged of them, by polygon_id.
-        before: footprints of the versions that are withdrawn.
 
     >>> from datetime import UTC, datetime
     >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}
@@ -197,10 +175,6 @@ def classify_dates(
     own: Date, dates: list[Date], grid: Grid
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
     """Classify each footprint of a date against earlier ones (new, grown, known, single), and find those that are gone.
-
-    Args:
-        own: the date that is judged.
-        dates: earlier ones that serve, the newest first.
 
     Returns what became of each footprint by its polygon_id, and the footprints of before that are gone.
     """

@@ -187,16 +187,7 @@ def _stack(blocks: Sequence[Block]) -> Block:
 
 
 class WhiteGround:
-    """The white ground of one image.
-
-    Args:
-        image: of a date, open for as long as this is asked.
-        light: of that image.
-
-    Attributes:
-        share: of the grid of the comparison, what is white.
-        area_m2: of that.
-    """
+    """The white ground of one image: its area, and its share of the grid of the comparison."""
 
     def __init__(self, image: Image, light: SceneBrightness) -> None:
         self._image, self._light, self._grid = image, light, image.grid

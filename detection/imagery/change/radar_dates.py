@@ -165,10 +165,6 @@ def check_dates(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> list
 def find_units(date: RadarDate, values: NDArray[np.floating], given: str | None = None) -> tuple[str, str]:
     """In which unit backscatter is, and why: said, else found by its sign and size.
 
-    Args:
-        values: some that are valid.
-        given: what a person says.
-
     Raises RadiometryError: it is no calibrated backscatter, or not in the unit that is said.
     """
     stated = given or date.metadata.get("units")

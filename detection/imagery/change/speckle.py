@@ -45,12 +45,6 @@ def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: fl
 
     What ordinary ground does between the dates (moisture, growth) widens the quartiles and lowers the looks: the
     threshold is then higher than speckle alone asks for.
-
-    Args:
-        logarithms: of many places.
-        before: dates before.
-        after: dates after.
-        looks: where they are known.
     """
     from scipy import stats
 

@@ -48,13 +48,7 @@ _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 def list_cautions(
     scene: Scene, reader: BandReader, card: ModelCard, result: SceneDetection, left_out: Mapping[str, int]
 ) -> list[str]:
-    """Return the cautions of a result, one sentence each.
-
-    Args:
-        reader: its bands, all read.
-        result: the result of the lane, but for its warnings.
-        left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
-    """
+    """Return the cautions of a result, one sentence each."""
     return [
         *_list_training(result, card),
         *_list_edges(result),

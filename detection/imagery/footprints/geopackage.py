@@ -56,12 +56,8 @@ def write_geopackage(
 ) -> None:
     """Write features with a GeoJSON `geometry` as one layer, block by block; polygons become multipolygons.
 
-    Args:
-        path: the file; it must not be there.
-        columns: name -> SQL type (TEXT, REAL, INTEGER, BOOLEAN), in order.
-        changed_at: aware instant kept as the last change, so that the same input gives the same bytes.
-        placed: coordinates are longitude and latitude; else plain numbers.
-        kind: of all geometries; heights are left out.
+    The file must not be there. `columns`: name -> SQL type (TEXT, REAL, INTEGER, BOOLEAN). `changed_at` is kept as the
+    last change: the same input gives the same bytes. Not `placed`: plain numbers, no longitude and latitude.
     """
     srs = LONLAT if placed else CARTESIAN
     # the three that the standard asks for; clause 1.1.2.1.2

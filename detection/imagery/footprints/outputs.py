@@ -58,13 +58,7 @@ def flag_pixels(
     unreadable: Collection[tuple[int, int]],
     tally: Counter[str],
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (row, flags rows x width) strip by strip.
-
-    Args:
-        read: `read(column, row, width, height)` of the probability steps of the first class, 255 = nodata.
-        unreadable: cells (first column, first row) of `CELL_PX` that could not be read.
-        tally: gets how many pixels are `valid`, and how many of them lie at an `edge`.
-    """
+    """Yield (row, flags rows x width) strip by strip; `tally` gets how many pixels are `valid` and at an `edge`."""
     for row in range(0, grid.height, STRIP):
         rows = min(STRIP, grid.height - row)
         top, bottom = max(0, row - EDGE_PX), min(grid.height, row + rows + EDGE_PX)

@@ -33,10 +33,6 @@ _ABOVE, _BELOW, _STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), n
 def write_preview(scene: Scene, footprints: Sequence[FootprintJson], path: Path, scene_grid: Grid) -> list[float]:
     """Write an RGBA PNG of the scene, stretched between the 2nd and 98th percentile, nodata transparent.
 
-    Args:
-        scene: needs B4, B3, B2; with fewer bands the first one is shown grey.
-        footprints: dictionaries with a GeoJSON `geometry` in lon/lat.
-
     Returns bounds of the picture [min_lon, min_lat, max_lon, max_lat] (pixels where the scene has no place).
     """
     image, grid = paint_scene(scene, scene_grid, LONGEST_PX)

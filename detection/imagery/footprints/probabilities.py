@@ -234,10 +234,6 @@ def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) ->
     """Yield the steps of a region row by row, from tiles that lie half over each other.
 
     Memory is bounded by two rows of tiles.
-
-    Args:
-        region: column, row, width, height.
-        shift: how far all origins are moved up and to the left.
     """
     left, top, width, height = region
     grid, tile, wants = run.reader.grid, run.plan.tile, run.wants
@@ -277,10 +273,6 @@ def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) ->
 
 def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
     """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
-
-    Args:
-        read: `read(column, row, width, height)` of the steps of the first class.
-        least: smallest step that counts.
 
     Returns that share, and how many pixels were compared, in the middle of the scene.
     """

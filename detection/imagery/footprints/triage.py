@@ -96,11 +96,6 @@ class SceneTriage:
     A tile is looked at without asking the network where it overlaps anything found on this ground before, or where any
     of its pixels is not valid: what nodata, a cloud or a damaged block hides is unknown. Else windows of the ground
     size of the training tiles, half over each other, are judged, and one that may hold a landslide is enough.
-
-    Args:
-        reader: the scene; its bands must hold those of the network.
-        card: that of the network that draws the map.
-        scale: factor from counts to that network's values, replaces its card's.
     """
 
     def __init__(self, request: TriageRequest, reader: Any, card: ModelCard, scale: float | None = None) -> None:

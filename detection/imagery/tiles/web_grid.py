@@ -62,13 +62,7 @@ def find_extent(grid: Grid, path: Path) -> WebMapExtent:
 
 
 def choose_zooms(extent: WebMapExtent, most: int, *, finest: int, around: int = 0) -> tuple[int, int]:
-    """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show.
-
-    Args:
-        most: tiles of the highest zoom.
-        finest: highest zoom of all.
-        around: zooms below the lowest, at which the raster is a part of the view.
-    """
+    """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show."""
     high = min(finest, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * extent.step_m)) - 0.25)))
     while True:
         columns, rows = span_tiles(high, extent)
