@@ -13,7 +13,6 @@ from rasterio.io import MemoryFile
 from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
-from detection.imagery.footprints import outputs
 from detection.imagery.footprints.records import MAKING, NOT_MADE, is_making
 from monitor.config.service import load_service, parse_site
 from monitor.domain.errors import JobError
@@ -164,38 +163,6 @@ def read(database, tmp_path, monkeypatch):
     monkeypatch.setattr(tiles, "ROOM", 0)
     make, cut = partial(files.make_left, config, site, rows, LATER), partial(tiles.run, database, config, site, LATER)
     return make, folder, cut
-
-
-@pytest.mark.parametrize("place", ["pack_cog", "is_cog", "_write_others", "_place"])
-def test_kills_while_the_other_files_are_made_cost_no_probability(read, tmp_path, place):
-    """Twice at the same place: in the middle of the packing, before it, after it, and when all but the end is done."""
-    make, folder, _ = read
-    kept = shutil.copytree(folder, tmp_path / "kept")
-    make()
-    undisturbed = {path.name: path.read_bytes() for path in folder.iterdir()}
-    shutil.rmtree(folder)
-    shutil.copytree(kept, folder)
-    values = read_map((kept / "prob.tif").read_bytes())
-    assert (kept / "prob.tif").read_bytes() != undisturbed["prob.tif"], "it was packed before"
-
-    def make_killed():
-        setattr(outputs, place, partial(die_in_the_middle, getattr(outputs, place)))
-        make()
-
-    for _ in range(2):
-        assert run_forked(make_killed) == signal.SIGKILL
-        assert read_map((folder / "prob.tif").read_bytes()) == values
-        assert is_making(folder)
-    make()
-    assert not is_making(folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == undisturbed
-
-
-def die_in_the_middle(function, *arguments, **named):
-    if function.__name__ == "pack_cog":
-        function(*arguments, **named)
-        os.truncate(arguments[1], arguments[1].stat().st_size // 2)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
