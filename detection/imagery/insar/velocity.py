@@ -389,29 +389,22 @@ def _describe(source: VelocitySource, kind: str, area_m2: float, geometry: Geome
     box = window_around(outline, source.grid, 0)
     assert box is not None
     values, sigma, _ = _gather(source, outline, box, SAMPLE_PX)
-    if source.component != ENU:
-        size = np.abs(values[0])
-        sign = 1.0 if kind == KINDS[source.component][0] else -1.0
-        return VelocityZone(
-            kind=kind,
-            area_m2=area_m2,
-            mean_mm_per_year=round(float(values[0].mean()), 2),
-            p95_mm_per_year=round(sign * float(np.percentile(size, 95)), 2),
-            sigma_mm_per_year=round(float(np.median(sigma[0])), 2),
-            azimuth_deg=None,
-            down_deg=None,
-            geometry=geometry,
-        )
-    speed = np.linalg.norm(values, axis=0)
-    east, north, up = values.mean(axis=1)
+    azimuth_deg = down_deg = None
+    if source.component == ENU:
+        size, error, sign = np.linalg.norm(values, axis=0), np.linalg.norm(sigma, axis=0) / 3**0.5, 1.0
+        east, north, up = values.mean(axis=1)
+        azimuth_deg = round(float(np.degrees(np.arctan2(east, north)) % 360), 1)
+        down_deg = round(float(np.degrees(np.arctan2(-up, np.hypot(east, north)))), 1)
+    else:
+        size, error, sign = values[0], sigma[0], 1.0 if kind == KINDS[source.component][0] else -1.0
     return VelocityZone(
         kind=kind,
         area_m2=area_m2,
-        mean_mm_per_year=round(float(speed.mean()), 2),
-        p95_mm_per_year=round(float(np.percentile(speed, 95)), 2),
-        sigma_mm_per_year=round(float(np.median(np.linalg.norm(sigma, axis=0) / 3**0.5)), 2),
-        azimuth_deg=round(float(np.degrees(np.arctan2(east, north)) % 360), 1),
-        down_deg=round(float(np.degrees(np.arctan2(-up, np.hypot(east, north)))), 1),
+        mean_mm_per_year=round(float(size.mean()), 2),
+        p95_mm_per_year=round(sign * float(np.percentile(np.abs(size), 95)), 2),
+        sigma_mm_per_year=round(float(np.median(error)), 2),
+        azimuth_deg=azimuth_deg,
+        down_deg=down_deg,
         geometry=geometry,
     )
 
