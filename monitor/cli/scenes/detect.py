@@ -118,7 +118,7 @@ def detect(given: DetectArguments) -> None:
     """
     if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
-    asked: dict[str, Any] = {
+    chosen: dict[str, Any] = {
         **{name: value for name in SAME if (value := getattr(given, name)) is not None},
         "weights": given.model,
         "formats": [name.strip() for name in given.formats.split(",")],
@@ -129,7 +129,7 @@ def detect(given: DetectArguments) -> None:
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
             named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number))
-            run = partial(_run, asked | {"out_dir": folder}, named, dry_run=given.dry_run)
+            run = partial(_run, chosen | {"out_dir": folder}, named, dry_run=given.dry_run)
             codes.append(_guard(named, run))
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
@@ -151,20 +151,20 @@ class _NamedScene:
         return text if str(self.scene) in text else f"{self.scene}: {text}"
 
 
-def _run(asked: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
+def _run(chosen: dict[str, Any], named: _NamedScene, *, dry_run: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
         scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
         pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
-        return _detect_one(asked, named, (scene, pre), dry_run=dry_run)
+        return _detect_one(chosen, named, (scene, pre), dry_run=dry_run)
 
 
-def _make_options(asked: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> "DetectionOptions":
+def _make_options(chosen: dict[str, Any], scene: Path, named: _NamedScene, part: str) -> "DetectionOptions":
     from detection.imagery.footprints.options import DetectionOptions
     from detection.imagery.scene.heights import gather_heights
 
-    options = DetectionOptions(scene, dem=named.dem, **asked)
+    options = DetectionOptions(scene, dem=named.dem, **chosen)
     if named.dem is None or not named.dem.is_dir():
         return options
     heights = gather_heights(named.dem, scene, named.work / part)
@@ -174,7 +174,7 @@ def _make_options(asked: dict[str, Any], scene: Path, named: _NamedScene, part: 
     return replace(options, dem=heights.path, dem_tiles=heights.tiles)
 
 
-def _detect_one(asked: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
+def _detect_one(chosen: dict[str, Any], named: _NamedScene, dates: tuple[Path, Path | None], *, dry_run: bool) -> int:
     """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
@@ -182,7 +182,7 @@ def _detect_one(asked: dict[str, Any], named: _NamedScene, dates: tuple[Path, Pa
     scene, pre = dates
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
     since = ""
-    options = _make_options(asked, scene, named, "heights")
+    options = _make_options(chosen, scene, named, "heights")
     if dry_run:
         plan: DetectionPlan = {**survey(options), "scene": str(named.scene)}
         _warn(plan["warnings"], named)
@@ -195,7 +195,7 @@ def _detect_one(asked: dict[str, Any], named: _NamedScene, dates: tuple[Path, Pa
     else:
         check_order(scene, pre)
         # what was found there before must be known before triage passes over a tile
-        before = _make_options(asked, pre, named, "heights-before")
+        before = _make_options(chosen, pre, named, "heights-before")
         earlier = detect_before(before, make_progress_printer())
         if earlier and options.triage:
             options = replace(options, known=[footprint["bbox"] for footprint in earlier["polygons"]])
