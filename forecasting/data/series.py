@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forecasting.data.bounds import check_size
 from forecasting.data.cadence import USUAL_HORIZONS_S, list_cadences
-from forecasting.data.units import read_scale
+from forecasting.data.kinds import read_scale
 from forecasting.errors import HorizonError, PanelError
 
 if TYPE_CHECKING:

@@ -210,7 +210,6 @@ def _with_drivers(panel: Panel, samples: Samples) -> Record:
 
 
 def _long_drivers(path: Path, quantity: str | None) -> Samples:
-    """Every quantity of a long CSV that is no displacement, and not what is forecast, as `station.quantity`."""
     import pandas as pd
 
     frame = read_sound_rows(path)
@@ -224,7 +223,6 @@ def _long_drivers(path: Path, quantity: str | None) -> Samples:
 
 
 def _read_wide(path: Path, recipe: RecordRecipe) -> tuple[Samples, Samples]:
-    """One row per instant, one column per station: CSV or one sheet of a workbook."""
     import pandas as pd
 
     try:
@@ -300,7 +298,6 @@ def _along(latitude: Floats, longitude: Floats, azimuth: float) -> Floats:
 
 
 def _read_points(path: Path, recipe: RecordRecipe) -> Samples:
-    """Satellite points as the European Ground Motion Service delivers them: a column per date, a row per point."""
     import pandas as pd
 
     frame = read_table(_member(path), name=str(path), dtype={"pid": str})

@@ -118,7 +118,6 @@ def check_parts(path: Path) -> None:
 
 
 def _print_sheets(path: str, names: Sequence[str], *, first: bool, rows: int | None, as_shown: bool) -> None:
-    """Visible worksheets as JSON: name -> a list for each row."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     found = {}
@@ -185,7 +184,6 @@ def _list_percent_styles(styles: bytes) -> set[str]:
 
 
 def _find_place(cell: str) -> tuple[int, int] | None:
-    """Row and column, from 0, of a cell such as B3."""
     match = re.fullmatch(r"([A-Z]{1,3})(\d{1,7})", cell)
     if match is None:
         return None

@@ -132,7 +132,6 @@ def _split(found: Season, series: Floats, begins: tuple[float, ...]) -> Season:
 
 
 def _split_twice(found: Season, series: Floats, begins: tuple[float, ...], parts: Floats) -> Season:
-    """Trend and the seasons of the day and of the year; the rows that are told are days all the same."""
     # what is missing before the first reading takes its value
     known = np.flatnonzero(np.isfinite(parts))
     filled = fill_forward(np.where(np.arange(parts.size) < known[0], parts[known[0]], parts))

@@ -11,8 +11,8 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
+from forecasting.evaluation.distribution import find_stages, spans_of
 from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
-from forecasting.evaluation.stages import find_stages, spans_of
 from forecasting.message import TEXT_OF
 from forecasting.registry import NETWORKS, PRETRAINED, load
 from forecasting.serving.calibration import calibrate
@@ -155,7 +155,6 @@ def _simple_answers(
     simple: Sequence[Floats],
     on_progress: Progress,
 ) -> list[list[Answer]]:
-    """Answers of a simple forecast, and the time its fit took."""
     fitted: Baseline = auto
     if name == "auto":
         reasons: list[str] = [auto.explain(i) for i in range(len(auto.steps))]
@@ -208,7 +207,6 @@ def _network_answers(
     training: Mapping[str, Any],
     learn: Panel | None = None,
 ) -> list[list[Answer]]:
-    """A network's own answers, its blend, and what its gate lets through, per horizon."""
     from forecasting.evaluation.holdout import train_elsewhere
     from forecasting.neural.learner import Settings
     from forecasting.neural.pretrained import learn as learn_here

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forecasting.data.kinds import read_scale
 from forecasting.data.series import find_flagged, read_long_table
-from forecasting.data.units import read_scale
 from forecasting.evaluation.scoring import format_horizon
 from forecasting.evaluation.screening import Finding
 
@@ -96,7 +96,6 @@ def _find_impossible(name: str, rows: "pd.DataFrame", horizons_s: Sequence[float
 
 
 def _places(rows: "pd.DataFrame") -> list[str]:
-    """Line and time of rows as the file writes them: who mends the file finds them by either."""
     return [f"line {line} ({time})" for line, time in zip(rows["line"], rows["time"], strict=True)]
 
 

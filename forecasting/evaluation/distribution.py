@@ -4,12 +4,14 @@ Five quantiles become a distribution by lines between them in normal scores, the
 taken for exactly that normal (`test_distribution.py`). Pinball and interval score are in `forecasting.metrics`.
 """
 
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 
-from forecasting.data.series import Floats
+from forecasting.data.series import DAY_S, Floats, Ints
+from forecasting.data.windows import trailing
 from forecasting.serving.quantiles import NORMAL
 
 NODES: Final = 400
@@ -89,3 +91,25 @@ def roll(inside: Floats, window: int = ROLLING) -> Floats:
     total = np.concatenate([[0.0], np.cumsum(known)])
     out: Floats = (total[window:] - total[:-window]) / window
     return out
+
+
+QUIET, STEADY, RUSHING = 0, 1, 2
+STAGES = ("quiet", "steady", "rushing")
+SHORT_DAYS, LONG_DAYS = 14, 60
+RUSH = 1.5  # ratio of the short to the long velocity from which a station counts as rushing
+CLEAR = 3.0  # movement over the short span, in units of the noise, below which a station counts as quiet
+
+
+def spans_of(step_s: float) -> tuple[int, int]:
+    """Rows of the short and the long velocity."""
+    return max(2, round(SHORT_DAYS * DAY_S / step_s)), max(2, round(LONG_DAYS * DAY_S / step_s))
+
+
+def find_stages(values: Floats, rows: Ints, noise_mm: Floats, spans: Sequence[int]) -> Ints:
+    """0 quiet, 1 steady, 2 rushing for each row and station, shape (N, S), from rows up to it."""
+    short, long = spans
+    found = trailing(values, rows, (short, long))
+    fast, slow = np.abs(found[short].slope), np.abs(found[long].slope)
+    moves = fast * short > CLEAR * noise_mm
+    rushes = moves & (fast > RUSH * slow)
+    return np.where(rushes, RUSHING, np.where(moves, STEADY, QUIET)).astype(np.int64)

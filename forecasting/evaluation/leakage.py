@@ -193,7 +193,6 @@ def _test_network(
 def _compare(
     predict: Callable[[Floats, Ints], Floats], panel: Panel, origins: Ints, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Forecasts with a value, and those that a changed future moved."""
     compared = changed = 0
     for t in origins:
         at = np.array([t], dtype=np.int64)

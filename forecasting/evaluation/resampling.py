@@ -45,7 +45,6 @@ def block_bootstrap(
 
 
 def _sum_blocks(values: Floats, length: int) -> Floats:
-    """Sum of `length` values from each place on, around the end, shape (N,)."""
     around = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:length]]))])
     out: Floats = around[length : length + values.size] - around[: values.size]
     return out

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints
-from forecasting.evaluation.significance import diebold_mariano
-from forecasting.evaluation.stages import STAGES
+from forecasting.evaluation.challenge import diebold_mariano
+from forecasting.evaluation.distribution import STAGES
 from forecasting.metrics import coverage, mae, mape, pinball, rmse, skill, winkler
 from forecasting.registry import name_blend
 from forecasting.serving.quantiles import QUANTILES, bounds

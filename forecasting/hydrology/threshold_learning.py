@@ -238,7 +238,6 @@ def _cross_validate(
 def _choose(
     series: dict[tuple[float, float], list[float | None]], samples: Samples, used: Sequence[int]
 ) -> tuple[tuple[float, float], float]:
-    """The window, lag and threshold of greatest skill; of equals the shorter lag, then window, the higher bound."""
     best = None
     for (window_s, lag_s), values in series.items():
         for row in _table(values, samples, used):
@@ -282,7 +281,6 @@ def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int]
 
 
 def _area(table: Sequence[ThresholdScore]) -> float:
-    """Area under the curve by trapezia from (0, 0) to (1, 1)."""
     points = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
     return fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points))
 

@@ -30,8 +30,6 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """What is known at a look: the first `last` epochs."""
-
     times_s: Sequence[float]
     values: Sequence[float]
     sigmas: Sequence[float]
@@ -133,7 +131,6 @@ def _past(known: _Series, window_s: float, history_s: float) -> list[float]:
 
 
 def _bends(known: _Series, window_s: float) -> list[float]:
-    """Acceleration in standard errors over 2, 3, 4 and 6 windows."""
     found = []
     for factor in (2.0, 3.0, 4.0, 6.0):
         first = bisect_right(known.times_s, known.newest_s - factor * window_s, 0, known.last)
@@ -160,7 +157,6 @@ def _sigma(known: _Series) -> float:
 
 
 def _window_s(known: _Series, sigma: float, interval_s: float) -> float:
-    """The shortest of 7 to 30 days in which the present velocity can be told."""
     rough = known.fit(known.newest_s, SHORTEST_S) or known.fit(known.newest_s, LONGEST_S)
     if rough is None:
         return LONGEST_S
@@ -210,6 +206,5 @@ def _scattered(known: _Series, window_s: float) -> list[float]:
 
 
 def _pick(low: int, high: int, most: int = MOST_EPOCHS) -> list[int]:
-    """Indices low..high-1, thinned evenly to at most `most`, the newest always among them."""
     step = max(1, -(-(high - low) // most))
     return list(range(high - 1, low - 1, -step))[::-1]

@@ -14,15 +14,16 @@ from forecasting.kinematics.ensemble import (
     Fits,
     compute_exponent_weights,
     describe_exponents,
+    find_onset,
+    fit_inverse,
+    is_unusual,
     middle_lead_s,
     scatter_of_best,
     stretch_window,
     weighted_quantile,
     why_ended,
 )
-from forecasting.kinematics.inverse_velocity import fit_inverse
 from forecasting.kinematics.noise import median
-from forecasting.kinematics.onset import find_onset, is_unusual
 from forecasting.kinematics.stages import TOO_FEW
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Figure, Message, Template
@@ -88,8 +89,6 @@ class FailureIssue:
 
 @dataclass(frozen=True, slots=True)
 class _WindowFinding:
-    """One look before persistence: a window where `why` is None."""
-
     why: Message | None
     cell_s: float
     speed: Speed | None = None

@@ -129,7 +129,6 @@ def _fit(points: Sequence[tuple[float, float]], edge_s: float, noise: float) -> 
 
 
 def _find_doubts(before: Side, after: Side) -> list[Message]:
-    """What says that the new sensor counts otherwise: no offset mends that."""
     old, new = before.rate_per_day, after.rate_per_day
     sure = (
         old is not None

@@ -1,10 +1,11 @@
-"""The stage a slope is in, and where it tends, as a state slow to change: three looks up, fourteen days down."""
+"""The stage a slope is in, and where it tends, as a state slow to change; the tangential angle, and words for both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import erf, sqrt
+from math import atan, degrees, erf, isfinite, sqrt
 from typing import Any, Final
 
+from forecasting.errors import NotEnoughDataError
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Duration, Figure, Message, Template, Term, join
 
@@ -148,7 +149,6 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
 
 # ---- one look ---------------------------------------------------------------------------------------------------
 def _find_stage(facts: MovementFacts, kept: Mapping[str, Any]) -> tuple[str, list[Message]]:
-    """The stage that this look alone asks for."""
     velocity, error = float(facts.velocity or 0.0), float(facts.velocity_error or 0.0)
     speed = _format_velocity(velocity, facts.window_s)
     bent = _bent_windows(facts, 1.0)
@@ -265,7 +265,6 @@ def _keep_quiet(kept: StageState, facts: MovementFacts) -> None:
 
 
 def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[Message]) -> None:
-    """Three looks up, fourteen days down; what is asked for meanwhile is said."""
     stage = kept.get("stage")
     if stage is None:
         # the first look decides alone, but progressive waits for its three
@@ -303,3 +302,49 @@ def _turn(kept: StageState, bend: str) -> None:
     kept["turn_to"] = bend
     if kept["turn"] >= UP_ISSUES:
         kept["trend"], kept["turn"], kept["turn_to"] = bend, 0, None
+
+
+SITUATIONS: Final = ("critical", "accelerating", "after a step", "after rain", "steady", "creep")
+
+
+def name_situation(stage: str | None, *, critical: bool, wet: bool) -> str | None:
+    """The word: the first of `SITUATIONS` that fits.
+
+    Args:
+        stage: How the station moved: creep, intermediate, progressive, step, unknown; None where nobody looked.
+
+    >>> name_situation("progressive", critical=True, wet=True), name_situation("creep", critical=False, wet=True)
+    ('critical', 'after rain')
+    """
+    if critical:
+        return "critical"
+    if stage in {"progressive", "step"}:
+        return "accelerating" if stage == "progressive" else "after a step"
+    if wet:
+        return "after rain"
+    return {"intermediate": "steady", "creep": "creep"}.get(stage or "")
+
+
+def tangential_angle_deg(velocity: float, v_eq: float) -> float:
+    """Angle of the displacement-time curve in degrees, atan(v / v_eq) (Xu, Tang, Li and others 2009).
+
+    The curve S(t) is drawn as T(t) with T = S / v_eq, so that steady creep stands at 45 degrees and the unit of the
+    axes no longer decides the angle. It is only as good as v_eq: a reviewed, dated parameter of the site. On a curve
+    that moves in steps (rain, reservoir) it shows "critical" without a failure to come.
+
+    Args:
+        velocity: Velocity now, any unit per day.
+        v_eq: Velocity of the steady stage, same unit.
+
+    Returns:
+        Degrees in -90 to 90; negative for motion backwards.
+
+    Raises:
+        NotEnoughDataError: v_eq is not positive: there is no angle without it.
+
+    >>> round(tangential_angle_deg(2.0, 2.0), 6), round(tangential_angle_deg(11.43, 1.0), 1)
+    (45.0, 85.0)
+    """
+    if not (isfinite(v_eq) and v_eq > 0.0):
+        raise NotEnoughDataError(f"tangential angle: v_eq must be a positive velocity, not {v_eq!r}")
+    return degrees(atan(velocity / v_eq))

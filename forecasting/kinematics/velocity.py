@@ -154,7 +154,6 @@ class _Layout:
 
 
 def _lay_out_each(times_s: Sequence[float], sigmas: Sequence[Sequence[float]]) -> list[_Layout] | None:
-    """The layout of every component; None for fewer than 4 epochs or no extent in time."""
     found: list[_Layout] = []
     shared: _Layout | None = None
     for deviations in sigmas:
@@ -190,7 +189,6 @@ def _lay_out(times_s: Sequence[float], sigmas: Sequence[float]) -> _Layout | Non
 
 @lru_cache(maxsize=128)
 def _lay_out_evenly(offsets_s: tuple[float, ...]) -> _Layout | None:
-    """The layout where all errors are alike: the same for every regular window."""
     days = [t / DAY_S for t in offsets_s]
     mean = fsum(days) / float(len(days))
     x = [t - mean for t in days]
@@ -207,7 +205,6 @@ def _are_alike(sigmas: Sequence[float]) -> bool:
 
 
 def _fit_slope(layout: _Layout, values: Sequence[float]) -> tuple[float, list[float]]:
-    """Rate, and the values less their mean."""
     weights = layout.weights
     mean = fsum(values if weights is None else map(mul, weights, values)) / layout.total
     y = [v - mean for v in values]
@@ -233,7 +230,6 @@ def _line_error(layout: _Layout, count: int, square: float, weighed: float, shar
 
 
 def _stated_error(layout: _Layout, sigmas: Sequence[float]) -> float:
-    """The error of the slope by the stated sigmas alone; 0 where they state none."""
     if layout.weights is None:
         return sqrt(sigmas[0] * sigmas[0] / layout.spread) if sigmas[0] > 0.0 else 0.0
     return sqrt(1.0 / layout.spread) if max(sigmas) > 0.0 else 0.0

@@ -16,8 +16,7 @@ from forecasting.data.features import CLIP, FEATURES, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import OtherIntervalError
 from forecasting.neural.device import run_network
-from forecasting.neural.head import QUANTILES
-from forecasting.neural.network import Network, Shape
+from forecasting.neural.network import QUANTILES, Network, Shape
 from forecasting.neural.source_scale import SourceScale
 from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift

@@ -2,24 +2,130 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, Final, NoReturn, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
-from forecasting.neural.adamw import AdamW
 from forecasting.neural.device import pick_device, run_network
-from forecasting.neural.examples import Examples, make_examples
-from forecasting.neural.forecaster import Recipe
-from forecasting.neural.head import QUANTILES
-from forecasting.neural.network import Network
+from forecasting.neural.forecaster import Recipe, cut_drivers, cut_motion
+from forecasting.neural.network import QUANTILES, Network
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Examples of one record, one for each issue time.
+
+    Attributes:
+        inputs: What the network reads, each (N, ...), float32: the windows, and the drivers where it reads them.
+        wanted: Observed minus simple forecast in the unit of a correction, shape (N, S, H), NaN where unknown.
+    """
+
+    inputs: tuple[Tensor, ...]
+    wanted: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(one.nbytes for one in (*self.inputs, self.wanted))
+
+    def take(self, rows: Ints) -> Self:
+        """Some of them."""
+        which = torch.from_numpy(rows)
+        inputs = tuple(one[which] for one in self.inputs)
+        return type(self)(inputs, self.wanted[which])
+
+
+def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, block: Block, origins: Ints) -> Examples:
+    """The examples at some issue times of a block.
+
+    Args:
+        values: The record in mm, shape (T, S).
+        drivers: What may drive it, or None.
+        origins: Issue times, shape (N,).
+    """
+    cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
+    observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
+    wanted = torch.from_numpy(((observed - cut.base) / cut.unit_mm).astype(np.float32))
+    more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
+    return Examples((torch.from_numpy(cut.inputs), *more), wanted)
+
+
+BETAS: Final = (0.9, 0.999)
+EPSILON: Final = 1e-8
+
+
+class AdamW:
+    """Moves weights down their gradients, with decay beside them.
+
+    Args:
+        weights: What learns.
+        rate: Learning rate.
+        decay: Share of each weight, times the rate, that a step takes away.
+    """
+
+    def __init__(self, weights: Iterable[Tensor], rate: float, decay: float = 0.01) -> None:
+        self._weights, self._rate, self._decay = list(weights), rate, decay
+        self._state: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for weight in self._weights:
+            weight.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of every weight that has a gradient."""
+        moved = [i for i, weight in enumerate(self._weights) if weight.grad is not None]
+        if not moved:
+            return
+        for i in moved:
+            if i not in self._state:
+                mean, square = (torch.zeros_like(self._weights[i], memory_format=torch.preserve_format) for _ in "ms")
+                self._state[i] = (mean, square, torch.tensor(0.0))
+        means, squares, counts = (list(part) for part in zip(*(self._state[i] for i in moved), strict=True))
+        adamw(
+            [self._weights[i] for i in moved],
+            [grad for i in moved if (grad := self._weights[i].grad) is not None],
+            means,
+            squares,
+            [],
+            counts,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=self._rate,
+            weight_decay=self._decay,
+            eps=EPSILON,
+            maximize=False,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Mean, square and count of the steps of each weight, by its place."""
+        return {str(i): list(state) for i, state in self._state.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`.
+
+        Raises:
+            ValueError: the state is none of these weights.
+        """
+        found = {int(i): (mean, square, count) for i, (mean, square, count) in state.items()}
+        if any(i >= len(self._weights) or mean.shape != self._weights[i].shape for i, (mean, _, _) in found.items()):
+            raise ValueError("the state of an optimiser of other weights")
+        self._state = {
+            i: (mean.to(self._weights[i].device), square.to(self._weights[i].device), count)
+            for i, (mean, square, count) in found.items()
+        }
+
 
 Progress = Callable[[int, int, float], None]  # called after each epoch with (epoch, epochs, validation loss)
 
@@ -165,7 +271,6 @@ class Learner:
         return total_s
 
     def _read(self, member: Member, block: Block, origins: Ints) -> None:
-        """Ask the network once, and keep nothing."""
         with torch.inference_mode():
             run_network(
                 self.network, *make_examples(member.recipe, member.values, member.drivers, block, origins).inputs

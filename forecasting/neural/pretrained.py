@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from forecasting.data.features import noise_floor
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Panel
 from forecasting.data.splits import Split
-from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.measured_weights import INSTALL, find_weights
 from forecasting.message import Template

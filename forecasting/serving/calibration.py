@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
-from forecasting.data.units import format_span
+from forecasting.serving.conformal import see_pace
 from forecasting.serving.gate import Gate, blend_weight, decide
-from forecasting.serving.pace import see_pace
 from forecasting.serving.quantiles import blend_quantiles, conform, repeat_point, widen
 from forecasting.simple.auto import Auto, answer_in_halves
 from forecasting.simple.baselines import Baseline, fit_lld

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import format_span
 from forecasting.data.series import DAY_S, Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block, count_rows
-from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.message import Message, Template, gather, join
 from forecasting.registry import BASELINES, NETWORKS, PRETRAINED, TRAINING_ROWS, find_network, is_blend
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
+    Pace,
     conformal_key,
     margin,
     margins_of,
+    see_pace,
     stretch_margin,
 )
 from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
-from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.promotion import describe_own
 from forecasting.serving.quantiles import LEVELS, blend_quantiles, conform, repeat_point, simple_fans, widen
 from forecasting.serving.records import SHORT, Forecast, Lack, Withheld
@@ -143,7 +144,6 @@ def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster,
 
 
 def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mapping[str, ConformalState]) -> Ints:
-    """The last row; also the past where a state of an interval is not at hand."""
     rows = panel.values.shape[0]
     settled = all(
         _is_ready(conformal.get(conformal_key(name, h, level)))
@@ -156,7 +156,6 @@ def _pick_origins(panel: Panel, horizons_s: tuple[float, ...], conformal: Mappin
 
 
 def _choose_auto(known: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, float]:
-    """The best simple forecast of these horizons, and the seconds that its choice took."""
     if not horizons_s:
         return Auto("auto", (), (), (), {}), 0.0
     begun = time.perf_counter()
@@ -368,7 +367,6 @@ def make_row(
 
 
 def _explain(issue: Issue, index: int, column: int, horizon_s: float) -> str:
-    """Why a forecast may be shown, or why not: a network itself stands beside what its gate makes of it."""
     if not issue.gates:
         return issue.auto.explain(index, column) if issue.model == "auto" else SIMPLE_FORECAST(model=issue.model)
     verdict = issue.gates[horizon_key(horizon_s)]

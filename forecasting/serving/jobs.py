@@ -10,19 +10,21 @@ from typing import Final
 
 import numpy as np
 
-from forecasting.data.series import Panel, horizon_key
+from forecasting.data.kinds import format_span
+from forecasting.data.series import Ints, Panel, horizon_key
 from forecasting.data.splits import MINIMUM_TARGETS, Split, split, taught_blocks
-from forecasting.data.units import format_span
+from forecasting.data.windows import last_value
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.message import Message, Template, spread
 from forecasting.metrics import or_none
 from forecasting.registry import NETWORKS, PRETRAINED, SHORTEST_RECORD, count_needed, is_blend
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
+from forecasting.serving.issue import STALE_STEPS, WINDOW, forecast_horizon, make_row, open_issue
 from forecasting.serving.kinematic import Motion, see_motion, step_in
 from forecasting.serving.path import lay_paths
 from forecasting.serving.physical import hold_rows
+from forecasting.serving.quantiles import conform, widen
 from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, TrainingRequest, Withheld
 from forecasting.simple.auto import fit_auto
 
@@ -255,7 +257,6 @@ def drop_horizons(
 
 
 def _horizons(given: Sequence[float]) -> tuple[float, ...]:
-    """Horizons in seconds, distinct, in rising order."""
     out = tuple(sorted({float(h) for h in given}))
     if not out or not all(np.isfinite(h) and h > 0 for h in out):
         raise HorizonError("horizons_s needs at least one positive number of seconds")
@@ -278,3 +279,35 @@ def _code_version() -> str:
         return version("slopeward")
     except PackageNotFoundError:
         return "unknown"
+
+
+_MADE_AFTER: Message = Template("forecast.made_after", "made afterwards from what came before, to be scored")()
+
+
+def forecast_past(
+    panel: Panel, model: str, horizons_s: Sequence[float], cut: int, origins: Ints, checkpoint: str | None = None
+) -> list[Forecast]:
+    """Forecasts of one model from past rows; none is shown.
+
+    Args:
+        horizons_s: Those that reach a row.
+        cut: Row from which on nothing was known when the model was fitted, or its checkpoint trained.
+        origins: Rows from `cut` on, shape (N,).
+
+    Raises:
+        ForecastingError: As of `jobs.forecast`.
+    """
+    issue = open_issue(panel, model, tuple(horizons_s), checkpoint=checkpoint, conformal={}, cut=cut)
+    value, age = last_value(panel.values, origins)
+    at = origins - int(issue.origins[0])
+    out = []
+    for i, steps in enumerate(panel.steps(h) for h in issue.horizons_s):
+        margins = conform(issue.fans[i], panel.values, issue.origins, steps, issue.pace).margins
+        made, simple = widen(issue.fans[i], margins)[at], issue.best[at, :, i]
+        ready = np.isfinite(made).all(axis=2) & (age <= STALE_STEPS) & np.isfinite(simple)
+        for n, s in zip(*np.nonzero(ready), strict=True):
+            until_s = panel.start_s + panel.step_s * float(origins[n] - age[n, s])
+            mine = {level: float(one[at[n], s]) for level, one in margins.items()}
+            row = make_row(issue, i, s, made[n, s], mine, at[n], until_s=until_s, newest=float(value[n, s]))
+            out.append(replace(row, shown=False, skill=None, reason=_MADE_AFTER))
+    return out

@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Panel
-from forecasting.data.units import format_span
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
 from forecasting.message import Template
+from forecasting.serving.conformal import Pace, see_pace
 from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, compare_drivers, compare_motion
-from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.path import lay_paths
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, SHORT, Forecast, Withheld
 from forecasting.simple.auto import Auto

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
-from forecasting.data.units import format_span
 from forecasting.data.windows import last_value, targets
 from forecasting.message import Figure, Message, Template
 from forecasting.metrics import or_none

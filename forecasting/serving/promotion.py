@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.kinematics.velocity import DAY_S  # the core reads this file, and starts without numpy
 from forecasting.message import Figure, Message, Template, Term
 from forecasting.registry import name_blend

@@ -243,7 +243,6 @@ def _make_request(
 
 
 def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
-    """Those of the detectors with a running state that look at a group, and at which of its parts."""
     found = {d: _thresholds(d, checkpoint, group.step_s) for d, checkpoint in serving.items() if d in RUNNING}
     if group.name == MOTION:
         return found
@@ -262,7 +261,6 @@ def _make_rows(
     serving: Mapping[str, ModelRow | None],
     factors: Mapping[str, float],
 ) -> dict[str, list[AnomalyRow]]:
-    """What is stored of a group: scores by detector, then faults by check."""
     ids, budget = found.series_ids, budget_of_each(site.anomaly)
     rows = {
         d: [_row(one, ids, d, budget, serving[d], factors.get(d, 1.0)) for one in scores]
@@ -292,7 +290,6 @@ def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> di
 
 
 def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datetime]]) -> datetime:
-    """Readings of a group after it are new to one of the detectors, or to the checks where nothing else looks."""
     first = now - timedelta(seconds=FIRST_RUN_STEPS * group.step_s)
     if not scored:
         return min(first, now - CHECKED_AGAIN)

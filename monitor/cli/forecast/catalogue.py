@@ -16,8 +16,8 @@ SETS = ("SK", "S", "G", "K")
 RECORDS = "records: G and K measured by GNSS (18 and 24 stations), S and SK a landslide's curve with such noise (8)"
 DAILY = ("1d", "7d", "30d")
 KINEMATIC = {
-    "inverse-velocity": "forecasting.kinematics.inverse_velocity",
-    "tangential-angle": "forecasting.kinematics.tangential:tangential_angle_deg",
+    "inverse-velocity": "forecasting.kinematics.ensemble",
+    "tangential-angle": "forecasting.kinematics.stages:tangential_angle_deg",
     "stages": "forecasting.kinematics.stages",
 }
 """What is made of the curve alone; the service runs all of them."""

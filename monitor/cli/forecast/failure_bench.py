@@ -7,9 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec
-from forecasting.kinematics.failure_scores import count_false, mark_issues, pool_false, sum_up, watch_curve
+from forecasting.kinematics.failure_scores import (
+    count_false,
+    draw_collapse,
+    mark_issues,
+    pool_false,
+    sum_up,
+    watch_curve,
+)
 from monitor.cli.forecast.curve_file import DisplacementCurve, read_curve
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import epoch_s

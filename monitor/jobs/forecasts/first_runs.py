@@ -29,8 +29,6 @@ WORTH_A_TRY: Final = 30  # rows, of what says only by a try whether it has enoug
 
 @dataclass(slots=True)
 class _Followed:
-    """What is known of a site to which something is lacking; instants are those of the monotonic clock."""
-
     due_s: float = 0.0
     looked_s: float = -SOON_S
     full_s: float = -LATER_S
@@ -115,7 +113,6 @@ class FirstRuns:
             one.due_s = now_s + LATER_S
 
     def _choose_jobs(self, one: _Followed, awaited: "Sequence[Awaited]") -> list[str]:
-        """The jobs that can begin: a training, and what was forecast or trained since the look before lets begin."""
         from monitor.jobs.forecasts.awaited import FORECAST
 
         one.grows = False

@@ -107,7 +107,6 @@ def _score_past(
 
 
 def _register(db: Database, site: Site, kind: str, made: TrainingResult, cut_s: float, now: datetime) -> None:
-    """Keep the checkpoint as one that serves nothing, so that each row of the past names what it came from."""
     reason = _PAST(at=Timestamp(cut_s, "day"))
     with db.write() as c:
         if keep_checkpoint(c, site, "forecast", kind, made, now, reason):
@@ -117,7 +116,6 @@ def _register(db: Database, site: Site, kind: str, made: TrainingResult, cut_s: 
 def _issue_past(
     db: Database, config: ServiceConfig, site: Site, now: datetime, found: PanelRead, request: HindcastRequest
 ) -> int:
-    """Ask for the rows of the past and store those whose target has come; how many were new."""
     by_label = {s.label: s for s in found.samples}
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in request.site.models))
     answer = run_in_worker(config.compute, HINDCAST_SITE, request, reads=files)

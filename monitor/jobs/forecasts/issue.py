@@ -128,7 +128,6 @@ def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str])
 
 
 def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:
-    """What the networks of a panel erred of late, as far back as it can be read at each issue."""
     cadence, labels = found.panel.cadence, {s.series_id: s.label for s in found.samples}
     rows = min(HISTORY_STEPS, MOST_ERRORS // max(1, len(labels) * len(networks) * len(cadence.horizons_s)))
     if not networks or len(labels) > MANY_STATIONS:
@@ -215,7 +214,6 @@ def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Per
 def _run_workers(
     config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
 ) -> tuple[SiteForecast, int]:
-    """The answer of all workers, of series that were asked about, and how many models were asked."""
     questions = [
         SiteForecastRequest(
             one.record,
@@ -237,7 +235,6 @@ def _run_workers(
 
 
 def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:
-    """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
     unfit = {
         s.row.model_hash
         for s in known.standings

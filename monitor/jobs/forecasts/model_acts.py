@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.message import Template
 from forecasting.serving.promotion import IN_SHADOW, check_shadow, check_shown
 from monitor.config.service import ServiceConfig

@@ -187,7 +187,6 @@ def check_far_clock(ways_s: Sequence[float]) -> list[InstrumentFinding]:
 
 
 def _comes_alike(now: Sequence[EpochHousekeeping], shortest_s: float) -> bool:
-    """Whether the shortest ways of several hours of reception are equal."""
     hours: dict[int, float] = {}
     for epoch in now:
         hour = int(epoch.received_s // 3600.0)

@@ -175,7 +175,6 @@ def _check_work(station: Station, work: MaintenanceFact | None) -> list[checks.I
 def _check_reception(
     c: Connection, station: Station, facts: _StationFacts, now: datetime
 ) -> Iterator[checks.InstrumentFinding]:
-    """A link that is down, and readings by hand that were mistyped."""
     if facts.link is not None and not facts.link.online:
         newest = store.find_newest_reception(c, list(facts.series.values()), facts.link.at)
         yield from checks.check_link(facts.link, newest)
@@ -193,7 +192,6 @@ def _check_power(
     weather: checks.Weather,
     now_s: float,
 ) -> list[checks.InstrumentFinding]:
-    """A battery that ends soon, one that is not charged, and a level that the device itself says is low."""
     found = checks.check_battery(station.id, expected, now_s)
     if station.find_series(BATTERY) is not None:
         found += checks.check_charge(split_days(volts, now_s), weather)
@@ -214,7 +212,6 @@ def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) ->
 
 
 def _find_strange(facts: _StationFacts) -> str | None:
-    """The quantity of the newest anomaly, else of the first gap, that has readings."""
     named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
     return next((quantity for quantity in named if quantity in facts.series), None)
 
@@ -228,7 +225,6 @@ def _choose_spark(
     levels: Sequence[store.HourSummary],
     now: datetime,
 ) -> tuple[str | None, list[float | None] | None]:
-    """Of what the small picture is: what is strange, else the battery, else what the station is there for; and it."""
     main = _main_series(station, series)
     hours: Sequence[store.HourSummary] | None = None
     if strange is not None:
@@ -267,7 +263,6 @@ def _expect_empty(
 
 
 def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
-    """What the station is there for: the first declared series that has readings."""
     for spec in station.series:
         if spec.quantity in HOUSEKEEPING:
             continue
@@ -341,7 +336,6 @@ def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: date
 def _count_months(
     c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
 ) -> list[store.InstrumentMonth]:
-    """This month so far and the one before: epochs that came, of those that the declared intervals let expect."""
     this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     before = (this - DAY).replace(day=1)
     counted, begun = store.count_epochs(c, site.id, before, now), store.load_begins(c, site.id)
@@ -372,7 +366,6 @@ def _count_months(
 def _count_due(
     rows: Sequence[tuple[int, str]], begin: datetime, end: datetime, interval_s: float, *, is_old: bool
 ) -> int:
-    """Epochs that the interval of a series lets expect: of one that is new, from its first epoch on."""
     if is_old:
         return int((end - begin).total_seconds() / interval_s)
     return ceil((end - parse(min(first for _, first in rows))).total_seconds() / interval_s)
@@ -423,7 +416,6 @@ def _list_families(site: Site) -> dict[Parent, set[str]]:
 
 
 def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str, dict[str, Message]]:
-    """By state that pages somebody, by station: what is wrong and what to do."""
     described: dict[str, dict[str, Message]] = {}
     for one in judged:
         for state, _, _, reason, action in one.findings:
@@ -433,7 +425,6 @@ def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str
 
 
 def _list_lasting(silent: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
-    """Notices that silence does not end: of batteries and clocks of stations and parents that are silent."""
     keys = [_key(name, state) for name in silent for state in ("battery", "clock")]
     return {key: pages[key] for key in keys if key in pages}
 
@@ -446,7 +437,6 @@ def _list_notices(
     quiet: AbstractSet[str],
     clocks: LoggerClocks,
 ) -> dict[str, Message]:
-    """Notices of one state, by key: of a parent where all its instruments that say anything have it, else of each."""
     left = {s for s in by_station if _key(s, state) not in pages}
     notices = {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
 

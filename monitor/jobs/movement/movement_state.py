@@ -19,8 +19,7 @@ from forecasting.kinematics.assessment import Bound, classify_movement
 from forecasting.kinematics.crossing import cross_velocity
 from forecasting.kinematics.direction import norm
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, watch_failure
-from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage
-from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.kinematics.stages import Movement, MovementFacts, classify_stage, tangential_angle_deg
 from forecasting.kinematics.velocity import DAY_S, Velocity
 from forecasting.message import Duration, Message, Template, Timestamp, gather, join, list_parts
 from monitor.config.cadence import stage_cadence
@@ -120,7 +119,6 @@ def find_moving(c: Connection, site: Site) -> list[MovementSeries]:
 
 
 def _choose(names: Sequence[str]) -> tuple[str, ...]:
-    """Components where east and north came, else the one scalar; as tracks choose."""
     if set(COMPONENTS[:2]) <= set(names):
         return tuple(q for q in COMPONENTS if q in names)
     return tuple(q for q in names if q not in COMPONENTS)[:1]
@@ -337,7 +335,6 @@ def may_be_silent(moving: MovementSeries, before: MovementMemory | None, now_s: 
 
 
 def _due_s(site: Site, moving: MovementSeries, state: MovementMemory, *, warm: bool = False) -> float:
-    """From when on a datum is the next to look at; half an interval of grace for an instrument that is not punctual."""
     every_s, _ = stage_cadence(site, (state.get("stage") or {}).get("stage"))
     every_s = max(every_s, WARM_S / WARM_LOOKS) if warm else every_s
     return float(state["looked_s"]) + max(0.5 * moving.spec.interval_s, every_s - 0.5 * moving.spec.interval_s)
@@ -464,7 +461,6 @@ def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
 
 
 def _remark(movement: Movement, site: Site, moving: MovementSeries, path: Path) -> Movement:
-    """Add what was taken out, and what could not be asked."""
     remarks = []
     if path.steps:
         remarks.append((_STEPS if path.steps > 1 else _STEP)(n=path.steps))

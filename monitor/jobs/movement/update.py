@@ -149,7 +149,6 @@ def find_worst(rows: Iterable[movement.MovementRow]) -> tuple[str, str]:
 
 
 def _make_mark(moving: movement_state.MovementSeries, marks: Mapping[int, str], memory: Memory) -> str:
-    """What people said of a series, as one word; another than before asks for a look."""
     mark = "|".join(marks[i] for i in moving.ids).strip("|")
     until_s = answered_s(memory, moving.station.id)
     return f"{mark}|corrected {until_s:.0f} s" if until_s > 0.0 else mark

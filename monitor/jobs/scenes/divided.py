@@ -49,7 +49,6 @@ def read_divided(plan: ComputeSection, request: SceneRequest, reads: Sequence[st
 def _draw(
     plan: ComputeSection, request: SceneRequest, count: int, reads: Sequence[str | Path], folder: Path
 ) -> tuple[str, ...]:
-    """The digests of all strips; nothing where one of them cannot be drawn."""
     if not 2 <= count <= STRIPS_MOST:
         raise JobError(f"{READ_ONE.function}: it answered {count} strips, more than {STRIPS_MOST} or too few")
     digests = []

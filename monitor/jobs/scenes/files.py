@@ -1,7 +1,9 @@
 """Files that the rows of a scene do not wait for, where they were not made with its tiles: it gets none, or failed."""
 
+import fcntl
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,26 @@ from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import Answered, Request, WorkerTask
+
+FILE = ".lock"
+
+
+@contextmanager
+def hold(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the results of a site; gives False at once where another process does, unless asked to wait for it.
+
+    The lock is the kernel's: it ends with the process that holds it, however that ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).touch(mode=0o600)
+    with (folder / FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +127,6 @@ def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> No
 
 
 def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> SceneFilesResult:
-    """What the worker answers; one that fails costs the files alone, unless the service is stopping."""
     no_picture = "" if count_unread(folder) < UNREAD_MOST else UNREADABLE
     try:
         scene = _find_image(row)

@@ -90,7 +90,6 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
 
 
 def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone]:
-    """Zones within reach of a station by that station; of several the fastest, which comes first."""
     places = list_places(site)
     named: dict[str, MovingZone] = {}
     for zone, distances in zip(zones, list_distances([zone.geometry for zone in zones], places), strict=True):
@@ -100,7 +99,6 @@ def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone
 
 
 def _notify_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
-    """Advice while the newest pair shows a loss near a station; it ends with a newer stack that shows none."""
     places, near_m = list_places(site), site.scenes.near_m
     distances = list_distances([loss.geometry for loss in losses], places)
     near = [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forecasting.evaluation.stages import QUIET, RUSHING, STEADY, find_stages
+from forecasting.evaluation.distribution import QUIET, RUSHING, STEADY, find_stages
 
 
 def test_stages_are_what_they_say():

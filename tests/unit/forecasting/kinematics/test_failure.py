@@ -9,10 +9,9 @@ import pytest
 
 from forecasting.kinematics import ensemble
 from forecasting.kinematics.cells import Grains, Speed, Window
-from forecasting.kinematics.curves import draw_collapse
+from forecasting.kinematics.ensemble import fit_inverse
 from forecasting.kinematics.failure import TOO_YOUNG, FailureIssue, FailureSpec, Watch, watch_failure
-from forecasting.kinematics.failure_scores import Mark, mark_issues, sum_up
-from forecasting.kinematics.inverse_velocity import fit_inverse
+from forecasting.kinematics.failure_scores import Mark, draw_collapse, mark_issues, sum_up
 
 DAY = 86_400.0
 HOUR = 3_600.0

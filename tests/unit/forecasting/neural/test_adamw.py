@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
-from forecasting.neural.adamw import AdamW
+from forecasting.neural.learner import AdamW
 
 LOADS = """
 import sys
 import torch
-from forecasting.neural.adamw import AdamW
+from forecasting.neural.learner import AdamW
 from forecasting.neural.training import deterministic
 with deterministic(7):
     assert torch.are_deterministic_algorithms_enabled()

@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S, Panel
-from forecasting.serving.conformal import ConformalState, feedback, margin, relax_score, replay, stretch_margin, update
+from forecasting.serving.conformal import (
+    FEWEST,
+    LARGEST,
+    ConformalState,
+    feedback,
+    margin,
+    relax_score,
+    replay,
+    see_pace,
+    stretch_margin,
+    update,
+)
 from forecasting.serving.issue import WIDER
 from forecasting.serving.jobs import forecast
-from forecasting.serving.pace import FEWEST, LARGEST, see_pace
 from forecasting.serving.quantiles import conform, repeat_point
 
 
