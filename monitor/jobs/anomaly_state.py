@@ -70,13 +70,10 @@ class DetectionRequest:
     """What is asked of a group."""
 
     group: Group  # its series are neighbours
-    # those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look
-    detectors: Mapping[str, Thresholds]
-    # of each detector, how many thresholds a score must have before people are told; None: nothing is held back
-    # as an echo
+    detectors: Mapping[str, Thresholds]  # those that are wanted; none where only checks look
+    # thresholds that a score of each must have before people are told; None: nothing is held back as an echo
     shown_above: Mapping[str, float | None]
-    # says after which readings are new where nothing is kept, from what each of the detectors has scored
-    since: "Callable[[Sequence[Scored]], datetime]"
+    since: "Callable[[Sequence[Scored]], datetime]"  # after what readings are new, by what each has scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +197,7 @@ def _score_first(
     *,
     is_known: bool,
 ) -> DetectionResult | None:
-    """Make the state of a group anew from the database, and score what is new."""
+    """Make the state of a group anew from the database; `is_known`: all up to its newest look is in the old one."""
     group, state = key.group, states.get(key.group.name)
     with db.read() as c:
         scored = [latest_by_series(c, key.site.id, d) for d in key.detectors]

@@ -66,13 +66,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         work = {m.station: m for m in sorted(load_maintenance_facts(c, site.id, now), key=lambda m: m.to_s)}
         unwell = store.load_instruments_in(c, site.id, ("stuck", "unusable"))
         standing = list_standing(c, site, {k: i for k, i in series.items() if k[0] in unwell}, now - SUSPECT_FOR, now)
-        runs = leave_common(
-            [
-                r
-                for r in [*standing, *load_runs(c, site, now - SUSPECT_FOR, now)]
-                if r.label is None or r.label.verdict != DISMISSED
-            ]
-        )
+        found = (*standing, *load_runs(c, site, now - SUSPECT_FOR, now))
+        runs = leave_common([r for r in found if r.label is None or r.label.verdict != DISMISSED])
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
         runs_of: dict[str, list[AnomalyRun]] = {}
         for one in runs:
@@ -133,13 +128,18 @@ class _StationFacts:
 def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime) -> store.InstrumentAssessment:
     battery = _load_hours(c, facts.series.get(BATTERY), now)
     levels = _load_hours(c, facts.series.get(BATTERY_LEVEL), now, ("", "undeclared"))
-    volts = _read_hours(battery)
-    expected = _expect_empty(station, volts, _read_hours(levels), epoch_s(now))
+    volts, now_s = _read_hours(battery), epoch_s(now)
+    expected = _expect_empty(station, volts, _read_hours(levels), now_s)
     due, due_on = checks.check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
+    power = checks.check_battery(station.id, expected, now_s)
+    if station.find_series(BATTERY) is not None:
+        power += checks.check_charge(split_days(volts, now_s), facts.weather)
+    if levels and all(one.state != "battery" for one in power):
+        power += checks.check_level(station.id, levels[-1].mean)
     found = [
         *_check_work(station, facts.work),
         *_check_reception(c, station, facts, now),
-        *_check_power(station, volts, levels, expected, facts.weather, epoch_s(now)),
+        *power,
         *_check_epochs(c, _main_series(station, facts.series), now),
         *_read_signal(c, station, facts.series, now),
         *due,
@@ -184,22 +184,6 @@ def _check_reception(
             yield from checks.check_typed(quantity, find_mistyped(c, series_id, now))
 
 
-def _check_power(
-    station: Station,
-    volts: Sequence[BatteryDay],
-    levels: Sequence[store.HourSummary],
-    expected: BatteryExpectation,
-    weather: checks.Weather,
-    now_s: float,
-) -> list[checks.InstrumentFinding]:
-    found = checks.check_battery(station.id, expected, now_s)
-    if station.find_series(BATTERY) is not None:
-        found += checks.check_charge(split_days(volts, now_s), weather)
-    if levels and all(one.state != "battery" for one in found):
-        found += checks.check_level(station.id, levels[-1].mean)
-    return found
-
-
 def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[checks.InstrumentFinding]:
     if main is None:
         return []
@@ -225,7 +209,6 @@ def _choose_spark(
     levels: Sequence[store.HourSummary],
     now: datetime,
 ) -> tuple[str | None, list[float | None] | None]:
-    main = _main_series(station, series)
     hours: Sequence[store.HourSummary] | None = None
     if strange is not None:
         quantity = strange
@@ -233,13 +216,14 @@ def _choose_spark(
         quantity, hours = BATTERY, battery
     elif levels:
         quantity, hours = BATTERY_LEVEL, levels
-    elif main is not None:
+    elif (main := _main_series(station, series)) is not None:
         quantity = main[0]
     else:
         return None, None
     if hours is None:
         hours = store.load_hours(c, series[quantity], now - SPARK_DAYS * DAY, now)
-    return quantity, _draw_spark(hours, _interval_s(station, quantity), now)
+    spec = station.find_series(quantity)
+    return quantity, _draw_spark(hours, 0.0 if spec is None else spec.interval_s, now)
 
 
 def _load_hours(
@@ -317,11 +301,6 @@ def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: dat
     return checks.Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
 
 
-def _interval_s(station: Station, quantity: str) -> float:
-    spec = station.find_series(quantity)
-    return 0.0 if spec is None else spec.interval_s
-
-
 def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
     points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
     span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
@@ -353,7 +332,8 @@ def _count_months(
                 rows = [counted[i, store.month_of(begin)] for i in ids if (i, store.month_of(begin)) in counted]
                 is_old = not old.isdisjoint(ids) if ids else seen_before
                 if rows or is_old:
-                    due = _count_due(rows, begin, end, spec.interval_s, is_old=is_old)
+                    lasted_s = (end - (begin if is_old else parse(min(first for _, first in rows)))).total_seconds()
+                    due = int(lasted_s / spec.interval_s) if is_old else ceil(lasted_s / spec.interval_s)
                     expected += due
                     received += min(due, max((n for n, _ in rows), default=0))
                     old.update(ids)
@@ -361,14 +341,6 @@ def _count_months(
             if expected:
                 found.append(store.InstrumentMonth(station.id, store.month_of(begin), expected, received))
     return found
-
-
-def _count_due(
-    rows: Sequence[tuple[int, str]], begin: datetime, end: datetime, interval_s: float, *, is_old: bool
-) -> int:
-    if is_old:
-        return int((end - begin).total_seconds() / interval_s)
-    return ceil((end - parse(min(first for _, first in rows))).total_seconds() / interval_s)
 
 
 # ---- notices -----------------------------------------------------------------------------------------------------
@@ -404,7 +376,9 @@ def list_changes(
         wanted |= _list_notices(state, by_station, families, pages, quiet, clocks)
     of_silent = {_key(s, "battery") for s in silent}
     wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
-    wanted |= _list_lasting([*silent, *(_name(p) for p, those in families.items() if those <= set(silent))], pages)
+    lasting = [*silent, *(_name(parent) for parent, those in families.items() if those <= set(silent))]
+    keys = [_key(name, state) for name in lasting for state in ("battery", "clock")]
+    wanted |= {key: pages[key] for key in keys if key in pages}  # silence does not end what stands
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, OVER(text=pages[k]), is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]
@@ -424,11 +398,6 @@ def _describe_findings(judged: Iterable[store.InstrumentAssessment]) -> dict[str
     return described
 
 
-def _list_lasting(silent: Iterable[str], pages: Mapping[str, Message]) -> dict[str, Message]:
-    keys = [_key(name, state) for name in silent for state in ("battery", "clock")]
-    return {key: pages[key] for key in keys if key in pages}
-
-
 def _list_notices(
     state: str,
     by_station: Mapping[str, Message],
@@ -441,14 +410,8 @@ def _list_notices(
     notices = {_key(s, state): TEXT_OF(name=s, text=by_station[s]) for s in by_station if s not in left}
 
     def rank(parent: Parent) -> tuple[bool, int, bool, int, str]:
-        is_new = _key(_name(parent), state) not in pages
-        return (
-            is_new,
-            -len(families[parent]),
-            parent.kind != CAUSED_BY.get(state),
-            KINDS.index(parent.kind),
-            parent.name,
-        )
+        is_new, kind = _key(_name(parent), state) not in pages, parent.kind
+        return is_new, -len(families[parent]), kind != CAUSED_BY.get(state), KINDS.index(kind), parent.name
 
     for parent in sorted(families, key=rank):
         mine, others = families[parent] & left, families[parent] - by_station.keys() - quiet
