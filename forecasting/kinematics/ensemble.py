@@ -1,4 +1,4 @@
-"""Inverse velocity (Fukuzono 1985; Voight 1988): its onset, its lines by filter and exponent, and how far they agree."""
+"""Inverse velocity (Fukuzono 1985; Voight 1988): onset, lines by filter and exponent, and how far they agree."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

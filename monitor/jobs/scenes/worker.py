@@ -3,11 +3,10 @@
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from detection.imagery.change import records
 from detection.imagery.change.by_index import add_index_comparison, compare_by_index
@@ -15,7 +14,7 @@ from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
-from detection.imagery.footprints.detect import detect, draw_strip
+from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.options import DetectionPayload
@@ -25,7 +24,6 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
-from detection.imagery.scene.strips import DividedError
 from detection.imagery.weights_file import read_weights, weights_path
 from forecasting.message import error_text
 from monitor.domain.extras import explain_missing
@@ -35,7 +33,6 @@ from monitor.jobs.scenes.proximity import list_distances
 from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
 
-Answer = TypeVar("Answer")
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
 # Of the ground of a map: half a minute at most, for the scene must not wait for it.
@@ -74,26 +71,10 @@ def read_one(request: tasks.SceneRequest) -> tasks.SceneResult:
             return tasks.SceneResult(read=_read_one(request, Path(work)))
     except _LacksError:
         return tasks.SceneResult(lacks=True)
-    except DividedError as divided:
-        return tasks.SceneResult(strips=divided.count)
     except _WaitingError as waiting:
         return tasks.SceneResult(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
         return tasks.SceneResult(error=error_text(error))
-
-
-def draw_one_strip(request: tasks.StripRequest) -> tasks.StripResult:
-    """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
-    scene = request.scene
-    local = None if scene.local is None else asdict(scene.local)
-    try:
-        with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            draw = partial(draw_strip, number=request.number)
-            return tasks.StripResult(
-                _with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0]
-            )
-    except (ImageryError, ModuleNotFoundError) as error:
-        return tasks.StripResult(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -140,7 +121,7 @@ def _read_and_compare(request: tasks.SceneRequest, work: Path) -> tasks.ReadScen
         _require_outlines(date for date, _ in list_before(scene, request.dates)[0])
         return read_radar_scene(request, scene)
     prior, unmapped = _show_prior(request)
-    answer, dem, flat = _with_heights(request, scene, prior, work, detect)
+    answer, dem, flat = _with_heights(request, scene, prior, work)
     notes = (*unmapped, *flat)
     own = as_date(answer, request.scene_path, dem)
     replaced = [v for v in request.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash]
@@ -263,13 +244,9 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
 
 
 def _with_heights(
-    request: tasks.SceneRequest,
-    scene: Scene,
-    prior: Path | None,
-    work: Path,
-    read: Callable[[DetectionPayload], Answer],
-) -> tuple[Answer, str | None, tuple[str, ...]]:
-    """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
+    request: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path
+) -> tuple[SceneDetection, str | None, tuple[str, ...]]:
+    """What is found in a scene, the heights of the site that were used, and warnings where they cannot be.
 
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
@@ -284,16 +261,14 @@ def _with_heights(
         "known": request.known,
         "own": request.own,
         "later": True,
-        "strip_px": request.strip_px,
-        "drawn": request.drawn,
     }
     if request.dem is None or scene.dem is not None:
-        return read(payload), None, ()
+        return detect(payload), None, ()
     try:
         found = gather_heights(request.dem, Path(request.scene_path), work)
-        return read({**payload, "dem": str(found.path), "dem_tiles": found.tiles}), str(found.path), found.notes
+        return detect({**payload, "dem": str(found.path), "dem_tiles": found.tiles}), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
-        return read(payload), None, (f"no terrain: {error}",)
+        return detect(payload), None, (f"no terrain: {error}",)
 
 
 def _give_heights(

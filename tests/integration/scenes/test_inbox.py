@@ -73,12 +73,12 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 
 
 def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
-    def fail(plan, *_):
+    def fail(plan, *_, **_more):
         raise AwayError("the scheduler does not answer")
 
     write_date(inbox / "latest", may(7), [])
     with monkeypatch.context() as away:
-        away.setattr(scene_inbox, "read_divided", fail)
+        away.setattr(scene_inbox, "run_in_worker", fail)
         said = scene_inbox.run(database, config, site, may(7) + HOUR)
         assert "waiting: the scheduler does not answer; told" in said
     assert alerts(database) == {"scene:latest": "unacknowledged"}
