@@ -11,7 +11,7 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
-from forecasting.evaluation.distribution import find_stages, spans_of
+from forecasting.evaluation.distribution import find_stages
 from forecasting.evaluation.scoring import Answer, GateVerdict, Trial, format_horizon, rows_of, scale_of
 from forecasting.message import TEXT_OF
 from forecasting.registry import NETWORKS, PRETRAINED, load
@@ -114,7 +114,7 @@ def _run_fold(
     values = known.values
     level, _ = last_value(values, parts.test.origins)
     before = values[: parts.test.first]
-    stages = find_stages(values, parts.test.origins, noise_floor(before), spans_of(known.step_s))
+    stages = find_stages(values, parts.test.origins, noise_floor(before), known.step_s)
     for i, horizon_s in enumerate(horizons_s):
         yield Trial(
             fold=fold,
@@ -137,9 +137,8 @@ def _served(answers: Sequence[Answer], simple: Floats, reason: str, cost: float)
     """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
     open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.quantiles is not None]
     if not open_ones:
-        return Answer(
-            "gated", "gated", simple[..., 2], simple, GateVerdict(None, shown=True, reason=reason, seconds=cost)
-        )
+        verdict = GateVerdict(None, shown=True, reason=reason, seconds=cost)
+        return Answer("gated", "gated", simple[..., 2], simple, verdict)
     best = max(open_ones, key=lambda a: a.verdict.skill or 0.0)
     return Answer("gated", "gated", best.point, best.quantiles, best.verdict)
 
@@ -169,17 +168,10 @@ def _simple_answers(
     if count := count_unsettled(fitted):
         one, was = ("fit", "was") if count == 1 else ("fits", "were")
         on_progress(f"{count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
+    verdicts = [GateVerdict(None, shown=True, reason=reason, seconds=seconds) for reason in reasons]
     return [
-        [
-            Answer(
-                name,
-                "plain",
-                quantiles[..., 2],
-                quantiles,
-                GateVerdict(None, shown=True, reason=reason, seconds=seconds),
-            )
-        ]
-        for quantiles, reason in zip(fans, reasons, strict=True)
+        [Answer(name, "plain", quantiles[..., 2], quantiles, verdict)]
+        for quantiles, verdict in zip(fans, verdicts, strict=True)
     ]
 
 

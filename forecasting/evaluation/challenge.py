@@ -118,11 +118,18 @@ def _test(both: Sequence[Scored], same: Sequence[Scored], horizon_s: float) -> d
     apart_s = float(np.median(np.diff(issued))) if len(issued) > 1 else horizon_s
     steps = max(1, math.ceil(horizon_s / apart_s))
 
-    def lay(rows: Sequence[Scored], of: Callable[[Scored], float | None]) -> Floats:
-        return _table(rows, issued, stations, of)
+    at = {issued_s: i for i, issued_s in enumerate(issued)}
+    column = {name: i for i, name in enumerate(stations)}
 
-    errors, inside = lay(both, _off), lay(both, _held)
-    statistic, p = diebold_mariano(errors, lay(same, _off), steps)
+    def lay(rows: Sequence[Scored], of: Callable[[Scored], float | None]) -> Floats:
+        out = np.full((len(issued), len(stations)), np.nan)
+        for r in rows:
+            value = of(r)
+            out[at[r.issued_s], column[r.station]] = math.nan if value is None else value
+        return out
+
+    errors, inside = lay(both, lambda r: abs(r.error)), lay(both, lambda r: float(r.inside_80))
+    statistic, p = diebold_mariano(errors, lay(same, lambda r: abs(r.error)), steps)
     rolled = [one for one in (roll(column) for column in inside.T) if one.size]
     return {
         "statistic": or_none(statistic),
@@ -133,27 +140,6 @@ def _test(both: Sequence[Scored], same: Sequence[Scored], horizon_s: float) -> d
         "lowest_30": min((float(one.min()) for one in rolled), default=None),
         "newest_30": _mean([float(one[-1]) for one in rolled]),
     }
-
-
-def _table(
-    rows: Sequence[Scored], issued: Sequence[float], stations: Sequence[str], of: Callable[[Scored], float | None]
-) -> Floats:
-    """One score of each forecast, shape (N, S), NaN where there is none."""
-    out = np.full((len(issued), len(stations)), np.nan)
-    at = {issued_s: i for i, issued_s in enumerate(issued)}
-    column = {name: i for i, name in enumerate(stations)}
-    for r in rows:
-        value = of(r)
-        out[at[r.issued_s], column[r.station]] = math.nan if value is None else value
-    return out
-
-
-def _off(row: Scored) -> float:
-    return abs(row.error)
-
-
-def _held(row: Scored) -> float:
-    return float(row.inside_80)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

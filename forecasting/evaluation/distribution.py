@@ -4,7 +4,6 @@ Five quantiles become a distribution by lines between them in normal scores, the
 taken for exactly that normal (`test_distribution.py`). Pinball and interval score are in `forecasting.metrics`.
 """
 
-from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Final
 
@@ -100,14 +99,9 @@ RUSH = 1.5  # ratio of the short to the long velocity from which a station count
 CLEAR = 3.0  # movement over the short span, in units of the noise, below which a station counts as quiet
 
 
-def spans_of(step_s: float) -> tuple[int, int]:
-    """Rows of the short and the long velocity."""
-    return max(2, round(SHORT_DAYS * DAY_S / step_s)), max(2, round(LONG_DAYS * DAY_S / step_s))
-
-
-def find_stages(values: Floats, rows: Ints, noise_mm: Floats, spans: Sequence[int]) -> Ints:
+def find_stages(values: Floats, rows: Ints, noise_mm: Floats, step_s: float) -> Ints:
     """0 quiet, 1 steady, 2 rushing for each row and station, shape (N, S), from rows up to it."""
-    short, long = spans
+    short, long = (max(2, round(days * DAY_S / step_s)) for days in (SHORT_DAYS, LONG_DAYS))
     found = trailing(values, rows, (short, long))
     fast, slow = np.abs(found[short].slope), np.abs(found[long].slope)
     moves = fast * short > CLEAR * noise_mm

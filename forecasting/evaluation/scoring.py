@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,6 @@ class Trial:
 
     Attributes:
         fold: From 0, in order of time.
-        horizon_s: Horizon in seconds.
-        steps: The same in rows.
-        stations: Names, S of them.
         target_s: Instants of the targets, epoch seconds, shape (N,).
         level: Newest value known at each origin, mm, shape (N, S).
         observed: Values at the targets, mm, NaN where unknown or outside the fold, shape (N, S).
@@ -81,7 +79,6 @@ class Trial:
         chosen: Its name.
         scale_mm: Mean |step| of each station before the test, the unit of MASE, shape (S,).
         noise_mm: Noise of each station, shape (S,).
-        answers: The models.
         stages: How each station moved at the issue, a word of `STAGES` by its number, shape (N, S), or None.
     """
 
@@ -131,27 +128,17 @@ class Score:
     """One model on one fold at one horizon. Attributes without a comment are explained in `Trial` and `Answer`.
 
     Attributes:
-        station: Name, or None over all stations.
-        month: Month of the targets as `2018-07`, or None over all.
         stage: How the station moved at the issue, `quiet`, `steady` or `rushing`, or None over all.
         n: Pairs scored: the same for every model of a fold and horizon.
-        mae_mm: Mean absolute error.
-        rmse_mm: Root mean square error.
         mase: MAE in units of the station's mean |step| before the test (Hyndman and Koehler 2006).
         mape: Mean |error| / |movement|, NaN where movements are too small for it to mean anything.
         bias_mm: Mean of forecast - observed.
         skill_persistence: 1 - MAE / MAE of persistence.
-        skill_drift: The same against drift.
-        skill_lld: The same against lld.
-        skill_best: The same against the simple forecast chosen on calibration.
         coverage_80: Share inside the 80 % interval (NaN without one).
         worst_80: The same of the worst station.
-        coverage_95: Share inside the 95 % interval.
-        width_80: Mean width of the 80 % interval, mm.
         winkler_80: Interval score, mm.
         pinball: Mean quantile loss over the five quantiles, mm.
         dm_best: Diebold-Mariano statistic against the best simple forecast (negative = better than it).
-        dm_p: Its two-sided p.
         reference_mm: By the name of a skill the MAE that it compares with, on the same pairs.
     """
 
@@ -190,16 +177,12 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """One line of the report; numbers that do not exist are None."""
-        row = {
-            _JSON_NAMES.get(key, key): _plain(value) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
-            if key not in {"model", "variant", "reference_mm"}
-        }
+        kept = {key: value for key, value in asdict(self).items() if key not in {"model", "variant", "reference_mm"}}
+        row: dict[str, Any] = {}
+        for key, value in kept.items():
+            is_float = isinstance(value, float)
+            row[_JSON_NAMES.get(key, key)] = value if not is_float else round(value, 6) if isfinite(value) else None
         return row | {"station": self.station or "all", "horizon": format_horizon(self.horizon_s)}
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
 
 
 def format_horizon(horizon_s: float) -> str:
