@@ -56,11 +56,8 @@ class Awaited:
 
     def describe(self) -> Message:
         """What it waits for."""
-        named: dict[str, str | int] = {
-            "n": self.rows,
-            "step": format_span(self.step_s),
-            "every": format_span(self.every_s),
-        }
+        step, every = format_span(self.step_s), format_span(self.every_s)
+        named: dict[str, str | int] = {"n": self.rows, "step": step, "every": every}
         if self.rows < self.needed:
             text = _ROWS(**named, needed=self.needed)
             return text if self.at is None else _COMES(text=text, at=Timestamp.of(self.at, "minute"))
