@@ -91,5 +91,4 @@ def calibrate(
 
 
 def _fit_trend(base: Trend, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:
-    """The path as it is: what it leans on is chosen."""
     return replace(base, rest=fit_lld(panel, calibration, steps))

@@ -155,11 +155,7 @@ def relax_score(value: Floats | float, stretch: Floats | float) -> Floats:
 
 
 def update(state: ConformalState, value: float, *, covered: bool | None = None) -> ConformalState:
-    """Take the score of a forecast whose target has now been observed.
-
-    Args:
-        covered: Whether the issued (widened) interval held; None compares with the present margin.
-    """
+    """Take the score of a forecast whose target has now been observed; `covered`: whether the issued interval held."""
     if not np.isfinite(value):
         return state
     alpha = state.alpha

@@ -29,7 +29,7 @@ from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.promotion import describe_own
 from forecasting.serving.quantiles import LEVELS, blend_quantiles, conform, repeat_point, simple_fans, widen
-from forecasting.serving.records import SHORT, Forecast, Lack, Withheld
+from forecasting.serving.records import SHORT, Forecast, Lack, Withheld, name_quantiles
 from forecasting.simple.auto import SIMPLE_FORECAST, Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 
@@ -89,10 +89,6 @@ class Issue:
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
     drivers: DriverRows | None = None  # those that the model reads
-
-    def weight(self, horizon_s: float) -> float | None:
-        """The share of the network in a blend; None of any other model."""
-        return weight_of(self.gates, horizon_s) if is_blend(self.model) else None
 
 
 def open_issue(
@@ -287,7 +283,9 @@ def forecast_horizon(
     for s, name in enumerate(panel.stations):
         reason, until_s = issue.silent.get(name), _newest_s(panel, s)
         lack = None if reason is None else issue.lacks.get(name)
-        margins, borrowed = _find_margins(usual, used, s, steps)
+        margins = {level: float(usual[level][s]) for level in LEVELS}
+        missing = [level for level, value in margins.items() if not np.isfinite(value)]
+        margins |= {level: _pooled(used[level], steps) for level in missing}
         n, count = count_seen(panel, s)
         # what is known of the pace comes of n rows in place of all: its error grows as the root of their share falls
         gaps = math.sqrt(count / n) if 0 < n < math.ceil(OBSERVED_SHARE * count) else 1.0
@@ -308,21 +306,12 @@ def forecast_horizon(
             continue
         assert until_s is not None, "a station without any observation is silent"
         notes = [WIDER] if stretch[s] >= WIDER_FROM else []
-        notes += [_BORROWED] if borrowed else []
+        notes += [_BORROWED] if missing else []
         notes += [_WITH_GAPS(n=n, rows=count, step=format_span(panel.step_s))] if gaps > 1.0 else []
         newest = float(panel.values[round((until_s - panel.start_s) / panel.step_s), s])
         row = make_row(issue, index, s, last, margins, -1, until_s=until_s, newest=newest, notes=notes)
         rows.append(replace(row, stretch=times))
     return rows, withheld
-
-
-def _find_margins(
-    usual: Mapping[float, Floats], used: Mapping[float, list[ConformalState]], column: int, steps: int
-) -> tuple[dict[float, float], bool]:
-    """Margins of a station at the usual pace, and whether they are borrowed from the errors of all stations."""
-    own = {level: float(usual[level][column]) for level in LEVELS}
-    missing = [level for level in LEVELS if not np.isfinite(own[level])]
-    return own | {level: _pooled(used[level], steps) for level in missing}, bool(missing)
 
 
 def make_row(
@@ -340,7 +329,6 @@ def make_row(
     """One forecast, of the origin that stands `at` in the issue; `notes` is said behind why it may be shown."""
     panel, blend, horizon_s = issue.panel, is_blend(issue.model), issue.horizons_s[index]
     verdict = issue.gates.get(horizon_key(horizon_s), {})
-    q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
     issued_s = panel.start_s + panel.step_s * int(issue.origins[at])
     return Forecast(
         station=panel.stations[column],
@@ -351,16 +339,12 @@ def make_row(
         target_s=issued_s + panel.steps(horizon_s) * panel.step_s,
         data_until_s=until_s,
         data_value=newest,
-        q025=q025,
-        q10=q10,
-        q50=q50,
-        q90=q90,
-        q975=q975,
+        **name_quantiles(quantiles),
         margins={str(level): float(value) for level, value in margins.items()},
         baseline=issue.auto.chosen[index],
         baseline_q50=float(issue.best[at, column, index]),
         skill=verdict.get("skill") if blend else None,
-        weight=issue.weight(horizon_s),
+        weight=weight_of(issue.gates, horizon_s) if blend else None,
         shown=not issue.gates or (blend and bool(verdict["shown"])),
         reason=join([_explain(issue, index, column, horizon_s), *notes]),
     )

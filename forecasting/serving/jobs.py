@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Final
 
 import numpy as np
@@ -60,14 +60,12 @@ def train(
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
     horizons_s, dropped = _trainable(model, panel, parts, _horizons(request.horizons_s))
-    settings = replace(
-        Settings(
-            seed=request.seed,
-            epochs=request.epochs,
-            time_limit_s=request.time_limit_s,
-            stride=request.stride,
-            window=WINDOW,
-        )
+    settings = Settings(
+        seed=request.seed,
+        epochs=request.epochs,
+        time_limit_s=request.time_limit_s,
+        stride=request.stride,
+        window=WINDOW,
     )
     others = [found for other in replay if (found := _replayable(model, other, panel, parts, horizons_s))]
     training, begun_from = learn(
@@ -81,10 +79,10 @@ def train(
         replay=others,
         progress=progress,
     )
-    unknown = {*horizons_s} - {*training.forecaster.recipe.horizons_s}
-    dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
-    horizons_s = training.forecaster.recipe.horizons_s
     recipe = training.forecaster.recipe
+    unknown = {*horizons_s} - {*recipe.horizons_s}
+    dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
+    horizons_s = recipe.horizons_s
     auto = fit_auto(panel, parts.calibration, recipe.steps)
     _, judged = calibration.calibrate(training.forecaster, recipe.base, auto, panel, parts, horizons_s=horizons_s)
     digest = data_hash(panel)
@@ -93,13 +91,20 @@ def train(
         "model_hash": model_hash(content),
         "model": model,
         "kind": "forecaster",
-        "code_version": _code_version(),
+        "code_version": version("slopeward"),
         "torch_version": version("torch"),
         "created_at": request.created_at,
         "config": recipe.to_json(),
         "parameters": sum(p.numel() for p in training.forecaster.network.parameters()),
         "data": {"hash": digest, "rows": panel.values.shape[0], "start_s": panel.start_s, "end_s": panel.end_s},
-        "bounds": _bounds(panel, parts),
+        "bounds": {
+            name: [panel.start_s + panel.step_s * block.first, panel.start_s + panel.step_s * (block.end - 1)]
+            for name, block in (
+                ("fit", parts.fit),
+                ("early_stop", parts.early_stop),
+                ("calibration", parts.calibration),
+            )
+        },
         "dropped_horizons": {horizon_key(h): reason for h, reason in dropped.items()},
         "training": spread(
             {
@@ -265,20 +270,6 @@ def _horizons(given: Sequence[float]) -> tuple[float, ...]:
 
 def _possible(panel: Panel, horizons_s: Sequence[float]) -> tuple[float, ...]:
     return tuple(h for h in horizons_s if round(h / panel.step_s) >= 1)
-
-
-def _bounds(panel: Panel, parts: Split) -> dict[str, list[float]]:
-    return {
-        name: [panel.start_s + panel.step_s * block.first, panel.start_s + panel.step_s * (block.end - 1)]
-        for name, block in (("fit", parts.fit), ("early_stop", parts.early_stop), ("calibration", parts.calibration))
-    }
-
-
-def _code_version() -> str:
-    try:
-        return version("slopeward")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 _MADE_AFTER: Message = Template("forecast.made_after", "made afterwards from what came before, to be scored")()

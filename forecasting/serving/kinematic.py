@@ -16,7 +16,7 @@ from forecasting.message import Template
 from forecasting.serving.conformal import Pace, see_pace
 from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, compare_drivers, compare_motion
 from forecasting.serving.path import lay_paths
-from forecasting.serving.records import KINEMATIC, NOT_SHOWN, SHORT, Forecast, Withheld
+from forecasting.serving.records import KINEMATIC, NOT_SHOWN, QUANTILE_NAMES, SHORT, Forecast, Withheld, name_quantiles
 from forecasting.simple.auto import Auto
 
 PACE_ROWS: Final = 24
@@ -26,7 +26,6 @@ TAKES_OVER: Final = 4
 """Newest rows outside after which the kinematic forecast stands alone; as many inside, and it is gone."""
 SCORED: Final = 8  # newest forecasts of the nearest horizon whose errors hasten that, or hold it back
 SWAY: Final = 3.0  # times the odds that they can change
-QUANTILES: Final = ("q025", "q10", "q50", "q90", "q975")
 _PASSED: Final = Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")()
 _ENDS: Final = Template(
     "forecast.window_ends", "the failure window ends before {horizon}: the motion cannot be foretold"
@@ -180,15 +179,10 @@ def _extrapolate(
         if why is not None:
             withheld.append(Withheld(KINEMATIC, row.station, row.horizon_s, why, row.data_until_s))
             continue
-        q025, q10, q50, q90, q975 = map(float, quantiles)
         out.append(
             replace(
                 row,
-                q025=q025,
-                q10=q10,
-                q50=q50,
-                q90=q90,
-                q975=q975,
+                **name_quantiles(quantiles),
                 model=KINEMATIC,
                 model_hash=None,
                 margins={},
@@ -207,19 +201,13 @@ def _mix(alone: Sequence[Forecast], served: Sequence[Forecast]) -> list[Forecast
     out = []
     for one in alone:
         other, share = rows[one.replaces or "", one.horizon_s], 1.0 if one.weight is None else one.weight
-        joined = {q: share * getattr(one, q) + (1.0 - share) * getattr(other, q) for q in QUANTILES}
+        joined = {q: share * getattr(one, q) + (1.0 - share) * getattr(other, q) for q in QUANTILE_NAMES}
         out.append(replace(one, **joined) if share < 1.0 else one)
     return out
 
 
 def _see(panel: Panel, values: Floats, judged: Sequence[Experience]) -> _Present:
-    """The motion beside its past, and the failure that it leads to: none is in the past of a slope that stands.
-
-    Args:
-        panel: Its last row is the present.
-        values: Of one station, shape (T,).
-        judged: What its newest rows were beside theirs, the present first.
-    """
+    """The motion beside its past, and the failure that it leads to: none is in the past of a slope that stands."""
     found = judged[0]
     seen = np.flatnonzero(np.isfinite(values))[-SEEN:]
     still = all(one.novelty is not None and one.novelty < NEAR for one in judged)

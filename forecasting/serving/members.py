@@ -11,7 +11,7 @@ from forecasting.message import Template, join, list_parts
 from forecasting.registry import NETWORKS
 from forecasting.serving.path import lay_paths
 from forecasting.serving.physical import hold_rows
-from forecasting.serving.records import Forecast, Limits, ScoredError
+from forecasting.serving.records import QUANTILE_NAMES, Forecast, Limits, ScoredError
 from forecasting.simple.auto import MANY_STATIONS, name_shares
 from forecasting.simple.regret import Rule, compute_weights
 from forecasting.simple.trend import follow, group_components
@@ -58,7 +58,7 @@ def _move(row: Forecast, shares: Mapping[str, float], medians: Mapping[str, floa
     by = sum(share * (medians[name] - row.q50) for name, share in shares.items())
     names = name_shares(shares)
     reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
-    quantiles = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
+    quantiles = {q: getattr(row, q) + by for q in QUANTILE_NAMES}
     return replace(row, **quantiles, weight=sum(shares.values()), reason=reason)
 
 

@@ -12,7 +12,7 @@ from forecasting.data.windows import trailing
 from forecasting.kinematics.extrapolation import measure_grid_noise
 from forecasting.message import Template, join, list_parts
 from forecasting.serving.quantiles import NORMAL
-from forecasting.serving.records import Forecast
+from forecasting.serving.records import Forecast, name_quantiles
 
 MOVED: Final = Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")()
 """Follows the reason of a forecast whose median was moved by more than the noise of a reading."""
@@ -121,13 +121,12 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
     laid: dict[int, Forecast] = {}
     for key, group in groups.items():
         ordered, s = _by_horizon(group), column[key[0]]
-        quantiles = np.array([[row.q025, row.q10, row.q50, row.q90, row.q975] for row in ordered])
+        quantiles = np.array([row.quantiles for row in ordered])
         path = lay(quantiles, steps[key], ordered[0].data_value, reach, s)
         for row, was, now in zip(ordered, quantiles, path, strict=True):
             moved = abs(now[2] - was[2]) > reach.noise[s]
             reason = join([*list_parts(row.reason), MOVED]) if moved else row.reason
-            q025, q10, q50, q90, q975 = map(float, now)
-            laid[id(row)] = replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=reason)
+            laid[id(row)] = replace(row, **name_quantiles(now), reason=reason)
     return [laid[id(row)] for row in rows]
 
 

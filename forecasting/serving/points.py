@@ -15,7 +15,7 @@ from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value, targets
-from forecasting.message import Figure, Message, Template
+from forecasting.message import Figure, Template
 from forecasting.metrics import or_none
 from forecasting.serving.conformal import MINIMUM_SCORES, rank_margins
 from forecasting.serving.issue import FEW_ERRORS, find_silent
@@ -202,7 +202,10 @@ def forecast_points(request: Forecasting) -> PointForecasts:
     follows = np.stack(lines, axis=1)
     found = []
     for k, name in enumerate(names):
-        noisy = silent.get(name) or _find_noise(request, half[k])
+        error, bound = half[k][0], request.widest_mm
+        noisy = silent.get(name)
+        if noisy is None and bound is not None and np.isfinite(error) and error > bound:
+            noisy = _NOISE(error=Figure(float(error), ".0f"), bound=Figure(bound, ".1f"))
         gone = noisy is not None
         reason = noisy or _find_lack(request, half[k])
         found.append(
@@ -215,12 +218,6 @@ def forecast_points(request: Forecasting) -> PointForecasts:
             )
         )
     return PointForecasts(tuple(found))
-
-
-def _find_noise(request: Forecasting, half: Floats) -> Message | None:
-    if request.widest_mm is None or not np.isfinite(half[0]) or half[0] <= request.widest_mm:
-        return None
-    return _NOISE(error=Figure(float(half[0]), ".0f"), bound=Figure(request.widest_mm, ".1f"))
 
 
 def _find_lack(request: Forecasting, half: Floats) -> str:

@@ -99,13 +99,9 @@ class RollingRecord:
     Attributes:
         issues: Distinct issue times.
         n: Forecasts, all stations together.
-        mae: Mean absolute error.
-        baseline_mae: The same of the best simple forecast named at each issue.
-        skill: 1 - mae / baseline_mae.
-        coverage_80: Share inside the 80 % interval.
+        baseline_mae: That of the best simple forecast named at each issue.
         worst_80: The same at the worst station that has 20 scores.
         worst_station: Which one.
-        coverage_95: Share inside the 95 % interval.
         crps: Mean score of the whole fan, error and interval in one, of the forecasts that `auto` was scored beside;
             None where these are fewer than half.
         baseline_crps: That of `auto`.
@@ -151,21 +147,11 @@ class Verdict:
     lacking: Message | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """Why a network is not shown, and what it lacks."""
-
-    reason: str
-    lacking: Message
-
-
 def find_earliest_s(
     horizon_s: float, *, begin_s: float, every_s: float, issues: int = 0, now_s: float = -math.inf
 ) -> float:
     """When a network can be shown at the earliest, epoch seconds: its time in the shadow is never shorter.
 
-    Args:
-        horizon_s: Horizon, s.
         begin_s: When it came into the shadow, or when it can come.
         now_s: Of the question; nothing is shown before the next issue after it.
 
@@ -232,12 +218,8 @@ def take_newest(rows: Iterable[Scored], issues: int = ROLLING_ISSUES) -> list[Sc
 def check_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
     """Whether a network that is shown at a horizon stays so.
 
-    Args:
-        horizon_s: Horizon in seconds.
-
-    Returns:
-        `shadow` when over the newest 30 scored issue times it did not beat the best simple forecast or its 80 %
-        interval held less than 70 %; fewer than 10 issue times decide nothing.
+    It goes into the shadow when over the newest 30 scored issue times it did not beat the best simple forecast or its
+    80 % interval held less than 70 %; fewer than 10 issue times decide nothing. `horizon_s`: seconds.
     """
     record, at = summarise(take_newest(rows)), format_span(horizon_s)
     if record.issues < MINIMUM_ISSUES or record.coverage_80 is None:
@@ -260,19 +242,11 @@ def check_shadow(
     shadow_s: float,
     latency_limit_ms: float,
 ) -> Verdict:
-    """Whether a network in the shadow may be shown at a horizon.
-
-    Args:
-        horizon_s: Horizon in seconds.
-
-    Returns:
-        `active` when calibration, time in the shadow, skill and coverage all allow it; else `shadow` and the first
-        reason against it.
-    """
+    """Whether a network in the shadow may be shown at a horizon (seconds), or the first reason against it."""
     record = summarise(take_newest(rows))
     fault = _find_fault(horizon_s, calibration, rows, record, shadow_s, latency_limit_ms)
     if fault is not None:
-        return Verdict("shadow", IN_SHADOW(text=fault.reason), record, fault.lacking)
+        return Verdict("shadow", IN_SHADOW(text=fault[0]), record, fault[1])
     return check_shown(horizon_s, rows)
 
 
@@ -301,29 +275,28 @@ def _find_fault(
     recent: RollingRecord,
     shadow_s: float,
     latency_limit_ms: float,
-) -> _Fault | None:
-    """The first reason not to show it, or None."""
+) -> tuple[str, Message] | None:
+    """The first reason not to show it and what it lacks, or None."""
     at, whole = format_span(horizon_s), summarise(take_newest(rows, JUDGED_ISSUES))
     if not calibration.get("shown"):
-        return _Fault(calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING())
+        return calibration.get("reason") or _NO_VERDICT(horizon=at), LACK_TRAINING()
     if not _had_its_time(whole.issues, shadow_s):
-        days = math.floor(shadow_s / DAY_S)
         young = _TOO_YOUNG(
             n=whole.issues,
             horizon=at,
-            days=days,
+            days=math.floor(shadow_s / DAY_S),
             needed=SHADOW_ISSUES,
             days_needed=SHADOW_S / DAY_S,
             fewest=MINIMUM_ISSUES,
         )
-        return _Fault(young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES))
+        return young, LACK_ISSUES(n=whole.issues, needed=SHADOW_ISSUES, fewest=MINIMUM_ISSUES)
     for record in (whole, recent):
         if record.gain is None or record.gain <= 0:
-            return _Fault(record.describe_worse(at), _LACK_SCORE())
+            return record.describe_worse(at), _LACK_SCORE()
     if narrow := _find_coverage_fault(at, whole, recent):
-        return _Fault(narrow, _LACK_WIDTH())
+        return narrow, _LACK_WIDTH()
     slow = _find_slowness(rows, latency_limit_ms)
-    return None if slow is None else _Fault(slow, _LACK_SPEED())
+    return None if slow is None else (slow, _LACK_SPEED())
 
 
 def _find_coverage_fault(at: str, whole: RollingRecord, recent: RollingRecord) -> Message | None:

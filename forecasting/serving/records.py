@@ -1,5 +1,6 @@
 """What a forecast answers, and what a training is told: frozen records, which can cross into a worker and back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # who reads forecasts needs no numpy
 NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
 SHORT: Final = Template("forecast.short", "the record is too short for this model")()
 KINEMATIC: Final = "kinematic"  # model of a forecast that steps in where the present lies outside what calibration saw
+QUANTILE_NAMES: Final = ("q025", "q10", "q50", "q90", "q975")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,23 +22,14 @@ class Forecast:
     """One target of one model at one station; quantiles and baseline are absolute values at the target, mm.
 
     Attributes:
-        station: Of the panel.
-        model: Its id.
-        model_hash: Of the checkpoint; None for a simple forecast.
         horizon_s: As it was asked for.
         issued_s: The last row of the panel, epoch seconds.
         target_s: The row that is forecast.
         data_until_s: The newest observation of the station.
         data_value: Its value: what persistence says.
-        q025: Quantiles, after conformal correction.
-        q10: The same.
-        q50: The same.
-        q90: The same.
-        q975: The same.
         margins: Nominal coverage as text to what was added to both ends.
         stretch: Times that of the usual pace, at least 1.
         baseline: The best simple forecast.
-        baseline_q50: Its value.
         skill: Over it, of a blend.
         weight: Of a blend: the share of the network in it, the rest is `auto`; of `auto`: that of all networks in it;
             of a kinematic forecast: its own, the rest is the model that it replaces.
@@ -75,6 +68,16 @@ class Forecast:
     outside: bool = False
     novelty: float | None = None
     replaces: str | None = None
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """After conformal correction, rising."""
+        return self.q025, self.q10, self.q50, self.q90, self.q975
+
+
+def name_quantiles(values: Iterable[float]) -> dict[str, float]:
+    """The five quantiles of a forecast by their names."""
+    return dict(zip(QUANTILE_NAMES, map(float, values), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +147,8 @@ class TrainingRequest:
     """How one network is trained.
 
     Attributes:
-        model: Its id.
-        horizons_s: What it shall learn to look ahead.
-        folder: Where its checkpoint is written.
-        seed: Of its first weights.
-        epochs: Most passes over the record.
         time_limit_s: Wall time after which it stops with the best it has.
         stride: Rows between two examples.
-        created_at: Text kept in the card.
         start: Checkpoint of the same network whose weights are tuned, in place of new ones.
         own_start: Whether that is an earlier one of this very place; where its interval, horizons or drivers are not
             those of now the training begins anew, in place of being refused.
