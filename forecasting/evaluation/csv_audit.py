@@ -1,6 +1,6 @@
 """Looks at the rows of a long CSV itself: a panel no longer shows what was left out, doubled or cannot be meant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,28 +44,27 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
         name = str(station) if moves else f"{station}.{quantity}"
         flagged = find_flagged(every)
         bad, rows = every[flagged], every[~flagged]
-        found += _report(name, "flagged", "readings bear a flag and are left out", bad, bad["flags"])
+        found += _report(name, "flagged", "readings bear a flag and are left out", bad, "flags")
         is_number = rows["number"].between(float("-inf"), float("inf"), inclusive="neither")
-        bad = rows[(rows["value"] != "") & ~is_number]
-        found += _report(name, "no_number", "values are no number and left out", bad, bad["value"].map(repr))
+        bad = rows.assign(shown=rows["value"].map(repr))[(rows["value"] != "") & ~is_number]
+        found += _report(name, "no_number", "values are no number and left out", bad, "shown")
         found += _find_doubles(name, rows)
         if moves:
             in_mm = rows["number"].abs() * read_scale(str(quantity))
             bad = rows[in_mm.between(MOST_MM, float("inf"), inclusive="neither")]
-            text, refused = (
-                f"displacements beyond {MOST_MM:g} mm cannot be meant",
-                tuple(map(format_horizon, horizons_s)),
-            )
-            found += _report(name, "implausible_value", text, bad, bad["value"], refused)
+            text = f"displacements beyond {MOST_MM:g} mm cannot be meant"
+            found += _report(name, "implausible_value", text, bad, "value", tuple(map(format_horizon, horizons_s)))
     return found
 
 
 def _report(
-    name: str, code: str, text: str, bad: "pd.DataFrame", shown: Iterable[str], refused: tuple[str, ...] = ()
+    name: str, code: str, text: str, bad: "pd.DataFrame", column: str, refused: tuple[str, ...] = ()
 ) -> list[Finding]:
     if bad.empty:
         return []
-    rows = [f"line {line} ({time}): {one}" for line, time, one in zip(bad["line"], bad["time"], shown, strict=True)]
+    rows = [
+        f"line {line} ({time}): {one}" for line, time, one in zip(bad["line"], bad["time"], bad[column], strict=True)
+    ]
     return [Finding(name, code, f"{len(bad)} {text}: {_list(rows)}", refused)]
 
 

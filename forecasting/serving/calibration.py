@@ -11,7 +11,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.kinds import format_span
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
-from forecasting.serving.conformal import see_pace
+from forecasting.serving.experience import see_pace
 from forecasting.serving.gate import Gate, blend_weight, decide
 from forecasting.serving.quantiles import blend_quantiles, conform, repeat_point, widen
 from forecasting.simple.auto import Auto, answer_in_halves

@@ -18,13 +18,12 @@ from forecasting.registry import BASELINES, NETWORKS, PRETRAINED, TRAINING_ROWS,
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
-    Pace,
     conformal_key,
     margin,
     margins_of,
-    see_pace,
     stretch_margin,
 )
+from forecasting.serving.experience import Pace, see_pace
 from forecasting.serving.gate import weight_of
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.promotion import describe_own

@@ -13,8 +13,16 @@ from forecasting.data.series import Floats, Panel
 from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureIssue, FailureSpec, Watch
 from forecasting.message import Template
-from forecasting.serving.conformal import Pace, see_pace
-from forecasting.serving.experience import FAILING, LATELY, SEEN, Experience, compare_drivers, compare_motion
+from forecasting.serving.experience import (
+    FAILING,
+    LATELY,
+    SEEN,
+    Experience,
+    Pace,
+    compare_drivers,
+    compare_motion,
+    see_pace,
+)
 from forecasting.serving.path import lay_paths
 from forecasting.serving.records import KINEMATIC, NOT_SHOWN, QUANTILE_NAMES, SHORT, Forecast, Withheld, name_quantiles
 from forecasting.simple.auto import Auto

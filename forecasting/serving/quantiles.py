@@ -6,7 +6,8 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 from forecasting.data.windows import targets
-from forecasting.serving.conformal import ConformalState, Pace, replay, see_pace
+from forecasting.serving.conformal import ConformalState, replay
+from forecasting.serving.experience import Pace, see_pace
 from forecasting.simple.baselines import Baseline
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)

@@ -135,7 +135,7 @@ def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
             pixels += int(np.count_nonzero(drawn[0] != NODATA))
             progress(min(1.0, (row + drawn.shape[1]) / grid.height))
         return pixels
-    tiles = cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride)
+    tiles = list(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride))
     total = len(tiles)
     for number, tile in enumerate(tiles, start=1):
         values, valid = run.reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)

@@ -15,7 +15,7 @@ from monitor.cli.scenes.local import placing_by
 from monitor.cli.scenes.train import catching_stop, show_progress
 from monitor.cli.session import LARGEST_SEED, open_service, pick_site, print_if_json, print_note
 from monitor.domain.errors import SlopewardError
-from monitor.jobs.scenes.files import hold
+from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import SHORT, add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.scenes.outlines import (

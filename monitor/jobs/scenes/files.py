@@ -1,9 +1,7 @@
 """Files that the rows of a scene do not wait for, where they were not made with its tiles: it gets none, or failed."""
 
-import fcntl
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -26,26 +24,6 @@ from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
 from monitor.worker.configured import run_in_worker
 from monitor.worker.records import Answered, Request, WorkerTask
-
-FILE = ".lock"
-
-
-@contextmanager
-def hold(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the results of a site; gives False at once where another process does, unless asked to wait for it.
-
-    The lock is the kernel's: it ends with the process that holds it, however that ends.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).touch(mode=0o600)
-    with (folder / FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
 
 log = logging.getLogger(__name__)
 

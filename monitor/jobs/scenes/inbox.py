@@ -23,7 +23,7 @@ from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
-from monitor.jobs.scenes.files import hold
+from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (

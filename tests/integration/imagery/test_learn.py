@@ -21,7 +21,7 @@ from monitor.cli.main import run_verb
 from monitor.cli.scenes import learn
 from monitor.domain.alert import Actor
 from monitor.domain.errors import SlopewardError
-from monitor.jobs.scenes.files import hold
+from monitor.jobs.scenes.lock import hold
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models, load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene

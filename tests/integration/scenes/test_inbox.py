@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from detection.imagery.change.dates import DATES_MOST
 from monitor.domain.errors import AwayError
 from monitor.jobs.housekeeping import sweep
-from monitor.jobs.scenes import divided, rows, worker
+from monitor.jobs.scenes import rows, worker
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
@@ -233,13 +233,13 @@ def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
 def test_a_worker_is_given_the_footprints_that_it_needs_and_no_others(database, config, site, inbox, monkeypatch):
     """Those of the newest dates and of the anchor for a scene newer than all; all of them for one that comes late."""
     asked = []
-    run = divided.run_in_worker
+    run = scene_inbox.run_in_worker
 
     def watch(plan, task, question, **paths):
         asked.append([date.name for date in question.dates if date.polygons is not None])
         return run(plan, task, question, **paths)
 
-    monkeypatch.setattr(divided, "run_in_worker", watch)
+    monkeypatch.setattr(scene_inbox, "run_in_worker", watch)
     assert rows.NEAR_MOST == DATES_MOST
     names = [f"d{day:02}" for day in range(1, 10)]
     for day, name in enumerate(names, start=1):
