@@ -17,7 +17,7 @@ from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
+from monitor.domain.errors import ConfigError, NotFoundError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
@@ -327,16 +327,7 @@ def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: 
             open_lines=partial(open_readings(form), file, target.stated) if converted is None else converted.readings,
         ).run()
 
-    try:
-        result = read(target.accepted)
-    except UnitDoubtError as doubt:
-        if database is None or not sys.stdin.isatty() or str(file) == "-":
-            raise
-        if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
-            raise
-        who = prove(database, target.by, None if target.site is None else target.site.id)
-        _hold_to_sites(target.pipeline, database, who)
-        result = read(AcceptedDoubts(units=True, times=True))
+    result = read(target.accepted)
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())
     return result
@@ -397,7 +388,6 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         "flags": result.flags,
         "undeclared": sorted(result.undeclared),
         "unknown_stations": sorted(result.unknown),
-        "tied": [str(line) for line in result.tied],
         "from": None if span[0] is None else format_iso(span[0]),
         "to": None if span[1] is None else format_iso(span[1]),
     }
@@ -410,7 +400,7 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    line += "".join(f"; {line}" for line in result.tied)
+
     session.show(facts, line + _doubts([result]))
 
 
