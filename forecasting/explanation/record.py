@@ -168,11 +168,6 @@ def read_maps(forecaster: NeuralForecaster, batch: Batch) -> list[dict[str, Any]
         if forecaster.recipe.supports is not None and small:
             given = torch.tensor(forecaster.recipe.supports, dtype=torch.float64).abs().sum(dim=0)
             out.append(_map("given graphs, added", given, order))
-        out += [_map(kind, looks, order) for kind, looks, order in network.maps()]
-        gates = getattr(network, "gates", None)
-        if isinstance(gates, dict) and gates:
-            openings = torch.stack([gates[name] for name in sorted(gates)])
-            out.append(_map("opening of the gates", openings, ", ".join(sorted(gates))))
     return out
 
 

@@ -73,7 +73,10 @@ def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
         raise TooFewYearsError(f"{years} annual maxima are too few for {method}, which needs {needed}")
     if min(maxima_mm) <= 0.0 or min(maxima_mm) == max(maxima_mm):
         raise ValueError("annual maxima must be above zero and not all alike")
-    b0, b1, b2 = _weighted_moments(sorted(maxima_mm))
+    ordered, n = sorted(maxima_mm), years  # unbiased probability-weighted moments
+    b0 = fsum(ordered) / n
+    b1 = fsum(i * x for i, x in enumerate(ordered)) / (n * (n - 1))
+    b2 = fsum(i * (i - 1) * x for i, x in enumerate(ordered)) / (n * (n - 1) * (n - 2))
     if method == "gumbel":
         scale = (2.0 * b1 - b0) / log(2.0)
         return Extremes(b0 - _EULER * scale, scale, 0.0, years)
@@ -132,12 +135,3 @@ def require_record(extremes: Extremes, return_years: float) -> None:
 
 def _reduced(return_years: float) -> float:
     return -log(-log1p(-1.0 / return_years))
-
-
-def _weighted_moments(ordered: Sequence[float]) -> tuple[float, float, float]:
-    """Unbiased b0, b1, b2 of rising values."""
-    n = len(ordered)
-    b0 = fsum(ordered) / n
-    b1 = fsum(i * x for i, x in enumerate(ordered)) / (n * (n - 1))
-    b2 = fsum(i * (i - 1) * x for i, x in enumerate(ordered)) / (n * (n - 1) * (n - 2))
-    return b0, b1, b2

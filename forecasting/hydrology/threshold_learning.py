@@ -194,29 +194,26 @@ def learn_threshold(
         if label is not None and all(s[i] is not None for s in series.values())
     ]
     beginnings = [i for i in used if samples.event[i]]
-    _check_events([years[i] for i in beginnings], least_events)
+    if len(beginnings) < least_events:
+        raise TooFewEventsError(f"{len(beginnings)} events with rain known before them; at least {least_events} needed")
+    if len(of := {years[i] for i in beginnings}) < LEAST_YEARS:
+        raise TooFewEventsError(f"all events lie in {min(of)}: cross-validation by year needs {LEAST_YEARS} years")
     (window_s, lag_s), over = _choose(series, samples, used)
     values = series[window_s, lag_s]
     table = _table(values, samples, used)
+    curve = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
     short = predict_rain(rain_s, rain_mm, interval_s, samples.times_s, window_s, interval_s)
     return Learned(
         window_s,
         lag_s,
         _score(values, samples, used, over),
         _cross_validate(series, samples, used, years, over),
-        _area(table),
+        fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(curve)),
         tuple(table),
         tuple(samples.times_s[i] for i in beginnings),
         _lead(short, samples, beginnings, over, lag_s),
         tuple(sorted({years[i] for i in used})),
     )
-
-
-def _check_events(years: Sequence[int], least_events: int) -> None:
-    if len(years) < least_events:
-        raise TooFewEventsError(f"{len(years)} events with rain known before them; at least {least_events} needed")
-    if len({*years}) < LEAST_YEARS:
-        raise TooFewEventsError(f"all events lie in {min(years)}: cross-validation by year needs {LEAST_YEARS} years")
 
 
 def _cross_validate(
@@ -280,23 +277,13 @@ def _score(values: Sequence[float | None], samples: Samples, used: Sequence[int]
     return ThresholdScore(over, hits, misses, false_alarms, quiet)
 
 
-def _area(table: Sequence[ThresholdScore]) -> float:
-    points = [(0.0, 0.0), *((r.false_rate, r.hit_rate) for r in table), (1.0, 1.0)]
-    return fsum((x1 - x0) * (y0 + y1) / 2.0 for (x0, y0), (x1, y1) in pairwise(points))
-
-
 def _lead(
     values: Sequence[float | None], samples: Samples, beginnings: Sequence[int], over: float, lag_s: float
 ) -> float | None:
     leads = []
     for i in beginnings:
         at = samples.times_s[i]
-        crossed = []
-        j = i
-        while j >= 0 and samples.times_s[j] > at - lag_s:
-            if (values[j] or 0.0) > over:
-                crossed.append(at - samples.times_s[j])
-            j -= 1
-        if crossed:
-            leads.append(max(crossed))
+        first = bisect_right(samples.times_s, at - lag_s)
+        crossed = next((at - samples.times_s[j] for j in range(first, i + 1) if (values[j] or 0.0) > over), None)
+        leads += [] if crossed is None else [crossed]
     return sorted(leads)[len(leads) // 2] if leads else None

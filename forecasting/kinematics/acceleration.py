@@ -87,15 +87,15 @@ def fit_acceleration(
         low, high = min(low, without), max(high, without)
     lean = -cross - mean_t  # d(bend)/dt at the middle of the window, where the velocity is stamped
     return Acceleration(
-        rate=2.0 * curve,
-        error=2.0 * unit / sqrt(bend2),
-        velocity=slope + curve * lean,
-        velocity_error=unit * sqrt(1.0 / line2 + lean * lean / bend2),
-        n=n,
-        mid_s=mid_s,
-        newest_s=times[-1],
-        low=2.0 * low,
-        high=2.0 * high,
+        2.0 * curve,
+        2.0 * unit / sqrt(bend2),
+        slope + curve * lean,
+        unit * sqrt(1.0 / line2 + lean * lean / bend2),
+        n,
+        mid_s,
+        times[-1],
+        2.0 * low,
+        2.0 * high,
     )
 
 

@@ -98,6 +98,8 @@ def classify_movement(
     if present is not None and present.error < scatter:
         # in a short window a daily cycle or noise that wanders bends the path as much as it moves it
         calm, present = present.error / scatter, present._replace(error=scatter)
+    count = known.last - bisect_right(known.times_s, known.newest_s - long_s, 0, known.last)
+    held_s = min(long_s / interval_s, (known.newest_s - known.times_s[0]) / interval_s + 1.0)
     facts = MovementFacts(
         known.newest_s,
         None if present is None else present.rate,
@@ -110,23 +112,15 @@ def classify_movement(
         exceeded=_find_exceeded_bound(known, bounds),
         usual_velocity=median(usual) if len(usual) >= 6 else None,
         recent_max=max(chain([present.rate], past if past is not usual else (), usual[:6])) if present else None,
-        stale=_is_stale(known, now_s, long_s, interval_s),
+        stale=known.newest_s < now_s - STALE_INTERVALS * interval_s or count < 0.7 * held_s,
         failing=failing,
     )
     return facts, present
 
 
-def _is_stale(known: _Series, now_s: float, window_s: float, interval_s: float) -> bool:
-    count = known.last - bisect_right(known.times_s, known.newest_s - window_s, 0, known.last)
-    held_s = min(window_s / interval_s, (known.newest_s - known.times_s[0]) / interval_s + 1.0)
-    return known.newest_s < now_s - STALE_INTERVALS * interval_s or count < 0.7 * held_s
-
-
 def _past(known: _Series, window_s: float, history_s: float) -> list[float]:
-    fits = (
-        known.fit(known.newest_s - k * window_s, window_s)
-        for k in range(1, min(PAST_WINDOWS, int(history_s / window_s)) + 1)
-    )
+    count = min(PAST_WINDOWS, int(history_s / window_s))
+    fits = (known.fit(known.newest_s - k * window_s, window_s) for k in range(1, count + 1))
     return [fit.rate for fit in fits if fit is not None]
 
 

@@ -183,15 +183,15 @@ def _fit(values: Floats, window: int, sigma: float, failure: Failure | None) -> 
     by_lag = np.maximum.accumulate(np.concatenate([by_lag, by_lag[-1] * beyond]))
     last = values[-NEWEST:] - level[-1][:, None] - rate[-1][:, None] * past[:, -NEWEST:]
     return _Fits(
-        missed=by_lag,
-        weight=weight[-1],
-        level=level[-1],
-        rate=rate[-1],
-        newest=np.nansum(last**2, axis=1),
-        variance=float(variance[-1, 0]),
-        centre=centre[-1],
-        room=room[-1],
-        count=float(count[-1, 0]),
+        by_lag,
+        weight[-1],
+        level[-1],
+        rate[-1],
+        np.nansum(last**2, axis=1),
+        float(variance[-1, 0]),
+        centre[-1],
+        room[-1],
+        float(count[-1, 0]),
     )
 
 

@@ -117,11 +117,7 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
     downwards after fourteen days in which all do; a look that cannot see stands still and starts those days anew, so
     missing data never lowers. The same look twice changes nothing.
 
-    Args:
-        state: What the last call returned; {} or None at the start. It may come from JSON.
-
-    Returns:
-        The movement, and the state for the next look.
+    `state` is what the last call returned, {} or None at the start; it may come from JSON.
     """
     kept: StageState = dict(state or {})
     if facts.stale or facts.velocity is None or facts.velocity_error is None:
@@ -133,7 +129,8 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
         return Movement(kept["stage"], kept["trend"], share, (_NO_NEWS,)), kept
     first = kept.get("stage") is None
     requested, reasons = _find_stage(facts, kept)
-    _keep_quiet(kept, facts)
+    is_loud = any(abs(z) >= BENT for z in facts.accelerations_z)
+    kept["quiet_since_s"] = None if is_loud else (kept.get("quiet_since_s") or facts.at_s)
     if facts.exceeded is not None and kept.get("stage") == "creep":
         kept["stage"] = "intermediate"
     _climb_or_fall(kept, requested, facts.at_s, reasons)
@@ -259,11 +256,6 @@ def _normal(z: float) -> float:
 
 
 # ---- the state --------------------------------------------------------------------------------------------------
-def _keep_quiet(kept: StageState, facts: MovementFacts) -> None:
-    loud = any(abs(z) >= BENT for z in facts.accelerations_z)
-    kept["quiet_since_s"] = None if loud else (kept.get("quiet_since_s") or facts.at_s)
-
-
 def _climb_or_fall(kept: StageState, requested: str, at_s: float, reasons: list[Message]) -> None:
     stage = kept.get("stage")
     if stage is None:

@@ -97,15 +97,9 @@ def fit_velocities(
 def fit_rates(
     times_s: Sequence[float], values: Sequence[Sequence[float]], sigmas: Sequence[Sequence[float]]
 ) -> list[tuple[float, float]] | None:
-    """Rate per day and its error for several components of one series, as `fit_velocity` gives them.
+    """(rate per day, its error) of several components (k, n) of one series, each as `fit_velocity` gives it.
 
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: By component, shape (k, n).
-        sigmas: By component, shape (k, n).
-
-    Returns:
-        (rate, error) of each component, or None for fewer than 4 epochs or no extent in time.
+    None for fewer than 4 epochs or no extent in time.
     """
     layouts = _lay_out_each(times_s, sigmas)
     if layouts is None:
@@ -127,10 +121,9 @@ def fit_slopes(
 def estimate_slopes(
     times_s: Sequence[float], values: Sequence[Sequence[float]], sigmas: Sequence[Sequence[float]]
 ) -> list[tuple[float, float]] | None:
-    """The rates of `fit_slopes` as nearly as rounding lets, for a quarter of the work.
+    """(rate of `fit_slopes`, more than rounding moves it) of each component, for a quarter of the work.
 
-    Returns:
-        (rate, more than rounding moves it) of each component; None where there are none, or errors differ.
+    None where there are none, or errors differ.
     """
     layout = _lay_out(times_s, sigmas[0]) if all(map(_are_alike, sigmas)) else None
     if layout is None:

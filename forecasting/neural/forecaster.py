@@ -133,8 +133,7 @@ class NeuralForecaster:
         """
         recipe = self.recipe
         if abs(panel.step_s - recipe.step_s) > 1e-6 * recipe.step_s:
-            text = f"trained on an interval of {recipe.step_s:g} s, the panel has {panel.step_s:g} s"
-            raise OtherIntervalError(text)
+            raise OtherIntervalError(f"trained on an interval of {recipe.step_s:g} s, the panel has {panel.step_s:g} s")
         known = dict(zip(recipe.stations, recipe.noise_mm, strict=True))
         names = recipe.stations if recipe.supports is not None else panel.stations
         typical = float(np.median(recipe.noise_mm))

@@ -2,14 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Self
+from typing import NoReturn, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.adamw import adamw
 
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints
@@ -57,74 +56,6 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
     wanted = torch.from_numpy(((observed - cut.base) / cut.unit_mm).astype(np.float32))
     more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
     return Examples((torch.from_numpy(cut.inputs), *more), wanted)
-
-
-BETAS: Final = (0.9, 0.999)
-EPSILON: Final = 1e-8
-
-
-class AdamW:
-    """Moves weights down their gradients, with decay beside them.
-
-    Args:
-        weights: What learns.
-        rate: Learning rate.
-        decay: Share of each weight, times the rate, that a step takes away.
-    """
-
-    def __init__(self, weights: Iterable[Tensor], rate: float, decay: float = 0.01) -> None:
-        self._weights, self._rate, self._decay = list(weights), rate, decay
-        self._state: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for weight in self._weights:
-            weight.grad = None
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """One step of every weight that has a gradient."""
-        moved = [i for i, weight in enumerate(self._weights) if weight.grad is not None]
-        if not moved:
-            return
-        for i in moved:
-            if i not in self._state:
-                mean, square = (torch.zeros_like(self._weights[i], memory_format=torch.preserve_format) for _ in "ms")
-                self._state[i] = (mean, square, torch.tensor(0.0))
-        means, squares, counts = (list(part) for part in zip(*(self._state[i] for i in moved), strict=True))
-        adamw(
-            [self._weights[i] for i in moved],
-            [grad for i in moved if (grad := self._weights[i].grad) is not None],
-            means,
-            squares,
-            [],
-            counts,
-            amsgrad=False,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
-            lr=self._rate,
-            weight_decay=self._decay,
-            eps=EPSILON,
-            maximize=False,
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Mean, square and count of the steps of each weight, by its place."""
-        return {str(i): list(state) for i, state in self._state.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`.
-
-        Raises:
-            ValueError: the state is none of these weights.
-        """
-        found = {int(i): (mean, square, count) for i, (mean, square, count) in state.items()}
-        if any(i >= len(self._weights) or mean.shape != self._weights[i].shape for i, (mean, _, _) in found.items()):
-            raise ValueError("the state of an optimiser of other weights")
-        self._state = {
-            i: (mean.to(self._weights[i].device), square.to(self._weights[i].device), count)
-            for i, (mean, square, count) in found.items()
-        }
 
 
 Progress = Callable[[int, int, float], None]  # called after each epoch with (epoch, epochs, validation loss)
@@ -225,7 +156,7 @@ class Learner:
         settings, network = self.settings, self.network
         network.to(pick_device())
         learns = [p for p in network.parameters() if p.requires_grad]
-        optimiser = AdamW(learns, settings.learning_rate, settings.weight_decay)
+        optimiser = torch.optim.AdamW(learns, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         order = np.random.default_rng(settings.seed)
         losses, best, bad = [self.validate(begun + settings.time_limit_s / 2)], self._copy(), 0
         self._after_s, late = self._time_judging(), False
@@ -242,7 +173,9 @@ class Learner:
         network.to("cpu").eval()
         return losses, "time limit" if late else "patience" if bad >= settings.patience else "epochs"
 
-    def _pass(self, optimiser: AdamW, learns: list[nn.Parameter], order: np.random.Generator, begun: float) -> bool:
+    def _pass(
+        self, optimiser: torch.optim.Optimizer, learns: list[nn.Parameter], order: np.random.Generator, begun: float
+    ) -> bool:
         """One pass; True where the time is up before its end, less what judging it and the whole training takes."""
         self.network.train()
         for member, origins in self._batches(order):

@@ -130,10 +130,6 @@ class Network(nn.Module):
         """What the last pass adds to the loss besides the error; None for most networks."""
         return None
 
-    def maps(self) -> list[tuple[str, Tensor, str]]:
-        """Where the last pass looked, for display: kind, values and what their order is; none for most networks."""
-        return []
-
 
 class StationNetwork(Network):
     """A network that reads each station by itself with shared weights; subclasses only encode a window.

@@ -124,11 +124,7 @@ def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
 
 
 def settle(shipped: NeuralForecaster, panel: Panel, parts: Split, horizons_s: Sequence[float]) -> NeuralForecaster:
-    """The shipped network on a record: `lld` from calibration, noise floors from the rows before, head at its horizons.
-
-    Args:
-        horizons_s: Horizons in seconds.
-    """
+    """The shipped network on a record: `lld` from calibration, floors from the rows before, head at its horizons."""
     old = shipped.recipe
     steps = tuple(panel.steps(h) for h in horizons_s)
     weights = _between(old.steps, steps)
@@ -162,11 +158,7 @@ def adapt(
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
 ) -> Training:
-    """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was.
-
-    Args:
-        horizons_s: Horizons in seconds.
-    """
+    """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was."""
     old = shipped.recipe
     settings = replace(settings, window=old.window, hidden=old.hidden, dropout=old.dropout)
 

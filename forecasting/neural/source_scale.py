@@ -1,7 +1,7 @@
 """Brings driver channels to a common scale, fitted on the fit block, and cuts the windows a network reads."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -45,25 +45,9 @@ class SourceScale:
         return self.static if self.motion is None else ("motion_scale", *self.static)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return (
-            {
-                "names": list(self.names),
-                "kinds": list(self.kinds),
-                "centre": list(self.centre),
-                "scale": list(self.scale),
-            }
-            | (
-                {
-                    "static": list(self.static),
-                    "static_centre": list(self.static_centre),
-                    "static_scale": list(self.static_scale),
-                }
-                if self.static
-                else {}
-            )
-            | ({"motion": list(self.motion)} if self.motion is not None else {})
-        )
+        """Plain values; what is not read is left out."""
+        left = () if self.static else ("static", "static_centre", "static_scale")
+        return {name: list(one) for name, one in asdict(self).items() if one is not None and name not in left}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -196,9 +196,6 @@ def train_network(
 ) -> Training:
     """Train one network on the fit block, stopped by the early-stop block; calibration and test are not learnt from.
 
-    Args:
-        horizons_s: Horizons in seconds.
-
     Raises:
         NotEnoughDataError: Fewer than 30 issue times or no target in one of the two blocks.
     """

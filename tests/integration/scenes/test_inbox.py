@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from detection.imagery.change.dates import DATES_MOST
 from monitor.domain.errors import AwayError
 from monitor.jobs.housekeeping import sweep
-from monitor.jobs.scenes import rows, worker
 from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.jobs.scenes import rows, worker
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.scenes.arrivals import load_scenes
