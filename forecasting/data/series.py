@@ -1,4 +1,11 @@
-"""The regular panel that every model reads: stations on one UTC grid, gaps left as gaps."""
+"""The regular panel that every model reads: stations on one UTC grid, gaps left as gaps.
+
+In all of `forecasting`, where nothing else is said: `values` of a panel are in mm, shape (T, S), NaN where nothing was
+observed; its last row is the moment of issue; `origins` are row numbers, shape (N,); `steps` and `longest` are horizons
+in rows, `horizons_s` in seconds; fans have the quantiles .025, .1, .5, .9, .975 on their last axis, shape (N, S, 5),
+and what was observed is NaN where unknown. Of one series `times_s` are rising epoch seconds, `values` displacement in
+any unit and `sigmas` its standard deviations, 0 where unknown, each of shape (n,); velocities are per day.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +107,6 @@ def panel_from_samples(
 
     Args:
         samples: Station to (times in epoch seconds, values in mm), in any order.
-        step_s: Grid interval in seconds, the sensors' own nominal interval.
         end_s: Last instant the grid must reach (the moment of issue); default is the newest sample.
         xy_m: Station to plan coordinates in metres; used only where every station has one.
 
@@ -151,7 +157,6 @@ def read_long_csv(
 
     Args:
         quantity: Which quantity to take; default is the only one whose name starts with `displacement`.
-        step_s: Grid interval; default is the median interval of the file.
 
     Raises:
         PanelError: Columns are missing, times have no zone, or the quantity is absent or not unique.

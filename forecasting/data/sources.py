@@ -37,17 +37,12 @@ FORMATS = ("long", "wide", "solution", "points")
 
 @dataclass(frozen=True, slots=True)
 class RecordRecipe:
-    """What a configuration file says about a record and how to score it.
+    """What a configuration file says about a record and how to score it."""
 
-    Attributes:
-        data: The table `[data]`.
-        run: The table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `holdout`, `window`.
-        name: The file, for messages.
-    """
-
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)  # the table `[data]`
+    # the table `[backtest]`: `horizons`, `models`, `folds`, `last`, `seed`, `holdout`, `window`
     run: Mapping[str, Any] = field(default_factory=dict)
-    name: str = "recipe"
+    name: str = "recipe"  # the file, for messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,6 @@ def rolling_folds(rows: int, folds: int = 3, test_share: float = 0.196, *, last:
     """Expanding splits whose tests follow one another and end with the record.
 
     Args:
-        test_share: Length of one test as a share of the record.
         last: Targets one row ahead that all tests together hold, in place of the share.
 
     Raises:

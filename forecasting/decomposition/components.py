@@ -43,10 +43,6 @@ class Components:
 def decompose(series: Floats, until: int, *, method: str, period: int) -> Components:
     """Split the rows before `until`; a row from `until` on cannot change one bit of the answer.
 
-    Args:
-        series: Shape (T,), NaN where missing.
-        until: First row that is not known.
-
     Raises:
         NotEnoughDataError: Fewer than 12 observed rows before `until`.
         UnknownModelError: No method of that name.

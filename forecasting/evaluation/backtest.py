@@ -42,7 +42,6 @@ def run_trials(
     """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
 
     Args:
-        horizons_s: Horizons in seconds.
         last: Score this many last rows in place of a share (divided among the folds).
         learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
     """

@@ -25,8 +25,6 @@ def diebold_mariano(loss: Floats, reference: Floats, steps: int) -> tuple[float,
 
     Args:
         loss: Losses, shape (N, S), rows in order of time, NaN where not scored.
-        reference: Losses of the other forecast, shape (N, S).
-        steps: Horizon h in rows.
 
     Returns:
         (statistic, p); NaN where there are fewer than 10 issue times or the two never differ.
@@ -52,49 +50,29 @@ def diebold_mariano(loss: Floats, reference: Floats, steps: int) -> tuple[float,
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One forecaster against a reference on the same stations and issue times.
+    """One forecaster against a reference on the same stations and issue times."""
 
-    Attributes:
-        record: What its forecasts were worth there, skill against the best simple forecast included.
-        reference_mae: Mean absolute error of the reference there.
-        winkler_80: Mean Winkler score of its 80 % intervals.
-        reference_winkler_80: The same of the reference.
-        statistic: Diebold-Mariano, negative where it is the better one; None below 10 issue times.
-        p: Two-sided.
-        mae_95: 95 % interval of the mean absolute error, by blocks of issue times; None for fewer than three blocks.
-        coverage_80_95: The same of the coverage.
-        crps: Mean continuous ranked probability score, in the unit of the errors.
-        crps_95: Its 95 % interval.
-        pinball: Mean quantile loss over the five quantiles.
-        pit_below_10: Share that came below the 10 % quantile; honest fans have a tenth there.
-        pit_above_90: Share that came above the 90 % quantile.
-        lowest_30: Lowest coverage of the 80 % interval over 30 scored forecasts in a row, of any station.
-        newest_30: Coverage of the newest 30 of each station, over all stations.
-    """
-
-    record: RollingRecord
-    reference_mae: float | None
-    winkler_80: float | None
-    reference_winkler_80: float | None
-    statistic: float | None
-    p: float | None
+    record: RollingRecord  # what its forecasts were worth there, skill against the best simple forecast included
+    reference_mae: float | None  # mean absolute error of the reference there
+    winkler_80: float | None  # mean Winkler score of its 80 % intervals
+    reference_winkler_80: float | None  # the same of the reference
+    statistic: float | None  # Diebold-Mariano, negative where it is the better one; None below 10 issue times
+    p: float | None  # two-sided
+    # 95 % interval of the mean absolute error, by blocks of issue times; None for fewer than three blocks
     mae_95: tuple[float, float] | None = None
-    coverage_80_95: tuple[float, float] | None = None
-    crps: float | None = None
-    crps_95: tuple[float, float] | None = None
-    pinball: float | None = None
-    pit_below_10: float | None = None
-    pit_above_90: float | None = None
+    coverage_80_95: tuple[float, float] | None = None  # the same of the coverage
+    crps: float | None = None  # mean continuous ranked probability score, in the unit of the errors
+    crps_95: tuple[float, float] | None = None  # its 95 % interval
+    pinball: float | None = None  # mean quantile loss over the five quantiles
+    pit_below_10: float | None = None  # share that came below the 10 % quantile; honest fans have a tenth there
+    pit_above_90: float | None = None  # share that came above the 90 % quantile
+    # lowest coverage of the 80 % interval over 30 scored forecasts in a row, of any station
     lowest_30: float | None = None
-    newest_30: float | None = None
+    newest_30: float | None = None  # coverage of the newest 30 of each station, over all stations
 
 
 def challenge(rows: Sequence[Scored], reference: Sequence[Scored], horizon_s: float) -> Challenge:
-    """Compare on what both have.
-
-    Args:
-        horizon_s: Horizon, s: forecasts that overlap share their errors.
-    """
+    """Compare on what both have."""
     other = {(r.issued_s, r.station): r for r in reference}
     both = [r for r in rows if (r.issued_s, r.station) in other]
     same = [other[r.issued_s, r.station] for r in both]

@@ -35,10 +35,6 @@ _WEIGHTS: Final = _compute_node_weights()
 def crps(quantiles: Floats, observed: Floats) -> Floats:
     """Continuous ranked probability score: twice the pinball loss over all quantiles (Gneiting and Raftery 2007).
 
-    Args:
-        quantiles: Quantiles 2.5, 10, 50, 90, 97.5 %, shape (..., 5).
-        observed: What came, shape (...).
-
     Returns:
         In the unit of the values, lower is better, NaN where something is missing.
 
@@ -52,10 +48,6 @@ def crps(quantiles: Floats, observed: Floats) -> Floats:
 
 def pit(quantiles: Floats, observed: Floats) -> Floats:
     """Probability that the fan gave to less than what came; even over 0 to 1 where fans are honest (Dawid 1984).
-
-    Args:
-        quantiles: Quantiles, not falling, shape (..., 5).
-        observed: What came, shape (...).
 
     >>> [round(float(pit(NORMAL, np.array(y))), 3) for y in (-1.959964, 0.0, 3.0)]
     [0.025, 0.5, 0.999]
@@ -79,7 +71,6 @@ def roll(inside: Floats, window: int = ROLLING) -> Floats:
 
     Args:
         inside: 1 held, 0 missed, NaN not scored, in order of time, shape (N,).
-        window: Forecasts in a row.
 
     >>> roll(np.array([1.0, 0.0, np.nan, 1.0, 1.0]), 2).tolist()
     [0.5, 0.5, 1.0]

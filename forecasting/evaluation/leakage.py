@@ -47,7 +47,6 @@ def run_leak_test(
 
     Args:
         panel: The record; the last 30 % of its rows are moments of issue.
-        horizons_s: Horizons in seconds.
         count: Forecasts per model; default 1,000 for cheap models, 20 for a network.
 
     Raises:
@@ -77,11 +76,6 @@ def run_decomposition_test(
     methods: Sequence[str] = tuple(METHODS),
 ) -> Iterator[tuple[LeakResult, dict[str, Any]]]:
     """Test decompositions: bit-equal when causal, and what the leak would have been worth.
-
-    Args:
-        series: One station, shape (T,).
-        steps: Horizons in rows.
-        count: Issues per method; default 5.
 
     Yields:
         The result, and the root mean square errors in mm of the causal and of the whole-series forecast one horizon

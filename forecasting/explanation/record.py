@@ -26,22 +26,15 @@ MERGED = (("outlook", "rain"), ("season", "temperature"), ("image", "water"), ("
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows to explain.
+    """Windows to explain."""
 
-    Attributes:
-        inputs: Motion of the stations, shape (N, S, W, F).
-        drivers: Channels (N, W, C, 2), or None where the network reads none.
-        unit_mm: What one unit of the network's answer means, shape (N, S, H).
-        usual: Mean window of each station on calibration, shape (S, W, F): what stands in for absent motion.
-        recent: Rows that count as recent (7 days).
-        static: Fixed facts of the stations (N, S, A, 2), or None where the network reads none.
-    """
-
-    inputs: NDArray[np.float32]
-    drivers: NDArray[np.float32] | None
-    unit_mm: Floats
+    inputs: NDArray[np.float32]  # motion of the stations, shape (N, S, W, F)
+    drivers: NDArray[np.float32] | None  # channels (N, W, C, 2), or None where the network reads none
+    unit_mm: Floats  # what one unit of the network's answer means, shape (N, S, H)
+    # mean window of each station on calibration, shape (S, W, F): what stands in for absent motion
     usual: NDArray[np.float32]
-    recent: int
+    recent: int  # rows that count as recent (7 days)
+    # fixed facts of the stations (N, S, A, 2), or None where the network reads none
     static: NDArray[np.float32] | None = None
 
     @property
@@ -75,7 +68,6 @@ def make_batch(
     """Cut the windows that end at the origins.
 
     Args:
-        origins: Rows, shape (N,).
         usual: Mean windows of calibration, shape (S, W, F); default is the mean of this batch.
     """
     recipe = forecaster.recipe
@@ -196,7 +188,6 @@ def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines
 
     Args:
         answer: Takes batches (K, ...) of every input, gives (K,).
-        baselines: The same shapes.
     """
     gaps = [end - start for end, start in zip(inputs, baselines, strict=True)]
     with torch.no_grad():
@@ -235,9 +226,6 @@ class Asking:
     """One network with the windows it is asked about.
 
     Args:
-        forecaster: The network.
-        panel: Its stations, in its order.
-        batch: The windows.
         targets: Columns of the stations that are explained.
     """
 
@@ -375,11 +363,7 @@ def list_drivers(sources: SourceScale | None, panel: Panel) -> list[dict[str, An
 def explain_forecast(
     forecaster: NeuralForecaster, panel: Panel, origin: int, usual: NDArray[np.float32], columns: list[int]
 ) -> dict[str, Any]:
-    """Integrated gradients of the forecast from one row.
-
-    Args:
-        usual: Mean windows of calibration, shape (S, W, F).
-    """
+    """Integrated gradients of the forecast from one row."""
     recipe = forecaster.recipe
     batch = make_batch(forecaster, panel, np.array([origin], dtype=np.int64), usual)
     asking = Asking(forecaster, panel, batch, columns)

@@ -60,7 +60,6 @@ def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
     """Fit annual maxima by probability-weighted moments.
 
     Args:
-        maxima_mm: one maximum per year with enough data, mm.
         method: `gumbel` (Landwehr et al. 1979, Water Resour. Res. 15, 1055-1064) or `gev` (Hosking, Wallis and Wood
             1985, Technometrics 27, 251-261; the approximation of the shape is good for -0.5 < k < 0.5).
 

@@ -82,8 +82,6 @@ def find_events(times_s: Sequence[float], rates: Sequence[float], over: float, a
 
     Args:
         times_s: instants, rising; each rate is the movement that begins there.
-        rates: mm/day.
-        over: mm/day.
         apart_s: fast times nearer to each other than this are one event.
     """
     labels: list[bool | None] = []
@@ -108,8 +106,6 @@ def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[flo
 
     Args:
         samples: labels by the rate of the window that begins at each instant.
-        times_s: of the displacement, rising.
-        values: displacement, mm.
     """
     labels = list(samples.event)
     index = {t: i for i, t in enumerate(samples.times_s)}

@@ -15,10 +15,6 @@ SHARE: Final = 0.9
 def is_after_rain(times_s: Sequence[float], amounts: Sequence[float], at_s: float) -> bool | None:
     """Whether the rain of the three days before is among the wettest tenth of the four months before.
 
-    Args:
-        times_s: Rising ends of the intervals, epoch seconds, shape (n,).
-        amounts: Rain of each interval, shape (n,).
-
     Returns:
         None where the gauge knows less than a month before.
 

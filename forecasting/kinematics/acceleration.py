@@ -40,10 +40,7 @@ def fit_acceleration(
     never below what the stated sigmas imply.
 
     Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement, any unit, shape (n,).
         sigmas: One standard deviation each, shape (n,); all zero means that it is unknown.
-        window_s: Length of the window that ends with the newest epoch, seconds.
 
     Returns:
         The fit, or None for fewer than 5 epochs in the window or no extent in time.

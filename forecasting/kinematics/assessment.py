@@ -73,15 +73,6 @@ def classify_movement(
     site file warns of are asked in their own windows. Stale is: no datum in the last three intervals, or fewer than
     70 % of those expected in 7 to 30 days.
 
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement along the movement, shape (n,).
-        sigmas: One standard deviation each, shape (n,); zero where unknown.
-        now_s: Epoch seconds of the look.
-        interval_s: Nominal sampling interval, seconds.
-        v_eq: Reviewed steady velocity per day, or None.
-        bounds: Velocities that the site file warns of.
-
     Returns:
         The facts, and the velocity they rest on with its error and stamp.
     """

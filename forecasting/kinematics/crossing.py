@@ -21,10 +21,6 @@ def cross_velocity(
     forecast are not paths, so this is a coarse second estimator, never the only one.
 
     Args:
-        horizons_s: Rising seconds after the newest datum, shape (n,).
-        q10: 10 % quantile of the displacement at each horizon, shape (n,).
-        q50: Median, shape (n,).
-        q90: 90 % quantile, shape (n,).
         failure_velocity: Positive velocity, unit of the values per day.
 
     Returns:

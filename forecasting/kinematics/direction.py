@@ -15,10 +15,6 @@ def norm(components: Sequence[float], sigmas: Sequence[float]) -> tuple[float, f
     Syst. Tech. J. 24), so a still point seems to move at 1.25 sigma in the plane. The variances are taken off before
     the root, and a length below them is nothing. It has no sign: where the direction is known, a projection is better.
 
-    Args:
-        components: Displacement or velocity by axis, shape (k,).
-        sigmas: One standard deviation by axis, shape (k,).
-
     >>> norm([3.0, 4.0], [0.0, 0.0])
     (5.0, 0.0)
     >>> norm([0.5, 0.5], [1.0, 1.0])[0]

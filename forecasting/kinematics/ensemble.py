@@ -95,9 +95,7 @@ def fit_inverse(
     1/v of a slow point is mostly noise.
 
     Args:
-        stamps_s: Mid-window instants, epoch seconds, shape (n,).
         velocities: Positive velocities, shape (n,); others must be left out before.
-        errors: Their standard errors, shape (n,).
         alpha: Exponent, above 1; 2 is the classical straight line of 1/v.
 
     Returns:
@@ -149,9 +147,6 @@ def measure_scatter(
 
     Windows overlap, so what is noise alone stays below 1 (0.45 in the middle of drawn curves); rain that drives the
     motion, or the stairs of an interpolated record, show above.
-
-    Args:
-        stamps_s: What was fitted, shape (n,).
     """
     power = 1.0 - alpha
     square = 0.0

@@ -68,7 +68,6 @@ def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = N
 
     Args:
         values: Rows of an even grid, shape (T,), NaN where nothing was observed; any unit.
-        steps: Horizons in rows, rising.
         window: Early edge, middle and late edge of the failure window in rows from now, where one stands: then it
             says when the slope fails, and most is believed of it.
 

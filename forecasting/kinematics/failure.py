@@ -117,11 +117,6 @@ def watch_failure(
 
     Cells of the series are filled when they are first needed and kept for the call, so a backlog of n data costs
     O(n), and one issue with a year of hourly data before it a few milliseconds.
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement along the movement, shape (n,).
-        sigmas: One standard deviation each, shape (n,); zero where unknown.
     """
     watch = Watch(times_s, values, sigmas, spec)
     first = bisect_right(times_s, from_s)

@@ -36,10 +36,6 @@ def draw_collapse(
     Drawn: length 120-300 d, velocity one week before failure 4-40 mm/day (published orange bounds lie at 2-227 mm/day:
     Crosta and Agliardi 2003), steady creep of 0.02-0.2 mm/day beneath. Rain multiplies the velocity by up to 1.6,
     dying away in 1-4 days, about every 12 days. Gaps take away 5 % of the epochs singly and one block of 3-8 %.
-
-    Args:
-        sigma: White noise, mm.
-        interval_s: Sampling interval, seconds.
     """
     rng = random.Random(seed)
     length = rng.uniform(120.0, 300.0)

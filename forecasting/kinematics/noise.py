@@ -17,8 +17,6 @@ def measure_sigma(times_s: Sequence[float], values: Sequence[float], *, longest_
     leave it alone. Coloured noise makes it too small: it is a lower bound.
 
     Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement, any unit, shape (n,).
         longest_gap_s: Triples that span more than twice this are left out; by default none.
 
     Returns:
@@ -77,8 +75,6 @@ def choose_window_s(sigma: float, interval_s: float, velocity: float, *, longest
     the window follows from the noise and is not a setting.
 
     Args:
-        sigma: Noise of one epoch, unit of the values.
-        interval_s: Sampling interval, seconds.
         velocity: Velocity to be told, unit of the values per day; its sign does not matter.
         longest_s: Longest window, seconds; also the answer where the velocity is nothing.
 

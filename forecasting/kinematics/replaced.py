@@ -73,7 +73,6 @@ def propose_offset(
     """What to take from the readings of a new sensor; a message where nobody can say.
 
     Args:
-        times_s: usable epochs, rising.
         from_s: begin of the work: what was read before it is of the old sensor.
         to_s: its end: what was read from then on is of the new one.
         noise: the smallest standard deviation of a reading, in their unit.

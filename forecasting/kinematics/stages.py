@@ -64,38 +64,25 @@ class Exceeded:
 
 @dataclass(frozen=True, slots=True)
 class MovementFacts:
-    """What one look at a series knows, along the movement (positive = forwards), in units of the values and days.
+    """What one look at a series knows, along the movement (positive = forwards), in units of the values and days."""
 
-    Attributes:
-        at_s: Newest datum used, epoch seconds: the clock of the hysteresis.
-        velocity: Velocity over the window that the motion allows (`assessment`); None where it could not be fitted.
-        velocity_error: One standard error of it.
-        accelerations_z: Acceleration in standard errors, one per velocity window.
-        window_s: Window of the velocity, seconds; None where nobody says.
-        rising: The newest velocity is above the one before it.
-        v_eq: Reviewed velocity of the steady stage; None where nobody set one.
-        usual_velocity: Median of the past year: stands in for v_eq, said so in the reasons.
-        creep_most: Lowest velocity that the site file warns of; beyond it nothing is creep because it was always so.
-            None where there is none. A reviewed v_eq stands above it.
-        exceeded: The highest velocity of the site file that is really exceeded in its own window: no creep, at once.
-        recent_max: Largest velocity of the same window in the recent past.
-        stale: The series cannot be judged now.
-        failing: A trusted failure window stands.
-    """
-
-    at_s: float
+    at_s: float  # newest datum used, epoch seconds: the clock of the hysteresis
+    # velocity over the window that the motion allows (`assessment`); None where it could not be fitted
     velocity: float | None
-    velocity_error: float | None
-    accelerations_z: tuple[float, ...] = ()
-    window_s: float | None = None
-    rising: bool = False
-    v_eq: float | None = None
-    usual_velocity: float | None = None
+    velocity_error: float | None  # one standard error of it
+    accelerations_z: tuple[float, ...] = ()  # acceleration in standard errors, one per velocity window
+    window_s: float | None = None  # window of the velocity, seconds; None where nobody says
+    rising: bool = False  # the newest velocity is above the one before it
+    v_eq: float | None = None  # reviewed velocity of the steady stage; None where nobody set one
+    usual_velocity: float | None = None  # median of the past year: stands in for v_eq, said so in the reasons
+    # lowest velocity that the site file warns of; beyond it nothing is creep because it was always so. None where there
+    # is none. A reviewed v_eq stands above it.
     creep_most: float | None = None
+    # the highest velocity of the site file that is really exceeded in its own window: no creep, at once
     exceeded: Exceeded | None = None
-    recent_max: float | None = None
-    stale: bool = False
-    failing: bool = False
+    recent_max: float | None = None  # largest velocity of the same window in the recent past
+    stale: bool = False  # the series cannot be judged now
+    failing: bool = False  # a trusted failure window stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,10 +310,6 @@ def tangential_angle_deg(velocity: float, v_eq: float) -> float:
     The curve S(t) is drawn as T(t) with T = S / v_eq, so that steady creep stands at 45 degrees and the unit of the
     axes no longer decides the angle. It is only as good as v_eq: a reviewed, dated parameter of the site. On a curve
     that moves in steps (rain, reservoir) it shows "critical" without a failure to come.
-
-    Args:
-        velocity: Velocity now, any unit per day.
-        v_eq: Velocity of the steady stage, same unit.
 
     Returns:
         Degrees in -90 to 90; negative for motion backwards.

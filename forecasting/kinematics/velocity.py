@@ -33,8 +33,6 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
     the lag-one autocorrelation of the residuals leaves (Santer et al. 2000, J. Geophys. Res. 105, section 4).
 
     Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement, any unit, shape (n,).
         sigmas: One standard deviation each, same unit, shape (n,); all zero means that it is unknown.
 
     Returns:
@@ -64,7 +62,6 @@ def fit_velocities(
     Bit for bit: array operations round each product and difference as plain ones do, and sums are exact as well.
 
     Args:
-        times_s: Rising epoch seconds, shape (n,).
         values: By series, shape (k, n).
         sigmas: One standard deviation of each series, shape (k,).
     """

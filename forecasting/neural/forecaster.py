@@ -103,7 +103,6 @@ class NeuralForecaster:
 
         Args:
             values: Shape (T, S), columns as in the recipe (any columns for a network without graph).
-            origins: Row numbers, shape (N,).
             noise_mm: Scale floors, shape (S,); default is the recipe's.
             drivers: What may drive the slope, on the rows of `values`; a channel that is absent counts as silent.
         """
@@ -162,11 +161,6 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
     A path is read as well, in windows' scales from `lld`: it rests on more rows than a window has. The unit of the
     correction is the scale of the window, and no more than `MOST_DOUBTS` usual shares of it in the error to expect of
     the path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
-
-    Args:
-        values: Shape (T, S).
-        origins: Issue times, shape (N,).
-        noise_mm: Floor of each station's scale, shape (S,).
     """
     cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
     scale, spread = cut.scale_mm[..., None], np.asarray(recipe.spread)
@@ -189,10 +183,6 @@ def cut_drivers(
     """Further inputs of a network: windows of its driver channels (N, W, C, 2), facts of stations (N, S, A, 2).
 
     Nothing for one that reads no drivers.
-
-    Args:
-        origins: Issue times, shape (N,).
-        scale_mm: Scale of each window, shape (N, S).
     """
     sources = recipe.sources
     if sources is None:

@@ -21,15 +21,11 @@ from forecasting.neural.network import QUANTILES, Network
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Examples of one record, one for each issue time.
+    """Examples of one record, one for each issue time."""
 
-    Attributes:
-        inputs: What the network reads, each (N, ...), float32: the windows, and the drivers where it reads them.
-        wanted: Observed minus simple forecast in the unit of a correction, shape (N, S, H), NaN where unknown.
-    """
-
+    # what the network reads, each (N, ...), float32: the windows, and the drivers where it reads them
     inputs: tuple[Tensor, ...]
-    wanted: Tensor
+    wanted: Tensor  # observed minus simple forecast in the unit of a correction, shape (N, S, H), NaN where unknown
 
     @property
     def nbytes(self) -> int:
@@ -44,13 +40,7 @@ class Examples:
 
 
 def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, block: Block, origins: Ints) -> Examples:
-    """The examples at some issue times of a block.
-
-    Args:
-        values: The record in mm, shape (T, S).
-        drivers: What may drive it, or None.
-        origins: Issue times, shape (N,).
-    """
+    """The examples at some issue times of a block."""
     cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
     observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
     wanted = torch.from_numpy(((observed - cut.base) / cut.unit_mm).astype(np.float32))
@@ -124,9 +114,7 @@ class Learner:
     """The moving parts of one training.
 
     Args:
-        network: What learns.
         members: Records it learns from; each step takes a batch of one of them.
-        settings: How.
         judges: The record whose early-stop block decides; all members where None.
     """
 
@@ -142,9 +130,6 @@ class Learner:
 
     def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
-
-        Args:
-            begun: When the work began, monotonic seconds.
 
         Returns:
             Early-stop loss before training and after each pass, and why it ended.

@@ -43,9 +43,6 @@ class Network(nn.Module):
     A subclass gives `head` and `answer`. What drives the slope is joined to the rows of every station, as node
     attributes are in a graph; what is known of the time ahead goes to the head beside the state.
 
-    Args:
-        shape: Sizes.
-
     Attributes:
         needs_graph: True when the stations are read together: they are then those of training, in their order.
         directed: True when the graphs say who leads whom, instead of who is alike.
@@ -135,7 +132,6 @@ class StationNetwork(Network):
     """A network that reads each station by itself with shared weights; subclasses only encode a window.
 
     Args:
-        shape: Sizes.
         width: Width of what `encode` returns; the hidden width by default.
     """
 

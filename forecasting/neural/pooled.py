@@ -42,9 +42,6 @@ def train_pooled(
 
     It reads the motion alone: what drives one slope has another name, and another meaning, at the next.
 
-    Args:
-        horizons_s: Horizons in seconds, the same for all.
-
     Raises:
         ForecastingError: A network with a graph: its stations are those of one record.
         NotEnoughDataError: A record is too short, or there is none.

@@ -16,27 +16,18 @@ _CLIP = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SourceScale:
-    """What a network that reads drivers keeps of them; part of its recipe.
+    """What a network that reads drivers keeps of them; part of its recipe."""
 
-    Attributes:
-        names: Channels in the order the network was built for.
-        kinds: Source of each.
-        centre: Mean of each on the fit block.
-        scale: Standard deviation of each on the fit block; 1 where it never moved or was never known.
-        static: Fixed facts of a station, in the order the network was built for.
-        static_centre: Mean of each over the stations.
-        static_scale: Standard deviation of each over the stations; 1 where they are alike.
-        motion: Mean and spread of the logarithm of the windows' scale in mm, or None where it is not read. Drivers act
-            in mm, the answer is on the scale of the window: who reads them must know it.
-    """
-
-    names: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    centre: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()  # channels in the order the network was built for
+    kinds: tuple[str, ...] = ()  # source of each
+    centre: tuple[float, ...] = ()  # mean of each on the fit block
+    # standard deviation of each on the fit block; 1 where it never moved or was never known
     scale: tuple[float, ...] = ()
-    static: tuple[str, ...] = ()
-    static_centre: tuple[float, ...] = ()
-    static_scale: tuple[float, ...] = ()
+    static: tuple[str, ...] = ()  # fixed facts of a station, in the order the network was built for
+    static_centre: tuple[float, ...] = ()  # mean of each over the stations
+    static_scale: tuple[float, ...] = ()  # standard deviation of each over the stations; 1 where they are alike
+    # mean and spread of the logarithm of the windows' scale in mm, or None where it is not read. Drivers act in mm, the
+    # answer is on the scale of the window: who reads them must know it.
     motion: tuple[float, float] | None = None
 
     @property
@@ -81,12 +72,7 @@ class SourceScale:
         return _pair(raw, self.centre, self.scale)
 
     def place(self, drivers: DriverRows | None, scale_mm: Floats) -> NDArray[np.float32]:
-        """The facts of each station as (value, known), shape (N, S, A, 2); 0 and 0 where unknown.
-
-        Args:
-            drivers: With the fixed facts of the stations, or None.
-            scale_mm: Scale of each window, shape (N, S).
-        """
+        """The facts of each station as (value, known), shape (N, S, A, 2); 0 and 0 where unknown."""
         raw = np.full((scale_mm.shape[1], len(self.static)), np.nan)
         if drivers is not None and drivers.static is not None:
             raw = in_order(drivers.static, drivers.static_names, self.static)

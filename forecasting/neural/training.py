@@ -34,7 +34,6 @@ def supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Floats:
 
     Args:
         values: Training rows only, shape (T, S).
-        xy_m: Shape (S, 2) or None.
         lag: Rows of the increments (7 days).
     """
     return np.stack([normalise(distance_graph(xy_m, values.shape[1])), normalise(correlation_graph(values, lag))])
@@ -49,7 +48,6 @@ def directed_supports(values: Floats, xy_m: Floats | None, *, lag: int) -> Float
 
     Args:
         values: Training rows only, shape (T, S).
-        xy_m: Shape (S, 2) or None.
         lag: Rows of the increments (7 days).
     """
     follows = lead_graph(values, lag)

@@ -54,10 +54,6 @@ def calibrate(
             stands in its place that has not seen it, as the candidates of `auto` are judged.
         auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
             it, and served in a blend with it.
-        horizons_s: Horizons in seconds.
-
-    Returns:
-        The origins, and one result per horizon.
     """
     end = parts.calibration.end if last is None else last
     origins = np.arange(parts.early_stop.first, end, dtype=np.int64)

@@ -129,9 +129,6 @@ def margin(state: ConformalState, steps: int = 1) -> float:
     >>> few = ConformalState(0.8, 0.01, 0.2, tuple(float(i) for i in range(1, 31)), 30)
     >>> margin(few), margin(few, 7)
     (25.0, 30.0)
-
-    Args:
-        steps: Horizon in rows.
     """
     return float(margins_of([state], steps)[0])
 
@@ -174,7 +171,6 @@ def replay(
     Args:
         scores: How far each value lay outside its base interval, per consecutive origin and station, NaN where it is
             unknown, shape (N, S).
-        steps: Horizon in rows.
         nominals: Wanted coverages of one base interval: its scores are ranked once for all of them.
         stretch: By which margins are stretched at each origin, and scores relaxed before they are ranked, shape (N, S).
 

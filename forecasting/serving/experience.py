@@ -46,15 +46,11 @@ _OUTSIDE: Final = frozenset({FAILING.id, LATELY.id, _LARGER.id, _UNSEEN.id})
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """The present of one station beside its past.
+    """The present of one station beside its past."""
 
-    Attributes:
-        novelty: The score as a share of the limit: above 1 lies outside. None where too little was seen.
-        reason: Why it lies outside, one plain sentence; None inside.
-    """
-
+    # the score as a share of the limit: above 1 lies outside. None where too little was seen.
     novelty: float | None = None
-    reason: Message | None = None
+    reason: Message | None = None  # why it lies outside, one plain sentence; None inside
 
 
 def is_outside(reason: str) -> bool:
@@ -65,12 +61,7 @@ def is_outside(reason: str) -> bool:
 
 
 def compare_motion(panel: Panel, longest: int) -> list[Experience]:
-    """Velocity and acceleration of every station in the last row beside the rows before.
-
-    Args:
-        panel: Its last row is the present.
-        longest: Longest horizon in rows.
-    """
+    """Velocity and acceleration of every station in the last row beside the rows before."""
     new = max(longest, TOO_NEW)
     values = panel.values[-(SEEN + new + 3 * max(SPANS)) :]
     features = np.concatenate([find_rates(values, span) for span in SPANS], axis=2)  # (T, S, 2 per span)
@@ -91,12 +82,7 @@ def compare_motion(panel: Panel, longest: int) -> list[Experience]:
 
 
 def compare_drivers(drivers: DriverRows | None, longest: int) -> Experience:
-    """Rain and water in the last row beside the rows before; the season comes as it must.
-
-    Args:
-        drivers: What a model reads, None where it reads none.
-        longest: Longest horizon in rows.
-    """
+    """Rain and water in the last row beside the rows before; the season comes as it must."""
     drivers = drivers and drivers.without(("season",))
     if drivers is None or not drivers.names:
         return Experience()
@@ -121,13 +107,7 @@ def _outside(novelty: float, what: Value, now: float, largest: float, unit: str,
 
 
 def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:
-    """Score of the present as a share of the limit, NaN where not known, and which feature has it; each (S,).
-
-    Args:
-        seen: Features of the rows before, shape (T, S, F).
-        now: Of the present, shape (S, F).
-        floor: Least scatter of each feature, shape (F,).
-    """
+    """Score of the present as a share of the limit, NaN where not known, and which feature has it; each (S,)."""
     stations = now.shape[0]
     if seen.shape[0] < FEWEST_SEEN:
         return np.full(stations, np.nan), np.zeros(stations, dtype=np.int64)
@@ -184,10 +164,6 @@ def see_pace(values: Floats, origins: Ints) -> Pace:
     >>> rows = np.concatenate([np.zeros(60), np.arange(1.0, 9.0) * 5.0]) + np.arange(68) % 2
     >>> see_pace(rows[:, None], np.array([59, 67])).stretch_over(7)[:, 0].round(1).tolist()
     [1.0, 4.0]
-
-    Args:
-        values: Panel values, shape (T, S).
-        origins: Rising rows, shape (N,).
     """
     if not origins.size:
         return Pace(*(np.empty((0, values.shape[1])) for _ in range(3)))

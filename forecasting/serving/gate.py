@@ -78,12 +78,7 @@ class Gate:
 
 
 def blend_weight(observed: Floats, simple: Floats, network: Floats) -> float:
-    """The weight with the lowest MAE; ties go to the smaller weight, no pair at all gives 0.
-
-    Args:
-        observed: Values at the targets, NaN where unknown, any shape.
-        simple: Medians of the best simple forecast, the same shape.
-    """
+    """The weight with the lowest MAE; ties go to the smaller weight, no pair at all gives 0."""
     errors = [mae(observed - (weight * network + (1.0 - weight) * simple)) for weight in WEIGHTS]
     return WEIGHTS[int(np.argmin(errors))] if np.isfinite(errors).all() else 0.0
 
@@ -111,9 +106,6 @@ def decide(
     """Judge one network at one horizon on its calibration block.
 
     Args:
-        observed: Values at the targets, shape (N, S), NaN where unknown.
-        quantiles: Quantiles of the blend with its interval, shape (N, S, 5).
-        weight: Of the network in the blend.
         steps: The horizon in rows: errors of overlapping forecasts are not that many independent ones.
     """
     score, other = quantile_loss(quantiles, observed), quantile_loss(best, observed)

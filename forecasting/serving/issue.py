@@ -240,11 +240,7 @@ def _refuse_horizon(panel: Panel, model: str, horizon_s: float, card: Mapping[st
 
 
 def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) -> Floats:
-    """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column.
-
-    Args:
-        origins: Rows, shape (N,).
-    """
+    """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column."""
     seen, floors = forecaster.on_panel(panel)
     made = forecaster.quantiles(seen.values, origins, floors, seen.drivers)
     if seen.stations == panel.stations:

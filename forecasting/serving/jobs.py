@@ -148,7 +148,6 @@ def forecast(
     ones stand beside them (`step_in`).
 
     Args:
-        panel: The record; its last row is the moment of issue.
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
         limits: By station, what its values cannot pass; the rows of every model keep to it.

@@ -43,19 +43,13 @@ _BOUNDLESS: Final = Template("forecast.boundless", "a reading lies beyond all bo
 
 @dataclass(frozen=True, slots=True)
 class _Present:
-    """One station now: whether its motion was seen before, and the failure that it leads to.
+    """One station now: whether its motion was seen before, and the failure that it leads to."""
 
-    Attributes:
-        experience: As its velocity and acceleration say, or the failure.
-        window: Early edge, middle and late edge of the failure window, in rows from now; None where none stands.
-        late_s: When it would have failed at the latest, where that can be trusted.
-        lasted: Of the newest `TAKES_OVER` rows, how many lay outside.
-    """
-
-    experience: Experience
+    experience: Experience  # as its velocity and acceleration say, or the failure
+    # early edge, middle and late edge of the failure window, in rows from now; None where none stands
     window: tuple[float, float, float] | None = None
-    late_s: float = inf
-    lasted: int = 0
+    late_s: float = inf  # when it would have failed at the latest, where that can be trusted
+    lasted: int = 0  # of the newest `TAKES_OVER` rows, how many lay outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +98,7 @@ class Motion:
 
 
 def see_motion(panel: Panel, longest: int) -> Motion:
-    """Look at the motion of every station in the last row.
-
-    Args:
-        panel: Its last row is the moment of issue.
-        longest: Longest horizon in rows.
-    """
+    """Look at the motion of every station in the last row."""
     rows = panel.values.shape[0]
     judged = [compare_motion(panel.head(rows - back), longest) for back in range(min(TAKES_OVER, rows))]
     return Motion(
@@ -134,9 +123,7 @@ def step_in(
     tomorrow is not believed alone.
 
     Args:
-        panel: Its last row is the moment of issue.
         drivers: Those that the model of the rows reads.
-        longest: Longest horizon in rows.
         motion: As `see_motion` finds it, where another model has looked.
         auto: What the errors of the kinematic forecast are compared with; None: rows alone count.
     """

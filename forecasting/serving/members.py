@@ -28,9 +28,6 @@ def join_networks(
     The fan moves to the average of the medians; its width stays that of the errors of `auto`, which go on to be scored.
     At a station where no network has a share rows are left as they are, to the last bit. Of several checkpoints of a
     network the first row counts; one that lies outside what its calibration saw has no share.
-
-    Args:
-        panel: The record; its last row is the moment of issue.
     """
     if not scored or len(panel.stations) > MANY_STATIONS:
         return list(rows)
@@ -77,7 +74,6 @@ def compute_network_weights(
 
     Args:
         scored: Errors known by then; one of an issue whose target lies after it counts for nothing.
-        horizons_s: Horizons in seconds.
         answers: Station, horizon and network of each forecast that can have a share.
     """
     networks = sorted({name for _, _, name in answers})

@@ -29,26 +29,16 @@ NOISE_ROWS: Final = 365
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far the stations of a panel may move over some rows, by what their records hold.
+    """How far the stations of a panel may move over some rows, by what their records hold."""
 
-    Attributes:
-        noise: Of one reading, mm, shape (S,).
-        low: Rows to the largest motion backward, mm, at most 0, shape (S,); further for more rows, never nearer.
-        high: The same forward, at least 0.
-    """
-
-    noise: Floats
+    noise: Floats  # of one reading, mm, shape (S,)
+    # rows to the largest motion backward, mm, at most 0, shape (S,); further for more rows, never nearer
     low: Mapping[int, Floats]
-    high: Mapping[int, Floats]
+    high: Mapping[int, Floats]  # the same forward, at least 0
 
 
 def find_reach(values: Floats, steps: Iterable[int]) -> Reach:
-    """What each station has done over so many rows at any time, noise apart, or does if its present velocity doubles.
-
-    Args:
-        values: Panel values, shape (T, S); the last row is the moment of issue.
-        steps: Numbers of rows that are asked for.
-    """
+    """What each station has done over so many rows at any time, noise apart, or will if its velocity doubles."""
     noise = np.array([measure_grid_noise(one, NOISE_ROWS) for one in values.T])
     # a difference of two readings holds the noise of both
     chance = CHANCE * np.sqrt(2.0) * noise
@@ -81,9 +71,7 @@ def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, col
     [-1.0, -0.5, 0.0, 0.5, 1.0]
 
     Args:
-        quantiles: Quantiles by rising horizon, shape (H, 5).
         steps: Rows from the last reading to each target, rising.
-        value: The last reading, mm.
         reach: Of the panel, for `steps` and the rows between them.
     """
     noise = float(reach.noise[column])
@@ -104,11 +92,7 @@ def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, col
 
 
 def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
-    """The rows of every station and model on one path each, in the order given; the reason says where a median moved.
-
-    Args:
-        panel: The record; its last row is the moment of issue.
-    """
+    """The rows of every station and model on one path each, in their order; the reason says where a median moved."""
     groups: dict[tuple[str, str], list[Forecast]] = {}
     for row in rows:
         groups.setdefault((row.station, row.model), []).append(row)

@@ -29,10 +29,6 @@ def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Float
     >>> quantiles = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
     >>> hold(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
     [88.0, 88.0, 88.0, 88.0, 139.0]
-
-    Args:
-        value: The newest reading, mm.
-        noise: Of one reading, mm.
     """
     chance = CHANCE * np.sqrt(2.0) * noise
     spread = LEAST_WIDTH * noise * NORMAL

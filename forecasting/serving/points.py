@@ -98,22 +98,14 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Forecasting:
-    """Forecast a table of points.
+    """Forecast a table of points."""
 
-    Attributes:
-        record: the points.
-        end_s: newest acquisition of the set, from which all horizons count.
-        step_s: interval of the grid.
-        rows: of the grid; one for all tables, so that errors of all points begin at the same date.
-        horizons: the rules.
-        widest_mm: half an interval of 80 % that is too noisy one acquisition ahead; None where nobody knows it.
-    """
-
-    record: PointRecord
-    end_s: float
-    step_s: float
-    rows: int
-    horizons: tuple[Tried, ...]
+    record: PointRecord  # the points
+    end_s: float  # newest acquisition of the set, from which all horizons count
+    step_s: float  # interval of the grid
+    rows: int  # of the grid; one for all tables, so that errors of all points begin at the same date
+    horizons: tuple[Tried, ...]  # the rules
+    # half an interval of 80 % that is too noisy one acquisition ahead; None where nobody knows it
     widest_mm: float | None = None
 
 

@@ -94,32 +94,22 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class RollingRecord:
-    """What scored forecasts add up to; None where there are too few.
+    """What scored forecasts add up to; None where there are too few."""
 
-    Attributes:
-        issues: Distinct issue times.
-        n: Forecasts, all stations together.
-        baseline_mae: That of the best simple forecast named at each issue.
-        worst_80: The same at the worst station that has 20 scores.
-        worst_station: Which one.
-        crps: Mean score of the whole fan, error and interval in one, of the forecasts that `auto` was scored beside;
-            None where these are fewer than half.
-        baseline_crps: That of `auto`.
-        unit: What the errors are in; of several series in several units all of them.
-    """
-
-    issues: int
-    n: int
+    issues: int  # distinct issue times
+    n: int  # forecasts, all stations together
     mae: float | None
-    baseline_mae: float | None
+    baseline_mae: float | None  # that of the best simple forecast named at each issue
     skill: float | None
     coverage_80: float | None
-    worst_80: float | None
-    worst_station: str | None
+    worst_80: float | None  # the same at the worst station that has 20 scores
+    worst_station: str | None  # which one
     coverage_95: float | None
+    # mean score of the whole fan, error and interval in one, of the forecasts that `auto` was scored beside; None where
+    # these are fewer than half
     crps: float | None = None
-    baseline_crps: float | None = None
-    unit: str = ""
+    baseline_crps: float | None = None  # that of `auto`
+    unit: str = ""  # what the errors are in; of several series in several units all of them
 
     @property
     def gain(self) -> float | None:

@@ -42,10 +42,6 @@ def blend_quantiles(simple: Floats, network: Floats, weight: float) -> Floats:
 def quantile_loss(quantiles: Floats, observed: Floats) -> Floats:
     """Twice the mean quantile loss, a CRPS of five quantiles: error and interval in one, lower is better.
 
-    Args:
-        quantiles: Quantiles, shape (..., 5).
-        observed: What came, shape (...).
-
     >>> two = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0], [-9.0, -7.0, 0.0, 7.0, 9.0]])
     >>> quantile_loss(two, np.zeros(2)).round(2).tolist()
     [0.12, 0.74]
@@ -59,10 +55,6 @@ def conform(quantiles: Floats, values: Floats, origins: Ints, steps: int, pace: 
     """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
 
     Args:
-        quantiles: Base quantiles, shape (N, S, 5).
-        values: Panel values, shape (T, S).
-        origins: Consecutive rows, shape (N,).
-        steps: Horizon in rows.
         pace: At the origins, where several horizons share it.
     """
     observed = targets(values, origins, steps)

@@ -38,14 +38,10 @@ ROUNDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class HarmonicSeason:
-    """`s(t) = sum_k a_k cos(2 pi k t / year) + b_k sin(2 pi k t / year)` of each station, t in rows of its panel.
+    """`s(t) = sum_k a_k cos(2 pi k t / year) + b_k sin(2 pi k t / year)` of each station, t in rows of its panel."""
 
-    Attributes:
-        year: Rows of a year.
-        sizes: (a_1, b_1, a_2, b_2) in mm of each station, 0 where no season is believed, shape (S, 4).
-    """
-
-    year: float
+    year: float  # rows of a year
+    # (a_1, b_1, a_2, b_2) in mm of each station, 0 where no season is believed, shape (S, 4)
     sizes: tuple[tuple[float, ...], ...]
 
     def compute(self, rows: int) -> Floats:
@@ -76,8 +72,6 @@ def fit_season(panel: Panel, end: int, steps: Sequence[int]) -> HarmonicSeason |
 
     Args:
         panel: The record; rows from `end` on are not read.
-        end: The first row that is not known.
-        steps: Horizons in rows.
     """
     year, reach = YEAR_S / panel.step_s, max(steps)
     known = panel.values[:end]
@@ -159,37 +153,26 @@ _recent: dict[str, "Auto"] = {}
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """The average of simple forecasts whose weights follow what each has cost so far, per station and horizon.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        members: The fitted candidates.
-        chosen: Name of the candidate with the largest weight, per horizon.
-        errors_mm: Calibration MAE per member and horizon.
-        judged: The candidates that have a weight, the standard first, answering for the past as they could have then.
-        first: Row from which errors count.
-        weights: Weights after calibration, shape (H, S, candidates with a weight).
-        rule: How errors move weights.
-        known: The values it was fitted to, up to the last row of calibration.
-        season: What is taken off before the candidates are fitted, and laid on what they forecast.
-        mixed: The average at each row of them from `first` on, shape (N, S, H): an issue asks for it once per model.
-        seconds: What fitting all members and weighing them took.
-    """
+    """The average of simple forecasts whose weights follow what each has cost so far, per station and horizon."""
 
     name: str
-    steps: tuple[int, ...]
-    members: tuple[Baseline, ...]
-    chosen: tuple[str, ...]
-    errors_mm: dict[str, tuple[float, ...]]
+    steps: tuple[int, ...]  # horizons in rows
+    members: tuple[Baseline, ...]  # the fitted candidates
+    chosen: tuple[str, ...]  # name of the candidate with the largest weight, per horizon
+    errors_mm: dict[str, tuple[float, ...]]  # calibration MAE per member and horizon
+    # the candidates that have a weight, the standard first, answering for the past as they could have then
     judged: tuple[Baseline, ...] = ()
-    first: int = 0
+    first: int = 0  # row from which errors count
+    # weights after calibration, shape (H, S, candidates with a weight)
     weights: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False)
-    rule: Rule = field(default_factory=Rule)
+    rule: Rule = field(default_factory=Rule)  # how errors move weights
+    # the values it was fitted to, up to the last row of calibration
     known: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
+    # what is taken off before the candidates are fitted, and laid on what they forecast
     season: HarmonicSeason | None = None
+    # the average at each row of them from `first` on, shape (N, S, H): an issue asks for it once per model
     mixed: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False, repr=False)
-    seconds: float = field(default=0.0, compare=False, repr=False)
+    seconds: float = field(default=0.0, compare=False, repr=False)  # what fitting all members and weighing them took
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); before row `first` those of the standard."""

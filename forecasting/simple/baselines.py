@@ -162,8 +162,6 @@ def fit_baseline(name: str, panel: Panel, calibration: Block, steps: Sequence[in
 
     Args:
         panel: The record; only rows up to the end of `calibration` are read.
-        calibration: Where parameters are chosen.
-        steps: Horizons in rows.
 
     Raises:
         UnknownModelError: No baseline of that name.

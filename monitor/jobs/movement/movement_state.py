@@ -216,7 +216,6 @@ def assess_movement(
 
     Args:
         before: `state` of the update before; None at the first.
-        now_s: instant of the update, epoch seconds.
         mark: what people said of the series, as one word; another than before asks for that look.
         rose: the site's level rose since the last row: its newest datum is looked at now, whatever the cadence says.
     """

@@ -27,9 +27,6 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
     `try_weights` says before whether it can be run at all.
 
-    Args:
-        start: beginning of its hash.
-
     Raises:
         NotFoundError: no such network.
         RefusedError: it is in use already, its gate made it a candidate only, the site file names weights, or who
@@ -53,9 +50,6 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
 def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> None:
     """Load a network once, in a worker and as its scenes would; no page or command waits with its own memory.
-
-    Args:
-        start: beginning of its hash.
 
     Raises:
         NotFoundError: no such network.
