@@ -1,12 +1,12 @@
 """A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -63,8 +63,6 @@ from detection.imagery.footprints.probabilities import (
 from detection.imagery.footprints.records import (
     AUTO,
     INDEX,
-    STRIPS,
-    STRIPS_MOST,
     DemFacts,
     DetectionFacts,
     DetectionPlan,
@@ -99,19 +97,6 @@ from detection.imagery.scene.scene import (
     read_scene,
     scene_hash,
     take_heights,
-)
-from detection.imagery.scene.strips import (
-    DividedError,
-    Rows,
-    StripTask,
-    are_whole,
-    cut_strips,
-    join_strips,
-    name_strip,
-    read_task,
-    same_facts,
-    write_task,
-    writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import ModelCard, weights_path
@@ -163,7 +148,6 @@ def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> S
     nothing. One `out_dir` serves one run at a time.
 
     Raises:
-        DividedError: the scene is left to several workers (`options.strip_px`).
         ImageryError: a subclass for each cause, with one clear line.
         TypeError, ValueError: a key or value of the payload that cannot be meant.
     """
@@ -206,15 +190,8 @@ def _detect(
         wants = passing.wants if passing else None
         run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, wants)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
-        strips = _find_strips(model, plan, seen.grid, options)
-        folder = _divide(strips, options, StripTask(facts, weights, stretch))
         with drawn.writing() as write:
-            report = partial(progress, MAP)
-            if folder:
-                size = steps.count, seen.grid.height, seen.grid.width
-                valid = join_strips(folder, len(strips), size, NODATA, write, report)
-            else:
-                valid = map_scene(run, write, report)
+            valid = map_scene(run, write, partial(progress, MAP))
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.to_json() if passing else None
@@ -300,63 +277,6 @@ def _set_aside(
     rim = read_rim(opened.reader)
     fills = set_aside_fills(opened.reader, rim, work)
     return seen, read_at, fills, set_aside_borders(opened.reader, rim, work, fills)
-
-
-def _find_strips(
-    model: "SegmentationModel | IndexModel", plan: TilingPlan, grid: Grid, options: DetectionOptions
-) -> list[Rows]:
-    """The strips of a scene that may be drawn by several workers; one where it is not."""
-    # a triage counts its tiles, and blocks that cannot be read are counted by one reader
-    is_whole = isinstance(model, IndexModel) or options.triage or options.partial or not options.out_dir
-    if options.strip_px is None or is_whole:
-        return [(0, grid.height)]
-    return cut_strips(plan.step, grid.width, grid.height, options.strip_px, STRIPS_MOST)
-
-
-def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) -> Path | None:
-    """Where the drawn strips lie; None where this process draws the scene.
-
-    Raises:
-        DividedError: nobody has drawn them yet: what that takes is written.
-    """
-    if len(strips) == 1 or options.out_dir is None:
-        return None
-    folder = options.out_dir / STRIPS
-    if not options.drawn:
-        write_task(folder, task)
-        raise DividedError(len(strips))
-    kept = read_task(folder)
-    if same_facts(kept.facts, task.facts) and len(options.drawn) == len(strips) and are_whole(folder, options.drawn):
-        return folder
-    log.warning("%s: its strips are not those that were drawn; it is drawn again, by one worker", options.scene_path)
-    return None
-
-
-def draw_strip(payload: DetectionPayload, number: int) -> str:
-    """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
-
-    Raises:
-        ImageryError: the scene, or what reads it, is another one than when it was divided; or as `detect`.
-    """
-    options = read_options(payload)
-    assert options.out_dir is not None
-    task, scene = read_task(folder := options.out_dir / STRIPS), _find_scene(options)
-    options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
-    model = _load(task.weights)
-    plan = plan_tiles(model, options)
-    facts = _facts(scene, model, plan, options, None)
-    # how the weights were chosen, and what lies below the footprints, decides nothing of the map
-    facts = {**facts, **cast("DetectionFacts", {name: task.facts[name] for name in ("named", "refused", "prior")})}
-    if not same_facts(task.facts, facts):
-        raise SceneError(f"{scene.path}: it is not as it was when it was divided")
-    found: list[str] = []
-    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
-        seen = _set_aside(opened, model, options, work)[0]
-        rows = _find_strips(model, plan, seen.grid, options)[number]
-        with writing_strip(folder / name_strip(number), found) as write:
-            run = MappingRun(seen, _make_segmenter(model), task.stretch, plan, len(facts["classes"]))
-            map_scene(run, write, lambda _: None, rows)
-    return found[0]
 
 
 def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
