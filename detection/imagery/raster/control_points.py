@@ -155,7 +155,9 @@ def explain_no_place(source: Any) -> str:
             f"{fit.pixel_m:.3g} m; correct or remove the wrong point"
         )
     if source.rpcs is not None:
-        return "its RPC give no place (not on the globe, or not to be inverted); write an ortho image first"
+        return (
+            "carries RPC alone, which place it by the height of the ground; write an ortho image first (gdalwarp -rpc)"
+        )
     return "no coordinate reference system, so neither place nor area can be given"
 
 

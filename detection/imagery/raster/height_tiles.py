@@ -27,7 +27,7 @@ COMPANION_FILES: Final = re.compile(
     r"_(ACM|EDM|FLM|HEM|WBM|MSK|STK|MAD|COUNT|MATCHTAG|DATAMASK|MAXDATE|MINDATE)\.TIFF?", re.IGNORECASE
 )
 MOST_FILES: Final = 30_000  # the whole earth in squares of a degree has 26,450
-# Ground around a scene that is taken too: RPC may place it elsewhere once its height is known.
+# Ground around a scene that is taken too.
 AROUND, AROUND_DEG = 0.05, 0.02
 ALIGNED_PX: Final = 1e-3
 Box = tuple[float, float, float, float]

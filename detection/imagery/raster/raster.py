@@ -50,7 +50,6 @@ class RasterFacts:
     offsets: tuple[float, ...]
     units: tuple[str | None, ...] = ()  # of the bands
     placing: tuple[str, ...] = ()  # what one must know of its place
-    misplaced: str = ""  # why its place is not known well enough for a vote
     placed_by: str = ""  # the affine of the site's local grid, where that places it
     vertical: str = ""  # the system of its heights, from its tag or its compound system; empty where nobody says it
 
@@ -70,7 +69,6 @@ def inspect(path: Path) -> RasterFacts:
             offsets=tuple(source.offsets),
             units=tuple(source.units),
             placing=tuple(list_placing(placed)),
-            misplaced=getattr(placed, "doubt", ""),
             placed_by=describe_local_grid(placed),
             vertical=source.tags().get(VERTICAL_TAG) or _name_vertical(source.crs),
         )

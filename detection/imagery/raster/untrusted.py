@@ -13,7 +13,6 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
 from detection.imagery.raster.control_points import place_by_points
 from detection.imagery.raster.local_grid import place_locally
-from detection.imagery.raster.rational import find_spread, place_by_rpc
 from detection.imagery.raster.vrt import add_side_file, list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
@@ -61,8 +60,8 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
     alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster that only
-    control points or RPC place is given on a grid of its own (`control_points`, `rational`), one of a local system on
-    that which the site says (`local_grid`).
+    control points place is given on a grid of its own (`control_points`), one of a local system on that which the site
+    says (`local_grid`).
 
     `through`: makes of the opened file what is placed and given; see `values`, the reader of numbers.
 
@@ -97,17 +96,9 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
             completed = source if driver == "VRT" else add_side_file(source, path, stack)
             made = completed if through is None else through(completed, stack)
-            placed = place_locally(_place(path, made, stack, limits), stack)
+            placed = place_locally(place_by_points(made, stack), stack)
             _check_size(placed, path, limits)
             yield placed
-
-
-def _place(path: Path, source: Any, stack: ExitStack, limits: RasterLimits) -> Any:
-    """An open raster on the grid that control points or RPC give it, where nothing else places it."""
-    placed = place_by_points(source, stack)
-    if source.rpcs is None or placed is not source:
-        return placed
-    return place_by_rpc(source, stack, find_spread(path, source.rpcs, lambda dem: open_raster(dem, limits)))
 
 
 def find_driver(path: Path) -> str:

@@ -27,7 +27,7 @@ from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
-from detection.imagery.raster.reading.warped import WarpedOnce, WarpStorage, read_warped_valid
+from detection.imagery.raster.reading.warped import keep_warped, read_warped_valid
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
@@ -53,7 +53,7 @@ class ReaderOptions:
     nodata: float | None = None  # their value that means nothing, where their files declare none
     covering: bool = True  # bands must cover the ground of the grid; else they are nodata where they do not
     limits: RasterLimits = LIMITS
-    keeping: WarpStorage | None = None  # of rasters on another grid, warped once; None: each window for itself
+    keeping: Path | None = None  # folder for rasters on another grid, warped once; None: each window for itself
 
 
 class BandReader(ExitStack):
@@ -152,20 +152,18 @@ class BandReader(ExitStack):
         empty = source.nodata
         if empty is None and not (mask or name in TERRAIN or has_alpha(source)):
             empty = self._options.nodata
-        return self._warp(source, key, empty, mask=mask, path=path, index=index), index, path
+        return self._warp(source, key, empty, mask=mask), index, path
 
-    def _warp(
-        self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool, path: Path, index: int
-    ) -> Any:
-        """A source on the grid: one for all bands of a file that are warped alike, which takes all of them at once."""
-        alike = *key, empty, index if mask else None
+    def _warp(self, source: Any, key: tuple[Path, str], empty: float | None, *, mask: bool) -> Any:
+        """A source on the grid: one for all bands of a file that are warped alike."""
+        alike = *key, empty, mask
         if alike not in self._warped:
             warped = self.enter_context(
                 warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
             )
             if self._options.keeping is not None:
-                indexes = {index} if mask else {at for file, at in self._bands.values() if file == path} | {index}
-                warped = self.enter_context(WarpedOnce(warped, source, sorted(indexes), self._options.keeping))
+                path = self._options.keeping / f"warped-{len(self._warped)}.tif"
+                warped = self.enter_context(keep_warped(warped, path))
             self._warped[alike] = warped
         return self._warped[alike]
 
@@ -330,7 +328,7 @@ def open_scene(
 
 def find_fill(source: Any, index: int) -> int | None:
     """The value of a band of whole numbers that alone says nothing: with it the mask need not be read; else None."""
-    if isinstance(source, WarpedVRT | WarpedOnce) or source.mask_flag_enums[index - 1] != [MaskFlags.nodata]:
+    if isinstance(source, WarpedVRT) or source.mask_flag_enums[index - 1] != [MaskFlags.nodata]:
         return None
     fill = source.nodatavals[index - 1]
     whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
@@ -339,13 +337,11 @@ def find_fill(source: Any, index: int) -> int | None:
 
 def _declares_nothing(source: Any, index: int) -> bool:
     """Whether a file says of no pixel of a band that it is empty."""
-    return not isinstance(source, WarpedVRT | WarpedOnce) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
+    return not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
     """Where a band of a source says something."""
-    if isinstance(source, WarpedOnce):
-        return read_block(source.read_valid, index, window, path)
     if isinstance(source, WarpedVRT):
         return read_block(partial(read_warped_valid, source), index, window, path)
     if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:

@@ -21,7 +21,6 @@ from detection.imagery.errors import (
     SceneError,
 )
 from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
-from detection.imagery.raster.rational import keep_heights
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, ONLY_NUMBERS, is_numbered_otherwise, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, CountCalibration, read_calibration
@@ -116,14 +115,7 @@ def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
         IncompleteSceneError: not all files of the manifest have arrived.
         NotARasterError: the single file is no raster.
     """
-    return take_heights(_read_folder(path) if path.is_dir() else _read_raster(path, acquired_at))
-
-
-def take_heights(scene: Scene) -> Scene:
-    """Return the scene; its files are placed by RPC at the heights of its elevation model, whoever opens them."""
-    companions = (getattr(scene, name) for name in COMPANIONS if name != "dem")
-    keep_heights({*(band.path for band in scene.bands.values()), *(path for path in companions if path)}, scene.dem)
-    return scene
+    return _read_folder(path) if path.is_dir() else _read_raster(path, acquired_at)
 
 
 def find_missing(path: Path, *, watched: bool = True) -> str | None:

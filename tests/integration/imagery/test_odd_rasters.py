@@ -20,7 +20,6 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 from scipy import ndimage
 
-from detection.imagery.change.compare import as_date, compare
 from detection.imagery.data import bijie, landslide4sense
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import resize_bands
@@ -753,7 +752,7 @@ def test_a_picture_of_something_else_gets_no_outline(tmp_path, capsys, drawn, ca
     assert re.search(words, err), err
 
 
-# ---- places that control points or RPC say ---------------------------------------------------------------------
+# ---- places that control points say ---------------------------------------------------------------------
 SEVEN = [(0, 0), (0, SIZE), (SIZE, 0), (SIZE, SIZE), (SIZE / 2, SIZE / 2), (SIZE / 3, SIZE), (SIZE, SIZE / 4)]
 PLAIN = Affine(10, 0, 500_000, 0, -10, 4_730_000)
 TURNED = Affine(9.06, -4.23, 500_000, -4.23, -9.06, 4_730_000)  # by 25 degrees
@@ -843,97 +842,22 @@ def test_control_points_that_give_no_place_are_refused_in_one_line(tmp_path, cap
     assert (code, answer["crs"]) == (0, "pixels")
 
 
-AROUND = {"crs": "EPSG:4326", "transform": Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715)}  # of heights
-LEAN = 0.3  # metres that a place moves for a metre of height
-
-
-def place_by_rpc(path: Path, bands: np.ndarray, transform: Affine | None, lat_deg: float = 42.7) -> Path:
-    """The bands with RPC: north up, leaning to the east; 0.001 degrees for 9.6 pixels."""
-    ones = [1.0, *[0.0] * 19]
-    lean = LEAN * 500 / (111_195 * np.cos(np.radians(lat_deg))) / 0.005
-    rpc = RPC(
-        height_off=200,
-        height_scale=500,
-        lat_off=lat_deg,
-        lat_scale=0.005,
-        long_off=141,
-        long_scale=0.005,
-        line_off=48,
-        line_scale=48,
-        samp_off=48,
-        samp_scale=48,
-        line_num_coeff=[0, 0, -1, *[0] * 17],
-        line_den_coeff=ones,
-        samp_num_coeff=[0, 1, 0, lean, *[0] * 16],
-        samp_den_coeff=ones,
-        err_bias=3.0,
-        err_rand=4.0,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return write(path, bands, transform=transform, crs="EPSG:32654" if transform else None, rpcs=rpc)
-
-
-def test_rpc_alone_place_a_file_and_say_the_height_that_they_assume(tmp_path, capsys, drawn):
-    path = place_by_rpc(tmp_path / "a.tif", drawn, None)
-    code, answers, err = detect(path, capsys)
-    assert code == 0
-    assert answers[0]["polygons"]
-    assert "placed by RPC at an assumed height of 200 m: where the ground lies 100 m higher or lower" in err
-    assert "places are off by 30" in err
-    assert "the RPC themselves are off by 5 m" in err
-    heights = np.full((1, 60, 60), 700, np.float32) + np.linspace(-20, 20, 60, dtype=np.float32)
-    dem = write_raster(tmp_path / "dem.tif", heights, **AROUND)
-    code, higher, err = detect(path, capsys, "--dem", str(dem))
-    assert (code, "placed by RPC at 700 m, the median of dem.tif" in err) == (0, True)
-    assert re.search(r"90 % of the ground lies between 694 m and 706 m, where places are off by up to 1\.\d+ m", err)
-    assert "counts from the sea (geoid), places are off by 30" in err
-    lon, other = (answer["polygons"][0]["centroid"][0] for answer in (answers[0], higher[0]))
-    assert (lon - other) * 111_195 * np.cos(np.radians(42.7)) == pytest.approx(LEAN * 500, abs=15)
-    assumed = "where the ground lies 100 m higher or lower, places are off by 30.1 m"
-    assert answers[0]["doubts"] == [f"placed by RPC at an assumed height: {assumed}"]
-    assert higher[0]["doubts"] == []
-
-
-def test_a_scene_of_rpc_lies_in_one_place_for_all_and_votes_only_where_that_is_known(tmp_path, drawn):
-    """The files of a scene are opened by many: none may take another height than its map did."""
-    (tmp_path / "s").mkdir()
-    band = place_by_rpc(tmp_path / "s" / "a.tif", drawn, None)
-    for name, size in (("dem.tif", 60), ("corner.tif", 34)):
-        write_raster(tmp_path / "s" / name, np.full((1, 60, size), 1200, np.float32), **AROUND)
-    found = {}
-    for dem in ("dem.tif", "corner.tif", None):
-        bands = "".join(f'{name} = {{ file = "a.tif", index = {k} }}\n' for k, name in enumerate(("B4", "B3", "B2"), 1))
-        head = "acquired_at = 2026-05-13T01:00:00Z\ncomplete = true\n" + (f'dem = "{dem}"\n' if dem else "")
-        (tmp_path / "s" / "scene.toml").write_text(f"{head}[bands]\n{bands}", encoding="utf-8")
-        answer = find({"scene_path": tmp_path / "s", "weights": "generated", "out_dir": tmp_path / str(dem)})
-        own = as_date(answer, tmp_path / "s")
-        assert read_grid(Path(answer["outputs"]["prob"])) == read_grid(band), dem
-        found[dem] = {word.caution for word in compare(own, []).changes.values()}
-        if dem == "corner.tif":
-            assert any("corner.tif does not reach: it shows" in said for said in answer["warnings"])
-    chosen = find({"scene_path": tmp_path / "s", "own": ["generated"], "out_dir": tmp_path / "None"})
-    assert not chosen["named"], "auto chooses for itself, whatever was named before in that folder"
-    assert found["dem.tif"]
-    assert "RPC" not in str(found["dem.tif"])
-    for dem in ("corner.tif", None):
-        assert found[dem]
-        assert all("placed by RPC at an assumed height" in str(one) for one in found[dem]), dem
-
-
 @pytest.mark.parametrize(
-    ("transform", "lat_deg", "code", "said"),
+    ("transform", "code", "said"),
     [
-        (PLAIN, 42.7, 0, "carries RPC beside its transform, so it may be no ortho image"),
-        (None, 142.7, 1, "its RPC give no place (not on the globe"),
+        (PLAIN, 0, "carries RPC beside its transform, so it may be no ortho image"),
+        (None, 1, "carries RPC alone, which place it by the height of the ground; write an ortho image first"),
     ],
 )
-def test_rpc_beside_a_transform_are_said_and_those_off_the_globe_refused(
-    tmp_path, capsys, drawn, transform, lat_deg, code, said
-):
-    got, _, err = detect(place_by_rpc(tmp_path / "a.tif", drawn, transform, lat_deg), capsys)
-    assert got == code
-    assert said in err
+def test_rpc_place_nothing_and_those_beside_a_transform_are_said(tmp_path, capsys, drawn, transform, code, said):
+    ones, line, sample = [1.0, *[0.0] * 19], [0, 0, -1, *[0] * 17], [0, 1, *[0] * 18]
+    rpc = RPC(200, 500, 42.7, 0.005, ones, line, 48, 48, 141, 0.005, ones, sample, 48, 48)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        crs = "EPSG:32654" if transform else None
+        path = write(tmp_path / "a.tif", drawn, transform=transform, crs=crs, rpcs=rpc)
+    got, _, err = detect(path, capsys)
+    assert (got, said in err) == (code, True)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32654", "EPSG:3857", "EPSG:2056"])
