@@ -105,17 +105,15 @@ def pair_files(root: Path, images: str, masks: str) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def read_pairs(
-    root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], *, landslide: int | None = 1
-) -> Patches:
-    """Patches of image and mask files, read when asked for; `landslide` None: any value but 0 is one."""
+def read_pairs(root: Path, pairs: list[tuple[Path, Path]], bands: tuple[str, ...], landslide: int = 1) -> Patches:
+    """Patches of image and mask files, read when asked for."""
 
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image, valid = read_whole(pairs[position][0])
         path = pairs[position][1]
-        labels = read_whole(path)[0][0] > 0 if landslide is None else _read_labels(path)
+        labels = _read_labels(path)
         mask = labels.astype(np.uint8)
-        if landslide not in {None, 1}:
+        if landslide != 1:
             if (labels == 1).any():
                 raise DataError(f"{pairs[position][1]}: mask value 1, where {landslide} is said to be landslide")
             mask[labels == landslide] = 1

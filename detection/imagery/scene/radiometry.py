@@ -12,7 +12,6 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.raster.tiling import list_runs
-from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate, sum_blocks
 from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
 from detection.imagery.scene.reader import BandReader
@@ -26,7 +25,7 @@ WINDOW_SIDE_PX = 1536
 WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
 # Bands in a unit of their own, which no stretch of counts touches.
-UNITS = {*TERRAIN, *DERIVED}
+UNITS = {*TERRAIN}
 LOCAL = "local-max", LOCAL_STANDARD
 KINDS = ("reflectance", *LOCAL, "band-mean")
 # How far the scene's median may lie outside of the training range.

@@ -31,7 +31,6 @@ from detection.imagery.raster.reading.warped import keep_warped, read_warped_val
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
 from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
-from detection.imagery.scene.indices import DERIVED, derive
 from detection.imagery.scene.scene import Scene, list_masks
 
 # Bands whose corners lie farther apart than this, in pixels of the coarser band, are not of one scene.
@@ -68,7 +67,7 @@ class BandReader(ExitStack):
         reference: name of the band that gives the grid; the first one when None.
         grid: gives the grid instead.
         terrain: answers for names of `names` that are no bands.
-        names: what `read` gives, in this order: bands, terrain, and channels of `indices.DERIVED` made of the bands.
+        names: what `read` gives, in this order: bands and terrain.
     """
 
     def __init__(
@@ -82,10 +81,8 @@ class BandReader(ExitStack):
         names: tuple[str, ...] | None = None,
         options: ReaderOptions = ReaderOptions(),
     ) -> None:
-        others = [name for name in names or () if name not in bands]
-        self._terrain_names = tuple(name for name in others if name in TERRAIN)
-        self._derived = tuple(name for name in others if name in DERIVED)
-        self._made = (*bands, *self._terrain_names, *self._derived)
+        self._terrain_names = tuple(name for name in names or () if name not in bands and name in TERRAIN)
+        self._made = (*bands, *self._terrain_names)
         self.names = self._made if names is None else names
         self._order = [self._made.index(name) for name in self.names]
         self._bands, self._options, self._terrain = dict(bands), options, terrain
@@ -218,9 +215,6 @@ class BandReader(ExitStack):
             for position, name in enumerate(self._terrain_names, start=len(self._bands)):
                 values[position] = heights[name]
             valid &= known
-        for position, name in enumerate(self._derived, start=len(self._made) - len(self._derived)):
-            values[position] = derive(name, [values[self._made.index(source)] for source in DERIVED[name]])
-            valid &= np.isfinite(values[position])
         for kind, (source, index, path) in self._masks:
             flags = read_block(source.read, index, window, path)
             valid &= apply_mask(kind, flags)
@@ -301,7 +295,7 @@ def open_scene(
     terrain: TerrainReader | None = None,
     options: ReaderOptions = ReaderOptions(),
 ) -> BandReader:
-    """Open the named bands of a scene; names that no file has come from `terrain`, or are made of other bands.
+    """Open the named bands of a scene; names that no file has come from `terrain`.
 
     Args:
         masks: flags; the scene's own when None.
@@ -312,9 +306,7 @@ def open_scene(
         BandMissingError: some are not there.
     """
     computed = {name for name in names if terrain is not None and name in TERRAIN and name not in scene.bands}
-    derived = {name: DERIVED[name] for name in names if name in DERIVED and name not in scene.bands}
-    sources = (source for made_of in derived.values() for source in made_of)
-    from_files = tuple(dict.fromkeys((*(n for n in names if n not in computed | derived.keys()), *sources)))
+    from_files = tuple(name for name in names if name not in computed)
     return BandReader(
         scene.choose(from_files),
         list_masks(scene) if masks is None else masks,

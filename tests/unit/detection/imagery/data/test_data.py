@@ -6,7 +6,7 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from detection.imagery.data import bijie, cas, folder, hr_gldd, landslide4sense
+from detection.imagery.data import bijie, folder, landslide4sense
 from detection.imagery.data.catalogue import SOURCES, open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, resize_bands, resize_mask
 from detection.imagery.data.splits import find_twins, group_twins, split, split_blocks
@@ -105,37 +105,9 @@ def test_bijie_in_the_layout_of_its_copies_and_of_its_origin(tmp_path):
         bijie.read(tmp_path / "copy", "train")
 
 
-def test_hr_gldd_arrays_stream(tmp_path):
-    images, masks = RNG.random((5, 16, 16, 4)), (RNG.random((5, 16, 16, 1)) > 0.8).astype(np.float64)
-    np.save(tmp_path / "valX.npy", images)
-    np.save(tmp_path / "valY.npy", masks)
-    patches = hr_gldd.read(tmp_path, "validation")
-    assert len(patches) == 5
-    assert np.allclose(patches.read(4).image[3], images[4, :, :, 3])
-    assert np.array_equal(patches.read(2).mask, masks[2, :, :, 0])
-    np.save(tmp_path / "valX.npy", images.transpose(0, 3, 1, 2))
-    with pytest.raises(DataError, match=r"valX\.npy: shape \(5, 4, 16, 16\), expected N x rows x columns x 4"):
-        hr_gldd.read(tmp_path, "validation")
-    with pytest.raises(TrainingRecipeError, match=r"trainX\.npy: the recipe's data are absent"):
-        hr_gldd.read(tmp_path, "train")
-
-
 def write_tif(path, values, nodata=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_geotiff(path, values, grid_around(8.9, 46.2, values.shape[-1], 10.0), nodata=nodata)
-
-
-def test_cas_parts_are_regions(tmp_path):
-    for region in ("Wenchuan", "Palu"):
-        write_tif(tmp_path / region / "img" / "a_1.tif", picture(16, 16))
-        write_tif(tmp_path / region / "mask" / "a_1.tif", (picture(16, 16, 1) > 127).astype(np.uint8) * 38)
-    data = {"source": "cas", "test_regions": ["Palu"]}
-    train, test = open_data(data, cas.BANDS, 0, tmp_path)
-    assert train.names == ("Wenchuan/img/a_1",)
-    assert test.names == ("Palu/img/a_1",)
-    assert set(np.unique(test.read(0).mask)) == {0, 1}
-    with pytest.raises(TrainingRecipeError, match="no region 'Pulau'; there are: Palu, Wenchuan"):
-        cas.read(tmp_path, "train", test_regions=("Pulau",))
 
 
 def test_own_geotiffs_with_masks_and_unknown_pixels(tmp_path):
@@ -223,7 +195,6 @@ def test_every_source_says_what_is_known_of_it():
         assert source.source
         assert source.licence
         assert source.note
-    assert {name for name, source in SOURCES.items() if not source.tried} == {"hr-gldd", "cas"}
     with pytest.raises(ImageryError, match=r"unknown key data\.colour"):
         open_data({"source": "bijie", "colour": 1}, ("red",), 0, None)
 
