@@ -91,7 +91,6 @@ from detection.imagery.scene.scene import (
     Scene,
     find_contradictions,
     hash_file,
-    hashing_once,
     list_masks,
     read_scene,
     scene_hash,
@@ -143,11 +142,6 @@ def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> S
     """
     options = read_options(payload)
     scene = _find_scene(options)
-    with hashing_once():
-        return _choose(scene, options, progress)
-
-
-def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> SceneDetection:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, triage, progress))

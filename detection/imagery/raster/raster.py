@@ -32,7 +32,6 @@ from forecasting.whole_file import replacing
 
 # Runs alone cost a quarter of what deflate costs at its fastest, and hold a map of few marks as well.
 RUNS: Final = {"compress": "packbits"}
-PLAIN_BYTES: Final = 1 << 26  # of a map; to pack a smaller one costs more than its bytes
 VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 
 
@@ -183,7 +182,7 @@ def _writer(
 class ByteRaster:
     """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata.
 
-    It lives for one run: it is packed as fast as can be, not as small, and a small one not at all.
+    It lives for one run: it is packed as fast as can be, not as small.
     """
 
     def __init__(self, path: Path, grid: Grid, count: int = 1, nodata: int | None = 255) -> None:
@@ -192,9 +191,7 @@ class ByteRaster:
     @contextmanager
     def writing(self) -> Iterator[Any]:
         """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
-        small = self.count * self.grid.width * self.grid.height <= PLAIN_BYTES
-        how = {} if small else RUNS
-        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, how) as target:
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, RUNS) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
                 _write_part(target, array, column, row)

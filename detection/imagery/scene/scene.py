@@ -4,14 +4,13 @@ import math
 import re
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from detection.imagery.errors import (
     BandMissingError,
@@ -37,7 +36,6 @@ SETTLED_S = 30.0  # a product is not described before its files have stayed for 
 NAME_BYTES = 255
 # Companions that a manifest may list among its bands; they are no counts.
 TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
-_HASHED: Final[ContextVar[dict[Path, str] | None]] = ContextVar("hashed", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,26 +188,10 @@ def scene_hash(scene: Scene, owner: str = "") -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def hashing_once() -> Iterator[None]:
-    """While one scene is read each file of it is hashed once, however many weights are tried on it."""
-    token = _HASHED.set({})
-    try:
-        yield
-    finally:
-        _HASHED.reset(token)
-
-
 def hash_file(path: Path) -> str:
     """Return the sha256 of a file, as hexadecimal digits."""
-    known = _HASHED.get()
-    if known is not None and path in known:
-        return known[path]
     with path.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-    if known is not None:
-        known[path] = digest
-    return digest
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(path: Path) -> SceneManifest:
