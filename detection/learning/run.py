@@ -102,7 +102,12 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
         TrainingPausedError: it was asked to stop; the same call goes on.
     """
     hooks = hooks or Hooks()
-    begun, left = time.monotonic(), _count_down(60 * request.minutes, hooks.clock)
+    begun, until_s = time.monotonic(), hooks.clock() + 60 * request.minutes
+
+    def left() -> float:
+        """Processor time of this process that is left, in seconds."""
+        return until_s - hooks.clock()
+
     torch.set_num_threads(1)
     prepared = _prepare(request, report)
     if (request.out / ANSWER).is_file():
@@ -110,7 +115,10 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
         return LearningResult(
             json.loads((request.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(request))
         )
-    train, test = _open_tiles(request.out, prepared.plan)
+    bands = tuple(prepared.plan["bands"])
+    train, test = (
+        tile_folder.read(request.out / "tiles", part, bands=bands).remember() for part in ("train", "validation")
+    )
     work = request.out / "work"
     folds, budget, chosen = _choose(request, prepared, (train, test), left, hooks, report)
     _train(request, prepared, chosen, work, hooks)
@@ -146,12 +154,6 @@ def _place_unsure(request: LearningRequest) -> tuple[Path, Path]:
     """The file of the tiles to look at, and the folder that its names of scenes begin from."""
     root = Path(os.path.commonpath([path.parent for path in request.scenes])) if request.scenes else request.out
     return request.out / UNSURE, root
-
-
-def _count_down(seconds: float, clock: Callable[[], float]) -> Callable[[], float]:
-    """How much of so much processor time of this process is left."""
-    begun = clock()
-    return lambda: seconds - (clock() - begun)
 
 
 def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
@@ -270,12 +272,6 @@ def _renumber(pairs: Pairs, kept: NDArray[np.int64]) -> Pairs:
     """The pairs among some tiles, by their positions in `kept`."""
     order = np.argsort(kept)
     return order[np.searchsorted(kept[order], pairs[:, np.isin(pairs, kept).all(axis=0)])]
-
-
-def _open_tiles(out: Path, plan: LearningPlan) -> tuple[Patches, Patches]:
-    bands = tuple(plan["bands"])
-    train, test = (tile_folder.read(out / "tiles", part, bands=bands).remember() for part in ("train", "validation"))
-    return train, test
 
 
 def read_folds(plan: LearningPlan, count: int) -> list[Parts]:

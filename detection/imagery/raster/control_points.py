@@ -1,4 +1,4 @@
-"""Rasters placed by control points: warped onto a grid by the polynomial through the points, its error stated."""
+"""Rasters on a grid of their own: turned north up, or warped by the polynomial through control points."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from rasterio.transform import GCPTransformer
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as transform_points
 
-from detection.imagery.raster.grid import utm_code
+from detection.imagery.raster.grid import Grid, turn_north_up, utm_code
 
 LONLAT = "EPSG:4326"
 GEOD = pyproj.Geod(ellps="WGS84")
@@ -78,6 +78,16 @@ class PlacedSource(WarpedVRT):  # type: ignore[misc,unused-ignore]
             add_alpha=source.nodata is None and not alpha,
             **how,
         )
+
+
+def turn_up(source: Any, stack: ExitStack) -> Any:
+    """Return an open raster with rows from north to south and columns from west to east, pixel by pixel."""
+    grid = Grid(source.transform, "", source.width, source.height)
+    turned = turn_north_up(grid)
+    if turned == grid or source.crs is None or source.transform.is_identity:
+        return source
+    size = {"transform": turned.transform, "width": grid.width, "height": grid.height}
+    return stack.enter_context(PlacedSource(source, src_crs=source.crs, crs=source.crs, **size))
 
 
 def place_by_points(source: Any, stack: ExitStack) -> Any:

@@ -14,7 +14,7 @@ from rasterio.errors import CRSError, RasterioError
 
 from detection.imagery.errors import ImpossibleCrsError
 from detection.imagery.raster.control_points import PlacedSource
-from detection.imagery.raster.grid import apply_affine
+from detection.imagery.raster.grid import Grid, apply_affine, turn_north_up
 
 SAYS: Final = "[crs] local of the site file"
 
@@ -81,7 +81,7 @@ def place_locally(source: Any, stack: ExitStack) -> Any:
             src_crs=local.into,
             src_transform=transform,
             crs=local.into,
-            transform=transform,
+            transform=turn_north_up(Grid(transform, "", source.width, source.height)).transform,
             width=source.width,
             height=source.height,
         )

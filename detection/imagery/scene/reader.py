@@ -22,14 +22,13 @@ from detection.imagery.errors import (
     NoCrsError,
     TruncatedRasterError,
 )
-from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid, turn_north_up
+from detection.imagery.raster.grid import Grid, corner_shift_px, same_grid
 from detection.imagery.raster.integrity import Checker, make_checker
 from detection.imagery.raster.masks import SHADOW_KINDS, Mask, apply_mask, find_shadow
 from detection.imagery.raster.raster import grid_of, has_alpha, warp, window_of
 from detection.imagery.raster.reading.values import HEIGHT, SHARE, open_values
 from detection.imagery.raster.reading.warped import keep_warped, read_warped_valid
 from detection.imagery.raster.terrain import TERRAIN, TerrainReader
-from detection.imagery.raster.turned import TurnedSource, turn_file
 from detection.imagery.raster.untrusted import LIMITS, RasterLimits, open_raster
 from detection.imagery.scene.scene import Scene, list_masks
 
@@ -109,9 +108,9 @@ class BandReader(ExitStack):
             return self._place(source, path)
 
     def _place(self, source: Any, path: Path) -> Grid:
-        """The grid of a source, north up; in pixel space where it has no place and that is allowed."""
+        """The grid of a source; in pixel space where it has no place and that is allowed."""
         try:
-            return turn_north_up(grid_of(source, path))
+            return grid_of(source, path)
         except (NoCrsError, ImpossibleCrsError):
             if not self._options.ungeoreferenced:
                 raise
@@ -127,7 +126,7 @@ class BandReader(ExitStack):
                 if quantity is None
                 else open_values(path, quantity, index, limits=self._options.limits, notes=self.notes)
             )
-            self._files[key] = turn_file(opened, make_checker(opened, path))
+            self._files[key] = opened, make_checker(opened, path)
         source, checker = self._files[key]
         self._checkers[name] = checker
         if not 1 <= index <= source.count:
@@ -145,7 +144,6 @@ class BandReader(ExitStack):
             )
         checker.check_all(index)
         self.warped.append(name)
-        source = source.original if isinstance(source, TurnedSource) else source
         empty = source.nodata
         if empty is None and not (mask or name in TERRAIN or has_alpha(source)):
             empty = self._options.nodata

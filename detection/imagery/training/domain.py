@@ -305,7 +305,8 @@ def find_doubts(
         missing = None  # the training had the same counts, or the weights see no offset
     # beside a cloud all other ground is dark, and steps of little contrast are missed
     light = stretch.moments is None or stretch.cloud_share > CLOUDY
-    outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
+    disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
+    outside = [*_list_outside(looks, domain, light=light), *disorder.values()]
     readings = [one for one in (own_looks, looks) if one]
     of_image = [
         *_list_alike(readings[0]),
@@ -543,15 +544,8 @@ def _list_outside(looks: list[WindowStatistics], domain: TrainingDomain, *, ligh
     return found
 
 
-def _list_disorder(every: list[list[WindowStatistics]], domain: TrainingDomain) -> list[str]:
-    """Which order most windows lack that hardly any training tile lacked; of several readings the first that does."""
-    found: dict[str, str] = {}
-    for looks in filter(None, every):
-        found = _measure_disorder(looks, domain) | found
-    return list(found.values())
-
-
 def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> dict[str, str]:
+    """Which order most windows lack that hardly any training tile lacked, by its name."""
     found = {}
     for name, template in (("correlation", _BANDS.format), ("smoothness", _NEIGHBOURS)):
         seen = np.array([getattr(window, name) for window in looks])
