@@ -30,9 +30,7 @@ from monitor.store.pages import load_cards
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import PLAIN_NUMBER, admit, require_rules
-from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context, context_of
-from monitor.web.drafts import Drafts
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
 from monitor.web.routes import acts, api, cap, gateway, live, maps, pages, probes
@@ -142,9 +140,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     )
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
-    app.state.change_notifier = ChangeNotifier(db)
     app.state.limiters = {}
-    app.state.drafts = Drafts(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
     app.add_middleware(Guard)

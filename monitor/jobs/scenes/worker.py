@@ -153,7 +153,6 @@ def _list_gone(own: records.StoredDate, replaced: Iterable[tasks.KnownVersion]) 
 
 
 def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tasks.ReadScene:
-    """What is kept of a scene that a network read."""
     from detection.imagery.neural.checkpoint import load_model
 
     answer, own = read.answer, read.own
@@ -183,7 +182,6 @@ def _read_by_index(
 
 
 def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
-    """The dates that an index of colours can be compared with, whatever read them."""
     return [d for d in request.dates if d.scene_hash not in gone and d.model_hash != RADAR]
 
 
@@ -207,7 +205,6 @@ def _make_result(
     replaced: Sequence[tasks.KnownVersion],
     notes: tuple[str, ...],
 ) -> tasks.ReadScene:
-    """All that is kept of a scene, but for the weights that read it."""
     undrawn = () if request.relief is None else _draw_relief(own, request.relief)
     return tasks.ReadScene(
         scene_hash=answer["scene_hash"],
@@ -311,7 +308,6 @@ def _give_own(date: tasks.KnownDate, dem: Path | None, work: Path, *, always: bo
 
 
 def _list_later(own: records.StoredDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
-    """Dates after this one that are judged again, the oldest first."""
     later = (date for date in dates if date.acquired_at > own.acquired_at)
     return sorted(later, key=lambda date: (date.acquired_at, date.scene_hash))[:AGAIN_MOST]
 
@@ -360,7 +356,6 @@ def _assess_dates(
     request: tasks.SceneRequest,
     replaced: Sequence[records.KnownOutline],
 ) -> list[tuple[records.StoredDate, records.Comparison]]:
-    """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
     first = compare(own, others, request.out_dir)
     first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
     found: list[tuple[records.StoredDate, records.Comparison]] = [(own, first)]

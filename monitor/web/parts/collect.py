@@ -34,7 +34,7 @@ from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.answers import AlertDeliveries, PutAsideAlert, load_answers, load_put_aside, load_states
-from monitor.store.alerting.decisions import find_asks, find_state, load_rates
+from monitor.store.alerting.decisions import find_state, load_rates
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
@@ -49,7 +49,6 @@ from monitor.web.parts import headline
 from monitor.web.parts.calls import CallEntry, find_first_calls
 from monitor.web.parts.columns import PagePlan, plan_page
 from monitor.web.parts.headline import LevelFindings, find_sentence, list_findings, read_evidence
-from monitor.web.parts.zones import SiteSketch, draw
 
 LEDGERS: Final = (
     (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
@@ -142,7 +141,6 @@ class SitePartsContext(AlertsContext):
     scenes: list[pages.SceneCard]
     shown_scene: pages.SceneCard | None
     footprints: list[ScenePolygonRow]
-    map: SiteSketch | None
     movement: list[timeline.NewestMovement]
     called: Mapping[str, str]
 
@@ -322,7 +320,6 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
-    bounds = None if shown is None else shown.picture_bounds
     mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
     movement = timeline.load_newest_movement(c, site_id, now)
@@ -340,7 +337,6 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "scenes": scenes,
         "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, bounds, find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own),
         "movement": movement,
         "called": name_stations(declared),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection
@@ -16,7 +16,7 @@ from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts import headline
-from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
+from monitor.domain.instants import format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.language.figures import format_number
 from monitor.domain.quantities import QUANTITIES
@@ -29,12 +29,8 @@ from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
 from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
-from monitor.web.parts.pictures import PlotScale
 
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
-SPARK: Final = timedelta(days=1)
-SPARK_MOST: Final = 160  # points of a small picture
-SPARK_LEAST: Final = timedelta(hours=2)  # that they cover
 READ_AT_ONCE, SENTENCES_KEPT = 6, 200
 _lock: Final = threading.Lock()
 NO_STAGE: Final = "without a stage"  # of a station that is well
@@ -120,7 +116,6 @@ class SiteMotion:
     last_stages: Sequence[str]  # that those were last seen in
     lost_text: Message
     window: timeline.StandingWindow | None  # the next trusted one of failure
-    spark: str = ""  # velocity of the fastest over a day: the path of a small picture
 
 
 def describe_motion(
@@ -168,7 +163,7 @@ def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datet
 
 
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, SiteMotion]:
-    """How each of some sites moves, with the velocity of its fastest series over a day as a small picture."""
+    """How each of some sites moves."""
     movements = timeline.load_newest_movements(c, sites, now)
     watched = list_slope_stations(c, sites)
     states: dict[str, dict[str, str | None]] = {}
@@ -178,23 +173,7 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
         site: describe_motion(rows, now, watched.get(site, set()), states.get(site, {}))
         for site, rows in movements.items()
     }
-    found = {site: motion for site, motion in motions.items() if motion is not None}
-    series = {site: motion.fastest["series_id"] for site, motion in found.items() if motion.fastest}
-    past = timeline.load_velocities(c, list(series.values()), now - SPARK, now)
-    return {
-        site: replace(motion, spark=draw_velocities(past.get(series[site], []), now)) if site in series else motion
-        for site, motion in found.items()
-    }
-
-
-def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> str:
-    """The line of a small picture of the last day, from zero up; empty where there is none."""
-    thinned = past[:: max(1, -(-len(past) // SPARK_MOST))]
-    if len(thinned) < 2 or thinned[-1][0] - thinned[0][0] < SPARK_LEAST:
-        return ""  # it would be one vertical stroke
-    speeds = [abs(v) for _, v in thinned]
-    scale = PlotScale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
-    return scale.draw([(epoch_s(at), v) for (at, _), v in zip(thinned, speeds, strict=True)])
+    return {site: motion for site, motion in motions.items() if motion is not None}
 
 
 MOST: Final = 40  # rows of one table; the JSON below holds all

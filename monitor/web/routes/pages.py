@@ -29,8 +29,6 @@ SCORES: Final = {
     "fans": ("forecast_scores", "situation"),
     "coverage": ("forecast_coverage", "nominal"),
 }
-# of messages, as addresses of 0.2 name them
-STATES_BEFORE: Final = {"claimed": "sending", "failed_retry": "retrying", "failed_final": "failed"}
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -141,8 +139,9 @@ def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        wanted = STATES_BEFORE.get(state or "", state or None)
-        rows = redactor_of(request, c).cover_messages(queries.load_deliveries(c, narrow(request, None), wanted, 300))
+        rows = redactor_of(request, c).cover_messages(
+            queries.load_deliveries(c, narrow(request, None), state or None, 300)
+        )
         zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
     zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
     return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")
