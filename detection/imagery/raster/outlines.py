@@ -1,5 +1,7 @@
 """Outlines of pixels: polygons along the sides of the true ones."""
 
+from typing import Any
+
 import numpy as np
 import rasterio.features
 import shapely
@@ -17,5 +19,5 @@ def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) ->
     Returns valid polygons, in the order of their first pixel.
     """
     shapes = rasterio.features.shapes(mask.astype(np.uint8), mask, 4, Affine.translation(*origin))
-    found: list[shapely.Polygon] = [shapely.geometry.shape(outline) for outline, _ in shapes]
+    found: list[Any] = [shapely.geometry.shape(outline) for outline, _ in shapes]
     return sorted(found, key=lambda one: min(place[::-1] for place in one.exterior.coords))
