@@ -24,14 +24,18 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError, OutputError, TooLargeError
-from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
 from detection.imagery.raster.grid import Grid, apply_affine, check_place, flatten
-from detection.imagery.raster.local_grid import describe_local_grid
+from detection.imagery.raster.local_grid import describe_local_grid, original_of
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from forecasting.whole_file import replacing
 
 # Runs alone cost a quarter of what deflate costs at its fastest, and hold a map of few marks as well.
 RUNS: Final = {"compress": "packbits"}
+NO_ORTHO_IMAGE: Final = (
+    "carries RPC beside its transform, so it may be no ortho image: on slopes places can be off by as much as the "
+    "height differs from the mean; write an ortho image with gdalwarp -rpc -to RPC_DEM=dem.tif"
+)
+_WAYS: Final = {"-rpc": "RPC", "-tps": "control points"}  # what places a raster -> the option that brings it to a grid
 VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 
 
@@ -67,10 +71,18 @@ def inspect(path: Path) -> RasterFacts:
             scales=tuple(source.scales),
             offsets=tuple(source.offsets),
             units=tuple(source.units),
-            placing=tuple(list_placing(placed)),
+            placing=_list_placing(placed),
             placed_by=describe_local_grid(placed),
             vertical=source.tags().get(VERTICAL_TAG) or _name_vertical(source.crs),
         )
+
+
+def _list_placing(source: Any) -> tuple[str, ...]:
+    """What one must know of the place of an open raster."""
+    if note := getattr(source, "note", ""):
+        return (note,)
+    original = original_of(source)
+    return () if original.rpcs is None or original.crs is None else (NO_ORTHO_IMAGE,)
 
 
 def _name_vertical(crs: Any) -> str:
@@ -97,7 +109,10 @@ def read_grid(path: Path) -> Grid:
 def grid_of(source: Any, path: Path) -> Grid:
     """Return the grid of an open raster, checked as `read_grid` does."""
     if source.crs is None or source.transform.is_identity:
-        raise NoCrsError(f"{path}: {explain_no_place(source)}")
+        way = next((option for option, given in (("-rpc", source.rpcs), ("-tps", source.gcps[0])) if given), None)
+        if way is None:
+            raise NoCrsError(f"{path}: no coordinate reference system, so neither place nor area can be given")
+        raise NoCrsError(f"{path}: placed by {_WAYS[way]} alone; write an ortho image first (gdalwarp {way})")
     try:
         grid = Grid(source.transform, flatten(source.crs.to_wkt()), source.width, source.height)
         check_place(grid, path)

@@ -11,8 +11,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
-from detection.imagery.raster.control_points import place_by_points, turn_up
-from detection.imagery.raster.local_grid import place_locally
+from detection.imagery.raster.local_grid import place_locally, turn_up
 from detection.imagery.raster.vrt import add_side_file, list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
@@ -59,9 +58,9 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster that only
-    control points place is given on a grid of its own (`control_points`), one of a local system on that which the site
-    says (`local_grid`), and one that runs from south to north or from east to west as images do.
+    alone; of files beside it (masks, statistics, overviews) nothing but what `vrt` takes. A raster of a local
+    system is given on the grid that the site says, one that runs from south to north or from east to west as images do
+    (`local_grid`).
 
     `through`: makes of the opened file what is placed and given; see `values`, the reader of numbers.
 
@@ -96,7 +95,7 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
             completed = source if driver == "VRT" else add_side_file(source, path, stack)
             made = completed if through is None else through(completed, stack)
-            placed = place_locally(place_by_points(turn_up(made, stack), stack), stack)
+            placed = place_locally(turn_up(made, stack), stack)
             _check_size(placed, path, limits)
             yield placed
 
