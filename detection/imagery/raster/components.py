@@ -92,7 +92,9 @@ class Labelling:
 
     def bodies(self, component: Component) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.uint8]]]:
         """Yield a component by strips: first row, its pixels within left..right, the steps of that window."""
-        root = self._root_at(component)
+        at, row = divmod(component.first_row, self._strip)
+        labels, _, _ = self._label(at * self._strip)
+        root = self._root(self._offsets[at] + int(labels[row, component.first_column]))
         for number, top in enumerate(range(0, self._height, self._strip)):
             if top >= component.bottom or top + self._strip <= component.top:
                 continue
@@ -118,11 +120,6 @@ class Labelling:
         values = self._read(0, top, self._width, min(self._strip, self._height - top))
         labels, number = ndimage.label((values >= self._least) & (values != NODATA), structure=EIGHT)
         return labels, number, values
-
-    def _root_at(self, component: Component) -> int:
-        number, row = divmod(component.first_row, self._strip)
-        labels, _, _ = self._label(number * self._strip)
-        return self._root(self._offsets[number] + int(labels[row, component.first_column]))
 
     def _join_rows(self, above: tuple[NDArray[np.int32], int], below: tuple[NDArray[np.int32], int]) -> None:
         """Join what touches over the seam between two strips, by sides or corners."""

@@ -85,22 +85,20 @@ def placing(local: Mapping[str, Any] | None) -> Iterator[None]:
     Raises:
         ImpossibleCrsError: the system is not known, or the affine has no area.
     """
-    token = _used.set(None if local is None else _check(LocalGridTransform(str(local["into"]), tuple(local["affine"]))))
+    grid = None if local is None else LocalGridTransform(str(local["into"]), tuple(local["affine"]))
+    if grid is not None:
+        try:
+            pyproj.CRS.from_user_input(grid.into)
+        except ProjectionError:
+            raise ImpossibleCrsError(f"{SAYS}: {grid.into} is no coordinate reference system") from None
+        a, b, _, d, e, _ = grid.affine
+        if not all(map(math.isfinite, grid.affine)) or a * e == b * d:
+            raise ImpossibleCrsError(f"{SAYS}: the affine brings everything onto one line")
+    token = _used.set(grid)
     try:
         yield
     finally:
         _used.reset(token)
-
-
-def _check(local: LocalGridTransform) -> LocalGridTransform:
-    try:
-        pyproj.CRS.from_user_input(local.into)
-    except ProjectionError:
-        raise ImpossibleCrsError(f"{SAYS}: {local.into} is no coordinate reference system") from None
-    a, b, _, d, e, _ = local.affine
-    if not all(map(math.isfinite, local.affine)) or a * e == b * d:
-        raise ImpossibleCrsError(f"{SAYS}: the affine brings everything onto one line")
-    return local
 
 
 def place_locally(source: Any, stack: ExitStack) -> Any:

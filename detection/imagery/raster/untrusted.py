@@ -88,7 +88,8 @@ def open_raster(path: Path, limits: RasterLimits = LIMITS, through: Through | No
         except (RasterioError, ValueError, OverflowError, MemoryError, UnicodeDecodeError):
             raise NotARasterError(f"{path}: not a raster that GDAL can read (damaged header?)") from None
         with source:
-            _check_kind(source, path)
+            if kinds := [band for band, kind in enumerate(source.dtypes, start=1) if kind.startswith("complex")]:
+                raise NotARasterError(f"{path}: band {kinds[0]} holds complex values; give its amplitude or its phase")
             _check_size(source, path, limits)
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
@@ -152,12 +153,6 @@ def check_vrt(path: Path, root: Path, depth: int = 0) -> tuple[Path, ...]:
         if find_driver(file) == "VRT":
             files.extend(check_vrt(file, root, depth + 1))
     return tuple(dict.fromkeys(files))
-
-
-def _check_kind(source: Any, path: Path) -> None:
-    for band, kind in enumerate(source.dtypes, start=1):
-        if kind.startswith("complex"):
-            raise NotARasterError(f"{path}: band {band} holds complex values; give its amplitude or its phase")
 
 
 def _check_size(source: Any, path: Path, limits: RasterLimits) -> None:

@@ -95,17 +95,17 @@ class BandReader(ExitStack):
         self.warped: list[str] = []
         self.unreadable: set[tuple[int, int]] = set()
         try:
-            self.grid = grid or self._read_grid(self._bands[reference or next(iter(self._bands))][0])
+            if grid is None:
+                path = self._bands[reference or next(iter(self._bands))][0]
+                with open_raster(path, self._options.limits) as source:
+                    grid = self._place(source, path)
+            self.grid = grid
             self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
             self._fills = {name: find_fill(source, index) for name, (source, index, _) in self._sources.items()}
             self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
         except BaseException:
             self.close()
             raise
-
-    def _read_grid(self, path: Path) -> Grid:
-        with open_raster(path, self._options.limits) as source:
-            return self._place(source, path)
 
     def _place(self, source: Any, path: Path) -> Grid:
         """The grid of a source; in pixel space where it has no place and that is allowed."""
@@ -239,7 +239,8 @@ class BandReader(ExitStack):
             if not np.issubdtype(stored.dtype, np.integer):
                 valid &= np.isfinite(values[position])
             fill: float | None = self._fills[name]
-            if fill is None and name not in TERRAIN and _declares_nothing(source, index):
+            says_all = not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
+            if fill is None and name not in TERRAIN and says_all:
                 fill = self._options.nodata
             valid &= _read_valid(source, index, window, path) if fill is None else stored != fill
         return values, valid
@@ -323,11 +324,6 @@ def find_fill(source: Any, index: int) -> int | None:
     fill = source.nodatavals[index - 1]
     whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
     return int(fill) if whole else None
-
-
-def _declares_nothing(source: Any, index: int) -> bool:
-    """Whether a file says of no pixel of a band that it is empty."""
-    return not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:

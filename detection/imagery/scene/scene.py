@@ -128,8 +128,10 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
-    if watched and not (path / MANIFEST).is_file() and is_product(path) and _is_settling(path):
-        return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
+    if watched and not (path / MANIFEST).is_file() and is_product(path):
+        newest = max((file.stat().st_mtime for file in path.rglob("*") if file.is_file()), default=0.0)
+        if 0.0 <= time.time() - newest < SETTLED_S:
+            return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
     if (content := _describe(path)) is None:
         return f"{path}: {MANIFEST} has not arrived"
     if watched and (path / MANIFEST).is_file():
@@ -143,11 +145,6 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
             return f"{file}: has not arrived"
     listed = content.get("files", {}).items()
     return next((fault for name, stated in listed if (fault := _find_file_fault(path, name, stated))), None)
-
-
-def _is_settling(folder: Path) -> bool:
-    newest = max((file.stat().st_mtime for file in folder.rglob("*") if file.is_file()), default=0.0)
-    return 0.0 <= time.time() - newest < SETTLED_S
 
 
 def _find_file_fault(folder: Path, name: str, stated: Any) -> str | None:
@@ -281,7 +278,12 @@ def _read_folder(folder: Path) -> Scene:
         raise ManifestError(f"{manifest}: role {role!r} is unknown; known: {', '.join(ROLES)}")
     if reason := find_missing(folder, watched=False):
         raise IncompleteSceneError(reason)
-    bands = _name_bands(manifest, content["bands"])
+    bands: dict[str, Band] = {}
+    for name, value in content["bands"].items():
+        known = name_band(name)
+        if known in bands:
+            raise ManifestError(f"{manifest}: {name} is another name of {known}, which is there already")
+        bands[known] = _entry(folder, name, value)
     stated = content.get("offset")
     if content.get("sar"):
         calibration = CountCalibration(1.0, 0.0, "")
@@ -322,16 +324,6 @@ def _calibrate(bands: Mapping[str, Band]) -> CountCalibration:
         except SceneError:  # whoever reads it says what is wrong with it
             continue
     return read_calibration(files, facts)
-
-
-def _name_bands(manifest: Path, table: dict[str, Any]) -> dict[str, Band]:
-    bands: dict[str, Band] = {}
-    for name, value in table.items():
-        known = name_band(name)
-        if known in bands:
-            raise ManifestError(f"{manifest}: {name} is another name of {known}, which is there already")
-        bands[known] = _entry(manifest.parent, name, value)
-    return bands
 
 
 def _number(manifest: Path, value: Any) -> float:
