@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,7 +157,10 @@ def score(request: ScoringRequest) -> Scores:
     samples, unusable = _read_samples(request.samples, request.step_s, withhold=True)
     since_s = -np.inf if request.since_s is None else request.since_s
     findings = [
-        one for name in sorted(samples) for one in _find_certain(name, samples[name], request.samples[name][0], since_s)
+        FaultFinding(name, one.at_s, one.kind, one.detail)
+        for name in sorted(samples)
+        for one in check_series(samples[name], list(request.samples[name][0]))
+        if one.at_s > since_s
     ]
     if request.detector in CHECKS:
         mine = tuple(one for one in findings if one.kind == CHECKS[request.detector])
@@ -216,12 +219,6 @@ def _score_and_name(
         return count, names if rows[name][cell] > detector.limit else ()
 
     return rows, named, others_at, echoes
-
-
-def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[FaultFinding]:
-    return [
-        FaultFinding(name, f.at_s, f.kind, f.detail) for f in check_series(series, list(times_s)) if f.at_s > since_s
-    ]
 
 
 def _read_samples(

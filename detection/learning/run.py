@@ -13,7 +13,6 @@ from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
@@ -29,7 +28,7 @@ from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import describe_pixels, fit_over, score_simple
 from detection.imagery.weights_file import WeightsGate
-from detection.learning.blocks import Pairs, deal_folds, find_blocks, find_touched, leave_out, list_touching
+from detection.learning.blocks import deal_folds, find_blocks, find_touched, leave_out, list_touching
 from detection.learning.cross_validation import Budget, CrossValidation, ValidatedLength, measure_budget
 from detection.learning.gate import HeldOutCounts, compare_maps
 from detection.learning.labels import find_least_m2
@@ -209,16 +208,21 @@ def _deal(
     landslide, pairs = np.array([tile.landslide_px for tile in cut.tiles]), list_touching(windows, windows)
     blocks = find_blocks(windows, pairs)
     left_out = leave_out(blocks, landslide, request.seed, pairs)
-    pairs = np.concatenate([pairs, _pair_twins(stage / "cut")], axis=1)
+    patches = tile_folder.read(stage / "cut", "train")  # tiles that show the same picture are as ones that touch
+    places = {name: number for number, name in enumerate(patches.names)}
+    twins = [(places[a], places[b]) for a, b, _ in find_twins(patches, patches) if a != b]
+    pairs = np.concatenate([pairs, np.array(twins, np.int64).reshape(-1, 2).T], axis=1)
     gone = find_touched(left_out, pairs)
     kept = ~gone
     # in the order in which the tiles are read again
     order = sorted(np.flatnonzero(~gone & ~left_out), key=lambda k: (blocks[k], cut.tiles[k].name))
     train = np.array(order, np.int64)
+    back = np.argsort(train)  # the pairs among these, by their positions there
+    own = back[np.searchsorted(train[back], pairs[:, np.isin(pairs, train).all(axis=0)])]
     folds = dict[str, list[list[list[int]]]]()
     for count in FOLDS:
         try:
-            dealt = deal_folds(blocks[train], landslide[train], _renumber(pairs, train), count, request.seed)
+            dealt = deal_folds(blocks[train], landslide[train], own, count, request.seed)
         except LearningError:
             if count == FOLDS[-1]:
                 raise
@@ -258,20 +262,6 @@ def _mark(request: LearningRequest, readable: ReadableScenes) -> str:
     for label in request.labels:
         digest.update(f"{label.kind}\0{label.scene}\0{label.since or ''}\0".encode() + label.shape.wkb)
     return digest.hexdigest()
-
-
-def _pair_twins(cut: Path) -> Pairs:
-    """Tiles that show the same picture."""
-    patches = tile_folder.read(cut, "train")
-    places = {name: number for number, name in enumerate(patches.names)}
-    found = [(places[a], places[b]) for a, b, _ in find_twins(patches, patches) if a != b]
-    return np.array(found, np.int64).reshape(-1, 2).T
-
-
-def _renumber(pairs: Pairs, kept: NDArray[np.int64]) -> Pairs:
-    """The pairs among some tiles, by their positions in `kept`."""
-    order = np.argsort(kept)
-    return order[np.searchsorted(kept[order], pairs[:, np.isin(pairs, kept).all(axis=0)])]
 
 
 def read_folds(plan: LearningPlan, count: int) -> list[Parts]:
