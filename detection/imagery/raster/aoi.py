@@ -38,8 +38,8 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
         # one without a place is left to whoever reads it
         with suppress(NoCrsError, ImpossibleCrsError, RasterioError, CRSError):
             own = read_grid(aoi)
-            left, top, right, bottom = window_below(own, grid, around=0) if grid.placed else (0, 0, 1, 1)
-            if left >= right or top >= bottom:
+            box = window_below(own, grid, around=0) if grid.placed else (0, 0, 1, 1)
+            if box[0] >= box[2] or box[1] >= box[3]:
                 raise NoValidPixelsError(_ELSEWHERE.format(aoi=aoi))
         return Mask(aoi, "mask")
     if not grid.placed:
