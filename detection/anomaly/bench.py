@@ -229,11 +229,17 @@ def _mean(values: Sequence[float]) -> float | None:
 def format_table(rows: Sequence[BenchRow]) -> str:
     """The rows as plain text, one line per detector."""
     kinds = sorted({kind for row in rows for kind in row["recall_by_kind"]})
-    columns = ("precision", "recall", "f1", "false_alarms_per_sensor_month", "false_alarms_clean")
-    columns += ("recall_at_equal_false_alarms", "median_delay_days")
+    columns = "precision recall f1 false_alarms_per_sensor_month false_alarms_clean recall_at_equal_false_alarms"
     return _align(
         ["detector", "P", "R", "F1", "FA/month", "FA clean", "R equal FA", "delay d", *kinds],
-        [[row["detector"], *map(row.get, columns), *map(row["recall_by_kind"].get, kinds)] for row in rows],
+        [
+            [
+                row["detector"],
+                *map(row.get, [*columns.split(), "median_delay_days"]),
+                *map(row["recall_by_kind"].get, kinds),
+            ]
+            for row in rows
+        ],
     )
 
 
