@@ -87,7 +87,6 @@ def _list_forecasters() -> Iterator[CatalogueEntry]:
 
 
 def _list_methods() -> Iterator[CatalogueEntry]:
-    """Decompositions, and what is made of the curve alone."""
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
 
     for name, path in METHODS.items():
@@ -129,7 +128,6 @@ def format_model(model: CatalogueEntry) -> str:
 
 
 def _describe(name: str, kind: str, path: str, *, whole_file: bool = False, **facts: Any) -> CatalogueEntry:
-    """An entry with first sentence and paper as the source says them: of the whole file, or of one part of it."""
     module, _, attribute = path.partition(":")
     spec = find_spec(module)
     tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
@@ -143,7 +141,6 @@ def _describe(name: str, kind: str, path: str, *, whole_file: bool = False, **fa
 
 
 def _size_of_network(name: str) -> tuple[int | None, bool | None]:
-    """Weights, as shipped or at the default sizes, and whether it reads a graph; nothing without torch."""
     if find_spec("torch") is None:
         return None, None
     import torch

@@ -83,7 +83,6 @@ class NetworkRow:
 
 
 def _find_shipped() -> dict[str, list[ShippedWeights]]:
-    """By network."""
     from detection.imagery.weights_file import MEASURED_FOLDER, WEIGHTS_FOLDER
 
     found: dict[str, list[ShippedWeights]] = {}
@@ -104,7 +103,7 @@ def _make_row(
     kept: Mapping[str, Benchmark],
 ) -> NetworkRow:
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
-    arguments: list[Argument] = [(score, _is_for(score), _sentence(score)) for score in measured]
+    arguments: list[Argument] = [_argue(score) for score in measured]
     arguments = arguments or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()
@@ -190,7 +189,6 @@ def _find_triage_scores() -> list[Argument]:
 
 
 def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
-    """F1 less the other's with its 95 % interval, where the images distinguish the two; else None."""
     for better, worse, size, (low, high) in carried:
         if {better, worse} == {name, other}:
             sign = 1 if better == name else -1
@@ -198,27 +196,23 @@ def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
     return None
 
 
-def _is_for(score: Score) -> bool:
-    found = score["difference"]
-    return bool(found["f1"] > 0 if found else score["times_its_cpu"] < 1)
-
-
 def _figure(score: Score) -> str:
     return next(key for key in LABELS if key in score)
 
 
-def _sentence(score: Score) -> str:
+def _argue(score: Score) -> Argument:
     found, times = score["difference"], score["times_its_cpu"]
     cost = f" at {f'{times} times' if times else 'less than 0.1 times'} its processor time"
     if found is None:
-        return f"{score['set']}: not distinguished from {score['beside']}{cost}"
+        return score, times < 1, f"{score['set']}: not distinguished from {score['beside']}{cost}"
     low, high = sorted(abs(end) for end in found["interval"])
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
     side = "above" if found["f1"] > 0 else "below"
-    return (
+    text = (
         f"{score['set']}: {LABELS['f1']} {_digits(abs(found['f1']))} {side} {score['beside']} ({_digits(low)} to "
         f"{_digits(high)}, {seeds}){cost}"
     )
+    return score, found["f1"] > 0, text
 
 
 def _lines(row: NetworkRow) -> str:

@@ -105,17 +105,21 @@ def backtest(given: BacktestArguments) -> None:
     if given.prove is not None:
         if given.data is not None:
             raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
-        _refuse_chosen_terms(
-            {
-                "--known": known not in {"auto", PROOF_KNOWN},
-                "--latency": given.latency != "0s",
-                "--as-then": given.as_then,
-                "--late-bound": given.late_bound is not None,
-                "--lead": given.lead != LEAD,
-                "--from": given.from_at is not None,
-                "--to": given.to_at is not None,
-            }
-        )
+        chosen = {
+            "--known": known not in {"auto", PROOF_KNOWN},
+            "--latency": given.latency != "0s",
+            "--as-then": given.as_then,
+            "--late-bound": given.late_bound is not None,
+            "--lead": given.lead != LEAD,
+            "--from": given.from_at is not None,
+            "--to": given.to_at is not None,
+        }
+        if named := [
+            option for option, is_chosen in chosen.items() if is_chosen
+        ]:  # nobody chooses the terms of his test
+            raise typer.BadParameter(
+                f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
+            )
         known = PROOF_KNOWN
     service_file, other_file = sort_configs(given.config or [])
     bound_s = None if given.late_bound is None else read_duration_s("--late-bound", given.late_bound)
@@ -153,14 +157,6 @@ def backtest(given: BacktestArguments) -> None:
         print_note(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
     answer(card)
-
-
-def _refuse_chosen_terms(chosen: dict[str, bool]) -> None:
-    """Nobody chooses the terms of his own test: refuse options that were given beside `--prove`."""
-    if named := [option for option, is_chosen in chosen.items() if is_chosen]:
-        raise typer.BadParameter(
-            f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
-        )
 
 
 def pick_criterion(site: Site, criterion_id: str) -> Criterion:

@@ -75,7 +75,6 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
 
 
 def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]], right: int | None = None) -> Table:
-    """A table of the terminal; columns from `right` on stand at the right."""
     first = len(head) if right is None else right
     columns = (Column(name, justify="left" if k < first else "right") for k, name in enumerate(head))
     table = Table(*columns, title=title, title_justify="left")

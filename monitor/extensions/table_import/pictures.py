@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from monitor.extensions.table_import.guess.preview import PreviewCurve
 from monitor.extensions.table_import.past_levels import ForecastPicture
-from monitor.web.parts.pictures import PlotScale
+from monitor.web.parts.documents import PlotScale
 
 RIBBON: Final = 1000.0
 LEAST: Final = 2.0  # of a span of levels: what was short is to be seen

@@ -1,7 +1,6 @@
 """What a spawned worker does with a scene: segment it, lay it beside the other dates, measure places. No database."""
 
 import contextlib
-import importlib
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,12 +40,6 @@ RELIEF_TILES: Final = 256
 PROBABILITY: Final = "scene_probability"  # of a place; only a network has one
 # Later dates that are judged again when a scene comes late.
 AGAIN_MOST: Final = 5
-
-
-def load_libraries() -> None:
-    """Import what `read_one` imports when it needs it: while a file settles there is time for that."""
-    importlib.import_module("detection.imagery.neural.checkpoint")
-    importlib.import_module("detection.imagery.neural.inference")
 
 
 def try_weights(request: tasks.WeightsTrial) -> tasks.WeightsTrialResult:

@@ -162,16 +162,6 @@ def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
         return translate_all({"site": site, "station": station, "series": load_season(seen.c, site, station)})
 
 
-class MovementBound(TypedDict):
-    """A bound that is drawn beside movement."""
-
-    kind: str
-    criterion: str
-    level: int
-    value: float
-    window_s: float | None
-
-
 class WindowRates(TypedDict):
     """Velocity (mm/day) over windows of one length, in columns by the newest epoch of each."""
 
@@ -183,7 +173,7 @@ class WindowRates(TypedDict):
     inverse: list[float | None]  # days per mm
 
 
-def find_bounds(site: Site | None, station: str) -> list[MovementBound]:
+def find_bounds(site: Site | None, station: str) -> list[Mapping[str, Any]]:
     """Bounds that can be drawn beside the movement of a station: velocity, acceleration, tangential angle."""
     return [
         {"kind": k.kind.id, "criterion": k.id, "level": t.level, "value": t.over, "window_s": t.window_s}

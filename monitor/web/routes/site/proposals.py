@@ -73,7 +73,6 @@ def _describe(one: Proposal, reader: str) -> dict[str, Any]:
 
 
 def _sum_up_effect(effect: StoredEffect) -> list[dict[str, Any]]:
-    """What each declaration of a stored effect would have done; none where none was computed."""
     if "scorecard" not in effect:
         return []
     return [

@@ -20,9 +20,9 @@ from monitor.web.access.redaction import WITHHELD, ResponseRedactor
 from monitor.web.context import Context, RequestedRange
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
-from monitor.web.parts.forecasts import gather_lacks
 from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
 from monitor.web.parts.templating import describe_sight, format_number, level_class, render_text
+from monitor.web.routes.pages import gather_lacks
 from monitor.web.routes.site import movement
 from monitor.web.routes.site.charts import read_range
 
