@@ -27,6 +27,7 @@ from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (
+    READ_ONE,
     KnownDate,
     KnownVersion,
     ReadScene,
