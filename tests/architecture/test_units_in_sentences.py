@@ -106,7 +106,7 @@ PURE_IN_LINES = {
     ("cli/scenes/learn.py", "value"),
     ("cli/scenes/earlier.py", "found.limit"),
     ("cli/anomaly/labels.py", "row.factor"),  # times the threshold
-    ("cli/scenes/learn.py", "search['f1']"),
+    ("cli/scenes/learn.py", "validated['f1']"),
     ("cli/scenes/review.py", "one.mean_probability"),
     ("cli/scenes/review.py", "one.threshold"),
     ("cli/scenes/susceptibility.py", "scores['auc']"),

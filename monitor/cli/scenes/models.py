@@ -56,7 +56,7 @@ def models(
     ] = False,
 ) -> None:
     """List every scene network with its paper, its weights and its stored scores; needs no database."""
-    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
+    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
 
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
     shipped = _find_shipped()
@@ -66,9 +66,6 @@ def models(
         for name, entry in table.items()
     ]
     if everything:
-        for one in VARIANTS:
-            name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
-            rows.append(_make_row(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
         rows += [_make_row(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
     if not options().as_json:
         print(HEADER)
