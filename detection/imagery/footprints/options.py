@@ -106,7 +106,7 @@ def _read_texts(values: Iterable[object]) -> tuple[str, ...]:
 
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("scene_path", "out_dir", "dem", "prior", "aoi"), Path),
-    **dict.fromkeys(("drawn", "own"), _read_texts),
+    **dict.fromkeys(("own",), _read_texts),
     **dict.fromkeys(("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"), float),
     "dem_tiles": lambda tiles: tuple((str(name), str(digest)) for name, digest in tiles),
     "known": lambda boxes: tuple(map(tuple, boxes)),

@@ -136,7 +136,6 @@ def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
             progress(min(1.0, (row + drawn.shape[1]) / grid.height))
         return pixels
     tiles = list(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride))
-    total = len(tiles)
     for number, tile in enumerate(tiles, start=1):
         values, valid = run.reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
         owned = valid[tile.crop]
@@ -152,7 +151,7 @@ def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
             steps = _to_steps(found, owned)
             pixels += int(np.count_nonzero(owned))
         write(steps, tile.own_column, tile.own_row)
-        progress(number / total)
+        progress(number / len(tiles))
     return pixels
 
 
@@ -187,7 +186,7 @@ def draw_rows(run: MappingRun) -> Iterator[StepBlock]:
     reader, plan, stretch = run.reader, run.plan, run.stretch
     for columns in cut(reader.grid.width, 1, plan.tile, plan.halo, plan.stride):
         left, own = columns.read_column, columns.crop[1]
-        read = read_strips(reader, stretch.around_px, (left, columns.read_width))
+        read = _read_strips(reader, stretch.around_px, left, columns.read_width)
         for is_seen, group in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in group)
             if is_seen:
@@ -198,9 +197,9 @@ def draw_rows(run: MappingRun) -> Iterator[StepBlock]:
                 yield StepBlock(steps[:, : strip.height, own], columns.own_column, strip.row)
 
 
-def read_strips(reader: BandReader, around: int, columns: tuple[int, int]) -> Iterator[Strip]:
+def _read_strips(reader: BandReader, around: int, left: int, width: int) -> Iterator[Strip]:
     """Read parts of `PART_ROWS`, each with rows around it as far as the scene has them."""
-    (left, width), height = columns, reader.grid.height
+    height = reader.grid.height
     for row in range(0, height, PART_ROWS):
         above, own = min(around, row), min(PART_ROWS, height - row)
         below = min(around, height - row - own)

@@ -73,7 +73,7 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 
 
 def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
-    def fail(plan, *_, **_more):
+    def fail(plan, *_, **__):
         raise AwayError("the scheduler does not answer")
 
     write_date(inbox / "latest", may(7), [])
