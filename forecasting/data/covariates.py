@@ -130,8 +130,7 @@ def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> Driv
 def join_facts(drivers: DriverRows | None, facts: Mapping[str, Mapping[str, float]], panel: Panel) -> DriverRows | None:
     """The drivers with what of each station does not change; as they are where nothing is said of any.
 
-    Args:
-        facts: By station, name to value; NaN stands for what is not said.
+    `facts`: by station, name to value; NaN stands for what is not said.
     """
     if not facts:
         return drivers

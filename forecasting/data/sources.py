@@ -87,11 +87,7 @@ TYPES = {
 
 
 def read_recipe(path: Path) -> RecordRecipe:
-    """Read a recipe; unknown keys are refused with what was expected.
-
-    Raises:
-        RecipeError: The file cannot be read or holds a key that does not exist.
-    """
+    """Read a recipe; unknown keys are refused with what was expected."""
     try:
         text = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -119,11 +115,7 @@ def data_root() -> Path:
 
 
 def find_file(name: str | Path) -> Path:
-    """A path as given, below the data root, or the file of a benchmark (S, SK, G, K).
-
-    Raises:
-        RecipeError: There is none.
-    """
+    """A path as given, below the data root, or the file of a benchmark (S, SK, G, K)."""
     root = data_root()
     tries = [Path(name), root / name, root / "timeseries" / name]
     if str(name) in BENCHMARKS:
@@ -153,9 +145,6 @@ def read_records(
         data: File, folder or benchmark; None takes `data.file` of the recipe.
         apart: Whether stations of other intervals are on grids of their own; where the recipe names a step none is.
         horizons_s: That are asked for: stations share a grid where the same ones make sense for them.
-
-    Raises:
-        ForecastingError: File or content cannot be used.
     """
     name = recipe.data.get("file") if data is None else data
     if name is None:

@@ -41,12 +41,7 @@ class Components:
 
 
 def decompose(series: Floats, until: int, *, method: str, period: int) -> Components:
-    """Split the rows before `until`; a row from `until` on cannot change one bit of the answer.
-
-    Raises:
-        NotEnoughDataError: Fewer than 12 observed rows before `until`.
-        UnknownModelError: No method of that name.
-    """
+    """Split the rows before `until`; a row from `until` on cannot change one bit of the answer."""
     known = fill_forward(series[:until])
     first = int(np.isfinite(known).argmax()) if np.isfinite(known).any() else known.size
     if np.isfinite(series[:until]).sum() < MINIMUM_ROWS:

@@ -20,14 +20,10 @@ def diebold_mariano(loss: Floats, reference: Floats, steps: int) -> tuple[float,
     """Test of equal accuracy: statistic (negative = `loss` is the smaller) and two-sided p.
 
     Diebold and Mariano 1995 with the small-sample correction of Harvey, Leybourne and Newbold 1997. Stations are
-    averaged per issue time first: they move together and are no independent witnesses. The long-run variance takes
-    the h - 1 lags over which forecasts overlap, with Bartlett weights, so that it is never negative.
-
-    Args:
-        loss: Losses, shape (N, S), rows in order of time, NaN where not scored.
-
-    Returns:
-        (statistic, p); NaN where there are fewer than 10 issue times or the two never differ.
+    averaged per issue time first: they move together and are no independent witnesses. The long-run variance takes the
+    h - 1 lags over which forecasts overlap, with Bartlett weights, so that it is never negative. `loss`: losses, shape
+    (N, S), rows in order of time, NaN where not scored. Returns (statistic, p); NaN where there are fewer than 10
+    issue times or the two never differ.
     """
     both = np.isfinite(loss) & np.isfinite(reference)
     count = both.sum(axis=1)

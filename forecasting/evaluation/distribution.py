@@ -35,8 +35,7 @@ _WEIGHTS: Final = _compute_node_weights()
 def crps(quantiles: Floats, observed: Floats) -> Floats:
     """Continuous ranked probability score: twice the pinball loss over all quantiles (Gneiting and Raftery 2007).
 
-    Returns:
-        In the unit of the values, lower is better, NaN where something is missing.
+    It is in the unit of the values, lower is better, NaN where something is missing.
 
     >>> float(np.round(crps(NORMAL, np.array(0.0)), 3))  # a standard normal: (sqrt 2 - 1) / sqrt pi
     0.234
@@ -69,8 +68,7 @@ def pit(quantiles: Floats, observed: Floats) -> Floats:
 def roll(inside: Floats, window: int = ROLLING) -> Floats:
     """Coverage of each `window` scored forecasts in a row, oldest first; empty where there are fewer.
 
-    Args:
-        inside: 1 held, 0 missed, NaN not scored, in order of time, shape (N,).
+    `inside`: 1 held, 0 missed, NaN not scored, in order of time, shape (N,).
 
     >>> roll(np.array([1.0, 0.0, np.nan, 1.0, 1.0]), 2).tolist()
     [0.5, 0.5, 1.0]

@@ -48,9 +48,6 @@ def run_leak_test(
     Args:
         panel: The record; the last 30 % of its rows are moments of issue.
         count: Forecasts per model; default 1,000 for cheap models, 20 for a network.
-
-    Raises:
-        ForecastingError: Unknown model or too short a record.
     """
     rows = panel.values.shape[0]
     first = rows - int(rows * TEST_SHARE)

@@ -153,10 +153,8 @@ def jumps(series: Floats, *, rows: int = 7) -> tuple[Ints, Floats]:
     """Rows at which the level jumps and stays: offsets that no catalogue named, or movement; a person says which.
 
     The medians of the `rows` values before and after differ by more than 6 sigma of such differences (their median
-    absolute deviation), and the step between the two neighbouring values makes up at least half of it.
-
-    Returns:
-        Row of the first value after each jump, and its size in mm.
+    absolute deviation), and the step between the two neighbouring values makes up at least half of it. Returns the row
+    of the first value after each jump, and its size in mm.
     """
     count = series.size
     if count < 2 * rows + _MINIMUM:

@@ -67,8 +67,7 @@ def make_batch(
 ) -> Batch:
     """Cut the windows that end at the origins.
 
-    Args:
-        usual: Mean windows of calibration, shape (S, W, F); default is the mean of this batch.
+    `usual`: mean windows of calibration, shape (S, W, F); default is the mean of this batch.
     """
     recipe = forecaster.recipe
     lag = scale_lag(recipe.step_s, recipe.window)
@@ -114,11 +113,9 @@ def permutation_importance(
 ) -> dict[str, Floats]:
     """Rise of the error when a group is exchanged between issue times, mean over repeats.
 
-    Near 0: the group is not used, or another tells the same. Below 0: the forecast was better without it on these
-    issue times, which on few of them is chance.
-
-    Args:
-        error: Error with a group exchanged in the order given (None: nothing exchanged), shape (H,).
+    Near 0: the group is not used, or another tells the same. Below 0: the forecast was better without it on these issue
+    times, which on few of them is chance. `error`: error with a group exchanged in the order given (None: nothing
+    exchanged), shape (H,).
     """
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(count) for _ in range(repeats)]
@@ -186,8 +183,7 @@ class Attribution:
 def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines: Sequence[Tensor]) -> Attribution:
     """Integrate the gradient by Gauss-Legendre, with more nodes until the parts add up within 1 %.
 
-    Args:
-        answer: Takes batches (K, ...) of every input, gives (K,).
+    `answer`: takes batches (K, ...) of every input, gives (K,).
     """
     gaps = [end - start for end, start in zip(inputs, baselines, strict=True)]
     with torch.no_grad():
@@ -225,8 +221,7 @@ _MASKS = slice(2, 4)  # the features that say what was observed; the others are 
 class Asking:
     """One network with the windows it is asked about.
 
-    Args:
-        targets: Columns of the stations that are explained.
+    `targets`: columns of the stations that are explained.
     """
 
     def __init__(self, forecaster: NeuralForecaster, panel: Panel, batch: Batch, targets: list[int]) -> None:
@@ -293,8 +288,7 @@ class Asking:
 def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: int = 7) -> dict[str, Any]:
     """The record that is stored with a model card.
 
-    Args:
-        parts: Its blocks; importance is taken on calibration, which it has not learnt from.
+    `parts`: its blocks; importance is taken on calibration, which it has not learnt from.
     """
     recipe = forecaster.recipe
     read = list_drivers(recipe.sources, panel)

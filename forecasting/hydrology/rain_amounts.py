@@ -179,10 +179,8 @@ def most_mm(span_s: float) -> float:
 def count_up(rows: Sequence[tuple[float, float]], interval_s: float) -> Counted:
     """What fell between the readings of a counter.
 
-    A jump beyond any rain is left out, and believed to be another counter when it stays.
-
-    Args:
-        rows: Instant in seconds and what the counter showed in mm, in order of time.
+    A jump beyond any rain is left out, and believed to be another counter when it stays. `rows`: instant in seconds and
+    what the counter showed in mm, in order of time.
 
     >>> reset = count_up([(0.0, 5.0), (60.0, 5.5), (120.0, 0.0), (180.0, 0.25)], 60.0)
     >>> reset.amounts_mm, reset.known
@@ -254,10 +252,8 @@ def _is_counted(value: float, count_mm: float) -> bool:
 def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tuple[float, float]]:
     """Of sums nearer to each other than half an interval the one on the beat of those before; else the first.
 
-    A last one that comes early after a regular beat waits for the next, which says whether it is of that beat.
-
-    Args:
-        rows: End of the interval in seconds and what fell in it, in order of time.
+    A last one that comes early after a regular beat waits for the next, which says whether it is of that beat. `rows`:
+    end of the interval in seconds and what fell in it, in order of time.
 
     >>> pick_sums([(600.0, 4.0), (648.0, 4.0), (1200.0, 2.0), (1248.0, 2.0)], 600.0)
     [(600.0, 4.0), (1200.0, 2.0)]
@@ -289,8 +285,7 @@ def pick_sums(rows: Sequence[tuple[float, float]], interval_s: float) -> list[tu
 def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: float) -> list[tuple[float, float]]:
     """Sums of intervals, where an interval whose sum was replaced by the total of an hour or a day keeps its own.
 
-    Args:
-        rows: End of the interval in seconds, what it says now and what it said first (None: the same), by time.
+    `rows`: end of the interval in seconds, what it says now and what it said first (None: the same), by time.
 
     >>> drop_totals([(600.0 * k, 2.0, None) for k in range(1, 6)] + [(3600.0, 12.0, 2.0)], 600.0)[-1]
     (3600.0, 2.0)
@@ -312,8 +307,7 @@ def drop_totals(rows: Sequence[tuple[float, float, float | None]], interval_s: f
 def find_overlaps(times_s: Sequence[float], interval_s: float) -> list[float]:
     """Ends of sums by which more time was covered than passed, whatever the jitter: a fault of the gauge.
 
-    Args:
-        times_s: Ends of the intervals, of which none is nearer than half an interval to another.
+    `times_s`: ends of the intervals, of which none is nearer than half an interval to another.
 
     >>> find_overlaps([600.0, 1200.0, 1800.0], 600.0), find_overlaps([600.0, 900.0, 1200.0], 600.0)
     ([], [1200.0])
@@ -334,9 +328,6 @@ def find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
 
     It is the usual gap, or that to the next but one where each sum comes twice.
 
-    Raises:
-        ValueError: fewer than two instants.
-
     >>> find_interval([0.0, 48.0, 600.0, 648.0, 1200.0, 1248.0]), find_interval([0.0, 60.0, 120.0])
     ((600.0, True), (60.0, True))
     """
@@ -354,8 +345,7 @@ def find_interval(times_s: Sequence[float]) -> tuple[float, bool]:
 def count_undeclared(rows: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """What fell by the readings of a gauge of which nobody states what they are; tips stay as they are.
 
-    Args:
-        rows: Instant in seconds and amount in mm, in order of time.
+    `rows`: instant in seconds and amount in mm, in order of time.
 
     >>> count_undeclared([(600.0 * k, 0.5 * (k // 2)) for k in range(40)])[:3]
     [(600.0, 0.0), (1200.0, 0.5), (1800.0, 0.0)]

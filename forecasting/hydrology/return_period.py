@@ -59,13 +59,8 @@ class Extremes:
 def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
     """Fit annual maxima by probability-weighted moments.
 
-    Args:
-        method: `gumbel` (Landwehr et al. 1979, Water Resour. Res. 15, 1055-1064) or `gev` (Hosking, Wallis and Wood
-            1985, Technometrics 27, 251-261; the approximation of the shape is good for -0.5 < k < 0.5).
-
-    Raises:
-        TooFewYearsError: fewer years than LEAST_YEARS of the method.
-        ValueError: a maximum is not positive, or all are alike.
+    `method`: `gumbel` (Landwehr et al. 1979, Water Resour. Res. 15, 1055-1064) or `gev` (Hosking, Wallis and Wood 1985,
+    Technometrics 27, 251-261; the approximation of the shape is good for -0.5 < k < 0.5).
     """
     years, needed = len(maxima_mm), LEAST_YEARS[method]
     if years < needed:
@@ -92,9 +87,6 @@ def fit_extremes(maxima_mm: Sequence[float], method: str) -> Extremes:
 def join_quantiles(quantiles: Sequence[tuple[float, float]], return_years: float) -> float:
     """Depth between given (return period in years, depth in mm), straight lines on Gumbel's reduced variate.
 
-    Raises:
-        TooFewYearsError: the return period lies outside those that are given.
-
     >>> round(join_quantiles([(2.0, 50.0), (10.0, 80.0)], 5.0), 2)
     68.05
     """
@@ -120,11 +112,7 @@ def years_of_depth(quantiles: Sequence[tuple[float, float]], depth_mm: float) ->
 
 
 def require_record(extremes: Extremes, return_years: float) -> None:
-    """Refuse a return period far beyond the record.
-
-    Raises:
-        TooFewYearsError: it is longer than BEYOND_RECORD times the years of the record.
-    """
+    """Refuse a return period far beyond the record."""
     if return_years > BEYOND_RECORD * extremes.years:
         raise TooFewYearsError(
             f"a return period of {return_years:g} years is more than {BEYOND_RECORD:g} times the "

@@ -42,9 +42,8 @@ class Safety:
 def factor_of_safety(slope: InfiniteSlope, pressure_kpa: float) -> float:
     """FS = [c' + (gamma z cos^2 b - u) tan phi'] / (gamma z sin b cos b), never below nothing.
 
-    Args:
-        pressure_kpa: pore pressure u at the slip surface; below zero is suction. Where it exceeds the normal stress
-            the frictional part is nothing (liquefied), not negative.
+    `pressure_kpa`: pore pressure u at the slip surface; below zero is suction. Where it exceeds the normal stress the
+    frictional part is nothing (liquefied), not negative.
 
     Source: Skempton and DeLory 1957, 4th Int. Conf. Soil Mech. Found. Eng. 2, 378-381; in this form Iverson 2000.
 
@@ -67,8 +66,7 @@ def compute_safety(
     sd = sqrt(sum(((F+ - F-) / 2)**2)), parameters taken for independent; limits and share below 1 by the lognormal of
     the same mean and variation.
 
-    Args:
-        pressure_of: pressure by depth where the depth's own uncertainty changes it; None keeps it as it is.
+    `pressure_of`: pressure by depth where the depth's own uncertainty changes it; None keeps it as it is.
 
     Source: Duncan 2000, J. Geotech. Geoenviron. Eng. 126, 307-316.
     """
@@ -192,11 +190,7 @@ class BlockDisplacement:
 def critical_acceleration_g(factor_of_safety: float, slope_deg: float) -> float:
     """Acceleration (g) at which a block begins to slide: a_c = (FS - 1) g sin(alpha).
 
-    Args:
-        factor_of_safety: static factor of safety before the shaking, above 1.
-
-    Raises:
-        ValueError: the slope is not standing (FS <= 1) or the angle lies outside 0..90 degrees.
+    `factor_of_safety`: static factor of safety before the shaking, above 1.
 
     Source: Newmark 1965, Geotechnique 15, 139-160; in this form Jibson 1993, Transp. Res. Rec. 1411.
 

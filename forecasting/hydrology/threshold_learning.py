@@ -102,10 +102,8 @@ def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[flo
 
     The rate of a window that reaches forward is fast up to a whole window before anything moves, and rain that fell
     meanwhile would come too late for it. The beginning is the last reading at which no more than ONSET_SHARE of the
-    window's displacement had happened; instants between are left out.
-
-    Args:
-        samples: labels by the rate of the window that begins at each instant.
+    window's displacement had happened; instants between are left out. `samples`: labels by the rate of the window that
+    begins at each instant.
     """
     labels = list(samples.event)
     index = {t: i for i, t in enumerate(samples.times_s)}
@@ -172,11 +170,7 @@ def learn_threshold(
     lags_s: Sequence[float],
     least_events: int = LEAST_EVENTS,
 ) -> Learned:
-    """Choose window, lag and threshold by the true skill statistic, and judge the choice by years left out.
-
-    Raises:
-        TooFewEventsError: fewer than `least_events` events with rain known, or events in fewer than two years.
-    """
+    """Choose window, lag and threshold by the true skill statistic, and judge the choice by years left out."""
     years = [datetime.fromtimestamp(t, UTC).year for t in samples.times_s]
     series = {
         (w, lag): predict_rain(rain_s, rain_mm, interval_s, samples.times_s, w, lag)

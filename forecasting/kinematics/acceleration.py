@@ -37,13 +37,8 @@ def fit_acceleration(
 
     Orthogonal polynomials (Forsythe 1957, J. SIAM 5) keep the three numbers apart, so that a long time axis costs no
     digits. The error comes from the residuals, widened by their lag-one autocorrelation as in `fit_velocity`, and is
-    never below what the stated sigmas imply.
-
-    Args:
-        sigmas: One standard deviation each, shape (n,); all zero means that it is unknown.
-
-    Returns:
-        The fit, or None for fewer than 5 epochs in the window or no extent in time.
+    never below what the stated sigmas imply. `sigmas`: one standard deviation each, shape (n,); all zero means that it
+    is unknown. Returns the fit, or None for fewer than 5 epochs in the window or no extent in time.
 
     >>> fit = fit_acceleration([i * 86400.0 for i in range(9)], [0.5 * i * i for i in range(9)], [0.0] * 9, 9 * 86400.0)
     >>> round(fit.rate, 9), round(fit.velocity, 9), fit.mid_s / 86400.0

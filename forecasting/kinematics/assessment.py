@@ -67,14 +67,11 @@ def classify_movement(
 ) -> tuple[MovementFacts, Velocity | None]:
     """Gather what `classify_stage` needs from data up to now; data after `now_s` are not looked at.
 
-    The velocity window is the shortest of 7 to 30 days in which the velocity stands four standard errors above
-    nothing; where the motion changed within it, the longest with which all shorter ones agree (`_narrow`), down to
-    eight epochs and an hour. Accelerations are fitted over 2, 3, 4 and 6 times the window. The velocities that the
-    site file warns of are asked in their own windows. Stale is: no datum in the last three intervals, or fewer than
-    70 % of those expected in 7 to 30 days.
-
-    Returns:
-        The facts, and the velocity they rest on with its error and stamp.
+    The velocity window is the shortest of 7 to 30 days in which the velocity stands four standard errors above nothing;
+    where the motion changed within it, the longest with which all shorter ones agree (`_narrow`), down to eight epochs
+    and an hour. Accelerations are fitted over 2, 3, 4 and 6 times the window. The velocities that the site file warns
+    of are asked in their own windows. Stale is: no datum in the last three intervals, or fewer than 70 % of those
+    expected in 7 to 30 days. Returns the facts, and the velocity they rest on with its error and stamp.
     """
     known = _Series(times_s, values, sigmas, bisect_right(times_s, now_s))
     if known.last == 0:

@@ -35,9 +35,7 @@ def free_of_noise(length: float, error: float, sureness: float, freedom: float =
     (Rayleigh), and (1 + r^2 / n)^(-n / 2) where the error was learnt from n degrees of freedom. What is taken off the
     square makes the rest exceed `sureness` errors no more often than a signed value of Student's t does, the same of
     the vertical beside it included. Without any sureness it is about the bias of a length, two variances and more.
-
-    Args:
-        freedom: Degrees of freedom of the error; `NORMAL` where it is known.
+    `freedom`: degrees of freedom of the error; `NORMAL` where it is known.
 
     >>> free_of_noise(3.7, 1.0, 3.0) < 3.0 < free_of_noise(3.8, 1.0, 3.0)
     True

@@ -27,10 +27,8 @@ def find_onset(speeds: Iterable[Speed]) -> Speed | None:
 
     Going back from the newest, the velocity falls; where it stands two standard errors (of the difference) and a tenth
     above the lowest met so far, an earlier motion begins, and that lowest is the onset. A velocity that cannot be told
-    from nothing ends the motion too: the onset is the one after it.
-
-    Args:
-        speeds: Velocities, the newest first; read only as far back as the answer needs.
+    from nothing ends the motion too: the onset is the one after it. `speeds`: velocities, the newest first; read only
+    as far back as the answer needs.
 
     >>> from forecasting.kinematics.cells import Speed
     >>> find_onset(Speed(v, 0.1, float(i)) for i, v in enumerate([4.0, 2.0, 1.0, 3.0, 5.0])).rate
@@ -51,10 +49,8 @@ def find_onset(speeds: Iterable[Speed]) -> Speed | None:
 def is_unusual(rate: float, past: Sequence[float]) -> Message | None:
     """Why a velocity is not beyond what the past has shown; None where it is.
 
-    The past ends at the onset: a quantile that knows the acceleration, or what came after, would leak.
-
-    Args:
-        past: Velocities before the onset, any order.
+    The past ends at the onset: a quantile that knows the acceleration, or what came after, would leak. `past`:
+    velocities before the onset, any order.
 
     >>> is_unusual(9.0, [1.0, 2.0, 1.5, 1.2]) is None, is_unusual(2.5, [1.0, 2.0, 1.5, 1.2])
     (True, 'velocity 2.5 mm/day <= 2 times the median 1.35 mm/day of the past')

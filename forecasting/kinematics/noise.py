@@ -12,15 +12,11 @@ FEWEST = 4  # epochs below which no line is judged
 def measure_sigma(times_s: Sequence[float], values: Sequence[float], *, longest_gap_s: float | None = None) -> float:
     """White noise of a series, robustly, from how far each epoch lies off the line through its two neighbours.
 
-    With even spacing this is 1.4826 median(|second difference|) / sqrt(6) (median absolute deviation: Hampel 1974,
-    J. Am. Stat. Assoc. 69); uneven spacing weighs the neighbours by their distance. Slow motion and a few outliers
-    leave it alone. Coloured noise makes it too small: it is a lower bound.
-
-    Args:
-        longest_gap_s: Triples that span more than twice this are left out; by default none.
-
-    Returns:
-        One standard deviation, in the unit of the values; 0 for fewer than 3 epochs.
+    With even spacing this is 1.4826 median(|second difference|) / sqrt(6) (median absolute deviation: Hampel 1974, J.
+    Am. Stat. Assoc. 69); uneven spacing weighs the neighbours by their distance. Slow motion and a few outliers leave
+    it alone. Coloured noise makes it too small: it is a lower bound. `longest_gap_s`: triples that span more than twice
+    this are left out; by default none. Returns one standard deviation in the unit of the values; 0 for fewer
+    than 3 epochs.
 
     >>> round(measure_sigma([0.0, 1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 0.0, 1.0, 0.0]), 4)
     1.2105

@@ -289,8 +289,7 @@ SITUATIONS: Final = ("critical", "accelerating", "after a step", "after rain", "
 def name_situation(stage: str | None, *, critical: bool, wet: bool) -> str | None:
     """The word: the first of `SITUATIONS` that fits.
 
-    Args:
-        stage: How the station moved: creep, intermediate, progressive, step, unknown; None where nobody looked.
+    `stage`: how the station moved: creep, intermediate, progressive, step, unknown; None where nobody looked.
 
     >>> name_situation("progressive", critical=True, wet=True), name_situation("creep", critical=False, wet=True)
     ('critical', 'after rain')
@@ -311,11 +310,7 @@ def tangential_angle_deg(velocity: float, v_eq: float) -> float:
     axes no longer decides the angle. It is only as good as v_eq: a reviewed, dated parameter of the site. On a curve
     that moves in steps (rain, reservoir) it shows "critical" without a failure to come.
 
-    Returns:
-        Degrees in -90 to 90; negative for motion backwards.
-
-    Raises:
-        NotEnoughDataError: v_eq is not positive: there is no angle without it.
+    Returns degrees in -90 to 90; negative for motion backwards.
 
     >>> round(tangential_angle_deg(2.0, 2.0), 6), round(tangential_angle_deg(11.43, 1.0), 1)
     (45.0, 85.0)

@@ -30,13 +30,9 @@ def fit_velocity(times_s: Sequence[float], values: Sequence[float], sigmas: Sequ
 
     The leave-one-out slopes are exact: dropping point i changes the slope by -w x e / (S (1 - h)) with leverage h
     (Belsley, Kuh and Welsch 1980, Regression Diagnostics, chapter 2). The error counts as many independent epochs as
-    the lag-one autocorrelation of the residuals leaves (Santer et al. 2000, J. Geophys. Res. 105, section 4).
-
-    Args:
-        sigmas: One standard deviation each, same unit, shape (n,); all zero means that it is unknown.
-
-    Returns:
-        The velocity per day, or None for fewer than 4 epochs or no extent in time.
+    the lag-one autocorrelation of the residuals leaves (Santer et al. 2000, J. Geophys. Res. 105, section 4). `sigmas`:
+    one standard deviation each, same unit, shape (n,); all zero means that it is unknown. Returns the velocity per
+    day, or None for fewer than 4 epochs or no extent in time.
 
     >>> v = fit_velocity([0.0, 86400.0, 172800.0, 259200.0], [0.0, 2.0, 4.0, 6.0], [0.0] * 4)
     >>> round(v.rate, 9), round(v.low, 9), v.n

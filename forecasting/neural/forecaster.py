@@ -126,9 +126,6 @@ class NeuralForecaster:
 
         A graph network reads exactly its own stations (absent ones are silent columns); the others read any station,
         with the typical floor for one that training did not know.
-
-        Raises:
-            OtherIntervalError: The panel's interval is not the one of training.
         """
         recipe = self.recipe
         if abs(panel.step_s - recipe.step_s) > 1e-6 * recipe.step_s:

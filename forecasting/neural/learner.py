@@ -92,11 +92,7 @@ class Member:
         return every[every >= (self.least or self.recipe.window) - 1][:: self.stride]
 
     def require(self) -> None:
-        """Refuse a record that is too short, or without any target at some horizon.
-
-        Raises:
-            NotEnoughDataError: It is.
-        """
+        """Refuse a record that is too short, or without any target at some horizon."""
         recipe, parts = self.recipe, self.parts
         usable = parts.fit.end - max(parts.fit.first, recipe.window - 1)
         if usable < MINIMUM_ORIGINS or not self.origins(parts.early_stop).size:
@@ -131,8 +127,7 @@ class Learner:
     def run(self, begun: float, progress: Progress | None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
 
-        Returns:
-            Early-stop loss before training and after each pass, and why it ended.
+        Returns the early-stop loss before training and after each pass, and why it ended.
 
         Raises:
             ForecastingError: Half of the time is over before the early-stop blocks are read once, or it will go into

@@ -131,8 +131,7 @@ class Network(nn.Module):
 class StationNetwork(Network):
     """A network that reads each station by itself with shared weights; subclasses only encode a window.
 
-    Args:
-        width: Width of what `encode` returns; the hidden width by default.
+    `width`: width of what `encode` returns; the hidden width by default.
     """
 
     def __init__(self, shape: Shape, width: int | None = None) -> None:
@@ -172,11 +171,7 @@ class SiteNetwork(Network):
 
 
 def require_supports(shape: Shape, name: str) -> Tensor:
-    """The graphs of a network that needs them.
-
-    Raises:
-        ValueError: There are none.
-    """
+    """The graphs of a network that needs them."""
     if shape.supports is None:
         raise ValueError(f"{name} needs supports")
     return shape.supports.float()

@@ -41,10 +41,6 @@ def train_pooled(
     """Train one network on the fit blocks of all records; their early-stop blocks decide together when it ends.
 
     It reads the motion alone: what drives one slope has another name, and another meaning, at the next.
-
-    Raises:
-        ForecastingError: A network with a graph: its stations are those of one record.
-        NotEnoughDataError: A record is too short, or there is none.
     """
     if load(model).needs_graph:
         raise ForecastingError(f"{model} reads the stations of one site together; take one without graph, e.g. lstm")
@@ -81,10 +77,6 @@ def fine_tune(
     Args:
         parts: Its blocks; its early-stop block alone decides.
         replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
-
-    Raises:
-        ForecastingError: It reads drivers, and these are not the same.
-        NotEnoughDataError: The record is too short.
     """
     old = forecaster.recipe
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)

@@ -61,10 +61,6 @@ def learn(
     Returns:
         The training, and what it began from: `shipped weights`, the hash of a checkpoint, `anew: ` and why an own
         checkpoint was left, or an empty text.
-
-    Raises:
-        ForecastingError: The checkpoint is another network's, of stations that are read together, or does not fit.
-        NotEnoughDataError: The record is too short.
     """
     tuning = replace(
         settings,
@@ -112,11 +108,7 @@ def _describe_unlike(
 
 
 def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
-    """A shipped network and its card.
-
-    Raises:
-        CheckpointError: There is none of that name, or its file is damaged.
-    """
+    """A shipped network and its card."""
     path = PLACE / f"{model}.safetensors"
     if not path.is_file():
         raise CheckpointError(f"{model} has no weights here; {INSTALL()}")

@@ -192,11 +192,7 @@ def train_network(
     *,
     progress: Progress | None = None,
 ) -> Training:
-    """Train one network on the fit block, stopped by the early-stop block; calibration and test are not learnt from.
-
-    Raises:
-        NotEnoughDataError: Fewer than 30 issue times or no target in one of the two blocks.
-    """
+    """Train one network on the fit block, stopped by the early-stop block; calibration and test are not learnt from."""
     settings = settings or Settings()
     begun = time.monotonic()
     recipe = prepare(model, panel, parts, horizons_s, settings)
@@ -210,11 +206,7 @@ def train_network(
 
 
 def _tie(panel: Panel, fit: Floats, *, lag: int, directed: bool) -> Floats:
-    """The graphs between the stations, from the rows of the fit block.
-
-    Raises:
-        ForecastingError: There are more stations than a dense graph is made for.
-    """
+    """The graphs between the stations, from the rows of the fit block."""
     if len(panel.stations) > MOST_NODES:
         raise ForecastingError(
             f"a graph ties at most {MOST_NODES} stations, here are {len(panel.stations)}: take a network without one, "

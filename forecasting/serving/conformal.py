@@ -113,8 +113,7 @@ def feedback(
 ) -> dict[float, ConformalState]:
     """The states of one station and horizon, by nominal coverage, after the target of a forecast has been observed.
 
-    Args:
-        issued: Nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
+    `issued`: nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
     """
     out = {}
     for level, (bottom, top, widened) in issued.items():

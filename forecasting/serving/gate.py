@@ -105,8 +105,7 @@ def decide(
 ) -> Gate:
     """Judge one network at one horizon on its calibration block.
 
-    Args:
-        steps: The horizon in rows: errors of overlapping forecasts are not that many independent ones.
+    `steps`: the horizon in rows: errors of overlapping forecasts are not that many independent ones.
     """
     score, other = quantile_loss(quantiles, observed), quantile_loss(best, observed)
     pairs = np.isfinite(score) & np.isfinite(other)

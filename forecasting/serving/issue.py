@@ -104,10 +104,6 @@ def open_issue(
 
     From a `cut` on nothing was known when simple forecasts were fitted: all origins since then, and those that
     intervals learn from, are forecast.
-
-    Raises:
-        UnknownModelError: Nobody has such a model.
-        CheckpointError: A network without its checkpoint, or with that of another.
     """
     rows = panel.values.shape[0]
     known = panel if cut is None else panel.head(cut)
@@ -119,12 +115,7 @@ def open_issue(
 
 
 def load_network(model: str, checkpoint: str | None) -> "tuple[NeuralForecaster, dict[str, Any]]":
-    """The network behind a model, from its checkpoint, and its card.
-
-    Raises:
-        UnknownModelError: Nobody has such a model.
-        CheckpointError: There is no checkpoint, or it is damaged or of another network.
-    """
+    """The network behind a model, from its checkpoint, and its card."""
     network = find_network(model)
     if network is None:
         raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")

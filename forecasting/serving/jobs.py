@@ -46,9 +46,6 @@ def train(
     Returns:
         Its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons` the
         reason for each that the record is too short for.
-
-    Raises:
-        ForecastingError: Unknown model, unusable panel, too little data.
     """
     from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
@@ -151,9 +148,6 @@ def forecast(
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
         limits: By station, what its values cannot pass; the rows of every model keep to it.
-
-    Raises:
-        ForecastingError: Unknown model, damaged checkpoint, unusable panel.
     """
     begun = time.perf_counter()
     wanted = _horizons(horizons_s)
@@ -207,11 +201,7 @@ def data_hash(panel: Panel) -> str:
 def _trainable(
     model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...]
 ) -> tuple[tuple[float, ...], dict[float, str]]:
-    """Horizons that this record can teach, and why the others cannot be learnt.
-
-    Raises:
-        NotEnoughDataError: None is left, or no station has the observations that the network needs.
-    """
+    """Horizons that this record can teach, and why the others cannot be learnt."""
     observed = int(np.isfinite(panel.values).sum(axis=0).max())
     if observed < (least := count_needed(model)):
         way = f", or {', '.join(PRETRAINED)} from {SHORTEST_RECORD} on" if observed >= SHORTEST_RECORD else ""
@@ -283,9 +273,6 @@ def forecast_past(
         horizons_s: Those that reach a row.
         cut: Row from which on nothing was known when the model was fitted, or its checkpoint trained.
         origins: Rows from `cut` on, shape (N,).
-
-    Raises:
-        ForecastingError: As of `jobs.forecast`.
     """
     issue = open_issue(panel, model, tuple(horizons_s), checkpoint=checkpoint, conformal={}, cut=cut)
     value, age = last_value(panel.values, origins)

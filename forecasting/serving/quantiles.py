@@ -54,8 +54,7 @@ def quantile_loss(quantiles: Floats, observed: Floats) -> Floats:
 def conform(quantiles: Floats, values: Floats, origins: Ints, steps: int, pace: Pace | None = None) -> Conformed:
     """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
 
-    Args:
-        pace: At the origins, where several horizons share it.
+    `pace`: at the origins, where several horizons share it.
     """
     observed = targets(values, origins, steps)
     stretch = (pace or see_pace(values, origins)).stretch_over(steps)

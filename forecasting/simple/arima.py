@@ -62,8 +62,7 @@ def filter_states(values: Floats, p1: Floats, p2: Floats, q: Floats, c: Floats) 
 
     State: level y, move x = w - c, memory s = p2 x(-1) + q e; y is observed without noise.
 
-    Args:
-        p1: First autoregressive weight, any shape (..., S) that all four share.
+    `p1`: first autoregressive weight, any shape (..., S) that all four share.
     """
     error, variance, level, move, memory = run(_filter, values, (p1, p2, q, c, *_prior(p1, p2, q)))
     return Filtered(error, variance, (level, move, memory))

@@ -68,10 +68,7 @@ def fit_season(panel: Panel, end: int, steps: Sequence[int]) -> HarmonicSeason |
     """The season of the rows before `end`; None where none is believed, or where too little is known.
 
     A station's season counts whole, by half or not at all: by what would have erred least over the longest horizon in
-    each year, had it been learnt from the other years.
-
-    Args:
-        panel: The record; rows from `end` on are not read.
+    each year, had it been learnt from the other years. `panel`: the record; rows from `end` on are not read.
     """
     year, reach = YEAR_S / panel.step_s, max(steps)
     known = panel.values[:end]

@@ -160,8 +160,7 @@ def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> T
 def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
     """What `follow` answers; the newest are kept, for networks, their gate and `auto` read one record in turn.
 
-    Args:
-        groups: Columns that are believed together; None believes each by itself.
+    `groups`: columns that are believed together; None believes each by itself.
     """
     each = tuple((column,) for column in range(values.shape[1])) if groups is None else tuple(map(tuple, groups))
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()

@@ -46,11 +46,8 @@ class FirstRuns:
     """Follows the sites to which something is lacking, and hastens `forecast`, `anomaly` and `train` for them.
 
     A site that has all it asks for is not looked at any more: another site file comes with another core. Between two
-    looks passes a pause, and one that finds no new reading of what is lacking asks a single question: what they cost
-    is bounded at any number of sites.
-
-    Args:
-        hasten: has a job of a site run now.
+    looks passes a pause, and one that finds no new reading of what is lacking asks a single question: what they cost is
+    bounded at any number of sites. `hasten`: has a job of a site run now.
     """
 
     def __init__(

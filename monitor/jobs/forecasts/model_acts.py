@@ -89,12 +89,7 @@ def promote(
 
 
 def retire_model(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> tuple[str, bool]:
-    """Let a checkpoint go for good; returns a sentence and whether it was shown: then issue again at once.
-
-    Raises:
-        NotFoundError: no such checkpoint.
-        RefusedError: it is retired already, or who asks may not.
-    """
+    """Let a checkpoint go for good; returns a sentence and whether it was shown: then issue again at once."""
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
     gates = load_gates(c, [row.model_hash]).get(row.model_hash, {})

@@ -167,8 +167,7 @@ def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -
 def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
     """Judge every forecaster of a site at every horizon by what is scored by now.
 
-    Returns:
-        One sentence per change, and whether something that was shown is not any more: then issue again at once.
+    Returns one sentence per change, and whether something that was shown is not any more: then issue again at once.
     """
     lines: list[str] = []
     fallen = False

@@ -174,8 +174,7 @@ def detect_scene(
 ) -> str:
     """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
 
-    Args:
-        wait: wait for another process that reads scenes of the site, else leave it for the next look.
+    `wait`: wait for another process that reads scenes of the site, else leave it for the next look.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     with hold(results, wait=wait) as held:

@@ -55,13 +55,8 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
     """Store the coherence of places and of zones near stations, and tell of its loss; call in a write transaction.
 
     A zone has no name of its own from stack to stack: it is that of the nearest station (`F-zone-G1`). A value has the
-    time of the later date of its pair; the same stack again adds nothing.
-
-    Args:
-        name: the stack's, so that two tracks do not end each other's advice.
-
-    Returns:
-        The number of values that are news.
+    time of the later date of its pair; the same stack again adds nothing. `name`: the stack's, so that two tracks do
+    not end each other's advice. Returns the number of values that are news.
     """
     rows = dict(found.coherence_series)
     for station, zone in _name_zones(site, found.zones).items():
