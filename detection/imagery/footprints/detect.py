@@ -77,7 +77,6 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
-from detection.imagery.raster.reading.warped import WarpStorage
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
@@ -91,11 +90,9 @@ from detection.imagery.scene.scene import (
     Scene,
     find_contradictions,
     hash_file,
-    hashing_once,
     list_masks,
     read_scene,
     scene_hash,
-    take_heights,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import weights_path
@@ -111,14 +108,7 @@ _TOO_LONG: Final = Template(
 )
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
-PIXELS, BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = (
-    "other pixels",
-    "brightness",
-    "map",
-    "joins of tiles",
-    "outlines",
-    "files",
-)
+BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
 # Pixels that an image may become at the size of a training that nobody named: a network of a quarter width maps a
 # million in 1.8 s on one core, so these take half of the 900 s that a job has by default.
 BROUGHT_MOST_PX = 1 << 28
@@ -135,7 +125,6 @@ class OpenScene:
     terrain: TerrainReader | None
     sampler: Sampler
     warnings: tuple[str, ...]
-    misplaced: tuple[str, ...]  # why the place of its files is not known well enough for a vote
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
@@ -149,10 +138,9 @@ def detect(options: DetectionOptions, progress: Progress = lambda *_: None) -> S
     Raises ImageryError: a subclass for each cause, with one clear line.
     """
     scene = _find_scene(options)
-    with hashing_once():
-        # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
-        triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
-        return choose_weights(options, partial(_detect, scene, options, triage, progress))
+    # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
+    triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
+    return choose_weights(options, partial(_detect, scene, options, triage, progress))
 
 
 def _detect(
@@ -169,9 +157,8 @@ def _detect(
         return known
     with ExitStack() as stack:
         work = stack.enter_context(open_workplace(options.out_dir))
-        keeping = WarpStorage(work, partial(progress, PIXELS))
         check = partial(_check_grid, model, options, attempt)
-        opened = stack.enter_context(_open(scene, model.bands, options, work, keeping, check))
+        opened = stack.enter_context(_open(scene, model.bands, options, work, check))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
@@ -226,7 +213,6 @@ def _detect(
         result["doubts"] = [
             *doubts,
             *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
-            *opened.misplaced,
         ]
         _add_cautions(result, grid)
         unreadable, out_dir = opened.reader.unreadable, options.out_dir
@@ -419,7 +405,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
     model = _load(attempt.weights)
     plan = plan_tiles(model, options)
     check = partial(_check_grid, model, options, attempt)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work, WarpStorage(work), check) as opened:
+    with open_workplace(None) as work, _open(scene, model.bands, options, work, check) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
         doubts = (
@@ -472,7 +458,7 @@ def _find_scene(options: DetectionOptions) -> Scene:
             raise SceneError(f"{path}: no such file ({name})")
     # which map lies below it makes no other scene of it
     given.pop("prior", None)
-    return take_heights(replace(scene, dem_tiles=options.dem_tiles, **given))
+    return replace(scene, dem_tiles=options.dem_tiles, **given)
 
 
 def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOptions) -> TilingPlan:
@@ -527,13 +513,9 @@ def _open(
     names: tuple[str, ...],
     options: DetectionOptions,
     work: Path,
-    keeping: WarpStorage | None = None,
     check: Callable[[Grid], None] = lambda _: None,
 ) -> Iterator[OpenScene]:
-    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
-
-    `keeping`: see `ReaderOptions`.
-    """
+    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check."""
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
@@ -555,7 +537,7 @@ def _open(
                 grid=grid if options.resample_to_m else None,
                 terrain=terrain,
                 options=replace(
-                    _read_by(options), partial=options.partial, keeping=keeping if options.resample_to_m else None
+                    _read_by(options), partial=options.partial, keeping=work if options.resample_to_m else None
                 ),
             )
         )
@@ -565,10 +547,11 @@ def _open(
             prior = stack.enter_context(
                 BandReader({"prior": (below, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
             )
-        placing, misplaced = _list_placing(scene, names)
+        files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
+        placing = [f"{file}: {note}" for file in files for note in inspect(file).placing]
         notes += () if terrain is None else terrain.notes
         warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
-        yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
+        yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, own_m)
 
 
 def _read_by(options: DetectionOptions) -> ReaderOptions:
@@ -595,15 +578,6 @@ def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) 
     return wanted, geodesic_pixel_m2(grid) ** 0.5
 
 
-def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
-    """What one must know of the place of the files that the bands come from, and why it is doubted.
-
-    The first says each with the file that it is said of.
-    """
-    files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
-    facts = {file: inspect(file) for file in files}
-    misplaced = dict.fromkeys(one.misplaced for one in facts.values() if one.misplaced)
-    return [f"{file}: {note}" for file, one in facts.items() for note in one.placing], tuple(misplaced)
 
 
 def _find_all(

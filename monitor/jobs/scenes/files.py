@@ -38,10 +38,8 @@ def make_left(
 ) -> None:
     """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
 
-    The worker holds the folder, so no two processes write the same.
-
-    Args:
-        requested: a person asks for them: those that failed a moment ago are tried too.
+    The worker holds the folder, so no two processes write the same. `requested`: a person asks for them: those that
+    failed a moment ago are tried too.
 
     Raises JobError: the service is stopping.
     """

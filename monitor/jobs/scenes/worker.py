@@ -84,8 +84,6 @@ class _LacksError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _NetworkReading:
-    """A scene that a network read, and what was judged of it and of the dates after it."""
-
     answer: SceneDetection  # as `detect` answers
     own: records.StoredDate
     same: Sequence[records.StoredDate]  # the other dates that the same network read
@@ -95,7 +93,6 @@ class _NetworkReading:
 
 
 def _read_one(request: tasks.SceneRequest, work: Path) -> tasks.ReadScene:
-    """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
         read = _read_and_compare(request, work)
     except IncompleteSceneError as error:
@@ -140,7 +137,6 @@ def _require_outlines(dates: Iterable[records.StoredDate]) -> None:
 
 
 def _list_gone(own: records.StoredDate, replaced: Iterable[tasks.KnownVersion]) -> set[str]:
-    """The scene and the versions that it replaces: nothing is compared with these."""
     return {own.scene_hash, *(v.scene_hash for v in replaced)}
 
 
@@ -166,7 +162,6 @@ def _read_by_index(
     replaced: Sequence[tasks.KnownVersion],
     notes: tuple[str, ...],
 ) -> tasks.ReadScene:
-    """A scene that no network fits: what became bare since the date before, as advice."""
     date, found = compare_by_index(own, _list_optical(request, _list_gone(own, replaced)), request.out_dir)
     series = [row for row in _list_series(date, found, (), request) if row.quantity != PROBABILITY]
     return _make_result(answer, date, request, [_judgement(date, found)], series, replaced, notes)
@@ -289,7 +284,6 @@ def _list_later(own: records.StoredDate, dates: Sequence[tasks.KnownDate]) -> li
 
 
 def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
-    """The ground of the map, where there is an elevation model; a warning where that cannot be drawn."""
     from detection.imagery.tiles.relief import draw_relief
 
     try:
@@ -303,7 +297,6 @@ def _draw_relief(own: records.StoredDate, out: Path) -> tuple[str, ...]:
 
 
 def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ...]]:
-    """The susceptibility map, drawn for the page too; a warning where it cannot be used, for it decides nothing."""
     from detection.susceptibility.picture import show_map
 
     if request.prior is None or request.prior_picture is None:
@@ -317,7 +310,6 @@ def _show_prior(request: tasks.SceneRequest) -> tuple[Path | None, tuple[str, ..
 
 
 def _outline(one: records.PlacedOutline) -> records.PlacedOutline:
-    """The footprint alone, without what is known of its line: so it crosses to the core."""
     return records.PlacedOutline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
@@ -355,7 +347,6 @@ def _list_series(
     others: Sequence[records.StoredDate],
     request: tasks.SceneRequest,
 ) -> list[tasks.PlaceValue]:
-    """Means around stations and under followed footprints; of new footprints also on the date before."""
     circles = [MeasuredPlace(name, Circle(lon, lat, request.near_m)) for name, (lon, lat) in request.stations.items()]
     outlines: list[tuple[records.PlacedOutline, records.FootprintChange]] = [
         (one, judged.changes[one.polygon_id]) for one in own.outlines
