@@ -1,7 +1,6 @@
 """The demonstration: the real service in a folder of its own, a slope that fails while one watches, and a count."""
 
 import contextlib
-import csv
 import json
 import math
 import os
@@ -13,28 +12,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NotRequired, TypedDict
 
-import numpy as np
-
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.logins import lend_login
-from monitor.config.service import PREFIX, load_service, parse_site
+from monitor.config.service import PREFIX, load_service
 from monitor.domain.alert import COMMAND
 from monitor.domain.alerts.headline import find_window
-from monitor.domain.errors import JobError, PayloadError, SlopewardError, StoreBusyError
+from monitor.domain.errors import JobError, SlopewardError, StoreBusyError
 from monitor.domain.extras import describe_missing, is_installed
-from monitor.domain.instants import format_duration, format_iso, parse
+from monitor.domain.instants import parse
 from monitor.domain.observation import SiteEvent
-from monitor.domain.quantities import QUANTITIES, convert, split_suffix
 from monitor.domain.topics import ROOT
-from monitor.extensions.demo.publish import OutgoingMessage, PlayPace, Publisher, play, sample_to_message
+from monitor.extensions.demo.publish import PlayPace, Publisher, play, sample_to_message
 from monitor.extensions.demo.scene import DRAW, DrawSceneRequest
 from monitor.extensions.demo.slope import SITE_ID, SlopeModel
 from monitor.extensions.demo.story import FAILS_AFTER, LIVE, plan_story, write_story_site
@@ -144,7 +138,7 @@ def run_demo(
     began = time.monotonic()
     now = clock()
     model = plan_story(now, seed, DAYS, STEP, STATIONS)
-    with open_stage({f"{SITE_ID}.toml": write_story_site(model)}, folder, print_line) as stage:
+    with open_stage(write_story_site(model), folder, print_line) as stage:
         password = _add_person(stage, now)
         print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {password})")
         (stage.folder / "truth.json").write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")
@@ -167,81 +161,15 @@ def run_demo(
             return conclude()
         _begin(stage, SUMMARY, conclude)  # the slope goes on meanwhile
         _play(stage, model, now, print_line, follow=True)
-        _stay(stage, print_line)
+        print_line("Ctrl-C ends the demonstration")
+        while not stage.stop.wait(1.0) and stage.service.poll() is None:
+            pass
         return count(stage)
 
 
-def run_measured(
-    data: Path, *, once: bool, folder: Path | None, print_line: PrintLine, clock: Callable[[], datetime]
-) -> DemoCount:
-    """Play measured series, moved in time so that they end now, and whatever scenes lie beside them.
-
-    Args:
-        data: folder with neutral long CSV or Parquet files, perhaps a `site.toml` that fits, perhaps scenes (a folder
-            with `scene.toml`, or a GeoTIFF).
-        once: end by itself.
-        folder: where everything is kept; None = a temporary one.
-        print_line: takes progress lines.
-        clock: the present, aware UTC.
-
-    Raises:
-        PayloadError: nothing there can be read.
-    """
-    began, now = time.monotonic(), clock()
-    rows = read_rows(data)
-    live = 0.1 * (rows[-1].at - rows[0].at)
-    own = data / "site.toml"
-    site_text = own.read_text(encoding="utf-8") if own.is_file() else write_site(rows, live)
-    site_id = parse_site(site_text, str(own) if own.is_file() else "site written for the data").id
-    moved = [replace(r, at=r.at + (now - rows[-1].at)) for r in rows]
-    with open_stage({f"{site_id}.toml": site_text}, folder, print_line) as stage:
-        print_line(f"page: {stage.page_url}   (to acknowledge: user demo, password {_add_person(stage, now)})")
-        print_line(
-            f"{len(rows)} values of {rows[0].at:%Y-%m-%d} to {rows[-1].at:%Y-%m-%d}, moved by {now - rows[-1].at}"
-        )
-        scenes = _copy_scenes(data, stage.folder / "inbox" / site_id)
-        with _open_publisher(stage, site_id) as publisher:
-            play(
-                rows_to_messages(moved, site_id),
-                publisher,
-                PlayPace(now - live, live.total_seconds() / PLAY_S),
-                clock=clock,
-                stop=stage.stop,
-                on_history=lambda n: print_line(f"{n} messages of history; now the last tenth in {PLAY_S:g} s"),
-            )
-        _wait_for_rows(stage, len(rows))
-        _begin(stage, "forecasts", lambda: _order(stage, "forecast", "run", site=site_id))
-        if once:
-            _wait_for_acts(stage, lambda counted: counted["forecasts"] and counted["scenes"] >= scenes, PATIENCE_S)
-        else:
-            _stay(stage, print_line)
-        counted = count(stage)
-        counted["seconds"] = round(time.monotonic() - began, 1)
-    return counted
-
-
-def _copy_scenes(data: Path, inbox: Path) -> int:
-    """Put scene folders and GeoTIFFs into the inbox; returns how many."""
-    found = [p for p in sorted(data.iterdir()) if (p / "scene.toml").is_file() or p.suffix.lower() in {".tif", ".tiff"}]
-    inbox.mkdir(parents=True, exist_ok=True)
-    for path in found:
-        if path.is_dir():
-            shutil.copytree(path, inbox / f".{path.name}")
-            (inbox / f".{path.name}").rename(inbox / path.name)
-        else:
-            shutil.copy(path, inbox / path.name)
-    return len(found)
-
-
-def _stay(stage: DemoInstallation, print_line: PrintLine) -> None:
-    print_line("Ctrl-C ends the demonstration")
-    while not stage.stop.wait(1.0) and stage.service.poll() is None:
-        pass
-
-
 @contextlib.contextmanager
-def open_stage(site_files: dict[str, str], folder: Path | None, print_line: PrintLine) -> Iterator[DemoInstallation]:
-    """A folder with configuration and site files, and the service running in it; both go away at the end."""
+def open_stage(site_file: str, folder: Path | None, print_line: PrintLine) -> Iterator[DemoInstallation]:
+    """A folder with configuration and site file, and the service running in it; both go away at the end."""
     home = Path(tempfile.mkdtemp(prefix="slopeward-demo-")) if folder is None else folder
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise SlopewardError(f"{folder} is not empty; name a new folder, a demonstration starts from nothing")
@@ -250,8 +178,7 @@ def open_stage(site_files: dict[str, str], folder: Path | None, print_line: Prin
     broker_port, web_port = free_port(), free_port(8080)
     text = CONFIG.format(folder=home, broker_port=broker_port, web_port=web_port)
     (home / "slopeward.toml").write_text(text, encoding="utf-8")
-    for name, site in site_files.items():
-        (home / "sites" / name).write_text(site, encoding="utf-8")
+    (home / "sites" / f"{SITE_ID}.toml").write_text(site_file, encoding="utf-8")
     with (home / "service.log").open("wb") as log:
         service = subprocess.Popen(
             [sys.executable, "-P", "-m", "monitor.cli.main", "run", "--config", str(home / "slopeward.toml")],
@@ -384,7 +311,10 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
         if follow:
             _begin(stage, FAILURE, lambda: _note_failure(stage, now + FAILS_AFTER, print_line))
 
-    with _open_publisher(stage, SITE_ID) as publisher:
+    with (
+        lend_login(load_service(stage.config, {}).broker, SITE_ID, "demo") as login,
+        Publisher(stage.broker_url, *login) as publisher,
+    ):
         # an instrument whose clock knows no zone: it is kept aside with its reason, never guessed
         publisher.publish(f"{ROOT}/{SITE_ID}/R1/obs", b'{"time": "2026-01-01T00:00:00", "rain_mm": 1.2}', "broken")
         play(
@@ -396,16 +326,6 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
             on_history=after_history,
             on_present=at_present,
         )
-
-
-@contextlib.contextmanager
-def _open_publisher(stage: DemoInstallation, site_id: str) -> Iterator[Publisher]:
-    """An instrument of the site with a login of its own."""
-    with (
-        lend_login(load_service(stage.config, {}).broker, site_id, "demo") as login,
-        Publisher(stage.broker_url, *login) as publisher,
-    ):
-        yield publisher
 
 
 def _begin(stage: DemoInstallation, name: str, act: Callable[[], object]) -> None:
@@ -474,10 +394,10 @@ def _list_untrained(stage: DemoInstallation) -> list[str]:
     return [*NETWORKS]
 
 
-def _order(stage: DemoInstallation, *words: str, site: str = SITE_ID) -> None:
+def _order(stage: DemoInstallation, *words: str) -> None:
     """Run a verb of the command line as a person would."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", site, "--config", stage.config],
+        [sys.executable, "-P", "-m", "monitor.cli.main", *words, "--site", SITE_ID, "--config", stage.config],
         capture_output=True,
         text=True,
         check=False,
@@ -555,167 +475,3 @@ def _print_summary(stage: DemoInstallation, counted: DemoCount, print_line: Prin
     print_line(
         f"      database {stage.folder / 'slopeward.db'}, by sqlite3 or any SQL client; the view latest_forecast"
     )
-
-
-NEEDED: Final = ("time", "station", "quantity", "value")
-# epochs in a velocity window of the written site file
-WINDOW: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One measured value; `name` carries the unit as its suffix."""
-
-    at: datetime
-    station: str
-    name: str
-    value: float
-    sigma: float | None
-
-
-def read_rows(folder: Path) -> list[Row]:
-    """All neutral long CSV and Parquet files of a folder, in time order.
-
-    Raises:
-        PayloadError: no such file, or a row that cannot be read; names file and row.
-    """
-    rows: list[Row] = []
-    for path in sorted([*folder.glob("*.csv"), *folder.glob("*.parquet")]):
-        for number, record in enumerate(_read_records(path), 2):
-            try:
-                row = _read_row(record)
-            except (KeyError, ValueError, TypeError) as error:
-                raise PayloadError("bad_row", f"{path.name}, row {number}: {error}") from None
-            if row is not None:
-                rows.append(row)
-    if not rows:
-        raise PayloadError("no_data", f"{folder} holds no neutral file (CSV or Parquet with {', '.join(NEEDED)})")
-    return sorted(rows, key=lambda r: (r.at, r.station, r.name))
-
-
-def _read_records(path: Path) -> Iterator[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet
-
-        yield from pyarrow.parquet.read_table(path).to_pylist()
-        return
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
-        if missing:
-            raise PayloadError(
-                "no_column", f"{path.name}: column {missing[0]!r} is missing; needed: {', '.join(NEEDED)}"
-            )
-        yield from reader
-
-
-def _read_row(record: dict[str, Any]) -> Row | None:
-    if record["value"] in ("", None):
-        return None  # a missing value says nothing
-    value = float(record["value"])
-    if not math.isfinite(value):
-        return None
-    at = record["time"] if isinstance(record["time"], datetime) else parse(str(record["time"]))
-    if at.tzinfo is None:
-        raise ValueError("time without zone")
-    split = split_suffix(str(record["quantity"]))
-    if split is None or split[0] not in QUANTITIES:
-        raise ValueError(f"quantity {record['quantity']!r} is not a known one with a unit suffix (displacement_mm)")
-    sigma = record.get("sigma")
-    return Row(
-        at, str(record["station"]), str(record["quantity"]), value, float(sigma) if sigma not in ("", None) else None
-    )
-
-
-def rows_to_messages(rows: Sequence[Row], site: str) -> Iterator[OutgoingMessage]:
-    """Messages as a logger would send them, one per station and epoch."""
-    groups: dict[tuple[datetime, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[row.at, row.station].append(row)
-    for number, ((at, station), group) in enumerate(groups.items()):
-        payload: dict[str, Any] = {"time": format_iso(at), **{r.name: r.value for r in group}}
-        sigma = {r.name: r.sigma for r in group if r.sigma is not None}
-        if sigma:
-            payload["sigma"] = sigma
-        yield OutgoingMessage(at, f"{ROOT}/{site}/{station}/obs", json.dumps(payload).encode(), str(number))
-
-
-def write_site(rows: Sequence[Row], live: timedelta) -> str:
-    """A site file for these series; its bounds are quantiles of the record itself, and it says so.
-
-    Args:
-        rows: in time order.
-        live: the part that is played; silence shorter than it is no alarm.
-    """
-    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        series[row.station, row.name].append(row)
-    lines = [
-        "# written for measured series: their own quantiles are the bounds; it shows the way, and proves nothing",
-        f'[site]\nid = "{SITE_ID}"\nname = "Measured series, moved to the present"\nlatitude = 0.0\nlongitude = 0.0',
-    ]
-    speeds, slowest_s = [], 0.0
-    for station in dict.fromkeys(r.station for r in rows):
-        lines.append(f'\n[[station]]\nid = "{station}"\nlogger = "{station}"')
-        names = [n for s, n in series if s == station]
-        for name in names:
-            quantity, unit = split_suffix(name) or ("", "")
-            if quantity.startswith("displacement_") and quantity != names_first(names):
-                continue  # east, north and up are one declared series
-            interval_s = _interval_s(series[station, name])
-            declared = "displacement" if quantity in COMPONENTS else quantity
-            lines.append(
-                f'[[station.series]]\nquantity = "{declared}"\nunit = "{unit}"\n'
-                f'interval = "{format_duration(interval_s)}"\n'
-                f'max_silence = "{format_duration(round(max(3 * interval_s, 1.2 * live.total_seconds())))}"'
-            )
-            if declared.startswith("displacement"):
-                slowest_s = max(slowest_s, interval_s)
-                speeds += _speeds([(r.at, convert(r.value, unit, "mm")) for r in series[station, name]])
-    lines.append(_write_criterion(speeds, slowest_s, live))
-    return "\n".join(lines)
-
-
-COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
-
-
-def names_first(names: Sequence[str]) -> str:
-    """The first displacement among the names of a station's series, without its unit."""
-    found = [s[0] for n in names if (s := split_suffix(n)) is not None and s[0].startswith("displacement")]
-    return found[0] if found else ""
-
-
-def _interval_s(rows: Sequence[Row]) -> float:
-    gaps = [(b.at - a.at).total_seconds() for a, b in pairwise(rows) if b.at > a.at]
-    return max(1.0, float(round(float(np.median(gaps))))) if gaps else 86400.0
-
-
-def _speeds(points: Sequence[tuple[datetime, float]]) -> list[float]:
-    """Absolute least-squares velocities, mm/day, over every window of WINDOW epochs."""
-    if len(points) <= WINDOW:
-        return []
-    days = np.array([(at - points[0][0]).total_seconds() / 86400.0 for at, _ in points])
-    values = np.array([v for _, v in points])
-    t = np.lib.stride_tricks.sliding_window_view(days, WINDOW)
-    y = np.lib.stride_tricks.sliding_window_view(values, WINDOW)
-    t = t - t.mean(axis=1, keepdims=True)
-    spread = (t**2).sum(axis=1)
-    slopes = (t * y).sum(axis=1)[spread > 0] / spread[spread > 0]
-    return [abs(float(v)) for v in slopes]
-
-
-def _write_criterion(speeds: Sequence[float], interval_s: float, live: timedelta) -> str:
-    recipient = '\n[[recipient]]\nname = "duty engineer"\nchannels = ["log"]\n'
-    forecast = '\n[forecast]\nmodels = ["auto"]\nhorizons = ["1d", "7d"]\nevery = "1m"\n\n[anomaly]\nevery = "1m"\n'
-    if not speeds:
-        return forecast + recipient
-    bounds = [max(1e-3, float(np.quantile(speeds, q))) for q in (0.90, 0.97, 0.995)]
-    window = format_duration(WINDOW * interval_s)
-    text = '\n[[criterion]]\nkind = "velocity"\nstations = ["*"]\ndirection = "norm"\nmin_sigma = 0.0\n'
-    for level, bound in zip(("yellow", "orange", "red"), bounds, strict=True):
-        text += f'{level} = {{over = {bound:.6g}, window = "{window}"}}\n'
-    text += (
-        f'dwell = {{hits = 2, of = 3}}\nvalid_for = "{format_duration(round(1.2 * live.total_seconds()))}"\n'
-        'author = "demo"\nreason = "90, 97 and 99.5 % quantiles of the velocities of this very record"\n'
-    )
-    return text + forecast + recipient
