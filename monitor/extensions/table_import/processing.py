@@ -5,7 +5,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -30,12 +29,10 @@ from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess import site_file
 from monitor.extensions.table_import.guess.guess import SensorGuess
 from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
-from monitor.extensions.table_import.past_levels import AllForecasts, PastLevels, PastLevelsRequest
+from monitor.extensions.table_import.past_levels import PastLevels, PastLevelsRequest
 from monitor.extensions.table_import.upload_store import Upload, UploadStore
 from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.points import PointsFile, read_points
-from monitor.ingest.files.reader import Content, ImportOptions, add_places
-from monitor.ingest.files.readers import READERS
+from monitor.ingest.files.reader import ImportOptions, add_places
 from monitor.ingest.files.reading import (
     FileImport,
     FileResult,
@@ -51,7 +48,7 @@ from monitor.store.alerting.sites import find_version, load_proposals, load_site
 from monitor.web.context import Context
 from monitor.web.parts.collect import NO_SITE
 from monitor.worker.configured import run_in_worker
-from monitor.worker.records import Answered, WorkerTask
+from monitor.worker.records import WorkerTask
 
 _LOG = logging.getLogger(__name__)
 _HERE: Final = "monitor.extensions.table_import"
@@ -60,9 +57,6 @@ _BUSY: Final = Template("upload.busy", "another file is being looked at; try aga
 _TORN: Final = Template("upload.torn", "the file is torn: not all of it came; send it again")
 _ACCEPTED: Final = Template("upload.accepted", "this file was accepted already")
 _NO_TABLE: Final = Template("upload.no_table", "it cannot be read as a table: {problem}")
-_NEW_POINTS: Final = Template(
-    "upload.points.new", "points belong to a site that exists: choose it where the file is sent"
-)
 _OPEN: Final = Template("upload.open", "questions about this file are open")
 _SITE_THERE: Final = Template(
     "upload.site.there",
@@ -77,11 +71,7 @@ _WAITS: Final = Template("upload.waits", "{problem}. It waits as change No. {num
 _AT_WORK: Final = Template("upload.at_work", "this file is being read in already")
 NOT_READY: Final = Template("upload.not_ready", "this file is not at the point where it can be accepted")
 _BROKEN: Final = Template("upload.broken", "something went wrong inside; the log says what")
-_POINTS: Final = Template(
-    "upload.points", "the points of {name} are looked at within a quarter of an hour: see Instruments"
-)
 _NO_LEVELS: Final = Template("upload.no_levels", "no levels: {problem}")
-_NO_FORECASTS: Final = Template("upload.no_forecasts", "no forecasts: {problem}")
 _NOTHING: Final = Template("upload.nothing", "nothing valid was found: {reason}")
 _NO_ROWS: Final = Template("upload.no_rows", "no rows")
 _FIRST_REFUSED: Final = Template("upload.refused", "first refused: {reason}")
@@ -90,10 +80,8 @@ _UNNAMED: Final = Template(
 )
 UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
-PAST_FORECASTS: Final = "forecasts.json"
 UNDERSTAND: Final = WorkerTask(f"{_HERE}.guess.preview:understand", PreviewRequest, PreviewResult)
 LEVEL_JOB: Final = WorkerTask(f"{_HERE}.past_levels:find_levels", PastLevelsRequest, PastLevels)
-FORECAST_JOB: Final = WorkerTask(f"{_HERE}.past_levels:find_forecasts", PastLevelsRequest, AllForecasts)
 
 
 class UploadProcessor:
@@ -133,8 +121,6 @@ class UploadProcessor:
                 found = run_in_worker(plan, UNDERSTAND, request, reads=[table])
             except JobError as error:
                 found = PreviewResult(TEXT_OF(name=upload.name, text=_NO_TABLE(problem=_describe_error(error))))
-        if READERS[found.form].content is Content.POINTS and upload.is_new:
-            found = PreviewResult(TEXT_OF(name=upload.name, text=_NEW_POINTS()))
         if found.trouble:
             return upload, found
         looked = replace(upload, answers=answers, stage=upload_store.LOOKED, trouble="")
@@ -266,12 +252,8 @@ class UploadProcessor:
         form, stated = self._plan_reading(upload, site)
         try:
             with self._works, open_converted(table, form, stated, self._plan, self.context.clock()) as opened:
-                if READERS[form].content is Content.POINTS:
-                    result = self._store_points(upload, site, actor, opened)
-                else:
-                    result = _count(
-                        upload, self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
-                    )
+                stored = self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
+            result = _count(upload, stored)
         except UnitDoubtError as doubt:
             result = replace(upload, stage=upload_store.DOUBT, trouble=find_doubted(doubt))
         except SlopewardError as error:
@@ -325,48 +307,26 @@ class UploadProcessor:
         renew_known_flags(db, sites, result.sites, clock())
         return result
 
-    def _store_points(self, upload: Upload, site: Site, actor: Actor, opened: ConvertedFile) -> Upload:
-        """Points are kept apart from instruments; a job looks at them, and no criterion plays their past."""
-        db, clock = self.context.db, self.context.clock
-
-        def report(result: FileResult) -> None:
-            self.progress[upload.id] = min(1.0, result.points / max(1, opened.count))
-
-        file = PointsFile(Path(upload.name), site, clock, db)
-        result = read_points(file, opened.points(clock()), on_progress=report)
-        record_file(db, actor, result, clock())
-        counted = _count(upload, result)
-        if counted.stage == upload_store.FAILED or opened.declared is None:
-            return counted
-        return replace(counted, stage=upload_store.DONE, notes=(*counted.notes, _POINTS(name=opened.declared[0])))
-
     def _replay_past(self, upload: Upload, site: Site) -> None:
-        """Levels, then forecasts; what one of them cannot say does not keep the other out."""
+        """What its levels would have been."""
         table = self.shelf.table(upload).resolve()
         form, stated = self._plan_reading(upload, site)
-        found = self.understood(upload)
-        quantities = () if found is None else tuple(dict.fromkeys(s.quantity for s in found.sensors))
         with self.context.db.read() as c:
             source = load_site_source(c, site.version)
-        request = PastLevelsRequest(str(table), form, stated, quantities, source)
-        notes = list(upload.notes)
 
         def report(detail: dict[str, Any]) -> None:
             self.progress[upload.id] = float(detail.get("share", 0.0))
 
-        def run(stage: str, job: WorkerTask[PastLevelsRequest, Answered], name: str, failed: Template) -> None:
-            self.progress[upload.id] = 0.0
-            self.shelf.save(replace(upload, stage=stage))
-            try:
-                with self._works:
-                    found = run_in_worker(self._plan, job, request, reads=[table], on_progress=report)
-                self.shelf.keep(upload, name, found)
-            except SlopewardError as error:
-                notes.append(failed(problem=_describe_error(error)))
-
-        run(upload_store.LEVELS, LEVEL_JOB, PAST_LEVELS, _NO_LEVELS)
-        run(upload_store.FORECASTS, FORECAST_JOB, PAST_FORECASTS, _NO_FORECASTS)
-        self.shelf.save(replace(upload, stage=upload_store.DONE, notes=tuple(notes)))
+        self.progress[upload.id] = 0.0
+        notes = upload.notes
+        try:
+            request = PastLevelsRequest(str(table), form, stated, source)
+            with self._works:
+                found = run_in_worker(self._plan, LEVEL_JOB, request, reads=[table], on_progress=report)
+            self.shelf.keep(upload, PAST_LEVELS, found)
+        except SlopewardError as error:
+            notes = (*notes, _NO_LEVELS(problem=_describe_error(error)))
+        self.shelf.save(replace(upload, stage=upload_store.DONE, notes=notes))
 
 
 def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str]:

@@ -13,11 +13,9 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess.preview import PreviewResult
 from monitor.extensions.table_import.guess.site_file import read_bounds
-from monitor.extensions.table_import.past_levels import AllForecasts, PastLevels
-from monitor.extensions.table_import.pictures import draw_curve, draw_forecast
+from monitor.extensions.table_import.past_levels import PastLevels
 from monitor.extensions.table_import.processing import (
     NOT_READY,
-    PAST_FORECASTS,
     PAST_LEVELS,
     UploadProcessor,
     list_absent,
@@ -162,7 +160,6 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     share = workshop.progress.get(found.id)  # before the record: what ends meanwhile is seen as ended at the next look
     understood = workshop.understood(found) or PreviewResult()
     levels = workshop.shelf.load(found, PAST_LEVELS, PastLevels)
-    forecasts = workshop.shelf.load(found, PAST_FORECASTS, AllForecasts)
     blocks = levels and draw_levels(levels.from_s, levels.to_s, dict(enumerate(levels.names)), levels.spans)
     with context_of(request).db.read() as c:
         declared = workshop.find_site(c, found.site)
@@ -175,7 +172,6 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         is_at_work=share is not None,
         was_cut=found.stage in upload_store.AT_WORK and share is None,
         share=share,
-        curves=list(filter(None, map(draw_curve, understood.curves))),
         absent=list_absent(declared, understood.sensors),
         new_name=workshop.suggest_name(found),
         unjudged=unjudged,
@@ -184,9 +180,6 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         levels=levels,
         blocks=blocks or [],
         day=format_day,
-        forecasts=[] if forecasts is None else forecasts.quantities,
-        draw=draw_forecast,
-        is_looked_back=forecasts is not None,
     )
 
 

@@ -19,29 +19,22 @@ from monitor.extensions.table_import.guess.together import name_some
 from monitor.extensions.table_import.guess.values import CheckedValue, list_values
 from monitor.ingest.files.gnss import find_place
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, ImportOptions, StationPlace, find_by_name
-from monitor.ingest.files.readers import READERS, open_points
+from monitor.ingest.files.reader import ImportOptions, StationPlace, find_by_name
 from monitor.ingest.files.rtklib import find_origin
 
 SAMPLE_VALUES: Final = 300_000
-SAMPLE_POINTS: Final = 4000
 SERIES_SHOWN: Final = 12
-STATION, TIME, SET, DIRECTION, UNIT = "station", "time", "set", "direction", "unit"
+STATION, TIME = "station", "time"
 TIMES: Final = ("gpst", "utc")
 TIMES_KEPT: Final = 20_000  # of a series, for its usual step
 _VALUES: Final = Template("guess.values", "{n} values of {series} series")
 _VALUES_MORE: Final = Template("guess.values.more", "{n} values of {series} series, and there are more")
-_POINTS: Final = Template("guess.points", "{n} values of {points} points")
-_POINTS_MORE: Final = Template("guess.points.more", "{n} values of {points} points, and there are more")
 _SPAN: Final = Template("guess.span", "UTC, {first} to {last}")
 _PLACED: Final = Template("guess.place", "{station}: {latitude}, {longitude}")
 _REFUSED: Final = Template("guess.refused", "{n} × {reason}")
 _FOREIGN: Final = Template("guess.foreign", "no quantity that is known here: {names}")
 _WHOSE: Final = Template("guess.ask.station", "whose positions are these? the name of the station")
 _WHICH_TIME: Final = Template("guess.ask.time", "are the times GPS time or UTC? GPS time is ahead by leap seconds")
-_WHICH_SET: Final = Template("guess.ask.set", "what is this set of points called?")
-_WHICH_SIGN: Final = Template("guess.ask.direction", "what does a positive value of these points mean?")
-_WHICH_UNIT: Final = Template("guess.ask.points.unit", "in which unit are the values of these points?")
 
 
 _Key = tuple[str, str, str]  # station, quantity, unit
@@ -51,10 +44,6 @@ _Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps`
 def understand_known(path: Path, form: str, answers: Mapping[str, str], options: ImportOptions) -> TableGuess:
     """Understand a file of a known form with what a person and the site file say; raises ConfigError."""
     talk = Interview(answers)
-    if READERS[form].content is Content.POINTS:
-        options = _settle_points(options.call(path), form, options, talk)
-        facts = [("layout", form)] if talk.questions else _describe_points(path, form, options)
-        return TableGuess(None, tuple(facts), tuple(talk.questions), (), form, options)
     if form == "rtklib":
         options = _settle_solutions(path, options, talk)
     if talk.questions:
@@ -164,38 +153,3 @@ def _settle_solutions(path: Path, options: ImportOptions, talk: Interview) -> Im
         return options
     place = () if origin.place is None else (StationPlace(options.station, *origin.place),)
     return replace(options, origins=((options.station, origin),), places=place)
-
-
-# ---- points of satellite radar -----------------------------------------------------------------------------------
-
-
-def _settle_points(path: Path, form: str, options: ImportOptions, talk: Interview) -> ImportOptions:
-    """What the values of a set mean: neither unit nor sign is guessed."""
-    questions = {
-        "--set": FileQuestion(SET, _WHICH_SET(), (), path.stem[:64]),
-        "--direction": FileQuestion(DIRECTION, _WHICH_SIGN(), DIRECTIONS),
-        "--unit": FileQuestion(UNIT, _WHICH_UNIT(), UNITS),
-    }
-    known, needs = talk.answers, READERS[form].needs
-    talk.questions.extend(one for option, one in questions.items() if option in needs and one.key not in known)
-    return replace(options, point_set=known.get(SET), direction=known.get(DIRECTION), unit=known.get(UNIT))
-
-
-def _describe_points(path: Path, form: str, options: ImportOptions) -> Facts:
-    with open_points(form)(path, options, datetime.now(UTC)) as (declared, pieces):
-        some = list(islice(pieces, SAMPLE_POINTS))
-        template = _POINTS if next(pieces, None) is None else _POINTS_MORE
-    names = {piece.point.pid for piece in some if piece.point is not None}
-    count = sum(len(piece.values) for piece in some)
-    facts: Facts = [
-        ("file", template(n=Figure(count, ","), points=Figure(len(names), ","))),
-        ("layout", form),
-        ("set", declared.name),
-        ("direction", declared.direction),
-        ("unit", declared.unit),
-    ]
-    facts += _describe_span(v.observed_at for piece in some for v in piece.values)
-    bad = [b for piece in some for b in piece.bad]
-    refused = Figure(sum(b.count for b in bad), ",")
-    facts += [("refused", _REFUSED(n=refused, reason=bad[0].error.message))] if bad else []
-    return facts

@@ -30,8 +30,8 @@ from monitor.extensions.table_import.guess.questions import ONE_OF, FileQuestion
 from monitor.extensions.table_import.guess.record import PARTS, find_bases, list_in_space
 from monitor.extensions.table_import.guess.toml_writer import format_stations, quote
 from monitor.ingest.files.mapping import name_station
-from monitor.ingest.files.reader import Content, ImportOptions
-from monitor.ingest.files.readers import READERS, WIDE
+from monitor.ingest.files.reader import ImportOptions
+from monitor.ingest.files.readers import WIDE
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
@@ -118,7 +118,7 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
 def request_place(found: TableGuess, answers: Iterable[str]) -> TableGuess:
     """For a new site also where it is, unless the file says where a station stands."""
     is_known = found.form != WIDE and (found.known.places or found.questions)  # what is open may say it
-    if PLACE in answers or is_known or READERS[found.form].content is Content.POINTS:
+    if PLACE in answers or is_known:
         return found
     return replace(found, questions=(*found.questions, FileQuestion(PLACE, _WHERE())))
 
