@@ -1,8 +1,8 @@
 """A site in the words of the OGC SensorThings API 1.1 (18-088), to be read.
 
 A station is a Thing with a Location, each of its series a Datastream with a Sensor and an ObservedProperty, and of each
-epoch the revision that speaks an Observation. A path names an entity and at most one step from it. Of the query options
-there are `$top`, `$skip`, `$count`, `$orderby` and `$filter` on `phenomenonTime`; others are refused, never passed over.
+epoch the revision that speaks an Observation. A path names an entity and at most one step from it. Query options are
+`$top`, `$skip`, `$count`, `$orderby` and `$filter` on `phenomenonTime`; others are refused, never passed over.
 """
 
 import re

@@ -107,7 +107,10 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
             known = store.find_issue(c, due.site.id, period.kind, due.language, period.to_at)
             if known is not None and due.mails.keys() <= store.list_channels(c, known.id):
                 return False
-            issue = known or _make_issue(due, gather_facts(c, due.site.id, period), now)
+            if (issue := known) is None:
+                facts, span = gather_facts(c, due.site.id, period), (period.kind, period.from_at, period.to_at)
+                stored = digest_of(facts), code_version(), canonical_json(facts)
+                issue = IssuedReport(0, due.site.id, *span, now, due.language, *stored)
     except NotFoundError:  # it was declared after the period
         return False
     except StoreBusyError:
@@ -118,12 +121,6 @@ def _issue(db: Database, due: DueReport, now: datetime, troubles: list[str]) -> 
     with db.write() as c:
         store.add_issue(c, issue, [(*who, key) for who, key in due.mails.items()], now)
     return known is None
-
-
-def _make_issue(due: DueReport, facts: ReportFacts, now: datetime) -> IssuedReport:
-    kind, from_at, to_at = due.period.kind, due.period.from_at, due.period.to_at
-    stored = digest_of(facts), code_version(), canonical_json(facts)
-    return IssuedReport(0, due.site.id, kind, from_at, to_at, now, due.language, *stored)
 
 
 def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[str, ReportFacts]:

@@ -60,7 +60,11 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
     _require_form(form)
     with take_turn(_TURNS, _BUSY(count=AT_ONCE)):
         if name in KINDS:
-            html = _render_now(request, site, name)
+            with read_site(request, site) as seen:
+                now, declared = seen.now.replace(second=0, microsecond=0), seen.declared
+                period = find_before(name, now, ZoneInfo(declared.timezone if declared is not None else "UTC"))
+                facts, photos = gather_facts(seen.c, site, period), load_photos(seen.c, site, period)
+            html = render_report(facts, digest_of(facts), current(), now, context.config.schedule.late, photos)
         elif name.isascii() and name.isdigit() and len(name) < 19:
             with read_site(request, site) as seen:
                 issue = load_issue(seen.c, int(name))
@@ -80,14 +84,6 @@ def send_card(request: Request, site: str, form: str) -> Response:
         with read_site(request, site) as seen:
             html = render_card(seen.c, site, seen.context.config.web.url, current(), seen.now)
         return _answer(seen.context, html, f"{site}-card", form)
-
-
-def _render_now(request: Request, site: str, kind: str) -> str:
-    with read_site(request, site) as seen:
-        now, declared = seen.now.replace(second=0, microsecond=0), seen.declared
-        period = find_before(kind, now, ZoneInfo(declared.timezone if declared is not None else "UTC"))
-        facts, photos = gather_facts(seen.c, site, period), load_photos(seen.c, site, period)
-    return render_report(facts, digest_of(facts), current(), now, seen.context.config.schedule.late, photos)
 
 
 def _require_form(form: str) -> None:
