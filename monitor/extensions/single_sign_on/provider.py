@@ -202,7 +202,11 @@ class Provider:
             answer = self._fetch_token(client, found, code, flow)
             claims = self._verify(answer, _get(client, found["jwks_uri"]), flow, now)
             asks = find_claim(claims, section.groups_claim) is None and "userinfo_endpoint" in found
-            userinfo = _fetch_userinfo(client, found, answer, claims["sub"]) if asks else {}
+            userinfo: dict[str, Any] = {}
+            if asks:
+                userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
+                if userinfo.get("sub") != claims["sub"]:  # OpenID Connect Core, section 5.3.2
+                    raise LoginRefusedError("its userinfo is of another person")
         person = read_person(section.issuer, claims, userinfo, section.name_claim, section.groups_claim)
         return OidcIdentity(person, names_second_factor(claims, section.second_factor_acr))
 
@@ -310,16 +314,6 @@ def _trusted() -> ssl.SSLContext:
     import httpx
 
     return httpx.create_ssl_context()
-
-
-def _fetch_userinfo(
-    client: "httpx.Client", found: Mapping[str, Any], answer: Mapping[str, Any], subject: str
-) -> dict[str, Any]:
-    """What the provider says of a person by its token; raises LoginRefusedError where it speaks of another one."""
-    userinfo = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
-    if userinfo.get("sub") != subject:  # OpenID Connect Core, section 5.3.2
-        raise LoginRefusedError("its userinfo is of another person")
-    return userinfo
 
 
 def _get(client: "httpx.Client", address: str, *, bearer: str = "") -> dict[str, Any]:

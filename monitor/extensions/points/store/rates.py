@@ -40,14 +40,6 @@ class PointRate:
     line: PointTrend
 
 
-@dataclass(frozen=True, slots=True)
-class PointRates:
-    """Points of a set that lie in a view, and how many do."""
-
-    points: tuple[PointRate, ...]
-    inside: int
-
-
 def find_most(window: timedelta) -> int:
     """How many points an answer holds: fewer where each takes more acquisitions to look at.
 
@@ -59,8 +51,10 @@ def find_most(window: timedelta) -> int:
 
 def load_rates(
     c: Connection, set_id: int, unit: str, box: Box | None, at: datetime, window: timedelta | None = None
-) -> PointRates:
-    """Rates of the points in a box, from (at - window, at] as known at `at`; of very many an even share.
+) -> tuple[tuple[PointRate, ...], int]:
+    """Rates of the points in a box, from (at - window, at] as known at `at`, and how many lie there.
+
+    Of very many there is an even share.
 
     Args:
         unit: of its values.
@@ -76,7 +70,7 @@ def load_rates(
         select(p.id, p.pid, p.latitude, p.longitude).where(*where, p.id % step == 0).order_by(p.id)
     ).all()
     lines = fit_points(c, [r.id for r in places], unit, at, window)
-    return PointRates(tuple(PointRate(r.pid, r.latitude, r.longitude, lines[r.id]) for r in places), inside)
+    return tuple(PointRate(r.pid, r.latitude, r.longitude, lines[r.id]) for r in places), inside
 
 
 def points_in(set_id: int, box: Box | None) -> list[ColumnElement[bool]]:
