@@ -185,11 +185,16 @@ def answer(c: Connection, site: str, path: str, query: SensorThingsQuery, root: 
         if step in {"Thing", "Sensor", "ObservedProperty", "Datastream"}:
             return shelf.find(target, keys[0])
         entities, total = [shelf.find(target, k) for k in keys[query.skip : query.skip + query.top]], len(keys)
+    return {**_describe_page(len(entities), total, query, f"{root}/{path}"), "value": entities}
+
+
+def _describe_page(count: int, total: int | None, query: SensorThingsQuery, address: str) -> Entity:
+    """How many there are of a set in all, and the link to the next page, after one with so many."""
     page: Entity = {"@iot.count": total} if query.count and total is not None else {}
-    if query.top > 0 and len(entities) == query.top and (total is None or query.skip + query.top < total):
+    if query.top > 0 and count == query.top and (total is None or query.skip + query.top < total):
         options = {**query.given, "$top": str(query.top), "$skip": str(query.skip + query.top)}
-        page["@iot.nextLink"] = f"{root}/{path}?{urlencode(options, safe='$:', quote_via=quote)}"
-    return {**page, "value": entities}
+        page["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
+    return page
 
 
 class _SiteEntities:

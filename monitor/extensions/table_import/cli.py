@@ -80,9 +80,7 @@ def guess_file(
     answers = _read_answers("--answer", "zone=Europe/Rome", given)
     for key in answers:
         _check_key(key)
-    reason = f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
-    read = partial(site_file.read_bounds, author=by or name_helper().name, reason=reason)
-    set_bounds = [one for q, text in _read_answers("--bound", "tilt_x=5", bounds).items() for one in read(q, text)]
+    set_bounds = _read_bounds(bounds, by)
     folder = _sites_folder()
     known = scan_sites(folder)[0] if folder is not None and folder.is_dir() else ()
     site = next((one for one in known if one.id == site_id), None)
@@ -93,17 +91,7 @@ def guess_file(
         if options().as_json:
             print_json({"files": [{"file": str(p), "facts": dict(f.facts)} for p, f in each]})
         return
-    written: list[Path] = []
-    readings: list[tuple[Path, str]] = []  # how each file is read again
-    for one, understood in each:
-        stated = understood.known
-        given_by = {"--format": understood.form if stated.station else None, "--station": stated.station}
-        by_options = (given_by | {"--time": stated.time}).items()
-        readings.append((one, " ".join(f"{option} {value}" for option, value in by_options if value)))
-        if understood.mapping is not None:
-            target = (out or Path()) / f"{one.stem}.mapping.toml"
-            written.append(_write(target, format_mapping(understood.mapping, one.name)))
-            readings[-1] = one, f"--mapping {_quote(target)}"
+    written, readings = _write_mappings(each, out or Path())
     draft = _draft(path, site, site_id, out, found, answers, set_bounds)
     draft = replace(draft, written=(*written, *draft.written))
     if options().as_json:
@@ -117,9 +105,7 @@ def guess_file(
         )
     for file in draft.written:
         print_note(f"{file} written")
-    given_quantities = {one.quantity for one in set_bounds}
-    added = [sensor for sensor in draft.added if sensor.quantity not in given_quantities]
-    is_weak = _explain_unjudged(draft.site, added, (draft.written or (path,))[-1])
+    is_weak = _explain_unjudged(draft, set_bounds, path)
     # of a folder the past is played once all of it is stored
     if not path.is_dir() and not site_file.find_absent(draft.site, found.sensors):
         _show_past(path, (found.form, add_places(found.options, draft.site)), draft.site, accepts=accepts)
@@ -130,6 +116,29 @@ def guess_file(
     )
     for command in (*draft.commands, *_list_next(readings, draft.site.id, is_weak=is_weak)):
         print_note(f"  {command}")
+
+
+def _read_bounds(given: Sequence[str], by: str | None) -> list[site_file.LevelBounds]:
+    """The bounds of `--bound`, each with who sets it and why."""
+    reason = f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
+    read = partial(site_file.read_bounds, author=by or name_helper().name, reason=reason)
+    return [one for q, text in _read_answers("--bound", "tilt_x=5", given).items() for one in read(q, text)]
+
+
+def _write_mappings(each: Sequence[tuple[Path, TableGuess]], here: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The mappings that were written, and how each file is read again."""
+    written: list[Path] = []
+    readings: list[tuple[Path, str]] = []
+    for one, understood in each:
+        stated = understood.known
+        given_by = {"--format": understood.form if stated.station else None, "--station": stated.station}
+        by_options = (given_by | {"--time": stated.time}).items()
+        readings.append((one, " ".join(f"{option} {value}" for option, value in by_options if value)))
+        if understood.mapping is not None:
+            target = here / f"{one.stem}.mapping.toml"
+            written.append(_write(target, format_mapping(understood.mapping, one.name)))
+            readings[-1] = one, f"--mapping {_quote(target)}"
+    return written, readings
 
 
 def _draft(
@@ -265,8 +274,11 @@ def _follow(path: Path, found: TableGuess) -> tuple[SensorGuess, ...]:
     return record.estimate_motion(found.sensors)
 
 
-def _explain_unjudged(site: Site, added: Sequence[SensorGuess], file: Path) -> bool:
+def _explain_unjudged(draft: _SiteDraft, bounds: Sequence[site_file.LevelBounds], path: Path) -> bool:
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
+    site, file = draft.site, (draft.written or (path,))[-1]
+    given = {one.quantity for one in bounds}
+    added = [sensor for sensor in draft.added if sensor.quantity not in given]
     top = site.levels[-1].name
     for _, _, lost in describe_barriers(site, list_barriers(site)):
         print_note(lost)
