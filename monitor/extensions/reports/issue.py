@@ -24,7 +24,6 @@ from monitor.domain.language.local_time import format_local
 from monitor.domain.site import Site
 from monitor.extensions.reports import store
 from monitor.extensions.reports.facts import ReportFacts, digest_of, find_changed, gather_facts
-from monitor.extensions.reports.field import load_photos
 from monitor.extensions.reports.pdf import make_pdf
 from monitor.extensions.reports.period import WEEKDAYS, Period, find_newest, read_times
 from monitor.extensions.reports.render import TITLES, find_state, render_report
@@ -133,11 +132,10 @@ def make_document(db: Database, issue: IssuedReport, late: timedelta) -> tuple[s
         period = Period(issue.kind, issue.from_at, issue.to_at)
         stored = gather(json.loads(issue.facts or "")) if _is_whole(issue) else None
         facts = gather_facts(c, issue.site, period) if stored is None else stored
-        photos = load_photos(c, issue.site, period)
     digest = digest_of(facts) if stored is None else issue.facts_sha256
     if digest != issue.facts_sha256:
         log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
-    return render_report(facts, digest, issue.language, issue.made_at, late, photos), facts
+    return render_report(facts, digest, issue.language, issue.made_at, late), facts
 
 
 def _is_whole(issue: IssuedReport) -> bool:
