@@ -273,14 +273,7 @@ def has_played(counted: DemoCount) -> bool:
 def wait_until(
     poll: Callable[[], tuple[Any, Any]], patience_s: float, stage: DemoInstallation, pause_s: float = 0.5
 ) -> bool:
-    """Poll until something is there; False when nothing has moved for long, or the service or the person has ended it.
-
-    Args:
-        poll: gives whether it is there, and anything that changes while the work goes on.
-        patience_s: seconds without a change after which it is given up.
-        stage: where it happens.
-        pause_s: seconds between two looks.
-    """
+    """Poll until something is there; False when nothing has moved for so long, or service or person has ended it."""
     moved_at, before = time.monotonic(), None
     while time.monotonic() - moved_at < patience_s and not stage.stop.is_set() and stage.service.poll() is None:
         with contextlib.suppress(StoreBusyError):

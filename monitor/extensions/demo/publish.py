@@ -24,10 +24,6 @@ class Publisher:
     """Publishes with QoS 1 and knows which messages the broker has taken.
 
     One thread publishes. The network thread only notes what was acknowledged; `settle` matches it with the keys.
-
-    Args:
-        in_flight: messages that may wait for their acknowledgement.
-        on_acknowledged: called in the publishing thread with each key.
     """
 
     def __init__(
@@ -165,17 +161,7 @@ def play(
     on_history: Callable[[int], None] | None = None,
     on_present: Callable[[], None] | None = None,
 ) -> PublishedCount:
-    """Publish messages in time order; nothing is ever stamped in the future.
-
-    Args:
-        messages: in time order.
-        publisher: connected.
-        pace: how fast.
-        clock: the present, aware UTC.
-        stop: ends the play at once.
-        on_history: called with the number of messages once all of the history is acknowledged.
-        on_present: called once, when the present is reached.
-    """
+    """Publish messages in time order; nothing is ever stamped in the future."""
     rest = iter(messages)
     history, first = _publish_history(rest, publisher, pace.live_from, stop)
     publisher.wait(120.0)

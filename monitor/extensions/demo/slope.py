@@ -41,8 +41,6 @@ def alter_values(values: Array, seconds: Array, start_at: datetime, faults: Sequ
     Args:
         values: clean readings, shape (n,) or (n, 3) for east, north, up.
         seconds: time of each since `start_at`, shape (n,), ascending.
-        start_at: the model's start.
-        faults: those that concern this instrument; dropout and clock jump change no value and are passed over.
 
     Returns:
         A new array of the same shape. A shift goes into every component by the size (east alone for GNSS).
@@ -73,11 +71,6 @@ def plan_faults(
     """A reproducible day in the life: one fault of each kind, spread over the quiet first half of the record.
 
     Args:
-        seed: same seed, same faults.
-        start_at: start of the record.
-        duration: its length.
-        step: sampling interval.
-        movers: GNSS station ids on the slope, at least one.
         reference: the reference whose common shift moves all of its stations.
     """
     rng = np.random.default_rng([seed, 7])
@@ -109,8 +102,6 @@ def voight_displacement(days: Array, creep_mm_per_day: float, onset_day: float, 
 
     Args:
         days: time since the model's start, days, shape (n,).
-        creep_mm_per_day: steady velocity up to the onset.
-        onset_day: where the acceleration begins.
         failure_day: where the velocity becomes infinite; ``inf`` for a slope that only creeps.
 
     Returns:
@@ -306,17 +297,9 @@ class SlopeModel:
         """Draw the slope.
 
         Args:
-            seed: same seed and arguments, same samples bit for bit.
-            stations: GNSS stations on the mass, at least 1 (2 for two independent groups).
-            start_at: first epoch, aware; also the zero epoch of the displacements.
-            duration: how long the record is; samples end there.
-            step: sampling interval of every instrument.
-            creep_mm_per_day: steady downslope velocity of a station with factor 1.
             onset_at: begin of the acceleration; 60 % of the record when not given.
             failure_at: failure time; 97 % of the record when not given.
-            fails: False for a slope that only creeps.
             flicker_mm: innovation scale of the flicker noise of east, north, up.
-            faults: instrument faults; None draws one of each kind (`plan_faults`), () means none.
 
         Raises:
             ValueError: naive times, fewer than one station, or an onset that is not before the failure.

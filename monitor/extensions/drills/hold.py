@@ -73,12 +73,6 @@ def hold_drill(
     decisions, its alerts with their messages (exercise, keys `drill:N:...`), the stamp that it lives, and the audit.
 
     Args:
-        db: the real database.
-        site: the declaration.
-        by: who holds it.
-        terms: what and how fast.
-        clock: gives the present, aware UTC.
-        wait: sleeps for seconds.
         on_turn: called for each change that was told.
 
     Raises:

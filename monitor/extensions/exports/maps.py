@@ -57,15 +57,6 @@ def write_map(
 ) -> int:
     """A layer of a site as a file, feature by feature; returns how many of it have a place, and writes none where 0.
 
-    Args:
-        name: one of `LAYERS`.
-        path: a new file; what stands in it is of no use where this raises.
-        kind: geojson or gpkg.
-        now: kept as the last change of a GeoPackage.
-        from_at: what is seen on images (or of points: stands for times) after this instant.
-        to_at: up to this instant.
-        most: features at most; None: all.
-
     Raises:
         NotFoundError: no such layer or format.
         RefusedError: a range is asked of stations, or there are more than `most`.

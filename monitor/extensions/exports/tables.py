@@ -127,11 +127,8 @@ def write_table(
     """Write rows as a file and return how many there were; nothing is written where there are none.
 
     Args:
-        rows: as `read_rows` gives them.
-        path: a new file.
         kind: csv (UTF-8, decimal point, times in UTC; texts cannot become formulas; no evidence), parquet (typed
             columns), or of alerts jsonl (`alert_id` and `evidence` of each in a line).
-        on_progress: is called with the number of rows written so far.
     """
     first = next(rows, None)
     if first is None:

@@ -62,15 +62,7 @@ def render_report(
     at: datetime,
     late: timedelta = timedelta(minutes=10),
 ) -> str:
-    """A bulletin or shift report.
-
-    Args:
-        facts: of `gather_facts`.
-        digest: of them.
-        language: of the texts; names and what people wrote stay as they are.
-        at: when it is made.
-        late: as `find_state` takes it.
-    """
+    """A bulletin or shift report."""
     names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
     top = max(names)
     english = TITLES[facts["kind"]]

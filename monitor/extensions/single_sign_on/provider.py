@@ -81,10 +81,7 @@ def read_person(
     """Who came; what is no text, or no list of texts, says nothing.
 
     Args:
-        claims: of the ID token, verified.
         userinfo: of the userinfo endpoint; each claim counts only where the token has none by that very way.
-        name_claim: where the name stands, by its name or the way to it.
-        groups_claim: where the groups stand.
 
     >>> nested = {"resource_access": {"page": {"roles": ["duty"]}}}
     >>> token = {"sub": "6", "resource_access": {"account": {"roles": ["view-profile"]}}}
@@ -106,7 +103,6 @@ def names_second_factor(claims: Mapping[str, Any], acr: Sequence[str] = ()) -> b
     """Whether an ID token says that the login took a second factor.
 
     Args:
-        claims: of the ID token, verified.
         acr: values of the claim `acr` that say so at this provider.
 
     >>> names_second_factor({"amr": ["pwd", "otp"]}), names_second_factor({"amr": ["pwd"]}), names_second_factor({})
@@ -155,12 +151,7 @@ class LoginFlow:
 
 
 class Provider:
-    """A provider as the service file names it.
-
-    Args:
-        section: `[oidc]`.
-        page: address of the page, without a path.
-    """
+    """A provider as the service file names it."""
 
     def __init__(self, section: OidcSection, page: str) -> None:
         self._section = section

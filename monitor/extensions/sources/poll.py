@@ -106,12 +106,6 @@ def poll_source(
 ) -> PollSummary:
     """Look at a source now.
 
-    Args:
-        source: its table.
-        place: where its files go.
-        environ: holds the secrets that the table names.
-        may_shrink: take files that are shorter than before, this once.
-
     Raises:
         RefusedError: another process looks at it at this moment.
         StoreBusyError: the database did not answer; the next look stores what is missing.

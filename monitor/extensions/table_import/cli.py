@@ -63,14 +63,8 @@ def guess_file(
     """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
 
     Args:
-        path: the file, or a folder of them, whose stations stand in one site file.
         site_id: a site that exists gets the stations it lacks in a file of their own; else it becomes a new site.
-        given: answers as `KEY=VALUE`; `FILE/KEY=VALUE` is of one file of a folder.
         out: folder of what is written; None: this one, and a site file goes to the others where that harms none.
-        bounds: of quantities that no example judges, as `QUANTITY=NUMBERS UNIT`.
-        by: who sets them; None: the user of the operating system.
-        accepts: a person has said that the units are right.
-        dry_run: only say what is understood and asked; nothing is written, and no place is needed.
 
     Raises:
         typer.Exit: a question is open and nobody is at the keyboard; each was printed with the option that answers it.

@@ -36,12 +36,7 @@ def summarise_past(
     """The levels of a table as a site file would have decided them.
 
     Args:
-        path: the table.
-        known: its reader, and what is said of it.
-        site: the declaration.
         accept_units: a person has said that the units are right. What the times count was asked before.
-        on_read: called with what became of the rows, before the past is played.
-        on_progress: called with the share that is done, 0 to 1.
 
     Raises:
         UnitDoubtError: the units are doubtful.

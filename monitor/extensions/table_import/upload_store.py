@@ -82,7 +82,6 @@ class UploadStore:
 
         Args:
             name: as the browser gives it; it never becomes the name of a file here.
-            site: that exists; "" for a new one.
 
         Raises:
             RefusedError: it is empty or too large, or there is no room for it.

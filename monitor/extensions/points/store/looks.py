@@ -224,7 +224,6 @@ def save_forecasts(
     """Put the forecasts of some points in the place of the earlier ones.
 
     Args:
-        issue_id: whose they are.
         ids: the points, rising; all points of the set between the first and the last.
         rows: value, middles, halves, horizons on a line and reason of each.
     """

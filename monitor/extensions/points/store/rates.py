@@ -55,12 +55,6 @@ def load_rates(
     """Rates of the points in a box, from (at - window, at] as known at `at`, and how many lie there.
 
     Of very many there is an even share.
-
-    Args:
-        unit: of its values.
-        box: of the map; None = everywhere.
-        at: end of the window.
-        window: its length; None: the whole record.
     """
     p = t.point.c
     where = points_in(set_id, box)
@@ -93,14 +87,7 @@ def _find_oldest(c: Connection, set_id: int, at: datetime) -> datetime:
 def fit_points(
     c: Connection, ids: Sequence[int], unit: str, at: datetime, window: timedelta | None = None
 ) -> dict[int, PointTrend]:
-    """The line of each point, from the newest revision of each value that was known at an instant.
-
-    Args:
-        ids: the points; each is in the answer.
-        unit: of the values.
-        at: what is later, or came in later, is left out.
-        window: only acquisitions after `at - window`.
-    """
+    """The line of each point, from the newest revision of each value that was known at an instant."""
     o, later = t.point_observation.c, t.point_observation.alias()
     days = _days_since(c, o.observed_at, at)
     revised = select(later.c.point_id).where(
