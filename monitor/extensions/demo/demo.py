@@ -21,17 +21,13 @@ from typing import Any, Final, NotRequired, TypedDict
 from monitor.broker.access import HOW_TO_INSTALL
 from monitor.broker.logins import lend_login
 from monitor.config.service import PREFIX, load_service
-from monitor.domain.alert import COMMAND
-from monitor.domain.alerts.headline import find_window
 from monitor.domain.errors import JobError, SlopewardError, StoreBusyError
 from monitor.domain.extras import describe_missing, is_installed
-from monitor.domain.instants import parse
-from monitor.domain.observation import SiteEvent
 from monitor.domain.topics import ROOT
 from monitor.extensions.demo.publish import PlayPace, Publisher, play, sample_to_message
 from monitor.extensions.demo.scene import DRAW, DrawSceneRequest
 from monitor.extensions.demo.slope import SITE_ID, SlopeModel
-from monitor.extensions.demo.story import FAILS_AFTER, LIVE, plan_story, write_story_site
+from monitor.extensions.demo.story import LIVE, plan_story, write_story_site
 from monitor.extensions.demo.worth import (
     NETWORKS,
     DetectorWorth,
@@ -40,8 +36,6 @@ from monitor.extensions.demo.worth import (
     assess_forecasters,
     print_worth,
 )
-from monitor.store.alerting.events import add_event
-from monitor.store.alerting.timeline import load_newest_movement
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
 from monitor.store.models.totals import count_issues, count_notifications, count_rows, find_peak_level
@@ -53,8 +47,6 @@ DAYS: Final = 45.0
 STEP: Final = timedelta(minutes=30)
 STATIONS: Final = 6
 PLAY_S: Final = 60.0  # the last 18 hours take so long
-# A busy machine is slow and still moves: nothing is given up that moves, and nothing is waited for that does not.
-FAILURE: Final = "failure"  # the act that ends the story, half an hour after the present
 SUMMARY: Final = "summary"  # that which waits for all others
 PATIENCE_S: Final = 60.0  # nothing new for so long: it does not come
 ACT_LIMIT_S: Final = 900.0  # a command or a job that takes so long hangs
@@ -301,8 +293,6 @@ def _play(stage: DemoInstallation, model: SlopeModel, now: datetime, print_line:
     def at_present() -> None:
         print_line("the slope has reached the present; all models forecast it")
         _begin(stage, "forecasts", lambda: _forecast(stage))
-        if follow:
-            _begin(stage, FAILURE, lambda: _note_failure(stage, now + FAILS_AFTER, print_line))
 
     with (
         lend_login(load_service(stage.config, {}).broker, SITE_ID, "demo") as login,
@@ -344,26 +334,6 @@ def _drop_scene(stage: DemoInstallation, model: SlopeModel, now: datetime) -> No
     inbox = stage.folder / "inbox" / SITE_ID
     inbox.mkdir(parents=True, exist_ok=True)
     (stage.folder / "drawn" / name).rename(inbox / name)
-
-
-def _note_failure(stage: DemoInstallation, failed_at: datetime, print_line: PrintLine) -> None:
-    """Once the slope has failed, say so on its page, beside the window that was believed."""
-    if stage.stop.wait((failed_at - datetime.now(UTC)).total_seconds()):
-        return
-    db = Database(stage.db_url)
-    try:
-        with db.write() as c:
-            windows = [m["window"] for m in load_newest_movement(c, SITE_ID, failed_at) if m["window"]]
-            trusted = [w for w in windows if w["trusted"]]
-            first = find_window(trusted, "window_from", "window_to", "")
-            text = f"the simulated slope failed at {failed_at:%H:%M} UTC"
-            if first:
-                low, high, middle = (parse(first[k]) for k in ("window_from", "window_to", "window_mid"))
-                text += f"; its failure window was {low:%H:%M} to {high:%H:%M}, middle {middle:%H:%M}"
-            add_event(c, SiteEvent(SITE_ID, failed_at, failed_at, "failure", text), failed_at, "demo", via=COMMAND)
-    finally:
-        db.close()
-    print_line(text)
 
 
 def _forecast(stage: DemoInstallation) -> None:
@@ -444,7 +414,7 @@ def _wait_for_acts(stage: DemoInstallation, is_seen: Callable[[DemoCount], Any],
     """Until all is seen and no act goes on, or nothing moves any more; whether all was seen."""
 
     def poll() -> tuple[bool, Any]:
-        if any(thread.is_alive() for thread in stage.threads if thread.name not in {FAILURE, SUMMARY}):
+        if any(thread.is_alive() for thread in stage.threads if thread.name != SUMMARY):
             return False, time.monotonic()  # an act that goes on is a movement: it ends by its own limit
         counted = count(stage)
         return bool(is_seen(counted)), counted

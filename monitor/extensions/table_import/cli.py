@@ -17,8 +17,7 @@ from monitor.cli.identity import name_helper
 from monitor.cli.session import options, print_json, print_note, read_service
 from monitor.config.service import find_weaknesses, parse_site, scan_sites
 from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.domain.errors import ConfigError, UnitDoubtError
-from monitor.domain.instants import format_iso
+from monitor.domain.errors import ConfigError
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.domain.site import Site
 from monitor.extensions.table_import.guess import site_file
@@ -31,12 +30,11 @@ from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import list_values
 from monitor.ingest.files.reader import Content, ImportOptions, add_places
 from monitor.ingest.files.readers import READERS, WIDE
-from monitor.ingest.files.reading import FileResult
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.recognise import find_form
 
 if TYPE_CHECKING:
-    from monitor.replay.scorecard import Scorecard
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +55,9 @@ def guess_file(
     *,
     bounds: Sequence[str],
     by: str | None,
-    accepts: bool,
     dry_run: bool = False,
 ) -> None:
-    """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
+    """Understand a file, put questions where it leaves something open, write mapping and site file.
 
     Args:
         site_id: a site that exists gets the stations it lacks in a file of their own; else it becomes a new site.
@@ -99,9 +96,6 @@ def guess_file(
     for file in draft.written:
         print_note(f"{file} written")
     is_weak = _explain_unjudged(draft, set_bounds, path)
-    # of a folder the past is played once all of it is stored
-    if not path.is_dir() and not site_file.find_absent(draft.site, found.sensors):
-        _show_past(path, (found.form, add_places(found.options, draft.site)), draft.site, accepts=accepts)
     has_criteria = bool(draft.site.criteria)
     todo = "look at the bounds in the site file: those that you did not give are examples"
     print_note(
@@ -406,37 +400,3 @@ def _write(path: Path, text: str) -> Path:
         if path.read_text(encoding="utf-8") != text:
             raise ConfigError(f"{path} exists already and says something else; move it away, or give --out") from None
     return path
-
-
-# ---- what it makes of the record ---------------------------------------------------------------------------------
-
-
-def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
-    """The levels of the record as the site file would have decided them."""
-    from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.extensions.table_import.past_levels import summarise_past
-
-    def print_read(results: Sequence[FileResult]) -> None:
-        for result in results:
-            counts = f"{result.valid} readings, {result.rejected} refused, {result.missing} without a value"
-            print_note(f"{result.file}: {result.rows} rows, {counts}")
-            if result.rejected:
-                print_note(f"  first reason: {result.first_reason}")
-
-    def play(*, accept: bool) -> "Scorecard":
-        with progress_bar() as report:
-            return summarise_past(path, known, site, accept_units=accept, on_read=print_read, on_progress=report)
-
-    try:
-        card = play(accept=accepts)
-    except UnitDoubtError as doubt:
-        if options().as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
-            raise
-        card = play(accept=True)
-    bounds = (
-        "with bounds that you gave or that are examples"
-        if site.criteria
-        else "without any bound, so nothing can raise one"
-    )
-    print_note(f"levels from {format_iso(card.from_at)[:16]} to {format_iso(card.to_at)[:16]}, {bounds}:")
-    answer(card, None)

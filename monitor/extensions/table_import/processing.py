@@ -1,11 +1,11 @@
-"""What the page does with an uploaded file: a worker looks at it; once accepted it is read in and its past is shown."""
+"""What the page does with an uploaded file: a worker looks at it; once accepted it is read in."""
 
 import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -29,7 +29,6 @@ from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess import site_file
 from monitor.extensions.table_import.guess.guess import SensorGuess
 from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
-from monitor.extensions.table_import.past_levels import PastLevels, PastLevelsRequest
 from monitor.extensions.table_import.upload_store import Upload, UploadStore
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.reader import ImportOptions, add_places
@@ -44,7 +43,7 @@ from monitor.ingest.files.reading import (
 from monitor.ingest.files.sandboxed_conversion import ConvertedFile, open_converted
 from monitor.ingest.pipeline import Pipeline
 from monitor.notify.declarations import find_declaration
-from monitor.store.alerting.sites import find_version, load_proposals, load_site_source
+from monitor.store.alerting.sites import find_version, load_proposals
 from monitor.web.context import Context
 from monitor.web.parts.collect import NO_SITE
 from monitor.worker.configured import run_in_worker
@@ -71,7 +70,6 @@ _WAITS: Final = Template("upload.waits", "{problem}. It waits as change No. {num
 _AT_WORK: Final = Template("upload.at_work", "this file is being read in already")
 NOT_READY: Final = Template("upload.not_ready", "this file is not at the point where it can be accepted")
 _BROKEN: Final = Template("upload.broken", "something went wrong inside; the log says what")
-_NO_LEVELS: Final = Template("upload.no_levels", "no levels: {problem}")
 _NOTHING: Final = Template("upload.nothing", "nothing valid was found: {reason}")
 _NO_ROWS: Final = Template("upload.no_rows", "no rows")
 _FIRST_REFUSED: Final = Template("upload.refused", "first refused: {reason}")
@@ -79,9 +77,7 @@ _UNNAMED: Final = Template(
     "upload.undeclared", "the site file does not name these series, no criterion uses them: {names}"
 )
 UNDERSTOOD: Final = "understood.json"
-PAST_LEVELS: Final = "levels.json"
 UNDERSTAND: Final = WorkerTask(f"{_HERE}.guess.preview:understand", PreviewRequest, PreviewResult)
-LEVEL_JOB: Final = WorkerTask(f"{_HERE}.past_levels:find_levels", PastLevelsRequest, PastLevels)
 
 
 class UploadProcessor:
@@ -221,7 +217,7 @@ class UploadProcessor:
     # ---- after it is accepted ----------------------------------------------------------------------------------
 
     def start(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool = False) -> None:
-        """Read a file in, and show its past; the page follows it by `progress`.
+        """Read a file in; the page follows it by `progress`.
 
         Raises:
             RefusedError: it is at work already.
@@ -237,21 +233,23 @@ class UploadProcessor:
 
     def _work(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
         try:
-            read = self._read_in(upload, site, actor, accept_units=accept_units)
-            if read.stage == upload_store.LEVELS:
-                self._replay_past(read, site)
+            self._read_in(upload, site, actor, accept_units=accept_units)
         except Exception as error:
             _LOG.error("upload %s", upload.id, exc_info=error)
             self.shelf.save(replace(upload, stage=upload_store.FAILED, trouble=_BROKEN()))
         finally:
             self.progress.pop(upload.id, None)
 
-    def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> Upload:
+    def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
         """Through the gate that messages go through; a worker reads the file and leaves plain lines."""
-        table = self.shelf.table(upload).resolve()
-        form, stated = self._plan_reading(upload, site)
+        table, found = self.shelf.table(upload).resolve(), self.understood(upload)
+        if found is None:
+            raise RefusedError(NOT_READY())
+        stated = add_places(replace(found.known, name=upload.name), site)
+        if found.mapping:
+            stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
         try:
-            with self._works, open_converted(table, form, stated, self._plan, self.context.clock()) as opened:
+            with self._works, open_converted(table, found.form, stated, self._plan, self.context.clock()) as opened:
                 stored = self._store(upload, site, actor, opened, stated.mapping, accept_units=accept_units)
             result = _count(upload, stored)
         except UnitDoubtError as doubt:
@@ -260,17 +258,6 @@ class UploadProcessor:
             trouble = rename_file(_describe_error(error), str(table), upload.name)
             result = replace(upload, stage=upload_store.FAILED, trouble=trouble)
         self.shelf.save(result)
-        return result
-
-    def _plan_reading(self, upload: Upload, site: Site) -> tuple[str, ImportOptions]:
-        """The reader of a file, and what is said of it."""
-        found = self.understood(upload)
-        if found is None:
-            raise RefusedError(NOT_READY())
-        stated = add_places(replace(found.known, name=upload.name), site)
-        if found.mapping:
-            stated = replace(stated, mapping=load_mapping(self.shelf.mapping(upload)))
-        return found.form, stated
 
     def _store(
         self,
@@ -307,27 +294,6 @@ class UploadProcessor:
         renew_known_flags(db, sites, result.sites, clock())
         return result
 
-    def _replay_past(self, upload: Upload, site: Site) -> None:
-        """What its levels would have been."""
-        table = self.shelf.table(upload).resolve()
-        form, stated = self._plan_reading(upload, site)
-        with self.context.db.read() as c:
-            source = load_site_source(c, site.version)
-
-        def report(detail: dict[str, Any]) -> None:
-            self.progress[upload.id] = float(detail.get("share", 0.0))
-
-        self.progress[upload.id] = 0.0
-        notes = upload.notes
-        try:
-            request = PastLevelsRequest(str(table), form, stated, source)
-            with self._works:
-                found = run_in_worker(self._plan, LEVEL_JOB, request, reads=[table], on_progress=report)
-            self.shelf.keep(upload, PAST_LEVELS, found)
-        except SlopewardError as error:
-            notes = (*notes, _NO_LEVELS(problem=_describe_error(error)))
-        self.shelf.save(replace(upload, stage=upload_store.DONE, notes=notes))
-
 
 def list_absent(site: Site | None, sensors: tuple[SensorGuess, ...]) -> list[str]:
     """The stations of a table that a site does not name; all of them where it is new."""
@@ -355,4 +321,4 @@ def _count(upload: Upload, result: FileResult) -> Upload:
     notes = [_FIRST_REFUSED(reason=result.first_reason)] if result.rejected else []
     if series := sorted(result.undeclared):
         notes.append(_UNNAMED(names=NameList(tuple(series[:12]))))
-    return replace(upload, stage=upload_store.LEVELS, counts=counts, notes=tuple(notes))
+    return replace(upload, stage=upload_store.DONE, counts=counts, notes=tuple(notes))

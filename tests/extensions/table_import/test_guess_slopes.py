@@ -14,7 +14,9 @@ from monitor.extensions.table_import.guess.guess import SensorGuess, guess
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
 from monitor.extensions.table_import.guess.site_file import add_stations, write_site
 from monitor.extensions.table_import.guess.toml_writer import BASE
-from monitor.extensions.table_import.past_levels import summarise_past
+from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
+from monitor.replay.history import VisibilityRule
+from monitor.store.alerting.history import find_span
 
 BEGIN = datetime(2025, 3, 1)
 AXES = ("E", "N", "U")
@@ -65,7 +67,10 @@ def begin_site(path, name="s"):
 
 
 def replay(path, site, found):
-    (run,) = summarise_past(path, (found.form, found.options), site, accept_units=True).runs
+    known = found.form, found.options
+    with open_files(path, site, accept_units=True, accept_times=True, known=known) as past:
+        span = past.db.run_read(find_span, site.id)
+        (run,) = run_backtest(past.db, site, *span, terms=BacktestOptions(known=VisibilityRule("observed"))).runs
     return run.level_names[max(span.level for span in run.levels)]
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from forecasting.message import TEXT_OF, Duration, Figure, Message, Template, Term, join
+from forecasting.message import TEXT_OF, Duration, Figure, Template, Term, join
 from monitor.domain.errors import ConfigError, PayloadError
 from monitor.domain.quantities import QUANTITIES
 from monitor.extensions.table_import.guess.calendar import request_instants
@@ -97,37 +97,22 @@ def _describe(
         ("layout", form),
         ("stations", join([name_some(stations)])),
     ]
-    facts += _describe_span(at for times in series.values() for at in (times[:1] + times[-1:]))
-    facts += [("place", _describe_place(place)) for place in options.places[:SERIES_SHOWN]]
+    ends = sorted(at for times in series.values() for at in (times[:1] + times[-1:]))
+    facts += [("time", _SPAN(first=f"{ends[0]:%Y-%m-%d %H:%M}", last=f"{ends[-1]:%Y-%m-%d %H:%M}"))] if ends else []
+    for place in options.places[:SERIES_SHOWN]:
+        latitude, longitude = Figure(place.latitude, ".5f"), Figure(place.longitude, ".5f")
+        facts.append(("place", _PLACED(station=place.station, latitude=latitude, longitude=longitude)))
     for number, (key, (step, gaps, longest)) in enumerate(islice(sampled.items(), SERIES_SHOWN)):
         station, quantity, unit = key
         facts.append((f"{station}.{quantity}", IN_COLUMN(station=station, quantity=Term(quantity), unit=unit)))
         if number == 0 and step is not None:
-            described = [EVERY(step=_format_step(step))]
-            described += [GAPS(n=Figure(gaps, "d"), longest=_format_step(longest))] if longest else []
+            described = [EVERY(step=Duration(max(1, round(step.total_seconds()))))]
+            described += (
+                [GAPS(n=Figure(gaps, "d"), longest=Duration(max(1, round(longest.total_seconds()))))] if longest else []
+            )
             facts.append(("sampling", join(described)))
     facts += [("refused", _REFUSED(n=Figure(len(refused), ","), reason=refused[0]))] if refused else []
     return facts
-
-
-def _describe_span(times: Iterable[datetime]) -> Facts:
-    ordered = sorted(times)
-    if not ordered:
-        return []
-    return [("time", _SPAN(first=_format_clock(ordered[0]), last=_format_clock(ordered[-1])))]
-
-
-def _format_clock(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M}"
-
-
-def _describe_place(place: StationPlace) -> Message:
-    latitude, longitude = Figure(place.latitude, ".5f"), Figure(place.longitude, ".5f")
-    return _PLACED(station=place.station, latitude=latitude, longitude=longitude)
-
-
-def _format_step(step: timedelta) -> Duration:
-    return Duration(max(1, round(step.total_seconds())))
 
 
 # ---- solutions of a receiver ------------------------------------------------------------------------------------
