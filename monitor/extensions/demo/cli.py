@@ -20,7 +20,7 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Same seed, same slope.")] = 1,
 ) -> None:
     """Run broker, service and a simulated slope that fails; prints the page. Exit 3 when a part is missing."""
-    from monitor.extensions.demo.demo import is_complete, run_demo
+    from monitor.extensions.demo.demo import has_played, run_demo
 
     def leave(*_: object) -> None:
         raise KeyboardInterrupt
@@ -34,5 +34,5 @@ def demo(
     if not print_if_json(counted):
         for name, value in counted.items():
             print(f"{name}: {value}")
-    if not is_complete(counted):
+    if counted["missing"] or not has_played(counted):
         raise typer.Exit(3)

@@ -247,11 +247,6 @@ def count(stage: DemoInstallation) -> DemoCount:
         }
 
 
-def is_complete(counted: DemoCount) -> bool:
-    """True when a newcomer has seen everything there is to see: every kind of network among it."""
-    return has_played(counted) and not counted["missing"]
-
-
 def has_played(counted: DemoCount) -> bool:
     """True when all acts have been seen that can be played with what is installed."""
     if not counted["missing"]:
@@ -342,19 +337,16 @@ def _forecast(stage: DemoInstallation) -> None:
     if stage.missing:
         return
     begun = time.monotonic()
-    while (lacking := _list_untrained(stage)) and not stage.stop.wait(1.0):
+    lacking = [*NETWORKS]
+    while lacking and not stage.stop.wait(1.0):
+        with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
+            trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
+            lacking = [name for name in NETWORKS if name not in trained]
         if time.monotonic() > begun + ACT_LIMIT_S:
             raise JobError(f"the service trained no {', '.join(lacking)} in {ACT_LIMIT_S:.0f} s")
     _order(stage, "forecast", "run")
     _order(stage, "anomalies", "score")
     _order(stage, "forecast", "hindcast")
-
-
-def _list_untrained(stage: DemoInstallation) -> list[str]:
-    with contextlib.suppress(StoreBusyError), Database(stage.db_url) as db:
-        trained = {one.kind for one in db.run_read(load_models, site=SITE_ID)}
-        return [name for name in NETWORKS if name not in trained]
-    return [*NETWORKS]
 
 
 def _order(stage: DemoInstallation, *words: str) -> None:

@@ -4,7 +4,7 @@ Nothing else reads such a file: the libraries that open workbooks and Parquet st
 comes back is text and numbers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC
 from itertools import islice
@@ -18,7 +18,7 @@ from monitor.domain.site import Origin
 from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.extensions.table_import.guess.known import understand_known
 from monitor.extensions.table_import.guess.questions import FileQuestion
-from monitor.extensions.table_import.guess.raw_table import SHEET, RawTable, read_raw_table
+from monitor.extensions.table_import.guess.raw_table import SHEET, read_raw_table
 from monitor.extensions.table_import.guess.site_file import request_place
 from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import CheckedValue, list_values
@@ -95,7 +95,9 @@ def understand(request: PreviewRequest) -> PreviewResult:
         else:
             table = read_raw_table(path, request.answers.get(SHEET, ""))
             found = _request_place(guess(replace(table, path=Path(request.name)), request.answers), request)
-            head, rows = tuple(map(_cut, table.names[:COLUMNS_SHOWN])), tuple(_list_cells(table))
+            shown = [table.columns[name][:ROWS_SHOWN] for name in table.names[:COLUMNS_SHOWN]]
+            rows = tuple(tuple("" if c is None else _cut(str(c)) for c in row) for row in zip(*shown, strict=True))
+            head = tuple(map(_cut, table.names[:COLUMNS_SHOWN]))
         known = PreviewResult(
             facts=found.facts,
             questions=found.questions,
@@ -119,12 +121,6 @@ def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:
 
 def _cut(text: str) -> str:
     return text if len(text) <= CELL_MOST else f"{text[:CELL_MOST]}…"
-
-
-def _list_cells(table: RawTable) -> Iterator[tuple[str, ...]]:
-    for k in range(min(ROWS_SHOWN, table.rows)):
-        cells = (table.columns[name][k] for name in table.names[:COLUMNS_SHOWN])
-        yield tuple("" if cell is None else _cut(str(cell)) for cell in cells)
 
 
 def _to_cells(one: CheckedValue) -> tuple[str, ...]:
