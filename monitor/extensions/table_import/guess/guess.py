@@ -55,7 +55,7 @@ from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import read_unit
-from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS, PERSIAN
+from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
@@ -91,7 +91,7 @@ _ROWS: Final = Template("guess.rows", "{n} rows of {columns} columns")
 _ROWS_MORE: Final = Template("guess.rows.more", "{n} rows of {columns} columns, and there are more")
 _PARTED: Final = Template("guess.layout.parted", "cells parted by {sign}, {encoding}")
 _FIXED: Final = Template("guess.layout.fixed", "columns of fixed width, {encoding}")
-_CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era", PERSIAN: "Persian calendar"}
+_CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era"}
 _SINCE: Final = Template("guess.times.since", "{unit} since {at}")
 _EARLY: Final = Template("guess.early", "{n} rows of data stand before the names of the columns: they are put aside")
 _TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")
