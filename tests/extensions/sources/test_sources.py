@@ -356,10 +356,6 @@ def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monk
         waits.append((state.next_at - at).total_seconds())
     assert all(270 * 2**k <= wait <= 330 * 2**k for k, wait in enumerate(waits[:5]))
     assert max(waits) <= 4 * 3600 * 1.1
-    held = PollSummary("a", held=["a.csv"])  # its last line has no end: looked at soon, but not each minute for ever
-    looks = [follow(None, held, "a", "north", "http", NOW, 3600.0)]
-    looks += [follow(looks[0], held, "a", "north", "http", NOW, 3600.0)]
-    assert [(one.next_at - NOW).total_seconds() > 60.0 for one in looks] == [False, True]
     told = []
 
     class Alarms:
