@@ -311,7 +311,9 @@ def _format_motion(sensors: Sequence[SensorGuess], levels: Sequence[str], *, is_
         every: dict[str, float] = {}
         for s in own:
             every[s.station] = max(every.get(s.station, 0.0), s.interval_s or 3600.0)
-        matched = {s.station for s in sensors if s.quantity == quantity}
+        # a glob takes every station that declares a displacement for a part of it
+        glob = {quantity, DISPLACEMENT} if quantity in PARTS else {quantity}
+        matched = {s.station for s in sensors if s.quantity in glob}
         matched |= in_space.keys() if quantity.startswith(DISPLACEMENT) else set()
         paces = {station: tuple(choose_windows(pace_s, levels).items()) for station, pace_s in every.items()}
         takes_all = is_first and matched == every.keys() and all(paces.values())
