@@ -255,11 +255,10 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     for line in answer["told"]:
         print(f"note: {line}")
     f1, less = gate["f1"], gate["less_logistic"]
-    if search := answer.get("cross_validation"):
+    if validated := answer.get("cross_validation"):
         print(
-            f"{answer['epochs']} passes over {tiles['train']} tiles, chosen by cross-validation in {search['folds']} "
-            f"folds (F1 {search['f1']:.3f} on tiles not learnt from); {answer['cpu_s']:.0f} s in all, it ended because "
-            f"{search['ended']}"
+            f"{answer['epochs']} passes over {tiles['train']} tiles; F1 {validated['f1']:.3f} on tiles not learnt from "
+            f"(cross-validation in {validated['folds']} folds); {answer['cpu_s']:.0f} s in all"
         )
     print(
         f"{tiles['left_out']} tiles left out, {gate['blocks']} images or blocks: F1 of the network {f1['network']:.3f} "
