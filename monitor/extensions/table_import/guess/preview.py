@@ -13,7 +13,7 @@ from typing import Final
 
 from forecasting.message import Template
 from monitor.domain.errors import ConfigError
-from monitor.domain.language.file_names import rename_file
+from monitor.domain.names import rename_file
 from monitor.domain.site import Origin
 from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.extensions.table_import.guess.known import understand_known
