@@ -578,8 +578,6 @@ def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) 
     return wanted, geodesic_pixel_m2(grid) ** 0.5
 
 
-
-
 def _find_all(
     steps: ByteRaster, opened: OpenScene, facts: DetectionFacts, linear: list[str], progress: Progress
 ) -> tuple[list[Footprint], dict[str, int]]:
