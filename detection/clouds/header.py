@@ -106,11 +106,6 @@ def _check(path: Path, head: bytes, size: int) -> Header:
     low, high = (low_x, low_y, low_z), (high_x, high_y, high_z)
     if not all(0 < one <= SCALE_MOST_M for one in scale) or not all(abs(one) < COORDINATE_MOST for one in offset):
         raise DamagedCloudError(f"{path}: scale {scale} and offset {offset} cannot be: the header is damaged")
-    _check_extent(path, low, high)
-    return Header(points, compressed, record, low, high, scale)
-
-
-def _check_extent(path: Path, low: tuple[float, float, float], high: tuple[float, float, float]) -> None:
     sizes = [h - w for w, h in zip(low, high, strict=True)]
     fine = all(math.isfinite(one) and abs(one) < COORDINATE_MOST for one in (*low, *high)) and min(sizes) >= 0
     if not fine or max(sizes[:2]) > EXTENT_MOST_M or max(abs(low[2]), abs(high[2])) > HEIGHT_MOST:
@@ -118,6 +113,7 @@ def _check_extent(path: Path, low: tuple[float, float, float], high: tuple[float
             f"{path}: points from {_format_point(low)} to {_format_point(high)}, as its header says, are not a slope: "
             "the header is damaged"
         )
+    return Header(points, compressed, record, low, high, scale)
 
 
 def _check_laz(path: Path, size: int, begin: int, points: int) -> None:

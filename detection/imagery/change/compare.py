@@ -305,7 +305,7 @@ def _doubt(
     grid: Grid,
     warnings: list[str],
 ) -> tuple[dict[str, FootprintChange], list[VanishedFootprint]]:
-    """What is advice: on a scene unlike the training or badly placed, beside a border or a cloud, on or beside white.
+    """What is advice: on a scene unlike the training, beside a border or a cloud, on or beside white.
 
     White ground counts on the outline's own date and on that it is compared with.
     """

@@ -157,15 +157,11 @@ def doubt_outlines(
 ) -> list[list[str]]:
     """Why each outline is advice: a scene unlike the training, what may be a border, a cloud.
 
-    Args:
-        outlines: an array of them, in pixels; anything of its length where no ground is given.
-        doubts: why the scene lies outside of what the network was trained on, and that it was read coarser.
-        borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
-        cloudy: ground beside clouds, in pixels or None.
+    `outlines` and the ground of borders and clouds are in pixels; without such ground anything of their length will do.
     """
-    placed = [caution for caution in doubts if isinstance(caution, Message) and caution.id == COARSER.id]
-    unlike = [caution for caution in doubts if caution not in placed]
-    shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
+    coarser = [caution for caution in doubts if isinstance(caution, Message) and caution.id == COARSER.id]
+    unlike = [caution for caution in doubts if caution not in coarser]
+    shared = [_UNLIKE(text=join(unlike)), *coarser] if unlike else coarser
     reasons: list[list[str]] = [[*shared] for _ in outlines]
     for caution, ground in [*borders, (CLOUD, cloudy)]:
         if ground is not None:

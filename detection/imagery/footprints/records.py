@@ -250,8 +250,7 @@ class SceneDetection(DetectionFacts, GridFacts):
     passed_over: TriageRecord | None
     terrain: dict[str, float] | None
     qa: QualityShare | None  # None without `out_dir` and with `later`
-    # why the scene lies outside of what the network was trained on, or where its place is not known well
-    doubts: list[str]
+    doubts: list[str]  # why the scene lies outside of what the network was trained on
     fills: list[float]  # nodata that is declared nowhere
     borders: list[dict[str, Any]]  # see `border.Border`
     cloudy: list[list[int]]  # windows beside clouds
