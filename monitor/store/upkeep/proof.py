@@ -19,7 +19,6 @@ from sqlalchemy import ColumnElement, Connection, Double, String, Table, case, f
 from sqlalchemy.exc import DBAPIError
 
 from monitor.domain.errors import SlopewardError, StoreError
-from monitor.store.alerting.stories import verify_stories
 from monitor.store.database import audit
 from monitor.store.database.audit import SEAL, verify_chain
 from monitor.store.database.engine import Database
@@ -228,7 +227,6 @@ def verify(
     return [
         *verify_chain(connection, audit_head),
         *_verify_hashes(connection),
-        *verify_stories(connection),
         *find_unsealed(connection),
         *find_altered(connection, note),
         *_verify_references(connection),
