@@ -57,7 +57,7 @@ class AuditPackMaterial:
 
 
 def list_alterations(c: Connection, alert_id: int, site: str) -> list[str]:
-    """Which sealed rows of an alert, of who acted, of what decided, and of its site's level are not as they were written.
+    """Which sealed rows of an alert, who acted, what decided, and of its site's level are not as they were written.
 
     A row that is gone cannot say of which alert it was: it is named here too.
     """

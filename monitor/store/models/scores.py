@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, case, distinct, func, select
+from sqlalchemy import Connection, and_, case, distinct, func, select
 
 from forecasting.serving.promotion import Scored
 from forecasting.serving.records import ScoredError
@@ -17,12 +17,6 @@ from monitor.store.database.rows import match_given
 from monitor.store.schema.tables import forecast, forecast_score, series
 
 NEWEST = 250  # issue times per series: more than any verdict looks back, and a bound on what is read
-
-
-def load_series_names(c: Connection, site: str) -> dict[int, str]:
-    """Id to `station.quantity` of every series of a site."""
-    rows = c.execute(select(series.c.id, series.c.station, series.c.quantity).where(series.c.site == site))
-    return {r.id: f"{r.station}.{r.quantity}" for r in rows}
 
 
 def load_scored(
@@ -140,7 +134,8 @@ def load_shown_record(
     c: Connection, site: str, criterion: Criterion, horizon_s: float, now: datetime, since: datetime | None = None
 ) -> ShownRecord:
     """Mean absolute error and coverage of the shown forecasts that a criterion reads, issued from `since` on."""
-    f, k = forecast.c, forecast_score.c
+    f, k, q = forecast.c, forecast_score.c, series.c.quantity
+    is_read = q.like("displacement%") if criterion.quantity == "displacement" else q == criterion.quantity
     query = (
         select(
             func.count(distinct(f.issued_at)),
@@ -156,13 +151,8 @@ def load_shown_record(
             f.horizon_s == horizon_s,
             f.shown,
             k.scored_at <= now,
-            _has_quantity(criterion.quantity),
+            is_read,
         )
     )
     row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
     return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))
-
-
-def _has_quantity(quantity: str) -> ColumnElement[bool]:
-    """The quantities that a criterion of forecasts reads: all of displacement, or the one that it names."""
-    return series.c.quantity.like("displacement%") if quantity == "displacement" else series.c.quantity == quantity

@@ -143,7 +143,7 @@ def _make_newer(
 ) -> list[Reading]:
     offsets = observations.load_offsets(c, series_id, known_at) if stamp.offsets else []
     later = observations.load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
-    return observations.make_readings(observations.choose_speaking(rows), offsets, later)
+    return list(observations.iter_readings(observations.iter_speaking(rows), offsets, later))
 
 
 def _iter_newer(

@@ -58,7 +58,7 @@ def make_copy(
     stamp = format_iso(now)[:19].replace("-", "").replace(":", "")
     target = folder / f"{PREFIX}{stamp}Z.{'db' if db.is_sqlite else 'dump'}"
     with db.read() as c:
-        head = audit.latest_hash(c)
+        head = audit.find_head(c)[1]
     facts = {"at": now, "file": str(target), "audit_head": head}
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -62,7 +62,7 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> BackupProo
         migrate.upgrade(scratch)
         with scratch.read() as c:
             rows = backup.count_rows(c)
-            return BackupProof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
+            return BackupProof(rows, audit.find_head(c)[1], tuple(verify(c, audit_head)))
 
 
 def prove_apart(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from forecasting.whole_file import replacing
 from monitor.domain.errors import RefusedError, StoreError
 from monitor.domain.instants import format_iso
-from monitor.store.database.audit import latest_hash
+from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import NAMES
 
@@ -42,7 +42,7 @@ def publish(db: Database, target: Path, now: datetime) -> dict[str, int]:
             out.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")  # half-written it is thrown away
             counts = {name: _copy(c, out, name) for name in NAMES}
             out.execute(f"CREATE TABLE {MARK} (published_at, audit_head)")
-            out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (format_iso(now), latest_hash(c)))  # noqa: S608 - our name
+            out.execute(f"INSERT INTO {MARK} VALUES (?, ?)", (format_iso(now), find_head(c)[1]))  # noqa: S608 - our name
             out.commit()
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the copy could not be written to {target}: {error}") from error

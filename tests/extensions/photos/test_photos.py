@@ -14,8 +14,7 @@ from monitor.alerting.audit.audit_pack import build_pack, check_pack
 from monitor.domain.alert import Actor
 from monitor.extensions.photos import routes as photos
 from monitor.store.alerting.alerts import close_alert
-from monitor.store.alerting.audit_pack import load_material
-from monitor.store.alerting.audit_pack import list_alterations
+from monitor.store.alerting.audit_pack import list_alterations, load_material
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.readings import photos as kept

@@ -28,11 +28,10 @@ from monitor.domain.errors import RefusedError
 from monitor.domain.observation import ObserverReport
 from monitor.service.alarms import ServiceAlarms, make_alarm
 from monitor.store.alerting.alerts import ChangeContext, acknowledge, apply_changes, load_alerts, set_outcome
-from monitor.store.alerting.audit_pack import load_material
+from monitor.store.alerting.audit_pack import list_alterations, load_material
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.offsets import KINDS
 from monitor.store.alerting.sites import load_site_source
-from monitor.store.alerting.audit_pack import list_alterations
 from monitor.store.database.audit import verify_chain
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import find_series_id
