@@ -131,7 +131,9 @@ def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
     later = NOW + timedelta(days=400)
 
     def sweep():
-        RetentionRun(filled_sqlite, RetentionLimits.of(None, None, None, later, photos_s=365 * 86400.0), later).run()
+        RetentionRun(
+            filled_sqlite, RetentionLimits(None, None, photos_before_at=later - timedelta(days=365)), later
+        ).run()
         return len(ask(filled_sqlite, load_view, "photos"))
 
     assert sweep() == 1

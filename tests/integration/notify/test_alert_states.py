@@ -58,9 +58,9 @@ STEPS = {
     AlertStep.ACKNOWLEDGE: lambda c, i: store.acknowledge(c, i, ADA, "seen", T0),
     AlertStep.NOTE: lambda c, i: store.add_note(c, i, BO, "seen too", T0),
     AlertStep.SHELVE: lambda c, i: store.shelve(c, i, ADA, "known", T0 + 2 * HOUR, T0, second=BO),
-    AlertStep.UNSHELVE: lambda c, i: store.unshelve(c, i, ADA, "mended", T0),
+    AlertStep.UNSHELVE: lambda c, i: store.return_alert(c, i, AlertStep.UNSHELVE, ADA, "mended", T0),
     AlertStep.TAKE_OUT: lambda c, i: store.take_out(c, i, ADA, "dismantled", T0, second=BO),
-    AlertStep.PUT_BACK: lambda c, i: store.put_back(c, i, ADA, "stands again", T0),
+    AlertStep.PUT_BACK: lambda c, i: store.return_alert(c, i, AlertStep.PUT_BACK, ADA, "stands again", T0),
     AlertStep.CLOSE: lambda c, i: store.close_alert(c, i, ADA, "done", T0, second=BO),
 }
 REACH = {

@@ -77,7 +77,7 @@ def test_what_comes_later_and_what_retention_lets_go_is_no_fault(slope, monkeypa
         for flag in ("doubtful", "-doubtful", "snow"):
             add_flag(c, series_id, middle, flag, slope.now)
     slope.live(4)
-    limits = prune.RetentionLimits.of(60.0, 60.0, 60.0, slope.now + 400 * HOUR)
+    limits = prune.RetentionLimits(*[slope.now + 399 * HOUR] * 3)
     prune.RetentionRun(slope.database, limits, slope.now + 400 * HOUR, pause=lambda _: None).run()
     with slope.database.write() as c:
         assert list(find_altered(c)) == []
