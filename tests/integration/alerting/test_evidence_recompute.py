@@ -194,7 +194,7 @@ def test_an_altered_threshold_or_event_is_found(bench, explain):
         (t.decision, {"config_sha256": "0" * 64}, {"config_sha256": row.config_sha256}, "no site file with hash 000"),
         (t.alert_event, {"to_level": 1}, {"to_level": 3}, "the event says level 1, the decision 3"),
         (t.alert_event, {"reason": "nothing"}, {"reason": alert.reason}, "the event's reason is not the decision's"),
-        (t.alert, {"acknowledged_by": "Eve"}, {"acknowledged_by": None}, "altered: alert 1: acknowledged_by"),
+        (t.alert, {"acknowledged_by": "Eve"}, {"acknowledged_by": None}, "altered: alert 1: the row was altered"),
     ):
         alter(bench, table, **altered)
         status, text = explain()
