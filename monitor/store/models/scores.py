@@ -45,19 +45,14 @@ def load_scored(
     f, k = forecast.c, forecast_score.c
     auto, auto_score = forecast.alias(), forecast_score.alias()
     a = auto.c
-    is_same_issue = (
-        a.series_id == f.series_id,
-        a.model == "auto",
-        a.model_hash == "",
-        a.issued_at == f.issued_at,
-        a.horizon_s == f.horizon_s,
-    )
+    is_same_issue = (a.series_id == f.series_id, a.issued_at == f.issued_at, a.horizon_s == f.horizon_s)
+    is_auto = (a.model == "auto", a.model_hash == "")
     query = (
         select(f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage)
         .add_columns(series.c.unit, k.pinball, k.crps, k.pit, k.situation, auto_score.c.crps)  # as `Scored` has them
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
-        .join(auto, and_(*is_same_issue), isouter=True)
+        .join(auto, and_(*is_same_issue, *is_auto), isouter=True)
         .join(auto_score, auto_score.c.forecast_id == a.id, isouter=True)
         .where(f.horizon_s == horizon_s, k.scored_at <= now, f.hindcast.is_(hindcast))
         .order_by(f.issued_at.desc())
@@ -105,13 +100,8 @@ def load_forecasters(
     Nothing of a `hindcast` was shown: there `auto` is the champion.
     """
     f = forecast.c
-    at = (
-        f.series_id.in_(list(names)),
-        f.horizon_s == horizon_s,
-        f.issued_at >= since,
-        f.issued_at <= now,
-        f.hindcast.is_(hindcast),
-    )
+    of = (f.series_id.in_(list(names)), f.horizon_s == horizon_s, f.hindcast.is_(hindcast))
+    at = (*of, f.issued_at >= since, f.issued_at <= now)
     found = c.execute(select(f.model, f.model_hash).where(*at).distinct().order_by(f.model, f.model_hash)).all()
     served = (f.model == "auto") if hindcast else f.shown
     last = c.execute(
