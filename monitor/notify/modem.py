@@ -28,7 +28,7 @@ FOLDERS: Final = ("outbox", "sent", "error", "inbox")
 _IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_\+?\d{3,20}_\d+\.txt")
 _LARGEST: Final = 2000  # bytes of an incoming part; none is longer than a few hundred
 _MOST: Final = 100  # files looked at in one go
-_UNFINISHED_S: Final = 60.0  # so long an empty file may be one that is still being written
+_UNFINISHED_S: Final = 60.0  # so long an empty file, or one of another name, may be one that is being written
 _OURS: Final = "OUTA"  # begins the name of each message of ours
 _STUCK_S: Final = 180.0
 _NOT_SENT: Final = Template("delivery.sms.not_sent", "sms: the modem could not send it")
@@ -143,6 +143,10 @@ class ModemWatch:
                     _LOG.exception("modem: the text %s cannot be taken", name)
                 failed.add(name)
         self._failed = failed
+        for path in _list(self._folder / "inbox"):  # what no telephone number sent
+            with contextlib.suppress(OSError):
+                if not _is_reply(path) and now.timestamp() - path.lstat().st_mtime > _UNFINISHED_S:
+                    path.unlink()
 
     def _take(self, name: str, now: datetime) -> None:
         one = read_incoming(self._folder, name)
