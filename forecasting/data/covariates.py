@@ -13,11 +13,9 @@ from forecasting.data.series import DAY_S, Floats, Panel
 YEAR_S = 365.2425 * DAY_S
 RAIN_DAYS = (1, 3, 7, 15, 30)
 CHANGE_DAYS = (1, 7, 30)
-RECESSION = 0.84
-"""Share of the antecedent index that is left after a day (Crozier 1999; 0.8 to 0.95 in use)."""
+RECESSION = 0.84  # share of the antecedent index that is left after a day (Crozier 1999; 0.8 to 0.95 in use)
 ONE_A_ROW = 0.9
-LEAST_SHARE = 0.8
-"""A rain sum over fewer readings than this share of its window is unknown, not small."""
+LEAST_SHARE = 0.8  # A rain sum over fewer readings than this share of its window is unknown, not small
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +138,6 @@ def join_facts(drivers: DriverRows | None, facts: Mapping[str, Mapping[str, floa
     Args:
         drivers: On the rows of the panel, or None.
         facts: By station, name to value; NaN stands for what is not said.
-        panel: Its stations.
     """
     if not facts:
         return drivers

@@ -54,8 +54,6 @@ def windows(values: Floats, origins: Ints, noise_mm: Floats, *, window: int, lag
         values: Panel values, shape (T, S).
         origins: Row numbers, shape (N,).
         noise_mm: Floor of the scale, shape (S,).
-        window: Rows W.
-        lag: Rows of the change that sets the scale.
     """
     rows = origins[:, None] + np.arange(1 - window, 1)
     cut = values[np.maximum(rows, 0)]

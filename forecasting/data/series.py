@@ -25,8 +25,7 @@ Samples = dict[str, tuple[ArrayLike, ArrayLike]]  # times in epoch seconds and v
 DAY_S = 86_400.0
 MONTH_S = 365.25 / 12 * DAY_S
 LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at", "flags"), str)  # hold no numbers
-SAME: Final = 1.5
-"""Intervals that differ by less are one interval of stations that miss readings now and then."""
+SAME: Final = 1.5  # intervals that differ by less are one interval of stations that miss readings now and then
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
 """Flags of exported readings that count all the same, as in the service; any other takes the reading out."""
 
@@ -151,10 +150,8 @@ def read_long_csv(
     The suffix of the quantity states the unit of its values (`displacement_downslope_m`); the panel is in mm.
 
     Args:
-        path: The file.
         quantity: Which quantity to take; default is the only one whose name starts with `displacement`.
         step_s: Grid interval; default is the median interval of the file.
-        name: What errors call the file; default is its path.
 
     Raises:
         PanelError: Columns are missing, times have no zone, or the quantity is absent or not unique.
@@ -313,7 +310,6 @@ def horizon_key(horizon_s: float) -> str:
 
 
 def _clean(name: str, times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    """Finite samples in time order, the last of equal times kept."""
     when = np.asarray(times, dtype=np.float64).ravel()
     what = np.asarray(values, dtype=np.float64).ravel()
     if when.shape != what.shape:

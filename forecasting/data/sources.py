@@ -156,8 +156,6 @@ def read_records(
 
     Args:
         data: File, folder or benchmark; None takes `data.file` of the recipe.
-        recipe: How to read it; an empty one reads a long CSV.
-        quantity: Displacement quantity of a long CSV.
         apart: Whether stations of other intervals are on grids of their own; where the recipe names a step none is.
         horizons_s: That are asked for: stations share a grid where the same ones make sense for them.
 
@@ -192,7 +190,6 @@ def read_records(
 
 
 def _count_rain(times: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
-    """What fell in each interval, as the service counts it."""
     at, kept = _drop_empty(times, values)
     order = np.argsort(at, kind="stable")
     rows = count_undeclared(list(zip(at[order].tolist(), kept[order].tolist(), strict=True)))
@@ -264,7 +261,6 @@ def _read_wide(path: Path, recipe: RecordRecipe) -> tuple[Samples, Samples]:
 
 
 def _read_solutions(path: Path, recipe: RecordRecipe) -> Samples:
-    """GNSS solutions `date time lat lon height ...`, one file per station, turned into mm along an azimuth."""
     azimuth = np.radians(float(recipe.data.get("azimuth_deg", 0.0)))
     ahead = float(recipe.data.get("clock_ahead_s", 0.0))
     out: Samples = {}
@@ -321,7 +317,6 @@ def _read_points(path: Path, recipe: RecordRecipe) -> Samples:
 
 
 def _member(path: Path) -> Any:
-    """The table inside an archive, or the file itself."""
     if path.suffix != ".zip":
         return path
     import io

@@ -15,8 +15,7 @@ CALIBRATION_ROWS = 36
 """A short record (monthly readings) gives up to 60 % of its rows to calibration, until 36 are reached: of three years
 of months 20 % would be a handful, on which no choice can be made."""
 MOST_CALIBRATION = 0.60
-MINIMUM_TARGETS: Final = 10
-"""Targets of a horizon that each block of a training holds."""
+MINIMUM_TARGETS: Final = 10  # targets of a horizon that each block of a training holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,6 @@ def rolling_folds(rows: int, folds: int = 3, test_share: float = 0.196, *, last:
     """Expanding splits whose tests follow one another and end with the record.
 
     Args:
-        rows: Rows of the record.
-        folds: Number of tests.
         test_share: Length of one test as a share of the record.
         last: Targets one row ahead that all tests together hold, in place of the share.
 

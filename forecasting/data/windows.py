@@ -7,8 +7,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 
-HOLD_STEPS = 3
-"""A last value is carried at most this many rows; beyond that the series is stale."""
+HOLD_STEPS = 3  # A last value is carried at most this many rows; beyond that the series is stale
 IN_CACHE = 25_000
 """Sums of windows that are worked on at a time: more do not stay in the nearest memory, and it takes twice as long."""
 
@@ -47,7 +46,6 @@ def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int,
 
 
 def _trail(values: Floats, origins: Ints, wanted: set[int]) -> dict[int, Trailing]:
-    """`trailing` of as many stations as the nearest memory holds at once."""
     shape = (origins.size, values.shape[1])
     first = max(0, int(origins.min(initial=values.shape[0])) - max(wanted) + 1)
     values, origins = values[first:], origins - first

@@ -66,9 +66,6 @@ def read_sheets(
     """Visible worksheets by their name, in their order, with their cells as `read_sheet` spells them.
 
     Args:
-        path: The workbook.
-        names: Only these; none: all.
-        first: Only the first.
         rows: So many of each, also where formulas have no result; None: all.
         as_shown: A number that is shown as a percentage is the text that people see: 0.297 is "29.7%".
 
@@ -180,7 +177,6 @@ def _scan_cells(path: str, sheet: str, *, percentages: bool) -> tuple[list[str],
 
 
 def _list_percent_styles(styles: bytes) -> set[str]:
-    """The styles of cells, by their number, that show a share as a percentage."""
     root = ET.fromstring(styles)  # noqa: S314 - bounded
     own = {str(f.get("numFmtId")): str(f.get("formatCode")) for f in root.iter(f"{_MAIN}numFmt")}
     percent = {*_PERCENT_FORMATS, *(k for k, code in own.items() if "%" in re.sub(r'"[^"]*"|\\\\.', "", code))}

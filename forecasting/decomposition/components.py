@@ -49,8 +49,6 @@ def decompose(series: Floats, until: int, *, method: str, period: int) -> Compon
     Args:
         series: Shape (T,), NaN where missing.
         until: First row that is not known.
-        method: A key of `METHODS`.
-        period: Rows of one year.
 
     Raises:
         NotEnoughDataError: Fewer than 12 observed rows before `until`.

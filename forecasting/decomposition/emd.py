@@ -117,8 +117,6 @@ def _splines(x: Floats, y: Floats, end: Ints, piece: Ints) -> Floats:
 
     Args:
         x: Knots of all splines, rising within each.
-        y: Their heights.
-        end: The last knot of each spline.
         piece: The knot before each row, shape (C, n).
     """
     from scipy.linalg.lapack import dptsv

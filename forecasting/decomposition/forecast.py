@@ -17,10 +17,7 @@ def forecast_parts(series: Floats, origins: Ints, steps: Sequence[int], *, metho
 
     Args:
         series: Shape (T,), NaN where missing.
-        origins: Rows, the last one known at each issue.
         steps: Horizons in rows.
-        method: A decomposition.
-        period: Rows of one year.
     """
     out = np.full((origins.size, len(steps)), np.nan)
     for i, t in enumerate(origins):

@@ -18,17 +18,12 @@ from forecasting.decomposition.components import fill_forward
 from forecasting.decomposition.stl import configure, configure_two
 from forecasting.message import Message, Template
 
-DAYS, MONTHS = 365, 12
-"""Rows of one year on either grid."""
-PARTS: Final = 8
-"""Of a day, where its season is found too: three hours each."""
+DAYS, MONTHS = 365, 12  # rows of one year on either grid
+PARTS: Final = 8  # of a day, where its season is found too: three hours each
 PARTS_OF_YEAR: Final = 2922
-DAY_SPAN: Final = 61
-"""Days over which the season of the day is smoothed: the sun of June is not that of December."""
-YEARS: Final = 2
-"""Whole years without which no season is given."""
-KNOWN: Final = 0.8
-"""Share of the rows that must be observed."""
+DAY_SPAN: Final = 61  # days over which the season of the day is smoothed: the sun of June is not that of December
+YEARS: Final = 2  # whole years without which no season is given
+KNOWN: Final = 0.8  # share of the rows that must be observed
 LONGEST_GAP: Final = 0.25
 """Of a year: a gap is filled with the value before it, and a season cannot be found across a long one."""
 DAILY_UP_TO_S: Final = 1.5 * DAY_S
@@ -130,7 +125,6 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
 
 
 def _split(found: Season, series: Floats, begins: tuple[float, ...]) -> Season:
-    """Trend and the season of the year."""
     stl = configure(fill_forward(series), found.period_rows, steady=True)
     made = stl.fit()
     settings = {k: str(v) for k, v in stl.config.items()}
@@ -216,7 +210,6 @@ def _lay(row: Ints, observed: Floats) -> tuple[int, Floats]:
 
 
 def _strength(with_rest: Floats, left: float) -> float:
-    """How much of the variance is not the remainder's."""
     total = float(np.var(with_rest))
     return max(0.0, 1.0 - left / total) if total > 0.0 else 0.0
 

@@ -42,14 +42,8 @@ def run_trials(
     """What every model answers, fold by fold and horizon by horizon; arguments as in `backtest`.
 
     Args:
-        panel: The record.
-        models: Model ids.
         horizons_s: Horizons in seconds.
-        folds: Number of tests.
-        seed: Seed of every network.
         last: Score this many last rows in place of a share (divided among the folds).
-        training: Other settings of the networks.
-        on_progress: Told one line per fold and model; a message: what was left out.
         learn: Other points on the same rows: networks learn from these alone and are taken to `panel` as they are.
     """
     wanted = [name for name in dict.fromkeys([*ALWAYS, *models]) if name != "gated"]

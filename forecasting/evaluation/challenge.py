@@ -58,8 +58,6 @@ def challenge(rows: Sequence[Scored], reference: Sequence[Scored], horizon_s: fl
     """Compare on what both have.
 
     Args:
-        rows: Scored forecasts of one forecaster at one horizon.
-        reference: Those of the other.
         horizon_s: Horizon, s: forecasts that overlap share their errors.
     """
     other = {(r.issued_s, r.station): r for r in reference}
@@ -79,7 +77,6 @@ def challenge(rows: Sequence[Scored], reference: Sequence[Scored], horizon_s: fl
 
 
 def _test(both: Sequence[Scored], same: Sequence[Scored], horizon_s: float) -> dict[str, Any]:
-    """The fields of a comparison that need all issues side by side."""
     if not both:
         return {"statistic": None, "p": None}
     issued, stations = sorted({r.issued_s for r in both}), sorted({r.station for r in both})

@@ -22,10 +22,6 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
     A row that repeats a time is used as the last of its kind; a row without a number is left out; an empty value is a
     gap and no finding. A displacement beyond 1 km refuses every horizon: no score on such a record means anything.
 
-    Args:
-        path: Long CSV `time,station,quantity,value` that can be read.
-        horizons_s: Horizons asked for.
-
     Returns:
         Findings with the codes `flagged`, `no_number`, `doubled_row` and `implausible_value`; the station of a quantity
         that is no displacement is written `station.quantity`.

@@ -13,8 +13,7 @@ from forecasting.data.series import Floats
 from forecasting.serving.quantiles import NORMAL
 
 NODES: Final = 400
-ROLLING: Final = 30
-"""Forecasts in a row over which a lapse is looked for."""
+ROLLING: Final = 30  # forecasts in a row over which a lapse is looked for
 _SHARES: Final = (np.arange(NODES) + 0.5) / NODES
 
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 COLUMNS = 256
 """Points of one piece: a batch is a few issue times of it, so that no step holds more than a few hundred windows."""
 BATCH_WINDOWS = 256
-MOST_WINDOWS = 90_000
-"""Windows of one pass; where there are more, every second, third... issue time is taken."""
+MOST_WINDOWS = 90_000  # windows of one pass; where there are more, every second, third... issue time is taken
 MINIMUM_POINTS = 20
 LEARNING = {"epochs": 10, "patience": 4, "learning_rate": 3e-3, "dropout": 0.0}
 """Thousands of series teach in few passes."""
@@ -38,12 +37,7 @@ def hold_out(panel: Panel, seed: int) -> tuple[Panel, Panel]:
 
 
 def train_elsewhere(
-    model: str,
-    learn: Panel,
-    panel: Panel,
-    parts: Split,
-    horizons_s: tuple[float, ...],
-    settings: Mapping[str, Any],
+    model: str, learn: Panel, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Mapping[str, Any]
 ) -> "Training":
     """Train on the points of `learn` before the test, then take the weights to the points of `panel` as they are.
 
@@ -73,7 +67,6 @@ def train_elsewhere(
 
 
 def _take(panel: Panel, columns: Any) -> Panel:
-    """The same record with some of its points."""
     return replace(
         panel,
         stations=tuple(panel.stations[i] for i in columns),

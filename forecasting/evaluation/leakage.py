@@ -47,10 +47,8 @@ def run_leak_test(
 
     Args:
         panel: The record; the last 30 % of its rows are moments of issue.
-        models: Model ids.
         horizons_s: Horizons in seconds.
         count: Forecasts per model; default 1,000 for cheap models, 20 for a network.
-        seed: Draws the moments and the changed values.
 
     Raises:
         ForecastingError: Unknown model or too short a record.
@@ -83,10 +81,7 @@ def run_decomposition_test(
     Args:
         series: One station, shape (T,).
         steps: Horizons in rows.
-        period: Rows of one year.
         count: Issues per method; default 5.
-        seed: Draws the moments and the changed values.
-        methods: Which ones.
 
     Yields:
         The result, and the root mean square errors in mm of the causal and of the whole-series forecast one horizon
@@ -118,7 +113,6 @@ def run_decomposition_test(
 def _worth_of_leak(
     series: Floats, origins: Ints, steps: Sequence[int], causal: Floats, *, method: str, period: int
 ) -> dict[str, Any]:
-    """Error of what papers report that decompose first and split afterwards, beside the honest one."""
     whole = display_whole(series, method=method, period=period)
     leaking = np.stack([sum_of_parts(whole, int(t), steps) for t in origins])
     undivided = Components(("series",), fill_forward(series)[None])

@@ -22,10 +22,6 @@ def block_bootstrap(
 
     Args:
         scores: Shape (N,) or (N, S), rows in order of time, NaN where not scored.
-        steps: Issue times that a horizon spans.
-        level: Of the interval.
-        draws: Samples.
-        seed: The same seed gives the same interval.
 
     Returns:
         Low and high end; None for fewer than three blocks.

@@ -199,7 +199,6 @@ class Score:
 
 
 def _plain(value: float) -> float | None:
-    """A number as JSON knows it, without digits that mean nothing."""
     return round(float(value), 6) if np.isfinite(value) else None
 
 

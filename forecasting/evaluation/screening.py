@@ -103,7 +103,6 @@ def audit_panel(panel: Panel, horizons_s: Sequence[float]) -> list[Finding]:
 
 
 def _screen_station(station: str, series: Floats, panel: Panel) -> list[Finding]:
-    """Jumps, gaps and length of one station."""
     out = []
     seen = np.flatnonzero(np.isfinite(series))
     if seen.size < SHORT_RECORD:

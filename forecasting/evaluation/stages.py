@@ -10,10 +10,8 @@ from forecasting.data.windows import trailing
 QUIET, STEADY, RUSHING = 0, 1, 2
 STAGES = ("quiet", "steady", "rushing")
 SHORT_DAYS, LONG_DAYS = 14, 60
-RUSH = 1.5
-"""Ratio of the short to the long velocity from which a station counts as rushing."""
-CLEAR = 3.0
-"""Movement over the short span, in units of the noise, below which a station counts as quiet."""
+RUSH = 1.5  # ratio of the short to the long velocity from which a station counts as rushing
+CLEAR = 3.0  # movement over the short span, in units of the noise, below which a station counts as quiet
 
 
 def spans_of(step_s: float) -> tuple[int, int]:

@@ -10,8 +10,7 @@ from torch import Tensor
 from forecasting.data.series import Floats
 
 COMPLETENESS = 0.01
-NOTHING = 1e-9
-"""Differences up to this count as none."""
+NOTHING = 1e-9  # differences up to this count as none
 NODES = (16, 32, 64, 128, 256)
 
 
@@ -30,7 +29,6 @@ def integrate(answer: Callable[..., Tensor], inputs: Sequence[Tensor], baselines
 
     Args:
         answer: Takes batches (K, ...) of every input, gives (K,).
-        inputs: One tensor per input, in double precision, without batch axis.
         baselines: The same shapes.
     """
     gaps = [end - start for end, start in zip(inputs, baselines, strict=True)]

@@ -68,8 +68,6 @@ def make_batch(
     """Cut the windows that end at the origins.
 
     Args:
-        forecaster: The network.
-        panel: With its own stations, in its order.
         origins: Rows, shape (N,).
         usual: Mean windows of calibration, shape (S, W, F); default is the mean of this batch.
     """

@@ -17,10 +17,6 @@ def permutation_importance(
 
     Args:
         error: Error with a group exchanged in the order given (None: nothing exchanged), shape (H,).
-        groups: Names.
-        count: Issue times.
-        repeats: Orders tried for each group.
-        seed: Draws the orders; each group sees the same ones.
     """
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(count) for _ in range(repeats)]

@@ -31,13 +31,11 @@ from forecasting.neural.forecaster import NeuralForecaster
 from forecasting.neural.source_scale import SourceScale
 
 OF = "what the network adds to the simple forecast in mm (median, before the gate's weight)"
-BUDGET = 12_000
-"""Windows that one explanation may pass through the network: a second or two for a small one."""
+BUDGET = 12_000  # windows that one explanation may pass through the network: a second or two for a small one
 MOST_TARGETS = 4
 MOST_ORIGINS = 48
 REPEATS = 3
-_MASKS = slice(2, 4)
-"""The features that say what was observed; the others are values."""
+_MASKS = slice(2, 4)  # the features that say what was observed; the others are values
 
 
 class Asking:
@@ -63,7 +61,6 @@ class Asking:
         return self._each(lambda station: exchange(self.batch, self.kinds, group, order, station))
 
     def _each(self, change: Any) -> Floats:
-        """A network that reads each station by itself is asked once, one with a graph once per target."""
         if not self.tied:
             return correct(self.forecaster, change(None))[:, self.targets]
         return np.stack([correct(self.forecaster, change(s))[:, s] for s in self.targets], axis=1)
@@ -116,10 +113,7 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
     """The record that is stored with a model card.
 
     Args:
-        forecaster: The trained network.
-        panel: The record it was trained on.
         parts: Its blocks; importance is taken on calibration, which it has not learnt from.
-        seed: Draws the orders of the permutation.
     """
     recipe = forecaster.recipe
     read = list_drivers(recipe.sources, panel)
@@ -191,11 +185,7 @@ def explain_forecast(
     """Integrated gradients of the forecast from one row.
 
     Args:
-        forecaster: The network.
-        panel: Its stations, in its order.
-        origin: Row of issue.
         usual: Mean windows of calibration, shape (S, W, F).
-        columns: Stations to explain.
     """
     recipe = forecaster.recipe
     batch = make_batch(forecaster, panel, np.array([origin], dtype=np.int64), usual)

@@ -37,8 +37,6 @@ def pressure_head(ground: Ground, depth_m: float, rain: Sequence[tuple[float, fl
     parallel to the slope).
 
     Args:
-        ground: of the site.
-        depth_m: vertical depth Z.
         rain: (begin in s, end in s, mm that fell) of each interval.
         at_s: the instant, on the same clock; later rain does not count.
 

@@ -24,7 +24,6 @@ def critical_acceleration_g(factor_of_safety: float, slope_deg: float) -> float:
 
     Args:
         factor_of_safety: static factor of safety before the shaking, above 1.
-        slope_deg: angle of the slip surface from the horizontal.
 
     Raises:
         ValueError: the slope is not standing (FS <= 1) or the angle lies outside 0..90 degrees.

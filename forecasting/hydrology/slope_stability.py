@@ -43,7 +43,6 @@ def factor_of_safety(slope: InfiniteSlope, pressure_kpa: float) -> float:
     """FS = [c' + (gamma z cos^2 b - u) tan phi'] / (gamma z sin b cos b), never below nothing.
 
     Args:
-        slope: geometry and strength.
         pressure_kpa: pore pressure u at the slip surface; below zero is suction. Where it exceeds the normal stress
             the frictional part is nothing (liquefied), not negative.
 
@@ -69,8 +68,6 @@ def compute_safety(
     the same mean and variation.
 
     Args:
-        slope: geometry, strength and their standard deviations.
-        pressure_kpa: pore pressure at the slip surface.
         pressure_of: pressure by depth where the depth's own uncertainty changes it; None keeps it as it is.
 
     Source: Duncan 2000, J. Geotech. Geoenviron. Eng. 126, 307-316.

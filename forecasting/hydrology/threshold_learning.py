@@ -110,7 +110,6 @@ def date_onsets(samples: Samples, times_s: Sequence[float], values: Sequence[flo
         samples: labels by the rate of the window that begins at each instant.
         times_s: of the displacement, rising.
         values: displacement, mm.
-        window_s: of the rate.
     """
     labels = list(samples.event)
     index = {t: i for i, t in enumerate(samples.times_s)}
@@ -214,7 +213,6 @@ def learn_threshold(
 
 
 def _check_events(years: Sequence[int], least_events: int) -> None:
-    """Refuse too few events, by the year of each, or too few years that have one."""
     if len(years) < least_events:
         raise TooFewEventsError(f"{len(years)} events with rain known before them; at least {least_events} needed")
     if len({*years}) < LEAST_YEARS:
@@ -228,7 +226,6 @@ def _cross_validate(
     years: Sequence[int],
     over: float,
 ) -> ThresholdScore:
-    """Each year scored by the window, lag and threshold that the other years choose, all years added up."""
     hits = misses = false_alarms = quiet = 0
     for year in sorted({years[i] for i in used}):
         key, limit = _choose(series, samples, [i for i in used if years[i] != year])
@@ -254,7 +251,6 @@ def _choose(
 
 
 def _table(values: Sequence[float | None], samples: Samples, used: Sequence[int]) -> list[ThresholdScore]:
-    """Scores of falling thresholds, halfway between values that were seen, none at or below nothing."""
     ranked = sorted(((values[i] or 0.0, bool(samples.event[i])) for i in used), reverse=True)
     events = sum(1 for _, event in ranked if event)
     quiet = len(ranked) - events
@@ -294,7 +290,6 @@ def _area(table: Sequence[ThresholdScore]) -> float:
 def _lead(
     values: Sequence[float | None], samples: Samples, beginnings: Sequence[int], over: float, lag_s: float
 ) -> float | None:
-    """Median time from the first crossing within the lag to the event."""
     leads = []
     for i in beginnings:
         at = samples.times_s[i]

@@ -18,7 +18,6 @@ def is_after_rain(times_s: Sequence[float], amounts: Sequence[float], at_s: floa
     Args:
         times_s: Rising ends of the intervals, epoch seconds, shape (n,).
         amounts: Rain of each interval, shape (n,).
-        at_s: The moment.
 
     Returns:
         None where the gauge knows less than a month before.

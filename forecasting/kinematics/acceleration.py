@@ -100,7 +100,6 @@ def fit_acceleration(
 
 
 def _sum(*columns: Sequence[float]) -> float:
-    """Of the products of each row."""
     return fsum(map(prod, zip(*columns, strict=True)))
 
 

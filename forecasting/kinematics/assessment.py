@@ -52,11 +52,7 @@ class _Series:
 
     def take(self, picked: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
         """Times, values and errors of some epochs."""
-        return (
-            [self.times_s[i] for i in picked],
-            [self.values[i] for i in picked],
-            [self.sigmas[i] for i in picked],
-        )
+        return ([self.times_s[i] for i in picked], [self.values[i] for i in picked], [self.sigmas[i] for i in picked])
 
 
 def classify_movement(
@@ -87,8 +83,6 @@ def classify_movement(
         interval_s: Nominal sampling interval, seconds.
         v_eq: Reviewed steady velocity per day, or None.
         bounds: Velocities that the site file warns of.
-        failing: A trusted failure window stands.
-        history_s: How far back velocities are compared.
 
     Returns:
         The facts, and the velocity they rest on with its error and stamp.
@@ -131,7 +125,6 @@ def _is_stale(known: _Series, now_s: float, window_s: float, interval_s: float) 
 
 
 def _past(known: _Series, window_s: float, history_s: float) -> list[float]:
-    """Velocities of the windows before the present one, newest first."""
     fits = (
         known.fit(known.newest_s - k * window_s, window_s)
         for k in range(1, min(PAST_WINDOWS, int(history_s / window_s)) + 1)
@@ -151,7 +144,6 @@ def _bends(known: _Series, window_s: float) -> list[float]:
 
 
 def _find_exceeded_bound(known: _Series, bounds: Sequence[Bound]) -> Exceeded | None:
-    """The highest bound that the velocity of its own window is really over, whichever single epoch is left out."""
     for bound in sorted(bounds, key=lambda b: -b.over):
         fit = known.fit(known.newest_s, bound.window_s, most=known.last, extent=0.5)
         if fit is not None and fit.low > bound.over and fit.rate > bound.min_sigma * fit.error:

@@ -25,7 +25,6 @@ def cross_velocity(
         q10: 10 % quantile of the displacement at each horizon, shape (n,).
         q50: Median, shape (n,).
         q90: 90 % quantile, shape (n,).
-        value: Displacement at the newest datum.
         failure_velocity: Positive velocity, unit of the values per day.
 
     Returns:
@@ -44,7 +43,6 @@ def cross_velocity(
 
 
 def _cross(horizons_s: Sequence[float], quantiles: Sequence[float], value: float, limit: float) -> float | None:
-    """First instant at which the growth of a quantile is at or over the limit."""
     before_s, before, stamp, speed = 0.0, value, 0.0, None
     for at_s, q in zip(horizons_s, quantiles, strict=True):
         if at_s <= before_s:

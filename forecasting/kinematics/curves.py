@@ -35,12 +35,8 @@ def draw_collapse(
     dying away in 1-4 days, about every 12 days. Gaps take away 5 % of the epochs singly and one block of 3-8 %.
 
     Args:
-        seed: The same seed draws the same record.
         sigma: White noise, mm.
         interval_s: Sampling interval, seconds.
-        alpha: Exponent, or the bounds between which it is drawn.
-        rain: With rain pulses.
-        gaps: With gaps.
     """
     rng = random.Random(seed)
     length = rng.uniform(120.0, 300.0)

@@ -41,9 +41,6 @@ def free_of_noise(length: float, error: float, sureness: float, freedom: float =
     the vertical beside it included. Without any sureness it is about the bias of a length, two variances and more.
 
     Args:
-        length: Of the vector, or the size of a component either way.
-        error: One standard error along it.
-        sureness: How many errors are asked for.
         freedom: Degrees of freedom of the error; `NORMAL` where it is known.
 
     >>> free_of_noise(3.7, 1.0, 3.0) < 3.0 < free_of_noise(3.8, 1.0, 3.0)

@@ -64,7 +64,6 @@ def stretch_window(scatter: float, early_s: float, late_s: float) -> float:
     Args:
         scatter: Of the velocities about the law, in their own errors squared.
         early_s: Lead of the early estimates, seconds.
-        late_s: Lead of the late ones.
 
     >>> stretch_window(0.4, 10.0, 12.0), stretch_window(1.5, 10.0, 20.0)
     (1.0, 2.0)

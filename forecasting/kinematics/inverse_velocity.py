@@ -87,11 +87,7 @@ def measure_scatter(
     motion, or the stairs of an interpolated record, show above.
 
     Args:
-        fit: A fall towards failure.
         stamps_s: What was fitted, shape (n,).
-        velocities: Likewise.
-        errors: Likewise.
-        alpha: Exponent of the fit.
     """
     power = 1.0 - alpha
     square = 0.0

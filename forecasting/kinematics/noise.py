@@ -70,13 +70,7 @@ def velocity_error(sigma: float, n: int, interval_s: float) -> float:
     return sigma / sqrt((n * n * n - n) / 12.0) / (interval_s / DAY_S)
 
 
-def choose_window_s(
-    sigma: float,
-    interval_s: float,
-    velocity: float,
-    *,
-    longest_s: float = 60.0 * DAY_S,
-) -> float:
+def choose_window_s(sigma: float, interval_s: float, velocity: float, *, longest_s: float = 60.0 * DAY_S) -> float:
     """The shortest window in which a velocity stands four standard errors above nothing.
 
     From `velocity_error`: n = (12 (4 sigma / (v dt))^2)^(1/3). A fast slope is seen in hours, a slow one in weeks:

@@ -15,8 +15,7 @@ _USUAL: Final = Template(
     "failure.usual", "velocity {velocity} mm/day <= {times} times the median {median} mm/day of the past"
 )
 _NOT_RARE: Final = Template(
-    "failure.not_rare",
-    "velocity {velocity} mm/day is not over the {percent} % quantile {quantile} mm/day of the past",
+    "failure.not_rare", "velocity {velocity} mm/day is not over the {percent} % quantile {quantile} mm/day of the past"
 )
 
 
@@ -52,7 +51,6 @@ def is_unusual(rate: float, past: Sequence[float]) -> Message | None:
     The past ends at the onset: a quantile that knows the acceleration, or what came after, would leak.
 
     Args:
-        rate: Velocity now.
         past: Velocities before the onset, any order.
 
     >>> is_unusual(9.0, [1.0, 2.0, 1.5, 1.2]) is None, is_unusual(2.5, [1.0, 2.0, 1.5, 1.2])

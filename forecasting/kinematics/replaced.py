@@ -74,7 +74,6 @@ def propose_offset(
 
     Args:
         times_s: usable epochs, rising.
-        values: beside them.
         from_s: begin of the work: what was read before it is of the old sensor.
         to_s: its end: what was read from then on is of the new one.
         noise: the smallest standard deviation of a reading, in their unit.
@@ -114,7 +113,6 @@ def _spread(rates: Sequence[float]) -> float:
 
 
 def _fit(points: Sequence[tuple[float, float]], edge_s: float, noise: float) -> Side:
-    """The median level of a side, carried to its edge along the median slope of its pairs."""
     days = [(at_s - edge_s) / DAY_S for at_s, _ in points]
     values, count = [value for _, value in points], len(points)
     rate = None
@@ -150,7 +148,6 @@ def _find_doubts(before: Side, after: Side) -> list[Message]:
 
 
 def _find_factor(ratio: float) -> Value | None:
-    """The factor between two units that a ratio lies near, or one over it."""
     size = abs(ratio)
     near = [one for f in FACTORS for one in (f, 1.0 / f) if abs(size / one - 1.0) < NEAR]
     return Figure(near[0], ".4g") if near else None

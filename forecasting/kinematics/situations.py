@@ -10,8 +10,6 @@ def name_situation(stage: str | None, *, critical: bool, wet: bool) -> str | Non
 
     Args:
         stage: How the station moved: creep, intermediate, progressive, step, unknown; None where nobody looked.
-        critical: Whether a trusted failure window of the station stood.
-        wet: Whether much rain had fallen.
 
     >>> name_situation("progressive", critical=True, wet=True), name_situation("creep", critical=False, wet=True)
     ('critical', 'after rain')

@@ -118,7 +118,6 @@ def classify_stage(state: Mapping[str, Any] | None, facts: MovementFacts) -> tup
 
     Args:
         state: What the last call returned; {} or None at the start. It may come from JSON.
-        facts: This look.
 
     Returns:
         The movement, and the state for the next look.

@@ -226,7 +226,6 @@ def _fit_line(layout: _Layout, values: Sequence[float], stated: float) -> tuple[
 
 
 def _line_error(layout: _Layout, count: int, square: float, weighed: float, shared: float, stated: float) -> float:
-    """The error of a slope by the sums of squares of its residuals and of the products of neighbouring ones."""
     # neighbouring residuals that go together are fewer facts than they look
     alike = min(0.9, max(0.0, shared / square)) if square > 0.0 else 0.0
     error = sqrt(weighed / (count - 2) / layout.spread * (1.0 + alike) / (1.0 - alike))

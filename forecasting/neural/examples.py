@@ -41,10 +41,8 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
     """The examples at some issue times of a block.
 
     Args:
-        recipe: Floors, spread and simple forecast of the record.
         values: The record in mm, shape (T, S).
         drivers: What may drive it, or None.
-        block: Rows within which targets lie.
         origins: Issue times, shape (N,).
     """
     cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))

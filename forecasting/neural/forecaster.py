@@ -23,10 +23,8 @@ from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift
 from forecasting.simple.trend import Trend, recall
 
-CHUNK = 4096
-"""Windows per pass: bounds the memory of a large set."""
-MOST_DOUBTS = 2.0
-"""Times the usual share of doubt in a window's scale that the unit of a correction may hold."""
+CHUNK = 4096  # windows per pass: bounds the memory of a large set
+MOST_DOUBTS = 2.0  # times the usual share of doubt in a window's scale that the unit of a correction may hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,6 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
     the path: a motion faster than any that was learnt has a large scale, and its path is in no more doubt for that.
 
     Args:
-        recipe: Which network, its window and simple forecast.
         values: Shape (T, S).
         origins: Issue times, shape (N,).
         noise_mm: Floor of each station's scale, shape (S,).
@@ -196,10 +193,7 @@ def cut_drivers(
     Nothing for one that reads no drivers.
 
     Args:
-        recipe: Which channels, and their scale.
-        drivers: Those at hand; a channel that is absent counts as silent.
         origins: Issue times, shape (N,).
-        columns: Stations of the panel that are asked about.
         scale_mm: Scale of each window, shape (N, S).
     """
     sources = recipe.sources

@@ -21,16 +21,13 @@ from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network
 
-Progress = Callable[[int, int, float], None]
-"""Called after each epoch with (epoch, epochs, validation loss)."""
+Progress = Callable[[int, int, float], None]  # called after each epoch with (epoch, epochs, validation loss)
 
 MINIMUM_ORIGINS = 30
 MOST_WINDOWS = 8192
 """Issue times x stations of one step: the memory of a step grows with them, and not with the stations alone."""
-SAMPLE = 16
-"""Issue times from which the time of judging is estimated."""
-ROOM_BYTES = 2**28
-"""Examples of a training that are kept between its passes; what does not fit is made anew in each."""
+SAMPLE = 16  # issue times from which the time of judging is estimated
+ROOM_BYTES = 2**28  # examples of a training that are kept between its passes; what does not fit is made anew in each
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,6 @@ class Learner:
 
         Args:
             begun: When the work began, monotonic seconds.
-            progress: Called after each pass.
 
         Returns:
             Early-stop loss before training and after each pass, and why it ended.
@@ -154,7 +150,6 @@ class Learner:
         return False
 
     def _time_judging(self) -> float:
-        """Seconds that reading the early-stop and calibration rows anew will take when the training is over."""
         self.network.eval()
         total_s = 0.0
         for member in self.judges:
@@ -229,7 +224,6 @@ class Learner:
         return float(np.mean(found))
 
     def _batches(self, order: np.random.Generator) -> Iterator[tuple[Member, Ints]]:
-        """Batches of one pass, each of one record, in random order."""
         found = []
         for member in self.members:
             size = _issues_at_once(self.settings.batch, member)

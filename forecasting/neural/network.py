@@ -9,8 +9,7 @@ from forecasting.data.features import FEATURES
 from forecasting.neural.head import QuantileHead
 
 _OBSERVED = FEATURES.index("observed")
-_SEASON = 3
-"""Sine, cosine and mask."""
+_SEASON = 3  # sine, cosine and mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,20 +36,14 @@ class Pooled:
 
 
 def train_pooled(
-    model: str,
-    records: Sequence[tuple[Panel, Split]],
-    horizons_s: tuple[float, ...],
-    settings: Settings | None = None,
+    model: str, records: Sequence[tuple[Panel, Split]], horizons_s: tuple[float, ...], settings: Settings | None = None
 ) -> Pooled:
     """Train one network on the fit blocks of all records; their early-stop blocks decide together when it ends.
 
     It reads the motion alone: what drives one slope has another name, and another meaning, at the next.
 
     Args:
-        model: A network that reads stations by themselves.
-        records: Panels with their blocks; intervals may differ.
         horizons_s: Horizons in seconds, the same for all.
-        settings: How.
 
     Raises:
         ForecastingError: A network with a graph: its stations are those of one record.
@@ -90,12 +84,9 @@ def fine_tune(
 
     Args:
         forecaster: Where the weights come from.
-        panel: The record to tune to.
         parts: Its blocks; its early-stop block alone decides.
-        settings: How; window, hidden width and seed are those of the forecaster. The default is nightly tuning.
         head_only: True freezes all but the head.
         replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
-        progress: Called after each pass.
 
     Raises:
         ForecastingError: It reads drivers, and these are not the same.

@@ -102,12 +102,7 @@ def train_network(
     """Train one network on the fit block, stopped by the early-stop block; calibration and test are not learnt from.
 
     Args:
-        model: Id of the network.
-        panel: The record.
-        parts: Its blocks.
         horizons_s: Horizons in seconds.
-        settings: How.
-        progress: Called after each pass.
 
     Raises:
         NotEnoughDataError: Fewer than 30 issue times or no target in one of the two blocks.

@@ -50,15 +50,11 @@ def calibrate(
     """Blend, conform and gate every horizon.
 
     Args:
-        forecaster: The trained network.
         base: The simple forecast that it corrects, chosen on the calibration block: where that is judged a choice
             stands in its place that has not seen it, as the candidates of `auto` are judged.
         auto: The best simple forecast per horizon, fitted on the same calibration block: the network is judged beside
             it, and served in a blend with it.
-        panel: The record.
-        parts: The split it was trained with.
         horizons_s: Horizons in seconds.
-        last: Row after the last origin; default is the end of calibration.
 
     Returns:
         The origins, and one result per horizon.

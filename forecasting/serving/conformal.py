@@ -15,8 +15,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, horizon_key
 
-WINDOW = 400
-"""Scores a month ahead overlap: 250 of them are eight independent months, and 80 % of those is a guess."""
+WINDOW = 400  # scores a month ahead overlap: 250 of them are eight independent months, and 80 % of those is a guess
 MINIMUM_SCORES = 20
 LONGEST_SPAN = 7
 """Errors of so many rows ahead overlap: among few a larger one is taken, as if each span gave one, up to 7 rows."""
@@ -97,8 +96,6 @@ def update(state: ConformalState, value: float, *, covered: bool | None = None) 
     """Take the score of a forecast whose target has now been observed.
 
     Args:
-        state: State before.
-        value: Score against the base interval that was issued, at the usual pace.
         covered: Whether the issued (widened) interval held; None compares with the present margin.
     """
     if not np.isfinite(value):
@@ -122,9 +119,6 @@ def feedback(
 
     Args:
         issued: Nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
-        observed_mm: The value at the target, on the same zero.
-        states: Nominal coverage to the state before.
-        stretch: By which the margins were stretched.
     """
     out = {}
     for level, (bottom, top, widened) in issued.items():
@@ -141,7 +135,6 @@ def margin(state: ConformalState, steps: int = 1) -> float:
     (25.0, 30.0)
 
     Args:
-        state: What is known of the errors.
         steps: Horizon in rows.
     """
     return float(margins_of([state], steps)[0])

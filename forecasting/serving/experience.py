@@ -18,22 +18,15 @@ from forecasting.kinematics.noise import MAD_TO_SIGMA
 from forecasting.message import Figure, Message, Template, Term, Value, list_parts
 from forecasting.serving.records import NOT_SHOWN
 
-SEEN: Final = 400
-"""Rows that calibration looks back: as many as adaptive intervals keep."""
-FEWEST_SEEN: Final = 60
-"""Rows without which nothing is said."""
-TOO_NEW: Final = 30
-"""Newest rows that are no experience yet, at least: what was forecast from them has not been scored."""
-BEYOND: Final = 1.25
-"""Times the largest score of the past."""
-LEAST_TOP: Final = 3.0
-"""Deviations that any past holds, however short or still."""
-SPANS: Final = (4, 8, 16, 32)
-"""Rows over which velocity and acceleration are taken."""
+SEEN: Final = 400  # rows that calibration looks back: as many as adaptive intervals keep
+FEWEST_SEEN: Final = 60  # rows without which nothing is said
+TOO_NEW: Final = 30  # newest rows that are no experience yet, at least: what was forecast from them has not been scored
+BEYOND: Final = 1.25  # times the largest score of the past
+LEAST_TOP: Final = 3.0  # deviations that any past holds, however short or still
+SPANS: Final = (4, 8, 16, 32)  # rows over which velocity and acceleration are taken
 LEVEL_ROWS: Final = 3
 """A level is the median of so many rows, or of a quarter of the span: one wild reading is no motion."""
-RESOLUTION: Final = 1e-3
-"""Change of a level that no instrument resolves, mm: below it no scatter is believed."""
+RESOLUTION: Final = 1e-3  # change of a level that no instrument resolves, mm: below it no scatter is believed
 FAILING: Final = Template("forecast.outside.failing", "outside experience: the motion accelerates towards failure")()
 _LARGER: Final = Template(
     "forecast.outside.larger", "outside experience: {what} {times} times the largest in calibration"

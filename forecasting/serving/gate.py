@@ -49,8 +49,7 @@ _WORST_80: Final = Template(
 )
 _COVER_95: Final = Template("gate.cover_95", "95 % interval holds only {share} of values at {horizon}")
 _SHOWN: Final = Template(
-    "gate.shown",
-    "shown: beats {baseline} by {gain} (CRPS) at {horizon} on calibration, 80 % interval holds {share}",
+    "gate.shown", "shown: beats {baseline} by {gain} (CRPS) at {horizon} on calibration, 80 % interval holds {share}"
 )
 
 
@@ -84,7 +83,6 @@ def blend_weight(observed: Floats, simple: Floats, network: Floats) -> float:
     Args:
         observed: Values at the targets, NaN where unknown, any shape.
         simple: Medians of the best simple forecast, the same shape.
-        network: Those of the network.
     """
     errors = [mae(observed - (weight * network + (1.0 - weight) * simple)) for weight in WEIGHTS]
     return WEIGHTS[int(np.argmin(errors))] if np.isfinite(errors).all() else 0.0
@@ -108,24 +106,14 @@ def block_skills(score: Floats, other: Floats) -> tuple[float, ...]:
 
 
 def decide(
-    observed: Floats,
-    quantiles: Floats,
-    best: Floats,
-    *,
-    weight: float,
-    baseline: str,
-    horizon: str,
-    steps: int = 1,
+    observed: Floats, quantiles: Floats, best: Floats, *, weight: float, baseline: str, horizon: str, steps: int = 1
 ) -> Gate:
     """Judge one network at one horizon on its calibration block.
 
     Args:
         observed: Values at the targets, shape (N, S), NaN where unknown.
         quantiles: Quantiles of the blend with its interval, shape (N, S, 5).
-        best: Those of the best baseline.
         weight: Of the network in the blend.
-        baseline: Name of the best baseline.
-        horizon: Words for the horizon, used in the reason.
         steps: The horizon in rows: errors of overlapping forecasts are not that many independent ones.
     """
     score, other = quantile_loss(quantiles, observed), quantile_loss(best, observed)

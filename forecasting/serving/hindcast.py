@@ -24,12 +24,9 @@ def forecast_past(
     """Forecasts of one model from past rows; none is shown.
 
     Args:
-        panel: The record.
-        model: Its id, of a network or of its blend too.
         horizons_s: Those that reach a row.
         cut: Row from which on nothing was known when the model was fitted, or its checkpoint trained.
         origins: Rows from `cut` on, shape (N,).
-        checkpoint: Its path; networks only.
 
     Raises:
         ForecastingError: As of `jobs.forecast`.

@@ -42,8 +42,7 @@ OBSERVED_SHARE = 0.7
 CALIBRATION_ROWS = 60
 FEWEST_ROWS = MINIMUM_SCORES + 1
 """Observations that a simple forecast needs: so many rows leave the errors that an interval is made of."""
-WIDER_FROM = 1.25
-"""Stretch of the interval from which the reason says so."""
+WIDER_FROM = 1.25  # stretch of the interval from which the reason says so
 WIDER: Final = Template(
     "forecast.wider", "interval wider than usual: the station moves faster than in nine of ten rows before"
 )()
@@ -168,7 +167,6 @@ def _choose_auto(known: Panel, horizons_s: tuple[float, ...]) -> tuple[Auto, flo
 def _open_simple(
     panel: Panel, known: Panel, model: str, horizons_s: tuple[float, ...], origins: Ints, pace: Pace
 ) -> Issue:
-    """The fans of a simple forecast that is fitted on what is known."""
     auto, waited_s = _choose_auto(known, horizons_s)
     calibration = find_calibration(known.values.shape[0])
     fitted = auto if model == "auto" else auto.member(model) or fit_baseline(model, known, calibration, auto.steps)
@@ -251,8 +249,6 @@ def read_network(forecaster: "NeuralForecaster", panel: Panel, origins: Ints) ->
     """A network's own quantiles at the stations of a panel, mm, shape (N, S, H, 5); NaN at one without a column.
 
     Args:
-        forecaster: As its checkpoint holds it.
-        panel: The record.
         origins: Rows, shape (N,).
     """
     seen, floors = forecaster.on_panel(panel)
@@ -272,11 +268,7 @@ def find_calibration(rows: int) -> Block:
 
 
 def forecast_horizon(
-    issue: Issue,
-    index: int,
-    horizon_s: float,
-    given: Mapping[str, ConformalState],
-    states: dict[str, ConformalState],
+    issue: Issue, index: int, horizon_s: float, given: Mapping[str, ConformalState], states: dict[str, ConformalState]
 ) -> tuple[list[Forecast], list[Withheld]]:
     """Rows and withheld entries of one horizon; adds the conformal states used to `states`."""
     panel, quantiles = issue.panel, issue.fans[index]

@@ -37,8 +37,6 @@ def train(
     """Train one network, judge it on its calibration block, write its checkpoint.
 
     Args:
-        panel: The record.
-        request: How.
         progress: Called after each epoch with (epoch, epochs, validation loss).
         replay: Records of other places that it goes on learning from, where it does not begin anew; one that is too
             short is left out.
@@ -67,7 +65,7 @@ def train(
             time_limit_s=request.time_limit_s,
             stride=request.stride,
             window=WINDOW,
-        ),
+        )
     )
     others = [found for other in replay if (found := _replayable(model, other, panel, parts, horizons_s))]
     training, begun_from = learn(
@@ -144,12 +142,8 @@ def forecast(
 
     Args:
         panel: The record; its last row is the moment of issue.
-        model: Its id, of a network or of its blend too.
-        horizons_s: How far ahead.
-        checkpoint: Its path; networks only.
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
-        motion: As `measure_motion` finds it, for several models of one panel and the same horizons.
         limits: By station, what its values cannot pass; the rows of every model keep to it.
 
     Raises:
@@ -269,12 +263,10 @@ def _horizons(given: Sequence[float]) -> tuple[float, ...]:
 
 
 def _possible(panel: Panel, horizons_s: Sequence[float]) -> tuple[float, ...]:
-    """Those that reach a row."""
     return tuple(h for h in horizons_s if round(h / panel.step_s) >= 1)
 
 
 def _bounds(panel: Panel, parts: Split) -> dict[str, list[float]]:
-    """First and last instant of each block."""
     return {
         name: [panel.start_s + panel.step_s * block.first, panel.start_s + panel.step_s * (block.end - 1)]
         for name, block in (("fit", parts.fit), ("early_stop", parts.early_stop), ("calibration", parts.calibration))

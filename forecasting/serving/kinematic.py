@@ -21,14 +21,11 @@ from forecasting.simple.auto import Auto
 
 PACE_ROWS: Final = 24
 """Rows in which a failure window is looked for that has passed since, and over which the way of the motion is taken."""
-NEAR: Final = 0.5
-"""Novelty below which no failure window is looked for."""
+NEAR: Final = 0.5  # novelty below which no failure window is looked for
 TAKES_OVER: Final = 4
 """Newest rows outside after which the kinematic forecast stands alone; as many inside, and it is gone."""
-SCORED: Final = 8
-"""Newest forecasts of the nearest horizon whose errors hasten that, or hold it back."""
-SWAY: Final = 3.0
-"""Times the odds that they can change."""
+SCORED: Final = 8  # newest forecasts of the nearest horizon whose errors hasten that, or hold it back
+SWAY: Final = 3.0  # times the odds that they can change
 QUANTILES: Final = ("q025", "q10", "q50", "q90", "q975")
 _PASSED: Final = Template("forecast.window_passed", "the failure window has passed: the motion cannot be foretold")()
 _ENDS: Final = Template(
@@ -86,7 +83,6 @@ class Motion:
         return odds / (1.0 + odds)
 
     def _lead(self, station: str, auto: Auto) -> float:
-        """The square of how many times smaller its errors were than those of `auto`, within bounds."""
         values, s = self.panel.values, self.panel.stations.index(station)
         h, last = min(auto.steps, default=0), values.shape[0] - 1
         origins = np.arange(max(auto.first, last - h - SCORED + 1, 0), last - h + 1, dtype=np.int64)
@@ -133,7 +129,6 @@ def step_in(
     Args:
         panel: Its last row is the moment of issue.
         drivers: Those that the model of the rows reads.
-        rows: As the model made them.
         longest: Longest horizon in rows.
         motion: As `see_motion` finds it, where another model has looked.
         auto: What the errors of the kinematic forecast are compared with; None: rows alone count.
@@ -166,7 +161,6 @@ def step_in(
 def _extrapolate(
     motion: Motion, rows: Sequence[Forecast], present: _Present, share: float
 ) -> tuple[list[Forecast], list[Withheld]]:
-    """Kinematic rows of one station, each with its share in the row of a model that it stands beside."""
     rows = sorted(rows, key=lambda row: row.horizon_s)
     if not rows:
         return [], []
@@ -209,7 +203,6 @@ def _extrapolate(
 
 
 def _mix(alone: Sequence[Forecast], served: Sequence[Forecast]) -> list[Forecast]:
-    """Kinematic rows joined, by their share, with those that they stand beside."""
     rows = {(row.model, row.horizon_s): row for row in served}
     out = []
     for one in alone:
@@ -262,7 +255,6 @@ def _or_failing(found: Experience, issue: FailureIssue) -> Experience:
 
 
 def _last(judged: Sequence[Experience]) -> _Present:
-    """Outside as long as one of the newest rows is, the present first."""
     lasted = sum(one.reason is not None for one in judged)
     reason = judged[0].reason or (LATELY if lasted else None)
     return _Present(Experience(judged[0].novelty, reason), lasted=lasted)

@@ -16,8 +16,7 @@ from forecasting.simple.auto import MANY_STATIONS, name_shares
 from forecasting.simple.regret import Rule, compute_weights
 from forecasting.simple.trend import follow, group_components
 
-SPANS: Final = 4
-"""Of a horizon: on records where networks are worse than the average, half of these let luck cost 3 %."""
+SPANS: Final = 4  # of a horizon: on records where networks are worse than the average, half of these let luck cost 3 %
 _WITH: Final = Template("forecast.with_networks", "with networks, weights by their scored errors: {weights}")
 
 
@@ -32,9 +31,6 @@ def join_networks(
 
     Args:
         panel: The record; its last row is the moment of issue.
-        rows: Of all models, in any order.
-        scored: Errors known at the moment of issue.
-        limits: By station, what its values cannot pass.
     """
     if not scored or len(panel.stations) > MANY_STATIONS:
         return list(rows)
@@ -59,7 +55,6 @@ def join_networks(
 
 
 def _move(row: Forecast, shares: Mapping[str, float], medians: Mapping[str, float]) -> Forecast:
-    """A row of `auto` with its fan moved towards the medians of the networks that have a share in it."""
     by = sum(share * (medians[name] - row.q50) for name, share in shares.items())
     names = name_shares(shares)
     reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
@@ -81,7 +76,6 @@ def compute_network_weights(
     are no further evidence.
 
     Args:
-        panel: The record up to the moment of issue.
         scored: Errors known by then; one of an issue whose target lies after it counts for nothing.
         horizons_s: Horizons in seconds.
         answers: Station, horizon and network of each forecast that can have a share.

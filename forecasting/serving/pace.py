@@ -14,18 +14,12 @@ import numpy as np
 from forecasting.data.series import Floats, Ints
 from forecasting.serving.experience import LEVEL_ROWS, find_rates
 
-SPAN: Final = 8
-"""Rows over which the present velocity is taken."""
-SEEN: Final = 400
-"""Rows before that say what is usual."""
-FEWEST: Final = 40
-"""Rows without which every pace is the usual one."""
-USUAL: Final = 0.9
-"""Share of the rows before that moved no faster than the usual pace: up to it nothing is stretched."""
-LARGEST: Final = 4.0
-"""Times by which a margin is stretched at most; far beyond lies what calibration never saw."""
-EVERY: Final = 30
-"""Rows after which what is usual is looked up again."""
+SPAN: Final = 8  # rows over which the present velocity is taken
+SEEN: Final = 400  # rows before that say what is usual
+FEWEST: Final = 40  # rows without which every pace is the usual one
+USUAL: Final = 0.9  # share of the rows before that moved no faster than the usual pace: up to it nothing is stretched
+LARGEST: Final = 4.0  # times by which a margin is stretched at most; far beyond lies what calibration never saw
+EVERY: Final = 30  # rows after which what is usual is looked up again
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,14 @@ from forecasting.serving.records import Forecast
 
 MOVED: Final = Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")()
 """Follows the reason of a forecast whose median was moved by more than the noise of a reading."""
-LENGTHS: Final = (4, 8, 15, 30)
-"""Rows of the velocities that may go on."""
-CLEAR: Final = 8.0
-"""Standard errors above which a velocity counts; where none does, that over the most rows stands."""
-DOUBT: Final = 2.0
-"""Standard errors that are added to a velocity."""
+LENGTHS: Final = (4, 8, 15, 30)  # rows of the velocities that may go on
+CLEAR: Final = 8.0  # standard errors above which a velocity counts; where none does, that over the most rows stands
+DOUBT: Final = 2.0  # standard errors that are added to a velocity
 FASTER: Final = 2.0
 """Times the present velocity that the mean velocity up to a target may be: an acceleration may go on."""
-CHANCE: Final = 3.0
-"""Noises of one reading that are no motion."""
-APART: Final = 2.0
-"""Noises by which two medians may differ without any motion."""
-LEAST_WIDTH: Final = 0.85
-"""Of the width that the noise of a reading asks for: the noise is an estimate."""
+CHANCE: Final = 3.0  # noises of one reading that are no motion
+APART: Final = 2.0  # noises by which two medians may differ without any motion
+LEAST_WIDTH: Final = 0.85  # of the width that the noise of a reading asks for: the noise is an estimate
 NOISE_ROWS: Final = 365
 
 
@@ -91,7 +85,6 @@ def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, col
         steps: Rows from the last reading to each target, rising.
         value: The last reading, mm.
         reach: Of the panel, for `steps` and the rows between them.
-        column: Of the station.
     """
     noise = float(reach.noise[column])
     half = np.abs(quantiles - quantiles[:, 2:3])
@@ -115,7 +108,6 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
 
     Args:
         panel: The record; its last row is the moment of issue.
-        rows: Forecasts from it.
     """
     groups: dict[tuple[str, str], list[Forecast]] = {}
     for row in rows:

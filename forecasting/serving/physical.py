@@ -31,10 +31,8 @@ def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Float
     [88.0, 88.0, 88.0, 88.0, 139.0]
 
     Args:
-        quantiles: Five quantiles, not falling.
         value: The newest reading, mm.
         noise: Of one reading, mm.
-        limits: Of the series.
     """
     chance = CHANCE * np.sqrt(2.0) * noise
     spread = LEAST_WIDTH * noise * NORMAL
@@ -46,13 +44,7 @@ def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Float
 
 
 def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
-    """The rows of any models within the limits of their stations; the reason says where a quantile was held.
-
-    Args:
-        panel: The record that they were made from.
-        rows: As they would be given out.
-        limits: By station; what is not named has none.
-    """
+    """The rows of any models within the limits of their stations; the reason says where a quantile was held."""
     noise: dict[str, float] = {}
     out = []
     for row in rows:

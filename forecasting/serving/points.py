@@ -235,7 +235,6 @@ def _find_lack(request: Forecasting, half: Floats) -> str:
 
 
 def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:
-    """The best of persistence, `lld` and the trend at each horizon, by their errors on these rows."""
     known = Block(0, values.shape[0])
     panel = Panel(0.0, step_s, tuple(f"{k:09}" for k in range(values.shape[1])), values)
     best = []
@@ -255,7 +254,6 @@ def _forecast_past(values: Floats, steps: int, rule: tuple[int, int, float], row
 
 
 def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> Tried:
-    """Every origin from row `cut` on, with the interval that was known there."""
     tried = Tried(steps, *rule)
     first = min(WARM_UP, values.shape[0] - 1)
     errors, line_errors, stays = (

@@ -11,8 +11,7 @@ from forecasting.message import Figure, Message, Template, Term
 from forecasting.registry import name_blend
 from forecasting.serving.records import NOT_SHOWN
 
-COVERAGE_80: Final = 0.74
-"""Narrower is refused; a wider interval costs in the score, and the next errors narrow it."""
+COVERAGE_80: Final = 0.74  # narrower is refused; a wider interval costs in the score, and the next errors narrow it
 WORST_STATION_80: Final = 0.65
 COVERAGE_95: Final = 0.90
 SHADOW_S: Final = 14 * DAY_S
@@ -168,8 +167,6 @@ def find_earliest_s(
     Args:
         horizon_s: Horizon, s.
         begin_s: When it came into the shadow, or when it can come.
-        every_s: Between two issues.
-        issues: That are scored already.
         now_s: Of the question; nothing is shown before the next issue after it.
 
     >>> find_earliest_s(86400.0, begin_s=0.0, every_s=86400.0) / 86400.0  # fourteen days hold more than ten
@@ -237,7 +234,6 @@ def check_shown(horizon_s: float, rows: Sequence[Scored]) -> Verdict:
 
     Args:
         horizon_s: Horizon in seconds.
-        rows: Its scores there, of forecasts issued since it last came into the shadow.
 
     Returns:
         `shadow` when over the newest 30 scored issue times it did not beat the best simple forecast or its 80 %
@@ -268,10 +264,6 @@ def check_shadow(
 
     Args:
         horizon_s: Horizon in seconds.
-        calibration: The verdict of training, `shown` and `reason`.
-        rows: Its scores there, of forecasts issued since it came into the shadow.
-        shadow_s: How long it has been there.
-        latency_limit_ms: Longest computation of one issue.
 
     Returns:
         `active` when calibration, time in the shadow, skill and coverage all allow it; else `shadow` and the first
@@ -335,7 +327,6 @@ def _find_fault(
 
 
 def _find_coverage_fault(at: str, whole: RollingRecord, recent: RollingRecord) -> Message | None:
-    """Intervals too narrow by the same bars as on calibration."""
     cover, cover_95 = whole.coverage_80 or 0.0, whole.coverage_95 or 0.0
     if cover < COVERAGE_80:
         return _HELD_80(share=Figure(cover, ".0%"), horizon=at)

@@ -11,10 +11,8 @@ from forecasting.serving.pace import Pace, see_pace
 from forecasting.simple.baselines import Baseline
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
-NORMAL = np.array([-1.959964, -1.281552, 0.0, 1.281552, 1.959964])
-"""The same quantiles of a normal distribution."""
-LEVELS = {0.8: (1, 3), 0.95: (0, 4)}
-"""Nominal coverage to the positions of its two quantiles."""
+NORMAL = np.array([-1.959964, -1.281552, 0.0, 1.281552, 1.959964])  # the same quantiles of a normal distribution
+LEVELS = {0.8: (1, 3), 0.95: (0, 4)}  # nominal coverage to the positions of its two quantiles
 
 
 @dataclass(frozen=True, slots=True)

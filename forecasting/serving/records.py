@@ -12,8 +12,7 @@ if TYPE_CHECKING:  # who reads forecasts needs no numpy
 
 NOT_SHOWN: Final = Template("forecast.not_shown", "not shown: {text}")
 SHORT: Final = Template("forecast.short", "the record is too short for this model")()
-KINEMATIC: Final = "kinematic"
-"""Model of a forecast that steps in where the present lies outside what calibration saw."""
+KINEMATIC: Final = "kinematic"  # model of a forecast that steps in where the present lies outside what calibration saw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,6 @@ def _filter(
     fxs: Any,
     fss: Any,
 ) -> Iterator[tuple[Any, ...]]:
-    """Innovation, its variance, level, move and memory of each row."""
     y, x, s = np.nan * p1, 0.0 * p1, 0.0 * p1
     pyy, pyx, pys = x, x, x
     pxx, pxs, pss = fxx, fxs, fss
@@ -184,7 +183,6 @@ def _first(values: Floats) -> Floats:
 
 
 def _mean_step(values: Floats) -> Floats:
-    """From the first to the last value, per row."""
     seen = np.isfinite(values)
     first = seen.argmax(axis=0)
     last = values.shape[0] - 1 - seen[::-1].argmax(axis=0)

@@ -28,14 +28,10 @@ _AVERAGE: Final = Template("forecast.average", "average of simple forecasts, wei
 _SEASON: Final = Template(
     "forecast.season", "the season of the year, and an average of simple forecasts, weights by past errors: {weights}"
 )
-STANDARD = "trend"
-"""What the others are weighed against; with very many stations, where it is not made, `lld`."""
-FURTHEST = 8.0
-"""Times the error to expect of the standard that another may lie away from its path."""
-LEAST_NAMED = 5
-"""Share in % from which a candidate is named in the reason."""
-LEAST_OF_YEARS = 24
-"""Of a year of months one summer with an event is the twelfth part."""
+STANDARD = "trend"  # what the others are weighed against; with very many stations, where it is not made, `lld`
+FURTHEST = 8.0  # times the error to expect of the standard that another may lie away from its path
+LEAST_NAMED = 5  # share in % from which a candidate is named in the reason
+LEAST_OF_YEARS = 24  # of a year of months one summer with an event is the twelfth part
 MANY_STATIONS = 500
 """Above this many stations (satellite points) only the forecasts without a fit per station are candidates."""
 FITTED = ("lad", "arima", "ets", "ridge", "median5", "ewa", STANDARD)
@@ -324,11 +320,7 @@ def _unflattered(
     assert isinstance(averaged, Ewa)
     damped = answer_in_halves(fit_damped, averaged.members[-1], panel, calibration, steps)
     between = take_median(out)
-    return out | {
-        "median5": between,
-        "ewa": take_ewa(out, damped, calibration),
-        STANDARD: replace(trend, rest=between),
-    }
+    return out | {"median5": between, "ewa": take_ewa(out, damped, calibration), STANDARD: replace(trend, rest=between)}
 
 
 def answer_in_halves(fit: Fit, now: Baseline, panel: Panel, calibration: Block, steps: Sequence[int]) -> Baseline:

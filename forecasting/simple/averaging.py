@@ -16,8 +16,7 @@ from forecasting.simple.ridge import fit_ridge
 
 SHARPNESS = 30.0
 DISCOUNT = 0.98
-WARM_UP_ROWS = 150
-"""Rows before calibration over which the weights settle: by then an error counts for 5 %."""
+WARM_UP_ROWS = 150  # rows before calibration over which the weights settle: by then an error counts for 5 %
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,6 @@ def fit_baseline(name: str, panel: Panel, calibration: Block, steps: Sequence[in
     """Fit one baseline by its id.
 
     Args:
-        name: A key of `forecasting.registry.BASELINES`.
         panel: The record; only rows up to the end of `calibration` are read.
         calibration: Where parameters are chosen.
         steps: Horizons in rows.

@@ -71,7 +71,6 @@ def _smooth(
     p: Any,
     first: Any,
 ) -> Iterator[tuple[Any, ...]]:
-    """Error, level and slope after each row."""
     level, slope = np.nan * a, first
     begun: Any = False
     known = False  # every series has begun

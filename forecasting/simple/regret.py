@@ -86,7 +86,6 @@ def compute_weights(
         made: Forecasts (E, N, S), the standard first, NaN where one does not answer.
         errors: Their |errors|, NaN where the target is not known.
         steps: The horizon in rows.
-        rule: How fast they move.
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
         surprise: Newest error in usual ones, shape (N, S).
         scale: Size of error to be expected, mm, shape (N, S), NaN where it is not known; None where always alike.
@@ -177,9 +176,7 @@ def find_noise_share(
     Args:
         errors: |Errors| at this horizon (N, S), NaN where the target is not known.
         steps: The horizon in rows.
-        near: The same at the shortest horizon.
         shortest: Its rows.
-        rule: How fast errors are forgotten.
         keep: What a surprise leaves of what was scored before, shape (N, S).
         groups: Columns of one motion: their shares are averaged.
     """
@@ -212,7 +209,6 @@ def _decay(values: Floats, keep: Floats) -> Floats:
 
 
 def _late(values: Floats | Ints, steps: int) -> Floats:
-    """What was known `steps` rows before, nothing at first."""
     out = np.zeros(values.shape)
     out[:, steps:] = values[:, : max(0, values.shape[1] - steps)]
     return out

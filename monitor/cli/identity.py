@@ -8,13 +8,14 @@ acknowledges or reports gives a token of its owner instead.
 
 import getpass
 import os
+import pwd
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
@@ -50,19 +51,14 @@ _NO_UID: Final = 2**32 - 1  # of the kernel: nobody logged in
 
 def name_os_user() -> str:
     """The user of the operating system, as the kernel has it: what the environment says anybody may write."""
-    try:
-        import pwd
-
-        uid = os.getuid()
-        name = _name_uid(pwd, uid)
-        with suppress(OSError, ValueError):
-            # who logged in, and took the rights of another one since (su, sudo)
-            login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
-            if login not in {uid, _NO_UID}:
-                return f"{name} (logged in as {_name_uid(pwd, login)})"
-        return name
-    except ImportError:  # no POSIX
-        return getpass.getuser()
+    uid = os.getuid()
+    name = _name_uid(uid)
+    with suppress(OSError, ValueError):
+        # who logged in, and took the rights of another one since (su, sudo)
+        login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
+        if login not in {uid, _NO_UID}:
+            return f"{name} (logged in as {_name_uid(login)})"
+    return name
 
 
 def prove(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
@@ -121,7 +117,6 @@ def acting(
 
 
 def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
-    """The owner of a token, for the acts that a program may do."""
     require_person()
     bearer = db.run_read(find_bearer, token, datetime.now(UTC))
     if bearer is None:
@@ -207,7 +202,6 @@ def _find_account(accounts: list[User], by: str | None, here: str) -> User:
 
 
 def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: Where) -> None:
-    """Refuse who is for some sites only, and acts elsewhere or on all."""
     if sites is None:
         return
     if callable(where):
@@ -218,14 +212,16 @@ def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: W
 
 
 def _prove(db: Database, account: User, here: str) -> str:
-    """How an account proved itself."""
     if account.os_user is not None and account.os_user == here:
         return "os_user"
     password = _read_password(account.name)
     db.closed_because = None  # for its turn, and for the entry in the log: who guesses is slow, and seen
     with db.write() as c:
         turn = take_turn_to_prove(c, account.name, here, datetime.now(UTC))
-    _wait_until(turn)
+    wait_s = (turn - datetime.now(UTC)).total_seconds()
+    if wait_s > 0.0:
+        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
+        time.sleep(min(wait_s, LONGEST_S))
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
     if fits:
@@ -235,13 +231,6 @@ def _prove(db: Database, account: User, here: str) -> str:
         actor = Actor(account.name, "person", COMMAND, here)
         add_audit(c, actor, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
-
-
-def _wait_until(turn: datetime) -> None:
-    wait_s = (turn - datetime.now(UTC)).total_seconds()
-    if wait_s > 0.0:
-        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
-        time.sleep(min(wait_s, LONGEST_S))
 
 
 def _read_password(name: str) -> str:
@@ -267,9 +256,9 @@ def _read_secret(name: str, fd_name: str) -> str | None:
         raise RefusedError(f"{fd_name}={number}: cannot be read ({error})") from None
 
 
-def _name_uid(pwd: Any, uid: int) -> str:
+def _name_uid(uid: int) -> str:
     try:
-        return str(pwd.getpwuid(uid).pw_name)
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid-{uid}"
 

@@ -126,11 +126,6 @@ def score_new(
     """Score what is new of some groups and look for certain faults in it; None where there is no reading.
 
     What is new of all groups that have a state is read at once. Who does not store what was found must `forget`.
-
-    Args:
-        wanted: groups, and who looks at them.
-        words: what people dismissed of the series of the site.
-        entered: what was entered of the readings of the site after they arrived.
     """
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
     keys = [_StateKey(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
@@ -186,7 +181,6 @@ def _pick(words: Words, group: Group) -> Dismissed:
 def _go_on(
     db: Database, state: GroupState, newer: Mapping[int, Sequence[Value]], dismissed: Dismissed, now: datetime
 ) -> DetectionResult:
-    """Score what is new with a state that is kept."""
     holes = _add_new(state, newer)
     state.looked_at = now
     if dismissed != state.dismissed:
@@ -210,15 +204,7 @@ def _score_first(
     *,
     is_known: bool,
 ) -> DetectionResult | None:
-    """Make the state of a group anew from the database, and score what is new.
-
-    Args:
-        states: those of the site.
-        key: what the state is for.
-        dismissed: see `Running.forgive`.
-        since: see `DetectionRequest`.
-        is_known: all that came up to the newest look is in the state there was.
-    """
+    """Make the state of a group anew from the database, and score what is new."""
     group, state = key.group, states.get(key.group.name)
     with db.read() as c:
         scored = [latest_by_series(c, key.site.id, d) for d in key.detectors]
@@ -330,7 +316,6 @@ def _push(recent: deque[float], came: Iterable[tuple[float, object]], interval_s
 
 
 def _check(c: Connection, state: GroupState, suspects: Mapping[str, float], now: datetime) -> Iterable[FaultFinding]:
-    """Certain faults among the new readings of the series that may have one."""
     since = now - timedelta(seconds=HISTORY_STEPS * state.key.group.step_s)
     for name, since_s in suspects.items():
         one = read_samples(c, state.series[name], since, now)

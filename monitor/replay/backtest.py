@@ -194,7 +194,7 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
         from_s, to_s = seconds(task.from_at), seconds(task.to_at)
         shown = 0.0
         for step in play(history, plan, from_s, to_s, find_pace(c, site, task), acts=acts):
-            tally.add(step, history)
+            tally.add(step)
             share = (seconds(step.at) - from_s) / (to_s - from_s)
             if on_progress is not None and share - shown >= 0.01:
                 shown = share

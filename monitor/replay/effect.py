@@ -1,7 +1,6 @@
 """What a changed site file would have done: both declarations over the same past, by the same replay as a backtest."""
 
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -52,17 +51,7 @@ def preview_effect(
     return {**facts, "names": names, "scorecard": cast("StoredScorecard", card.to_json())}
 
 
-def preview_apart(
-    url: str,
-    old: Site | None,
-    new: Site,
-    now: datetime,
-    months: int,
-    *,
-    on_progress: Progress,
-    limit_s: float,
-    is_wanted: Callable[[], bool] = lambda: True,
-) -> StoredEffect:
+def preview_apart(url: str, old: Site | None, new: Site, now: datetime, months: int, *, limit_s: float) -> StoredEffect:
     """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
 
     Args:
@@ -71,17 +60,14 @@ def preview_apart(
         new: the one proposed.
         now: end of the time that is played.
         months: of 30 days.
-        on_progress: called with the share that is done, 0 to 1.
         limit_s: the replay is ended after so long.
-        is_wanted: asked now and then; the replay ends when it is not.
     """
     began_s = time.monotonic()
     child = ChildProcess("monitor.replay.effect:play", url, old, new, now, months)
     try:
-        for line in child.lines(limit_s, is_wanted):
+        for line in child.lines(limit_s):
             if isinstance(line, dict):
                 return cast("StoredEffect", line)
-            on_progress(line)
     finally:
         child.end()
     if time.monotonic() - began_s >= limit_s:

@@ -405,14 +405,6 @@ class History:
         self._bare[site.version] = not any(found.values())
         return found
 
-    def newest_values(self) -> dict[tuple[str, str], float]:
-        """The newest value of each series, offsets of now subtracted, for plots."""
-        found = {}
-        for window in self._windows:
-            if window.readings:
-                found[window.row.station, window.row.quantity] = window.readings[-1].value
-        return found
-
 
 @lru_cache(maxsize=1024)
 def _read_instant(text: str) -> tuple[datetime, float]:

@@ -14,7 +14,6 @@ from monitor.domain.instruments.board import CONFIRMED, DISMISSED
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.replay.clock import ReplayDecision
-from monitor.replay.history import History
 from monitor.replay.matrix import (
     UNEXPLAINED,
     UNJUDGED,
@@ -42,9 +41,6 @@ _HAZARDS: Final = Template("effect.hazards", "hazard alerts")
 _MISSES: Final = Template("effect.misses", "misses")
 _ALARM_DAYS: Final = Template("effect.alarm_days", "days with an alarm")
 _HEALTH: Final = Template("effect.health", "health alerts")
-
-
-PLOT_POINTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +101,10 @@ class ReplayTotals:
         self.health: dict[str, Counter[str]] = defaultdict(Counter)  # station -> kind of health alert
         self.voting_s: dict[str, float] = defaultdict(float)
         self.pended: dict[str, set[str]] = defaultdict(set)
-        self.plot: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         self._open: dict[tuple[str, str], AlertTrace] = {}
         self._last: ReplayDecision | None = None
-        self._bucket = -1
 
-    def add(self, step: ReplayDecision, history: History) -> None:
+    def add(self, step: ReplayDecision) -> None:
         """Add one decision."""
         self.looks += 1
         now_s = seconds(step.at)
@@ -128,11 +122,6 @@ class ReplayTotals:
         self.requested.note(now_s, step.decision.evidence["asked"])
         self._add_assessments(step, now_s)
         self._last = step
-        bucket = int((now_s - self.from_s) / max(self.to_s - self.from_s, 1.0) * PLOT_POINTS)
-        if bucket != self._bucket:
-            self._bucket = bucket
-            for key, value in history.newest_values().items():
-                self.plot[key].append((now_s, value))
 
     def finish(self, to_s: float) -> None:
         """Close what is open: everything stood until the end."""
@@ -456,7 +445,6 @@ class Run:
     matrix: Matrix
     criteria: tuple[CriterionScore, ...]
     sensors: tuple[SensorScore, ...]
-    plot: Mapping[tuple[str, str], tuple[tuple[float, float], ...]]
     words: Mapping[str, tuple[Span, ...]]  # what each criterion asked for, over time
     gains: tuple[ForecastGain, ...] = ()  # what forecasts add to velocity
 
@@ -471,7 +459,7 @@ class Run:
         return tuple(a for a in self.alerts if a.ledger == "hazard")
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready; the points of plots stay out."""
+        """JSON-ready."""
         return {
             "name": self.name,
             "config_version": self.config_version,
@@ -602,7 +590,6 @@ def score(
         build_matrix(spans, labels, lead_s, names),
         tuple(_score_criterion(site, c, tally, labels, lead_s) for c in site.criteria),
         tuple(_score_sensor(name, tally) for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))),
-        {k: tuple(v) for k, v in tally.plot.items()},
         words,
         find_gains(
             site,

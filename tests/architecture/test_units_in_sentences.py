@@ -93,8 +93,8 @@ def test_every_figure_of_a_sentence_says_its_unit():
 
 # lines of verbs, jobs and configuration whose numbers are shares of one, scores, or in a unit that nobody knows there
 PURE_IN_LINES = {
-    ("cli/forecast/peers.py", "one.mae_mm"),
-    ("cli/forecast/peers.py", "one.crps_mm"),  # in mm, as the head says
+    ("cli/forecast/models.py", "one.mae_mm"),
+    ("cli/forecast/models.py", "one.crps_mm"),  # in mm, as the head says
     ("cli/forecast/explain.py", "amount"),
     ("cli/forecast/models.py", "facts['p']"),
     ("cli/forecast/models.py", "value"),

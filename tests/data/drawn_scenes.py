@@ -102,7 +102,6 @@ def make_config(tmp_path: Path, database_url: str):
 def work_here(monkeypatch) -> None:
     """Let scenes be read in this process, without the cost of one of their own."""
     monkeypatch.setattr(inbox.compute, "run", cross)
-    monkeypatch.setattr(inbox.compute, "warm", lambda _: None)
 
 
 def of_drawings(source: str) -> str:

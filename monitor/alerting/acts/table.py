@@ -177,7 +177,7 @@ _proposals = on(f"{_SITE}/proposals", "sites", "monitor.replay.acts_on_site_file
 _proposal = on(f"{_SITE}/proposals/{{proposal_id}}", "sites", f"{_HERE}.on_site_files", f"{_SITE}/proposals")
 _model = on(f"{_SITE}/models/{{model_hash}}", "forecast", "monitor.web.acts_on_models", f"{_DECLARED}#models")
 _network = on(f"{_SITE}/networks/{{model_hash}}", "scenes", "monitor.web.acts_on_models", f"{_DECLARED}#models")
-_station = on(f"{_SITE}/stations/{{station}}", "instruments", "monitor.web.acts_on_references", f"{_SITE}/instruments")
+_station = on(f"{_SITE}/stations/{{station}}", "instruments", "monitor.web.acts_on_models", f"{_SITE}/instruments")
 _footprint = on(
     f"{_SITE}/scenes/{{scene_hash}}/footprints/{{polygon_id}}",
     "scenes review",

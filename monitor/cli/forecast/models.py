@@ -1,5 +1,6 @@
 """`slopeward forecast models|compare|promote|retire`: what the trained forecasters are worth, and who is shown."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -8,8 +9,77 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli import session
+from monitor.cli.forecast.trials import fit_horizons, model_list, open_records, refuse_interpolated
 from monitor.domain.errors import RefusedError, SlopewardError
-from monitor.domain.instants import format_iso, record_to_json
+from monitor.domain.extras import describe_missing, is_installed
+from monitor.domain.instants import format_duration, format_iso, record_to_json
+from monitor.domain.names import list_names
+
+if TYPE_CHECKING:
+    from forecasting.evaluation.peers import PeerScore
+
+NAMES = {"drift": "straight line"}
+
+
+def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
+    """Score every record of some files; exit 4 where nothing could be scored."""
+    from forecasting.errors import ForecastingError
+    from forecasting.evaluation.peers import LIBRARY, OTHERS, PEERS, score_with_peers
+
+    peers = PEERS if is_installed(LIBRARY) else ()
+    if not peers:
+        session.print_note(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
+    for library, names in OTHERS.items():
+        here = "not asked" if is_installed(library) else "not installed"
+        session.print_note(
+            f"not compared with {', '.join(names)}: {library} is {here} here; they take a training per record, in an"
+            f" environment of their own (pip install {library})"
+        )
+    found = 0
+    opened = [(file, open_records(file, None, None, horizons)) for file in files]
+    for file, record, wanted in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
+        panel, stations = record.panel, record.panel.stations
+        try:
+            refuse_interpolated(panel, wanted)
+            spans = fit_horizons(panel, wanted)
+            scores = (
+                score_with_peers(
+                    panel, model_list(models), spans, peers=peers, origins=origins, on_progress=session.print_note
+                )
+                if spans
+                else []
+            )
+        except ForecastingError as error:
+            session.print_note(f"{list_names(stations)}: {error}")  # the other records are scored all the same
+            continue
+        found += len(scores)
+        if session.options().as_json:
+            for one in scores:
+                facts = {"file": file, "stations": stations, "horizon": format_duration(round(one.horizon_s))}
+                session.print_json(facts | one._asdict())
+        else:
+            print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
+    session.require_any(found, "no forecast could be scored")
+
+
+def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
+    """A row per model: at each horizon its error and CRPS, mm; the pairs where they are fewer than those of others."""
+    most = {h: max(s.n for s in scores if s.horizon_s == h) for h in dict.fromkeys(s.horizon_s for s in scores)}
+    heads = [f"{format_duration(round(h))} (n {n})" for h, n in most.items()]
+    at = {(one.model, one.horizon_s): one for one in scores}
+    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{head:>20}" for head in heads)]
+    for model in dict.fromkeys(one.model for one in scores):
+        cells = [_cell(at.get((model, h)), n) for h, n in most.items()]
+        lines.append(f"{NAMES.get(model, model):16}" + "".join(f"{cell:>20}" for cell in cells))
+    return lines
+
+
+def _cell(one: "PeerScore | None", most: int) -> str:
+    if one is None:
+        return "-"
+    crps = "-" if one.crps_mm is None else f"{one.crps_mm:.3f}"
+    return f"{one.mae_mm:.3f} / {crps}" + ("" if one.n == most else f" (n {one.n})")
+
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +188,7 @@ def compare(given: CompareArguments) -> None:
     if (given.site is None) == (not given.peers):
         raise typer.BadParameter("name a site by --site, or files by --peers")
     if given.peers:
-        from monitor.cli.forecast.peers import compare_files
+        from monitor.cli.forecast.models import compare_files
 
         compare_files(given.peers, given.horizon, given.names, given.origins)
         return
@@ -126,7 +196,6 @@ def compare(given: CompareArguments) -> None:
 
 
 def _compare_site(site: str, given: CompareArguments) -> None:
-    """A line per forecaster and horizon."""
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored
@@ -174,7 +243,7 @@ def _compare_site(site: str, given: CompareArguments) -> None:
                         "champion": champion[0],
                         "stage": _stated(stage),
                         "situation": _stated(situation),
-                        "latency_ms": _usual_ms(rows),
+                        "latency_ms": median([r.latency_ms for r in rows if r.latency_ms is not None] or [0.0]) or None,
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }
                     session.show(facts, _compare_line(facts))
@@ -197,7 +266,6 @@ def _flat(found: Any) -> dict[str, Any]:
 
 
 def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition] | None") -> dict[str, Any]:
-    """A model as JSON has it, with its gates, and with its changes of state where they are wanted."""
     transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes or ()]
     return {
         "model_hash": row.model_hash,
@@ -215,19 +283,16 @@ def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence
 
 def _model_lines(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition]") -> "Iterator[str]":
     yield f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
-    yield from map(_gate_line, gates)
+    for gate in gates:
+        worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
+        yield (
+            f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
+            f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
+        )
     for t in changes:
         at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
         who = t.by + (f" with {t.second_by}" if t.second_by else "")
         yield f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}"
-
-
-def _gate_line(gate: "GateRow") -> str:
-    worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
-    return (
-        f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
-        f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
-    )
 
 
 def _compare_line(facts: dict[str, Any]) -> str:
@@ -261,12 +326,6 @@ def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> l
 
 def _stated(part: str | None) -> str | None:
     return part if part is None else part or "not stated"
-
-
-def _usual_ms(rows: "Sequence[Scored]") -> float | None:
-    """Median of what an issue took, where it is known."""
-    taken = [r.latency_ms for r in rows if r.latency_ms is not None]
-    return median(taken) if taken else None
 
 
 def _share(value: float | None) -> str:

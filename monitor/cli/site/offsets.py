@@ -95,7 +95,6 @@ def list_offsets(site: Site = None) -> None:
 def _find_span(
     c: Connection, site: str, station: str, at: str | None, until: str | None, maintenance: int | None
 ) -> tuple[datetime, datetime]:
-    """Begin and end of the work on a station."""
     if (at is None) == (maintenance is None):
         raise RefusedError("when was it replaced? Give either --at, or --maintenance")
     if at is not None:
@@ -122,7 +121,6 @@ def _measure(c: Connection, row: SeriesRow, begins: datetime, ends: datetime, no
 
 
 def _describe_proposed(row: SeriesRow, found: ProposedOffset | Message) -> tuple[dict[str, Any], str]:
-    """What is proposed of a series, as JSON and as people read it."""
     name = f"{row.station} {row.quantity}"
     facts: dict[str, Any] = {"station": row.station, "quantity": row.quantity, "unit": row.unit}
     if isinstance(found, Message):

@@ -493,12 +493,11 @@ def _write(path: Path, text: str) -> Path:
 
 def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, accepts: bool) -> None:
     """The levels of the record as the site file would have decided them."""
-    from monitor.cli.site.backtest import answer, progress_bar
+    from monitor.cli.site.backtest import answer
     from monitor.extensions.table_import.past_levels import summarise_past
 
     def play(*, accept: bool) -> "Scorecard":
-        with progress_bar() as report:
-            return summarise_past(path, known, site, accept_units=accept, on_read=_print_read, on_progress=report)
+        return summarise_past(path, known, site, accept_units=accept, on_read=_print_read)
 
     try:
         card = play(accept=accepts)
@@ -512,7 +511,7 @@ def _show_past(path: Path, known: tuple[str, ImportOptions], site: Site, *, acce
         else "without any bound, so nothing can raise one"
     )
     print_note(f"levels from {format_iso(card.from_at)[:16]} to {format_iso(card.to_at)[:16]}, {bounds}:")
-    answer(card, None)
+    answer(card)
 
 
 def _print_read(results: Sequence[FileResult]) -> None:

@@ -1,11 +1,35 @@
 """Small pictures of a record as plain SVG facts: its curves, and forecasts beside what came."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from monitor.extensions.table_import.guess.preview import PreviewCurve
 from monitor.extensions.table_import.past_levels import ForecastPicture
-from monitor.web.parts.past_pictures import format_day
-from monitor.web.parts.pictures import PlotScale
+from monitor.web.parts.documents import PlotScale
+
+RIBBON: Final = 1000.0
+LEAST: Final = 2.0  # of a span of levels: what was short is to be seen
+
+
+def format_day(at_s: float) -> str:
+    """The day of an instant."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d}"
+
+
+def draw_levels(
+    from_s: float, to_s: float, names: Mapping[int, str], spans: Iterable[tuple[float, float, int]]
+) -> list[dict[str, float | str]]:
+    """The times at one level (from, to, number) as blocks of a ribbon."""
+    whole_s = (to_s - from_s) or 1.0
+    blocks: list[dict[str, float | str]] = []
+    for low_s, high_s, level in spans:
+        x = min(max((low_s - from_s) / whole_s, 0.0), 1.0) * RIBBON
+        width = max((high_s - low_s) / whole_s * RIBBON, LEAST)
+        text = f"{format_day(low_s)} – {format_day(high_s)}"
+        place = {"x": round(min(x, RIBBON - width), 1), "width": round(width, 1)}
+        blocks.append({**place, "level": level, "name": names[level], "text": text})
+    return blocks
 
 
 def draw_curve(curve: PreviewCurve) -> dict[str, Any] | None:

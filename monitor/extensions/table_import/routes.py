@@ -14,7 +14,7 @@ from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess.preview import PreviewResult
 from monitor.extensions.table_import.guess.site_file import read_bounds
 from monitor.extensions.table_import.past_levels import AllForecasts, PastLevels
-from monitor.extensions.table_import.pictures import draw_curve, draw_forecast
+from monitor.extensions.table_import.pictures import draw_curve, draw_forecast, draw_levels, format_day
 from monitor.extensions.table_import.processing import (
     NOT_READY,
     PAST_FORECASTS,
@@ -28,7 +28,6 @@ from monitor.web.access.acting import Acting
 from monitor.web.access.callers import Caller, actor_of, require_caller
 from monitor.web.access.guard import LARGEST_PART
 from monitor.web.context import NO_NUL, Name, context_of
-from monitor.web.parts.past_pictures import draw_levels, format_day
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)

@@ -35,12 +35,9 @@ from monitor.store.models.registry import change_state, find_model
 from monitor.worker.configured import list_models, refuse_strange, run_in_worker
 
 _NO_PAST: Final = "no past to score: no series has readings enough up to now"
-SHARE: Final = 0.25
-"""Of a record: the newest part, which is forecast from what came before it."""
-ISSUES: Final = 60
-"""Spread over that part."""
-MOST_ROWS: Final = 20_000
-"""Of one hindcast; a site of very many series gets fewer issues, or none."""
+SHARE: Final = 0.25  # of a record: the newest part, which is forecast from what came before it
+ISSUES: Final = 60  # spread over that part
+MOST_ROWS: Final = 20_000  # of one hindcast; a site of very many series gets fewer issues, or none
 FEWEST_ISSUES: Final = 10
 GROWTH: Final = 2.0
 """Of a record since its past was scored, until it is again; what is scored then came after all that was."""
@@ -91,7 +88,6 @@ def _score_past(
     *,
     gives_way: bool,
 ) -> list[str]:
-    """Train networks on the older part of a panel and issue them with the simple forecasts over the rest."""
     cut_s = record.end_s - SHARE * (record.end_s - record.begin_s)
     models, lines = [ModelRequest(m, m) for m in _list_simple(site)], list[str]()
     horizons_s = found.panel.cadence.horizons_s

@@ -55,8 +55,6 @@ Key = tuple[int, str, float, float]
 
 @dataclass(frozen=True, slots=True)
 class _IssueInputs:
-    """What an issue starts from, as known at its instant."""
-
     found: list[PanelRead]
     standings: list[ModelStatus]
     states: Mapping[Key, ConformalState]
@@ -122,7 +120,6 @@ def name_models(site: Site) -> tuple[str, ...]:
 
 
 def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
-    """What is known of a site and its models."""
     standings = load_standings(c, site, now)
     found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
     states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
@@ -140,7 +137,6 @@ def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now
 
 
 def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> list[forecasts.WithheldRow]:
-    """Forecasts that were not given, once for each reason of a series and model."""
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
     for one in answer.withheld:
@@ -170,7 +166,6 @@ def _find_shown_s(withheld: Withheld, lack: Lack, site: Site) -> float:
 def _list_waiting(
     found: PanelRead, refused: Sequence[PromotionRefusal], models: Sequence[str], held: Collection[tuple[int, str]]
 ) -> Iterator[forecasts.WithheldRow]:
-    """What keeps models back at the series of a panel, but for those that are held back already."""
     for r in refused:
         for s in found.samples:
             if (s.series_id, r.model) not in held:
@@ -320,7 +315,6 @@ def _move_on(
 def _grouped(
     states: Mapping[Key, ConformalState], samples: list[SeriesSamples]
 ) -> dict[str, dict[str, ConformalState]]:
-    """States by name of the model and the worker's own key, `label|horizon|nominal`."""
     labels = {s.series_id: s.label for s in samples}
     out: dict[str, dict[str, ConformalState]] = {}
     for (series_id, model, horizon_s, nominal), state in states.items():

@@ -49,7 +49,6 @@ def promote(
     """Let a checkpoint be shown; returns one sentence per horizon.
 
     Args:
-        config: its time limit bounds the latency.
         start: beginning of its hash.
         horizon_s: one horizon, s; None: every one whose gate is open.
 

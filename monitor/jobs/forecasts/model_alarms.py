@@ -52,11 +52,7 @@ def alarm_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Sco
         if not low and record.coverage_80 < RECOVERED_COVERAGE_80:
             continue  # between the bounds everything stays as it is
         at = format_span(horizon_s)
-        held: dict[str, Value] = {
-            "horizon": at,
-            "share": Figure(record.coverage_80, ".0%"),
-            "n": record.issues,
-        }
+        held: dict[str, Value] = {"horizon": at, "share": Figure(record.coverage_80, ".0%"), "n": record.issues}
         text = _HELD(**held)
         if record.worst_station is not None:
             text = _HELD_WORST(**held, worst=Figure(worst, ".0%"), station=record.worst_station)

@@ -40,12 +40,10 @@ _NO_HORIZON: Final = Template("shadow.no_horizon", "it has no horizon")()
 _UNTIL: Final = Template("shadow.until", "{text}; shown on {at} at the earliest")
 _NO_SCORE: Final = Template("shadow.no_score", "no forecast of it has been scored yet")()
 _LACK_BETTER: Final = Template("lack.better", "an error below that of the one that is shown")
-MAXIMUM_AGE: Final = timedelta(days=7)
-"""Of a checkpoint; then the next is trained."""
+MAXIMUM_AGE: Final = timedelta(days=7)  # of a checkpoint; then the next is trained
 ALIVE: Final = ("candidate", "shadow", "active")
 CANDIDATE: Final = timedelta(days=2)
-MOST_CHALLENGERS: Final = 3
-"""Of one kind beside those that are shown; a person who trains more lets the oldest go."""
+MOST_CHALLENGERS: Final = 3  # of one kind beside those that are shown; a person who trains more lets the oldest go
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +322,6 @@ def displace(
 
 
 def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> list[str]:
-    """The state of each checkpoint as a whole follows from its horizons."""
     lines = []
     gates = registry.load_gates(c, [s.row.model_hash for s in standings])
     shown = {h: {x for x, g in per.items() if g.state == "active"} for h, per in gates.items()}

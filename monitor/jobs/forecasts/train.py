@@ -77,7 +77,6 @@ def _list_panels(c: Connection, site: Site) -> list[SitePanel]:
 
 
 def _describe_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str:
-    """Which panel of several."""
     return f" every {format_span(panel.cadence.interval_s)}" if panel is not None and len(panels) > 1 else ""
 
 
@@ -175,12 +174,7 @@ def _train_forecaster(
 
 
 def _train_detector(
-    db: Database,
-    config: ServiceConfig,
-    site: Site,
-    order: TrainingOrder,
-    now: datetime,
-    clock: Callable[[], datetime],
+    db: Database, config: ServiceConfig, site: Site, order: TrainingOrder, now: datetime, clock: Callable[[], datetime]
 ) -> str:
     step_s = site.watched_step_s or 0.0
     samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
@@ -233,7 +227,6 @@ def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple
 
 
 def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: datetime) -> Iterator[SiteRecord]:
-    """Records of the sites that `replay` names, each panel whose readings come about as often as here, or oftener."""
     if kind not in NETWORKS or not (site.forecast.start_from or kind in PRETRAINED):
         return
     for name in site.forecast.replay:

@@ -110,7 +110,6 @@ def train_detector(request: DetectorTraining) -> tasks.TrainingResult:
 
 
 def _apply_permit(row: Forecast, permits: Mapping[float, tasks.Permit]) -> Forecast:
-    """What the record of a checkpoint says of a row, in place of what its training said."""
     permit = permits.get(row.horizon_s, _UNSCORED)
     if row.model == KINEMATIC:
         return row

@@ -107,7 +107,6 @@ def _find_before(day: Sequence[BatteryDay], at_s: float) -> float:
 
 
 def _list_slopes(days: Sequence[BatteryDay]) -> list[float]:
-    """Between the lows of all pairs of days, per day."""
     return [(b.low - a.low) * DAY_S / (b.at_s - a.at_s) for i, a in enumerate(days) for b in days[i + 1 :]]
 
 

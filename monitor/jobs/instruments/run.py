@@ -122,8 +122,6 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
 
 @dataclass(frozen=True, slots=True)
 class _StationFacts:
-    """What tables of a whole site say of one of its stations."""
-
     series: Series
     weather: checks.Weather
     work: MaintenanceFact | None
@@ -168,7 +166,6 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
 
 
 def _check_work(station: Station, work: MaintenanceFact | None) -> list[checks.InstrumentFinding]:
-    """That somebody works at the instrument."""
     if work is None:
         return []
     reason = MAINTENANCE(station=station.id, at=Timestamp(work.to_s), names=NameList((work.by,)), reason=work.reason)
@@ -206,7 +203,6 @@ def _check_power(
 
 
 def _check_epochs(c: Connection, main: tuple[str, int] | None, now: datetime) -> list[checks.InstrumentFinding]:
-    """The clock and the fixes that the epochs of the main series show."""
     if main is None:
         return []
     epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, -DAY), (8 * DAY, DAY))]
@@ -259,7 +255,6 @@ def _load_hours(
 def _expect_empty(
     station: Station, volts: Sequence[BatteryDay], levels: Sequence[BatteryDay], now_s: float
 ) -> BatteryExpectation:
-    """The earlier end of the two that the voltages and the levels of the battery in use let expect."""
     days, shares = (split_days(hours[find_new_battery(hours) :], now_s) for hours in (volts, levels))
     spec, level_spec = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
     by_volts = [] if spec is None else [expect_empty(days, spec.empty, now_s)]
@@ -301,7 +296,6 @@ def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: dateti
 def _find_last_readings(
     c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime
 ) -> dict[str, datetime]:
-    """When each station was heard last, of those of which enough came to judge a clock by."""
     found = {}
     for station in site.stations:
         main = _main_series(station, series_of.get(station.id, {}))
@@ -321,7 +315,6 @@ def _read_signal(c: Connection, station: Station, series: Series, now: datetime)
 
 
 def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> checks.Weather:
-    """The warmest hour of two days and the deepest snow, of all that the site measures."""
     found: dict[str, list[float]] = {"temperature": [], "snow_depth": []}
     for (_, quantity), series_id in series.items():
         if quantity in found:
@@ -335,7 +328,6 @@ def _interval_s(station: Station, quantity: str) -> float:
 
 
 def _draw_spark(hours: Sequence[store.HourSummary], interval_s: float, now: datetime) -> list[float | None]:
-    """Means of equal spans of the last days, for a small picture."""
     points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
     span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
     parts: dict[int, list[float]] = {}
@@ -426,7 +418,6 @@ def list_changes(
 
 
 def _list_families(site: Site) -> dict[Parent, set[str]]:
-    """The stations of each parent that has several, such as a logger or a base."""
     children = {p: {station for station, _ in places} for p, places in list_children(site).items()}
     return {p: stations for p, stations in children.items() if p.kind != "station" and len(stations) > 1}
 
@@ -484,7 +475,6 @@ def _list_notices(
 
 
 def _list_received_since(stations: AbstractSet[str], wrong: AbstractSet[str], clocks: LoggerClocks) -> set[str]:
-    """Stations of which a reading came after the first of the wrong clocks was found wrong."""
     first = min((clocks.wrong[s] for s in wrong if s in clocks.wrong), default=None)
     newest = clocks.last_readings
     return {s for s in stations if s in newest and (first is None or newest[s] > first)}

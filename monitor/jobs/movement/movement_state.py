@@ -219,11 +219,7 @@ def assess_movement(
     counts for no dwell, but a window that rested on a re-zeroed instrument goes at once.
 
     Args:
-        site: the declaration, for cadences and the failure velocity.
-        moving: the series.
-        path: its cleaned history as known now.
         before: `state` of the update before; None at the first.
-        forecast: the newest shown forecast of the series, if there is one.
         now_s: instant of the update, epoch seconds.
         mark: what people said of the series, as one word; another than before asks for that look.
         rose: the site's level rose since the last row: its newest datum is looked at now, whatever the cadence says.
@@ -319,12 +315,8 @@ def is_due(
     """True when an update could say something new of what came; costs nothing to ask.
 
     Args:
-        site: the declaration.
-        moving: the series.
-        before: `state` of the update before.
         newest_s: newest epoch received, whatever its quality.
         now_s: instant of the update, epoch seconds.
-        mark: what people said of the series, as one word.
         rose: the site's level rose since the last row.
     """
     state = before or {}
@@ -361,7 +353,6 @@ def _first(site: Site, moving: MovementSeries, times_s: Sequence[float], state: 
 def _next(
     site: Site, moving: MovementSeries, times_s: Sequence[float], k: int, state: MovementMemory, *, warm: bool
 ) -> int:
-    """The datum of the next look."""
     due = bisect_left(times_s, _due_s(site, moving, state, warm=warm))
     if warm and due >= len(times_s) > k + 1:
         due = len(times_s) - 1  # the first update ends with what is known now
@@ -460,7 +451,6 @@ def _hold(held: BelievedWindow, now_s: float, issue: FailureIssue) -> BelievedWi
 
 
 def _bend(path: Path, velocity: Velocity | None) -> Acceleration | None:
-    """Acceleration over twice the window of the velocity, thinned evenly."""
     if velocity is None:
         return None
     window_s = ACCELERATION_WINDOWS * 2.0 * (velocity.newest_s - velocity.mid_s)

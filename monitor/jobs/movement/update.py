@@ -63,7 +63,6 @@ def update_movement(
     `now` again writes nothing. A series that cannot be judged is reported and leaves the others alone.
 
     Args:
-        site: the declaration.
         now: instant of the update, aware UTC.
         clock_s: measures what the update costs; no decision rests on it.
 

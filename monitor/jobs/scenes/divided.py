@@ -26,7 +26,6 @@ def read_divided(plan: ComputeSection, request: SceneRequest, reads: Sequence[st
 
     Args:
         plan: where jobs run, and their bounds.
-        reads: what its workers may read.
         writes: where the results of the site lie.
 
     Raises:

@@ -129,13 +129,7 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
 def run_behind(
     config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
 ) -> Answered:
-    """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
-
-    Args:
-        task: whose answer has a field `error`.
-        scene: the image that it reads.
-        folder: the results of the scene, which it writes.
-    """
+    """What a worker answers that gives way to others; one that fails says so, unless the service is stopping."""
     reads = [] if scene is None else [scene.parent]
     try:
         return run_in_worker(config.compute, task, request, reads=reads, writes=[folder.absolute()], gives_way=True)

@@ -28,7 +28,6 @@ from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (
-    READ_ONE,
     KnownDate,
     KnownVersion,
     ReadScene,
@@ -81,15 +80,6 @@ _due_s: dict[Path, float | None] = {}
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Take every scene of `inbox/<site>/` that is complete and not yet known; returns one line."""
-    try:
-        return _run(db, config, site, now)
-    finally:
-        past_s = time.monotonic() - LONGEST_S  # of a site that nobody looks at any more
-        if all(due_s is None or due_s < past_s for due_s in list(_due_s.values())):  # nothing is about to come
-            compute.cool(READ_ONE.function)
-
-
-def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     folder = _folder_of(config, site)
     _due_s.pop(folder, None)  # a run that fails says nothing of the next one
     parts = []
@@ -99,7 +89,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     }
     waiting = {row.name: row for row in rows if row.state == WAITING}
     present, read, failed = set(), set(), None
-    growing = _watch_rasters(folder, states, now, warm=not config.compute.dask)
+    growing = _watch_rasters(folder, states, now)
     for entry, absent in _candidates(folder, now):
         name = scene_rows.name_of(entry)
         lacking = STILL_WRITTEN if entry in growing else absent
@@ -373,15 +363,12 @@ def _folder_of(config: ServiceConfig, site: Site) -> Path:
     return Path(config.paths.inbox) / site.id
 
 
-def _watch_rasters(
-    folder: Path, states: Mapping[tuple[str, str], str], now: datetime, *, warm: bool = False
-) -> dict[Path, bool]:
+def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: datetime) -> dict[Path, bool]:
     """New lone rasters whose size and time have not stayed yet, and whether that lasts too long to go unsaid.
 
     What was seen is kept for the next run: a run waits for what needs less than `SCAN_S`, and holds no thread for the
     rest (`next_scan`). A raster that was last written to more than `SETTLED_S` ago needs two equal looks only. A time
-    in the future (the clock of another machine) says nothing about that. With `warm` the worker loads its libraries
-    meanwhile.
+    in the future (the clock of another machine) says nothing about that.
     """
     known = _watched.get(folder, {})
     began, growing = time.monotonic(), dict[Path, bool]()
@@ -401,8 +388,6 @@ def _watch_rasters(
             if one is None or one.print_ != print_:
                 needed_s = SCAN_S if one is None and age_s > SETTLED_S else SETTLED_S
                 one = _PendingRaster(print_, at if one is None else min(one.first_s, at), at + needed_s)
-                if warm:
-                    compute.warm(READ_ONE.function)
             if at < one.settled_s:
                 growing[entry] = at - one.first_s > LONGEST_S
                 due.append(one.settled_s)

@@ -28,7 +28,6 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
     `try_weights` says before whether it can be run at all.
 
     Args:
-        site: the site that it was learnt for; its file must choose weights scene by scene.
         start: beginning of its hash.
 
     Raises:
@@ -56,7 +55,6 @@ def try_weights(db: Database, config: ServiceConfig, site: Site, start: str) -> 
     """Load a network once, in a worker and as its scenes would; no page or command waits with its own memory.
 
     Args:
-        site: the site that it was learnt for.
         start: beginning of its hash.
 
     Raises:

@@ -79,7 +79,6 @@ def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> tuple[list[tuple[
 
 
 def _describe_unfit(dates: list[KnownDate], error: ImageryError) -> Message:
-    """Why dates were left out, without the folders of the server."""
     text = error_text(error)
     for date in dates:
         text = hide_folder(text, Path(date.scene_path).parent)

@@ -59,8 +59,6 @@ def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now
 
     Args:
         name: the stack's, so that two tracks do not end each other's advice.
-        found: what the stack says.
-        now: when it is known.
 
     Returns:
         The number of values that are news.

@@ -1,7 +1,6 @@
 """What a spawned worker does with a scene: segment it, lay it beside the other dates, measure places. No database."""
 
 import contextlib
-import importlib
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -43,12 +42,6 @@ RELIEF_TILES: Final = 256
 PROBABILITY: Final = "scene_probability"  # of a place; only a network has one
 # Later dates that are judged again when a scene comes late.
 AGAIN_MOST: Final = 5
-
-
-def load_libraries() -> None:
-    """Import what `read_one` imports when it needs it: while a file settles there is time for that."""
-    importlib.import_module("detection.imagery.neural.checkpoint")
-    importlib.import_module("detection.imagery.neural.inference")
 
 
 def try_weights(request: tasks.WeightsTrial) -> tasks.WeightsTrialResult:
@@ -171,7 +164,6 @@ def _list_gone(own: records.StoredDate, replaced: Iterable[tasks.KnownVersion]) 
 
 
 def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tasks.ReadScene:
-    """What is kept of a scene that a network read."""
     from detection.imagery.neural.checkpoint import load_model
 
     answer, own = read.answer, read.own
@@ -201,7 +193,6 @@ def _read_by_index(
 
 
 def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
-    """The dates that an index of colours can be compared with, whatever read them."""
     return [d for d in request.dates if d.scene_hash not in gone and d.model_hash != RADAR]
 
 
@@ -225,7 +216,6 @@ def _make_result(
     replaced: Sequence[tasks.KnownVersion],
     notes: tuple[str, ...],
 ) -> tasks.ReadScene:
-    """All that is kept of a scene, but for the weights that read it."""
     undrawn = () if request.relief is None else _draw_relief(own, request.relief)
     return tasks.ReadScene(
         scene_hash=answer["scene_hash"],
@@ -331,7 +321,6 @@ def _give_own(date: tasks.KnownDate, dem: Path | None, work: Path, *, always: bo
 
 
 def _list_later(own: records.StoredDate, dates: Sequence[tasks.KnownDate]) -> list[tasks.KnownDate]:
-    """Dates after this one that are judged again, the oldest first."""
     later = (date for date in dates if date.acquired_at > own.acquired_at)
     return sorted(later, key=lambda date: (date.acquired_at, date.scene_hash))[:AGAIN_MOST]
 
@@ -380,7 +369,6 @@ def _assess_dates(
     request: tasks.SceneRequest,
     replaced: Sequence[records.KnownOutline],
 ) -> list[tuple[records.StoredDate, records.Comparison]]:
-    """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
     first = compare(own, others, request.out_dir)
     first = replace(first, changes=keep_lines(own.outlines, first.changes, map(records.open_geometry, replaced)))
     found: list[tuple[records.StoredDate, records.Comparison]] = [(own, first)]

@@ -2,12 +2,12 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
 from math import cos, hypot, radians, sin
-from typing import Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 from sqlalchemy import Connection
 
@@ -269,23 +269,13 @@ class ChartPlan(NamedTuple):
     choices: list[str]
 
 
-class PagePlan(TypedDict):
-    """What the chart of a site page needs before any answer."""
-
-    charts: list[ChartPlan]
-    opens: ChartPlan | None  # the first that is shown
-    landslide_charts: list[ChartPlan]
-    shared: list[str]  # quantities that several stations have
-    panes: list[str]
-
-
 def plan_page(
     stations: list[StationCard],
     landslides: list[StationCard],
     forecast: set[tuple[str, str]],
     series: Sequence[SeriesRow],
     asking: Sequence[str] = (),
-) -> PagePlan:
+) -> Mapping[str, Any]:
     """What the chart of a site page needs before any answer: stations with their quantities, and room for panes.
 
     It opens on the first of the stations that ask for a level, where one does.

@@ -18,7 +18,7 @@ from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.schema.view_rows import FindingRow
 from monitor.store.schema.views import load_view
 from monitor.web.parts.collect import SiteSnapshot, name_stations
-from monitor.web.parts.pictures import draw_line
+from monitor.web.parts.documents import draw_line
 
 LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60

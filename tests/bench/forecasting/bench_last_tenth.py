@@ -38,7 +38,7 @@ from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.records import Forecast, Withheld
 from monitor.cli.forecast.curve_file import read_curve
-from monitor.cli.forecast.failure_bench import INTERVALS, OUTANG, find
+from tests.bench.forecasting.measured_curves import INTERVALS, OUTANG, find
 from tests.bench.forecasting.motion_scenes import SCENES
 from tests.bench.record import DATA, read_options, record
 from tests.data.forecasts.absurdity import RULES, Fan, Present, find_absurd, see_present

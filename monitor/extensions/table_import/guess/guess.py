@@ -55,7 +55,7 @@ from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import read_unit
-from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS, PERSIAN
+from monitor.ingest.text.clocks import BUDDHIST, COUNTS, GPS
 
 DAY_FIRST, MONTH_FIRST, YEAR_FIRST = "day first", "month first", "year first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
@@ -98,7 +98,7 @@ _MANY_LINES: Final = Template(
 )
 _IN_LINE: Final = Template("guess.header.line", "in line {n}")
 _IN_LINE_BELOW: Final = Template("guess.header.below", "in line {n}, lines below it without data: {below}")
-_CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era", PERSIAN: "Persian calendar"}
+_CLOCKS: Final = {GPS: "GPS time", BUDDHIST: "Buddhist era"}
 _SINCE: Final = Template("guess.times.since", "{unit} since {at}")
 _EARLY: Final = Template("guess.early", "{n} rows of data stand before the names of the columns: they are put aside")
 _TIMES: Final = Template("guess.times", "{column} ({form}), {first} to {last}")

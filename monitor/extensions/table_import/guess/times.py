@@ -15,7 +15,7 @@ from monitor.domain.errors import ConfigError, PayloadError
 from monitor.extensions.table_import.guess.raw_table import RawTable
 from monitor.ingest.files.mapping import DATENUM, EXCEL, MJD, WEEKDAY, YEAR, YEAR_DAY_HHMM, TimeRule, join_parts
 from monitor.ingest.months import drop_weekday, name_zone, translate_months
-from monitor.ingest.text.clocks import COUNTS, ERAS, FIRST_AT, GPS, NAMED, find_count, find_era, is_gps, tidy_time
+from monitor.ingest.text.clocks import BUDDHIST, COUNTS, FIRST_AT, GPS, NAMED, find_count, find_era, is_gps, tidy_time
 
 _SWAPPED: Final = Template(
     "guess.times.swapped",
@@ -166,7 +166,7 @@ def find_times(table: RawTable, how: TimeRule | None = None) -> Times | None:
 
 def _read_eras(table: RawTable) -> list[Times]:
     """Columns that are times of another era: days that no common year has."""
-    found = (_read_column(table, n, TimeRule((n,), era=era)) for era in ERAS for n in table.names)
+    found = (_read_column(table, n, TimeRule((n,), era=BUDDHIST)) for n in table.names)
     return [t for t in found if t is not None and (t.rule.format == "iso" or "%" in t.rule.format)]
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from forecasting.message import Template
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import format_iso, parse, parse_duration_s
-from monitor.domain.language.rendering import translate_all
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.store import pages
@@ -98,41 +97,6 @@ def get_series(
         "sampled": len(readings) > max_points,
         "points": points_to_columns(sample(readings, max_points)),
     }
-
-
-@router.get("/sites/{site}/chart/{station}/{quantity}")
-def get_chart(
-    request: Request, site: str, station: str, quantity: str, requested: Range, max_points: Points = 1600
-) -> dict[str, Any]:
-    """One curve with all that is drawn beside it."""
-    with read_site(request, site) as seen:
-        c, levels, declared = seen.c, seen.card.levels, seen.declared
-        readings, parts, unit, low, high = load_curve(c, site, station, quantity, requested, seen.now)
-        single = parts[0] if len(parts) == 1 else None
-        ahead = load_ahead(c, single, low, high)
-        return translate_all(
-            {
-                "site": site,
-                "station": station,
-                "quantity": quantity,
-                "unit": unit,
-                "computed": single is None,
-                "from": format_iso(low),
-                "to": format_iso(high),
-                "until": format_iso(ahead.ends),
-                "total": len(readings),
-                "points": points_to_columns(sample(readings, max_points)),
-                "thresholds": find_thresholds(declared, station, quantity, name_levels(levels), readings),
-                "forecast": ahead.issue,
-                "others": ahead.others,
-                "withheld": ahead.withheld,
-                "past": {"horizon_s": ahead.horizon_s, "rows": ahead.past},
-                "scores": pages.load_scores(c, [p.id for p in parts], low, high),
-                "marks": [m for m in pages.load_marks(c, site, low, ahead.ends) if m["station"] in (None, station)],
-                "noise_floor": noise_floor_of(declared, station, quantity),
-                "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
-            }
-        )
 
 
 class ShownIssue(TypedDict):

@@ -70,7 +70,8 @@ def get_panes(
             readings = _find_starts(c, parts, declared, station, readings, now) + readings
         single = parts[0][0] if len(parts) == 1 else None
         sums = None
-        if single is not None and _find_counter(declared, single) is not None:
+        gauge = None if declared is None or quantity != RAIN else declared.series(station, quantity)
+        if single is not None and gauge is not None and gauge.stamp == "counter":
             sums = _load_pane(c, declared, single, low, high, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
         ahead = charts.load_ahead(c, single, low, high)
@@ -154,7 +155,6 @@ def get_comparison(request: Request, site: str, quantity: str, requested: Range)
 
 
 def _open(c: Connection, site: str) -> tuple[list[pages.StoredLevel], Site | None]:
-    """The levels of a site, and the site as its file declares it; raises NotFoundError."""
     found = pages.find_ladder(c, site)
     if found is None:
         raise NotFoundError(NO_SITE(site=site))
@@ -252,12 +252,6 @@ def _find_velocity(
     return {"bounds": bounds, "rates": rates}
 
 
-def _find_counter(site: Site | None, s: SeriesRow) -> SeriesSpec | None:
-    """The declaration of a gauge that counts up; None for another series."""
-    spec = None if site is None or s.quantity != RAIN else site.series(s.station, s.quantity)
-    return spec if spec is not None and spec.stamp == "counter" else None
-
-
 def _load_pane(
     c: Connection, site: Site | None, s: SeriesRow, low: datetime, high: datetime, now: datetime
 ) -> dict[str, Any]:
@@ -325,7 +319,6 @@ def _load_foot(
     ends: datetime,
     levels: list[pages.StoredLevel],
 ) -> dict[str, Any]:
-    """Level and sight, maintenance, and marks of what people look for beside a curve."""
     marks = [
         {**m, "at": parse(m["at"]).timestamp()}
         for m in pages.load_marks(c, site, low, ends)
