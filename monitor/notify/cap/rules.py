@@ -102,11 +102,7 @@ _CIRCLE: Final = re.compile(r"(-?\d+(?:\.\d+)?),(-?\d+(?:\.\d+)?) \d+(?:\.\d+)?"
 
 
 def read_cap(content: bytes) -> ET.Element:
-    """The root of a message.
-
-    Raises:
-        RefusedError: it is too large, declares entities, or is no XML or no CAP 1.2.
-    """
+    """The root of a message; raises RefusedError: it is too large, declares entities, or is no XML or no CAP 1.2."""
     if len(content) > LARGEST_BYTES:
         raise RefusedError(f"the message has more than {LARGEST_BYTES // 1_000_000} MB")
     bare = content.removeprefix(b"\xef\xbb\xbf").lstrip()

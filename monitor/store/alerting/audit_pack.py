@@ -89,11 +89,7 @@ def load_citations(c: Connection, decision_id: int, alert_id: int | None = None)
 
 
 def load_material(c: Connection, alert_id: int) -> AuditPackMaterial:
-    """Everything about one alert.
-
-    Raises:
-        NotFoundError: there is none.
-    """
+    """Everything about one alert; raises NotFoundError: there is none."""
     alert = find_alert(c, alert_id)
     if alert is None:
         raise NotFoundError(NO_ALERT(number=alert_id))

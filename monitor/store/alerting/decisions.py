@@ -249,11 +249,7 @@ def add_decision(c: Connection, site: str, at: datetime, config_sha256: str, evi
 
 
 def load_decision(c: Connection, decision_id: int) -> DecisionRow:
-    """Frozen inputs by id.
-
-    Raises:
-        NotFoundError: there are none.
-    """
+    """Frozen inputs by id; raises NotFoundError: there are none."""
     found = find_record(c, DecisionRow, select(t.decision).where(t.decision.c.id == decision_id))
     if found is None:
         raise NotFoundError(f"decision {decision_id} does not exist")

@@ -237,11 +237,7 @@ def _is_second(author: str, confirmed_by: str | None) -> bool:
 
 
 def find_offset(connection: Connection, offset_id: int) -> Offset:
-    """One offset, whatever its state.
-
-    Raises:
-        NotFoundError: no such offset.
-    """
+    """One offset, whatever its state; raises NotFoundError: no such offset."""
     found = find_record(connection, Offset, select(offset_entry).where(offset_entry.c.id == offset_id))
     if found is None:
         raise NotFoundError(_NONE(number=offset_id))

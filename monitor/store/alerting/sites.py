@@ -88,11 +88,7 @@ def load_place_names(c: Connection) -> dict[str, set[str]]:
 
 
 def load_site_source(c: Connection, config_sha256: str) -> str:
-    """The text of a site file by its hash.
-
-    Raises:
-        NotFoundError: that version was never loaded here.
-    """
+    """The text of a site file by its hash; raises NotFoundError: that version was never loaded here."""
     wanted = select(t.config_version.c.source).where(t.config_version.c.sha256 == config_sha256).limit(1)
     found = c.execute(wanted).scalar()
     if found is None:
@@ -163,11 +159,7 @@ def load_proposals(
 
 
 def load_proposal(c: Connection, number: int, *, lock: bool = False) -> Proposal:
-    """One proposal; locked for who decides it.
-
-    Raises:
-        NotFoundError: there is none of that number.
-    """
+    """One proposal; locked for who decides it; raises NotFoundError: there is none of that number."""
     wanted = select(t.site_proposal).where(t.site_proposal.c.id == number)
     found = find_record(c, Proposal, wanted.with_for_update() if lock else wanted)
     if found is None:

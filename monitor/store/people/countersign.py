@@ -112,11 +112,7 @@ def find_first(c: Connection, act: TwoPersonAct, actor: Actor, height: int, now:
 
 
 def keep_first(c: Connection, act: TwoPersonAct, actor: Actor, reason: str, height: int, now: datetime) -> None:
-    """Keep the first of two signatures.
-
-    Raises:
-        RefusedError: no reason, or this person has signed it already.
-    """
+    """Keep the first of two signatures; raises RefusedError: no reason, or this person has signed it already."""
     if not reason.strip():
         raise RefusedError(users.NO_REASON())
     if any(is_same_person(row.by, actor.name) for row in _load(c, act, height, now)):

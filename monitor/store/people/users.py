@@ -90,11 +90,7 @@ def add_user(
 
 
 def set_password(connection: Connection, name: str, password: str) -> None:
-    """Give a new password and end all sessions of the user.
-
-    Raises:
-        RefusedError: the password is weak.
-    """
+    """Give a new password and end all sessions of the user; raises RefusedError: the password is weak."""
     _change(connection, name, password_hash=_hash(name, password))
     end_sessions(connection, name)
     forget_devices(connection, name)
@@ -255,11 +251,7 @@ def is_open(account: User, needed: str) -> bool:
 
 
 def require_person(actor: Actor, reason: str) -> None:
-    """Make sure that an act has a person with a name and a reason.
-
-    Raises:
-        RefusedError: it has not.
-    """
+    """Make sure that an act has a person with a name and a reason; raises RefusedError: it has not."""
     if actor.kind != "person" or not fold_name(actor.name) or not reason.strip():
         raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
 

@@ -140,11 +140,7 @@ def _keep_service_out(target: Path) -> Iterator[None]:
 
 
 def check_sqlite(path: Path) -> None:
-    """Make sure that a file is a whole database of ours.
-
-    Raises:
-        StoreError: it is not.
-    """
+    """Make sure that a file is a whole database of ours; raises StoreError: it is not."""
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             found = connection.execute("PRAGMA integrity_check").fetchone()[0]
