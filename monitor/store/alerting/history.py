@@ -133,14 +133,14 @@ def load_past_acts(c: Connection, site: str, from_at: datetime, to_at: datetime)
 def load_past_configs(c: Connection, site: str) -> list[tuple[datetime, str]]:
     """Every version of the site's file that was loaded: (loaded_at, text), oldest first."""
     v = t.config_version.c
-    return [*c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id)).tuples()]
+    return [*c.execute(select(v.loaded_at, v.source).where(v.site == site).order_by(v.loaded_at, v.id))]
 
 
 def load_past_evaluations(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[tuple[datetime, str]]:
     """Stored instants of evaluation in [from_at, to_at] with what called for them."""
     e = t.evaluation.c
     query = select(e.at, e.trigger).where(e.site == site, e.at >= from_at, e.at <= to_at).order_by(e.at, e.id)
-    return [*c.execute(query).tuples()]
+    return [*c.execute(query)]
 
 
 def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[AlertWithOutcome]:

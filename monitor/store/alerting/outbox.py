@@ -535,7 +535,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
     # when alerts last came back from where they had been put aside
     back = (e.alert_id.in_(open_ids), e.from_state.in_(PUT_ASIDE), e.to_state == AlertState.UNACKNOWLEDGED)
     came_back = select(e.alert_id, func.max(e.at)).where(*back).group_by(e.alert_id)
-    returned = dict(c.execute(came_back).tuples().all())
+    returned = dict(c.execute(came_back).all())
     reached: dict[int, dict[str, datetime]] = {}
     escalated_to: dict[int, set[str]] = {}
     for row in c.execute(_plan_reached(open_ids, newest)):
@@ -670,9 +670,7 @@ def count_messages(c: Connection, site: str, since: datetime, until: datetime) -
     """Messages of a site of a time: delivered, failed for good, waiting; no drills."""
     n = notification.c
     mine = (n.site == site, n.queued_at > since, n.queued_at <= until, n.exercise.is_(False))
-    states: Counter[str] = Counter(
-        dict(c.execute(select(n.state, func.count()).where(*mine).group_by(n.state)).tuples().all())
-    )
+    states: Counter[str] = Counter(dict(c.execute(select(n.state, func.count()).where(*mine).group_by(n.state)).all()))
     delivered, failed, waiting = (
         sum(states[s] for s in some) for some in (_TAKEN, (DeliveryState.FAILED_FINAL,), WAITING)
     )

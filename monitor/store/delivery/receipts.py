@@ -28,7 +28,7 @@ def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, 
     """Messages that were taken and of which nothing was said yet, whose other name begins so."""
     n = notification.c
     taken = (n.state == DeliveryState.DELIVERED, n.sent_at > since, n.provider_id.startswith(prefix))
-    return [*c.execute(select(n.id, n.provider_id).where(*taken, n.provider_said.is_(None))).tuples()]
+    return [*c.execute(select(n.id, n.provider_id).where(*taken, n.provider_said.is_(None)))]
 
 
 def note_received(c: Connection, notification_id: int, status: str, now: datetime) -> bool:

@@ -79,7 +79,7 @@ def latest_by_series(
     query = select(a.series_id, func.max(a.at)).join(series, s.id == a.series_id).group_by(a.series_id)
     if notified is not None:
         query = query.where(a.alerted, a.at > notified[0], a.at <= notified[1])
-    return dict(c.execute(query.where(s.site == site, a.detector == detector)).tuples().all())
+    return dict(c.execute(query.where(s.site == site, a.detector == detector)).all())
 
 
 def find_newest_alert(c: Connection, series_id: int, detector: str, until: datetime) -> datetime | None:

@@ -103,7 +103,7 @@ def measure_detectors(
     """
     newest, b = load_newest(c, site.id), t.anomaly_budget.c
     acts = select(b.detector, func.max(b.at)).where(b.site == site.id, b.by_kind == PERSON).group_by(b.detector)
-    acted = dict(c.execute(acts).tuples().all())
+    acted = dict(c.execute(acts).all())
     spans = load_sick_spans(c, site, since or now - MEASURED_SPAN, now)
     groups = list_groups(site, load_ids(c, site.id))
     others = frozenset(one.series_id for group in groups if group.name != MOTION for one in group.series)

@@ -179,7 +179,7 @@ def count_epochs(
 def load_begins(c: Connection, site: str) -> dict[int, datetime]:
     """Since when each series is known."""
     s = t.series.c
-    return dict(c.execute(select(s.id, s.created_at).where(s.site == site)).tuples().all())
+    return dict(c.execute(select(s.id, s.created_at).where(s.site == site)).all())
 
 
 def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssessment], now: datetime) -> None:
@@ -203,7 +203,7 @@ def save_instruments(c: Connection, site: str, judged: Sequence[InstrumentAssess
 def load_found(c: Connection, site: str, *states: str) -> dict[str, datetime]:
     """Since when the last look finds instruments in one of these states."""
     f = t.instrument_finding.c
-    return dict(c.execute(select(f.station, f.since).where(f.site == site, f.state.in_(states))).tuples().all())
+    return dict(c.execute(select(f.station, f.since).where(f.site == site, f.state.in_(states))).all())
 
 
 def save_months(c: Connection, site: str, months: Sequence[InstrumentMonth]) -> None:

@@ -335,7 +335,7 @@ def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
 def load_newest(c: Connection, site: str) -> dict[int, datetime]:
     """By series of a site when its newest reading was received."""
     k, s = series_latest.c, series.c
-    return dict(c.execute(select(k.series_id, k.received_at).where(k.series_id == s.id, s.site == site)).tuples().all())
+    return dict(c.execute(select(k.series_id, k.received_at).where(k.series_id == s.id, s.site == site)).all())
 
 
 @dataclass(frozen=True, slots=True)
