@@ -30,14 +30,7 @@ from monitor.domain.keys import VoteKey
 from monitor.domain.names import unify_names
 from monitor.store.database.engine import insert as upsert
 from monitor.store.database.locks import take_turn
-from monitor.store.database.rows import (
-    add_row,
-    fill_row,
-    find_record,
-    read_record,
-    record_to_dict,
-    save_rows,
-)
+from monitor.store.database.rows import add_row, fill_row, find_record, read_record, record_to_dict, save_rows
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for

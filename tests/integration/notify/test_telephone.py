@@ -52,9 +52,7 @@ from tests.integration.web.test_door import serving
 NUMBER, OTHER = "+41791234567", "+41797654321"
 PUBLIC = "https://slopes.example.org"
 TOKEN = "0123456789abcdef0123456789abcdef"
-NORTH = site_with(
-    Recipient("duty", ("sms:DUTY_PHONE", "voice:DUTY_PHONE"), (2, 3), people=("Ada",), language="it"),
-)
+NORTH = site_with(Recipient("duty", ("sms:DUTY_PHONE", "voice:DUTY_PHONE"), (2, 3), people=("Ada",), language="it"))
 
 
 @contextmanager
