@@ -61,11 +61,11 @@ def _renew_range(c: Connection, row: SeriesRow, expected: Expected, now: datetim
 
 
 def _append(c: Connection, series_id: int, flag: str, now: datetime, which: ColumnElement[bool], o: Any) -> int:
-    said: dict[str, Any] = {"series_id": o.series_id, "observed_at": o.observed_at, "revision": o.revision}
-    said |= {"flag": literal(flag), "known_from": literal(format_iso(now), String(27)), "by": literal(BY)}
-    said |= {"reason": literal(OF_FILE.english), "reason_id": literal(OF_FILE.id), "reason_values": literal("{}")}
-    chosen = select(*said.values()).where(o.series_id == series_id, which)
-    statement = insert(observation_flag).from_select(list(said), chosen, include_defaults=False)
+    values: dict[str, Any] = {"series_id": o.series_id, "observed_at": o.observed_at, "revision": o.revision}
+    values |= {"flag": literal(flag), "known_from": literal(format_iso(now), String(27)), "by": literal(BY)}
+    values |= {"reason": literal(OF_FILE.english), "reason_id": literal(OF_FILE.id), "reason_values": literal("{}")}
+    chosen = select(*values.values()).where(o.series_id == series_id, which)
+    statement = insert(observation_flag).from_select(list(values), chosen, include_defaults=False)
     return int(c.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
