@@ -23,11 +23,11 @@ from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
-from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
 from monitor.jobs.scenes.tasks import (
+    READ_ONE,
     KnownDate,
     KnownVersion,
     ReadScene,
@@ -43,7 +43,7 @@ from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
-from monitor.worker.configured import list_checkpoint
+from monitor.worker.configured import list_checkpoint, run_in_worker
 
 log = logging.getLogger(__name__)
 
@@ -306,7 +306,7 @@ def _run_worker(
     )
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        answer = read_divided(config.compute, request, own, results)
+        answer = run_in_worker(config.compute, READ_ONE, request, reads=own, writes=(results,))
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start

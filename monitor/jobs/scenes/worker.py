@@ -4,7 +4,6 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -14,7 +13,7 @@ from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
-from detection.imagery.footprints.detect import detect, draw_strip
+from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.options import DetectionPayload
@@ -24,7 +23,6 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
-from detection.imagery.scene.strips import DividedError
 from detection.imagery.weights_file import read_weights, weights_path
 from forecasting.message import error_text
 from monitor.domain.extras import explain_missing
@@ -67,26 +65,10 @@ def read_one(request: tasks.SceneRequest) -> tasks.SceneResult:
             return tasks.SceneResult(read=_read_one(request, Path(work)))
     except _LacksError:
         return tasks.SceneResult(lacks=True)
-    except DividedError as divided:
-        return tasks.SceneResult(strips=divided.count)
     except _WaitingError as waiting:
         return tasks.SceneResult(waiting=error_text(waiting), comes=waiting.comes)
     except ImageryError as error:
         return tasks.SceneResult(error=error_text(error))
-
-
-def draw_one_strip(request: tasks.StripRequest) -> tasks.StripResult:
-    """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
-    scene = request.scene
-    local = None if scene.local is None else asdict(scene.local)
-    try:
-        with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
-            draw = partial(draw_strip, number=request.number)
-            return tasks.StripResult(
-                _with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0]
-            )
-    except (ImageryError, ModuleNotFoundError) as error:
-        return tasks.StripResult(error=error_text(error))
 
 
 class _WaitingError(Exception):
@@ -283,8 +265,6 @@ def _with_heights(
         "known": request.known,
         "own": request.own,
         "later": True,
-        "strip_px": request.strip_px,
-        "drawn": request.drawn,
     }
     if request.dem is None or scene.dem is not None:
         return read(payload), None, ()

@@ -314,20 +314,13 @@ def plan_charts(stations: list[StationCard], forecast: set[tuple[str, str]]) -> 
         choices = list_quantities(station)
         if not choices:
             continue
-        first = _pick_first(station, [q for q in choices if (station.id, q) in forecast], choices)
+        azimuth = radians(station.azimuth_deg or 0.0)
+        weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
+        shown = [q for q in choices if (station.id, q) in forecast] or choices[:1]
+        first = shown[0] if station.azimuth_deg is None else max(shown, key=lambda q: weight.get(q, 1.0))
         order = rank.get(first.split("_")[0], 2)
         charts.append(ChartPlan(order, not station.on_slope, station.id, first, choices))
     return sorted(charts, key=lambda k: k[:3])
-
-
-def _pick_first(station: StationCard, with_forecast: list[str], choices: list[str]) -> str:
-    if not with_forecast:
-        return choices[0]
-    if station.azimuth_deg is None:
-        return with_forecast[0]
-    azimuth = radians(station.azimuth_deg)
-    weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
-    return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 
 
 def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list[SeriesRow]:

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
@@ -189,30 +189,6 @@ def _find_starts(
     return found
 
 
-class VelocityBound(TypedDict):
-    """A bound of velocity, mm/day."""
-
-    level: int
-    value: float
-    window_s: float | None
-    name: str
-
-
-class VelocityCurve(TypedDict):
-    """Velocity over windows of one length, mm/day; of stages the length is None."""
-
-    window_s: float | None
-    at: Any  # folded instants
-    rate: list[float | None]
-
-
-class VelocityPane(TypedDict):
-    """The pane of velocity below a curve."""
-
-    bounds: list[VelocityBound]
-    rates: list[VelocityCurve]
-
-
 def _find_velocity(
     c: Connection,
     site: Site | None,
@@ -223,9 +199,9 @@ def _find_velocity(
     now: datetime,
     *,
     is_long: bool,
-) -> VelocityPane:
+) -> Mapping[str, Any]:
     """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
-    bounds: list[VelocityBound] = [
+    bounds = [
         {
             "level": b["level"],
             "value": b["value"],
@@ -236,7 +212,7 @@ def _find_velocity(
         if b["kind"] == "velocity"
     ]
     found = [] if is_long else find_rates(c, site, station, *span, now, RATES)
-    rates: list[VelocityCurve] = [
+    rates: list[Mapping[str, Any]] = [
         {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
         for r in found
         if r["at"]
@@ -344,7 +320,7 @@ def _load_foot(
     }
 
 
-def _shorten_issue(issue: charts.ShownIssue | None) -> dict[str, Any] | None:
+def _shorten_issue(issue: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if issue is None:
         return None
     targets = issue["targets"]
