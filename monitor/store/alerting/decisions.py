@@ -34,16 +34,7 @@ from monitor.store.database.rows import add_row, fill_row, find_record, read_rec
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
-_BOUND_FACTS: Final = (
-    "level",
-    "window_s",
-    "over_mm_per_day",
-    "chance_from",
-    "chance_to",
-    "probability",
-    "crossed",
-    "model",
-)
+_BOUND_FACTS: Final = "level window_s over_mm_per_day chance_from chance_to probability crossed model"
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
 
 
@@ -187,7 +178,7 @@ def save_chances(c: Connection, site: str, decision: Decision, config_sha256: st
     rows = [
         shared
         | {"data_until": instant(bound["data_until_s"]), "criterion": claim["criterion"], "station": claim["station"]}
-        | {n: bound[n] for n in _BOUND_FACTS}
+        | {n: bound[n] for n in _BOUND_FACTS.split()}
         for claim in decision.evidence["words"]
         for bound in claim["facts"].get("bounds", ())
         if "chance_from" in bound

@@ -121,17 +121,7 @@ LINES_MOST: Final = 1000
 CHUNK: Final = 400
 _OF_CAUTION: Final = ("caution_id", "caution_values")
 _SHOWN: Final = (
-    "scene_hash",
-    "model_hash",
-    "polygon_id",
-    "model",
-    "grown_m2",
-    "mean_probability",
-    "geometry",
-    "nearest_station",
-    "distance_m",
-    "caution",
-    *_OF_CAUTION,
+    "scene_hash model_hash polygon_id model grown_m2 mean_probability geometry nearest_station distance_m caution"
 )
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
@@ -227,7 +217,9 @@ def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]
     rows: dict[tuple[str, str, str], RowMapping] = {}
     ids = sorted({part for line, _ in lines for part in line.parts})
     for begin in range(0, len(ids), CHUNK):
-        query = select(*(g[name] for name in _SHOWN)).where(g.polygon_id.in_(ids[begin : begin + CHUNK]))
+        query = select(*(g[name] for name in (*_SHOWN.split(), *_OF_CAUTION))).where(
+            g.polygon_id.in_(ids[begin : begin + CHUNK])
+        )
         for row in c.execute(query).mappings():
             rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = row
     found = []
@@ -237,7 +229,7 @@ def _add_outlines(c: Connection, lines: Sequence[tuple[_SeenOutline, RowMapping]
         facts |= {name: newest[name] for name in ("scene_hash", "model_hash", "polygon_id", "change")}
         facts |= {"first_seen_at": line.first_seen_at, "last_confirmed_at": newest["acquired_at"]}
         facts |= {"area_m2": line.area_m2, "dates": len(line.on)}
-        facts |= {name: first[name] for name in _SHOWN if name not in {"model", *_OF_CAUTION}}
+        facts |= {name: first[name] for name in _SHOWN.split() if name != "model"}
         if first["caution"] is not None:
             facts["caution"] = read_message(first["caution"], first["caution_id"], first["caution_values"])
         if more:
