@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.message import NameList, Template, join
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import Reason

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 KINEMATIC = {
-    "inverse-velocity": "forecasting.kinematics.inverse_velocity",
-    "tangential-angle": "forecasting.kinematics.tangential:tangential_angle_deg",
+    "inverse-velocity": "forecasting.kinematics.ensemble",
+    "tangential-angle": "forecasting.kinematics.stages:tangential_angle_deg",
     "stages": "forecasting.kinematics.stages",
 }
 """What is made of the curve alone; the service runs all of them."""

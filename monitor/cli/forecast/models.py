@@ -309,6 +309,6 @@ def _figure(value: float | None) -> str:
 
 
 def _words(horizon_s: float) -> str:
-    from forecasting.data.units import format_span
+    from forecasting.data.kinds import format_span
 
     return format_span(horizon_s)

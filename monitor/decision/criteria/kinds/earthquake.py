@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field, model_validator
 
-from forecasting.hydrology.newmark import critical_acceleration_g, estimate_displacement
+from forecasting.hydrology.slope_stability import critical_acceleration_g, estimate_displacement
 from forecasting.message import Figure, Message, Template, Timestamp, Value
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.scene import AND_MORE

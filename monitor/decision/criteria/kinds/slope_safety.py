@@ -8,13 +8,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from forecasting.hydrology.infiltration import Ground, pore_pressure_kpa, pressure_head
 from forecasting.hydrology.slope_stability import (
     WATER_KN_M3,
+    Ground,
     InfiniteSlope,
     Safety,
     compute_safety,
+    pore_pressure_kpa,
     pressure_below_table,
+    pressure_head,
 )
 from forecasting.message import Duration, Figure, Message, MessageList, Template, Value
 from monitor.decision.criteria.entry import KindEntry

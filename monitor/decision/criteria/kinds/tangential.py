@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
-from forecasting.kinematics.tangential import tangential_angle_deg
+from forecasting.kinematics.stages import tangential_angle_deg
 from forecasting.message import Figure, Template
 from monitor.decision.criteria.entry import KindEntry
 from monitor.decision.criteria.kinds.velocity import LEAST_EPOCHS, assess_rates, describe_dwell
