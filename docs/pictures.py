@@ -103,8 +103,8 @@ def open_editor(page: Page) -> None:
     page.get_by_role("group", name="level-1").get_by_label("yellow, over").fill("5")
     page.get_by_label("Why (stands in the history").fill("it creeps by 0.01 mm/day since the flood")
     page.get_by_label("Replay the last months").fill("1")
-    page.get_by_role("button", name="Show what it would have done").click()
-    page.get_by_role("button", name="Propose it as").wait_for(timeout=600_000)
+    page.get_by_role("button", name="Propose it").click()
+    page.wait_for_url("**/proposals*", timeout=600_000)
 
 
 def show_windows(page: Page) -> None:

@@ -14,12 +14,7 @@ INSTALL: Final = Template("weights.install", "weights that learnt from measured 
 
 
 def find_weights(folder: Path, part: str) -> Path:
-    """The folder of such weights in a checkout, else in the distribution; neither may be there.
-
-    Args:
-        folder: That of the checkout.
-        part: Its name in the distribution.
-    """
+    """The folder of such weights in a checkout, else in the distribution; neither may be there."""
     spec = None if folder.is_dir() else find_spec(DISTRIBUTION)
     places = (spec and spec.submodule_search_locations) or ()
     return Path(places[0]) / part if places else folder

@@ -220,8 +220,7 @@ def to_english(value: Value) -> str:
 
 
 # ---- templates -------------------------------------------------------------------------------------------------
-ENGLISH: Final[dict[str, str]] = {}
-"""The English text of every template that was imported, by its id."""
+ENGLISH: Final[dict[str, str]] = {}  # the English text of every template that was imported, by its id
 
 
 class Template:

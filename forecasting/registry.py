@@ -54,18 +54,15 @@ PRETRAINED = ("pretrained-lstm",)
 SHORT_RECORD, SHORTEST_RECORD = 200, 40
 """Observations of a station that a network needs, and that one with shipped weights needs."""
 
-TRAINING_ROWS = 2000
-"""A network learns from so many rows at most, the newest."""
+TRAINING_ROWS = 2000  # A network learns from so many rows at most, the newest
 
 READS_DRIVERS = frozenset(NETWORKS) - {*PRETRAINED}
 """Networks that take rain, water, temperature, image series and the season besides the movement."""
 
-SERVED = (*BASELINES, *NETWORKS)
-"""What a site may ask for."""
+SERVED = (*BASELINES, *NETWORKS)  # what a site may ask for
 
 
-_BLEND = "auto+"
-"""Begins the id of a blend: the part of a network that its gate takes, laid beside `auto`."""
+_BLEND = "auto+"  # begins the id of a blend: the part of a network that its gate takes, laid beside `auto`
 
 
 def count_needed(network: str) -> int:
@@ -103,11 +100,7 @@ def model_ids() -> tuple[str, ...]:
 
 
 def load(name: str) -> Any:
-    """The object behind a model id: a fitting function of a simple forecast or the class of a network.
-
-    Raises:
-        UnknownModelError: No model of that name.
-    """
+    """The object behind a model id: a fitting function of a simple forecast or the class of a network."""
     path = (BASELINES | NETWORKS).get(name)
     if path is None:
         raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")

@@ -25,7 +25,6 @@ def replacing(path: Path, *, flush: bool = False, mode: int | None = None) -> It
     two processes that write the same file, the last to end wins, with a whole file.
 
     Args:
-        path: the file; its folder exists.
         flush: to the disk before it is renamed, for what a power cut must not empty: weights, keys, site files.
         mode: rights of the file: it lies there empty from the start, and until it is whole only its owner may read it.
             None: the block makes it, with the rights that a new file has.

@@ -27,11 +27,10 @@ from detection.imagery.errors import AoiError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.aoi import read_outlines
 from detection.imagery.raster.areas import map_outline
-from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.components import EIGHT, outline_pixels
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn, to_pixels
 from detection.imagery.raster.raster import write_geotiff
 from forecasting.whole_file import replacing, write_json

@@ -6,13 +6,10 @@ from typing import Final
 
 LIKE: Final = 3.0
 """Intervals on one panel differ by this factor at most: on the grid of another a daily series is mostly gaps."""
-NEARLY: Final = 0.95
-"""Of an interval: a horizon of 30 days reaches the next of monthly readings."""
-MOST_STEPS: Final = 4
-"""Of the grid of the service in the shortest horizon."""
+NEARLY: Final = 0.95  # of an interval: a horizon of 30 days reaches the next of monthly readings
+MOST_STEPS: Final = 4  # of the grid of the service in the shortest horizon
 USUAL_HORIZONS_S: Final = (86_400.0, 604_800.0, 2_592_000.0)
-READINGS: Final = (1, 3)
-"""Readings ahead that are forecast where no horizon reaches the next one."""
+READINGS: Final = (1, 3)  # readings ahead that are forecast where no horizon reaches the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +37,6 @@ def list_cadences(intervals_s: Mapping[str, float], horizons_s: Sequence[float] 
 
     Series share one where the slowest comes at most three times as seldom as the fastest, and the same horizons make
     sense for them. So a slower series neither coarsens the panel of a faster one nor takes a horizon from it.
-
-    Args:
-        intervals_s: Name to interval, s.
-        horizons_s: That are asked for.
 
     >>> known = {"gnss": 3600.0, "insar": 518400.0, "crack": 604800.0, "total": 7200.0, "daily": 86400.0}
     >>> [one.names for one in list_cadences(known)]

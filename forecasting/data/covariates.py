@@ -13,27 +13,20 @@ from forecasting.data.series import DAY_S, Floats, Panel
 YEAR_S = 365.2425 * DAY_S
 RAIN_DAYS = (1, 3, 7, 15, 30)
 CHANGE_DAYS = (1, 7, 30)
-RECESSION = 0.84
-"""Share of the antecedent index that is left after a day (Crozier 1999; 0.8 to 0.95 in use)."""
+RECESSION = 0.84  # share of the antecedent index that is left after a day (Crozier 1999; 0.8 to 0.95 in use)
 ONE_A_ROW = 0.9
-LEAST_SHARE = 0.8
-"""A rain sum over fewer readings than this share of its window is unknown, not small."""
+LEAST_SHARE = 0.8  # A rain sum over fewer readings than this share of its window is unknown, not small
 
 
 @dataclass(frozen=True, slots=True)
 class Covariate:
-    """One driver on the grid of a panel.
+    """One driver on the grid of a panel."""
 
-    Attributes:
-        name: `station.quantity`.
-        kind: `rain` (summed per row); `water`, `temperature`, `stations` (movement of another one) or `image` (mean per
-            row; what was read from a picture of that date); `outlook` (expected rain as known at the row); `season`.
-        values: Shape (T,), NaN where nothing was observed.
-    """
-
-    name: str
+    name: str  # `station.quantity`
+    # `rain` (summed per row); `water`, `temperature`, `stations` (movement of another one) or `image` (mean per row;
+    # what was read from a picture of that date); `outlook` (expected rain as known at the row); `season`
     kind: str
-    values: Floats
+    values: Floats  # shape (T,), NaN where nothing was observed
 
 
 def covariates_from_samples(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], panel: Panel) -> tuple[Covariate, ...]:
@@ -137,10 +130,7 @@ def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> Driv
 def join_facts(drivers: DriverRows | None, facts: Mapping[str, Mapping[str, float]], panel: Panel) -> DriverRows | None:
     """The drivers with what of each station does not change; as they are where nothing is said of any.
 
-    Args:
-        drivers: On the rows of the panel, or None.
-        facts: By station, name to value; NaN stands for what is not said.
-        panel: Its stations.
+    `facts`: by station, name to value; NaN stands for what is not said.
     """
     if not facts:
         return drivers

@@ -12,8 +12,7 @@ from forecasting.data.series import DAY_S, Floats, Panel
 from forecasting.errors import PanelError
 
 _UNIT_S = {"m": 60.0, "h": 3600.0, "d": DAY_S}
-_SLACK_S = 1e-3
-"""Instants of rows are sums of floats."""
+_SLACK_S = 1e-3  # instants of rows are sums of floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 
-HOLD_STEPS = 3
-"""A last value is carried at most this many rows; beyond that the series is stale."""
+HOLD_STEPS = 3  # A last value is carried at most this many rows; beyond that the series is stale
 IN_CACHE = 25_000
 """Sums of windows that are worked on at a time: more do not stay in the nearest memory, and it takes twice as long."""
 
@@ -27,11 +26,6 @@ def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int,
     """Moments over the last m rows, origin included, for every m of `lengths` in one pass.
 
     Sums run lag by lag in a fixed order and read nothing after the origin, so a later value cannot change one bit.
-
-    Args:
-        values: Shape (T, S), NaN where missing.
-        origins: Row numbers, shape (N,).
-        lengths: Window lengths in rows.
     """
     wanted = set(lengths)
     width = max(1, IN_CACHE // max(1, origins.size))
@@ -47,7 +41,6 @@ def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int,
 
 
 def _trail(values: Floats, origins: Ints, wanted: set[int]) -> dict[int, Trailing]:
-    """`trailing` of as many stations as the nearest memory holds at once."""
     shape = (origins.size, values.shape[1])
     first = max(0, int(origins.min(initial=values.shape[0])) - max(wanted) + 1)
     values, origins = values[first:], origins - first

@@ -16,19 +16,14 @@ if TYPE_CHECKING:
 COLUMNS = 256
 """Points of one piece: a batch is a few issue times of it, so that no step holds more than a few hundred windows."""
 BATCH_WINDOWS = 256
-MOST_WINDOWS = 90_000
-"""Windows of one pass; where there are more, every second, third... issue time is taken."""
+MOST_WINDOWS = 90_000  # windows of one pass; where there are more, every second, third... issue time is taken
 MINIMUM_POINTS = 20
 LEARNING = {"epochs": 10, "patience": 4, "learning_rate": 3e-3, "dropout": 0.0}
 """Thousands of series teach in few passes."""
 
 
 def hold_out(panel: Panel, seed: int) -> tuple[Panel, Panel]:
-    """Two panels without a common point: one to learn from, one to be forecast; drawn by seed.
-
-    Raises:
-        NotEnoughDataError: One of them would hold fewer than 20 points.
-    """
+    """Two panels without a common point: one to learn from, one to be forecast; drawn by seed."""
     count = len(panel.stations)
     cut = round(count / 2)
     if min(cut, count - cut) < MINIMUM_POINTS:
@@ -38,12 +33,7 @@ def hold_out(panel: Panel, seed: int) -> tuple[Panel, Panel]:
 
 
 def train_elsewhere(
-    model: str,
-    learn: Panel,
-    panel: Panel,
-    parts: Split,
-    horizons_s: tuple[float, ...],
-    settings: Mapping[str, Any],
+    model: str, learn: Panel, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Mapping[str, Any]
 ) -> "Training":
     """Train on the points of `learn` before the test, then take the weights to the points of `panel` as they are.
 
@@ -73,7 +63,6 @@ def train_elsewhere(
 
 
 def _take(panel: Panel, columns: Any) -> Panel:
-    """The same record with some of its points."""
     return replace(
         panel,
         stations=tuple(panel.stations[i] for i in columns),

@@ -21,8 +21,7 @@ LIBRARY: Final = "statsforecast"
 PEERS: Final = ("AutoETS", "AutoARIMA", "Theta")
 OTHERS: Final = {"neuralforecast": ("PatchTST", "NHITS")}
 """Known peers that are not asked: each is trained for hours, in an environment of its own."""
-MOST_ROWS: Final = 500
-"""That a peer is fitted on: the newest; more cost minutes and change little."""
+MOST_ROWS: Final = 500  # that a peer is fitted on: the newest; more cost minutes and change little
 FEWEST_ROWS: Final = 20
 _OF_OTHERS: Final = GateVerdict(None, shown=False, reason="a forecast of another library", seconds=0.0)
 _QUANTILE_KEYS: Final = ("lo-95", "lo-80", "mean", "hi-80", "hi-95")
@@ -49,17 +48,7 @@ def score_with_peers(
     origins: int = 10,
     on_progress: Progress = lambda _: None,
 ) -> list[PeerScore]:
-    """Score models and peers on the origins of rolling folds, in order of horizon and model.
-
-    Args:
-        panel: The record.
-        models: Ids of ours; of a network its own forecast.
-        horizons_s: Horizons, s.
-        peers: Of `PEERS`; the library must be there.
-        folds: Tests that follow one another.
-        origins: Of each fold, spread over it: what a peer is fitted at.
-        on_progress: Takes progress.
-    """
+    """Score models and peers on the origins of rolling folds, in order of horizon and model."""
     longest = max(panel.steps(h) for h in horizons_s)
     blocks = [parts.test for parts in rolling_folds(panel.values.shape[0], folds)]
     fans: dict[tuple[int, str], Floats] = {}

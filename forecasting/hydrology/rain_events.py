@@ -22,10 +22,6 @@ def event_span_s(
 
     Args:
         times_s: interval ends, rising.
-        amounts_mm: rain of each interval.
-        interval_s: length of an interval.
-        stamp: interval_end, counter or event.
-        dry_gap_s: how long it must be dry.
         dry_mm: drizzle that does not keep an event alive: the sum over the dry time.
 
     >>> hours = [3600.0 * i for i in range(1, 7)]

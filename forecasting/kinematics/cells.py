@@ -99,7 +99,6 @@ class Grains:
         return self.cells_filled[key]
 
     def _cells(self, level: int, first: int, last: int) -> list[tuple[float, float, int]]:
-        """The cells first .. last that hold data."""
         filled = self.cells_filled
         return [
             c

@@ -16,55 +16,36 @@ from numpy.typing import NDArray
 
 from forecasting.kinematics.noise import MAD_TO_SIGMA
 
-WINDOWS = (4, 6, 8, 11, 16, 23, 32, 45, 64)
-"""Rows that a fit reaches back."""
-FEWEST, FILLED = 4, 0.6
-"""Rows, and share of its rows, that a window needs."""
-JUDGED = 28
-"""Newest rows whose forecasts weigh the windows."""
+WINDOWS = (4, 6, 8, 11, 16, 23, 32, 45, 64)  # rows that a fit reaches back
+FEWEST, FILLED = 4, 0.6  # rows, and share of its rows, that a window needs
+JUDGED = 28  # newest rows whose forecasts weigh the windows
 LAGS = np.arange(1, JUDGED + 1)
 NOISE_ROWS = 120
-STEADY = 0.1
-"""Weight that constant velocity keeps in each window, however well another shape fits."""
-MISSED = 0.6
-"""How much of its own newest errors a window's spread takes in."""
-ALPHAS = ((1.5, 0.15), (2.0, 0.7), (2.5, 0.15))
-"""Exponent of Voight's law, belief in it."""
-LEADS = (0.15, 0.25, 0.4, 0.6, 1.0, 1.6, 2.5, 4.0, 8.0)
-"""Time to failure, in window lengths."""
-AGES = (1.05, 1.3, 2.0, 4.0)
-"""Time since the step that decays, in window lengths."""
+STEADY = 0.1  # weight that constant velocity keeps in each window, however well another shape fits
+MISSED = 0.6  # how much of its own newest errors a window's spread takes in
+ALPHAS = ((1.5, 0.15), (2.0, 0.7), (2.5, 0.15))  # exponent of Voight's law, belief in it
+LEADS = (0.15, 0.25, 0.4, 0.6, 1.0, 1.6, 2.5, 4.0, 8.0)  # time to failure, in window lengths
+AGES = (1.05, 1.3, 2.0, 4.0)  # time since the step that decays, in window lengths
 EDGES = ((-1.0, 0.1), (-0.5, 0.2), (0.0, 0.4), (0.5, 0.2), (1.0, 0.1))
 """Places between the edges of a failure window, belief in each."""
-MAX_EXTRAPOLATION = 30.0
-"""Belief in a failure window that stands; constant velocity has 1."""
-SOONEST = 1.0
-"""Rows to a failure, at least: it did not happen yet."""
+MAX_EXTRAPOLATION = 30.0  # belief in a failure window that stands; constant velocity has 1
+SOONEST = 1.0  # rows to a failure, at least: it did not happen yet
 TURNS = (1.0, 1.6, 2.5, 5.0)
 """Time in which a constant acceleration makes, or takes away, the present velocity, in window lengths."""
-GROWTH = 3.0
-"""Times the present velocity up to which a law of failure is followed; from there on the velocity is kept."""
-NEWEST, DOUBT = 4, 0.1
-"""Rows that every fit must meet whatever its window, and how much a squared miss there counts."""
+GROWTH = 3.0  # times the present velocity up to which a law of failure is followed; from there on the velocity is kept
+NEWEST, DOUBT = 4, 0.1  # rows that every fit must meet whatever its window, and how much a squared miss there counts
 STRAY, STRAY_FAILING = 0.15, 0.3
 """How far real motion strays from any law, and while it fails, as a share of the movement that is foretold."""
-FINE = 0.03
-"""Of a row's movement: no law is held to less."""
-SHARPNESS = 3.0
-"""Power of its mean error with which a window loses weight."""
-LEAST = 0.02
-"""Weight of the worst window, of the best."""
+FINE = 0.03  # of a row's movement: no law is held to less
+SHARPNESS = 3.0  # power of its mean error with which a window loses weight
+LEAST = 0.02  # weight of the worst window, of the best
 SHARES = np.array([0.025, 0.1, 0.5, 0.9, 0.975])
-NODES = 128
-"""Of the normal distribution, per standard deviation."""
-LARGEST = 1e120
-"""Of a reading: the squares of larger ones and their sums are no numbers."""
-FURTHEST = 9
-"""Standard deviations beyond which nothing is left of it."""
+NODES = 128  # of the normal distribution, per standard deviation
+LARGEST = 1e120  # of a reading: the squares of larger ones and their sums are no numbers
+FURTHEST = 9  # standard deviations beyond which nothing is left of it
 
 Floats = NDArray[np.float64]
-Failure = tuple[float, float, float]
-"""Early edge, middle and late edge of a failure window, in rows from now."""
+Failure = tuple[float, float, float]  # early edge, middle and late edge of a failure window, in rows from now
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +68,6 @@ def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = N
 
     Args:
         values: Rows of an even grid, shape (T,), NaN where nothing was observed; any unit.
-        steps: Horizons in rows, rising.
         window: Early edge, middle and late edge of the failure window in rows from now, where one stands: then it
             says when the slope fails, and most is believed of it.
 
@@ -202,15 +182,15 @@ def _fit(values: Floats, window: int, sigma: float, failure: Failure | None) -> 
     by_lag = np.maximum.accumulate(np.concatenate([by_lag, by_lag[-1] * beyond]))
     last = values[-NEWEST:] - level[-1][:, None] - rate[-1][:, None] * past[:, -NEWEST:]
     return _Fits(
-        missed=by_lag,
-        weight=weight[-1],
-        level=level[-1],
-        rate=rate[-1],
-        newest=np.nansum(last**2, axis=1),
-        variance=float(variance[-1, 0]),
-        centre=centre[-1],
-        room=room[-1],
-        count=float(count[-1, 0]),
+        by_lag,
+        weight[-1],
+        level[-1],
+        rate[-1],
+        np.nansum(last**2, axis=1),
+        float(variance[-1, 0]),
+        centre[-1],
+        room[-1],
+        float(count[-1, 0]),
     )
 
 
@@ -244,7 +224,6 @@ def _shapes(window: int, at: Floats, failure: Failure | None) -> Floats:
 
 
 def _fail(at: Floats, lead: float, alpha: float) -> Floats:
-    """Voight's law with failure `lead` rows from now, up to `GROWTH` times the present velocity."""
     power = 1.0 / (alpha - 1.0)  # velocity as lead^-power
     near = lead * (1.0 - GROWTH ** (-1.0 / power))
     left = 1.0 - np.minimum(at, near) / lead
@@ -254,7 +233,6 @@ def _fail(at: Floats, lead: float, alpha: float) -> Floats:
 
 
 def _mix(mean: Floats, spread: Floats, weight: Floats) -> Floats:
-    """Quantiles of a mixture of normal distributions, by halving the interval."""
     low = np.full(SHARES.size, (mean - 6.0 * spread).min())
     high = np.full(SHARES.size, (mean + 6.0 * spread).max())
     width = np.maximum(spread, 1e-12)[:, None]

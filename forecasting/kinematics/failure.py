@@ -14,15 +14,16 @@ from forecasting.kinematics.ensemble import (
     Fits,
     compute_exponent_weights,
     describe_exponents,
+    find_onset,
+    fit_inverse,
+    is_unusual,
     middle_lead_s,
     scatter_of_best,
     stretch_window,
     weighted_quantile,
     why_ended,
 )
-from forecasting.kinematics.inverse_velocity import fit_inverse
 from forecasting.kinematics.noise import median
-from forecasting.kinematics.onset import find_onset, is_unusual
 from forecasting.kinematics.stages import TOO_FEW
 from forecasting.kinematics.velocity import DAY_S
 from forecasting.message import Figure, Message, Template
@@ -52,8 +53,7 @@ _TOO_SHORT: Final = Template("failure.too_short", "too short since the onset for
 _FEW_AGREE: Final = Template("failure.few_agree", "{n} of {count} filters agree")
 _SCATTERED: Final = Template("failure.scattered", "the estimates scatter more than the lead time")()
 _DISTURBED: Final = Template(
-    "failure.disturbed",
-    "velocities scatter about the law beyond their noise: edges {times} times sooner and later",
+    "failure.disturbed", "velocities scatter about the law beyond their noise: edges {times} times sooner and later"
 )
 
 
@@ -89,8 +89,6 @@ class FailureIssue:
 
 @dataclass(frozen=True, slots=True)
 class _WindowFinding:
-    """One look before persistence: a window where `why` is None."""
-
     why: Message | None
     cell_s: float
     speed: Speed | None = None
@@ -119,13 +117,6 @@ def watch_failure(
 
     Cells of the series are filled when they are first needed and kept for the call, so a backlog of n data costs
     O(n), and one issue with a year of hourly data before it a few milliseconds.
-
-    Args:
-        times_s: Rising epoch seconds, shape (n,).
-        values: Displacement along the movement, shape (n,).
-        sigmas: One standard deviation each, shape (n,); zero where unknown.
-        spec: How to watch.
-        from_s: Only data after this are issued for.
     """
     watch = Watch(times_s, values, sigmas, spec)
     first = bisect_right(times_s, from_s)
@@ -258,7 +249,6 @@ class Watch:
         return best, best_speed
 
     def _past(self, window: Window, i: int, until_s: float) -> list[float]:
-        """Velocities of the same window in the year before the onset, evenly thinned on the grid of time."""
         begin_s = max(self.times_s[0], self.times_s[i] - self.spec.history_s)
         low, high = int(begin_s // window.cell_s) + window.cells, int(until_s // window.cell_s)
         step = window.cells
@@ -339,7 +329,6 @@ class Watch:
         return None if onset is None else onset.stamp_s
 
     def _points(self, window: Window, k: int, smooth: int, onset_s: float) -> list[Speed]:
-        """Smoothed velocities since the onset, a quarter of a window apart, newest last."""
         step = max(1, window.cells // STRIDE)
         points: list[Speed] = []
         for j in range(k, k - MOST_WINDOWS * window.cells - 1, -step):
@@ -356,6 +345,5 @@ class Watch:
 
 
 def _trail(window: Window, k: int) -> range:
-    """Newest cells of the velocities as far back as a fit may reach, a quarter of a window apart, newest first."""
     step = max(1, window.cells // STRIDE)
     return range(k, k - MOST_WINDOWS * window.cells // step * step - 1, -step)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from forecasting.data.features import noise_floor
+from forecasting.data.kinds import format_span
 from forecasting.data.series import Panel
 from forecasting.data.splits import Split
-from forecasting.data.units import format_span
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.measured_weights import INSTALL, find_weights
 from forecasting.message import Template
@@ -33,8 +33,7 @@ PLACE = find_weights(Path(__file__).resolve().parents[1] / "weights", "forecasts
 STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)
 """Rows ahead that the shipped networks answer for; what lies between is taken between."""
 ANEW: Final = Template("training.anew", "anew: {text}")
-LEAST_SEEN = 8
-"""Rows that an issue time of a training sees; the rest of its window may lie before the record."""
+LEAST_SEEN = 8  # rows that an issue time of a training sees; the rest of its window may lie before the record
 TUNING = Settings(epochs=6, learning_rate=5e-4, patience=2)
 """Steps of a network that begins with the weights of another."""
 
@@ -54,23 +53,14 @@ def learn(
     """Train a network the way its beginning asks for: from shipped weights, from those of a checkpoint, or anew.
 
     Args:
-        model: Id of the network.
-        panel: The record.
-        parts: Its blocks.
         horizons_s: Horizons in seconds; of a checkpoint those that it knows are taken.
-        settings: How; passes and learning rate of a network that does not begin anew are those of `TUNING`.
         start: Checkpoint of the same network.
         own_start: Whether it is of this very place: one that no more fits is left, and the network begins anew.
         replay: Other records that it goes on learning from; a network that begins anew has nothing to forget.
-        progress: Called after each pass.
 
     Returns:
         The training, and what it began from: `shipped weights`, the hash of a checkpoint, `anew: ` and why an own
         checkpoint was left, or an empty text.
-
-    Raises:
-        ForecastingError: The checkpoint is another network's, of stations that are read together, or does not fit.
-        NotEnoughDataError: The record is too short.
     """
     tuning = replace(
         settings,
@@ -118,11 +108,7 @@ def _describe_unlike(
 
 
 def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
-    """A shipped network and its card.
-
-    Raises:
-        CheckpointError: There is none of that name, or its file is damaged.
-    """
+    """A shipped network and its card."""
     path = PLACE / f"{model}.safetensors"
     if not path.is_file():
         raise CheckpointError(f"{model} has no weights here; {INSTALL()}")
@@ -130,14 +116,7 @@ def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
 
 
 def settle(shipped: NeuralForecaster, panel: Panel, parts: Split, horizons_s: Sequence[float]) -> NeuralForecaster:
-    """The shipped network on a record: `lld` from calibration, noise floors from the rows before, head at its horizons.
-
-    Args:
-        shipped: As `read_shipped` gives it.
-        panel: The record.
-        parts: Its blocks.
-        horizons_s: Horizons in seconds.
-    """
+    """The shipped network on a record: `lld` from calibration, floors from the rows before, head at its horizons."""
     old = shipped.recipe
     steps = tuple(panel.steps(h) for h in horizons_s)
     weights = _between(old.steps, steps)
@@ -171,17 +150,7 @@ def adapt(
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
 ) -> Training:
-    """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was.
-
-    Args:
-        shipped: As `read_shipped` gives it.
-        panel: The record.
-        parts: Its blocks.
-        horizons_s: Horizons in seconds.
-        settings: How it is tuned; window, width and seed are those of the shipped network.
-        replay: Other records to learn from beside it.
-        progress: Called after each pass.
-    """
+    """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was."""
     old = shipped.recipe
     settings = replace(settings, window=old.window, hidden=old.hidden, dropout=old.dropout)
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, horizon_key
 
-WINDOW = 400
-"""Scores a month ahead overlap: 250 of them are eight independent months, and 80 % of those is a guess."""
+WINDOW = 400  # scores a month ahead overlap: 250 of them are eight independent months, and 80 % of those is a guess
 MINIMUM_SCORES = 20
 LONGEST_SPAN = 7
 """Errors of so many rows ahead overlap: among few a larger one is taken, as if each span gave one, up to 7 rows."""
@@ -94,13 +93,7 @@ def relax_score(value: Floats | float, stretch: Floats | float) -> Floats:
 
 
 def update(state: ConformalState, value: float, *, covered: bool | None = None) -> ConformalState:
-    """Take the score of a forecast whose target has now been observed.
-
-    Args:
-        state: State before.
-        value: Score against the base interval that was issued, at the usual pace.
-        covered: Whether the issued (widened) interval held; None compares with the present margin.
-    """
+    """Take the score of a forecast whose target has now been observed; `covered`: whether the issued interval held."""
     if not np.isfinite(value):
         return state
     alpha = state.alpha
@@ -120,11 +113,7 @@ def feedback(
 ) -> dict[float, ConformalState]:
     """The states of one station and horizon, by nominal coverage, after the target of a forecast has been observed.
 
-    Args:
-        issued: Nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
-        observed_mm: The value at the target, on the same zero.
-        states: Nominal coverage to the state before.
-        stretch: By which the margins were stretched.
+    `issued`: nominal coverage to the interval as it was issued, low and high, and the margin that was in it.
     """
     out = {}
     for level, (bottom, top, widened) in issued.items():
@@ -139,10 +128,6 @@ def margin(state: ConformalState, steps: int = 1) -> float:
     >>> few = ConformalState(0.8, 0.01, 0.2, tuple(float(i) for i in range(1, 31)), 30)
     >>> margin(few), margin(few, 7)
     (25.0, 30.0)
-
-    Args:
-        state: What is known of the errors.
-        steps: Horizon in rows.
     """
     return float(margins_of([state], steps)[0])
 
@@ -185,7 +170,6 @@ def replay(
     Args:
         scores: How far each value lay outside its base interval, per consecutive origin and station, NaN where it is
             unknown, shape (N, S).
-        steps: Horizon in rows.
         nominals: Wanted coverages of one base interval: its scores are ranked once for all of them.
         stretch: By which margins are stretched at each origin, and scores relaxed before they are ranked, shape (N, S).
 
@@ -247,7 +231,6 @@ class _Level:
 
 
 def _rank(ranked: Floats, gone: Floats, come: Floats) -> None:
-    """Take one score out of each ranked column and put one in, in place; infinite where there is none."""
     if np.isfinite(gone).any():
         above = ranked >= gone
         np.copyto(ranked[:-1], ranked[1:], where=above[:-1])

@@ -11,13 +11,12 @@ from forecasting.message import Template, join, list_parts
 from forecasting.registry import NETWORKS
 from forecasting.serving.path import lay_paths
 from forecasting.serving.physical import hold_rows
-from forecasting.serving.records import Forecast, Limits, ScoredError
+from forecasting.serving.records import QUANTILE_NAMES, Forecast, Limits, ScoredError
 from forecasting.simple.auto import MANY_STATIONS, name_shares
 from forecasting.simple.regret import Rule, compute_weights
 from forecasting.simple.trend import follow, group_components
 
-SPANS: Final = 4
-"""Of a horizon: on records where networks are worse than the average, half of these let luck cost 3 %."""
+SPANS: Final = 4  # of a horizon: on records where networks are worse than the average, half of these let luck cost 3 %
 _WITH: Final = Template("forecast.with_networks", "with networks, weights by their scored errors: {weights}")
 
 
@@ -29,12 +28,6 @@ def join_networks(
     The fan moves to the average of the medians; its width stays that of the errors of `auto`, which go on to be scored.
     At a station where no network has a share rows are left as they are, to the last bit. Of several checkpoints of a
     network the first row counts; one that lies outside what its calibration saw has no share.
-
-    Args:
-        panel: The record; its last row is the moment of issue.
-        rows: Of all models, in any order.
-        scored: Errors known at the moment of issue.
-        limits: By station, what its values cannot pass.
     """
     if not scored or len(panel.stations) > MANY_STATIONS:
         return list(rows)
@@ -59,11 +52,10 @@ def join_networks(
 
 
 def _move(row: Forecast, shares: Mapping[str, float], medians: Mapping[str, float]) -> Forecast:
-    """A row of `auto` with its fan moved towards the medians of the networks that have a share in it."""
     by = sum(share * (medians[name] - row.q50) for name, share in shares.items())
     names = name_shares(shares)
     reason = join([*list_parts(row.reason), _WITH(weights=names)]) if names else row.reason
-    quantiles = {q: getattr(row, q) + by for q in ("q025", "q10", "q50", "q90", "q975")}
+    quantiles = {q: getattr(row, q) + by for q in QUANTILE_NAMES}
     return replace(row, **quantiles, weight=sum(shares.values()), reason=reason)
 
 
@@ -81,9 +73,7 @@ def compute_network_weights(
     are no further evidence.
 
     Args:
-        panel: The record up to the moment of issue.
         scored: Errors known by then; one of an issue whose target lies after it counts for nothing.
-        horizons_s: Horizons in seconds.
         answers: Station, horizon and network of each forecast that can have a share.
     """
     networks = sorted({name for _, _, name in answers})

@@ -16,8 +16,7 @@ from forecasting.simple.ridge import fit_ridge
 
 SHARPNESS = 30.0
 DISCOUNT = 0.98
-WARM_UP_ROWS = 150
-"""Rows before calibration over which the weights settle: by then an error counts for 5 %."""
+WARM_UP_ROWS = 150  # rows before calibration over which the weights settle: by then an error counts for 5 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,6 @@ class Ewa:
 
 
 def _follow(made: Floats, errors: Floats, steps: int) -> Floats:
-    """The average at every row from forecasts and errors of shape (experts, rows, stations)."""
     experts, rows, stations = made.shape
     out = np.full((rows, stations), np.nan)
     loss, count = np.zeros((experts, stations)), np.zeros((experts, stations))

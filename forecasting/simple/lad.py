@@ -20,8 +20,7 @@ from forecasting.simple.ridge import MINIMUM_PAIRS_PER_LAG, lag_table, usable_la
 
 WINDOW = 60
 MOST_PAIRS = 60_000
-PENALTY = 0.01
-"""Share of the mean square of the columns that is added to each: lags of one walk are much alike."""
+PENALTY = 0.01  # share of the mean square of the columns that is added to each: lags of one walk are much alike
 _ROUNDS = 30
 _CLOSE = 1e-5
 

@@ -16,8 +16,7 @@ GAIN = 1e-6  # of the sum of squares in one accepted step: less is the end of th
 SMALLEST = 1e-4  # step of any parameter; rejected ones shrink down to it
 
 FIT_ROWS = 1500
-FITS_KEPT = 8
-"""Fits that are remembered by their rows: each average of a fold asks for the same."""
+FITS_KEPT = 8  # fits that are remembered by their rows: each average of a fold asks for the same
 Params = tuple[tuple[float, float, float, float], ...]
 
 
@@ -41,7 +40,6 @@ def minimise(residuals: Callable[[Floats], Floats], start: Floats, *, rounds: in
     Args:
         residuals: Parameters (B, S, P) of S problems in B variants to residuals (T, B, S); no NaN.
         start: First guess, shape (S, P), or several of them, shape (K, S, P): the best of each problem is taken.
-        rounds: Candidates tried at most.
 
     >>> x = np.arange(20.0)[:, None, None]
     >>> made = minimise(lambda p: np.exp(-p[None, :, :, 0] * x) - np.exp(-0.3 * x), np.array([[1.0], [0.1]]))
@@ -93,18 +91,12 @@ def _best_of(residuals: Callable[[Floats], Floats], starts: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A model of four parameters for each station.
-
-    Attributes:
-        name: Model id.
-        steps: Horizons in rows.
-        params: Per station; NaN where it was too short to fit.
-        unsettled: Stations whose fit was ended before it came to its best; known after a fit alone.
-    """
+    """A model of four parameters for each station."""
 
     name: str
-    steps: tuple[int, ...]
-    params: Params
+    steps: tuple[int, ...]  # horizons in rows
+    params: Params  # per station; NaN where it was too short to fit
+    # stations whose fit was ended before it came to its best; known after a fit alone
     unsettled: int = field(default=0, compare=False)
 
 
@@ -115,7 +107,6 @@ def fit_stations(panel: Panel, calibration: Block, least: int, search: Search) -
     """Parameters per station and how many fits ended early, on at most the last 1,500 rows before the end of a block.
 
     Args:
-        panel: The record.
         calibration: Its last row is the last that is read.
         least: Observations that a station needs; NaN where it has fewer.
         search: Rows of the stations that have them, (T, S), to their parameters.

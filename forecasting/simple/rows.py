@@ -7,10 +7,8 @@ import numpy as np
 
 from forecasting.data.series import Floats
 
-FEW = 12
-"""Series, times variants of their parameters, up to which arrays cost more than plain floats."""
-Pick = Callable[[Any, Any, Any], Any]
-"""`np.where`, or the same of plain numbers."""
+FEW = 12  # series, times variants of their parameters, up to which arrays cost more than plain floats
+Pick = Callable[[Any, Any, Any], Any]  # `np.where`, or the same of plain numbers
 Step = Callable[..., Iterator[tuple[Any, ...]]]
 """Rows of (seen, value), rows where a series begins, rows that lack one, `pick`, parameters: to what each row gives."""
 
@@ -30,7 +28,6 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
 
     Args:
         step: The filter, row by row, of arithmetic alone, so that it takes floats as well as arrays.
-        values: Shape (T, S), NaN where missing.
         params: Its parameters, any shape (..., S) that all share.
     """
     shared = np.broadcast_arrays(*params)

@@ -25,8 +25,7 @@ from forecasting.simple.averaging import fit_median5
 from forecasting.simple.baselines import Baseline
 from forecasting.simple.rows import remember, sum_in_order
 
-NO_NOISE: Final = 1e3
-"""Variance of a level that makes that of a reading nothing beside it: the newest value stands."""
+NO_NOISE: Final = 1e3  # variance of a level that makes that of a reading nothing beside it: the newest value stands
 LANES: Final = np.array(
     [(level, 0.0, 0.0, 0.0, 0.0) for level in (0.0, 1e-4, 1e-3, 1e-2, 0.1, 1.0, NO_NOISE)]
     + [
@@ -49,12 +48,9 @@ STOPS: Final = np.array((False, False, True, False, False) * 2)[:, None]
 """Of each of them: whether its level changes by its slope alone where it slows, so that one reading shows a stop."""
 ALLOWANCE: Final = np.repeat((0.5, 0.25), 5)[:, None]
 """Of each of them: in standard deviations, what a miss adds to a cumulative sum only beyond."""
-LIMIT: Final = np.repeat((6.0, 8.0), 5)[:, None]
-"""Cumulative sum that is a change."""
-USUAL_MISSES: Final = 40.0
-"""Rows over which the usual miss of a lane is taken; six are needed before one is a change."""
-FURTHEST: Final = 1e3
-"""Standard deviations that a change is taken for at most: enough to forget what was before."""
+LIMIT: Final = np.repeat((6.0, 8.0), 5)[:, None]  # cumulative sum that is a change
+USUAL_MISSES: Final = 40.0  # rows over which the usual miss of a lane is taken; six are needed before one is a change
+FURTHEST: Final = 1e3  # standard deviations that a change is taken for at most: enough to forget what was before
 ACCELERATES: Final = LANES[4] > 0
 _TURN: Final = LANES[3, ACCELERATES]
 LASTING: Final = np.where(
@@ -62,29 +58,23 @@ LASTING: Final = np.where(
 )
 """Rows that the filter of an acceleration remembers (Kalata 1984): it has been seen for so long, and is not believed to
 go on for longer."""
-UNKNOWN: Final = 1e7
-"""Variance of a slope before two readings are known."""
-DISCOUNT: Final = 0.95
-"""What an error one row ahead counts for at the next answer; k rows ahead its k-th root."""
+UNKNOWN: Final = 1e7  # variance of a slope before two readings are known
+DISCOUNT: Final = 0.95  # what an error one row ahead counts for at the next answer; k rows ahead its k-th root
 DOUBT_DISCOUNT: Final = 0.97
 MOST: Final = 25.0
 """In the exponent, what errors at shorter horizons count against a lane at most: those at the horizon come on top."""
-FEWEST: Final = 4
-"""Readings before which a lane is not judged."""
+FEWEST: Final = 4  # readings before which a lane is not judged
 STARTLED: Final = 6.0
 """Usual errors from which a newest one is a surprise: what was scored before counts that much less."""
 LEAST_KEPT: Final = 0.8
 """Of what was scored before, at one surprise: a single jump is forgiven, a change of pace surprises row after row."""
 SPANS: Final = 2.0
 """Spans of a horizon that must have been scored for its own mean error to be the doubt; a longer one grows from it."""
-WITHIN: Final = 1.5
-"""Times its doubt from the path a robust forecast lies that is taken by three fifths."""
+WITHIN: Final = 1.5  # times its doubt from the path a robust forecast lies that is taken by three fifths
 LEAST_ERROR: Final = 1e-9
-AT_ONCE: Final = 24
-"""Columns that are followed at a time: more do not stay in the nearest memory."""
+AT_ONCE: Final = 24  # columns that are followed at a time: more do not stay in the nearest memory
 COMPONENTS: Final = ("east", "north")
-ROOM_BYTES: Final = 2**28
-"""Answers that are kept, the newest ones."""
+ROOM_BYTES: Final = 2**28  # answers that are kept, the newest ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +160,7 @@ def fit_local_trend(panel: Panel, calibration: Block, steps: Sequence[int]) -> T
 def recall(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]] | None) -> Followed:
     """What `follow` answers; the newest are kept, for networks, their gate and `auto` read one record in turn.
 
-    Args:
-        values: Shape (T, S), NaN where missing.
-        steps: Horizons in rows.
-        groups: Columns that are believed together; None believes each by itself.
+    `groups`: columns that are believed together; None believes each by itself.
     """
     each = tuple((column,) for column in range(values.shape[1])) if groups is None else tuple(map(tuple, groups))
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
@@ -196,13 +183,7 @@ def count_bytes(shape: Sequence[int]) -> int:
 
 
 def follow(values: Floats, steps: Sequence[int], groups: Sequence[Sequence[int]]) -> Followed:
-    """Run all lanes over the rows; what stands at a row rests on it and on those before.
-
-    Args:
-        values: Shape (T, S), NaN where missing.
-        steps: Horizons in rows.
-        groups: Columns that are believed together.
-    """
+    """Run all lanes over the rows; what stands at a row rests on it and on those before."""
     path, doubt = (np.full((*values.shape, len(steps)), np.nan) for _ in range(2))
     surprise = np.zeros(values.shape)
     rungs = _climb(steps)
@@ -351,7 +332,6 @@ class _Changes:
             miss: Reading less what the lane said, mm.
             slope: Of the lane, mm per row.
             spread: Its standard deviation in those of a reading.
-            use: Where there is a reading, shape (S,).
         """
         away = miss / (spread * self.usual)
         known = use & (self.count >= 6.0)

@@ -83,7 +83,6 @@ def _given_up(seen: CurrentDatabase) -> Iterator[SubjectState]:
 
 
 def _learnt(seen: CurrentDatabase) -> Iterator[SubjectState]:
-    """Weights made for a site that should serve it by themselves."""
     from monitor.store.models.registry import find_broken_weights
 
     for site in scan_sites(seen.service.paths.sites)[0]:

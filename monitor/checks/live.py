@@ -132,7 +132,6 @@ def _away(seen: IntakeStatus) -> Iterator[SubjectState]:
 
 
 def _count(name: str) -> Callable[[IntakeStatus], SubjectState]:
-    """A count of the intake is wrong while it grows."""
     return lambda seen: found(is_wrong=seen.grew(name, seen.status[name]), n=seen.status[name])
 
 

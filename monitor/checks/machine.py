@@ -168,7 +168,6 @@ def _copies(footing: DatabaseFacts) -> Iterator[SubjectState]:
 
 
 def _tested(footing: DatabaseFacts) -> Iterator[SubjectState]:
-    """Whether each channel passed its last test, and how old its last good one is."""
     pause = find_pause(footing.config.channels)
     if pause is None:
         return

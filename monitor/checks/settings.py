@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from forecasting.message import Figure, Message, Template, Timestamp
+from forecasting.message import Message, Template, Timestamp
 from monitor.checks.check import BAD, WARN, Check, SubjectState, found
 from monitor.checks.site_files import SiteFolder
 from monitor.domain.errors import ConfigError, SlopewardError
 
-_PACK: Final = Template("check.map.pack", "run `slopeward sites map tiles {path}`")
-_ONLY_PMTILES: Final = Template("check.map.only_pmtiles", "only *.pmtiles are")()
 _SIGNED: Final = Template("check.cap.signed", "messages are signed by {name} until {day}")
 _CURRENT: Final = Template("check.database.current", "answers, schema is current")()
 _CONNECTS: Final = Template("check.connects", "{name} takes connections")
@@ -27,21 +25,6 @@ class Connections(NamedTuple):
     """Broker, database and mail server, tried from here."""
 
     files: SiteFolder
-
-
-def _map_tiles(files: SiteFolder) -> Iterator[SubjectState]:
-    from monitor.config.tile_files import list_files
-
-    folder = Path(files.service.map.tiles)
-    if not files.service.map.tiles or not folder.is_dir():
-        return
-    known = list_files(folder)
-    for entry in sorted(folder.iterdir()):
-        if entry.name not in {one.name for one in known} and not entry.name.startswith("."):
-            todo = _PACK(path=str(entry)) if entry.suffix == ".mbtiles" else _ONLY_PMTILES
-            yield found(name=entry.name, todo=todo)
-    if known:
-        yield found(is_wrong=False, n=Figure(len(known), "d"), folder=str(folder))
 
 
 def _cap(files: SiteFolder) -> Iterator[SubjectState]:
@@ -122,15 +105,6 @@ CHECKS: Final = (
         "[map] tiles: there is no folder {folder}",
         lambda f: found(is_wrong=not Path(f.service.map.tiles or ".").is_dir(), folder=f.service.map.tiles),
         "make it, or mend [map] tiles",
-    ),
-    Check(
-        "map.tiles",
-        SiteFolder,
-        WARN,
-        "{name} is not served: {todo}",
-        _map_tiles,
-        "{todo}",
-        fine="{n} files of tiles in {folder}",
     ),
     Check(
         "cap.certificate",

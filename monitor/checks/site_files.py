@@ -15,17 +15,15 @@ from monitor.config.first_site import INTERVALS_LEAST, LONGEST_WAIT_S
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, scan_sites
 from monitor.config.site import IMPLIED
 from monitor.decision.criteria.reachable import describe_barriers, find_unreached, list_barriers
-from monitor.decision.series.noise import FEW, LEARNT, PRESENT
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts.message import CRITERION_NAMED, RULE_NAMED
 from monitor.domain.duty.channels import NOTIFIERS, split_channel, traits_of
 from monitor.domain.errors import ConfigError, SlopewardError, UnsetError
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import is_forecast
-from monitor.domain.language.vocabulary import LEVELS
 from monitor.domain.quantities import MOTION, OF_VELOCITY_MAPS, UNITS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
-from monitor.domain.witnesses import find_unjudged, find_voting_series, list_voting_witnesses
+from monitor.domain.witnesses import find_unjudged, list_voting_witnesses
 
 _NO_PROOF: Final = Template("check.sites.no_proof", "nothing shows that models may be witnesses ({names}): {problem}")
 _UNREAD: Final = Template(
@@ -75,7 +73,6 @@ class Environment(NamedTuple):
 
 
 def _lines(find: Callable[[Site], Iterable[str]]) -> Callable[[SiteFolder], Iterator[SubjectState]]:
-    """Lines that are found of each site."""
     return lambda files: (found(site.id, line=line) for site in files.sites for line in find(site))
 
 
@@ -179,7 +176,6 @@ def _unusable_decoders(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
-    """Series whose steps raise questions and of whose scatter the site file says nothing."""
     from monitor.decision.series.step_detector import OPENING
     from monitor.decision.series.tracks import verify_step
 
@@ -197,24 +193,6 @@ def _noiseless(files: SiteFolder) -> Iterator[SubjectState]:
             names = [f"{station}.{quantity}" for (station, quantity), one in series.items() if one == unit]
             listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
             yield found(site.id, names=listed, opening=OPENING, unit=unit)
-
-
-def _scattering(files: SiteFolder) -> Iterator[SubjectState]:
-    """After how many readings a new scatter is the usual one, and series of which too few are looked at for any."""
-    from monitor.decision.criteria.scope import wanted_series
-
-    for site in files.sites:
-        spans = wanted_series(site)
-        alike: dict[tuple[float, bool], list[str]] = {}
-        for station, quantity in sorted(find_voting_series(site) & spans.keys()):
-            spec = site.series(station, quantity)
-            if spec is not None and quantity != "rain":
-                is_short = spans[station, quantity] < (PRESENT + FEW) * spec.interval_s
-                alike.setdefault((spec.interval_s, is_short), []).append(f"{station}.{quantity}")
-        for (interval_s, is_short), names in alike.items():
-            listed = NameList(tuple(names[:3]), more=max(0, len(names) - 3))
-            least = PRESENT + FEW if is_short else LEARNT
-            yield found(site.id, is_wrong=is_short, names=listed, n=least, duration=Duration(least * interval_s))
 
 
 def _slow(files: SiteFolder) -> Iterator[SubjectState]:
@@ -269,7 +247,6 @@ def _unreachable(files: SiteFolder) -> Iterator[SubjectState]:
 
 
 def _unjudged(files: SiteFolder) -> Iterator[SubjectState]:
-    """Series of motion that no vote rests on."""
     for site in files.sites:
         names = tuple(find_unjudged(site))
         yield found(site.id, is_wrong=bool(names), names=NameList(names))
@@ -304,7 +281,6 @@ def _undirected(files: SiteFolder, is_missing: Callable[[Station], bool]) -> Ite
 
 
 def _unsigned(files: SiteFolder) -> Iterator[SubjectState]:
-    """Criteria and rules that count and do not say who set them and on what grounds."""
     for site in files.sites:
         signed = [(CRITERION_NAMED(criterion=c.id), c.author, c.reason) for c in site.criteria if c.role != "advice"]
         rules = [(RULE_NAMED(rule=r.id), r.author, r.reason) for r in site.fusion.rules]
@@ -322,16 +298,7 @@ def _overdue(files: SiteFolder) -> Iterator[SubjectState]:
                 yield found(site.id, criterion=one.id, day=one.valid_until)
 
 
-def _taken_names(files: SiteFolder) -> Iterator[SubjectState]:
-    for site in files.sites:
-        levels = {level.name for level in site.levels} | LEVELS
-        for station in site.stations:
-            if (name := station.id.lower()) in levels:
-                yield found(site.id, station=station.id, name=name)
-
-
 def _unmapped(files: SiteFolder) -> Iterator[SubjectState]:
-    """Series that say a map of velocities fills them, and none can."""
     from monitor.ingest.files.velocity import has_mapped_ground
 
     for site in files.sites:
@@ -373,14 +340,12 @@ def _open_channels(files: SiteFolder) -> Iterator[tuple[str, str, ConfigError | 
 
 
 def _channel_settings(files: SiteFolder) -> Iterator[SubjectState]:
-    """Channels that can never send."""
     for site, channel, error in _open_channels(files):
         if split_channel(channel)[0] in NOTIFIERS and not isinstance(error, UnsetError):
             yield found(site, is_wrong=error is not None, error=error and error.message)
 
 
 def _unset_channels(seen: Environment) -> Iterator[SubjectState]:
-    """Channels that lack a setting here."""
     for site, channel, error in _open_channels(seen.files):
         if error is None or isinstance(error, UnsetError):
             yield found(site, is_wrong=error is not None, error=error and error.message, channel=channel)
@@ -475,16 +440,6 @@ CHECKS: Final = (
         "write noise_floor in its series",
     ),
     Check(
-        "sites.scatter",
-        SiteFolder,
-        WARN,
-        "{names}: fewer than {n} readings ({duration}) are looked at, so nobody is notified when they scatter",
-        _scattering,
-        "lengthen a window",
-        fine="{names}: what scatters ten times as usual cannot be judged until its noise is learnt anew, after {n} "
-        "readings ({duration}) at most",
-    ),
-    Check(
         "sites.slow",
         SiteFolder,
         WARN,
@@ -553,14 +508,6 @@ CHECKS: Final = (
         "criterion {criterion}: to be reviewed by {day}, and it goes on counting",
         _overdue,
         "review its bounds, then move valid_until",
-    ),
-    Check(
-        "sites.names",
-        SiteFolder,
-        WARN,
-        "station {station}: {name} is the name of a level: who reads a message may take one for the other",
-        _taken_names,
-        "give the station another name",
     ),
     Check(
         "sites.unmapped",

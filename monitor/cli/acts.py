@@ -73,7 +73,6 @@ def _make_command(act: Act) -> Callable[..., None]:
 
 
 def _declare(one: ActParameter) -> inspect.Parameter:
-    """An argument as the parser knows it."""
     argument, kind = one.argument, one.given_kind
     bounds: dict[str, Any] = {"min": argument.least, "max": argument.most} if kind in {int, float} else {}
     if kind is int:
@@ -90,7 +89,6 @@ def _declare(one: ActParameter) -> inspect.Parameter:
 
 
 def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any], *, asks_two: bool) -> str:
-    """The command that a second person gives, without the reason."""
     words = ["slopeward", *act.command.split()]
     for name, value in given.items():
         one = parameters[name]
@@ -102,8 +100,6 @@ def _repeat(act: Act, parameters: dict[str, ActParameter], given: dict[str, Any]
 
 
 def _read_values(db: Database, parameters: dict[str, ActParameter], given: dict[str, Any]) -> dict[str, Any]:
-    """What was given as the act takes it; texts out of files, and times of the site."""
-
     def read(one: ActParameter, value: Any) -> Any:
         argument, zone = one.argument, None
         if argument.is_file or (argument.is_text and value == "-"):
@@ -144,7 +140,9 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     ):
         values["seen"] = found.level  # what stands at the call: it may rise while a password is typed
     parameters = {one.name: one for one in act.list_parameters()}
-    actor, now = prove(db, by, where, own=_find_owner(db, act, values)), datetime.now(UTC)
+    owner = next((name for name in OWNER_OF if act.by_owner and name in values), None)
+    own = None if owner is None else db.run_read(OWNER_OF[owner], values[owner])  # who may do it with any role
+    actor, now = prove(db, by, where, own=own), datetime.now(UTC)
     secrets = {name: read_value(one, read_secret()) for name, one in parameters.items() if one.kind is Secret}
     call = ActCall(
         db=db,
@@ -163,12 +161,6 @@ def _run(db: Database, act: Act, values: dict[str, Any], by: str | None, second:
     later = next((one for name, one in parameters.items() if one.argument.later and values[name] is None), None)
     if done.secret and later and not options().as_json and sys.stdin.isatty() and sys.stdout.isatty():
         _run(db, act, values | {later.name: read_value(later, input(later.argument.later))}, by, second, again)
-
-
-def _find_owner(db: Database, act: Act, values: Mapping[str, Any]) -> str | None:
-    """The account whose owner may do this with any role."""
-    name = next((name for name in OWNER_OF if act.by_owner and name in values), None)
-    return None if name is None else db.run_read(OWNER_OF[name], values[name])
 
 
 def _show(done: ActResult, zone: str) -> None:

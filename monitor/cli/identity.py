@@ -8,20 +8,20 @@ acknowledges or reports gives a token of its owner instead.
 
 import getpass
 import os
+import pwd
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.table import OPERATOR
 from monitor.cli.rules import ADMIN, needed_role, note, require_person
-from monitor.cli.session import open_database
 from monitor.domain.alert import COMMAND, TOKEN, Actor
 from monitor.domain.errors import NeedsSecondError, RefusedError
 from monitor.domain.names import fold_name, is_same_person
@@ -50,19 +50,14 @@ _NO_UID: Final = 2**32 - 1  # of the kernel: nobody logged in
 
 def name_os_user() -> str:
     """The user of the operating system, as the kernel has it: what the environment says anybody may write."""
-    try:
-        import pwd
-
-        uid = os.getuid()
-        name = _name_uid(pwd, uid)
-        with suppress(OSError, ValueError):
-            # who logged in, and took the rights of another one since (su, sudo)
-            login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
-            if login not in {uid, _NO_UID}:
-                return f"{name} (logged in as {_name_uid(pwd, login)})"
-        return name
-    except ImportError:  # no POSIX
-        return getpass.getuser()
+    uid = os.getuid()
+    name = _name_uid(uid)
+    with suppress(OSError, ValueError):
+        # who logged in, and took the rights of another one since (su, sudo)
+        login = int(Path("/proc/self/loginuid").read_text(encoding="ascii"))
+        if login not in {uid, _NO_UID}:
+            return f"{name} (logged in as {_name_uid(login)})"
+    return name
 
 
 def prove(db: Database, by: str | None, where: Where = None, *, own: str | None = None) -> Actor:
@@ -109,19 +104,7 @@ def prove(db: Database, by: str | None, where: Where = None, *, own: str | None 
     return Actor(account.name, "person", COMMAND, here, proof)
 
 
-@contextmanager
-def acting(
-    by: str | None, where: Where = None, *, own: str | None = None, urgent: bool = False
-) -> Iterator[tuple[Connection, Actor, datetime]]:
-    """One write transaction of who acts, with who that is and when; takes and raises what `prove` does."""
-    with open_database() as db:
-        who = prove(db, by, where, own=own)
-        with db.write(urgent=urgent) as c:
-            yield c, who, datetime.now(UTC)
-
-
 def _prove_by_token(db: Database, token: str, by: str | None, where: Where, here: str) -> Actor:
-    """The owner of a token, for the acts that a program may do."""
     require_person()
     bearer = db.run_read(find_bearer, token, datetime.now(UTC))
     if bearer is None:
@@ -207,7 +190,6 @@ def _find_account(accounts: list[User], by: str | None, here: str) -> User:
 
 
 def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: Where) -> None:
-    """Refuse who is for some sites only, and acts elsewhere or on all."""
     if sites is None:
         return
     if callable(where):
@@ -218,14 +200,23 @@ def _require_site(db: Database, who: str, sites: frozenset[str] | None, where: W
 
 
 def _prove(db: Database, account: User, here: str) -> str:
-    """How an account proved itself."""
     if account.os_user is not None and account.os_user == here:
         return "os_user"
-    password = _read_password(account.name)
+    password = _read_secret(PASSWORD, PASSWORD_FD)
+    if password is None and sys.stdin.isatty():
+        password = getpass.getpass(f"Password of {account.name}: ")
+    if password is None:
+        raise RefusedError(
+            f"whoever acts as {account.name} proves it: give the password on a terminal, in {PASSWORD}, or by the file "
+            f"descriptor that {PASSWORD_FD} names"
+        )
     db.closed_because = None  # for its turn, and for the entry in the log: who guesses is slow, and seen
     with db.write() as c:
         turn = take_turn_to_prove(c, account.name, here, datetime.now(UTC))
-    _wait_until(turn)
+    wait_s = (turn - datetime.now(UTC)).total_seconds()
+    if wait_s > 0.0:
+        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
+        time.sleep(min(wait_s, LONGEST_S))
     with db.read() as c:
         fits = check_password(c, account.name, password) is not None
     if fits:
@@ -235,24 +226,6 @@ def _prove(db: Database, account: User, here: str) -> str:
         actor = Actor(account.name, "person", COMMAND, here)
         add_audit(c, actor, "login.refused", f"user:{account.name}", {"via": COMMAND}, datetime.now(UTC))
     raise RefusedError(f"the password of {account.name} is wrong; the attempt is in the audit log")
-
-
-def _wait_until(turn: datetime) -> None:
-    wait_s = (turn - datetime.now(UTC)).total_seconds()
-    if wait_s > 0.0:
-        print(f"wrong passwords were given before; this one is looked at in {wait_s:.0f} s", file=sys.stderr)
-        time.sleep(min(wait_s, LONGEST_S))
-
-
-def _read_password(name: str) -> str:
-    if (given := _read_secret(PASSWORD, PASSWORD_FD)) is not None:
-        return given
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Password of {name}: ")
-    raise RefusedError(
-        f"whoever acts as {name} proves it: give the password on a terminal, in {PASSWORD}, or by the file descriptor "
-        f"that {PASSWORD_FD} names"
-    )
 
 
 def _read_secret(name: str, fd_name: str) -> str | None:
@@ -267,9 +240,9 @@ def _read_secret(name: str, fd_name: str) -> str | None:
         raise RefusedError(f"{fd_name}={number}: cannot be read ({error})") from None
 
 
-def _name_uid(pwd: Any, uid: int) -> str:
+def _name_uid(uid: int) -> str:
     try:
-        return str(pwd.getpwuid(uid).pw_name)
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid-{uid}"
 

@@ -36,7 +36,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts; failure windows of a curve"),
     "forecast failure-time": ("monitor.cli.forecast.failure_time", "Failure windows of a curve, and how good they are"),
     "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),
-    "people duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it, take it out as a calendar"),
+    "people duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it"),
     "people users": ("monitor.cli.people.users", "Manage the accounts of the page"),
     "people tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),
     "people signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of what takes two people"),

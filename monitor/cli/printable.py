@@ -49,8 +49,3 @@ class Printable:
 def guard(stream: TextIO | None) -> Any:
     """An output that spells out what would steer a terminal, where it is one."""
     return Printable(stream) if stream is not None and stream.isatty() else stream
-
-
-def bare(stream: Any) -> Any:
-    """The terminal itself, for what draws the whole screen and names nothing of others."""
-    return stream.stream if isinstance(stream, Printable) else stream

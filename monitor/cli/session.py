@@ -21,7 +21,7 @@ from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.instants import format_about, format_duration, format_iso, parse, parse_duration_s
+from monitor.domain.instants import format_about, format_iso, parse, parse_duration_s
 from monitor.domain.language.local_time import format_instant, use_zone
 from monitor.domain.language.rendering import translate
 from monitor.domain.site import Site
@@ -109,7 +109,6 @@ def _take_options(run: Callable[..., Any], shared: list[inspect.Parameter]) -> C
 
 
 def _list_fields(record: Any) -> list[inspect.Parameter]:
-    """The fields of the record that a command of many options takes, as the parser knows options."""
     kinds = get_type_hints(record, include_extras=True)
     return [
         inspect.Parameter(
@@ -219,29 +218,6 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     print_note(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
     print_note(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
     print_note(f"  the whole record: slopeward backtest --site {site.id} --known observed")
-    if commands := [*_list_trials(site, found)]:
-        print_note("  forecasts over the record:")
-        for command in commands:
-            print_note(f"    {command}")
-
-
-def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
-    """The commands that take readings out and score forecasts on each quantity of motion among these series."""
-    from forecasting.data.cadence import choose_horizons
-    from monitor.domain.quantities import MOTION
-
-    steps: dict[str, float] = {}
-    for key in found:
-        station, _, quantity = key.partition(".")
-        spec = site.series(station, quantity)
-        if spec is not None and quantity.startswith(MOTION):
-            steps[quantity] = max(steps.get(quantity, 0.0), spec.interval_s)
-    file = f"{site.id}-observations.csv"
-    if steps:
-        yield f"slopeward export {site.id} observations --out {file}"
-    for quantity, step_s in sorted(steps.items()):
-        horizons = ",".join(format_duration(round(h)) for h in choose_horizons(step_s))
-        yield f"slopeward forecast backtest --data {file} --quantity {quantity} --horizons {horizons}"
 
 
 def find_zones(c: Connection, *, utc: bool) -> Callable[[str], str]:

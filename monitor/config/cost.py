@@ -65,7 +65,6 @@ def find_dear(site: Site) -> tuple[str, bool] | None:
 
 
 def _list_wanted(site: Site) -> Iterator[tuple[str, SeriesSpec, float, float]]:
-    """Station, declared series, the seconds that are looked back and the rows therein, of what an evaluation reads."""
     for (station, quantity), span_s in wanted_series(site).items():
         spec = site.series(station, quantity)
         if spec is not None:

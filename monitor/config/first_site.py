@@ -19,7 +19,6 @@ def write_first_site(name: str) -> str:
 
 
 def _explain(lines: list[str]) -> Iterator[str]:
-    """Put the meaning of a key behind it where it stands for the first time and nothing else is said of it."""
     from monitor.decision.criteria.table import CRITERIA  # loads the rules of all kinds
 
     tables = {head.strip("[]"): table for head, table in find_tables(SiteFile)} | {"levels": LevelsTable}

@@ -1,15 +1,44 @@
-"""The fusion part of a site file: trees of criteria and the check of neighbours, with every name resolved."""
+"""Parts of a site file: trees of criteria, the check of neighbours, and what networks learn from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER
 from monitor.config.site_schema import Table
 from monitor.domain.errors import ConfigError
 from monitor.domain.fusion import Clause, Fusion, FusionRule, Neighbours, list_leaves
 from monitor.domain.site import Criterion, Level, Station
 from monitor.domain.terms import describe_unknown, make_record
 from monitor.domain.witnesses import name_zone
+
+
+def find_unfit(table: Table, site: str) -> Iterator[str]:
+    """Keys that nothing would use, or that contradict each other: one line each, without the name of the file."""
+    networks = [m for m in table.models if m in NETWORKS]
+    keys = {"start_from": table.start_from, "replay": table.replay}
+    for key, value in keys.items():
+        if value and not networks:
+            yield f"forecast.{key}: no network is chosen that could use it; add one to forecast.models, or take it out"
+    if not networks:
+        return
+    if table.start_from:
+        anew = [m for m in networks if m not in PRETRAINED]
+        if not anew:
+            yield f"forecast.start_from: {networks[0]} begins with shipped weights; take it out"
+        if together := [m for m in anew if m in READS_TOGETHER]:
+            yield (
+                f"forecast.start_from: {', '.join(together)} reads the stations of one site together and cannot begin "
+                "with the weights of another network; expected networks such as lstm, gru"
+            )
+    if table.replay and not (table.start_from or set(networks) & set(PRETRAINED)):
+        yield (
+            "forecast.replay: a network that begins anew has nothing to forget; expected start_from beside it, or "
+            f"{PRETRAINED[0]} in forecast.models"
+        )
+    if site in table.replay:
+        yield f"forecast.replay: the record of {site} itself is learnt from in any case; expected other sites"
+
 
 NODES: Final = ("all", "any", "not", "at_least", "criterion")
 LEAF_KEYS: Final = ("criterion", "level", "stations", "area", "areas", "k")
@@ -42,8 +71,6 @@ def read_fusion(
 
 
 class _Place:
-    """What names may refer to."""
-
     def __init__(
         self, criteria: Sequence[Criterion], stations: Sequence[Station], levels: Sequence[Level], name: str
     ) -> None:
@@ -143,7 +170,6 @@ class _Place:
 
 
 def _match_stations(patterns: Any, criterion: Criterion, where: str) -> set[str]:
-    """Stations of a criterion that names or globs name; each has to name one."""
     if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
         raise ConfigError(f"{where}: expected a list of names or globs, got {patterns!r}")
     found: set[str] = set()

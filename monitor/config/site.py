@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from forecasting.data.kinds import WORDS
 from forecasting.registry import SERVED
-from monitor.config.fusion import read_fusion
-from monitor.config.learning import find_unfit
+from monitor.config.fusion import find_unfit, read_fusion
 from monitor.config.site_schema import (
     STAGE_EVERY_S,
     LevelsTable,
@@ -73,7 +72,12 @@ def parse_site(text: str, name: str) -> domain.Site:
     document = read_toml(text, name)
     file, levels = _read_outline(document, name)
     faults, own = Faults(), {q.name: q for q in file.quantity}
-    faults.read_each(_refuse_known, file.quantity, f"{name}: quantity")
+    for index, quantity in enumerate(file.quantity):
+        with faults.gathered():
+            if quantity.name in QUANTITIES:
+                raise ConfigError(
+                    f"{name}: quantity[{index}].name: {quantity.name!r} exists already; expected a new name"
+                )
     stations = faults.read_each(
         lambda table, where: _read_station(table, file.site, own, where), file.station, f"{name}: station"
     )
@@ -144,13 +148,7 @@ def parse_site(text: str, name: str) -> domain.Site:
     )
 
 
-def _refuse_known(table: QuantityTable, where: str) -> None:
-    if table.name in QUANTITIES:
-        raise ConfigError(f"{where}.name: {table.name!r} exists already; expected a new name")
-
-
 def _check_forecast(table: Table, stations: Sequence[domain.Station] | None, name: str, faults: Faults) -> None:
-    """Refuse models that nobody serves, and drivers that none of the stations has, where these are known."""
     where = f"{name}: forecast.covariates"
     for model in table.models:
         with faults.gathered():
@@ -266,7 +264,6 @@ def find_weaknesses(site: domain.Site) -> list[str]:
 
 
 def _find_unserved_recipients(site: domain.Site) -> Iterator[str]:
-    """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
             if traits_of(channel).sends_document and recipient.ledgers != ("hazard",) and not recipient.by_team:
@@ -303,7 +300,6 @@ def find_cautions(site: domain.Site) -> list[str]:
 
 
 def _find_unnotified_top(site: domain.Site) -> list[str]:
-    """Who is notified of the top level, and by how many ways."""
     if not site.recipients:
         return []  # nobody at all is said elsewhere
     top = site.levels[-1]
@@ -481,7 +477,6 @@ def _convert_key(
 
 
 def _check_series(table: Table, ends: Mapping[str, float | None], where: str) -> None:
-    """Refuse keys of a series that contradict each other; `ends` are its bounds in the canonical unit."""
     if table.empty is not None and table.quantity not in {BATTERY, BATTERY_LEVEL}:
         raise ConfigError(f"{where}.empty: only {BATTERY} and {BATTERY_LEVEL} say when a battery is empty")
     low, high = ends["low"], ends["high"]
@@ -505,7 +500,6 @@ def _refuse_noise(noise: float | None, key: str, known: Quantity | QuantityTable
 def _read_people(
     file: Table, levels: Sequence[domain.Level], name: str, faults: Faults
 ) -> tuple[tuple[domain.Recipient, ...], tuple[domain.Team, ...]]:
-    """Recipients and teams; a recipient that is a team holds its members."""
     in_teams = [member for team in file.team for member in team.members]
     read: dict[int, domain.Recipient] = {}
     for index, table in enumerate(file.recipient):
@@ -599,8 +593,6 @@ def _list_kinds() -> Mapping[str, KindEntry]:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """One criterion's table as its kind reads it, before names are resolved."""
-
     name: str  # of the file
     where: str
     table: CriterionTable

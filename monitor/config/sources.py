@@ -118,7 +118,6 @@ class SourceSection(Section):
         return self
 
     def _list_missing(self) -> dict[str, bool]:
-        """What each kind of source needs, and whether it is missing."""
         kind = self.kind
         return {
             "host_key: this key is required, what known_hosts says of the server from `ssh-` on": (

@@ -19,7 +19,6 @@ class BrokerSession:
     filters: tuple[str, ...]  # topics that are subscribed
     # those of `filters` whose readings count from their reception, so that none may have waited
     undated: frozenset[str] = frozenset()
-    leaves_out: tuple[str, ...] = ()  # sites whose messages are not read
 
     @property
     def is_kept(self) -> bool:

@@ -1,5 +1,6 @@
 """Paho in, nothing else: a persistent session whose messages are acknowledged by the writer, after its commit."""
 
+import hashlib
 import logging
 import struct
 import sys
@@ -16,10 +17,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from forecasting.message import Template
-from monitor.broker.access import Access, PayloadLimits, ServiceClient
+from monitor.broker.access import Access, ServiceClient
+from monitor.domain.observation import PayloadSize
 from monitor.ingest.division import BrokerSession
 from monitor.ingest.message import BrokerMessage
-from monitor.ingest.sockets import BufferedSocket, FilteredSocket
+from monitor.ingest.sockets import BufferedSocket
 from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 
 log: Final = logging.getLogger(__name__)
@@ -70,8 +72,7 @@ class MqttSession:
         keeps: Callable[[str], bool] = lambda _: True,
         may_connect: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._is_kept, self._leaves_out = one.is_kept, one.leaves_out
-        self.name = one.name
+        self._is_kept, self.name = one.is_kept, one.name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
         self.problem: str = _NOT_YET()  # a message; empty where there is none
@@ -91,8 +92,7 @@ class MqttSession:
         client = access.open_client(
             self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
         )
-        client.wrap = lambda made: FilteredSocket(made, self._leaves_out) if self._leaves_out else BufferedSocket(made)
-        client.keeping = PayloadLimits(KEPT_BYTES, BEGINNING_BYTES)
+        client.wrap = BufferedSocket
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -186,11 +186,12 @@ class MqttSession:
                 client.publish(topic, b"", qos=0, retain=True)
                 self.cleared += 1
         kept = message.retain and not self._access.mqtt5  # MQTT 5 tells how it was published
-        raw, at = bytes(message.payload), self._clock()
+        raw, at, whole = bytes(message.payload), self._clock(), None
+        if len(raw) > KEPT_BYTES:  # nobody reads it, and what waits must not fill the memory
+            digest = hashlib.sha256(topic.encode("utf-8", "replace") + b"\0" + raw).hexdigest()
+            raw, whole = raw[:BEGINNING_BYTES], PayloadSize(len(raw), digest)
         self._hand_over(
-            BrokerMessage(
-                topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=self._client.whole
-            )
+            BrokerMessage(topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=whole)
         )
 
     # ---- from the writer ---------------------------------------------------------------------------------------

@@ -351,7 +351,6 @@ class Pipeline:
         return dict.fromkeys(due, now)
 
     def _note_reading(self, item: Observation) -> None:
-        """Keep by station how far the newest reading of its newest message lies before its reception."""
         ahead_s = (item.observed_at - item.received_at).total_seconds()
         self._newest_at[item.site] = max(item.observed_at, self._newest_at.get(item.site, item.observed_at))
         known = self.last_readings.get((item.site, item.station))
@@ -427,7 +426,6 @@ class Pipeline:
 
 
 def _add_notices(connection: Connection, message: BrokerMessage, decoded: DecodedMessage) -> Iterator[str]:
-    """Store the report or event of a message; its site, where that is a new one."""
     actor = Actor(MQTT, "program")
     if decoded.report is not None and add_report(
         connection, decoded.report, message.received_at, actor=actor, credential=MQTT

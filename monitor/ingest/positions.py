@@ -83,7 +83,6 @@ def find_enu_mm(origin: Origin, latitude: float, longitude: float, height_m: flo
 
 
 def _to_ecef(latitude: float, longitude: float, height_m: float) -> Vector:
-    """Metres from the centre of the earth (WGS84)."""
     lat, lon = math.radians(latitude), math.radians(longitude)
     eccentricity2 = _FLATTENING * (2 - _FLATTENING)
     radius = _AXIS_M / math.sqrt(1 - eccentricity2 * math.sin(lat) ** 2)

@@ -258,7 +258,6 @@ def flag_fills(
 
 
 def _group_explained(observations: Iterable[Observation], keys: Container[Key]) -> dict[Key, list[Dated]]:
-    """The readings of these series that are no suspects themselves, by time."""
     dated: dict[Key, list[Dated]] = {}
     for item in observations:
         if (key := _key(item)) in keys and not is_suspect(item) and _EXPLAINED.issuperset(item.flags):
@@ -267,7 +266,6 @@ def _group_explained(observations: Iterable[Observation], keys: Container[Key]) 
 
 
 def _classify(item: Observation, series: Sequence[Dated]) -> str | None:
-    """What a suspect is beside the readings before and after it; None: a reading."""
     place = bisect_left(series, item.observed_at, key=itemgetter(0))
     before = [value for _, value in series[max(0, place - READ) : place]]
     after = [value for at, value in series[place : place + READ] if at != item.observed_at]
@@ -276,7 +274,6 @@ def _classify(item: Observation, series: Sequence[Dated]) -> str | None:
 
 
 def _load(c: Connection | None, key: Key, at: datetime) -> list[Dated]:
-    """What is stored of a series before an instant; where that is little, what follows it."""
     series_id = None if c is None else find_series_id(c, *key)
     if c is None or series_id is None:
         return []

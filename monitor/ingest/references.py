@@ -25,7 +25,7 @@ from monitor.store.people.countersign import TwoPersonAct
 from monitor.store.people.users import require_account, require_person, require_two
 from monitor.store.service_state import find_stamp, load_stamps, remove_stamp, stamp
 
-_PREFIX: Final = "epoch0:"
+PREFIX: Final = "epoch0:"
 _ACTS: Final = {True: "epoch0.accept", False: "epoch0.keep"}
 _STATUS_SITE: Final = "status"  # alarms of the service itself
 _SINCE: Final = Template("epoch0.reference", "since {at} in frame '{frame}'")
@@ -56,7 +56,6 @@ REFUSED_KEPT: Final = 20  # of a station: what a person refused is not asked abo
 
 
 UNNAMED: Final = "?"  # a frame of which parts alone are known
-TIED: Final = "tied"  # in what is kept of a station: frames that count otherwise, each with what is added to its values
 PART: Final = "; "  # between the parts of a frame: its name and place, then `key value` of what else a head says
 _YEAR: Final = re.compile(r"^(itrf|igs|igb)(\d\d)(?!\d)")
 
@@ -174,8 +173,8 @@ class References:
         stored = {
             (site, station): Reference.read(detail)
             for name, (_, detail) in load_stamps(connection).items()
-            if name.startswith(_PREFIX)
-            for site, _, station in (name[len(_PREFIX) :].partition("/"),)
+            if name.startswith(PREFIX)
+            for site, _, station in (name[len(PREFIX) :].partition("/"),)
         }
         if stored == self._stored:
             return False
@@ -278,8 +277,7 @@ def answer_reference(
     holds, other = (given, kept) if accept else (kept, given)
     refused = [r for r in row.get("refused", []) if r != holds.to_json()]
     refused = refused if accept else [*refused, given.to_json()][-REFUSED_KEPT:]
-    more: dict[str, Any] = {"refused": refused, TIED: {} if accept else row.get(TIED)}
-    stamp(connection, f"{_PREFIX}{place}", {**holds.to_json(), **{k: v for k, v in more.items() if v}}, now)
+    stamp(connection, f"{PREFIX}{place}", {**holds.to_json(), **({"refused": refused} if refused else {})}, now)
     detail = {"holds": holds.to_json(), "other": other.to_json(), "via": actor.via, "reason": reason}
     detail |= {} if second is None else {"second_by": second.name}
     add_audit(connection, actor, _ACTS[accept], place, detail, now)
@@ -304,7 +302,7 @@ def share_answer(connection: Connection, place: str, *, accept: bool) -> TwoPers
 def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion | None:
     """What an alarm asks about a reference and still waits; None where it asks about something else."""
     place = alert_key.removeprefix(alarm_key(""))
-    row = find_stamp(connection, f"{_PREFIX}{place}") if alert_key.startswith(alarm_key("")) else None
+    row = find_stamp(connection, f"{PREFIX}{place}") if alert_key.startswith(alarm_key("")) else None
     if row is None or "asked" not in row[1]:
         return None
     site, _, station = place.partition("/")
@@ -312,10 +310,10 @@ def find_question(connection: Connection, alert_key: str) -> ReferenceQuestion |
 
 
 def _find_question(connection: Connection, place: str) -> dict[str, Any]:
-    row = find_stamp(connection, f"{_PREFIX}{place}")
+    row = find_stamp(connection, f"{PREFIX}{place}")
     if row is None or "asked" not in row[1]:
         waiting = [
-            n[len(_PREFIX) :] for n, (_, d) in load_stamps(connection).items() if n.startswith(_PREFIX) and "asked" in d
+            n[len(PREFIX) :] for n, (_, d) in load_stamps(connection).items() if n.startswith(PREFIX) and "asked" in d
         ]
         raise NotFoundError(_NO_QUESTION(place=place, names=NameList(tuple(waiting or ("none",)))))
     return row[1]
@@ -332,7 +330,7 @@ def forget_reference(connection: Connection, site: str, station: str, actor: Act
     Raises:
         NotFoundError: Nothing is kept of such a station; those that have a reference are named.
     """
-    kept = {name.removeprefix(_PREFIX) for name in load_stamps(connection) if name.startswith(_PREFIX)}
+    kept = {name.removeprefix(PREFIX) for name in load_stamps(connection) if name.startswith(PREFIX)}
     if f"{site}/{station}" not in kept:
         there = NameList(tuple(sorted(kept) or ("none",)))
         raise NotFoundError(_NOT_KEPT(place=f"{site}/{station}", names=there))
@@ -343,9 +341,9 @@ def forget_reference(connection: Connection, site: str, station: str, actor: Act
 
 
 def _name(site: str, station: str) -> str:
-    return f"{_PREFIX}{site}/{station}"
+    return f"{PREFIX}{site}/{station}"
 
 
 def alarm_key(place: str) -> str:
     """The key of the alarm that asks about the reference of `SITE/STATION`."""
-    return f"health:{_PREFIX}{place}"
+    return f"health:{PREFIX}{place}"

@@ -6,12 +6,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from forecasting.message import Figure, Template, Timestamp
-from monitor.broker.access import Access, find_access
+from monitor.broker.access import find_access
 from monitor.domain.alert import AlertChange, health_alarm
 from monitor.domain.errors import StoreBusyError
 from monitor.domain.instants import format_iso
@@ -114,7 +114,18 @@ class Ingest:
         self._stored: deque[_StoredBatch] = deque()  # not acknowledged yet, in order of reception
         self._stumbles = 0  # running
         access = find_access(context.config.broker)
-        self._sessions = {one.name: self._make_session(one, access) for one in self._listen()}
+        self._sessions = {
+            one.name: MqttSession(
+                one,
+                access,
+                self._receive_rest if one.name == REST else self._receive,
+                self._connected,
+                self._clock,
+                self._keeps,
+                self._db.holds,
+            )
+            for one in self._listen()
+        }
         self._live = self._sessions[LIVE]
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = self._clock()
@@ -127,12 +138,6 @@ class Ingest:
 
     def _listen(self) -> tuple[BrokerSession, ...]:
         return self._share.listen(self._pipeline.sites)
-
-    def _make_session(self, one: BrokerSession, access: Access) -> MqttSession:
-        receive = self._receive_rest if one.name == REST else self._receive
-        if not one.is_kept:
-            one = replace(one, leaves_out=tuple(self._pipeline.sites))
-        return MqttSession(one, access, receive, self._connected, self._clock, self._keeps, self._db.holds)
 
     def _receive(self, message: BrokerMessage) -> None:
         self._inbox.put(message)

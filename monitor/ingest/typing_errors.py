@@ -94,7 +94,6 @@ class TypingErrors:
     def _load(
         self, c: Connection, key: Key, known: dict[Key, list[TypedReading]], batch: Sequence[Observation]
     ) -> list[TypedReading]:
-        """What is known of a series around a batch."""
         if key not in known:
             if key not in self._ids:
                 self._ids |= {(row.site, row.station, row.quantity): row.id for row in load_series(c, key[0])}

@@ -66,12 +66,7 @@ def read_all(
 ) -> list[SeriesSamples]:
     """The fit readings of those series that have any, in (since, now] as known at `now`.
 
-    Args:
-        series: in their order.
-        since: readings come after it.
-        grid_s: step of the grid on which the samples are laid; 0 where each counts. Where readings come much faster,
-            each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
-            rate of an instrument.
+    On a grid of `grid_s` seconds each sample is the mean of a 36th of a step, which bounds memory. 0: all count.
     """
     found = (read_samples(c, one, since, now, grid_s) for one in series)
     return [one for one in found if one is not None]
@@ -131,12 +126,7 @@ def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, fl
 
 
 def list_panels(site: Site, motion: Sequence[Watched]) -> list[SitePanel]:
-    """The panels of a site, the fastest first: which series are forecast together, how far ahead, on which grid.
-
-    Args:
-        site: its horizons are asked for.
-        motion: the series, as `find_motion` finds them.
-    """
+    """The panels of a site, the fastest first: which series are forecast together, how far ahead, on which grid."""
     cadences = list_cadences({one.label: one.spec.interval_s for one in motion}, site.forecast.horizons_s)
     return [SitePanel(tuple(one for one in motion if one.label in cadence.names), cadence) for cadence in cadences]
 

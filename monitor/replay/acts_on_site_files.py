@@ -4,6 +4,7 @@ This act stands here because its effect is a replay, which alerting does not kno
 """
 
 import threading
+from datetime import datetime
 from typing import Annotated, Final
 
 from forecasting.message import Template
@@ -18,12 +19,22 @@ from monitor.domain.instants import record_to_json
 from monitor.domain.language.catalogue import N_
 from monitor.domain.site import Site
 from monitor.replay.effect import preview_apart, preview_effect
+from monitor.store.database.engine import Database
 
 _WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
 _OTHER_SITE: Final = Template("proposal.other_site", "the file is that of {other}, not of {site}")
 _BUSY: Final = Template("proposal.busy", "another change is being replayed; try again in a minute")
 LARGEST: Final = 1 << 20  # characters of a site file
 _replaying: Final = threading.Semaphore(1)
+
+
+def preview_for_page(
+    db: Database, limit_s: float, now: datetime, months: int, old: Site | None, new: Site
+) -> StoredEffect:
+    """What both declarations would have done, replayed apart, one replay at a time; raises StoreBusyError."""
+    url = db.url.render_as_string(hide_password=False)
+    with take_turn(_replaying, _BUSY()):
+        return preview_apart(url, old, new, now, months, limit_s=limit_s)
 
 
 def propose(
@@ -55,9 +66,7 @@ def propose(
     def preview(old: Site | None, new: Site) -> StoredEffect:
         if report is not None or months == 0:
             return preview_effect(call.db, old, new, call.now, months, on_progress=print_share)
-        url, limit_s = call.db.url.render_as_string(hide_password=False), call.config.compute.job_limit_s
-        with take_turn(_replaying, _BUSY()):
-            return preview_apart(url, old, new, call.now, months, on_progress=print_share, limit_s=limit_s)
+        return preview_for_page(call.db, call.config.compute.job_limit_s, call.now, months, old, new)
 
     if (other := parse_site(file, name).id) != site:
         raise RefusedError(_OTHER_SITE(other=other, site=site))

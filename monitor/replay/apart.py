@@ -43,12 +43,12 @@ class ChildProcess:
         with suppress(BrokenPipeError), self._child.stdin as pipe:  # a child that died is seen by its silence
             pickle.dump(arguments, pipe)
 
-    def lines(self, limit_s: float, is_wanted: Callable[[], bool] = lambda: True) -> Iterator[Any]:
-        """What it tells, until it ends, the time is over, or nobody wants it any more."""
+    def lines(self, limit_s: float) -> Iterator[Any]:
+        """What it tells, until it ends or the time is over."""
         until_s = time.monotonic() + limit_s
         stream = self._child.stdout
         assert stream is not None
-        while time.monotonic() < until_s and is_wanted():
+        while time.monotonic() < until_s:
             if not select.select([stream], [], [], POLL_S)[0]:
                 continue
             line = stream.readline()

@@ -1,12 +1,11 @@
 """What a changed site file would have done: both declarations over the same past, by the same replay as a backtest."""
 
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, cast
 
 from forecasting.message import Figure, Template
-from monitor.alerting.acts.site_diff import StoredEffect, StoredScorecard
+from monitor.alerting.acts.site_diff import StoredEffect
 from monitor.domain.errors import SlopewardError
 from monitor.domain.instants import format_iso
 from monitor.domain.site import Site
@@ -32,12 +31,7 @@ def preview_effect(
     Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
 
     Args:
-        db: holds the past.
-        old: the declaration in force.
-        new: the one proposed.
-        now: end of the time that is played.
         months: of 30 days; 0 computes nothing.
-        on_progress: called with the share that is done, 0 to 1.
     """
     if months == 0:
         return {"skipped": _NOT_WANTED()}
@@ -49,39 +43,21 @@ def preview_effect(
     except SlopewardError as error:
         return {**facts, "skipped": FAILED(problem=error.message)}
     names = [_ALONE()] if old is None else [_IN_FORCE(), _PROPOSED()]
-    return {**facts, "names": names, "scorecard": cast("StoredScorecard", card.to_json())}
+    return {**facts, "names": names, "scorecard": card.to_json()}
 
 
-def preview_apart(
-    url: str,
-    old: Site | None,
-    new: Site,
-    now: datetime,
-    months: int,
-    *,
-    on_progress: Progress,
-    limit_s: float,
-    is_wanted: Callable[[], bool] = lambda: True,
-) -> StoredEffect:
+def preview_apart(url: str, old: Site | None, new: Site, now: datetime, months: int, *, limit_s: float) -> StoredEffect:
     """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
 
     Args:
-        url: of the database.
-        old: the declaration in force.
-        new: the one proposed.
-        now: end of the time that is played.
-        months: of 30 days.
-        on_progress: called with the share that is done, 0 to 1.
         limit_s: the replay is ended after so long.
-        is_wanted: asked now and then; the replay ends when it is not.
     """
     began_s = time.monotonic()
     child = ChildProcess("monitor.replay.effect:play", url, old, new, now, months)
     try:
-        for line in child.lines(limit_s, is_wanted):
+        for line in child.lines(limit_s):
             if isinstance(line, dict):
                 return cast("StoredEffect", line)
-            on_progress(line)
     finally:
         child.end()
     if time.monotonic() - began_s >= limit_s:

@@ -145,7 +145,6 @@ def estimate_offset(
 
 
 def _find_voice(ones: Sequence[float]) -> float | None:
-    """By how much most stations of a site are ahead; None where they are not, or agree on nothing."""
     ahead = [one for one in ones if one > AHEAD_S]
     if not ahead or len(ahead) < MOST_OF * len(ones):
         return None

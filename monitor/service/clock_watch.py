@@ -92,7 +92,6 @@ class ClockWatch:
         )
 
     def _list_last_readings(self) -> dict[str, list[LastReading]]:
-        """What declared stations said of the time, by site: an invented one has no voice."""
         found: dict[str, list[LastReading]] = {}
         for (site, station), one in self.ingest.list_last_readings().items():
             if site in self.sites and self.sites[site].station(station) is not None:
@@ -125,7 +124,6 @@ class ClockWatch:
         self.alarms.put(replace(make_alarm("clock:step", 0, reason, is_open=False), notify=False))
 
     def _apply_offset(self, offset: ClockOffset | None) -> None:
-        """Act on what the stations' time stamps say of our clock."""
         if offset is None:
             if isinstance(self.clock, ServiceClock) and self.clock.correction_s != 0.0:
                 return  # until somebody sets the clock

@@ -202,7 +202,6 @@ class Core:
             begun.set()
 
     def _write_cap(self, notification: Notification) -> str:
-        """The CAP message of a hazard; empty for what CAP does not warn of."""
         if notification.ledger != AlertCategory.HAZARD:
             return ""
         return self.db.run_read(compose_event, self.config, notification.event_id)
@@ -594,7 +593,6 @@ class Core:
             self._push_key = private
 
     def _check_footing(self) -> None:
-        """What the service stands on, for people to read; what is bad is an alarm."""
         now = self.clock()
         channels = gather_channels(self.sites.values())
         footing = DatabaseFacts(self.db, self.config, tuple(self._commits_s), channels, now)
@@ -656,7 +654,6 @@ def _find_file_id(db: Database) -> tuple[int, int] | None:
 
 
 def _plain(value: Any) -> Any:
-    """The same with instants as text: what JSON can hold."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -122,7 +122,6 @@ class EmergencyNotifier:
 
     @property
     def _lasts(self) -> bool:
-        """Whether people were told and wait for the end."""
         return self._notice is not None and self._notice.over_at is None
 
     def _check_end(self, now_s: float) -> None:

@@ -149,13 +149,11 @@ class EvaluationLoop:
         return found
 
     def _find_slowness(self, in_hand: tuple[str, float, float]) -> float:
-        """How long an evaluation computes, in seconds; 0 where that is no matter."""
         taken_s, computed_s = time.monotonic() - in_hand[1], self._read_computed_s()
         is_slow = taken_s > SLOW_S and (computed_s is None or computed_s - in_hand[2] > COMPUTES * taken_s)
         return taken_s if is_slow else 0.0
 
     def _read_computed_s(self) -> float | None:
-        """Processor time of the thread; None where the system does not tell."""
         thread = self._thread
         if thread is None or thread.ident is None or not thread.is_alive():
             return None

@@ -91,7 +91,6 @@ def _give_back_memory() -> None:
 
 
 def _find(job: Job) -> dict[str, Callable[..., Any]]:
-    """The functions of a job, by their paths; none where an extension of others names what cannot be loaded."""
     try:
         return {path: load(path) for path in (job.function, job.again) if path}
     except Exception as error:
@@ -223,7 +222,6 @@ class Schedule:
                     self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
 
     def _is_due(self, key: str) -> bool:
-        """Whether what a job watches has stayed for as long as it wanted."""
         job, site = self._entries[key]
         due_s: float | None = self._found[job.again](self._config, site) if job.again else None
         return due_s is not None and time.monotonic() >= due_s
@@ -263,7 +261,6 @@ class Schedule:
                 self.hasten(*key.split(":", 1))
 
     def _run_again(self, key: str, pause_s: float = AGAIN_S) -> None:
-        """Have an entry run again soon, unless its next turn is sooner."""
         known = self._scheduler.get_job(key)
         soon = datetime.now(UTC) + timedelta(seconds=pause_s)
         if known is not None and (known.next_run_time is None or known.next_run_time > soon):
@@ -324,7 +321,6 @@ class Schedule:
             log.info("%s is %s: %s every %g s", site.id, stage or "unknown", job.name, pause_s)
 
     def _call(self, key: str) -> tuple[str, str, bool]:
-        """How it ended, what it said, and whether that is its own doing."""
         job, site = self._entries[key]
         try:
             return "done", str(self._found[job.function](self._db, self._config, site, self._clock())), True

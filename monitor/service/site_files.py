@@ -70,7 +70,6 @@ class SiteFileWatcher:
         return sites
 
     def _load_last_good(self, sources: Mapping[str, str], failures: Collection[Path]) -> Iterator[Site]:
-        """The last good version of sites whose file is gone or cannot be used; each is told."""
         named = {name for path in failures if path.is_file() for name in _find_names(path)}
         for site_id, source in sources.items():
             if site_id not in named and self.config.paths.sites not in failures:
@@ -83,7 +82,6 @@ class SiteFileWatcher:
                 self.alarms.open(f"config:{site_id}:unwatched", not_watched, level=2)
 
     def _clear_alarms(self, sites: Iterable[Site], found: Collection[str], failures: Collection[Path]) -> None:
-        """End the alarms of files that can be used, and of sites that are watched."""
         folder = self.config.paths.sites
         names = {path.name for path in folder.glob("*.toml")} if folder.is_dir() else set[str]()
         for name in names - {path.name for path in failures}:
@@ -119,7 +117,6 @@ class SiteFileWatcher:
 
 
 def _find_names(path: Path) -> list[str]:
-    """Ids that a file which cannot be used names, as far as they can be read, and its stem."""
     try:
         text = read_text(path)
     except ConfigError:

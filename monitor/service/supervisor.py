@@ -294,7 +294,6 @@ class Supervisor:
         log.info("stopped in %.1f s", time.monotonic() - started)
 
     def _find_different(self) -> list[str]:
-        """Sites of which our files are not the versions in force: these would change when we take over."""
         known = {site.id: site.version for site in self._known}
         return sorted(s.id for s in read_sites(self.config) if known.get(s.id) != s.version)
 
@@ -444,7 +443,6 @@ def _run(config: ServiceConfig, config_path: str | None, *, with_web: bool) -> i
 
 
 def _start_unless_alive(thread: threading.Thread | None, work: Callable[[], None], name: str) -> threading.Thread:
-    """The thread while it runs, else a new one that does the work."""
     if thread is not None and thread.is_alive():
         return thread
     started = threading.Thread(target=work, name=name, daemon=True)

@@ -1,4 +1,4 @@
-"""What a person may do with forecasters and with networks for scenes: show one, take one into use, let one go.
+"""What a person may do with forecasters, networks for scenes and GNSS references: show, take into use, let go.
 
 These acts are of the table as all others. They stand here because they reach into the jobs, which alerting does not
 know; jobs are loaded when an act is done: no page waits for numpy.
@@ -9,16 +9,61 @@ from typing import Annotated, Final
 
 from sqlalchemy import Connection
 
-from forecasting.data.units import format_span
+from forecasting.data.kinds import format_span
 from forecasting.message import NameList, Template, join
+from monitor.alerting.acts.answer_acts import needs_two_people
 from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.on_alerts import Reason
-from monitor.alerting.acts.on_sites import SiteOption
+from monitor.alerting.acts.on_sites import SiteId, SiteOption
 from monitor.alerting.acts.table import ActResult, Argument
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError
 from monitor.domain.language.catalogue import N_
+from monitor.ingest.references import Reference, answer_reference, share_answer
 from monitor.store.people.countersign import TwoPersonAct
+
+_NEW: Final = Template("epoch0.counts_new", "{place} counts {holds}, no more {other}")
+_KEPT: Final = Template("epoch0.counts_kept", "{place} goes on {holds}")
+HOLDS: Final = ("new", "kept")
+
+
+def choose(
+    call: ActCall,
+    site: SiteId,
+    station: Annotated[str, Argument("Station", metavar="STATION", longest=64)],
+    holds: Annotated[
+        str,
+        Argument(
+            "new: the receiver or its processing was changed; kept: what counts otherwise is wrong",
+            metavar="new|kept",
+            longest=8,
+            label=N_("Answer"),
+            choices=HOLDS,
+        ),
+    ],
+    reason: Annotated[str, Argument(N_("How you know"), "--reason")],
+) -> ActResult:
+    """Say which GNSS reference of a station holds: the one that messages tell now, or the kept one.
+
+    Where accounts exist and one of the two highest levels stands or is asked for, it takes two people. With the new
+    one values jump where the zero changed: declare an offset then.
+
+    Example: slopeward instruments reference north-bench G1 new --by ada --reason "log book of the receiver"
+    """
+    place, accept = f"{site}/{station}", holds == "new"
+
+    def do(c: Connection, second: Actor | None) -> tuple[Reference, Reference]:
+        takes_two = needs_two_people(c, site)[1]
+        return answer_reference(
+            c, place, call.actor, reason, call.now, accept=accept, takes_two=takes_two, second=second
+        )
+
+    shared = call.db.run_read(share_answer, place, accept=accept)
+    found, other = call.by_two(shared, reason, do, lambda c: needs_two_people(c, site)[0])
+    text = (_NEW if accept else _KEPT)(place=place, holds=found.describe(), other=other.describe())
+    facts = {"station": place, "holds": found.to_json(), "other": other.to_json()}
+    return ActResult(text, facts, hint="slopeward ingest --rejected" if accept else "")
+
 
 _ODD_HORIZON: Final = Template("model.odd_horizon", "horizon {horizon}: the site forecasts at {names}")
 

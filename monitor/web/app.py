@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -30,9 +30,7 @@ from monitor.store.pages import load_cards
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import LanguageMiddleware
 from monitor.web.access.rules import PLAIN_NUMBER, admit, require_rules
-from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context, context_of
-from monitor.web.drafts import Drafts
 from monitor.web.parts.act_forms import SentForm, list_choices
 from monitor.web.parts.templating import render
 from monitor.web.routes import acts, api, cap, gateway, live, maps, pages, probes
@@ -142,9 +140,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     )
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.LoginThrottle()
-    app.state.change_notifier = ChangeNotifier(db)
     app.state.limiters = {}
-    app.state.drafts = Drafts(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
     app.add_middleware(Guard)
@@ -176,12 +172,10 @@ def _hosts(config: ServiceConfig) -> list[str]:
 
 
 def _is_open(config: ServiceConfig) -> bool:
-    """Whether the page listens on all addresses of the machine."""
     return config.web.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 def _show_form_again(request: Request, status: int, text: str, sent: SentForm) -> Response:
-    """The form of an act that was refused, filled in as it was sent."""
     places, values = dict(request.path_params), dict(sent.values)
     if isinstance(text, Message) and text.id == RISEN.id:  # who reads this page has seen the new level
         places["alert_id"], values["seen"] = (str(text.values[name]) for name in ("number", "level"))
@@ -228,16 +222,14 @@ def _answer_known(request: Request, error: Exception) -> Response:
 
 def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return _answer(request, 422, join([_describe_invalid(one) for one in error.errors()[:3]], "; "))
-
-
-def _describe_invalid(one: Mapping[str, Any]) -> Message:
-    """What is wrong with a value, and what to give instead."""
-    name = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
-    known = next((text for kind, text in _INVALID.items() if one["type"].startswith(kind)), None)
-    context = one.get("ctx", {})
-    limits = {"n": context["max_length"]} if "max_length" in context else {}
-    return ODD_VALUE(name=name, problem=one["msg"] if known is None else known(**limits))
+    found = []
+    for one in error.errors()[:3]:
+        name = ".".join(str(part) for part in one["loc"][1:]) or str(one["loc"][0])
+        known = next((text for kind, text in _INVALID.items() if one["type"].startswith(kind)), None)
+        context = one.get("ctx", {})
+        limits = {"n": context["max_length"]} if "max_length" in context else {}
+        found.append(ODD_VALUE(name=name, problem=one["msg"] if known is None else known(**limits)))
+    return _answer(request, 422, join(found, "; "))
 
 
 def _answer_http(request: Request, error: Exception) -> Response:

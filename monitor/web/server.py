@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 import threading
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,7 +16,6 @@ from monitor.domain.errors import SlopewardError
 from monitor.store.database.engine import Database
 from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.connection_limits import patient
-from monitor.web.change_notices import ChangeNotifier
 from monitor.web.context import Context
 from monitor.worker.kernel import hide_memory
 from monitor.worker.memory import end_without_cleanup, without_looks
@@ -42,7 +40,7 @@ def main(config_path: str | None = None) -> int:
 
         app = build(config, db)
     listen(app.state.context)
-    server = PageServer(make_settings(app, config.web), config.web.url, app.state.change_notifier)
+    server = PageServer(make_settings(app, config.web), config.web.url)
     try:
         server.run()
     except SystemExit:
@@ -59,14 +57,9 @@ def main(config_path: str | None = None) -> int:
 class PageServer(uvicorn.Server):
     """Says where the page is once its port is open, and not before."""
 
-    def __init__(self, settings: uvicorn.Config, url: str, notifier: ChangeNotifier) -> None:
+    def __init__(self, settings: uvicorn.Config, url: str) -> None:
         super().__init__(settings)
-        self._url, self._notifier = url, notifier
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End, and the streams of changes with it: the others have two seconds for what they are doing."""
-        self._notifier.is_over = True
-        super().handle_exit(sig, frame)
+        self._url = url
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port; what cannot be opened ends the process here."""

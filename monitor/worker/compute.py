@@ -70,7 +70,6 @@ Progress = Callable[[dict[str, Any]], None]
 log = logging.getLogger(__name__)
 
 _running: set[subprocess.Popen[bytes]] = set()
-_waiting: dict[str, "_WorkerProcess"] = {}  # started for a job that is about to come
 _lock: Final = threading.Lock()
 _stopped = threading.Event()
 _reported: set[str] = set()  # which walls are missing is said once
@@ -143,7 +142,7 @@ def _run_here(
 ) -> Answered:
     job = task.function
     try:
-        child = _take_waiting(job) or _start(job, "")
+        child = _start(job)
     except OSError as error:
         raise _explain_no_room(job, error) from error
     try:
@@ -153,7 +152,11 @@ def _run_here(
             (child.folder / "terms").write_text(json.dumps(terms, default=record_to_plain), encoding="utf-8")
         except OSError as error:
             raise _explain_no_room(job, error) from error
-        status = _run_process(job, child, limit_s, on_progress)
+        assert child.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended: `_wait` says so
+            child.process.stdin.write(BEGIN)
+            child.process.stdin.flush()
+        status = _wait(job, child, time.monotonic() + limit_s, limit_s, on_progress)
         return _read_answer(task, child.folder, status, terms)
     finally:
         child.end()
@@ -163,33 +166,6 @@ def _explain_no_room(job: str, error: OSError) -> AwayError:
     """The folder or the process of a job could not be made: the disk of temporary files, memory, processes."""
     problem = error.strerror or str(error)
     return AwayError(TEXT_OF(name=job, text=_NO_ROOM(problem=problem, folder=tempfile.gettempdir())))
-
-
-def warm(job: str) -> None:
-    """Start the process of a job that is about to come, so that it has its libraries when it does.
-
-    It waits until `run` takes it or `cool` ends it; it goes behind its walls when it is taken.
-    """
-    with _lock:
-        if job in _waiting or _stopped.is_set():
-            return
-    try:
-        child = _start(job, job)
-    except OSError:  # no memory for it now: the job starts its own
-        return
-    with _lock:
-        if job not in _waiting and not _stopped.is_set():
-            _waiting[job] = child
-            return
-    child.end()
-
-
-def cool(job: str) -> None:
-    """End the process that waits for a job, if none came."""
-    with _lock:
-        child = _waiting.pop(job, None)
-    if child is not None:
-        child.end()
 
 
 def is_stopping() -> bool:
@@ -207,8 +183,6 @@ def stop_all() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _WorkerProcess:
-    """A started process and the folder that it shares with the service."""
-
     process: subprocess.Popen[bytes]
     folder: Path
     lock: int  # an open file, locked as long as the service lives
@@ -226,8 +200,7 @@ class _WorkerProcess:
         os.close(self.lock)
 
 
-def _start(job: str, early: str) -> _WorkerProcess:
-    """Start a process for a job; `early`: the job whose libraries it loads before it is told to begin."""
+def _start(job: str) -> _WorkerProcess:
     folder, lock = _make_folder()
     try:
         with (folder / "stderr").open("wb") as stderr, _lock:
@@ -236,7 +209,7 @@ def _start(job: str, early: str) -> _WorkerProcess:
             environment = sandbox.clean_environment(os.environ) | ONE_THREAD | KEEP_FREED | {"TMPDIR": str(folder)}
             process = subprocess.Popen(
                 # -P: not from the working folder
-                [sys.executable, "-P", "-m", "monitor.worker.compute", str(folder), early],
+                [sys.executable, "-P", "-m", "monitor.worker.compute", str(folder)],
                 stdin=subprocess.PIPE,  # the leash: its end tells the child that the service is gone
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -245,7 +218,8 @@ def _start(job: str, early: str) -> _WorkerProcess:
             )
             _running.add(process)
     except BaseException:
-        _remove_folder(folder, lock)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
         raise
     return _WorkerProcess(process, folder, lock)
 
@@ -257,7 +231,8 @@ def own_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _remove_folder(folder, lock)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 def _make_folder() -> tuple[Path, int]:
@@ -266,11 +241,6 @@ def _make_folder() -> tuple[Path, int]:
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return folder, lock
-
-
-def _remove_folder(folder: Path, lock: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    os.close(lock)
 
 
 def sweep_folders() -> int:
@@ -294,34 +264,8 @@ def sweep_folders() -> int:
     return swept
 
 
-def _take_waiting(job: str) -> _WorkerProcess | None:
-    """The process that waits for a job; None where there is none, or it has ended meanwhile."""
-    with _lock:
-        child = _waiting.pop(job, None)
-    if child is not None and child.process.poll() is not None:
-        child.end()
-        return None
-    return child
-
-
-def _run_process(job: str, child: _WorkerProcess, limit_s: float, on_progress: Progress | None) -> int:
-    deadline = time.monotonic() + limit_s
-    assert child.process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended: `_wait` says so
-        child.process.stdin.write(BEGIN)
-        child.process.stdin.flush()
-    return _wait(job, child.process, child.folder, deadline, limit_s, on_progress)
-
-
-def _wait(
-    job: str,
-    process: subprocess.Popen[bytes],
-    folder: Path,
-    deadline: float,
-    limit_s: float,
-    on_progress: Progress | None,
-) -> int:
-    seen = 0
+def _wait(job: str, child: _WorkerProcess, deadline: float, limit_s: float, on_progress: Progress | None) -> int:
+    process, folder, seen = child.process, child.folder, 0
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = process.wait(timeout=max(0.0, min(0.5, deadline - time.monotonic())))
@@ -338,7 +282,6 @@ def _wait(
 
 
 def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
-    """Hand over the progress lines that were completed since the last look."""
     if on_progress is None:
         return seen
     lines = _read_own(folder / "progress", PROGRESS_LIMIT_BYTES).split(b"\n")[:-1]
@@ -398,7 +341,6 @@ def _read_answer(task: WorkerTask[Request, Answered], folder: Path, status: int,
 
 
 def _explain_end(folder: Path, status: int, terms: SandboxLimits) -> str:
-    """Why the child left neither an answer nor an error."""
     lines = _read_own(folder / "stderr", TEXT_LIMIT_BYTES, end=True).decode(errors="replace").strip().splitlines()
     if status == -signal.SIGXCPU:
         return _AT_BOUND(limit=Figure(terms.cpu_s, "g", "s"))
@@ -495,33 +437,19 @@ def _follow_leash() -> None:
     os._exit(3)
 
 
-def _load_early(job: str) -> None:
-    """Load what a job will need; what is missing is the job's own trouble, when it begins."""
-    with contextlib.suppress(Exception), without_looks():
-        module = importlib.import_module(job.partition(":")[0])
-        getattr(module, "load_libraries", lambda: None)()
-
-
-def _give_way() -> None:
-    """Step behind the other workers: below their priority, and of its session where Linux shares by sessions."""
-    with contextlib.suppress(OSError):
-        os.nice(10)
-    with contextlib.suppress(OSError):  # another system, or Linux without it; there the line above is enough
-        Path("/proc/self/autogroup").write_text("10", encoding="ascii")
-
-
-def main(folder: Path, early: str = "") -> int:
+def main(folder: Path) -> int:
     """Life of the child: go behind the walls, read what is asked, do the job, leave the answer or one line why not."""
     end_without_cleanup()
     with contextlib.suppress(OSError):  # a unit may forbid it
         os.nice(10)  # ingest and alarms come first
-    if early:
-        _load_early(early)
     if os.read(0, 1) != BEGIN:
-        return 3  # the service is gone, or no job came
+        return 3  # the service is gone
     terms = read_record(SandboxLimits, json.loads((folder / "terms").read_text(encoding="utf-8")))
-    if terms.gives_way:
-        _give_way()
+    if terms.gives_way:  # behind the other workers too, and of its session where Linux shares by sessions
+        with contextlib.suppress(OSError):
+            os.nice(10)
+        with contextlib.suppress(OSError):  # another system, or Linux without it
+            Path("/proc/self/autogroup").write_text("10", encoding="ascii")
     sandbox.wall_in(terms, folder)
     (folder / "missing").write_text("\n".join(sandbox.describe().missing), encoding="utf-8")
     threading.Thread(target=_follow_leash, daemon=True).start()
@@ -546,4 +474,4 @@ def main(folder: Path, early: str = "") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1])))

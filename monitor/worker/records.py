@@ -93,7 +93,6 @@ def _messages_to_plain(value: Any) -> Any:
 
 @functools.cache
 def _reader(kind: Any) -> Read:
-    """What reads values of a type; made once for each."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any:
         return lambda value: value

@@ -22,7 +22,7 @@ RULES = {
 VIEWS = {"telephone": 390, "wide": 1440}
 IS_NO_PAGE = re.compile(
     r"/(live|api/|login/oidc|files/\{|push|manifest|photos/\{|sites/\{site\}/photos/|sw\.js|sites/\{site\}/outlines/next)"
-    r"|\.(js|webmanifest|json|pdf|ics|atom|xml)$|/state$|\{draft\}"
+    r"|\.(js|webmanifest|json|pdf|ics|atom|xml)$|/state$"
 )
 
 

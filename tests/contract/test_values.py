@@ -16,22 +16,16 @@ from tests.data.payloads import traps as t
 
 NOW = datetime(2026, 3, 1, 6, 5, tzinfo=UTC)
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
-ALL = pytest.mark.parametrize("name", [*DECODERS, "mapping"])
+ALL = pytest.mark.parametrize("name", [*DECODERS])
 
 
 def has(trap):
-    return pytest.mark.parametrize("name", [n for n in (*DECODERS, "mapping") if trap not in t.WALKED[n].lacks])
+    return pytest.mark.parametrize("name", [n for n in DECODERS if trap not in t.WALKED[n].lacks])
 
 
 @pytest.fixture
-def mapping(tmp_path):
-    (tmp_path / "m.toml").write_text(t.MAPPING)
-    return str(tmp_path / "m.toml")
-
-
-@pytest.fixture
-def pipeline(mapping):
-    site = t.make_site(mapping)
+def pipeline():
+    site = t.make_site()
     found = Pipeline(None, {site.id: site}, lambda: NOW)
     assert found.unusable == {}
     return found
@@ -155,8 +149,8 @@ def when(decoded):
 
 
 @has(t.ZONE)
-def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, mapping, pipeline):
-    naive, site = "2026-03-01T07:00:00", t.make_site(mapping, "Europe/Zurich")
+def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, pipeline):
+    naive, site = "2026-03-01T07:00:00", t.make_site("Europe/Zurich")
     zoned = Pipeline(None, {site.id: site}, lambda: NOW)
     assert zoned.unusable == {}
     raw = t.WALKED[name].spell(sound(name), "0.5", naive)
@@ -165,20 +159,9 @@ def test_a_time_without_zone_counts_in_the_zone_of_the_decoder(name, mapping, pi
         assert [f.code for f in read(pipeline, name, sound(name), time=naive).faults] == ["no_zone"]
 
 
-def test_a_mapping_may_say_the_zone_itself(tmp_path):
-    (tmp_path / "m.toml").write_text(t.MAPPING.replace('path = "t"', 'path = "t"\nzone = "Asia/Shanghai"'))
-    site = t.make_site(str(tmp_path / "m.toml"), "Europe/Zurich")
-    raw = t.WALKED["mapping"].spell("4.5", "0.5", "2026-03-01T14:00:00")
-    pipeline = Pipeline(None, {site.id: site}, lambda: NOW)
-    assert when(pipeline.decode(BrokerMessage(t.topic_of("mapping"), raw, NOW, "live"))) == {AT}
-    (tmp_path / "n.toml").write_text(t.MAPPING.replace('path = "t"', 'path = "t"\nzone = "Ticino"'))
-    site = t.make_site(str(tmp_path / "n.toml"))
-    assert "Ticino" in Pipeline(None, {site.id: site}, lambda: NOW).unusable["north"]
-
-
 @pytest.mark.parametrize(("minutes", "at"), [(5, "00:30"), (65, "01:30"), (2000, None)])
-def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at, mapping):
-    site = t.make_site(mapping, "Europe/Zurich")
+def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at):
+    site = t.make_site("Europe/Zurich")
     received = datetime(2025, 10, 26, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
     pipeline = Pipeline(None, {site.id: site}, lambda: received)
     raw = t.WALKED["json"].spell("4.5", "0.5", "2025-10-26T02:30:00")
@@ -192,8 +175,8 @@ def test_an_hour_that_a_zone_has_twice_is_told_by_the_reception(minutes, at, map
 
 
 @has(t.FILLED)
-def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name, mapping):
-    site, told, now = t.make_site(mapping), t.WALKED[name], [AT]
+def test_a_fill_is_flagged_by_every_road_and_what_comes_beside_it_counts(name):
+    site, told, now = t.make_site(), t.WALKED[name], [AT]
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, lambda: now[0])
         for k, token in enumerate([*[sound(name)] * 6, "7999", sound(name)]):

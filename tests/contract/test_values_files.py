@@ -110,8 +110,7 @@ def has(trap):
 @pytest.fixture
 def gate(tmp_path):
     (tmp_path / "m.toml").write_text(TABLE)
-    (tmp_path / "d.toml").write_text(t.MAPPING)
-    site = t.make_site(str(tmp_path / "d.toml"))
+    site = t.make_site()
 
     def read(name, rows, around=b"%b"):
         told = FILES[name]

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rasterio
 from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
@@ -73,23 +71,6 @@ def draw_dates(folder: Path, dates: dict[str, tuple[int, float | None]]) -> Path
     return folder
 
 
-def draw_tall(folder: Path, times: int, side_px: int = 128) -> None:
-    """A scene of `times` x `side_px` rows: one again and again below itself, each second time mirrored; all scarred."""
-    draw(folder, may(7), 1.0, size_px=side_px)
-    for path in sorted(folder.glob("*.tif")):
-        with rasterio.open(path) as source:
-            profile, values, names = source.profile, source.read(), source.descriptions
-        parts = [values if number % 2 == 0 else values[:, ::-1] for number in range(times)]
-        profile |= {"height": side_px * times, "driver": "GTiff"}
-        path.unlink()
-        with rasterio.open(path, "w", **profile) as target:
-            target.write(np.concatenate(parts, axis=1))
-            target.descriptions = names
-    manifest = folder / "scene.toml"
-    said = manifest.read_text().partition("[files]")[0]  # sizes and digests of the small one go
-    manifest.write_text(f"complete = true\n{said}")
-
-
 def make_config(tmp_path: Path, database_url: str):
     """A service that watches `tmp_path/inbox`."""
     file = tmp_path / "slopeward.toml"
@@ -102,7 +83,6 @@ def make_config(tmp_path: Path, database_url: str):
 def work_here(monkeypatch) -> None:
     """Let scenes be read in this process, without the cost of one of their own."""
     monkeypatch.setattr(inbox.compute, "run", cross)
-    monkeypatch.setattr(inbox.compute, "warm", lambda _: None)
 
 
 def of_drawings(source: str) -> str:

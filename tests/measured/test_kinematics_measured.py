@@ -10,8 +10,8 @@ from forecasting.data.workbook import read_sheet
 from forecasting.kinematics.failure import FailureSpec, watch_failure
 from forecasting.kinematics.failure_scores import count_false
 from forecasting.kinematics.velocity import DAY_S
-from monitor.cli.forecast import failure_bench
 from monitor.cli.main import run_verb
+from tests.bench.forecasting import measured_curves
 
 pytestmark = pytest.mark.data
 
@@ -23,7 +23,7 @@ def folder_of(path: Path) -> Path:
 
 def test_no_window_on_stable_stations_and_few_on_a_landslide_that_did_not_fail(measured):
     data = folder_of(measured("outang/monitoring_data.csv"))
-    outang, stable, ice = failure_bench.score_non_failing(data)
+    outang, stable, ice = measured_curves.score_non_failing(data)
     assert ice["issues"] > 8_000
     assert ice["trusted"] == 0
     assert stable["series"] == 12

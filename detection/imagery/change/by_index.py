@@ -38,7 +38,6 @@ from detection.imagery.change.records import (
     record_to_json,
 )
 from detection.imagery.errors import BandMissingError, ImageryError, hide_folder
-from detection.imagery.footprints.cautions import list_misplaced
 from detection.imagery.footprints.index_map import MODEL, measure_index
 from detection.imagery.footprints.polygons import STEPS, OutlineRule, find_footprints
 from detection.imagery.footprints.records import INDEX
@@ -155,7 +154,7 @@ def compare_by_index(
     grid = read_grid(Path(newer.prob))
     file, doubts = OUTLINES, list(newer.doubts)
     if with_network:
-        file, doubts = INDEX_OUTLINES, [_BY_INDEX(), *list_misplaced(newer.doubts)]
+        file, doubts = INDEX_OUTLINES, [_BY_INDEX()]
     with _MatchedImage(newer, grid) as now:
         for older in list_before(newer, earlier)[:DATES_MOST]:
             try:

@@ -20,7 +20,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, strips, window_around
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.scene.registration import Edges, ImageShift, measure_shift, median_ratios
-from detection.imagery.scene.scene import Scene, read_scene, take_heights
+from detection.imagery.scene.scene import Scene, read_scene
 from detection.imagery.scene.white import COLOURS, PIXELS_M, SceneBrightness, find_white, holds_at, measure_light
 from forecasting.message import Figure, Message, Template
 
@@ -67,7 +67,7 @@ def scene_of(date: StoredDate) -> Scene:
         ImageryError: its files are gone.
     """
     scene = read_scene(Path(date.scene_path), date.acquired_at)
-    return take_heights(replace(scene, dem=Path(date.dem))) if date.dem else scene
+    return replace(scene, dem=Path(date.dem)) if date.dem else scene
 
 
 def as_it_came(date: StoredDate) -> StoredDate:

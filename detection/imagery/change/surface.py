@@ -14,11 +14,10 @@ from shapely.geometry import mapping
 from detection.geojson import Geometry
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
-from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.components import EIGHT, outline_pixels
 from detection.imagery.raster.geojson import list_features
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.masks import apply_mask
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
 from detection.imagery.raster.reading.values import HEIGHT, HEIGHT_ERROR

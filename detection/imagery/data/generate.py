@@ -92,7 +92,8 @@ def draw_scene(
     reflectance *= np.clip(shade, 0.5, 1.6)
     reflectance = reflectance * rng.uniform(0.8, 1.25) + HAZE[:, None, None] * rng.uniform(0.0, 0.07)
     if clouds:
-        opacity = _clouds(rng, truth)
+        opacity = np.clip(_noise(rng, shape, 8) - rng.uniform(1.4, 2.2), 0, 0.9)  # a few, that hide no scar
+        opacity *= 1 - ndimage.gaussian_filter(ndimage.binary_dilation(truth, iterations=4) * 1.0, 1)
         reflectance = reflectance * (1 - opacity) + CLOUD[:, None, None] * opacity
     reflectance += rng.normal(0, 0.0015, reflectance.shape)
     counts = np.clip(np.rint(reflectance * REFLECTANCE_SCALE), 1, 20_000).astype(np.uint16)
@@ -158,7 +159,13 @@ def write_scene(
     for name, array in files.items():
         nodata = None if name == "dem.tif" else 0
         write_geotiff(folder / name, array[None], grid, nodata=nodata)
-    _write_manifest(folder, acquired_at, role, tuple(scene.bands), tuple(files))
+    lines = [f"acquired_at = {acquired_at.astimezone(UTC).isoformat()}", f'role = "{role}"', 'dem = "dem.tif"', ""]
+    lines += ["[bands]", *(f'{name} = "{name}.tif"' for name in scene.bands), "", "[files]"]
+    for name in files:
+        content = (folder / name).read_bytes()
+        lines.append(f'"{name}" = {{ size = {len(content)}, sha256 = "{sha256(content).hexdigest()}" }}')
+    with replacing(folder / "scene.toml") as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     outlines = [map_outline(scar, grid.to_crs) for scar in scene.scars]
     return {
         "folder": str(folder),
@@ -175,18 +182,6 @@ def write_scene(
         ],
         "files": sorted(files),
     }
-
-
-def _write_manifest(
-    folder: Path, acquired_at: datetime, role: str, bands: tuple[str, ...], files: tuple[str, ...]
-) -> None:
-    lines = [f"acquired_at = {acquired_at.astimezone(UTC).isoformat()}", f'role = "{role}"', 'dem = "dem.tif"', ""]
-    lines += ["[bands]", *(f'{name} = "{name}.tif"' for name in bands), "", "[files]"]
-    for name in files:
-        content = (folder / name).read_bytes()
-        lines.append(f'"{name}" = {{ size = {len(content)}, sha256 = "{sha256(content).hexdigest()}" }}')
-    with replacing(folder / "scene.toml") as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
@@ -234,12 +229,6 @@ def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.
     along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
     across = (rows - row) * np.cos(angle) - (columns - column) * np.sin(angle)
     return along, across
-
-
-def _clouds(rng: np.random.Generator, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Opacity H x W of a few bright clouds that hide no scar."""
-    opacity = np.clip(_noise(rng, truth.shape, 8) - rng.uniform(1.4, 2.2), 0, 0.9)
-    return np.asarray(opacity * (1 - ndimage.gaussian_filter(ndimage.binary_dilation(truth, iterations=4) * 1.0, 1)))
 
 
 def _steep_place(rng: np.random.Generator, slope: NDArray[np.float64]) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Landslide4Sense patches (Ghorbanzadeh et al. 2022): 14 bands in HDF5, or true-colour PNG with a stretch per patch."""
 
 import io
-import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -60,11 +59,6 @@ def read_hdf5(folder: Path, part: str) -> Patches:
         return np.ascontiguousarray(image.transpose(2, 0, 1), np.float32), np.asarray(mask, np.uint8)
 
     return Patches(tuple(pair[0] for pair in pairs), BANDS, load)
-
-
-def original_ids(patches: Patches) -> list[int]:
-    """Return the number in each name: near numbers are taken for neighbours (not verified by the origin)."""
-    return [int(found[-1]) if (found := re.findall(r"\d+", name)) else 0 for name in patches.names]
 
 
 def _find_part(folder: Path, part: str) -> Path:

@@ -9,7 +9,6 @@ import shapely
 from detection.imagery.footprints.records import COARSER, INDEX, SceneDetection
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error, length_error
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.rational import MISPLACED
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.radiometry import LOCAL, find_pixel_m
 from detection.imagery.scene.reader import BandReader
@@ -167,15 +166,15 @@ def _list_left_out(result: SceneDetection, left_out: Mapping[str, int], *, place
 def doubt_outlines(
     outlines: Any, doubts: Sequence[str], borders: Iterable[tuple[Message, Any]], cloudy: Any
 ) -> list[list[str]]:
-    """Why each outline is advice: a scene unlike the training or badly placed, what may be a border, a cloud.
+    """Why each outline is advice: a scene unlike the training, what may be a border, a cloud.
 
     Args:
         outlines: an array of them, in pixels; anything of its length where no ground is given.
-        doubts: why the scene lies outside of what the network was trained on, and why its place is not known well.
+        doubts: why the scene lies outside of what the network was trained on, and that it was read coarser.
         borders: what is said of the border of a date, and its ground that may be one, in pixels or None.
         cloudy: ground beside clouds, in pixels or None.
     """
-    placed = [caution for caution in doubts if isinstance(caution, Message) and caution.id in {*MISPLACED, COARSER.id}]
+    placed = [caution for caution in doubts if isinstance(caution, Message) and caution.id == COARSER.id]
     unlike = [caution for caution in doubts if caution not in placed]
     shared = [_UNLIKE(text=join(unlike)), *placed] if unlike else placed
     reasons: list[list[str]] = [[*shared] for _ in outlines]
@@ -198,11 +197,6 @@ def _list_clouds(result: SceneDetection, grid: Grid, card: ModelCard) -> Iterato
     if card["radiometry"]["stretch"] in LOCAL and not holds_at(pixel_m):
         limits = {"least": Figure(PIXELS_M[0], ".2g"), "most": Figure(PIXELS_M[1], ".2g")}
         yield _NO_CLOUDS(**limits) if pixel_m is None else _NO_CLOUDS_AT(pixel=Figure(pixel_m, ".3g"), **limits)
-
-
-def list_misplaced(doubts: Iterable[str]) -> list[str]:
-    """Of the doubts of a scene those of its place."""
-    return [caution for caution in doubts if isinstance(caution, Message) and caution.id in MISPLACED]
 
 
 def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Message]:

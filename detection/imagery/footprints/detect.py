@@ -1,12 +1,12 @@
 """A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -63,8 +63,6 @@ from detection.imagery.footprints.probabilities import (
 from detection.imagery.footprints.records import (
     AUTO,
     INDEX,
-    STRIPS,
-    STRIPS_MOST,
     DemFacts,
     DetectionFacts,
     DetectionPlan,
@@ -80,7 +78,6 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
-from detection.imagery.raster.reading.warped import WarpStorage
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
@@ -94,24 +91,9 @@ from detection.imagery.scene.scene import (
     Scene,
     find_contradictions,
     hash_file,
-    hashing_once,
     list_masks,
     read_scene,
     scene_hash,
-    take_heights,
-)
-from detection.imagery.scene.strips import (
-    DividedError,
-    Rows,
-    StripTask,
-    are_whole,
-    cut_strips,
-    join_strips,
-    name_strip,
-    read_task,
-    same_facts,
-    write_task,
-    writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 from detection.imagery.weights_file import ModelCard, weights_path
@@ -127,14 +109,7 @@ _TOO_LONG: Final = Template(
 )
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
-PIXELS, BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = (
-    "other pixels",
-    "brightness",
-    "map",
-    "joins of tiles",
-    "outlines",
-    "files",
-)
+BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
 # Pixels that an image may become at the size of a training that nobody named: a network of a quarter width maps a
 # million in 1.8 s on one core, so these take half of the 900 s that a job has by default.
 BROUGHT_MOST_PX = 1 << 28
@@ -151,7 +126,6 @@ class OpenScene:
     terrain: TerrainReader | None
     sampler: Sampler
     warnings: tuple[str, ...]
-    misplaced: tuple[str, ...]  # why the place of its files is not known well enough for a vote
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
@@ -163,17 +137,11 @@ def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> S
     nothing. One `out_dir` serves one run at a time.
 
     Raises:
-        DividedError: the scene is left to several workers (`options.strip_px`).
         ImageryError: a subclass for each cause, with one clear line.
         TypeError, ValueError: a key or value of the payload that cannot be meant.
     """
     options = read_options(payload)
     scene = _find_scene(options)
-    with hashing_once():
-        return _choose(scene, options, progress)
-
-
-def _choose(scene: Scene, options: DetectionOptions, progress: Progress) -> SceneDetection:
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
     return choose_weights(options, partial(_detect, scene, options, triage, progress))
@@ -194,9 +162,8 @@ def _detect(
         return known
     with ExitStack() as stack:
         work = stack.enter_context(open_workplace(options.out_dir))
-        keeping = WarpStorage(work, partial(progress, PIXELS))
         check = partial(_check_grid, model, options, attempt)
-        opened = stack.enter_context(_open(scene, model.bands, options, work, keeping, check))
+        opened = stack.enter_context(_open(scene, model.bands, options, work, check))
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         seen, read_at, fills, borders = _set_aside(opened, model, options, work)
@@ -206,15 +173,8 @@ def _detect(
         wants = passing.wants if passing else None
         run = MappingRun(seen, _make_segmenter(model), stretch, plan, steps.count, wants)
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
-        strips = _find_strips(model, plan, seen.grid, options)
-        folder = _divide(strips, options, StripTask(facts, weights, stretch))
         with drawn.writing() as write:
-            report = partial(progress, MAP)
-            if folder:
-                size = steps.count, seen.grid.height, seen.grid.width
-                valid = join_strips(folder, len(strips), size, NODATA, write, report)
-            else:
-                valid = map_scene(run, write, report)
+            valid = map_scene(run, write, partial(progress, MAP))
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.to_json() if passing else None
@@ -258,7 +218,6 @@ def _detect(
         result["doubts"] = [
             *doubts,
             *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
-            *opened.misplaced,
         ]
         _add_cautions(result, grid)
         _write(result, opened, steps, work, options, partial(progress, FILES))
@@ -300,63 +259,6 @@ def _set_aside(
     rim = read_rim(opened.reader)
     fills = set_aside_fills(opened.reader, rim, work)
     return seen, read_at, fills, set_aside_borders(opened.reader, rim, work, fills)
-
-
-def _find_strips(
-    model: "SegmentationModel | IndexModel", plan: TilingPlan, grid: Grid, options: DetectionOptions
-) -> list[Rows]:
-    """The strips of a scene that may be drawn by several workers; one where it is not."""
-    # a triage counts its tiles, and blocks that cannot be read are counted by one reader
-    is_whole = isinstance(model, IndexModel) or options.triage or options.partial or not options.out_dir
-    if options.strip_px is None or is_whole:
-        return [(0, grid.height)]
-    return cut_strips(plan.step, grid.width, grid.height, options.strip_px, STRIPS_MOST)
-
-
-def _divide(strips: Sequence[Rows], options: DetectionOptions, task: StripTask) -> Path | None:
-    """Where the drawn strips lie; None where this process draws the scene.
-
-    Raises:
-        DividedError: nobody has drawn them yet: what that takes is written.
-    """
-    if len(strips) == 1 or options.out_dir is None:
-        return None
-    folder = options.out_dir / STRIPS
-    if not options.drawn:
-        write_task(folder, task)
-        raise DividedError(len(strips))
-    kept = read_task(folder)
-    if same_facts(kept.facts, task.facts) and len(options.drawn) == len(strips) and are_whole(folder, options.drawn):
-        return folder
-    log.warning("%s: its strips are not those that were drawn; it is drawn again, by one worker", options.scene_path)
-    return None
-
-
-def draw_strip(payload: DetectionPayload, number: int) -> str:
-    """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
-
-    Raises:
-        ImageryError: the scene, or what reads it, is another one than when it was divided; or as `detect`.
-    """
-    options = read_options(payload)
-    assert options.out_dir is not None
-    task, scene = read_task(folder := options.out_dir / STRIPS), _find_scene(options)
-    options = replace(options, resample_to_m=task.facts["resample_to_m"])  # `auto` may have read it coarser
-    model = _load(task.weights)
-    plan = plan_tiles(model, options)
-    facts = _facts(scene, model, plan, options, None)
-    # how the weights were chosen, and what lies below the footprints, decides nothing of the map
-    facts = {**facts, **cast("DetectionFacts", {name: task.facts[name] for name in ("named", "refused", "prior")})}
-    if not same_facts(task.facts, facts):
-        raise SceneError(f"{scene.path}: it is not as it was when it was divided")
-    found: list[str] = []
-    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
-        seen = _set_aside(opened, model, options, work)[0]
-        rows = _find_strips(model, plan, seen.grid, options)[number]
-        with writing_strip(folder / name_strip(number), found) as write:
-            run = MappingRun(seen, _make_segmenter(model), task.stretch, plan, len(facts["classes"]))
-            map_scene(run, write, lambda _: None, rows)
-    return found[0]
 
 
 def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
@@ -525,7 +427,7 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
     model = _load(attempt.weights)
     plan = plan_tiles(model, options)
     check = partial(_check_grid, model, options, attempt)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work, WarpStorage(work), check) as opened:
+    with open_workplace(None) as work, _open(scene, model.bands, options, work, check) as opened:
         grid = opened.reader.grid
         seen, read_at = _fit_pixels(opened, model, options)
         doubts = (
@@ -572,7 +474,7 @@ def _find_scene(options: DetectionOptions) -> Scene:
             raise SceneError(f"{path}: no such file ({name})")
     # which map lies below it makes no other scene of it
     given.pop("prior", None)
-    return take_heights(replace(scene, dem_tiles=options.dem_tiles, **given))
+    return replace(scene, dem_tiles=options.dem_tiles, **given)
 
 
 def _find_prior(scene: Scene, options: DetectionOptions) -> Path | None:
@@ -651,13 +553,9 @@ def _open(
     names: tuple[str, ...],
     options: DetectionOptions,
     work: Path,
-    keeping: WarpStorage | None = None,
     check: Callable[[Grid], None] = lambda _: None,
 ) -> Iterator[OpenScene]:
-    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check.
-
-    `keeping`: see `ReaderOptions`.
-    """
+    """Open the scene, its masks, its terrain and its susceptibility on one grid, if that passes a check."""
     contradictions = find_contradictions(scene, names)
     if contradictions and options.strict:
         raise BandOrderError(f"{scene.path}: {'; '.join(contradictions)}")
@@ -679,7 +577,7 @@ def _open(
                 grid=grid if options.resample_to_m else None,
                 terrain=terrain,
                 options=replace(
-                    _read_by(options), partial=options.partial, keeping=keeping if options.resample_to_m else None
+                    _read_by(options), partial=options.partial, keeping=work if options.resample_to_m else None
                 ),
             )
         )
@@ -689,10 +587,11 @@ def _open(
             prior = stack.enter_context(
                 BandReader({"prior": (below, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
             )
-        placing, misplaced = _list_placing(scene, names)
+        files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
+        placing = [f"{file}: {note}" for file in files for note in inspect(file).placing]
         notes += () if terrain is None else terrain.notes
         warnings = (*scene.remarks, *contradictions, *placing, *notes, *reader.notes)
-        yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced, own_m)
+        yield OpenScene(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, own_m)
 
 
 def _read_by(options: DetectionOptions) -> ReaderOptions:
@@ -709,17 +608,6 @@ def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) 
     if not options.resample_to_m:
         return grid, None
     return _resample(grid, scene, options), geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
-
-
-def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
-    """What one must know of the place of the files that the bands come from, and why it is doubted.
-
-    The first says each with the file that it is said of.
-    """
-    files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
-    facts = {file: inspect(file) for file in files}
-    misplaced = dict.fromkeys(one.misplaced for one in facts.values() if one.misplaced)
-    return [f"{file}: {note}" for file, one in facts.items() for note in one.placing], tuple(misplaced)
 
 
 def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:

@@ -50,11 +50,6 @@ class DetectionOptions:
     allow_ungeoreferenced: bool = False  # a raster without a place is taken in pixels; no areas then
     formats: tuple[str, ...] = FORMATS  # which vector files to write
     later: bool = False  # only what the rows of a scene rest on is written; `outputs.make_files` makes the other files
-    # a scene of several strips of so many pixels is left to several workers: `detect` says so by a `DividedError`, and
-    # `draw_strip` draws one; None: it is read here. With triage or `partial` it is read here.
-    strip_px: int | None = None
-    # digests of the strips that were drawn; with them the scene is read as if it had been drawn here
-    drawn: tuple[str, ...] = ()
     max_pixels: int = LIMITS.pixels  # largest raster that is taken
     max_bands: int = LIMITS.bands  # most bands of a raster
 
@@ -93,8 +88,6 @@ class DetectionPayload(TypedDict, total=False):
     allow_ungeoreferenced: bool
     formats: Collection[str]
     later: bool
-    strip_px: int | None
-    drawn: Sequence[str]
     max_pixels: int | None
     max_bands: int | None
 
@@ -113,7 +106,7 @@ def _read_texts(values: Iterable[object]) -> tuple[str, ...]:
 
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(("scene_path", "out_dir", "dem", "prior", "aoi"), Path),
-    **dict.fromkeys(("drawn", "own"), _read_texts),
+    **dict.fromkeys(("own",), _read_texts),
     **dict.fromkeys(("threshold", "minimum_area_m2", "scale", "offset", "slope_gate_deg", "resample_to_m"), float),
     "dem_tiles": lambda tiles: tuple((str(name), str(digest)) for name, digest in tiles),
     "known": lambda boxes: tuple(map(tuple, boxes)),

@@ -22,9 +22,8 @@ from detection.imagery.raster.areas import (
     measure_rectangles,
     pixel_area_m2,
 )
-from detection.imagery.raster.components import EIGHT, FOUR, NODATA, Component, Labelling, Read, Rows
+from detection.imagery.raster.components import EIGHT, FOUR, NODATA, Component, Labelling, Read, Rows, outline_pixels
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.scene.sampling import NO_SAMPLER, Sampler, Sums
 
 # What never leaves this distance from nodata is most likely an edge effect, not a landslide.

@@ -66,11 +66,6 @@ class TilingPlan:
     halo: int  # pixels read around an owned window, on the left and right of columns; 0 for `hann`
     stride: int  # all origins are multiples of it
 
-    @property
-    def step(self) -> int:
-        """Rows from one row of tiles to the next."""
-        return {"rows": PART_ROWS, "crop": self.tile, "hann": self.tile // 2}[self.blend]
-
     def count(self, width: int, height: int) -> int:
         """How many tiles a scene has."""
         if self.blend != "hann":
@@ -118,37 +113,30 @@ class MappingRun:
     wants: Wants | None = None  # tiles it does not want say nothing; a pixel that no other tile reaches is 0
 
 
-def map_scene(run: MappingRun, write: Write, progress: Progress, rows: tuple[int, int] | None = None) -> int:
+def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
     """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
 
-    Valid pixels of a tile that nobody wants are 0: no landslide. With `rows`, the first and the one after the last,
-    both at the edge of a row of tiles (`Plan.step`), these alone are written, with the values of the whole.
+    Valid pixels of a tile that nobody wants are 0: no landslide.
     """
     pixels = 0
     grid, plan, wants = run.reader.grid, run.plan, run.wants
     again = plan.looks_again(grid)
-    top, bottom = rows or (0, grid.height)
     if plan.blend == "rows":
-        total = grid.width * (bottom - top)
-        for part in draw_rows(run, (top, bottom)):
+        total = grid.width * grid.height
+        for part in draw_rows(run):
             write(*part)
             pixels += int(np.count_nonzero(part.steps[0] != NODATA))
             total -= part.steps[0].size
-            progress(1 - total / (grid.width * (bottom - top)))
+            progress(1 - total / (grid.width * grid.height))
         return pixels
     if plan.blend == "hann":
-        # the tiles that begin in the last rows reach below them
-        region = 0, top, grid.width, min(grid.height, bottom + plan.step) - top
-        for row, drawn in blend(run, region):
-            kept = drawn[:, : bottom - row]
-            write(kept, 0, row)
-            pixels += int(np.count_nonzero(kept[0] != NODATA))
-            progress(min(1.0, (row + kept.shape[1] - top) / (bottom - top)))
+        for row, drawn in blend(run, (0, 0, grid.width, grid.height)):
+            write(drawn, 0, row)
+            pixels += int(np.count_nonzero(drawn[0] != NODATA))
+            progress(min(1.0, (row + drawn.shape[1]) / grid.height))
         return pixels
-    tiles = cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride)
-    own = [tile for tile in tiles if top <= tile.own_row < bottom]
-    total = len(own)
-    for number, tile in enumerate(own, start=1):
+    tiles = list(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride))
+    for number, tile in enumerate(tiles, start=1):
         values, valid = run.reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
         owned = valid[tile.crop]
         steps = np.full((run.classes, *owned.shape), NODATA, np.uint8)
@@ -163,7 +151,7 @@ def map_scene(run: MappingRun, write: Write, progress: Progress, rows: tuple[int
             steps = _to_steps(found, owned)
             pixels += int(np.count_nonzero(owned))
         write(steps, tile.own_column, tile.own_row)
-        progress(number / total)
+        progress(number / len(tiles))
     return pixels
 
 
@@ -190,16 +178,15 @@ class Strip(NamedTuple):
         return slice(self.above, self.above + self.height)
 
 
-def draw_rows(run: MappingRun, rows: tuple[int, int]) -> Iterator[StepBlock]:
-    """Yield the map of rows of a scene, part by part, by a network that is shown them as they come.
+def draw_rows(run: MappingRun) -> Iterator[StepBlock]:
+    """Yield the map of a scene, part by part, by a network that is shown its rows as they come.
 
-    A part in whose reach there is no valid pixel is passed over. What is given does not depend on the rows asked for:
-    parts begin at multiples of `PART_ROWS`, and one more is read above and below.
+    A part in whose reach there is no valid pixel is passed over.
     """
-    (top, bottom), reader, plan, stretch = rows, run.reader, run.plan, run.stretch
+    reader, plan, stretch = run.reader, run.plan, run.stretch
     for columns in cut(reader.grid.width, 1, plan.tile, plan.halo, plan.stride):
         left, own = columns.read_column, columns.crop[1]
-        read = read_strips(reader, stretch.around_px, (left, columns.read_width), (top - PART_ROWS, bottom + PART_ROWS))
+        read = _read_strips(reader, stretch.around_px, left, columns.read_width)
         for is_seen, group in groupby(_flag_near_valid(read), key=lambda pair: pair[1]):
             strips = (strip for strip, _ in group)
             if is_seen:
@@ -207,16 +194,13 @@ def draw_rows(run: MappingRun, rows: tuple[int, int]) -> Iterator[StepBlock]:
             else:
                 drawn = ((strip, np.full((run.classes, *strip.valid.shape), NODATA, np.uint8)) for strip in strips)
             for strip, steps in drawn:
-                if top <= strip.row < bottom:
-                    yield StepBlock(
-                        steps[:, : min(strip.height, bottom - strip.row), own], columns.own_column, strip.row
-                    )
+                yield StepBlock(steps[:, : strip.height, own], columns.own_column, strip.row)
 
 
-def read_strips(reader: BandReader, around: int, columns: tuple[int, int], rows: tuple[int, int]) -> Iterator[Strip]:
+def _read_strips(reader: BandReader, around: int, left: int, width: int) -> Iterator[Strip]:
     """Read parts of `PART_ROWS`, each with rows around it as far as the scene has them."""
-    (left, width), height = columns, reader.grid.height
-    for row in range(max(0, rows[0]), min(height, rows[1]), PART_ROWS):
+    height = reader.grid.height
+    for row in range(0, height, PART_ROWS):
         above, own = min(around, row), min(PART_ROWS, height - row)
         below = min(around, height - row - own)
         yield Strip(row, own, *reader.read(left, row - above, width, above + own + below), above)

@@ -22,9 +22,6 @@ COARSER: Final = Template("pixels.coarser", "read coarser: at {at} m, the scene 
 # Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
 MAKING: Final = "making.json"
 NOT_MADE: Final = "not-made.json"
-# There too, until the scene is read: strips that several workers draw, and how many these are at most.
-STRIPS: Final = ".strips.part"
-STRIPS_MOST: Final = 64
 
 
 def is_making(folder: Path) -> bool:

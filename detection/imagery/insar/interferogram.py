@@ -15,9 +15,8 @@ from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
 from detection.imagery.insar.records import MovingZone, PointSeries
 from detection.imagery.insar.stack import InterferogramStack
 from detection.imagery.raster.areas import map_outline, spacing_m, true_area_m2
-from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.components import EIGHT, outline_pixels
 from detection.imagery.raster.grid import Grid, same_grid
-from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES, PHASE

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from detection.imagery.data.augment import Augmentation, degrade_patch, mix, vary
-from detection.imagery.data.negatives import POOL, draw_negative
-from detection.imagery.data.patches import Patches, as_values, hold_arrays
+from detection.imagery.data.augment import Augmentation, degrade_patch, vary
+from detection.imagery.data.patches import Patches, hold_arrays
 from detection.imagery.errors import OtherRunError, TrainingPausedError, TrainingRecipeError
 from detection.imagery.neural.device import PROCESSOR
 from detection.imagery.neural.losses import make_loss
@@ -170,7 +169,6 @@ class ImageryLearner:
         self.settings = settings = settings.fitted(len(fit))
         self.scorer, self.device = scorer, device
         self.native = native or (patches, lambda shown: shown)
-        self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -309,11 +307,8 @@ class ImageryLearner:
 
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
-        how = self.settings
         members = [self._read(int(position), rng) for position in chosen]
-        if how.negative_share:
-            members = [self._draw(*one, rng) if rng.random() < how.negative_share else one for one in members]
-        pairs = [vary(image, mask, self.normalisation, how, rng) for image, mask in mix(members, how, rng)]
+        pairs = [vary(image, mask, self.normalisation, self.settings, rng) for image, mask in members]
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
         except ValueError:
@@ -326,17 +321,6 @@ class ImageryLearner:
         if not how.degraded_share or rng.random() >= how.degraded_share:
             return self.patches.read(position)[1:]
         return read_degraded(self.native, position, how, rng)
-
-    def _draw(
-        self, image: NDArray[Any], mask: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Drawn ground without a landslide instead of a patch, as bright at its brightest as that one was."""
-        number = int(rng.integers(POOL))
-        if number not in self.negatives:
-            self.negatives[number] = draw_negative(number, max(mask.shape), self.patches.bands)
-        drawn = self.negatives[number][:, : mask.shape[0], : mask.shape[1]]
-        brightest = np.quantile(as_values(image), 0.999) / np.quantile(drawn, 0.999)
-        return drawn * np.float32(brightest), np.zeros_like(mask)
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then constant or a cosine down to 2 %."""

@@ -27,7 +27,7 @@ COMPANION_FILES: Final = re.compile(
     r"_(ACM|EDM|FLM|HEM|WBM|MSK|STK|MAD|COUNT|MATCHTAG|DATAMASK|MAXDATE|MINDATE)\.TIFF?", re.IGNORECASE
 )
 MOST_FILES: Final = 30_000  # the whole earth in squares of a degree has 26,450
-# Ground around a scene that is taken too: RPC may place it elsewhere once its height is known.
+# Ground around a scene that is taken too.
 AROUND, AROUND_DEG = 0.05, 0.02
 ALIGNED_PX: Final = 1e-3
 Box = tuple[float, float, float, float]
@@ -68,7 +68,9 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
         TooLargeError: too many files, or too many pixels.
         TruncatedRasterError: a block of a tile cannot be read.
     """
-    box = _box_around(ground)
+    west, south, east, north = _box_of(ground)
+    more_x, more_y = (AROUND * extent + AROUND_DEG for extent in (east - west, north - south))
+    box = west - more_x, max(-90.0, south - more_y), east + more_x, min(90.0, north + more_y)
     notes: list[str] = []
     tiles = list(_find(dem, box, notes))
     one_system = all(tile.grid.crs == tiles[0].grid.crs for tile in tiles)  # else degrees and metres are compared
@@ -127,12 +129,6 @@ def _box_of(grid: Grid) -> Box:
     frame = lonlat_frame(grid, 64)
     step_x, _, west, _, step_y, north = frame.transform[:6]
     return float(west), float(north + step_y * frame.height), float(west + step_x * frame.width), float(north)
-
-
-def _box_around(ground: Grid) -> Box:
-    west, south, east, north = _box_of(ground)
-    more_x, more_y = (AROUND * extent + AROUND_DEG for extent in (east - west, north - south))
-    return west - more_x, max(-90.0, south - more_y), east + more_x, min(90.0, north + more_y)
 
 
 def _choose_grid(tiles: Sequence[_Tile], ground: Grid, box: Box) -> Grid:

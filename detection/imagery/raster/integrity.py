@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import TruncatedRasterError
-from detection.imagery.raster.control_points import PlacedSource, original_of
+from detection.imagery.raster.local_grid import PlacedSource, original_of
 from detection.imagery.raster.untrusted import LIMITS, NO_LIMITS, find_driver, open_raster
 from detection.imagery.raster.vrt import VRT_SOURCES
 

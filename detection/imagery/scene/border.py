@@ -68,7 +68,9 @@ def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[flo
     if not all(np.issubdtype(kind, np.integer) for kind in types):
         return []
     for colour, value in VALUES.items():
-        if (colour == WHITE and types != {"uint8"}) or not _reaches_edge(rim, value):
+        seen = sum(int(np.count_nonzero(valid)) for _, valid in rim)
+        near = sum(int(np.count_nonzero(valid & (_measure_distance(px, value) <= NOISE))) for px, valid in rim)
+        if (colour == WHITE and types != {"uint8"}) or near < max(LEAST_PX, LEAST_SHARE * seen):
             continue
         if border := _set_aside(reader, colour, work, fills):
             found.append(border)
@@ -87,14 +89,6 @@ def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, 
 def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:
     """How far the farthest band of each pixel lies from a value."""
     return np.asarray(np.abs(values - np.float32(value)).max(axis=0))
-
-
-def _reaches_edge(rim: Rim, value: float) -> bool:
-    near = seen = 0
-    for values, valid in rim:
-        seen += int(np.count_nonzero(valid))
-        near += int(np.count_nonzero(valid & (_measure_distance(values, value) <= NOISE)))
-    return near >= max(LEAST_PX, LEAST_SHARE * seen)
 
 
 def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, ...]) -> Border | None:

@@ -1,19 +1,7 @@
-"""Indices of bands, and the channels that models are made of them."""
-
-from collections.abc import Sequence
+"""Indices of bands."""
 
 import numpy as np
 from numpy.typing import NDArray
-
-DERIVED: dict[str, tuple[str, ...]] = {"ndvi": ("B8", "B4")}
-"""Channels that a model may name among its bands, and what they are made of; of reflectance or counts, not of values
-that were divided by a constant of each band's own."""
-
-
-def derive(name: str, sources: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
-    """Return a channel of `DERIVED` from its sources, in their order; NaN where it says nothing."""
-    near_infrared, red = sources
-    return {"ndvi": ndvi}[name](red, near_infrared)
 
 
 def ndvi(red: NDArray[np.floating], near_infrared: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -12,7 +12,6 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.raster.tiling import list_runs
-from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate, sum_blocks
 from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
 from detection.imagery.scene.reader import BandReader
@@ -26,7 +25,7 @@ WINDOW_SIDE_PX = 1536
 WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
 # Bands in a unit of their own, which no stretch of counts touches.
-UNITS = {*TERRAIN, *DERIVED}
+UNITS = {*TERRAIN}
 LOCAL = "local-max", LOCAL_STANDARD
 KINDS = ("reflectance", *LOCAL, "band-mean")
 # How far the scene's median may lie outside of the training range.
@@ -174,7 +173,11 @@ def measure_stretch(
     spectral = np.array([name not in UNITS for name in reader.names])
     if kind not in LOCAL:
         if kind == "band-mean" and scale is None:
-            factors = _match_means(sample_pixels(reader), card)
+            means = sample_pixels(reader).mean(axis=1, dtype=np.float64)
+            for name, mean in zip(card["bands"], means, strict=True):
+                if not mean > 0:
+                    raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
+            factors = np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
         else:
             given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
             factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
@@ -193,7 +196,9 @@ def measure_stretch(
         raise NoValidPixelsError("all pixels of the scene are nodata")
     if not (blocks.maxima > 0).any():
         raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
-    factors, maxima = spectral.astype(np.float32), _fill_gaps(blocks.maxima)
+    # blocks without a valid pixel have the value of the nearest one that has one
+    nearest = ndimage.distance_transform_edt(blocks.maxima <= 0, return_distances=False, return_indices=True)
+    factors, maxima = spectral.astype(np.float32), np.asarray(blocks.maxima[tuple(nearest)])
     if not local:
         return RadiometricStretch(factors, maxima, block_px, colours=colours, tells_clouds=tells)
     if offset:
@@ -340,15 +345,6 @@ def find_pixel_m(grid: Grid) -> float | None:
     return geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
 
 
-def _match_means(sample: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
-    """Factors that bring the mean of every band to that of the training."""
-    means = sample.mean(axis=1, dtype=np.float64)
-    for name, mean in zip(card["bands"], means, strict=True):
-        if not mean > 0:
-            raise RadiometryError(f"band {name}: mean {mean:.4g} cannot be brought to that of the training")
-    return np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
-
-
 def sample_pixels(reader: BandReader) -> NDArray[np.float32]:
     """Return valid pixels, bands x n, of windows spread evenly over the scene; of all of it when they hold none."""
     width, height = reader.grid.width, reader.grid.height
@@ -381,12 +377,3 @@ def _check_range(sample: NDArray[np.float32], factors: NDArray[np.float32], card
                 f"band {name}: median {median:.4g} after the scale of {card['name']}, which was trained on "
                 f"{low:.4g} to {high:.4g}; give `scale` if the values have another unit"
             )
-
-
-def _fill_gaps(maxima: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give blocks without a valid pixel the value of the nearest block that has one."""
-    empty = maxima <= 0
-    if empty.all():
-        return np.ones_like(maxima)
-    nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
-    return np.asarray(maxima[tuple(nearest)])

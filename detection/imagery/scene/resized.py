@@ -127,14 +127,8 @@ def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int
 
 def measure_steps(source: Grid, target: Grid) -> tuple[float, float]:
     """How many pixels of `source` a pixel of `target` is wide and high."""
-    (wide, high), (right, down) = (_measure_sides(grid) for grid in (source, target))
-    return right / wide, down / high
-
-
-def _measure_sides(grid: Grid) -> tuple[float, float]:
-    """Sides of a pixel in the unit of the CRS."""
-    a, b, _, d, e = grid.transform[:5]
-    return float(np.hypot(a, d)), float(np.hypot(b, e))
+    (a, b, _, d, e), (a_2, b_2, _, d_2, e_2) = (grid.transform[:5] for grid in (source, target))
+    return float(np.hypot(a_2, d_2)) / float(np.hypot(a, d)), float(np.hypot(b_2, e_2)) / float(np.hypot(b, e))
 
 
 class _Taps(NamedTuple):

@@ -83,8 +83,11 @@ def score_weights(
         in_turn = table.get("test_part") != "train" and train.names == test.names
         answer["simple"] = _score_simple_maps(scored, train, test, card, resize_px, in_turn=in_turn, objects=objects)
         answer["simple_learnt_from"] = IN_TURN if in_turn else TRAIN_PART
-        fitted = 0 if in_turn else _count_again(train, test)
-        answer |= _find_fitted(test, card, max(fitted, facts["trained_on"] or 0))
+        again = 0 if in_turn else int(np.isin(digest_pictures(test), digest_pictures(train)).sum())
+        digest = test.fingerprint()
+        whole = digest == card["data"].get("train_sha256")
+        fitted = len(test) if whole else max(again, facts["trained_on"] or 0)
+        answer |= {"patches_sha256": digest, "fitted_on": fitted}
         answer |= {"blocks": len(np.unique(_list_blocks(scored.names))), "tries": card.get("learnt", {}).get("tries")}
     return answer
 
@@ -185,15 +188,3 @@ def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
     """
     folders = [name.rpartition("/images/")[0] or name for name in names]
     return np.asarray(np.unique(folders, return_inverse=True)[1])
-
-
-def _find_fitted(test: Patches, card: ModelCard, fitted_on: int) -> dict[str, Any]:
-    """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on at least."""
-    digest = test.fingerprint()
-    whole = digest == card["data"].get("train_sha256")
-    return {"patches_sha256": digest, "fitted_on": len(test) if whole else fitted_on}
-
-
-def _count_again(train: Patches, test: Patches) -> int:
-    """How many pictures of the test part are in the train part."""
-    return int(np.isin(digest_pictures(test), digest_pictures(train)).sum())

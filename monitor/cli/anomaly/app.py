@@ -1,7 +1,7 @@
 """`slopeward anomalies`: train detectors, score a site now, compare detectors at one budget."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +119,10 @@ def bench(
     verdicts = [
         f"{row['detector']}: {_describe_gain(row['recall_gain_over_rules'], adds=row['adds'])}" for row in judged
     ]
-    _show_rows([*rows, *certain], "\n".join([trials.format_table(rows), *verdicts, trials.format_certain(certain)]))
+    if not session.options().as_json:
+        print("\n".join([trials.format_table(rows), *verdicts, trials.format_certain(certain)]))
+    for found in [*rows, *certain] if session.options().as_json else ():
+        session.print_json(found)
     if site is not None:
         _keep_proofs(site)
 
@@ -164,16 +167,7 @@ def _print_proof(detector: str, proof: "ModelTest | None") -> None:
     session.show_in_order(facts, f"{detector}: {verdict} (kept)")
 
 
-def _show_rows(rows: Iterable[Mapping[str, Any]], table: str) -> None:
-    if not session.options().as_json:
-        print(table)
-        return
-    for row in rows:
-        session.print_json(row)
-
-
 def _describe_gain(gain: float | None, *, adds: bool) -> str:
-    """Whether a network adds anything on this record."""
     if gain is None:
         return "advice: the record is too short to compare it at equal false alarms"
     against = f"{100.0 * gain:+.1f} % recall against the better of persistence-z and rules at equal false alarms"

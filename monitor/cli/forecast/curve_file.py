@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 
 from forecasting.data.bounds import check_size
-from forecasting.data.units import LENGTHS
+from forecasting.data.kinds import LENGTHS
 from monitor.domain.errors import PayloadError
 from monitor.domain.instants import epoch_s, from_epoch_s, read_iso
 from monitor.domain.instruments.no_value import find_fills
@@ -30,8 +30,6 @@ PER_DAY = {"d": 1.0, "h": 24.0, "a": 1 / 365.25, "y": 1 / 365.25}
 RATE = re.compile(r"velocit|speed|geschwind|vitesse|velocidad|(?<![a-z])(?:rate|vel)(?![a-z])")
 INVERSE = re.compile(r"inverse|(?<![a-z\d])1[ _]?/[ _]?v|(?<![a-z])(?:d|days?|h|hours?)[/_ ](?:mm|cm|m)(?![a-z])")
 DAY_S = 86_400.0
-CURVE_LEAST = 6  # steps between values, and the share of them that goes one way in a curve
-CURVE_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,9 @@ def _order_readings(
     ordered = sorted(dict(pairs).items())
     if len(ordered) < len(pairs):
         notes.append(f"{len(pairs) - len(ordered)} rows repeat a time: the last of each is used")
-    return ordered, notes + _check_order(pairs)
+    if any(b[0] < a[0] for a, b in pairwise(pairs)):
+        notes.append("rows were not in order of time")
+    return ordered, notes
 
 
 def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -131,7 +131,6 @@ def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _choose_station(path: Path, of: int, rows: list[list[str]], station: str | None) -> list[list[str]]:
-    """Rows of one station of a long CSV, whose column is `of`."""
     stations = sorted({r[of] for r in rows})
     if station is None and len(stations) > 1:
         raise _refuse(path, f"holds several stations, choose one by --station: {list_names(stations)}")
@@ -154,7 +153,6 @@ def _choose_quantity(
 
 
 def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str | None) -> int:
-    """The value column of a wide table."""
     if value is not None:
         names = [h.strip() for h in header]
         if value not in names:
@@ -171,7 +169,6 @@ def _choose_wide(path: Path, header: list[str], at: int, column: str, value: str
 
 
 def _refuse_rate(path: Path, name: str, column: str) -> None:
-    """Refuse what the name of the column says is no displacement, or no velocity."""
     text = name.lower()
     if INVERSE.search(text) is not None:
         raise _refuse(path, f"column {name!r} holds inverse velocity: give the displacement or the velocity")
@@ -201,24 +198,6 @@ def _read_pairs(
         zoneless |= moment.tzinfo is None
         pairs.append((epoch_s(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment), reading))
     return pairs, skipped, zoneless
-
-
-def _check_order(pairs: Sequence[tuple[float, float]]) -> list[str]:
-    """What the order of the rows says of their times: a curve that rises in the order of the file knows it better."""
-    back = [k for k in range(1, len(pairs)) if pairs[k][0] < pairs[k - 1][0]]
-    if not back:
-        return []
-    steps = [b - a for (_, a), (_, b) in pairwise(pairs) if a != b]
-    one_way = max(sum(step > 0.0 for step in steps), sum(step < 0.0 for step in steps))
-    is_curve = len(steps) >= CURVE_LEAST and one_way >= CURVE_SHARE * len(steps)
-    if not is_curve or 2 * len(back) >= len(pairs):  # the newest first is an order too
-        return ["rows were not in order of time"]
-    text = (
-        f"WARNING: {len(back)} times lie before that of the row above, first "
-        f"{from_epoch_s(pairs[back[0]][0]):%Y-%m-%d %H:%M}, though the values run one way in the order of the rows: a "
-        "time may be wrong, or day and month changed places. The rows are used in order of time"
-    )
-    return [text]
 
 
 def _moment(text: str) -> datetime:

@@ -1,30 +1,14 @@
-"""The curves that failure windows are judged on: drawn collapses, published curves, and slopes that did not fail."""
+"""Drawn collapses that failure windows are judged on."""
 
-import csv
-import os
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from forecasting.kinematics.curves import draw_collapse
 from forecasting.kinematics.failure import FailureSpec
-from forecasting.kinematics.failure_scores import count_false, mark_issues, pool_false, sum_up, watch_curve
-from monitor.cli.forecast.curve_file import DisplacementCurve, read_curve
-from monitor.domain.errors import NotFoundError
-from monitor.domain.instants import epoch_s
+from forecasting.kinematics.failure_scores import draw_collapse, mark_issues, sum_up, watch_curve
 
 DAY_S = 86_400.0
-MM_PER_DEGREE = 111.6e6  # of latitude at 78 degrees north
 LEADS = (30.0, 14.0, 7.0, 5.0, 3.0, 2.0, 1.0)
 PUBLISHED = {"daily": "-1 +- 4 d", "high_rate": "-1 +- 17 h", "of": "14 failures, Leinauer and others 2023"}
-FAILED_AT = datetime(2023, 8, 8, tzinfo=UTC)  # the published curves end with the failure
-INTERVALS = {"": DAY_S, "-6h": DAY_S / 4, "-1h": DAY_S / 24}
-OUTANG = ("MJ9", "MJ1", "MJ3", "ATU4", "ATU5", "ATU3", "ATU2", "ATU1")
-JAPAN = ("G001", "G008", "I001")  # the first by name that have all of 2012 to 2014
-BOWDOIN = ("B1501", "B1502", "B1503", "B1601", "B1602", "B1603", "B1604")  # stakes on ice: a metre a day, with tides
-CASCADIA = ("ALBH", "BLYN", "KTBW")
-FROM_AT, TO_AT = datetime(2012, 1, 1, tzinfo=UTC), datetime(2015, 1, 1, tzinfo=UTC)
 
 
 def score_voight(
@@ -50,96 +34,3 @@ def score_voight(
             "leads": sum_up(every, LEADS),
             "published": PUBLISHED,
         }
-
-
-def score_failure_curves(data: Path) -> Iterator[dict[str, Any]]:
-    """The three published curves: what was trusted at each lead time, and the first trusted window."""
-    for suffix, interval_s in INTERVALS.items():
-        name = f"pftf_synthetic{suffix}.csv"
-        curve = read_curve(find(data, "failure-curves", name), "displacement")
-        issues = watch_curve(curve.times_s, curve.values, FailureSpec(interval_s, 0.0))
-        failure_s = epoch_s(FAILED_AT)
-        marks = mark_issues(issues, failure_s, LEADS)
-        trusted = [x for x in issues if x.trusted]
-        inside = sum((x.from_s or 0.0) <= failure_s <= (x.to_s or 0.0) for x in trusted)
-        yield {
-            "curves": "failure-curves",
-            "file": name,
-            "leads": sum_up([marks], LEADS),
-            "trusted": len(trusted),
-            "trusted_inside": inside,
-            "published": PUBLISHED,
-            "first_trusted_days_before": round((failure_s - trusted[0].data_until_s) / DAY_S, 2) if trusted else None,
-        }
-
-
-def score_non_failing(data: Path) -> Iterator[dict[str, Any]]:
-    """Slopes that accelerated and did not fail, and ground that only shakes: every window is false."""
-    outang = {}
-    for name in OUTANG:
-        curve = read_curve(find(data, "outang", "monitoring_data.csv"), "displacement", value=f"{name}/mm")
-        outang[name] = count_false(watch_curve(curve.times_s, curve.values, FailureSpec(DAY_S, 1.0)))
-    yield {"curves": "non-failing", "set": "outang"} | pool_false(outang) | {"stations": outang}
-    stable = {name: count_false(watch_curve(c.times_s, c.values, FailureSpec(DAY_S, s))) for name, c, s in gnss(data)}
-    yield {"curves": "non-failing", "set": "gnss"} | pool_false(stable) | {"stations": stable}
-    ice = {}
-    for name in BOWDOIN:
-        curve = _read_rtklib(find(data, "bowdoin-gnss15min", f"{name}_15min.dat"))
-        ice[name] = count_false(watch_curve(curve.times_s, curve.values, FailureSpec(900.0, 3.0)))
-    yield {"curves": "non-failing", "set": "bowdoin, 15 min"} | pool_false(ice) | {"stations": ice}
-
-
-def gnss(
-    data: Path, japan: Sequence[str] = JAPAN, cascadia: Sequence[str] = CASCADIA
-) -> Iterator[tuple[str, DisplacementCurve, float]]:
-    """Both horizontal components of stable stations over three years, with their stated noise in mm."""
-    for station in japan:
-        for column in ("lon", "lat"):
-            path = find(data, "gnss-japan-18", f"{station}neu9818.csv")
-            yield f"{station}.{column}", _cut(read_curve(path, "displacement", value=column)), 2.0
-    for station in cascadia:
-        path = find(data, "gnss-cascadia-pbo-csv", f"{station}.pbo.nam08.csv")
-        for place, column in ((2, "east"), (1, "north")):
-            yield f"{station}.{column}", _cut(_read_pbo(path, place)), 1.0
-
-
-def find(data: Path, *parts: str) -> Path:
-    """A file of the measured series; NotFoundError says where it was looked for."""
-    path = data.joinpath("timeseries", *parts)
-    if not path.is_file():
-        raise NotFoundError(f"no measured series {path}; say where they are by --data or SLOPEWARD_DATA")
-    return path
-
-
-def data_folder(given: Path | None) -> Path:
-    """Where measured data lie: given, or SLOPEWARD_DATA, or beside the checkout."""
-    return given or Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
-
-
-def _read_pbo(path: Path, place: int) -> DisplacementCurve:
-    """One component of a PBO CSV: eleven lines of header, a trailing comma."""
-    times_s, values = [], []
-    with path.open(encoding="utf-8") as file:
-        for row in csv.reader(file):
-            if len(row) >= 7 and row[0][:4].isdigit() and row[0][4:5] == "-":
-                times_s.append(epoch_s(datetime.fromisoformat(row[0]).replace(tzinfo=UTC)))
-                values.append(float(row[place]))
-    return DisplacementCurve(times_s, values, path.stem, ())
-
-
-def _read_rtklib(path: Path) -> DisplacementCurve:
-    """Southward motion of an RTKLIB solution in mm; a repeated epoch is left out."""
-    times_s, values = [0.0], [0.0]
-    for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        at = datetime.strptime(f"{words[0]} {words[1][:8]}", "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
-        if epoch_s(at) > times_s[-1]:
-            times_s.append(epoch_s(at))
-            values.append(-float(words[2]) * MM_PER_DEGREE)
-    return DisplacementCurve(times_s[1:], [v - values[1] for v in values[1:]], path.stem, ())
-
-
-def _cut(curve: DisplacementCurve) -> DisplacementCurve:
-    from_s, to_s = epoch_s(FROM_AT), epoch_s(TO_AT)
-    kept = [(t, v) for t, v in zip(curve.times_s, curve.values, strict=True) if from_s <= t < to_s]
-    return DisplacementCurve([t for t, _ in kept], [v for _, v in kept], curve.column, curve.notes)

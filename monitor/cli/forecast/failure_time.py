@@ -86,40 +86,33 @@ def watch(
 
 
 @app.command(
-    epilog="Example: slopeward forecast failure-time bench --curves voight --seeds 30 --noise 0.5,2 --json",
+    epilog="Example: slopeward forecast failure-time bench --seeds 30 --noise 0.5,2 --json",
     takes_config=False,
 )
 def bench(
-    curves: Annotated[str, typer.Option(help="voight, non-failing or failure-curves.")] = "voight",
     seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Collapses to draw: seeds 0 to N-1.")] = 30,
     noise: Annotated[str, typer.Option(help="White noise in mm, comma list.")] = "0.5,2",
     alpha: Annotated[str, typer.Option(help="Exponent of Voight's law, or bounds LOW-HIGH.")] = "2",
     interval: Annotated[str, typer.Option(help="Sampling interval of drawn curves.")] = "1d",
     rain: Annotated[bool, typer.Option("--rain", help="Draw rain pulses.")] = False,
     gaps: Annotated[bool, typer.Option("--gaps", help="Draw gaps.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Folder of measured series; else SLOPEWARD_DATA.")] = None,
 ) -> None:
-    """Judge failure windows: error and width by lead time before collapses, false windows where none came."""
+    """Judge failure windows: error and width by lead time before drawn collapses."""
     from monitor.cli.forecast import failure_bench
 
-    if curves == "voight":
-        rows = failure_bench.score_voight(
-            range(seeds),
-            [_number(n, "--noise") for n in noise.split(",")],
-            alpha=_bounds(alpha),
-            rain=rain,
-            gaps=gaps,
-            interval_s=_interval_s(interval, []),
-        )
-    elif curves == "non-failing":
-        rows = failure_bench.score_non_failing(failure_bench.data_folder(data))
-    elif curves == "failure-curves":
-        rows = failure_bench.score_failure_curves(failure_bench.data_folder(data))
-    else:
-        raise typer.BadParameter(f"no curves {curves!r}; there are voight, non-failing, failure-curves")
+    rows = failure_bench.score_voight(
+        range(seeds),
+        [_number(n, "--noise") for n in noise.split(",")],
+        alpha=_bounds(alpha),
+        rain=rain,
+        gaps=gaps,
+        interval_s=_interval_s(interval, []),
+    )
     for row in rows:
         if not print_if_json(row):
-            _print_table(row)
+            print("  ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, dict)))
+            for name, cells in row["leads"].items():
+                print(f"  {name:12} " + "  ".join(f"{k}={v}" for k, v in cells.items()))
 
 
 # ---- spelling ----------------------------------------------------------------------------------------------------
@@ -161,12 +154,6 @@ def _line(issue: Any) -> str:
 
 def _instant(at_s: float | None) -> str | None:
     return None if at_s is None else format_iso(from_epoch_s(at_s))
-
-
-def _print_table(row: dict[str, Any]) -> None:
-    print("  ".join(f"{k}={v}" for k, v in row.items() if not isinstance(v, dict)))
-    for name, cells in {**row.get("leads", {}), **row.get("stations", {})}.items():
-        print(f"  {name:12} " + "  ".join(f"{k}={v}" for k, v in cells.items()))
 
 
 # ---- reading options ---------------------------------------------------------------------------------------------

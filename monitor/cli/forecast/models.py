@@ -1,5 +1,6 @@
 """`slopeward forecast models|compare|promote|retire`: what the trained forecasters are worth, and who is shown."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median
@@ -8,23 +9,86 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli import session
+from monitor.cli.forecast.trials import fit_horizons, model_list, open_records, refuse_interpolated
 from monitor.domain.errors import RefusedError, SlopewardError
-from monitor.domain.instants import format_iso, record_to_json
+from monitor.domain.extras import describe_missing, is_installed
+from monitor.domain.instants import format_duration, format_iso, record_to_json
+from monitor.domain.names import list_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from forecasting.serving.promotion import Scored
+    from forecasting.evaluation.peers import PeerScore
     from monitor.store.models.registry import GateRow, ModelRow, Transition
+
+NAMES = {"drift": "straight line"}
+
+
+def compare_files(files: Sequence[str], horizons: str | None, models: str, origins: int) -> None:
+    """Score every record of some files; exit 4 where nothing could be scored."""
+    from forecasting.errors import ForecastingError
+    from forecasting.evaluation.peers import LIBRARY, OTHERS, PEERS, score_with_peers
+
+    peers = PEERS if is_installed(LIBRARY) else ()
+    if not peers:
+        session.print_note(f"not compared with {', '.join(PEERS)}: {describe_missing(LIBRARY)}")
+    for library, names in OTHERS.items():
+        here = "not asked" if is_installed(library) else "not installed"
+        session.print_note(
+            f"not compared with {', '.join(names)}: {library} is {here} here; they take a training per record, in an"
+            f" environment of their own (pip install {library})"
+        )
+    found = 0
+    opened = [(file, open_records(file, None, None, horizons)) for file in files]
+    for file, record, wanted in [(file, one, spans) for file, (_, records, spans) in opened for one in records]:
+        panel, stations = record.panel, record.panel.stations
+        try:
+            refuse_interpolated(panel, wanted)
+            spans = fit_horizons(panel, wanted)
+            scores = (
+                score_with_peers(
+                    panel, model_list(models), spans, peers=peers, origins=origins, on_progress=session.print_note
+                )
+                if spans
+                else []
+            )
+        except ForecastingError as error:
+            session.print_note(f"{list_names(stations)}: {error}")  # the other records are scored all the same
+            continue
+        found += len(scores)
+        if session.options().as_json:
+            for one in scores:
+                facts = {"file": file, "stations": stations, "horizon": format_duration(round(one.horizon_s))}
+                session.print_json(facts | one._asdict())
+        else:
+            print("\n".join([f"{file}: {list_names(stations)}", *tabulate(scores)]))
+    session.require_any(found, "no forecast could be scored")
+
+
+def tabulate(scores: "Sequence[PeerScore]") -> list[str]:
+    """A row per model: at each horizon its error and CRPS, mm; the pairs where they are fewer than those of others."""
+    most = {h: max(s.n for s in scores if s.horizon_s == h) for h in dict.fromkeys(s.horizon_s for s in scores)}
+    heads = [f"{format_duration(round(h))} (n {n})" for h, n in most.items()]
+    at = {(one.model, one.horizon_s): one for one in scores}
+    lines = [f"{'MAE / CRPS, mm':16}" + "".join(f"{head:>20}" for head in heads)]
+    for model in dict.fromkeys(one.model for one in scores):
+        cells = [_cell(at.get((model, h)), n) for h, n in most.items()]
+        lines.append(f"{NAMES.get(model, model):16}" + "".join(f"{cell:>20}" for cell in cells))
+    return lines
+
+
+def _cell(one: "PeerScore | None", most: int) -> str:
+    if one is None:
+        return "-"
+    crps = "-" if one.crps_mm is None else f"{one.crps_mm:.3f}"
+    return f"{one.mae_mm:.3f} / {crps}" + ("" if one.n == most else f" (n {one.n})")
 
 
 def models(
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
     everything: Annotated[
         bool,
-        typer.Option(
-            "--all", help="Retired ones too, then every model there is, with paper and score; needs no database."
-        ),
+        typer.Option("--all", help="Retired ones too, then every model there is; needs no database."),
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
 ) -> None:
@@ -40,10 +104,8 @@ def models(
         found = False
         session.print_note(f"no trained models: {error}")
     if everything:
-        from monitor.cli.forecast.catalogue import RECORDS, format_model, list_models
+        from monitor.cli.forecast.catalogue import format_model, list_models
 
-        if not session.options().as_json:
-            print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
             session.show(asdict(row), format_model(row))
     else:
@@ -86,12 +148,6 @@ class CompareArguments:
         str | None, typer.Option("--horizon", help="Only this horizon, such as 7d; with --peers also a list, 1d,7d.")
     ] = None
     days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90
-    by_stage: Annotated[
-        bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
-    ] = False
-    by_situation: Annotated[
-        bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
-    ] = False
     hindcast: Annotated[
         bool, typer.Option("--hindcast", help="Forecasts of the past that were made afterwards, see `hindcast`.")
     ] = False
@@ -118,15 +174,12 @@ def compare(given: CompareArguments) -> None:
     if (given.site is None) == (not given.peers):
         raise typer.BadParameter("name a site by --site, or files by --peers")
     if given.peers:
-        from monitor.cli.forecast.peers import compare_files
-
         compare_files(given.peers, given.horizon, given.names, given.origins)
         return
     _compare_site(given.site or "", given)
 
 
 def _compare_site(site: str, given: CompareArguments) -> None:
-    """A line per forecaster and horizon."""
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
     from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
@@ -159,24 +212,20 @@ def _compare_site(site: str, given: CompareArguments) -> None:
                 if not scored[who]:
                     continue
                 found += 1
-                for stage, situation in _parts(scored[who], by_stage=given.by_stage, by_situation=given.by_situation):
-                    rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
-                    rows = [r for r in rows if situation in {None, r.situation or ""}]
-                    state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
-                    facts = {
-                        "site": site,
-                        "horizon_s": horizon_s,
-                        "model": who[0],
-                        "model_hash": who[1],
-                        "state": state,
-                        "shown": who == champion,
-                        "champion": champion[0],
-                        "stage": _stated(stage),
-                        "situation": _stated(situation),
-                        "latency_ms": _usual_ms(rows),
-                        **_flat(challenge(rows, scored[champion], horizon_s)),
-                    }
-                    session.show(facts, _compare_line(facts))
+                taken = [r.latency_ms for r in scored[who] if r.latency_ms is not None]
+                state = "past" if given.hindcast and who[1] else states.get(who[1], "simple")
+                facts = {
+                    "site": site,
+                    "horizon_s": horizon_s,
+                    "model": who[0],
+                    "model_hash": who[1],
+                    "state": state,
+                    "shown": who == champion,
+                    "champion": champion[0],
+                    "latency_ms": median(taken) if taken else None,
+                    **_flat(challenge(scored[who], scored[champion], horizon_s)),
+                }
+                session.show(facts, _compare_line(facts))
     session.require_any(found, "nothing is scored yet")
 
 
@@ -196,7 +245,6 @@ def _flat(found: Any) -> dict[str, Any]:
 
 
 def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition] | None") -> dict[str, Any]:
-    """A model as JSON has it, with its gates, and with its changes of state where they are wanted."""
     transitions = [{k: v for k, v in asdict(t).items() if k != "model_hash"} for t in changes or ()]
     return {
         "model_hash": row.model_hash,
@@ -214,19 +262,16 @@ def _model_facts(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence
 
 def _model_lines(row: "ModelRow", gates: "Sequence[GateRow]", changes: "Sequence[Transition]") -> "Iterator[str]":
     yield f"{row.model_hash[:12]}  {row.task:9} {row.kind:14} {row.site or '-':20} {row.state:9} {row.reason or ''}"
-    yield from map(_gate_line, gates)
+    for gate in gates:
+        worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
+        yield (
+            f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
+            f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
+        )
     for t in changes:
         at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
         who = t.by + (f" with {t.second_by}" if t.second_by else "")
         yield f"    {format_iso(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}"
-
-
-def _gate_line(gate: "GateRow") -> str:
-    worst = "" if gate.worst_80 is None else f" (worst {gate.worst_station} {gate.worst_80:.0%})"
-    return (
-        f"    {_words(gate.horizon_s):>6} {gate.state:7} n {gate.issues:>3}  skill {_share(gate.skill)}  80 % held "
-        f"{_share(gate.coverage_80)}{worst}  {gate.reason}"
-    )
 
 
 def _compare_line(facts: dict[str, Any]) -> str:
@@ -239,33 +284,15 @@ def _compare_line(facts: dict[str, Any]) -> str:
     errors += _between(facts["mae_95"])
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
-    stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
     spread = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
     if facts["pit_below_10"] is not None:
         spread += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
     spread += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
     time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
     return (
-        f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
+        f"{_words(facts['horizon_s']):>6} {mark} {who} n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
         f"{spread}{time}"
     )
-
-
-def _parts(rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool) -> list[tuple[str | None, str | None]]:
-    """All together, then each stage and each situation; empty text where none was stated."""
-    stages = sorted({r.stage or "" for r in rows}) if by_stage else []
-    situations = sorted({r.situation or "" for r in rows}) if by_situation else []
-    return [(None, None), *((s, None) for s in stages), *((None, s) for s in situations)]
-
-
-def _stated(part: str | None) -> str | None:
-    return part if part is None else part or "not stated"
-
-
-def _usual_ms(rows: "Sequence[Scored]") -> float | None:
-    """Median of what an issue took, where it is known."""
-    taken = [r.latency_ms for r in rows if r.latency_ms is not None]
-    return median(taken) if taken else None
 
 
 def _share(value: float | None) -> str:
@@ -281,6 +308,6 @@ def _figure(value: float | None) -> str:
 
 
 def _words(horizon_s: float) -> str:
-    from forecasting.data.units import format_span
+    from forecasting.data.kinds import format_span
 
     return format_span(horizon_s)

@@ -1,23 +1,20 @@
 """`slopeward people duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from monitor.alerting.acts.on_duty import pick_team
 from monitor.cli.acts import add_acts
 from monitor.cli.identity import require_readable
+from monitor.cli.people.hand_over import SiteName, TeamOption, find_site
 from monitor.cli.people.hand_over import app as hand_over
-from monitor.cli.people.teams import SiteName, TeamOption, find_site
-from monitor.cli.session import Commands, open_database, options, print_json, print_note, show
+from monitor.cli.session import Commands, open_database, print_note, show
 from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import DAYS, NOBODY, DutyShift, list_shifts, who_is_on_duty
-from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
 from monitor.domain.language.local_time import format_local
-from monitor.domain.names import is_same_person
 from monitor.store.alerting import duty as store
 
 app = Commands(no_args_is_help=True, help=__doc__)
@@ -60,7 +57,18 @@ def show_(
             "shifts": [
                 {"from": format_iso(s.from_at), "to": format_iso(s.to_at), "people": list(s.people)} for s in shifts
             ],
-            "changes": [_change_to_json(k) for k in mine],
+            "changes": [
+                {
+                    "id": k.id,
+                    "from": format_iso(k.from_at),
+                    "to": format_iso(k.to_at),
+                    "out": k.person_out,
+                    "in": k.person_in,
+                    "by": k.by,
+                    "reason": k.reason,
+                }
+                for k in mine
+            ],
         }
         lines = [f"{one.name} of {site}: {_describe_people(who_is_on_duty(roster, now))} now"]
         lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
@@ -69,67 +77,11 @@ def show_(
         show(facts, "\n".join([*lines, *(_format_change(k, one.zone) for k in mine)]))
 
 
-def _change_to_json(change: store.DutyChange) -> dict[str, Any]:
-    return {
-        "id": change.id,
-        "from": format_iso(change.from_at),
-        "to": format_iso(change.to_at),
-        "out": change.person_out,
-        "in": change.person_in,
-        "by": change.by,
-        "reason": change.reason,
-    }
-
-
 def _format_change(change: store.DutyChange, zone: str) -> str:
     return (
         f"  change {change.id}: {format_local(change.from_at, zone)} to {format_local(change.to_at, zone)}: "
         f"{change.person_in or NOBODY} for {change.person_out or 'whoever is on duty'} ({change.by}: {change.reason})"
     )
-
-
-@app.command("export")
-def export(
-    site: SiteName,
-    team: TeamOption = None,
-    ics: Annotated[Path | None, typer.Option("--ics", help="File to write; else the calendar is printed")] = None,
-    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 60,
-    person: Annotated[str | None, typer.Option("--person", help="Only the shifts of this person")] = None,
-) -> None:
-    """Write the shifts to come as a calendar (iCalendar), for phones and office programs.
-
-    Example: slopeward people duty export north-bench --person "R. Mori" --ics mori.ics
-    """
-    from monitor.web.parts.calendars import write_duty
-
-    now = datetime.now(UTC)
-    with open_database() as db, db.read() as c:
-        require_readable(c, site)
-        declared = find_site(c, site)
-        teams = [pick_team(declared, team)] if team is not None or len(declared.teams) == 1 else list(declared.teams)
-        rosters = store.load_rosters(c, teams, now)
-    people = {m.name for one in teams for m in one.members}
-    if person is not None and not any(is_same_person(person, one) for one in people if person.strip()):
-        raise NotFoundError(f"no {person!r} in the team; it has: {', '.join(sorted(people))}")
-    planned = {
-        one: [
-            shift
-            for shift in list_shifts(rosters[site, one.name], now, now + timedelta(days=days))
-            if person is None or any(is_same_person(person, who) for who in shift.people)
-        ]
-        for one in teams
-        if rosters[site, one.name].rotas
-    }
-    content = write_duty(planned, declared.name, now)
-    count = sum(map(len, planned.values()))
-    if ics is not None:
-        ics.write_bytes(content)
-        print_note(f"{ics}: {count} shift{'' if count == 1 else 's'}")
-    if options().as_json:
-        where = {"calendar": content.decode()} if ics is None else {"file": str(ics)}
-        print_json({"site": site, "shifts": count, **where})
-    elif ics is None:
-        typer.echo(content.decode(), nl=False)
 
 
 def _describe_people(people: tuple[str, ...]) -> str:

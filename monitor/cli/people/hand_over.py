@@ -1,16 +1,36 @@
 """`slopeward people duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as well."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+import typer
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.acts import add_acts, list_sentences
 from monitor.cli.identity import require_readable
-from monitor.cli.people.teams import SiteName, find_site
-from monitor.cli.session import Commands, open_database, show
+from monitor.cli.session import Commands, check_site, open_database, show
+from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso, parse
 from monitor.domain.language.local_time import format_local
+from monitor.domain.site import Site
 from monitor.store.alerting import duty as store
 from monitor.store.alerting.duty import Handover
+
+SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
+TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]
+
+
+def find_site(c: Connection, site: str) -> Site:
+    """The site as it is in force; raises NotFoundError."""
+    found = find_in_force(c, site)
+    if found is None:
+        check_site(c, site)
+        raise NotFoundError(
+            f"site {site!r} is not in force yet: start the service, or run `slopeward evaluate --site {site}`"
+        )
+    return found
+
 
 app = Commands(no_args_is_help=True, help=__doc__)
 add_acts(app, "people duty hand-over")
@@ -68,8 +88,6 @@ def _to_json(one: Handover) -> dict[str, Any]:
 
 
 def _list_items(items: store.OpenItems, zone: str) -> list[str]:
-    """What was open, a line each."""
-
     def local(at: str) -> str:
         return format_local(parse(at), zone)
 

@@ -1,7 +1,6 @@
 """`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
 
 import json
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from detection.geojson import Geometry
 from forecasting.message import Message
 from monitor.cli.acts import add_acts
 from monitor.cli.scenes import change, detect, learn, models, review, sar, stack, surface, track, train, velocity
-from monitor.cli.scenes.archives import unpacked
+from monitor.cli.scenes.local import unpacked
 from monitor.cli.session import (
     Commands,
     SiteOption,
@@ -30,7 +29,6 @@ from monitor.cli.session import (
 )
 from monitor.config.service import ServiceConfig
 from monitor.domain.errors import RefusedError, SlopewardError
-from monitor.domain.instants import is_silent
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
 
@@ -87,41 +85,25 @@ def add(
     outcome = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
     show({"site": one.id, "scene": scene.name, "said": outcome}, f"{scene.name}: {outcome}")
     is_failed = isinstance(outcome, Message) and outcome.id == FAILED.id
-    if is_failed or not _see_to_files(db, service, one, target, scene, make=files):
+    if files and not _make_files(db, service, one, target):
+        print_note(f"{scene.name}: not all of its files could be made: see above")
+        raise typer.Exit(1)
+    if is_failed:
         raise typer.Exit(1)
 
 
-def _see_to_files(db: Database, service: ServiceConfig, site: Site, target: Path, scene: Path, *, make: bool) -> bool:
-    """Make what is left of a scene, or say what waits where no service runs; False where it could not be made."""
+def _make_files(db: Database, service: ServiceConfig, site: Site, target: Path) -> bool:
     from monitor.jobs.scenes.files import has_left, make_left
     from monitor.jobs.scenes.rows import name_of
     from monitor.store.scenes.arrivals import load_scenes
-    from monitor.store.scenes.versions import WAITING
-    from monitor.store.service_state import find_stamp
 
-    now = datetime.now(UTC)
-    with db.read() as c:
-        rows = [row for row in load_scenes(c, site.id) if row.name == name_of(target)]
-        core = find_stamp(c, "core")
-    if make:
-        make_left(service, site, rows, now, requested=True)
-    left = any(map(has_left, rows))
-    if make and left:
-        print_note(f"{scene.name}: not all of its files could be made: see above")
-        return False
-    again = f"slopeward scenes add {shlex.quote(str(scene))} --site {site.id}"
-    if core is not None and not is_silent(core, now):
-        return True
-    if left:
-        print_note(f"{scene.name}: its picture, masks and vectors wait until the service runs; now: {again} --files")
-    if any(row.state == WAITING for row in rows):
-        print_note(f"{scene.name}: no service runs that would look at it again; when it is complete: {again}")
-    return True
+    rows = [row for row in db.run_read(load_scenes, site.id) if row.name == name_of(target)]
+    make_left(service, site, rows, datetime.now(UTC), requested=True)
+    return not any(map(has_left, rows))
 
 
 @contextmanager
 def _open(scene: Path, inbox: Path) -> Iterator[Path]:
-    """What is to be brought: the scene as it lies there, or what an archive holds, unpacked for that time."""
     from monitor.jobs.scenes.inbox import CLOUD, CLOUDS
 
     if scene.suffix.lower() in CLOUDS:

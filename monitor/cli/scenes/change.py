@@ -95,7 +95,6 @@ def _compare_dates(
 def _detect_date(
     scene: "Scene", newest: "Scene | None", target: Path, model: str, limits: tuple[float | None, float | None]
 ) -> DetectedDate:
-    """Find the footprints of a date, where `newest` is given on its image matched to that one."""
     from detection.imagery.change.compare import as_date
     from detection.imagery.change.histogram_match import match_scene, write_match
     from detection.imagery.footprints.detect import detect, inspect_image
@@ -123,7 +122,6 @@ def _detect_date(
 
 
 def _compare_date(detected: DetectedDate, dates: "list[tuple[str, StoredDate]]", target: Path) -> ComparedDate:
-    """Compare a date with those before it that the same network read, and by the index with all of them."""
     from detection.imagery.change.by_index import add_index_comparison, compare_by_index
     from detection.imagery.change.compare import compare as compare_outlines
 
@@ -142,7 +140,6 @@ def _compare_date(detected: DetectedDate, dates: "list[tuple[str, StoredDate]]",
 
 
 def _format_answer(scene: Path, detected: DetectedDate, compared: ComparedDate) -> dict[str, Any]:
-    """One date as JSON has it."""
     from detection.imagery.change.records import outline_to_json, record_to_json, vanished_to_json
 
     result, found, index_found = detected.result, compared.found, compared.index_found

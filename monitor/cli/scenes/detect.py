@@ -1,30 +1,32 @@
 """`slopeward scenes detect`: footprints of scenes offline, without database and site."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from detection.imagery.footprints.records import INDEX, DetectionPlan, SceneDetection, explain_unread, find_coarser
-from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
-from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file
-from monitor.cli.session import NOTHING, print_note, show_in_order
+from monitor.cli.scenes.local import FootprintArea, SiteFile, Weights, placing_by_file, unpacked
+from monitor.cli.session import NOTHING, make_progress_printer, print_note, show_in_order
 from monitor.domain.errors import RefusedError
 
 if TYPE_CHECKING:
     from detection.imagery.footprints.options import DetectionPayload
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
-PROGRESS_EVERY_S = 20.0  # a person who waits wants a word at least so often
 EPILOG = "Example: slopeward scenes detect post.tif --model landslide4sense --dem dem.tif --out ./found --json"
+# options that go into the payload as they are
+SAME: Final = (
+    *("threshold", "minimum_area_m2", "slope_gate_deg", "tile", "halo", "scale", "force", "partial", "strict"),
+    *("resample_to_m", "offset", "allow_ungeoreferenced", "max_pixels", "max_bands"),
+)
 INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 
 
@@ -115,32 +117,19 @@ def detect(given: DetectArguments) -> None:
     """
     if given.pre is not None and (len(given.scenes) > 1 or given.out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
-    payload: DetectionPayload = {
+    payload: Any = {
+        **{name: getattr(given, name) for name in SAME},
         "weights": given.model,
-        "threshold": given.threshold,
-        "minimum_area_m2": given.minimum_area_m2,
-        "slope_gate_deg": given.slope_gate_deg,
-        "tile": given.tile,
-        "halo": given.halo,
         "prior": _text(given.prior),
         "aoi": _text(given.aoi),
-        "scale": given.scale,
         "formats": [name.strip() for name in given.formats.split(",")],
-        "force": given.force,
-        "partial": given.partial,
-        "strict": given.strict,
         "triage": given.triage_weights if given.triage else None,
-        "resample_to_m": given.resample_to_m,
-        "offset": given.offset,
-        "allow_ungeoreferenced": given.allow_ungeoreferenced,
-        "max_pixels": given.max_pixels,
-        "max_bands": given.max_bands,
     }
     codes = []
     with placing_by_file(given.site), TemporaryDirectory(prefix="slopeward-detect-") as work:
         for number, scene in enumerate(given.scenes):
             folder = None if given.out is None else given.out / scene.name if len(given.scenes) > 1 else given.out
-            one = {**payload, "out_dir": _text(folder)}
+            one: Any = {**payload, "out_dir": _text(folder)}
             named = _NamedScene(scene, given.pre, given.dem, Path(work) / str(number))
             codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=given.dry_run)))  # type: ignore[misc]
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
@@ -173,7 +162,6 @@ def _run(payload: "DetectionPayload", named: _NamedScene, *, dry_run: bool) -> i
 
 
 def _make_payload(payload: "DetectionPayload", scene: Path, named: _NamedScene, part: str) -> "DetectionPayload":
-    """The payload of a detection on one date, with the heights below it."""
     from detection.imagery.scene.heights import gather_heights
 
     request: DetectionPayload = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
@@ -203,21 +191,16 @@ def _detect_one(
         show_in_order(plan, _format_plan(plan))
         return 0
     if pre is None:
-        written = _written_ns(payload)
-        answer = run_detect(payload, _progress(scene.name))
+        answer = run_detect(payload, make_progress_printer())
         codes = [NOTHING] if answer["model"] == INDEX else []
-        if written is not None and written == _written_ns(payload):
-            print_note(
-                f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again"
-            )
         _warn(answer["warnings"], named)
     else:
         check_order(scene, pre)
         # what was found there before must be known before triage passes over a tile
         before = _make_payload(payload, pre, named, "heights-before")
-        earlier = detect_before(before, pre, _progress(pre.name))
+        earlier = detect_before(before, pre, make_progress_printer())
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
-        answer = run_detect({**payload, "known": known}, _progress(scene.name))
+        answer = run_detect({**payload, "known": known}, make_progress_printer())
         _warn(not_alone(answer["warnings"]), named)
         answer["change"] = None
         if earlier is not None:
@@ -225,12 +208,6 @@ def _detect_one(
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     show_in_order({"scene": str(named.scene), **answer}, _format_answer(answer, since))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
-
-
-def _written_ns(payload: "DetectionPayload") -> int | None:
-    """When the record of a run was written there; None where there is none."""
-    record = None if payload["out_dir"] is None else Path(payload["out_dir"]) / "run.json"
-    return record.stat().st_mtime_ns if record is not None and record.exists() else None
 
 
 def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
@@ -252,7 +229,6 @@ def _guard(named: _NamedScene, work: Callable[[], int]) -> int:
 
 
 def _refuse(named: _NamedScene, why: str, code: int) -> int:
-    """Say why a scene has no answer, and of which scene that is said."""
     print_note(named.format_text(why))
     return code
 
@@ -262,34 +238,8 @@ def _text(path: Path | None) -> str | None:
 
 
 def _warn(warnings: Iterable[str], named: _NamedScene) -> None:
-    """A line for each warning, with the file it is about."""
     for warning in warnings:
         print_note(f"warning: {named.format_text(warning)}")
-
-
-def _progress(name: str) -> Callable[[str, float], None]:
-    """A line on stderr for each tenth of the map, and of every other stage that makes a person wait.
-
-    A stage gets a line when more than `PROGRESS_EVERY_S` went by since the last one, with about how long that stage
-    still takes: the map is the longest, but brightness, outlines and files of a large scene are minutes too.
-    """
-    begun_s = last_s = time.monotonic()
-    doing, printed = "", 0
-
-    def print_share(stage: str, share: float) -> None:
-        nonlocal begun_s, doing, printed, last_s
-        now_s = time.monotonic()
-        if stage != doing:
-            doing, printed, begun_s = stage, 0, now_s
-        tenth = int(share * 10) if stage == "map" else 0
-        if tenth <= printed and now_s - last_s < PROGRESS_EVERY_S:
-            return
-        left_s = (now_s - begun_s) * (1 - share) / share if share else 0.0
-        more = f", about {left_s:.0f} s left of this" if left_s >= PROGRESS_EVERY_S else ""
-        print_note(f"{name}: {stage} {share * 100:.0f} %{more}")
-        printed, last_s = tenth, now_s
-
-    return print_share
 
 
 def _format_answer(answer: SceneDetection, since: str) -> str:

@@ -104,15 +104,7 @@ def compare_with(
 
 
 def describe_index_comparison(comparison: "IndexComparison") -> str:
-    """One line on what the index says beside a network, and what only one of them found.
-
-    >>> from types import SimpleNamespace
-    >>> one = SimpleNamespace(polygon_id="i", area_m2=900.0)
-    >>> found = SimpleNamespace(limit=0.07, joint_share=0.6, warnings=())
-    >>> date = SimpleNamespace(outlines=[one])
-    >>> describe_index_comparison(SimpleNamespace(date=date, found=found, shared={"i"}, alone={"p", "q"}))
-    'by the index of red and green, as advice: 1 barer (900 m²), 0 of them not found by the network; 2 new or grown found by the network alone; rise of 0.07 or more, 60.0% compared'
-    """  # noqa: E501
+    """One line on what the index says beside a network, and what only one of them found."""
     found, outlines = comparison.found, comparison.date.outlines
     head = "by the index of red and green, as advice: "
     if found.limit is None or not found.joint_share:
@@ -127,23 +119,7 @@ def describe_index_comparison(comparison: "IndexComparison") -> str:
 
 
 def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool = False) -> str:
-    """One line on what became of the footprints of a date; where nothing was compared, why.
-
-    >>> from detection.imagery.change.records import ChangedAreas, Comparison, PlacedOutline
-    >>> from detection.imagery.change.records import StoredDate, VanishedFootprint
-    >>> gone = VanishedFootprint(PlacedOutline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
-    >>> found = Comparison({}, (gone,), areas={"landslide": ChangedAreas(0.0, 0.0, 900.0, 0.595)})
-    >>> describe_change(StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
-    ...                       minimum_area_m2=900.0), found)
-    '1 vanished (900 m²); 59.5% compared'
-    >>> nothing = StoredDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
-    ...                      minimum_area_m2=900.0)
-    >>> describe_change(nothing, Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 0.0)}))
-    'not compared: the dates show no ground in common'
-    >>> nothing_new = Comparison({}, (), areas={"landslide": ChangedAreas(0.0, 0.0, 0.0, 1.0)})
-    >>> describe_change(nothing, nothing_new, by_index=True)
-    'no ground that became barer by the index (no network read it); 100.0% compared'
-    """
+    """One line on what became of the footprints of a date; where nothing was compared, why."""
     parts = [*_count_changes(date, found)]
     if not parts and not found.joint_share:
         why = str(next(iter(found.warnings), "the dates show no ground in common"))
@@ -154,7 +130,6 @@ def describe_change(date: "StoredDate", found: "Comparison", *, by_index: bool =
 
 
 def _count_changes(date: "StoredDate", found: "Comparison") -> Iterator[str]:
-    """How many footprints of a date are new, grown, known and vanished, with their area in m²."""
     for change in WORDS:
         rows = [(one, found.changes[one.polygon_id]) for one in date.outlines]
         rows = [(one, became) for one, became in rows if became.change == change]

@@ -92,7 +92,14 @@ def learn(given: LearnArguments) -> None:
     from detection.learning.run import learn as run_learning
     from detection.learning.scenes import find_scenes
 
-    _check_words(given.folder, given.outlines, given.site, given.since, from_page=given.from_page)
+    if given.from_page == (given.outlines is not None):
+        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
+    if given.from_page and given.since:
+        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
+    if given.from_page and given.site is None:
+        raise typer.BadParameter("takes the page of a site", param_hint="--site")
+    if given.folder is None and given.site is None:
+        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
     with ExitStack() as stack:
         owner = None if given.site is None else _open_owner(given.site, stack)
         if owner is not None:
@@ -105,7 +112,11 @@ def learn(given: LearnArguments) -> None:
         name = given.site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
             labels, notes = _read_labels(given.outlines, given.looked, owner, given.since)
-            scenes = find_scenes(given.folder) if given.folder else tuple(_list_paths(owner))
+            known = [] if owner is None else dict.fromkeys(Path(row.path) for row in owner.scenes)
+            scenes = find_scenes(given.folder) if given.folder else tuple(one for one in known if one.exists())
+            if not scenes and given.folder is None:
+                raise SlopewardError(f"no scene of {name} that was read is still there; name a folder")
+            earlier = [] if owner is None else _list_answers(owner)
             request = LearningRequest(
                 scenes,
                 tuple(labels),
@@ -115,7 +126,7 @@ def learn(given: LearnArguments) -> None:
                 minutes=given.minutes,
                 seed=given.seed,
                 notes=tuple(notes),
-                tried=_list_tried(owner, target),
+                tried=tuple(read.get("seed", 0) for folder, read in earlier if folder != target),
             )
             stopped = stack.enter_context(catching_stop())
             learnt = run_learning(request, print_note, Hooks(show_progress, lambda: bool(stopped)))
@@ -127,19 +138,6 @@ def learn(given: LearnArguments) -> None:
         _show(answer, target, given.site)
     if not answer["offered"]:
         raise typer.Exit(NOT_OFFERED)
-
-
-def _check_words(
-    folder: Path | None, outlines: Path | None, site: str | None, since: datetime | None, *, from_page: bool
-) -> None:
-    if from_page == (outlines is not None):
-        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
-    if from_page and since:
-        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
-    if from_page and site is None:
-        raise typer.BadParameter("takes the page of a site", param_hint="--site")
-    if folder is None and site is None:
-        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
 
 
 def _open_owner(name: str, stack: ExitStack) -> _LearningSite:
@@ -163,14 +161,6 @@ def _name_folder(folder: Path | None, owner: _LearningSite | None) -> Path:
     if known and not (known[-1] / ANSWER).is_file():
         return known[-1]
     return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-
-
-def _list_tried(owner: _LearningSite | None, target: Path) -> tuple[int, ...]:
-    """Seeds of the runs for a site that have an answer, this one left out."""
-    from detection.learning.run import ANSWER
-
-    answers = [] if owner is None else sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))
-    return tuple(json.loads(one.read_text(encoding="utf-8")).get("seed", 0) for one in answers if one.parent != target)
 
 
 def _read_labels(
@@ -208,15 +198,6 @@ def _describe_origins(labels: list[LabelledGround]) -> str:
     return f"labels of the page: {', '.join([f'{drawn} drawn', *judged])}"
 
 
-def _list_paths(owner: _LearningSite | None) -> list[Path]:
-    """The scenes of a site that were read and are still there."""
-    assert owner is not None
-    found = [path for path in dict.fromkeys(Path(row.path) for row in owner.scenes) if path.exists()]
-    if not found:
-        raise SlopewardError(f"no scene of {owner.site.id} that was read is still there; name a folder")
-    return found
-
-
 def _keep(owner: _LearningSite, learnt: "LearningResult") -> dict[str, Any]:
     """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
     answer, now = learnt.answer, datetime.now(UTC)
@@ -249,12 +230,17 @@ def _register(c: "Connection", owner: _LearningSite, answer: dict[str, Any], now
     )
 
 
-def _register_left(owner: _LearningSite) -> None:
-    """Register the weights of the last run, where it ended between its answer and the registry."""
+def _list_answers(owner: _LearningSite) -> list[tuple[Path, dict[str, Any]]]:
+    """The runs of a site that have an answer, the newest last: folder and answer."""
     from detection.learning.run import ANSWER
 
-    for one in sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))[-1:]:
-        answer = json.loads(one.read_text(encoding="utf-8"))
+    found = sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))
+    return [(one.parent, json.loads(one.read_text(encoding="utf-8"))) for one in found]
+
+
+def _register_left(owner: _LearningSite) -> None:
+    """Register the weights of the last run, where it ended between its answer and the registry."""
+    for _, answer in _list_answers(owner)[-1:]:
         if answer["offered"] and Path(answer["weights"]).with_suffix(".json").is_file():
             with owner.db.write() as c:
                 if _register(c, owner, answer, datetime.now(UTC)):
@@ -269,11 +255,10 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     for line in answer["told"]:
         print(f"note: {line}")
     f1, less = gate["f1"], gate["less_logistic"]
-    if search := answer.get("cross_validation"):
+    if validated := answer.get("cross_validation"):
         print(
-            f"{answer['epochs']} passes over {tiles['train']} tiles, chosen by cross-validation in {search['folds']} "
-            f"folds (F1 {search['f1']:.3f} on tiles not learnt from); {answer['cpu_s']:.0f} s in all, it ended because "
-            f"{search['ended']}"
+            f"{answer['epochs']} passes over {tiles['train']} tiles; F1 {validated['f1']:.3f} on tiles not learnt from "
+            f"(cross-validation in {validated['folds']} folds); {answer['cpu_s']:.0f} s in all"
         )
     print(
         f"{tiles['left_out']} tiles left out, {gate['blocks']} images or blocks: F1 of the network {f1['network']:.3f} "
@@ -291,11 +276,6 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
         print("these weights were registered before; the registry stays as it is")
     if put_to_use and site:
         print(f"to use them: slopeward scenes promote {answer['model_hash'][:SHORT]} --site {site} --reason WHY")
-        print(f'or, on every scene: weights = "{weights}" in [scenes] of the site file of {site}')
-        score = f"slopeward scenes score --site {site} --weights {weights} --data {target}"
-        print(f"to let them vote: {score} --layout folder --folder tiles")
-    elif answer["offered"]:
-        print(f"to try them: slopeward scenes detect SCENE --model {weights}")
 
 
 def _span(interval: list[float] | None) -> str:

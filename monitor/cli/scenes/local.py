@@ -1,5 +1,6 @@
-"""`--site FILE` of verbs that take rasters: `[crs] local` of the site file places those in a mine's own grid."""
+"""What a person names to verbs that take rasters: archives, which are unpacked, and `[crs] local` of a site file."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -8,9 +9,51 @@ from typing import Annotated
 
 import typer
 
+from monitor.cli.session import print_note
 from monitor.config.service import parse_site
-from monitor.domain.errors import ConfigError, SlopewardError
+from monitor.domain.errors import ConfigError, RefusedError, SlopewardError
 from monitor.domain.site import LocalGrid, Site
+
+
+@contextmanager
+def unpacked(scene: Path, work: Path) -> Iterator[Path]:
+    """The scene as it lies there, or what an archive holds, unpacked into `work` for that time.
+
+    Raises:
+        RefusedError: the archive does not hold one scene.
+        ImageryError: it cannot be unpacked, or is too large.
+    """
+    from detection.imagery.scene.products.unpack import strip_suffix, unpack
+
+    stem = strip_suffix(scene.name)
+    if stem is None or not scene.is_file():
+        yield scene
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        (work / stem).mkdir(parents=True)
+        archive = unpack(scene, work / stem)
+        left = f", {archive.left_out} links and devices left out" if archive.left_out else ""
+        print_note(f"{scene.name}: {archive.files} files unpacked{left}")
+        yield _find_content(work / stem, scene.name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _find_content(folder: Path, name: str) -> Path:
+    """The scene in what was unpacked: all of it, the only folder in it, or the only raster."""
+    from detection.imagery.scene.products.product import is_product
+    from monitor.jobs.scenes.inbox import RASTERS
+
+    inner = [one for one in folder.iterdir() if one.is_dir()]
+    for one in [folder, *inner] if len(inner) == 1 else [folder]:
+        if (one / "scene.toml").is_file() or is_product(one):
+            return one
+    rasters = [file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in RASTERS]
+    if len(rasters) == 1:
+        return rasters[0]
+    raise RefusedError(f"{name}: holds no product, no scene.toml and {len(rasters)} rasters; expected one of them")
+
 
 SiteFile = Annotated[
     Path | None,

@@ -1,21 +1,38 @@
 """`slopeward scenes models`: every network of the literature, its score here, and the reasons for and against it."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import typer
 
-from monitor.cli.benchmarks import (
-    Benchmark,
-    ModelScores,
-    ScoreArgument,
-    format_reasons,
-    read_benchmark,
-    sum_up_arguments,
-)
 from monitor.cli.session import options, show
+
+PLACES = (
+    Path(__file__).resolve().parents[3] / "docs" / "benchmarks",
+    Path(__file__).resolve().parents[2] / "_benchmarks",
+)
+
+
+class Benchmark(TypedDict):
+    """What a command of the benchmarks kept, as its JSON file has it."""
+
+    command: str
+    measured_at: str
+    machine: str
+    figures: dict[str, Any]
+
+
+def read_benchmark(name: str) -> Benchmark | None:
+    """What a command of the benchmarks kept; None where nothing is kept."""
+    for folder in PLACES:
+        if (path := folder / f"{name}.json").is_file():
+            kept: Benchmark = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+    return None
+
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
 RECORDS = ("imagery-added", "imagery")
@@ -27,6 +44,10 @@ LABELS = {"f1": "F1", "recall": "recall"}
 """Names of the figures of a row; the first that a score holds is printed."""
 HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
 SEGMENTER, CLASSIFIER = "segmenter", "classifier of tiles"
+NOT_MEASURED = "not measured"
+Score = Mapping[str, Any]
+Argument = tuple[Score | None, bool, str]
+"""A score, whether it is for the network, and in which words."""
 
 
 def models(
@@ -35,7 +56,7 @@ def models(
     ] = False,
 ) -> None:
     """List every scene network with its paper, its weights and its stored scores; needs no database."""
-    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
+    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS
 
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
     shipped = _find_shipped()
@@ -45,9 +66,6 @@ def models(
         for name, entry in table.items()
     ]
     if everything:
-        for one in VARIANTS:
-            name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
-            rows.append(_make_row(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
         rows += [_make_row(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
     if not options().as_json:
         print(HEADER)
@@ -73,34 +91,8 @@ class ShippedWeights:
     licence: str
 
 
-class NetworkScore(TypedDict):
-    """Scores of a network on a set, and F1 less that of the other one where the images distinguish the two."""
-
-    set: str
-    f1: float
-    f1_range: list[float]
-    seeds: int
-    miou: float
-    ap50: float
-    cpu_s: float
-    width: float
-    beside: str  # network that it is compared with
-    difference: "F1Difference | None"
-    times_its_cpu: float
-    record: str
-    measured_at: str
-    machine: str
-
-
-class F1Difference(TypedDict):
-    """A difference of F1 with its 95 % interval."""
-
-    f1: float
-    interval: list[float]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkRow(ModelScores):
+class NetworkRow:
     """One network; its fields are the keys of a JSON line."""
 
     id: str
@@ -108,10 +100,13 @@ class NetworkRow(ModelScores):
     paper: str | None
     parameters: dict[str, int] | None  # by bands
     weights: list[dict[str, float | str | None]] | None  # those that are shipped
+    scores: list[Score] | None
+    note: str | None
+    reasons_for: str | None
+    reasons_against: str | None
 
 
 def _find_shipped() -> dict[str, list[ShippedWeights]]:
-    """By network."""
     from detection.imagery.weights_file import MEASURED_FOLDER, WEIGHTS_FOLDER
 
     found: dict[str, list[ShippedWeights]] = {}
@@ -132,24 +127,28 @@ def _make_row(
     kept: Mapping[str, Benchmark],
 ) -> NetworkRow:
     measured = [found for one in SETS if (found := _find_score(name, one, kept))]
-    arguments = [ScoreArgument(score, _is_for(score), _sentence(score)) for score in measured] or _find_drawn_scores(
-        shipped
-    )
+    arguments: list[Argument] = [_argue(score) for score in measured]
+    arguments = arguments or _find_drawn_scores(shipped)
     if kind == CLASSIFIER:
         arguments = _find_triage_scores()
     if shipped:
-        arguments.insert(0, ScoreArgument(None, True, "shipped as " + ", ".join(one.name for one in shipped)))
+        arguments.insert(0, (None, True, "shipped as " + ", ".join(one.name for one in shipped)))
+    scores = [score for score, _, _ in arguments if score is not None] or None
+    reasons = ["; ".join(text for _, is_for, text in arguments if is_for is side) or None for side in (True, False)]
     return NetworkRow(
         id=name,
         kind=kind,
         paper=paper,
         parameters=None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
         weights=[{k: v for k, v in asdict(one).items() if k != "metrics"} for one in shipped] or None,
-        **asdict(sum_up_arguments(arguments)),
+        scores=scores,
+        note=None if scores else NOT_MEASURED,
+        reasons_for=reasons[0],
+        reasons_against=reasons[1],
     )
 
 
-def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> NetworkScore | None:
+def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> Score | None:
     """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})
@@ -160,12 +159,7 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> Netw
         reference = table["maps"][other]
         return {
             "set": SETS[set_name],
-            "f1": row["f1"],
-            "f1_range": row["f1_range"],
-            "seeds": row["seeds"],
-            "miou": row["miou"],
-            "ap50": row["ap50"],
-            "cpu_s": row["cpu_s"],
+            **{key: row[key] for key in ("f1", "f1_range", "seeds", "miou", "ap50", "cpu_s")},
             "width": content["figures"]["width"],
             "beside": other,
             "difference": _difference(name, other, table["carried"]),
@@ -177,9 +171,9 @@ def _find_score(name: str, set_name: str, kept: Mapping[str, Benchmark]) -> Netw
     return None
 
 
-def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[ScoreArgument]:
+def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[Argument]:
     """Of a network whose weights are all learnt from drawn data: their score on drawn patches they never saw."""
-    arguments = []
+    arguments: list[Argument] = []
     for one in shipped if all(other.name.startswith("generated") for other in shipped) else ():
         against = f"{one.name}: drawn patches alone, nothing measured backs it"
         score = {
@@ -191,15 +185,15 @@ def _find_drawn_scores(shipped: Sequence[ShippedWeights]) -> list[ScoreArgument]
             "record": "its card",
             "against": against,
         }
-        arguments.append(ScoreArgument(score, False, against))
+        arguments.append((score, False, against))
     return arguments
 
 
-def _find_triage_scores() -> list[ScoreArgument]:
+def _find_triage_scores() -> list[Argument]:
     """Landslide tiles that are looked at: by the recipe on tiles it did not see, then by the shipped weights."""
     if (content := read_benchmark("triage")) is None:
         return []
-    stored, arguments = content["figures"], []
+    stored, arguments = content["figures"], list[Argument]()
     for what, row in (("the recipe on folds", stored["recipe"]["pooled"]), ("shipped", stored["shipped"]["windows"])):
         low, high = row["recall_95"]
         share = f"{row['looked_at']} of {row['landslide_tiles']} landslide tiles looked at ({low:.0%} to {high:.0%})"
@@ -214,12 +208,11 @@ def _find_triage_scores() -> list[ScoreArgument]:
             "measured_at": content["measured_at"],
             "machine": content["machine"],
         }
-        arguments += [ScoreArgument(score, True, score["for"]), ScoreArgument(None, False, score["against"])]
+        arguments += [(score, True, score["for"]), (None, False, score["against"])]
     return arguments
 
 
-def _difference(name: str, other: str, carried: Iterable[Any]) -> F1Difference | None:
-    """F1 less the other's with its 95 % interval, where the images distinguish the two; else None."""
+def _difference(name: str, other: str, carried: Iterable[Any]) -> Score | None:
     for better, worse, size, (low, high) in carried:
         if {better, worse} == {name, other}:
             sign = 1 if better == name else -1
@@ -227,27 +220,23 @@ def _difference(name: str, other: str, carried: Iterable[Any]) -> F1Difference |
     return None
 
 
-def _is_for(score: NetworkScore) -> bool:
-    found = score["difference"]
-    return found["f1"] > 0 if found else score["times_its_cpu"] < 1
-
-
-def _figure(score: Collection[str]) -> str:
+def _figure(score: Score) -> str:
     return next(key for key in LABELS if key in score)
 
 
-def _sentence(score: NetworkScore) -> str:
+def _argue(score: Score) -> Argument:
     found, times = score["difference"], score["times_its_cpu"]
     cost = f" at {f'{times} times' if times else 'less than 0.1 times'} its processor time"
     if found is None:
-        return f"{score['set']}: not distinguished from {score['beside']}{cost}"
+        return score, times < 1, f"{score['set']}: not distinguished from {score['beside']}{cost}"
     low, high = sorted(abs(end) for end in found["interval"])
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
     side = "above" if found["f1"] > 0 else "below"
-    return (
+    text = (
         f"{score['set']}: {LABELS['f1']} {_digits(abs(found['f1']))} {side} {score['beside']} ({_digits(low)} to "
         f"{_digits(high)}, {seeds}){cost}"
     )
+    return score, found["f1"] > 0, text
 
 
 def _lines(row: NetworkRow) -> str:
@@ -257,7 +246,8 @@ def _lines(row: NetworkRow) -> str:
     scores = ", ".join(score_texts) or row.note
     lines = [f"{row.id:26} {size:>19}  {scores}", f"    {row.paper}"]
     lines += [f"    {one['name']}: learnt from {one['learnt_from']}; {one['licence']}" for one in row.weights or ()]
-    return "\n".join(lines + format_reasons(row.reasons_for, row.reasons_against))
+    reasons = (("for", row.reasons_for), ("against", row.reasons_against))
+    return "\n".join(lines + [f"    {side}: {text}" for side, text in reasons if text])
 
 
 def _millions(count: int) -> str:

@@ -99,7 +99,6 @@ def _place(text: str | None) -> Reference | None:
 
 
 def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: Path) -> int:
-    """Put the points and their displacements into a set of the site; the same stack again adds nothing."""
     from monitor.store.readings import points
 
     db, site = target[0], target[1].id

@@ -1,9 +1,9 @@
 """`slopeward scenes track`: how far the ground moved between two images, and into the series of stations."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,12 +14,10 @@ from monitor.domain.errors import SlopewardError
 from monitor.ingest.files.reading import FileResult, record_file
 from monitor.ingest.files.vectors import StationDisplacement, list_image_places, store_vectors
 from monitor.ingest.pipeline import Pipeline
-from monitor.web.parts.rows import write_csv
 
 if TYPE_CHECKING:
     from detection.imagery.change.tracking import TrackingResult
 
-TABLE: Final = "vectors.csv"
 EXAMPLE = "Example: slopeward scenes track 20260501.tif 20260601.tif --most 2 --site north-bench --at stations"
 
 
@@ -61,8 +59,8 @@ def track(given: TrackArguments) -> None:
         band=given.band,
         out_dir=given.out,
         places={} if target is None else list_image_places(target),
-        older_at=_read_time(given.older_at, "--older-at"),
-        newer_at=_read_time(given.newer_at, "--newer-at"),
+        older_at=None if given.older_at is None else session.read_instant("--older-at", given.older_at),
+        newer_at=None if given.newer_at is None else session.read_instant("--newer-at", given.newer_at),
     )
     with session.ending_at(NoValidPixelsError), placing_by(target):
         found = find_vectors(given.older, given.newer, request, session.make_progress_printer())
@@ -82,33 +80,9 @@ def track(given: TrackArguments) -> None:
         name = f"{given.older.name} to {given.newer.name}"
         stored = store_vectors(pipeline, target, moved, found.older_at, found.newer_at, name, now)
         record_file(db, name_helper(), stored, now)
-    if given.out is not None:
-        found = replace(found, outputs={**found.outputs, "table": _write_table(found, given.out)})
     _show(found, stored)
     if found.lost_places:
         raise typer.Exit(session.NOTHING if len(found.lost_places) == len(request.places) else 3)
-
-
-def _write_table(found: "TrackingResult", out: Path) -> str:
-    """The vectors for a spreadsheet; returns the path."""
-    from detection.imagery.change.tracking import list_rows
-    from forecasting.whole_file import replacing
-
-    with replacing(out / TABLE) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        write_csv(list_rows(found), file)
-    return str(out / TABLE)
-
-
-def _read_time(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise typer.BadParameter(f"{option}: expected a time with its zone, such as 2026-05-01T10:00:00Z")
-    return found.astimezone(UTC)
 
 
 def _show(found: "TrackingResult", stored: FileResult | None) -> None:

@@ -1,7 +1,6 @@
 """`slopeward scenes train|score`: weights made from labelled patches, and what they are worth."""
 
 import contextlib
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -46,9 +45,6 @@ def train(
     recipe: Annotated[str, typer.Option(help="Path of a recipe, or the name of a shipped one.")],
     data: DataOption = HERE,
     out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run into the same file stopped, as without it.")
-    ] = False,
     anew: Annotated[
         bool, typer.Option("--anew", help="Begin anew; a run into the same file that stopped is given up.")
     ] = False,
@@ -65,14 +61,11 @@ def train(
     from detection.imagery.training.recipe import run_recipe
     from detection.imagery.training.recipe_file import SHIPPED, find_recipe, read_recipe
 
-    if resume and anew:
-        raise typer.BadParameter("is the contrary of --resume", param_hint="--anew")
     torch.set_num_threads(1)
     try:
         loaded = read_recipe(find_recipe(recipe, (SHIPPED, INSTALLED)))
         loaded = loaded if seed is None else replace(loaded, seed=seed)
         target = out or Path(f"{loaded.name}.safetensors")
-        _print_begun(target, resume=resume, anew=anew)
         with catching_stop() as stopped:
             hooks = Hooks(
                 show_progress,
@@ -87,7 +80,10 @@ def train(
             )
             card = run_recipe(loaded, target, data, hooks=hooks)
     except OtherRunError as other:
-        raise SlopewardError(f"{other}. {_describe_choice(recipe, data, seed, target)}") from None
+        raise SlopewardError(
+            f"{other}. It goes on with the recipe, seed and data that it began with: to keep it, name another file by "
+            "--out, or give it up by --anew"
+        ) from None
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
         return
@@ -98,28 +94,6 @@ def train(
     test = {name: value for name, value in card["metrics"]["test"].items() if isinstance(value, float)}
     print(f"{target}: epoch {card['training']['best_epoch']}, threshold {card['threshold']}")
     print(", ".join(f"{name} {value}" for name, value in test.items()))
-
-
-def _describe_choice(recipe: str, data: Path, seed: int | None, target: Path) -> str:
-    """What to do where an unfinished run of something else lies: the two commands."""
-    words = ["--recipe", recipe, "--data", str(data), *([] if seed is None else ["--seed", str(seed)]), "--out"]
-    again = f"slopeward scenes train {shlex.join(words)}"
-    other = target.with_name(f"{target.stem}-2{target.suffix}")
-    return (
-        "It goes on with the recipe, seed and data that it began with. To keep it, train into another file: "
-        f"{again} {shlex.quote(str(other))}; to give it up: {again} {shlex.quote(str(target))} --anew"
-    )
-
-
-def _print_begun(target: Path, *, resume: bool, anew: bool) -> None:
-    """Say what lies where weights are to be written: a run that is given up, or weights."""
-    place = target.with_suffix(".place")
-    if place.exists() and anew:
-        typer.echo(f"{place}: the unfinished run is given up; it begins anew", err=True)
-    elif resume and not place.exists():
-        typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
-    if target.exists():
-        typer.echo(f"{target}: these weights are replaced when the run is done", err=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +136,10 @@ def score(given: ScoreArguments) -> None:
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
     if weights is None and given.site is None:
         raise typer.BadParameter("name --weights, or the --site that they serve")
-    if given.site is not None:
-        _check_proof_options(given.layout, given.threshold)
+    if given.site is not None and given.layout is None:
+        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+    if given.site is not None and given.threshold is not None:
+        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
     keeper, stated = None if given.site is None else _find_keeper(given.site, given.by), weights
     if keeper is not None:
         weights, compare = _choose_weights(*keeper[:2], weights), "simple"
@@ -182,16 +158,7 @@ def score(given: ScoreArguments) -> None:
     _print_score(answer)
 
 
-def _check_proof_options(layout: str | None, threshold: float | None) -> None:
-    """Refuse a proof on other ground than the site's, or of another threshold than the one in use."""
-    if layout is None:
-        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
-    if threshold is not None:
-        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
-
-
 def _read_patch_options(layout: str | None, bands: str | None, landslide: int | None) -> "DataTable":
-    """What is said of the patches of a folder: keys of the recipe's table of data."""
     if bands is not None and layout != "folder":
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
     if landslide is not None and layout != "folder":
@@ -205,7 +172,6 @@ def _read_patch_options(layout: str | None, bands: str | None, landslide: int | 
 
 
 def _print_score(answer: dict[str, Any]) -> None:
-    """A score for people: what the weights have seen, figures of pixels and things, and the simple maps."""
     seen = answer["trained_on"]
     if seen is None:
         why = f"{answer['weights']} keeps no list of its pictures"
@@ -229,7 +195,6 @@ def _print_score(answer: dict[str, Any]) -> None:
 
 
 def _find_keeper(site: str, by: str | None) -> "tuple[Database, Site, Criterion, Actor]":
-    """Who keeps a proof of which criterion of a site: before the work, so that nobody scores for nothing."""
     service, db = open_service()
     keeper, chosen = prove(db, by, site), pick_site(service, site)
     asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)

@@ -124,7 +124,6 @@ def _open(
 
 
 def _find_place(station: Station, near_m: float) -> "MeasuredPlace":
-    """The ground of a station: its outline, else a circle around it."""
     from detection.imagery.footprints.records import Circle, MeasuredPlace
 
     if station.outline:
@@ -168,7 +167,6 @@ class StoredVelocities(NamedTuple):
 def _store(
     service: ServiceConfig, db: Database, site: Site, found: "VelocityMap", until: datetime, name: str
 ) -> StoredVelocities:
-    """Readings of stations, and the zones for the map of the page."""
     from detection.imagery.raster.geojson import list_features
 
     now = datetime.now(UTC)

@@ -195,7 +195,6 @@ def _open_keyring(service: ServiceConfig) -> Keyring:
 
 
 def _list_places(sites: list[Site], known: list[Login], *, stations: bool) -> list[tuple[str, str]]:
-    """What has no login yet: (site, station), the station empty for a whole site."""
     have = {(one.site, one.station) for one in known if not one.listens}
     wanted = [(s.id, one.id) for s in sites for one in s.stations] if stations else [(s.id, "") for s in sites]
     return [place for place in wanted if place not in have]

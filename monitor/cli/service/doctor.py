@@ -56,18 +56,7 @@ def _list_lines(*seen: object) -> Iterator[Line]:
         yield from ((one.check.area, one.level, one.line, one.todo) for one in run_checks(what) if one.text)
 
 
-def _see_sites(service: ServiceConfig) -> Iterator[Line]:
-    files = SiteFolder.read(service)
-    yield from _list_lines(files, Environment(files))
-
-
-def _see_broker(service: ServiceConfig) -> Iterator[Line]:
-    broker = RunningBroker(service)
-    yield from _list_lines(broker, broker.facts)
-
-
 def _see_database(service: ServiceConfig) -> Iterator[Line]:
-    """The database, what the processes wrote there, and what the running service found itself."""
     from monitor.store.database.engine import Database
     from monitor.store.service_state import load_checks, load_stamps
     from monitor.store.upkeep.migrate import require_current
@@ -86,9 +75,9 @@ def _see_database(service: ServiceConfig) -> Iterator[Line]:
 
 
 SEEN: Final[dict[str, Callable[[ServiceConfig], Iterator[Line]]]] = {
-    "sites": _see_sites,
+    "sites": lambda service: _list_lines(files := SiteFolder.read(service), Environment(files)),
     "database": _see_database,
-    "broker": _see_broker,
+    "broker": lambda service: _list_lines(broker := RunningBroker(service), broker.facts),
     "machine": lambda service: _list_lines(Machine(service)),
     "installation": lambda service: _list_lines(Installation(service)),
 }

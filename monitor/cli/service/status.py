@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -81,10 +82,11 @@ class StoredStatus:
 
 
 def _show(service: ServiceConfig, db: Database, now: datetime, *, utc: bool) -> ServiceVerdict:
-    """Print what the database holds, and whether it takes writes at this moment."""
     from monitor.jobs.forecasts.awaited import list_awaited  # numpy comes with it
 
-    declared = _find_declared(service)
+    declared: list[Site] = []
+    with suppress(ConfigError):  # a folder that is not there holds none
+        declared = scan_sites(service.paths.sites)[0]
     with db.read() as c:
         found = StoredStatus(
             stamps=load_stamps(c),
@@ -140,7 +142,6 @@ def _to_json(found: StoredStatus, verdict: ServiceVerdict, now: datetime) -> dic
 
 
 def _list_lines(found: StoredStatus, now: datetime, zones: Callable[[str], str]) -> Iterator[str]:
-    """What stands below the table: who decides, the newest outage of a day, and what waits for what."""
     if pair := _describe_pair(found.stamps, now, zones("")):
         yield pair
     outage = found.newest_outage
@@ -168,7 +169,6 @@ def _try_to_write(db: Database) -> ReachedDatabase:
 
 
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime, zone: str) -> str:
-    """Which of two services decides, and which one waits; empty where there is only one."""
     waiting = [
         f"{name.removeprefix(health.STANDBY)} stands by (seen {describe_age(at, now)})"
         for name, (at, _) in stamps.items()
@@ -179,14 +179,6 @@ def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now
         return ""
     since = format_in_zone(core[1].get("active_since"), zone)
     return f"{core[1].get('name')} decides since {since}; {', '.join(waiting)}"
-
-
-def _find_declared(service: ServiceConfig) -> list[Site]:
-    """Sites that have a file which can be used; a folder that is not there holds none."""
-    try:
-        return scan_sites(service.paths.sites)[0]
-    except ConfigError:
-        return []
 
 
 def _describe(outage: Any, zone: str) -> str:

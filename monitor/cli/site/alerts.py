@@ -12,7 +12,6 @@ from monitor.cli.identity import SERVICE_SITE, narrow_to_reader, require_readabl
 from monitor.cli.site import explaining
 from monitor.cli.site.explaining import AlertId
 from monitor.domain.alert import AlertCategory
-from monitor.domain.alerts.causes import describe_cause, gather
 from monitor.domain.alerts.message import name_level
 from monitor.domain.errors import NotFoundError, RefusedError
 from monitor.domain.instants import record_to_json
@@ -60,13 +59,10 @@ def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site; `status` for the service itself")] = None,
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
-    each: Annotated[bool, typer.Option("--each", help="Every suggestion on a line of its own")] = False,
     limit: session.LimitOption = 100,
     utc: session.UtcOption = False,
 ) -> None:
     """List alerts: hazard, health, then advice, newest first; exit 4 when there are none.
-
-    Open suggestions of one criterion at one site are one line with their numbers; `--each` and `--json` list each.
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
@@ -79,17 +75,7 @@ def list_(
         session.check_site(c, None if site == SERVICE_SITE else site, found)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
         zones = session.find_zones(c, utc=utc)
-    apart = each or session.options().as_json
-    for alert, *others in gather(
-        found, lambda a: (a.site, "" if apart or a.closed_at is not None else a.ledger, a.key, a.exercise)
-    ):
-        if others:
-            members = [alert, *others]
-            numbers = ", ".join(str(a.id) for a in members)
-            at = session.format_in_zone(alert.raised_at, zones(alert.site))
-            cause = describe_cause([a.key for a in members])
-            print(f"{alert.id:>5} {at} {alert.site} {alert.ledger}: {cause} (alerts {numbers})")
-            continue
+    for alert in found:
         level = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
         at = session.format_in_zone(alert.raised_at, zones(alert.site))
         line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {level}, {_name(alert.state)}"
@@ -125,7 +111,6 @@ add_acts(app, "alerts")
 
 
 def _name(state: str) -> str:
-    """The state of an alert as people read it."""
     return Term(state).english()
 
 

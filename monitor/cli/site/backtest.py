@@ -13,10 +13,10 @@ import typer
 
 from monitor.cli.identity import By
 from monitor.cli.identity import prove as prove_identity
-from monitor.cli.printable import bare
 from monitor.cli.session import (
     NOTHING,
     Commands,
+    make_progress_printer,
     open_service,
     options,
     pick_site,
@@ -32,7 +32,7 @@ from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.instants import format_duration, parse
 from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
-from monitor.replay.backtest import BacktestOptions, Progress, open_files, run_backtest
+from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
 from monitor.replay.history import MODES, VisibilityRule
 from monitor.replay.matrix import read_labels
 from monitor.replay.scorecard import Scorecard
@@ -86,10 +86,9 @@ class BacktestArguments:
         str | None, typer.Option("--prove", help="Keep it as the proof of this criterion of kind forecast")
     ] = None
     by: By = None
-    html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None
 
 
-@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01 --html card.html")
+@app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01")
 def backtest(given: BacktestArguments) -> None:
     """Run the decision over the past of a site on a simulated clock, and score it. Nothing is written.
 
@@ -106,19 +105,28 @@ def backtest(given: BacktestArguments) -> None:
     if given.prove is not None:
         if given.data is not None:
             raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
-        _refuse_chosen_terms(
-            {
-                "--known": known not in {"auto", PROOF_KNOWN},
-                "--latency": given.latency != "0s",
-                "--as-then": given.as_then,
-                "--late-bound": given.late_bound is not None,
-                "--lead": given.lead != LEAD,
-                "--from": given.from_at is not None,
-                "--to": given.to_at is not None,
-            }
-        )
+        chosen = {
+            "--known": known not in {"auto", PROOF_KNOWN},
+            "--latency": given.latency != "0s",
+            "--as-then": given.as_then,
+            "--late-bound": given.late_bound is not None,
+            "--lead": given.lead != LEAD,
+            "--from": given.from_at is not None,
+            "--to": given.to_at is not None,
+        }
+        if named := [
+            option for option, is_chosen in chosen.items() if is_chosen
+        ]:  # nobody chooses the terms of his test
+            raise typer.BadParameter(
+                f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
+            )
         known = PROOF_KNOWN
-    service_file, other_file = sort_configs(given.config or [])
+    service_file = other_file = None
+    for file in given.config or ():
+        is_site = "site" in read_toml(read_text(file), str(file))
+        if (other_file if is_site else service_file) is not None:
+            raise ConfigError(f"--config {file}: one {'site' if is_site else 'service'} file is given already")
+        service_file, other_file = (service_file, file) if is_site else (file, other_file)
     bound_s = None if given.late_bound is None else read_duration_s("--late-bound", given.late_bound)
     mode = "observed" if given.data is not None and known == "auto" else known  # a file was all read just now
     terms = BacktestOptions(
@@ -136,23 +144,24 @@ def backtest(given: BacktestArguments) -> None:
             raise typer.Exit(NOTHING)
         begin, end = _instant("--from", given.from_at, span[0]), _instant("--to", given.to_at, span[1])
         events = () if given.labels is None else read_labels(given.labels, site)
-        with progress_bar() as report:
-            card = run_backtest(db, site, begin, end, other=other, on_progress=report, labels=events, terms=terms)
+        progress = make_progress_printer()
+        card = run_backtest(
+            db,
+            site,
+            begin,
+            end,
+            other=other,
+            on_progress=lambda share: progress("replay", share),
+            labels=events,
+            terms=terms,
+        )
         if proof is not None and card.known["rows"] > 0:
             keep_proof(db, site, card, *proof)
     if card.known["rows"] == 0:
         other_way = "try --known observed" if proof is None else "no proof was kept"
         print_note(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
-    answer(card, given.html)
-
-
-def _refuse_chosen_terms(chosen: dict[str, bool]) -> None:
-    """Nobody chooses the terms of his own test: refuse options that were given beside `--prove`."""
-    if named := [option for option, is_chosen in chosen.items() if is_chosen]:
-        raise typer.BadParameter(
-            f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
-        )
+    answer(card)
 
 
 def pick_criterion(site: Site, criterion_id: str) -> Criterion:
@@ -206,39 +215,16 @@ def keep_proof(db: Database, site: Site, card: Scorecard, keeper: Actor, criteri
     print_note(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
 
 
-def answer(card: Scorecard, html: Path | None) -> None:
+def answer(card: Scorecard) -> None:
     """The scorecard as asked for."""
-    if html is not None:
-        from monitor.cli.site.scorecard import write_page
-
-        try:
-            html.write_text(write_page(card), encoding="utf-8")
-        except OSError as error:
-            raise RefusedError(f"{html}: cannot be written: {error.strerror}") from error
-        print_note(f"{html} written")
     if options().as_json:
         print_json(card.to_json())
-    elif html is None:
-        from rich.console import Console
+        return
+    from rich.console import Console
 
-        from monitor.cli.site.scorecard import print_scorecard
+    from monitor.cli.site.scorecard import print_scorecard
 
-        print_scorecard(card, Console(width=None if sys.stdout.isatty() else 140))
-
-
-def sort_configs(files: list[Path]) -> tuple[Path | None, Path | None]:
-    """(service file, site file B): a file that has a [site] is a site file.
-
-    Raises:
-        ConfigError: a file cannot be read, or two of one kind are given.
-    """
-    service = other = None
-    for file in files:
-        is_site = "site" in read_toml(read_text(file), str(file))
-        if (other if is_site else service) is not None:
-            raise ConfigError(f"--config {file}: one {'site' if is_site else 'service'} file is given already")
-        service, other = (service, file) if is_site else (file, other)
-    return service, other
+    print_scorecard(card, Console(width=None if sys.stdout.isatty() else 140))
 
 
 @contextmanager
@@ -258,20 +244,6 @@ def open_past(given: BacktestArguments, service_file: Path | None) -> Iterator[t
                     f"{result.file}: {result.rejected} of {result.rows} rows left out; first: {result.first_reason}"
                 )
         yield past.db, site
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress | None]:
-    """A bar on stderr while a person watches; nothing otherwise."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(file=bare(sys.stderr)), transient=True) as bar:
-        task = bar.add_task("replay", total=1.0)
-        yield lambda share: bar.update(task, completed=share)
 
 
 def _instant(option: str, text: str | None, default: datetime) -> datetime:

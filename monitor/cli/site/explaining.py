@@ -80,7 +80,6 @@ def explain(
 def _describe(
     db: Database, alert: Alert, row: DecisionRow, seal: str | None, source: str, as_of: str | None, *, again: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """What there is to say of an alert, for programs and for people, with times of the zone in use."""
     frozen, inputs, summary = _read(row, source)
     facts: dict[str, Any] = {
         **record_to_json(alert),

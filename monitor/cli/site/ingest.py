@@ -1,7 +1,6 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection
 from monitor.domain.alert import Actor
-from monitor.domain.errors import ConfigError, NotFoundError, UnitDoubtError
+from monitor.domain.errors import ConfigError, NotFoundError
 from monitor.domain.extension import find_functions
 from monitor.domain.instants import epoch_s, format_iso, parse
 from monitor.domain.names import list_names
@@ -57,13 +56,6 @@ class _Target(NamedTuple):
     accepted: AcceptedDoubts
     by: str | None  # whom `--by` names
     who: Actor | None  # who said beforehand that units and times are right
-
-
-def _find_guess() -> Callable[..., None]:
-    """What understands any table; raises ConfigError where no extension does."""
-    for found in find_functions("ingest.guess"):
-        return found
-    raise ConfigError("--guess: the extension table_import is not there; say by --mapping what the columns mean")
 
 
 # options that say something of a file -> the fields of both records
@@ -166,8 +158,13 @@ def ingest(given: IngestArguments) -> None:
     if given.guesses:
         if given.path is None or given.mapping is not None or given.form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
-        more = {"bounds": given.bounds or (), "by": given.by, "accepts": given.accept_units, "dry_run": given.dry_run}
-        _find_guess()(given.path, given.site, given.answers or (), given.out, **more)
+        more = {"bounds": given.bounds or (), "by": given.by, "dry_run": given.dry_run}
+        guess = next(iter(find_functions("ingest.guess")), None)
+        if guess is None:
+            raise ConfigError(
+                "--guess: the extension table_import is not there; say by --mapping what the columns mean"
+            )
+        guess(given.path, given.site, given.answers or (), given.out, **more)
         return
     if given.answers or given.bounds or given.out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")
@@ -219,7 +216,11 @@ def _read(path: Path, given: IngestArguments) -> None:
             results.append(result)
             if database is not None:
                 record_file(database, name_helper(), result, _now())
-                _renew_flags(database, sites, result.sites)
+                for name in renew_known_flags(database, sites, result.sites, _now()):
+                    session.print_note(
+                        f"{name}: the site file is not in force yet, flags of readings stored before follow it then: "
+                        f"restart the service, or run slopeward evaluate --site {name}"
+                    )
             _show_result(result, dry_run=dry_run)
         if len(results) > 1 and not session.options().as_json:
             print(_total(results))
@@ -227,7 +228,6 @@ def _read(path: Path, given: IngestArguments) -> None:
 
 
 def _conclude(results: Sequence[FileResult], *, unread: int, has_points: bool, dry_run: bool) -> None:
-    """Say where refused rows are; exit 4 where nothing was valid, 3 where rows or files could not be read."""
     valid, bad = sum(r.valid for r in results), sum(r.rejected for r in results)
     reason = next((r.first_reason for r in results if r.first_reason), "")
     session.require_any(valid, "nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
@@ -294,13 +294,12 @@ def _convert(file: Path, form: str, stated: ImportOptions) -> Iterator[Converted
 
 
 def _read_file(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
-    """One file of points or readings; `converted`: what a worker read of it, where its form needs that."""
     if READERS[form].content is not Content.POINTS:
         return _read_table(file, form, converted, target)
     if target.site is None:
         raise NotFoundError("points belong to a site: give --site")
     opened = open_points(form)(file, target.stated, _now()) if converted is None else converted.points(_now())
-    return read_points(PointsFile(file, target.site, _now, target.database), opened, on_progress=_show_progress)
+    return read_points(PointsFile(file, target.site, _now, target.database), opened)
 
 
 def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: _Target) -> FileResult:
@@ -322,21 +321,11 @@ def _read_table(file: Path, form: str, converted: ConvertedFile | None, target: 
             dry_run=database is None,
             accept_units=right.units,
             accept_times=right.times,
-            on_progress=_show_progress,
             by=name_helper().name,
             open_lines=partial(open_readings(form), file, target.stated) if converted is None else converted.readings,
         ).run()
 
-    try:
-        result = read(target.accepted)
-    except UnitDoubtError as doubt:
-        if database is None or not sys.stdin.isatty() or str(file) == "-":
-            raise
-        if not typer.confirm(f"{doubt}\nStore it as it is?", err=True):
-            raise
-        who = prove(database, target.by, None if target.site is None else target.site.id)
-        _hold_to_sites(target.pipeline, database, who)
-        result = read(AcceptedDoubts(units=True, times=True))
+    result = read(target.accepted)
     if who is not None and database is not None:
         record_units(database, who, str(file), result, _now())
     return result
@@ -373,14 +362,7 @@ def _pick(site_id: str | None, sites: Mapping[str, Site], *, dry_run: bool) -> S
     raise NotFoundError(f"site {site_id!r} is not configured; there are: {', '.join(sites) or 'none'}")
 
 
-def _show_progress(result: FileResult) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{result.file}: {result.rows} rows, {result.rejected} rejected", end="", file=sys.stderr, flush=True)
-
-
 def _show_result(result: FileResult, *, dry_run: bool) -> None:
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
     span = (result.from_at, result.to_at)
     facts: dict[str, Any] = {
         "file": result.file,
@@ -397,7 +379,6 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         "flags": result.flags,
         "undeclared": sorted(result.undeclared),
         "unknown_stations": sorted(result.unknown),
-        "tied": [str(line) for line in result.tied],
         "from": None if span[0] is None else format_iso(span[0]),
         "to": None if span[1] is None else format_iso(span[1]),
     }
@@ -410,12 +391,11 @@ def _show_result(result: FileResult, *, dry_run: bool) -> None:
         line += f", {result.missing} without a value"
     if result.first_reason:
         line += f" ({', '.join(f'{code} {n}' for code, n in result.reasons.items())}; first: {result.first_reason})"
-    line += "".join(f"; {line}" for line in result.tied)
+
     session.show(facts, line + _doubts([result]))
 
 
 def _total(results: Sequence[FileResult]) -> str:
-    """The last line for several files."""
     counts = {k: sum(getattr(r, k) for r in results) for k in ("rows", "valid", "stored", "rejected")}
     line = f"{len(results)} files: " + ", ".join(f"{n} {name}" for name, n in counts.items())
     return line + _doubts(results)
@@ -433,14 +413,6 @@ def _doubts(results: Sequence[FileResult]) -> str:
     parts += [f"stations that the site file does not name: {list_names(stations)}"] if stations else []
     parts += [f"series that the site file does not name: {list_names(series)}"] if series else []
     return "".join(f"; {part}" for part in parts)
-
-
-def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:
-    for site in renew_known_flags(database, sites, touched, _now()):
-        session.print_note(
-            f"{site}: the site file is not in force yet, flags of readings stored before follow it from then on: "
-            f"restart the service, or run slopeward evaluate --site {site}"
-        )
 
 
 def _replay(*, dry_run: bool) -> None:

@@ -64,7 +64,6 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
 
 
 def _check_options(name: str, given: Mapping[str, object]) -> None:
-    """Refuse an option that the reader lacks, and one that belongs to others."""
     reader = READERS[name]
     for option, value in given.items():
         if value is None and option in reader.needs:

@@ -1,95 +1,17 @@
-"""A scorecard as tables of a terminal, and as one HTML document with pictures."""
+"""A scorecard as tables of a terminal."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from monitor.domain.decision import instant
-from monitor.domain.instants import epoch_s, format_iso
-from monitor.domain.language.catalogue import ENGLISH
-from monitor.domain.language.figures import level_class
-from monitor.replay.matrix import Span, name_class
+from monitor.domain.instants import format_iso
+from monitor.replay.matrix import name_class
 from monitor.replay.scorecard import ForecastGain, Run, Scorecard
-from monitor.web.parts.documents import render
-from monitor.web.parts.pictures import PlotScale
 
-WIDTH, RIBBON, CURVES = 1000.0, 15.0, 260.0  # of the pictures
-MOST_LINES: Final = 16
 _Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]  # a table: title, head, rows
-
-
-def write_page(card: Scorecard) -> str:
-    """The whole scorecard as the text of an HTML file that needs nothing else."""
-    runs = [(run, _draw_ribbons(card, run), _draw_curves(card, run), _list_tables(run)) for run in card.runs]
-    values = {"card": card, "known": describe_known(card), "runs": runs, "detectors": _detectors(card)}
-    return render("scorecard.html", values, ENGLISH, "UTC", card.to_at)
-
-
-def _draw_ribbons(card: Scorecard, run: Run) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The level, and what each criterion asked for, as bars over time."""
-    from_s, to_s = epoch_s(card.from_at), epoch_s(card.to_at)
-    rows = [("level", run.levels), *((c.criterion, run.words.get(c.criterion, ())) for c in run.criteria)]
-    return [(name, [_draw_bar(span, from_s, to_s, run) for span in spans]) for name, spans in rows]
-
-
-def _draw_bar(span: Span, from_s: float, to_s: float, run: Run) -> dict[str, Any]:
-    left, right = (min(max((at - from_s) / (to_s - from_s), 0.0), 1.0) * WIDTH for at in (span.from_s, span.to_s))
-    names = run.level_names
-    name = names[min(span.level, len(names) - 1)]
-    return {
-        "x": round(left, 1),
-        "width": round(max(right - left, 0.8), 1),
-        "colour": level_class(name, span.level, len(names) - 1),
-        "text": f"{name} {_short(span.from_s)} to {_short(span.to_s)}",
-    }
-
-
-def _draw_curves(card: Scorecard, run: Run) -> dict[str, Any] | None:
-    """Displacement since the start of the series that moved most, events as bands; None where there is none."""
-    lines = {k: v for k, v in run.plot.items() if k[1].startswith("displacement") and len(v) > 1}
-    if not lines:
-        return None
-    moved = {key: [(at, v - points[0][1]) for at, v in points] for key, points in lines.items()}
-    swings = {key: max(v for _, v in points) - min(v for _, v in points) for key, points in moved.items()}
-    chosen = sorted(sorted(moved, key=lambda key: -swings[key])[:MOST_LINES])
-    from_s, to_s = epoch_s(card.from_at), epoch_s(card.to_at)
-    scale = PlotScale([from_s, to_s], [v for key in chosen for _, v in moved[key]], WIDTH, CURVES, 10.0)
-    bands = [
-        _draw_bar(Span(epoch_s(x.from_at), epoch_s(x.to_at), 0), from_s, to_s, run)
-        | {"text": f"{x.name or 'event'}, class {x.class_number}"}
-        for x in card.labels
-    ]
-    return {
-        "low": scale.low,
-        "high": scale.high,
-        "bands": bands,
-        "lines": [(f"{station} {name}", scale.draw(moved[station, name])) for station, name in chosen],
-        "more": len(lines) - len(chosen),
-    }
-
-
-def _list_tables(run: Run) -> list[_Table]:
-    """The tables of a run that have rows."""
-    found = [_levels(run), ("days of false alarm by cause", ("cause", "days"), sorted(run.false_days.items()))]
-    if run.events:
-        shown = [[k, "-" if v is None else f"{v:.3f}"] for k, v in run.matrix.indicators().items()]
-        _, head, rows = _events(run)
-        found += [(f"events ({run.misses} missed)", head, rows), _matrix(run)]
-        found.append(("indicators", ("indicator", "value"), shown))
-    hazards = [
-        (
-            f"{a.turns[0].at:%Y-%m-%d %H:%M}",
-            "" if a.over_at is None else f"{a.over_at:%Y-%m-%d %H:%M}",
-            run.level_names[a.peak_level],
-            a.turns[0].reason,
-        )
-        for a in run.hazards
-    ]
-    found += [("hazard alerts", ("raised", "over", "peak", "why"), hazards), _criteria(run)]
-    gains = [[describe_gain(g)] for g in run.gains]
-    return [*found, ("forecast beside velocity", ("at equal days of false alarm",), gains), _sensors(run)]
 
 
 SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
@@ -153,7 +75,6 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
 
 
 def _make_table(title: str, head: Sequence[str], rows: Iterable[Iterable[object]], right: int | None = None) -> Table:
-    """A table of the terminal; columns from `right` on stand at the right."""
     first = len(head) if right is None else right
     columns = (Column(name, justify="left" if k < first else "right") for k, name in enumerate(head))
     table = Table(*columns, title=title, title_justify="left")

@@ -1,7 +1,6 @@
 """`slopeward sites thresholds`: bounds for the rain of one slope from its own records, ready for its site file."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from math import inf
@@ -117,7 +116,8 @@ def maxima(
     if fell.unit == "index":
         raise RefusedError(f"{rain} is an index without unit: no criterion may use it")
     fell, interval_s, left_out = _count_rain(fell, stamp)
-    complete = _complete_years(fell, interval_s, min_coverage)
+    counts = Counter(_year(at_s - interval_s) for at_s in fell.times_s)
+    complete = sorted(y for y, n in counts.items() if n * interval_s >= min_coverage * 365.0 * DAY_S)
     found: dict[str, list[float]] = {}
     for span_s in _durations(windows, "--windows"):
         best = dict.fromkeys(complete, 0.0)
@@ -275,20 +275,16 @@ def _count_rain(fell: SelectedSeries, stamp: str | None) -> tuple[SelectedSeries
             f"{fell.name}: sums of {format_duration(interval_s)} cover more time than passed, first at {at}: leave "
             "what comes twice out of the file"
         )
-    _print_left_out(fell.name, left_out, 0 if stamp == "counter" else len(rows) - len(gauge.times_s))
+    for value, count in left_out.items():
+        print_note(
+            f"{fell.name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out"
+        )
+    if stamp != "counter" and (twice := len(rows) - len(gauge.times_s)):
+        print_note(f"{fell.name}: {twice} sums of intervals that have one already, left out")
     return replace(fell, times_s=gauge.times_s, values=gauge.amounts_mm), interval_s, dict(left_out)
 
 
-def _print_left_out(name: str, left_out: Mapping[str, int], twice: int) -> None:
-    """Name the readings that are no rain, and how many sums came twice."""
-    for value, count in left_out.items():
-        print_note(f"{name}: {value} is no amount of rain: {count} {'reading' if count == 1 else 'readings'} left out")
-    if twice:
-        print_note(f"{name}: {twice} sums of intervals that have one already, left out")
-
-
 def _rates(moved: SelectedSeries, window_s: float) -> tuple[list[float], list[float], float]:
-    """Instants, the rate (mm/day) of the window that begins at each, and the standard deviation of its noise."""
     times, values = moved.times_s, moved.values
     starts, rates = [], []
     j = 0
@@ -318,13 +314,6 @@ def _fast(rates: list[float], noise: float, given: float | None) -> tuple[float,
     if share <= 0.0:
         raise RefusedError("the slope does not move in 95 % of the record: give --fast")
     return share, "95 % quantile of the rates"
-
-
-def _complete_years(fell: SelectedSeries, interval_s: float, share: float) -> list[int]:
-    counts: dict[int, int] = {}
-    for at_s in fell.times_s:
-        counts[_year(at_s - interval_s)] = counts.get(_year(at_s - interval_s), 0) + 1
-    return sorted(y for y, n in counts.items() if n * interval_s >= share * 365.0 * DAY_S)
 
 
 def _year(at_s: float) -> int:

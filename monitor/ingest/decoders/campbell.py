@@ -103,6 +103,5 @@ def _find_field(
 def _join_fault(
     bad: list[tuple[tuple[str, Any], PayloadError]], table: dict[str, Any], total: int
 ) -> tuple[MessageFault, ...]:
-    """The bad rows in a payload of their own that can be read again."""
     kept = {"properties": {**table, "observations": dict(row for row, _ in bad)}}
     return join_fault(bad, total, "rows", json.dumps(kept).encode())

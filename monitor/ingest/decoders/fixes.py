@@ -83,7 +83,6 @@ def find_displacement(fix: Fix, origin: Origin) -> Vector:
 
 
 def _find_steps_mm(fix: Fix, origin: Origin) -> Vector:
-    """What one step of the last digit is towards east, north and up, mm."""
     if fix.place is None:
         east, north, up = (1000.0 * step for step in fix.steps)
         return east, north, up

@@ -83,7 +83,6 @@ def _read_named(
     received: ReceivedMessage,
     item: Any,
 ) -> Iterator[Observation]:
-    """Values at known places of an item; raises PayloadError, the first of them that cannot be read."""
     station = _find_station(paths, item, received)
     at = received.read_time(_search(paths["time"], item, "time"), time_unit)
 
@@ -103,7 +102,6 @@ def _read_listed(
     received: ReceivedMessage,
     item: Any,
 ) -> Iterator[Observation]:
-    """An item that says what it is: a quantity, its unit and a value; raises PayloadError."""
     name, value = (_search(paths[key], item, key) for key in ("quantity", "value"))
     unit = _search(paths["unit"], item, "unit") if "unit" in paths else None
     if not isinstance(name, str) or not name or not isinstance(unit, str | None):

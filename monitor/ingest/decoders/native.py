@@ -107,7 +107,6 @@ def _join_faults(
 
 
 def _read_sample(sample: Any, body: Mapping[str, Any], received: ReceivedMessage) -> Iterator[Observation]:
-    """The values of a sample; raises the first PayloadError after the others were read."""
     if not isinstance(sample, dict):
         raise PayloadError("not_object", _SAMPLE(type=type(sample).__name__))
     at = received.read_time(sample.get("time"), sample.get("time_unit", body.get("time_unit")))

@@ -89,7 +89,6 @@ def _parse(line: str) -> Any:
 
 
 def _read_day(line: str, kind: str) -> datetime:
-    """The instant of a sentence that has a date."""
     sentence = _parse(line)
     try:
         day = sentence.datestamp if kind == "RMC" else date(sentence.year, sentence.month, sentence.day)
@@ -132,7 +131,6 @@ def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any], datu
 
 
 def _check_place(sentence: Any, latitude: float, longitude: float, height: float) -> None:
-    """Refuse what is no place on earth, or not in degrees and metres."""
     if not (sentence.lat_dir in {"N", "S"} and sentence.lon_dir in {"E", "W"}):
         raise PayloadError("bad_place", "GGA does not say north or south, east or west")
     if not (abs(latitude) <= 90.0 and abs(longitude) <= 180.0 and abs(height) < 1e5):
@@ -142,7 +140,6 @@ def _check_place(sentence: Any, latitude: float, longitude: float, height: float
 
 
 def _nearest(of_day: time, near: datetime) -> datetime:
-    """The instant with this time of day that lies nearest."""
     at = datetime.combine(near.date(), of_day.replace(tzinfo=UTC))
     try:
         return min((at - _DAY, at, at + _DAY), key=lambda one: abs(one - near))
@@ -151,7 +148,6 @@ def _nearest(of_day: time, near: datetime) -> datetime:
 
 
 def _find_error(errors: dict[Any, Any], sentence: Any) -> Covariance | None:
-    """Variances of GST of the same instant, mm2; None where there is none."""
     gst = errors.get(sentence.timestamp)
     if gst is None:
         return None

@@ -89,8 +89,6 @@ def open_sparkplug(binding: Binding) -> Decoder:
 
 @dataclass(frozen=True, slots=True)
 class _SparkplugMessage:
-    """One message of a node or of its device."""
-
     received: ReceivedMessage
     series: dict[str, Target]
     group: str
@@ -163,7 +161,6 @@ class _SparkplugMessage:
         return found, self._fault(bad[0][1].code, str(bad[0][1])) if bad else ()
 
     def _find_field(self, name: str) -> tuple[str, StationField] | None:
-        """Station and field of a metric; None where the site file does not want it."""
         target = self.series.get(f"{self.device or self.node}:{name}") or self.series.get(name)
         if target is None:
             target = find_target({}, name.rpartition("/")[2])
@@ -204,12 +201,10 @@ class _SparkplugMessage:
 
 
 def _find_bd_seq(payload: SparkplugPayload) -> int | None:
-    """Which connection of the node a birth or a death is of."""
     return next((v.number for v in payload.metrics if v.name == "bdSeq" and isinstance(v.number, int)), None)
 
 
 def _name(value: MetricValue, aliases: dict[int, Metric]) -> MetricValue:
-    """The metric with the name and the type that its birth gave it."""
     known = aliases.get(value.alias) if value.alias is not None else None
     if known is None:
         return value
@@ -283,7 +278,6 @@ def _is_good(properties: int | bytes) -> bool:
 
 
 def _read_number(found: dict[int, int | bytes]) -> int | float | None:
-    """The value, where it is a number: an integer, a float or a double."""
     for field, form in ((12, "<f"), (13, "<d")):
         if isinstance(raw := found.get(field), bytes):
             return float(struct.unpack(form, raw)[0])
@@ -317,7 +311,6 @@ def _text(raw: int | bytes) -> str:
 
 
 def _walk(data: bytes, most: int) -> Iterator[tuple[int, int, int | bytes]]:
-    """Field number, wire type and value of each field."""
     at, count = 0, 0
     while at < len(data):
         count += 1

@@ -10,7 +10,7 @@ from monitor.ingest.decoders.decoder import RECEPTION, Decoder, DecoderSpec
 from monitor.ingest.message import matches
 
 ROOM: Final = "monitor.ingest.decoders"
-MAPPING: Final = "mapping"
+
 DECODERS: Final[dict[str, str | DecoderSpec]] = {
     "native": "monitor.ingest.decoders.native:decode",
     "report": "monitor.ingest.decoders.observer:decode_report",
@@ -54,39 +54,28 @@ _IN_A_ZONE: Final = frozenset(
         "nmea",
         "rtklib",
         "sensorthings",
-        MAPPING,
     }
 )
 
 
 @cache
 def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
-    """The decoder of a name; `mapping:FILE` reads any JSON by a TOML mapping.
+    """The decoder of a name.
 
     Raises:
         ConfigError: there is no decoder of that name, or the site file tells it what it does not read.
     """
-    is_mapping = name.startswith(f"{MAPPING}:")
-    if not is_mapping and name not in DECODERS:
-        raise ConfigError(f"decoder {name!r} is unknown; expected one of {', '.join(DECODERS)} or mapping:FILE.toml")
-    binding = binding or Binding("", name)
-    entry: str | DecoderSpec = "" if is_mapping else DECODERS[name]
+    if name not in DECODERS:
+        raise ConfigError(f"decoder {name!r} is unknown; expected one of {', '.join(DECODERS)}")
+    binding, entry = binding or Binding("", name), DECODERS[name]
     known = entry.keys if isinstance(entry, DecoderSpec) else frozenset()
-    _check_keys(binding, known | ({"zone"} if (MAPPING if is_mapping else name) in _IN_A_ZONE else set()))
-    if is_mapping:
-        from monitor.ingest.decoders.mapping import open_mapping
-
-        return open_mapping(name.removeprefix(f"{MAPPING}:"))
+    known |= {"zone"} if name in _IN_A_ZONE else frozenset()
+    for key, value in (("series", binding.series), ("station", binding.station), *binding.told):
+        if value and key not in known:
+            reads = f"it reads {', '.join(sorted(known))}" if known else "it reads none beside topic and name"
+            raise ConfigError(f"decoder {name!r} does not read the key {key!r}; {reads}")
     found: Decoder = _load(entry.opener)(binding) if isinstance(entry, DecoderSpec) else _load(entry)
     return found
-
-
-def _check_keys(binding: Binding, known: frozenset[str]) -> None:
-    given = [key for key, value in (("series", binding.series), ("station", binding.station), *binding.told) if value]
-    for key in given:
-        if key not in known:
-            reads = f"it reads {', '.join(sorted(known))}" if known else "it reads none beside topic and name"
-            raise ConfigError(f"decoder {binding.name!r} does not read the key {key!r}; {reads}")
 
 
 def _load(path: str) -> Any:

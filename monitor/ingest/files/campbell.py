@@ -79,7 +79,6 @@ def read_rows(path: Path, file: BinaryIO) -> tuple[list[str], Iterator[dict[str,
 
 
 def _read_head(path: Path, file: BinaryIO) -> tuple[list[str], list[str], list[str]]:
-    """Names, units and types of the columns: lines 2, 3 and 5 of the head."""
     lines = [file.readline(HEAD_BYTES) for _ in range(5)]
     cells = [[c.strip().strip('"') for c in line.decode("latin-1").strip().split(",")] for line in lines]
     names, units, types = cells[1], cells[2], [t.upper() for t in cells[4]]

@@ -182,7 +182,6 @@ def _open_text(path: Path) -> Iterator[io.TextIOBase]:
 
 
 def _find_dates(header: Sequence[str], path: Path) -> dict[int, datetime]:
-    """Column -> the beginning of the acquisition's date."""
     placed = set(_GRID) <= set(header) or {"latitude", "longitude"} <= set(header)
     if "pid" not in header or not placed or not OWN & set(header):
         raise ConfigError(

@@ -118,7 +118,6 @@ def _open(path: Path, name: str = "") -> Iterator[Iterator[_Found]]:
 
 
 def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
-    """What the head of a file says it is."""
     head: list[str] = []
     station = ""
     for line in lines:
@@ -155,7 +154,6 @@ def _is_neu(f: list[str]) -> bool:
 def _walk(
     path: Path, head: Sequence[str], lines: Iterator[str], parse: _Parse, separator: str | None = None
 ) -> Iterator[_Found]:
-    """The positions of the lines below a head; the head again is none, and another one is refused."""
     known = {line.strip() for line in head}
     frame = _find_frame(head)
     for number, line in enumerate(lines, len(head) + 1):
@@ -225,7 +223,6 @@ class _Nevada:
 
 
 def _find_columns(path: Path, head: str) -> list[int]:
-    """Where kenv has its name, its seconds, and east, north and up with their errors; raises ConfigError."""
     names = [name.strip("_").partition("(")[0] for name in head.split()]
     wanted = ("site", "sec-J2000", "e-ref", "n-ref", "v-ref", "sig_e", "sig_n", "sig_v")
     if absent := [name for name in wanted if name not in names]:

@@ -70,7 +70,7 @@ class TimeRule:
     zone: ZoneInfo | None = None
     since: datetime | None = None  # what numbers count from, in UTC; None: 1970, or what the format says
     clock: str = ""  # gps: times are in GPS time, up to 18 s ahead of UTC
-    era: str = ""  # buddhist or persian: how the years of dates count
+    era: str = ""  # buddhist: how the years of dates count
 
     @property
     def column(self) -> str:
@@ -267,7 +267,6 @@ class TableMapping:
 
 
 def _normalise_name(name: str) -> str:
-    """The name of a column as `open_rows` gives it: one blank between words."""
     return " ".join(name.split())
 
 
@@ -315,7 +314,7 @@ class _TimeSection(Section):
     zone: Zone | None = None
     since: datetime | None = None
     clock: Literal["", "gps"] = ""
-    era: Literal["", "buddhist", "persian"] = ""
+    era: Literal["", "buddhist"] = ""
 
 
 class _ColumnSection(Section):

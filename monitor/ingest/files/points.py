@@ -58,8 +58,6 @@ Opened = AbstractContextManager[tuple[ValueMeaning, Iterator[PointLine]]]
 
 @dataclass(slots=True)
 class _Chunk:
-    """What is stored together."""
-
     points: dict[str, Point] = field(default_factory=dict)
     values: dict[tuple[str, datetime], PointValue] = field(default_factory=dict)
     bad: list[BadRow] = field(default_factory=list)
@@ -97,9 +95,12 @@ def read_points(
                 names |= chunk.points.keys()
                 result.points = len(names)
                 if file.database is not None:
-                    added = _store(file, file.database, declared, chunk, began_at)
-                    result.add_stored(added)
-                _count(result, chunk)
+                    result.add_stored(_store(file, file.database, declared, chunk, began_at))
+                result.valid += len(chunk.values)
+                for bad in chunk.bad:
+                    result.reject(bad.error.code, bad.error.message, bad.count)
+                for _, at in chunk.values:
+                    result.reach(at)
                 on_progress(result)
         finally:  # of a file that breaks off, what came before is stored, and counts
             if file.database is not None and result.stored and result.to_at is not None:
@@ -220,7 +221,6 @@ def _tie(
 
 
 def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> list[RejectedMessage]:
-    """One message per cause with its rows as they came."""
     by_code: dict[str, list[BadRow]] = {}
     for item in bad:
         by_code.setdefault(item.error.code, []).append(item)
@@ -235,14 +235,6 @@ def _quarantine(file: PointsFile, received_at: datetime, bad: list[BadRow]) -> l
         )
         for code, rows in by_code.items()
     ]
-
-
-def _count(result: FileResult, chunk: _Chunk) -> None:
-    result.valid += len(chunk.values)
-    for bad in chunk.bad:
-        result.reject(bad.error.code, bad.error.message, bad.count)
-    for _, at in chunk.values:
-        result.reach(at)
 
 
 def _sign(

@@ -16,8 +16,8 @@ from monitor.domain.errors import PayloadError, StoreBusyError, UnitDoubtError
 from monitor.domain.instruments.no_value import FILL, is_no_value
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
-from monitor.ingest.decoders.rows import join_bad_rows, read_row
-from monitor.ingest.files.frames import FileFrames, ReferenceOffsets, has_frames, read_frame
+from monitor.ingest.decoders.rows import EPOCH0, FRAME, join_bad_rows, read_row
+from monitor.ingest.files.frames import FileFrames, has_frames
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import ImportOptions, Judged, ReadingLine
 from monitor.ingest.files.readers import LONG, WIDE, open_readings
@@ -71,7 +71,7 @@ class FileResult:
     points: int = 0  # of a file of InSAR points
     flags: dict[str, int] = field(default_factory=dict)  # values that bear each flag
     undeclared: set[str] = field(default_factory=set)  # series that the site file does not name, STATION.quantity
-    tied: list[Message] = field(default_factory=list)  # positions of another frame, and at how many dates it was tied
+
     unknown: set[str] = field(default_factory=set)  # stations among them that the site file does not name at all
 
     def add_stored(self, added: AddResult | PointsAdded) -> None:
@@ -129,18 +129,15 @@ class FileImport:
         who = None if self.by is None else f"{self.by} ({self.name or self.path.name})"
         if not (self.accept_units and self.accept_times):
             self._check()
-        ties = self._tie()
-        result.tied = ties.notes
+        frames = self._read_frames()
         self.before_storing()
-        if ties.references and not self.dry_run:
-            insist(partial(self._save_frames, ties))
+        if frames.references and not self.dry_run:
+            insist(partial(self.pipeline.database.do, frames.save, self.clock()))
         with self._open() as lines:
             judged = _check_lines(lines, result)
             while chunk := list(islice(judged, CHUNK)):
                 observations, rejected = self._sort(chunk)
                 _count(result, observations, rejected, self.pipeline.sites)
-                count, observations = len(observations), ties.apply(observations)
-                result.duplicates += count - len(observations)
                 if not self.dry_run:
                     added = insist(partial(self.pipeline.store_rows, observations, [r for r, _ in rejected], who))
                     result.add_stored(added)
@@ -157,26 +154,22 @@ class FileImport:
         form = self.form or (LONG if self.mapping is None else WIDE)
         return open_readings(form)(self.path, ImportOptions(self.mapping))
 
-    def _tie(self) -> ReferenceOffsets:
-        """How its positions count from what their stations count from; raises ConfigError where they do not."""
-        with self._open() as lines:
-            if not has_frames(_check_lines(lines, FileResult(self._title))):
-                return ReferenceOffsets()
+    def _read_frames(self) -> FileFrames:
+        """What its positions count from; raises ConfigError where their stations count from something else."""
         seen = FileFrames(self._title)
         with self._open() as lines:
+            if not has_frames(_check_lines(lines, FileResult(self._title))):
+                return seen
+        with self._open() as lines:
             for row, error in _check_lines(lines, FileResult(self._title)):
-                if error is None and (frame := read_frame(row))[0]:
+                if error is None and row.get(FRAME):
                     with suppress(PayloadError):  # it goes to the quarantine
                         place = _find_site(row, self.pipeline.sites, self.site)
-                        seen.add(read_row(row, place, self.pipeline.vocabulary, self.clock()), *frame)
-        if self.dry_run:
-            return seen.tie(None, self.clock())
-        with self.pipeline.database.read() as c:
-            return seen.tie(c, self.clock())
-
-    def _save_frames(self, ties: ReferenceOffsets) -> None:
-        with self.pipeline.database.write() as c:
-            ties.save(c, self.clock())
+                        item = read_row(row, place, self.pipeline.vocabulary, self.clock())
+                        seen.add(item, row[FRAME], row.get(EPOCH0))
+        if not self.dry_run:
+            self.pipeline.database.run_read(seen.check)
+        return seen
 
     def _check(self) -> None:
         """Look at the whole file before anything of it is stored.
@@ -206,7 +199,6 @@ class FileImport:
             raise UnitDoubtError((_DOUBTED_TIMES if times else _DOUBTED)(doubt=join(doubts)))
 
     def _sort(self, chunk: list[Judged]) -> tuple[list[Observation], list[tuple[RejectedMessage, int]]]:
-        """The observations of rows, and what is wrong with the others, with how many rows that are."""
         received_at, source = self.clock(), f"file:{self.name or self.path.name}"
         good: list[Observation] = []
         bad: dict[str, list[tuple[Any, PayloadError]]] = {}
@@ -249,7 +241,6 @@ def store_given(rows: Iterable[Row], pipeline: Pipeline, site: Site, now: dateti
 
 
 def _doubt_times(looked: FileResult, mapping: TableMapping | None, now: datetime) -> list[Message]:
-    """Why the times of a file cannot be, or may count from another day."""
     if looked.from_at is None or looked.to_at is None:
         return []
     span = looked.from_at, looked.to_at

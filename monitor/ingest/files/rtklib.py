@@ -103,7 +103,6 @@ def find_origin(path: Path, time: str | None) -> Origin:
 
 
 def _find_station(path: Path, options: ImportOptions) -> tuple[str, Origin]:
-    """Whose solutions they are: as said, or the station that the name of the file begins with."""
     origins = dict(options.origins)
     station = options.station or find_by_name(options.call(path).name, origins)
     if station is None:

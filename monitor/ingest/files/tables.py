@@ -279,7 +279,6 @@ def _open_parquet(path: Path) -> Iterator[tuple[list[str], Iterator[Row]]]:
 
 
 def _walk_parquet(file: Any, path: Path) -> Iterator[Row]:
-    """Rows; a small file may unpack to what no memory holds."""
     for batch in file.iter_batches(BATCH_ROWS):
         if batch.nbytes > BATCH_BYTES:
             size = f"{batch.num_rows} rows unpack to {batch.nbytes >> 20} MiB"

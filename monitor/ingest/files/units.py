@@ -25,14 +25,11 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id, load_readings
 
 DAY_S: Final = 86400.0
-# Median rate, scatter and spread that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack
-# markers, a reservoir landslide, a glacier) the largest are 1,215 mm/day (glacier), 99 mm (InSAR) and 4.4 m (glacier).
+# Median rate and scatter that a record in true units does not pass. Of 200 measured series (GNSS, InSAR, crack
+# markers, a reservoir landslide, a glacier) the largest are 1,215 mm/day (glacier) and 99 mm (InSAR).
 RATE_MOST_MM_PER_DAY: Final = 2_000.0
 SCATTER_MOST_MM: Final = 500.0
-SPREAD_MOST_MM: Final = 20_000.0
 NOISE_RATIO: Final = 100.0  # measured scatter over the noise that the site file declares
-OTHERS_RATIO: Final = 300.0  # beside the other stations of the file; receivers differ by ten
-OTHERS_LEAST: Final = 2
 EPOCHS_LEAST: Final = 12  # fewer say nothing of a scale
 # What each third of a record passes is no slope, but a glacier or another unit: 18 m a year without a pause. A collapse
 # begins slowly, and noise does not go one way.
@@ -53,9 +50,7 @@ _CHANGE: Final = Template("unit.change", "values are {factor} times as large fro
 _RATE: Final = Template("unit.rate", "the median rate is {rate}")
 _SCATTER: Final = Template("unit.scatter", "values scatter by {scatter} from epoch to epoch")
 _STEADY: Final = Template("unit.steady", "it moves by {rate} or more from the first day to the last")
-_SPREAD: Final = Template("unit.spread", "values spread over {spread}")
 _NOISE: Final = Template("unit.noise", "values scatter by {scatter}, the site file declares a noise of {noise}")
-_OTHERS: Final = Template("unit.others", "values scatter by {scatter}, those of the other stations by {others}")
 _STORED: Final = Template(
     "unit.stored", "values are {factor} times those that are stored of the same epochs: another unit?"
 )
@@ -149,7 +144,6 @@ class SeriesScale:
     rate: float = 0.0  # median of |difference| per day
     scatter: float = 0.0  # median of |second difference|
     step: float = 0.0  # median of |difference|
-    spread: float = 0.0  # median distance from the median
 
     def measure(self) -> None:
         """Bring the epochs into order and measure them."""
@@ -163,8 +157,6 @@ class SeriesScale:
         self.step = median(abs(s) for s in steps)
         self.rate = median(abs(b - a) * DAY_S / (t - s) for s, t, a, b in pairs if t > s) if pairs else 0.0
         self.scatter = median(abs(b - a) for a, b in pairwise(steps))
-        middle = median(self.values)
-        self.spread = median(abs(v - middle) for v in self.values)
 
     def measure_steady(self) -> float:
         """The least net rate of the thirds of the record, per day, where all go one way; else 0."""
@@ -280,27 +272,15 @@ class ScaleCheck:
             yield _SCATTER(scatter=Figure(scale.scatter, ",.0f", "mm"))
         elif (steady := scale.measure_steady()) > STEADY_MOST_MM_PER_DAY:
             yield _STEADY(rate=Figure(steady, ",.0f", "mm/day"))
-        elif scale.spread > SPREAD_MOST_MM:
-            yield _SPREAD(spread=Figure(scale.spread / 1000, ",.0f", "m"))
-        elif (floor := _noise_floor(key, sites)) and scale.scatter > NOISE_RATIO * floor:
-            yield _NOISE(scatter=Figure(scale.scatter, ",.1f", "mm"), noise=Figure(floor, "g", "mm"))
-        elif (others := self._others(key)) and scale.scatter > OTHERS_RATIO * others:
-            yield _OTHERS(scatter=Figure(scale.scatter, ",.1f", "mm"), others=Figure(others, ",.2g", "mm"))
-
-    def _others(self, key: Series) -> float:
-        """Scatter of the other stations of the same quantity, where there are enough."""
-        found = [s.scatter for k, s in self.series.items() if k[2] == key[2] and k[1] != key[1] and s.scatter > 0]
-        return median(found) if len(found) >= OTHERS_LEAST else 0.0
-
-
-def _noise_floor(key: Series, sites: Mapping[str, Site]) -> float:
-    site = sites.get(key[0])
-    spec = None if site is None else site.series(key[1], key[2])
-    return 0.0 if spec is None else spec.noise_floor
+        elif (
+            key[0] in sites
+            and (spec := sites[key[0]].series(key[1], key[2])) is not None
+            and scale.scatter > NOISE_RATIO * spec.noise_floor > 0
+        ):
+            yield _NOISE(scatter=Figure(scale.scatter, ",.1f", "mm"), noise=Figure(spec.noise_floor, "g", "mm"))
 
 
 def _find_change(scale: SeriesScale) -> tuple[float, float] | None:
-    """When the values of a series begin to be a unit's factor larger or smaller, and by which factor."""
     values = scale.values
     for k in range(AROUND, len(values) - AROUND + 1):
         if abs(values[k] - values[k - 1]) <= CLEAR * max(scale.step, 1e-12):
@@ -323,7 +303,6 @@ def _usual_step(values: Sequence[float]) -> float:
 
 
 def _ratio(before: float, after: float) -> float | None:
-    """The factor between units that leads from one value to another."""
     if not before or not after or (before > 0) != (after > 0):
         return None
     ratio = after / before
@@ -335,7 +314,6 @@ def _ratio(before: float, after: float) -> float | None:
 
 
 def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) -> Message | None:
-    """A unit's factor between the file and what is stored of the same epochs, or of those just before."""
     if database is None or not scale.times_s:
         return None
     first_at = from_epoch_s(scale.times_s[0])
@@ -352,21 +330,16 @@ def _compare_stored(key: Series, scale: SeriesScale, database: Database | None) 
     before = [r.value_raw for r in stored if r.observed_at < first_at][-AROUND:]
     if pairs or len(before) < AROUND or len(scale.values) < AROUND:
         return None
-    factor = _compare_ends(before, scale.values, _usual_step([r.value_raw for r in stored]))
-    return None if factor is None else _BEFORE(factor=Figure(factor))
-
-
-def _compare_ends(before: Sequence[float], values: Sequence[float], step: float) -> float | None:
-    """A unit's factor from the newest values that are stored to a file that goes on from them.
-
-    Args:
-        before: the newest that are stored.
-        values: of the file.
-        step: the usual one of what is stored.
-    """
-    old, new, usual = median(before), median(values[:AROUND]), max(step, 1e-12)
-    factor = _ratio(old, new)
-    if factor is None or abs(new - old) <= CLEAR * usual:
+    old, new, usual = (
+        median(before),
+        median(scale.values[:AROUND]),
+        max(_usual_step([r.value_raw for r in stored]), 1e-12),
+    )
+    factor, theirs = _ratio(old, new), _usual_step(scale.values[:40])
+    if (
+        factor is None
+        or abs(new - old) <= CLEAR * usual
+        or (theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3)
+    ):
         return None
-    theirs = _usual_step(values[:40])
-    return None if theirs > 0 and not 1 / 3 <= theirs / (usual * factor) <= 3 else factor
+    return _BEFORE(factor=Figure(factor))

@@ -77,7 +77,6 @@ def store_velocities(
 
 
 def _list_quantities(one: MappedVelocity) -> dict[str, dict[str, object]]:
-    """What each quantity says; nobody knows the error of a share."""
     of_velocity = {"sigma": round(one.sigma_mm_per_day, 6), "unit": "mm/day", "pixels": one.pixels}
     return {
         "velocity": {"value": round(one.mm_per_day, 6), **of_velocity},

@@ -87,7 +87,6 @@ def _find_times(path: Path, source: Any, *, ends: bool) -> tuple[datetime, ...]:
 
 
 def _find_reference(tags: dict[str, str]) -> datetime | None:
-    """The date from which displacements count, as a tag says it."""
     upper = {key.upper(): value for key, value in tags.items()}
     text = next((upper[key] for key in ("REF_DATE", "REFERENCE_DATE", "REFERENCE_TIME") if key in upper), None)
     return None if text is None else _read_tag(text, ends=False)

@@ -131,7 +131,6 @@ def _find_sums(variables: Mapping[str, Variable], time: Variable) -> bool | None
 
 
 def _find_reference(name: str, variables: Mapping[str, Variable]) -> datetime | None:
-    """The date from which the displacements of a product count; None where no variable says it."""
     variable = next((v for n, v in variables.items() if n.lower() in _REFERENCES and _is_time(v)), None)
     found = set() if variable is None else set(_read_instants(name, {}, variable, ends=False))
     if len(found) > 1:
@@ -175,7 +174,6 @@ def _find_axis(name: str, variables: Mapping[str, Variable], values: Variable, w
 
 
 def _find_time(name: str, variables: Mapping[str, Variable], values: Variable, others: Sequence[str]) -> Variable:
-    """The variable of the time: of its dimension, or the one instant of a file of one layer."""
     if others:
         if others[0] not in variables or not _is_time(variables[others[0]]):
             raise ConfigError(f"{name}: dimension {others[0]!r} has no times")

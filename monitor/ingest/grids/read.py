@@ -69,7 +69,6 @@ def open_grid(path: Path, options: ImportOptions) -> Iterator[Iterator[ReadingLi
 
 
 def _check_sums(stack: GridStack, cells: dict[str, Any], options: ImportOptions) -> None:
-    """Refuse rain that adds up where the site file does not say so, by what it is at the stations."""
     rows: dict[str, list[tuple[float, float]]] = {station: [] for station in cells}
     for line in _walk_times(stack, cells, RAIN, ""):
         for row, _ in line.rows:
@@ -97,7 +96,6 @@ def _walk_times(stack: GridStack, cells: dict[str, Any], quantity: str, unit: st
 
 
 def _average(values: Array, counts: Any) -> Array:
-    """The mean of the cells that count, of each layer; NaN where fewer than half of them have a value."""
     inside = values[:, counts]
     valid = np.isfinite(inside)
     enough = valid.sum(axis=1) >= max(1, LEAST_SHARE * inside.shape[1])

@@ -107,7 +107,6 @@ class GridStack:
             raise ConfigError(f"{self.name}: its coordinates cannot be used: {error}") from None
 
     def _scale(self, latitude: float) -> tuple[float, float]:
-        """Metres of a unit towards east and north."""
         if not self.crs.is_geographic:
             return 1.0, 1.0
         return METRES_PER_DEGREE * float(np.cos(np.radians(latitude))), METRES_PER_DEGREE

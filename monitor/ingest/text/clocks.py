@@ -4,7 +4,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from forecasting.message import Figure, Message, Template, Timestamp
@@ -12,8 +12,7 @@ from monitor.domain.instants import EPOCH, FUTURE_TOLERANCE
 
 CENTURY_MOST: Final = timedelta(days=3652)  # before now: a mapping whose years have two digits is believed so far
 FIRST_AT: Final = datetime(1950, 1, 1, tzinfo=UTC)  # before it hardly any slope was read as numbers
-GPS, BUDDHIST, PERSIAN = "gps", "buddhist", "persian"
-ERAS: Final = (BUDDHIST, PERSIAN)
+GPS, BUDDHIST = "gps", "buddhist"
 GPS_BEGIN: Final = datetime(1980, 1, 6, tzinfo=UTC)
 J2000: Final = datetime(2000, 1, 1, 12, tzinfo=UTC)
 _LABVIEW: Final = datetime(1904, 1, 1, tzinfo=UTC)
@@ -48,17 +47,9 @@ NAMED: Final = re.compile(
 )  # names of columns of times
 _IS_GPS: Final = re.compile(r"(?<![a-z])gpst?(?![a-z])", re.IGNORECASE)
 _IS_UTC: Final = re.compile(r"(?<![a-z])(?:utc|gmt)(?![a-z])", re.IGNORECASE)
-_ERA_WORDS: Final = (
-    (re.compile(r"buddhi|(?i:พ\.? ?ศ|พุทธ)|(?<![A-Za-z])B\.?E\.?(?![A-Za-z])|(?i:buddhist)"), BUDDHIST),
-    (re.compile(r"persian|jalali|shamsi|solar.?hijri|hijri.?shamsi|شمسی|هجری", re.IGNORECASE), PERSIAN),
-)
+_BUDDHIST_WORDS: Final = re.compile(r"(?i:buddhi|พ\.? ?ศ|พุทธ)|(?<![A-Za-z])B\.?E\.?(?![A-Za-z])")
 _BUDDHIST_YEAR: Final = re.compile(r"(?<!\d)(2[3-7]\d\d)(?=\D|$|\d{4}(?:\D|$)|\d{8}(?:\D|$)|\d{10}(?:\D|$))")
 _AHEAD_Y: Final = 543  # of the Buddhist era
-_PERSIAN_DATES: Final = (
-    re.compile(r"(?<!\d)(?P<y>1[345]\d\d)(?P<sign>[-/.])(?P<m>\d{1,2})(?P=sign)(?P<d>\d{1,2})(?!\d)"),
-    re.compile(r"(?<!\d)(?P<d>\d{1,2})(?P<sign>[-/.])(?P<m>\d{1,2})(?P=sign)(?P<y>1[345]\d\d)(?!\d)"),
-    re.compile(r"(?<!\d)(?P<y>1[345]\d\d)(?P<sign>)(?P<m>\d\d)(?P<d>\d\d)"),
-)
 
 # ---- spelling ----------------------------------------------------------------------------------------------------
 
@@ -125,53 +116,19 @@ def _turn(text: str) -> str:
 def find_era(texts: Iterable[str]) -> str:
     """The era that words beside a time name; "" where they name none.
 
-    >>> [find_era([text]) for text in ("Date (Buddhist era)", "Time (B.E.)", "تاریخ (شمسی)", "Better date")]
-    ['buddhist', 'buddhist', 'persian', '']
+    >>> [find_era([text]) for text in ("Date (Buddhist era)", "Time (B.E.)", "Better date")]
+    ['buddhist', 'buddhist', '']
     """
-    return next((era for text in texts for words, era in _ERA_WORDS if words.search(text)), "")
+    return BUDDHIST if any(map(_BUDDHIST_WORDS.search, texts)) else ""
 
 
 def write_common(text: str, era: str) -> str:
-    """A date of an era as one of the common calendar; raises ValueError where the era has no such day.
+    """A date of an era as one of the common calendar.
 
-    >>> write_common("29/02/2567 10:00", "buddhist"), write_common("1403/12/30", "persian")
-    ('29/02/2024 10:00', '2025/03/20')
-    >>> write_common("2024-03-01", "persian")
-    '2024-03-01'
+    >>> write_common("29/02/2567 10:00", "buddhist")
+    '29/02/2024 10:00'
     """
-    if era == BUDDHIST:
-        return _BUDDHIST_YEAR.sub(lambda found: str(int(found[1]) - _AHEAD_Y), text, count=1)
-    for pattern in _PERSIAN_DATES if era == PERSIAN else ():
-        if (found := pattern.search(text)) is not None:
-            day = read_persian(int(found["y"]), int(found["m"]), int(found["d"]))
-            sign = found["sign"]
-            order = "ymd" if found.start("y") < found.start("d") else "dmy"
-            parts = {"y": f"{day.year:04d}", "m": f"{day.month:02d}", "d": f"{day.day:02d}"}
-            return text[: found.start()] + sign.join(parts[part] for part in order) + text[found.end() :]
-    return text
-
-
-def read_persian(year: int, month: int, day: int) -> date:
-    """A day of the solar calendar of Iran, by its cycle of 33 years, which holds for the years 1178 to 1633.
-
-    >>> read_persian(1403, 1, 1), read_persian(1404, 1, 1), read_persian(1404, 10, 22)
-    (datetime.date(2024, 3, 20), datetime.date(2025, 3, 21), datetime.date(2026, 1, 12))
-
-    Raises:
-        ValueError: there is no such day.
-    """
-    if not (1178 <= year <= 1633 and 1 <= month <= 12 and 1 <= day <= (31 if month < 7 else 30)):
-        raise ValueError(f"{year}-{month}-{day} is no day of the Persian calendar")
-    before = 31 * (month - 1) if month < 7 else 186 + 30 * (month - 7)
-    begin, following = _begin_persian(year), _begin_persian(year + 1)
-    if before + day > following - begin:
-        raise ValueError(f"{year}-{month}-{day} is no day of the Persian calendar")
-    return date.fromordinal(begin + before + day - 1)
-
-
-def _begin_persian(year: int) -> int:
-    cycle = year + 1595
-    return 365 * cycle + cycle // 33 * 8 + (cycle % 33 + 3) // 4 - 356_032
+    return text if not era else _BUDDHIST_YEAR.sub(lambda found: str(int(found[1]) - _AHEAD_Y), text, count=1)
 
 
 # ---- counts --------------------------------------------------------------------------------------------------------
@@ -235,7 +192,6 @@ def read_since(text: str) -> tuple[float, datetime]:
 
 
 def _place(year: str, month: str | None, day: str | None, *rest: str | None) -> datetime:
-    """An instant of its parts: hour, minute, second, and hours and minutes that its clock is ahead of UTC."""
     hour, minute, second, ahead_h, ahead_min = (int(part or 0) for part in (*rest, *(None,) * (5 - len(rest))))
     ahead = timedelta(hours=ahead_h, minutes=ahead_min if ahead_h >= 0 else -ahead_min)
     return datetime(int(year), int(month or 1), int(day or 1), hour, minute, second, tzinfo=UTC) - ahead

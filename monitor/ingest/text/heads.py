@@ -70,7 +70,6 @@ def list_early(skipped: Sequence[Numbered], first: Cells) -> list[Numbered]:
 
 
 def _list_kinds(cells: Cells) -> tuple[str, ...]:
-    """What the cells of a line are."""
     return tuple("number" if is_number(t) else "time" if is_time(t) else "text" for t in _list_texts(cells))
 
 
@@ -146,7 +145,6 @@ class Heads:
         return [folded.index(name) for name in known]
 
     def _is_data(self, cells: Cells) -> bool:
-        """Whether a line is none of a head: it has a number or a time, and few of the names."""
         first = cells[0] if cells else None
         if isinstance(first, str):
             likely = cells[self._at] if self._at < len(cells) else None
@@ -173,13 +171,11 @@ class Heads:
         return self._resembles(cells) or (is_full and not self._is_known(cells))
 
     def _resembles(self, cells: Cells) -> bool:
-        """Whether half of the cells of a line are names of the columns, in whatever unit."""
         texts = [*filter(None, _list_texts(cells))]
         count = sum(text in self._known or _strip(text) in self._plain for text in texts)
         return count >= RESEMBLE * max(len(texts), min(len(self._known), 2))
 
     def _is_known(self, cells: Cells) -> bool:
-        """Whether a line stands in the first head as it is."""
         kept = _list_texts(cells)
         return kept[:1] == [_TOA5] or is_annotation(cells) or kept in (self.names, *self.above, *self.below)
 
@@ -189,7 +185,6 @@ def _text(cell: Any) -> str:
 
 
 def _list_texts(cells: Cells) -> list[str]:
-    """The texts of a line without empty ones at its end."""
     texts = [_text(cell) for cell in cells]
     while texts and not texts[-1]:
         texts.pop()
@@ -197,7 +192,6 @@ def _list_texts(cells: Cells) -> list[str]:
 
 
 def _strip(name: str) -> str:
-    """A name without its unit and its signs."""
     return re.sub(r"[\W_]+", "", _IN_BRACKETS.sub("", name)).casefold()
 
 

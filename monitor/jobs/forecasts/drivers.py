@@ -104,7 +104,6 @@ def load_drivers(
 
 
 def _stored_as(quantity: str) -> tuple[str, ...]:
-    """Under which names a declared quantity may be stored."""
     return (
         (quantity, *(q for q in (*SCALARS, *COMPONENTS) if q != quantity))
         if quantity == "displacement"

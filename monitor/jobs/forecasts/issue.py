@@ -55,8 +55,6 @@ Key = tuple[int, str, float, float]
 
 @dataclass(frozen=True, slots=True)
 class _IssueInputs:
-    """What an issue starts from, as known at its instant."""
-
     found: list[PanelRead]
     standings: list[ModelStatus]
     states: Mapping[Key, ConformalState]
@@ -83,7 +81,11 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     """
     models = name_models(site)
     with db.read() as c:
-        known = _load_known(c, site, now, models)
+        standings = load_standings(c, site, now)
+        found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
+        states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
+        scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
+        known = _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
     if not known.by_label:
         return "no recent displacement readings"
     answer, count = _run_workers(config, site, known, [m for m in models if m not in NETWORKS], now)
@@ -121,17 +123,7 @@ def name_models(site: Site) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*ALWAYS, *switch, *site.forecast.models)))
 
 
-def _load_known(c: Connection, site: Site, now: datetime, models: Sequence[str]) -> _IssueInputs:
-    """What is known of a site and its models."""
-    standings = load_standings(c, site, now)
-    found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
-    states = forecasts.load_conformal(c, [s.series_id for one in found for s in one.samples])
-    scored = [_load_errors(c, one, {s.row.kind for s in standings}, now) for one in found]
-    return _IssueInputs(found, standings, states, forecasts.load_stages(c, site.id, now), scored)
-
-
 def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now: datetime) -> tuple[ScoredError, ...]:
-    """What the networks of a panel erred of late, as far back as it can be read at each issue."""
     cadence, labels = found.panel.cadence, {s.series_id: s.label for s in found.samples}
     rows = min(HISTORY_STEPS, MOST_ERRORS // max(1, len(labels) * len(networks) * len(cadence.horizons_s)))
     if not networks or len(labels) > MANY_STATIONS:
@@ -140,7 +132,6 @@ def _load_errors(c: Connection, found: PanelRead, networks: Collection[str], now
 
 
 def _list_withheld(answer: SiteForecast, known: _IssueInputs, site: Site) -> list[forecasts.WithheldRow]:
-    """Forecasts that were not given, once for each reason of a series and model."""
     found: dict[tuple[int, str, str], list[Withheld]] = {}
     by_label = known.by_label
     for one in answer.withheld:
@@ -170,7 +161,6 @@ def _find_shown_s(withheld: Withheld, lack: Lack, site: Site) -> float:
 def _list_waiting(
     found: PanelRead, refused: Sequence[PromotionRefusal], models: Sequence[str], held: Collection[tuple[int, str]]
 ) -> Iterator[forecasts.WithheldRow]:
-    """What keeps models back at the series of a panel, but for those that are held back already."""
     for r in refused:
         for s in found.samples:
             if (s.series_id, r.model) not in held:
@@ -220,7 +210,6 @@ def _make_request(model: str, standing: ModelStatus, permits: Mapping[float, Per
 def _run_workers(
     config: ServiceConfig, site: Site, known: _IssueInputs, simple: Sequence[str], now: datetime
 ) -> tuple[SiteForecast, int]:
-    """The answer of all workers, of series that were asked about, and how many models were asked."""
     questions = [
         SiteForecastRequest(
             one.record,
@@ -242,7 +231,6 @@ def _run_workers(
 
 
 def _rows(answer: SiteForecast, known: _IssueInputs, now: datetime) -> list[forecasts.ForecastRow]:
-    """The rows to store; a candidate that failed in one piece of a large site is judged on none."""
     unfit = {
         s.row.model_hash
         for s in known.standings
@@ -320,7 +308,6 @@ def _move_on(
 def _grouped(
     states: Mapping[Key, ConformalState], samples: list[SeriesSamples]
 ) -> dict[str, dict[str, ConformalState]]:
-    """States by name of the model and the worker's own key, `label|horizon|nominal`."""
     labels = {s.series_id: s.label for s in samples}
     out: dict[str, dict[str, ConformalState]] = {}
     for (series_id, model, horizon_s, nominal), state in states.items():

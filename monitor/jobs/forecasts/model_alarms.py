@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from forecasting.data.cadence import Cadence, choose_horizons
+from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.data.units import format_span
 from forecasting.message import TEXT_OF, Figure, Message, Template, Value
 from forecasting.serving.promotion import DEMOTION_COVERAGE_80, ROLLING_ISSUES, Scored, summarise
 from monitor.domain.alert import health_alarm
@@ -52,11 +52,7 @@ def alarm_coverage(c: Connection, site: Site, shown: Mapping[float, Sequence[Sco
         if not low and record.coverage_80 < RECOVERED_COVERAGE_80:
             continue  # between the bounds everything stays as it is
         at = format_span(horizon_s)
-        held: dict[str, Value] = {
-            "horizon": at,
-            "share": Figure(record.coverage_80, ".0%"),
-            "n": record.issues,
-        }
+        held: dict[str, Value] = {"horizon": at, "share": Figure(record.coverage_80, ".0%"), "n": record.issues}
         text = _HELD(**held)
         if record.worst_station is not None:
             text = _HELD_WORST(**held, worst=Figure(worst, ".0%"), station=record.worst_station)

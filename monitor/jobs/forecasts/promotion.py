@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.data.units import format_span
 from forecasting.message import Figure, Message, Template, Timestamp, gather, join
 from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving import promotion
@@ -39,12 +39,10 @@ _NO_HORIZON: Final = Template("shadow.no_horizon", "it has no horizon")()
 _UNTIL: Final = Template("shadow.until", "{text}; shown on {at} at the earliest")
 _NO_SCORE: Final = Template("shadow.no_score", "no forecast of it has been scored yet")()
 _LACK_BETTER: Final = Template("lack.better", "an error below that of the one that is shown")
-MAXIMUM_AGE: Final = timedelta(days=7)
-"""Of a checkpoint; then the next is trained."""
+MAXIMUM_AGE: Final = timedelta(days=7)  # of a checkpoint; then the next is trained
 ALIVE: Final = ("candidate", "shadow", "active")
 CANDIDATE: Final = timedelta(days=2)
-MOST_CHALLENGERS: Final = 3
-"""Of one kind beside those that are shown; a person who trains more lets the oldest go."""
+MOST_CHALLENGERS: Final = 3  # of one kind beside those that are shown; a person who trains more lets the oldest go
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +167,7 @@ def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -
 def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
     """Judge every forecaster of a site at every horizon by what is scored by now.
 
-    Returns:
-        One sentence per change, and whether something that was shown is not any more: then issue again at once.
+    Returns one sentence per change, and whether something that was shown is not any more: then issue again at once.
     """
     lines: list[str] = []
     fallen = False
@@ -286,7 +283,6 @@ def _assess(
 def _is_better(
     rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[ModelStatus]
 ) -> tuple[bool, str]:
-    """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
         gate = other.gates.get(horizon_s)
         if not other.row.rivals(row) or gate is None or gate.state != "active":
@@ -321,7 +317,6 @@ def displace(
 
 
 def _settle(c: Connection, standings: Sequence[ModelStatus], now: datetime) -> list[str]:
-    """The state of each checkpoint as a whole follows from its horizons."""
     lines = []
     gates = registry.load_gates(c, [s.row.model_hash for s in standings])
     shown = {h: {x for x, g in per.items() if g.state == "active"} for h, per in gates.items()}

@@ -18,14 +18,10 @@ from monitor.store.models.seasons import load_computed, save_seasons
 from monitor.store.readings.observations import load_series, stream_readings
 from monitor.worker.configured import run_in_worker
 
-RECORD_SPAN: Final = timedelta(days=10 * 366)
-"""Older readings say little of the season of today, and cost."""
-FRESH: Final = timedelta(hours=20)
-"""A start by day does not repeat the work of the night."""
-AT_ONCE: Final = 50
-"""Series that one worker splits: an answer is bounded."""
-PART_S: Final = DAY_S / PARTS
-"""What is read is the mean of each part of a day."""
+RECORD_SPAN: Final = timedelta(days=10 * 366)  # older readings say little of the season of today, and cost
+FRESH: Final = timedelta(hours=20)  # A start by day does not repeat the work of the night
+AT_ONCE: Final = 50  # series that one worker splits: an answer is bounded
+PART_S: Final = DAY_S / PARTS  # what is read is the mean of each part of a day
 NOT_LEVELS: Final = frozenset({"rain", "battery_voltage"})
 """Rain is a sum of an interval; the voltage of a battery says nothing of a slope."""
 
@@ -47,7 +43,14 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
         return describe_missing("statsmodels")
     split = 0
     for begin in range(0, len(due), AT_ONCE):
-        parts = {str(one.id): _load_parts(db, one.id, now) for one in due[begin : begin + AT_ONCE]}
+        parts = dict[str, Timed]()
+        for one in due[begin : begin + AT_ONCE]:
+            times, values = array("d"), array("d")
+            with db.read() as c:
+                for at_s, value, _ in thin(stream_readings(c, one.id, now - RECORD_SPAN, now, now), PART_S):
+                    times.append(at_s)
+                    values.append(value)
+            parts[str(one.id)] = times, values
         answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsRequest(parts))
         if set(answer.found) != set(parts):
             raise JobError("the answer of the worker names other series than the question")
@@ -55,13 +58,3 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
             save_seasons(c, {int(key): one for key, one in answer.found.items()}, now)
         split += sum(not one.reason for one in answer.found.values())
     return f"{split} of {len(due)} series split into trend, season and remainder"
-
-
-def _load_parts(db: Database, series_id: int, now: datetime) -> Timed:
-    """A series as known now, the mean of each part of a day."""
-    times, values = array("d"), array("d")
-    with db.read() as c:
-        for at_s, value, _ in thin(stream_readings(c, series_id, now - RECORD_SPAN, now, now), PART_S):
-            times.append(at_s)
-            values.append(value)
-    return times, values

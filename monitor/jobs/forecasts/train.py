@@ -11,8 +11,7 @@ from sqlalchemy import Connection
 from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import list_detectors
 from forecasting.data.cadence import LIKE, Cadence
-from forecasting.data.kinds import describe_drivers
-from forecasting.data.units import format_span
+from forecasting.data.kinds import describe_drivers, format_span
 from forecasting.message import Message, gather
 from forecasting.registry import NETWORKS, PRETRAINED, TRAINING_ROWS
 from monitor.config.service import ServiceConfig, parse_site
@@ -60,7 +59,6 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
 def _list_trainings(
     config: ServiceConfig, site: Site, panels: Sequence[SitePanel]
 ) -> tuple[list[tuple[str, str, SitePanel | None]], list[str]]:
-    """Task, kind and panel of what the site asks for and can be trained here; and what cannot, with the reason."""
     networks = [m for m in site.forecast.models if m in NETWORKS]
     parts = [f"{', '.join(networks)}: no readings"] if networks and not panels else []
     wanted: list[tuple[str, str, SitePanel | None]] = [("forecast", m, panel) for m in networks for panel in panels]
@@ -77,7 +75,6 @@ def _list_panels(c: Connection, site: Site) -> list[SitePanel]:
 
 
 def _describe_panel(panel: SitePanel | None, panels: Sequence[SitePanel]) -> str:
-    """Which panel of several."""
     return f" every {format_span(panel.cadence.interval_s)}" if panel is not None and len(panels) > 1 else ""
 
 
@@ -175,12 +172,7 @@ def _train_forecaster(
 
 
 def _train_detector(
-    db: Database,
-    config: ServiceConfig,
-    site: Site,
-    order: TrainingOrder,
-    now: datetime,
-    clock: Callable[[], datetime],
+    db: Database, config: ServiceConfig, site: Site, order: TrainingOrder, now: datetime, clock: Callable[[], datetime]
 ) -> str:
     step_s = site.watched_step_s or 0.0
     samples = db.run_read(load_watched, site, history_since(now, step_s, TRAINING_ROWS), now)
@@ -233,7 +225,6 @@ def _find_start(c: Connection, site: Site, kind: str, panel: SitePanel) -> tuple
 
 
 def _read_others(c: Connection, site: Site, kind: str, cadence: Cadence, now: datetime) -> Iterator[SiteRecord]:
-    """Records of the sites that `replay` names, each panel whose readings come about as often as here, or oftener."""
     if kind not in NETWORKS or not (site.forecast.start_from or kind in PRETRAINED):
         return
     for name in site.forecast.replay:

@@ -101,13 +101,11 @@ def find_new_battery(hours: Sequence[BatteryDay]) -> int:
 
 
 def _find_before(day: Sequence[BatteryDay], at_s: float) -> float:
-    """The highest of a day about an hour, else the highest of that day."""
     those = [h.high for h in day if abs(h.at_s - at_s) <= SAME_HOUR_S] or [h.high for h in day]
     return max(those)
 
 
 def _list_slopes(days: Sequence[BatteryDay]) -> list[float]:
-    """Between the lows of all pairs of days, per day."""
     return [(b.low - a.low) * DAY_S / (b.at_s - a.at_s) for i, a in enumerate(days) for b in days[i + 1 :]]
 
 

@@ -43,10 +43,8 @@ def make_left(
 ) -> None:
     """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
 
-    The worker holds the folder, so no two processes write the same.
-
-    Args:
-        requested: a person asks for them: those that failed a moment ago are tried too.
+    The worker holds the folder, so no two processes write the same. `requested`: a person asks for them: those that
+    failed a moment ago are tried too.
 
     Raises:
         JobError: the service is stopping.
@@ -105,7 +103,6 @@ def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> No
 
 
 def _run_worker(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> SceneFilesResult:
-    """What the worker answers; one that fails costs the files alone, unless the service is stopping."""
     no_picture = "" if count_unread(folder) < UNREAD_MOST else UNREADABLE
     try:
         scene = _find_image(row)
@@ -129,13 +126,7 @@ def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
 def run_behind(
     config: ServiceConfig, task: WorkerTask[Request, Answered], request: Request, scene: Path | None, folder: Path
 ) -> Answered:
-    """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
-
-    Args:
-        task: whose answer has a field `error`.
-        scene: the image that it reads.
-        folder: the results of the scene, which it writes.
-    """
+    """What a worker answers that gives way to others; one that fails says so, unless the service is stopping."""
     reads = [] if scene is None else [scene.parent]
     try:
         return run_in_worker(config.compute, task, request, reads=reads, writes=[folder.absolute()], gives_way=True)

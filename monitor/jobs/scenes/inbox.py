@@ -23,7 +23,6 @@ from monitor.domain.names import is_line
 from monitor.domain.site import Site
 from monitor.jobs.scenes import rows as scene_rows
 from monitor.jobs.scenes import waiting as lacks
-from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import save_series
@@ -44,7 +43,7 @@ from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.store.service_state import IDLE
 from monitor.worker import compute
-from monitor.worker.configured import list_checkpoint
+from monitor.worker.configured import list_checkpoint, run_in_worker
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +66,6 @@ STRAY_S = 600.0  # what is no scene after this long is told, not passed over in 
 
 
 class _PendingRaster(NamedTuple):
-    """A lone raster as it was seen: its print, since when it changes, when it will have stayed for long enough."""
-
     print_: str
     first_s: float  # infinite once it has stayed: what is written over it begins anew
     settled_s: float
@@ -81,15 +78,6 @@ _due_s: dict[Path, float | None] = {}
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Take every scene of `inbox/<site>/` that is complete and not yet known; returns one line."""
-    try:
-        return _run(db, config, site, now)
-    finally:
-        past_s = time.monotonic() - LONGEST_S  # of a site that nobody looks at any more
-        if all(due_s is None or due_s < past_s for due_s in list(_due_s.values())):  # nothing is about to come
-            compute.cool(READ_ONE.function)
-
-
-def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     folder = _folder_of(config, site)
     _due_s.pop(folder, None)  # a run that fails says nothing of the next one
     parts = []
@@ -99,7 +87,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     }
     waiting = {row.name: row for row in rows if row.state == WAITING}
     present, read, failed = set(), set(), None
-    growing = _watch_rasters(folder, states, now, warm=not config.compute.dask)
+    growing = _watch_rasters(folder, states, now)
     for entry, absent in _candidates(folder, now):
         name = scene_rows.name_of(entry)
         lacking = STILL_WRITTEN if entry in growing else absent
@@ -155,7 +143,6 @@ def _read_entry(
     waiting: Mapping[str, SceneRow],
     now: datetime,
 ) -> str | None:
-    """Take one entry of the inbox if it is news; what became of it, `READ`, or None where nothing is to be said."""
     name = scene_rows.name_of(entry)
     try:
         print_, usable, reason = fingerprint(entry), _is_scene(entry), None
@@ -187,8 +174,7 @@ def detect_scene(
 ) -> str:
     """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
 
-    Args:
-        wait: wait for another process that reads scenes of the site, else leave it for the next look.
+    `wait`: wait for another process that reads scenes of the site, else leave it for the next look.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     with hold(results, wait=wait) as held:
@@ -240,7 +226,6 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
 
 
 def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScene, out_dir: Path, now: datetime) -> str:
-    """Store a scene that was read, and what changed by it; returns one line."""
     name = scene_rows.name_of(entry)
     add_model(
         c,
@@ -287,7 +272,6 @@ def _run_worker(
     known: list[Box],
     own_weights: list[str],
 ) -> SceneResult:
-    """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
     request = SceneRequest(
         scene_path=str(entry),
@@ -316,7 +300,7 @@ def _run_worker(
     )
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        answer = read_divided(config.compute, request, own, results)
+        answer = run_in_worker(config.compute, READ_ONE, request, reads=own, writes=(results,))
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
@@ -351,7 +335,6 @@ def _list_entries(folder: Path) -> list[Path]:
 
 
 def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:
-    """What lies in the inbox, each with what it lacks to be looked at; None: nothing."""
     for entry in _list_entries(folder):
         try:
             due = _is_scene(entry) or now.timestamp() - entry.stat().st_mtime > STRAY_S
@@ -373,15 +356,12 @@ def _folder_of(config: ServiceConfig, site: Site) -> Path:
     return Path(config.paths.inbox) / site.id
 
 
-def _watch_rasters(
-    folder: Path, states: Mapping[tuple[str, str], str], now: datetime, *, warm: bool = False
-) -> dict[Path, bool]:
+def _watch_rasters(folder: Path, states: Mapping[tuple[str, str], str], now: datetime) -> dict[Path, bool]:
     """New lone rasters whose size and time have not stayed yet, and whether that lasts too long to go unsaid.
 
     What was seen is kept for the next run: a run waits for what needs less than `SCAN_S`, and holds no thread for the
     rest (`next_scan`). A raster that was last written to more than `SETTLED_S` ago needs two equal looks only. A time
-    in the future (the clock of another machine) says nothing about that. With `warm` the worker loads its libraries
-    meanwhile.
+    in the future (the clock of another machine) says nothing about that.
     """
     known = _watched.get(folder, {})
     began, growing = time.monotonic(), dict[Path, bool]()
@@ -401,8 +381,6 @@ def _watch_rasters(
             if one is None or one.print_ != print_:
                 needed_s = SCAN_S if one is None and age_s > SETTLED_S else SETTLED_S
                 one = _PendingRaster(print_, at if one is None else min(one.first_s, at), at + needed_s)
-                if warm:
-                    compute.warm(READ_ONE.function)
             if at < one.settled_s:
                 growing[entry] = at - one.first_s > LONGEST_S
                 due.append(one.settled_s)

@@ -98,7 +98,6 @@ def _is_noted(row: SceneRow, error: str) -> bool:
 
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
-    """Whether the tiles that lie there are of this scene as it was read last; one whose results are gone has none."""
     folder = Path(row.out_dir or "")
     noted = read_metadata(folder)
     if not folder.is_dir():
@@ -115,7 +114,6 @@ def _mark(row: SceneRow) -> list[str]:
 
 
 def _note_result(row: SceneRow, found: Tiles) -> str:
-    """Note beside the results what came of it; where tiles failed, those that lay there go."""
     folder, error = Path(row.out_dir or ""), found.error
     if error:
         _unlink(folder)

@@ -83,13 +83,7 @@ def version_of(row: SceneRow) -> int:
 
 
 def give_way(c: Connection, site: Site, name: str, answer: ReadScene, now: datetime) -> int:
-    """Withdraw what the versions before said, in the transaction that stores this one; returns outlines withdrawn.
-
-    Args:
-        name: the name of the scene.
-        answer: what the worker said of the version that counts now.
-        now: when it is known.
-    """
+    """Withdraw what the versions before said, in the transaction that stores this one; returns outlines withdrawn."""
     points = {(row.station, row.quantity, row.at) for row in answer.series}
     found: list[WithdrawnFootprint] = []
     for scene_hash in answer.replaced:

@@ -57,7 +57,6 @@ def store_waiting(
 def _make_row(
     site: Site, entry: Path, print_: str, state: str, reason: str, now: datetime, run: dict[str, str]
 ) -> SceneRow:
-    """The row of a scene that was not read."""
     name, path = name_of(entry), _format_path(entry)
     hash_, why = _name_row(site, name, print_), shorten(reason, entry)
     return SceneRow(hash_, site.id, name, None, "single", path, now, state, why, run=run)
@@ -79,7 +78,6 @@ def _notify(db: Database, site: Site, row: SceneRow, since_at: datetime, now: da
 
 
 def _says(reason: str, error: str | None) -> bool:
-    """Whether an alarm of a scene that waits gives this as what it waits for."""
     return isinstance(reason, Message) and reason.id == _WAITS.id and reason.values["text"] == (error or "")
 
 
@@ -118,13 +116,7 @@ def clear(c: Connection, site: Site, name: str, now: datetime) -> None:
 def end_troubles(
     db: Database, site: Site, rows: Iterable[SceneRow], present: Collection[str], read: Collection[str], now: datetime
 ) -> None:
-    """End what was told of scenes that are read, or that somebody took out of the inbox.
-
-    Args:
-        rows: its scenes, as they were stored before this look.
-        present: names that lie in the inbox.
-        read: of those, names whose files as they lie there have been read.
-    """
+    """End what was told of scenes that are read, or that somebody took out of the inbox."""
     gone = [r for r in rows if r.state == WAITING and (r.name not in present or r.name in read)]
     with db.read() as c:
         notified = [a.key.removeprefix(PREFIX) for a in _open_alerts(c, site) if a.state != "returned_unacknowledged"]
@@ -164,7 +156,6 @@ def _open_alerts(c: Connection, site: Site, prefix: str = PREFIX) -> list[Any]:
 
 
 def _name_row(site: Site, name: str, mark: str) -> str:
-    """The key of a scene that has no content yet that could name it."""
     return hashlib.sha256(f"{site.id}|{name}|{mark}".encode()).hexdigest()
 
 

@@ -190,7 +190,6 @@ class DividedIngest:
         return found if inside is None else {**found, **inside.progress()}
 
     def _inside(self) -> Ingest | None:
-        """What stores in this very process: one that empties old sessions, or takes all again."""
         return self._whole or (None if self._handover is None else self._handover.leaving)
 
     def status(self) -> dict[str, Any]:
@@ -228,7 +227,6 @@ class DividedIngest:
         return found
 
     def _describe_handover(self) -> dict[str, Any]:
-        """The entries of `status` about sessions, while there is no process yet."""
         joining = None if self._handover is None else self._handover.joining
         return {
             "connected": {"live": False},
@@ -281,7 +279,6 @@ class DividedIngest:
                 self._end()
 
     def _divide(self) -> Division | None:
-        """The division in force, when all sessions have what they should; None when told to stop before."""
         found = find_division(self._db, self._config.broker, self._sites, self._config.ingest.processes)
         division, is_other = found
         if is_other:
@@ -297,7 +294,6 @@ class DividedIngest:
         return division
 
     def _keep(self, division: Division) -> None:
-        """Start every process and keep it, until told to stop."""
         if division.processes == 1:
             self._whole = Ingest(self._context)
             self._whole.start()
@@ -366,7 +362,6 @@ class DividedIngest:
             self._alarms.clear(key, line)
 
     def _end(self) -> None:
-        """End what runs, all of it at once."""
         whole, self._whole = self._whole, None
         if whole is not None:
             whole.stop()

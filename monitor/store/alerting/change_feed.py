@@ -41,20 +41,6 @@ class ChangeDetector:
         return frozenset(connection.execute(union(*wanted)).scalars())
 
 
-def load_site_states(c: Connection) -> dict[str, tuple[object, ...]]:
-    """What people see of the state of each site."""
-    s = tables.site_state.c
-    shown = (s.level, s.since, s.level_source, s.observability, s.reachable_level, s.movement_stage)
-    return {row.site: tuple(row)[1:] for row in c.execute(select(s.site, *shown))}
-
-
-def find_newest_events(c: Connection, after: int) -> dict[str, int]:
-    """The id of the newest alert event of each site, of those after an id."""
-    a, e = tables.alert.c, tables.alert_event.c
-    query = select(a.site, func.max(e.id)).join(tables.alert, a.id == e.alert_id).where(e.id > after).group_by(a.site)
-    return {site: int(newest) for site, newest in c.execute(query)}
-
-
 def _columns(table: Table) -> tuple[str, ...]:
     return ("id", *_LATER.get(table.name, ()))
 

@@ -73,7 +73,6 @@ def read_notice(request: Request) -> str:
 
 
 def _write(text: str) -> str:
-    """A text as an address holds it."""
     written = json.dumps(text.to_json() if isinstance(text, Message) else text[:LONGEST], ensure_ascii=False)
     return written if len(written) <= LONGEST_MESSAGE else json.dumps(str(text)[:LONGEST], ensure_ascii=False)
 

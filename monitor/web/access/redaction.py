@@ -113,7 +113,6 @@ class ResponseRedactor:
 
 
 def _is_record(value: Any) -> bool:
-    """Whether it is a record of a page; a value of a message is none."""
     return is_dataclass(value) and not isinstance(value, type | Value)
 
 

@@ -50,7 +50,6 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /alerts",
     "GET /notifications",
     "GET /live/overview",
-    "GET /live/changes",
     "GET /health",
     "GET /metrics",
     "GET /api/v1/sites",
@@ -64,108 +63,56 @@ _OF_EXTENSIONS: Final[dict[str, Address]] = {
 }
 _BY_AN_OPERATOR: Final = (
     "GET /sites/{site}/readings",
-    "GET /sites/{site}/thresholds/{draft}",
-    "GET /sites/{site}/thresholds/{draft}/state",
-    *(
-        f"POST /sites/{{site}}/{act}"
-        for act in (
-            "readings",
-            "thresholds",
-            "thresholds/{draft}/propose",
-        )
-    ),
+    "POST /sites/{site}/readings",
+    "POST /sites/{site}/thresholds",
 )
+
+
+def _each(begin: str, *names: str, rule: str) -> dict[str, str]:
+    """A rule for each address that begins so; an empty name is the address itself."""
+    return {begin + name: rule for line in names for name in line.split(" ")}
+
 
 RULES: Final[dict[str, str]] = {
     **{address: declared.rule for address, declared in _OF_EXTENSIONS.items()},
     **dict.fromkeys(
-        (
-            "GET /login",
-            "POST /login",
-            "POST /logout",
-            "MOUNT /static",
-            "MOUNT /vendor",
-            "GET /sw.js",
-            "GET /favicon.ico",
-            "GET /manifest.webmanifest",
-            "GET /offline",
-            # signed by the provider, which has no account
-            "POST /gateway/status",
-            "POST /gateway/reply",
-            "POST /gateway/digit",
-        ),
+        ("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"),
         OPEN,
     ),
+    **_each("GET /", "sw.js manifest.webmanifest offline", rule=OPEN),
+    # signed by the provider, which has no account
+    **_each("POST /gateway/", "status reply digit", rule=OPEN),
     **dict.fromkeys(
         (
             *_LISTS,
             *_GROUND,
             "GET /api/v1/openapi.json",
-            "GET /alerts/{alert_id}",
-            "GET /alerts/{alert_id}/evidence",
-            "GET /alerts/{alert_id}/cap/{name}.xml",
-            "GET /live/alerts/{alert_id}",
-            "GET /live/sites/{site}",
-            "GET /live/sites/{site}/changes",
-            "GET /live/sites/{site}/instruments",
-            "GET /api/v1/alerts/{alert_id}",
             "GET /sites/{site}",
             "GET /api/v1/sites/{site}",
+            "GET /api/v1/alerts/{alert_id}",
         ),
         READ,
     ),
-    **dict.fromkeys(
-        [
-            f"GET /sites/{{site}}/{rest}"
-            for rest in (
-                "forecasts",
-                "forecasts/scores",
-                "movement",
-                "instruments",
-                "scenes/{scene_hash}",
-                "outlines",
-                "outlines/next",
-                "scenes/{scene_hash}/outlines",
-                "cap/feed.atom",
-            )
-        ],
-        READ,
+    **_each("GET /alerts/{alert_id}", " /evidence /cap/{name}.xml", rule=READ),
+    **_each("GET /live/", "alerts/{alert_id} sites/{site} sites/{site}/instruments", rule=READ),
+    **_each(
+        "GET /sites/{site}/",
+        "forecasts forecasts/scores movement instruments outlines outlines/next cap/feed.atom",
+        "scenes/{scene_hash} scenes/{scene_hash}/outlines",
+        rule=READ,
     ),
-    **dict.fromkeys(
-        [
-            f"GET /api/v1/sites/{{site}}/{rest}"
-            for rest in (
-                "stations",
-                "instruments",
-                "forecasts",
-                "forecasts/{station}/{quantity}/history",
-                "anomalies",
-                "scenes",
-                "forecasts/why-not-shown",
-                "scenes/{scene_hash}",
-                "scenes/{scene_hash}/preview.png",
-                "scenes/{scene_hash}/outlines.geojson",
-                "scenes/{scene_hash}/change.png",
-                "scenes/{scene_hash}/landslides.geojson",
-                "scenes/{scene_hash}/map",
-                "scenes/{scene_hash}/tiles/{z}/{x}/{y}",
-                "scenes/{scene_hash}/probability/{z}/{x}/{y}",
-                "ribbon",
-                "movement/{station}",
-                "season/{station}",
-                "rain",
-                "series/{station}/{quantity}",
-                "chart/{station}/{quantity}",
-                "panes/{station}/{quantity}",
-                "compare/{quantity}",
-                "stations.geojson",
-                "map",
-                "zones.geojson",
-                "relief.pmtiles",
-                "susceptibility.png",
-            )
-        ],
-        READ,
+    **_each(
+        "GET /api/v1/sites/{site}/",
+        "stations stations.geojson instruments anomalies scenes ribbon map zones.geojson relief.pmtiles",
+        "susceptibility.png forecasts forecasts/{station}/{quantity}/history forecasts/why-not-shown",
+        "movement/{station} season/{station} series/{station}/{quantity} panes/{station}/{quantity} compare/{quantity}",
+        rule=READ,
+    ),
+    **_each(
+        "GET /api/v1/sites/{site}/scenes/{scene_hash}",
+        " /preview.png /change.png /outlines.geojson /landslides.geojson /map",
+        "/tiles/{z}/{x}/{y} /probability/{z}/{x}/{y}",
+        rule=READ,
     ),
     **dict.fromkeys(_BY_AN_OPERATOR, OPERATOR),
     **{one: act.role for act in list_acts() for one in act.list_addresses()},
@@ -173,15 +120,11 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             *_OWN,
-            "GET /sites/{site}/duty",
-            "GET /sites/{site}/duty.ics",
-            "GET /sites/{site}/proposals",
-            "GET /sites/{site}/thresholds",
-            "GET /sites/{site}/acts",
             "POST /alerts/{alert_id}/recompute",
         ),
         VIEWER,
     ),
+    **_each("GET /sites/{site}/", "duty duty.ics proposals thresholds acts", rule=VIEWER),
     **dict.fromkeys(("GET /admin", "GET /api/v1/audit"), ADMIN),
 }
 # a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there

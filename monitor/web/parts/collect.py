@@ -4,22 +4,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Required, TypedDict
+from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
-from monitor.alerting.acts.answer_acts import OperatorAnswer, find_operator_answer
+from monitor.alerting.acts.answer_acts import find_operator_answer, needs_two_people
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
-from monitor.alerting.acts.stakes import needs_two_people
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.verdict import check_parts
 from monitor.decision.series.assessment import bound_of
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.alert import AlertCategory, AlertState
-from monitor.domain.alerts.headline import FrozenDecision, Headline
+from monitor.domain.alerts.headline import FrozenDecision
 from monitor.domain.alerts.message import HEALTH_NAMES
 from monitor.domain.alerts.states import list_hours
 from monitor.domain.decision import Memory
@@ -33,23 +32,27 @@ from monitor.ingest.references import find_question
 from monitor.notify.declarations import find_declaration
 from monitor.store import pages
 from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import AlertDeliveries, PutAsideAlert, load_answers, load_put_aside, load_states
-from monitor.store.alerting.decisions import find_asks, find_state, load_rates
+from monitor.store.alerting.answers import load_answers, load_put_aside, load_states
+from monitor.store.alerting.decisions import find_state, load_rates
 from monitor.store.alerting.sites import load_proposals
 from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
 from monitor.store.readings.photos import NO_ALERT, load_photos
-from monitor.store.schema.view_rows import AlertEventRow, AlertRow, DeliveryRow, PhotoRow, ScenePolygonRow
+from monitor.store.schema.view_rows import AlertEventRow, AlertRow, DeliveryRow, PhotoRow
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import ResponseRedactor
 from monitor.web.context import Context, context_of
 from monitor.web.parts import headline
-from monitor.web.parts.calls import CallEntry, find_first_calls
-from monitor.web.parts.columns import PagePlan, plan_page
-from monitor.web.parts.headline import LevelFindings, find_sentence, list_findings, read_evidence
-from monitor.web.parts.zones import SiteSketch, draw
+from monitor.web.parts.columns import plan_page
+from monitor.web.parts.headline import (
+    LevelFindings,
+    find_first_calls,
+    find_sentence,
+    list_findings,
+    read_evidence,
+)
 
 LEDGERS: Final = (
     (AlertCategory.HAZARD, "Hazard", Template("ledger.hazard", "What the slope does")()),
@@ -90,78 +93,6 @@ PARAM_UNITS: Final = (
 )
 
 
-class LedgerPart(TypedDict):
-    """The alerts of one ledger."""
-
-    id: str
-    title: str
-    about: Message
-    alerts: list[AlertRow]
-
-
-class HazardsContext(TypedDict):
-    """What stands behind the levels of some sites."""
-
-    hazards: Mapping[str, AlertRow]  # the open one of each site
-    headlines: Mapping[int, Headline]  # by alert
-    nows: Mapping[str, Headline]  # what each level rests on now
-    calls: Mapping[str, CallEntry]  # whom to call first
-    answers: Mapping[int, AlertDeliveries]  # by alert
-    ended: Mapping[int, datetime]  # when the condition of alerts that nobody saw was over
-
-
-class AlertsContext(HazardsContext):
-    """What the overview, and of it the page of a site, shows of alerts."""
-
-    put_aside: list[PutAsideAlert]
-    ledgers: list[LedgerPart]
-    tops: Mapping[str, int]
-    names: Mapping[str, str]
-    zones: Mapping[str, str]
-    show_site: bool
-
-
-class OverviewContext(AlertsContext):
-    """What the overview shows."""
-
-    cards: list[pages.SiteCard]
-    quiet: list[pages.SiteCard]
-    motions: Mapping[str, headline.SiteMotion]
-    undelivered: Any
-
-
-class SitePartsContext(AlertsContext):
-    """What of a site page changes while one looks at it."""
-
-    motion: headline.SiteMotion | None
-    events: list[dict[str, Any]]
-    unjudged: Sequence[str]
-    card: pages.SiteCard
-    stations: list[pages.StationCard]
-    landslides: list[pages.StationCard]
-    scenes: list[pages.SceneCard]
-    shown_scene: pages.SceneCard | None
-    footprints: list[ScenePolygonRow]
-    map: SiteSketch | None
-    movement: list[timeline.NewestMovement]
-    called: Mapping[str, str]
-
-
-class RuleText(TypedDict):
-    """A criterion in words."""
-
-    id: str
-    kind: str
-    stations: str
-    quantity: str
-    role: str
-    bounds: list[Message]
-    params: Message | str
-    author: str
-    reason: str
-    unproven: bool
-
-
 class PresentValue(NamedTuple):
     """What stands against the bounds of a criterion now: a rate, or a reading."""
 
@@ -170,17 +101,7 @@ class PresentValue(NamedTuple):
     station: str
 
 
-class SiteContext(SitePartsContext, PagePlan):
-    """All of a site page but the curves."""
-
-    rules: list[RuleText]
-    rates: Mapping[str, PresentValue]  # of criteria
-    changes: int
-    recent: list[AlertRow]
-    photos: Any
-
-
-def split_ledgers(alerts: Sequence[AlertRow]) -> list[LedgerPart]:
+def split_ledgers(alerts: Sequence[AlertRow]) -> list[Mapping[str, Any]]:
     """Alerts in their three ledgers, each with its title."""
     return [
         {"id": str(ledger), "title": title, "about": about, "alerts": [a for a in alerts if a["ledger"] == ledger]}
@@ -190,7 +111,7 @@ def split_ledgers(alerts: Sequence[AlertRow]) -> list[LedgerPart]:
 
 def _collect_hazards(
     c: Connection, cards: Iterable[pages.SiteCard], alerts: Sequence[AlertRow], now: datetime
-) -> HazardsContext:
+) -> Mapping[str, Any]:
     hazards = headline.find_hazards(alerts)
     urgent = [find_declared(c, card) for card in cards if card.id in hazards]
     over = [a["alert_id"] for a in alerts if a["state"] == AlertState.RETURNED_UNACKNOWLEDGED]
@@ -204,7 +125,7 @@ def _collect_hazards(
     }
 
 
-def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> OverviewContext:
+def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> Mapping[str, Any]:
     """Sites, open alerts by ledger; of all sites, or of some. Where there are many, the quiet ones are a list."""
     cards, alerts = pages.load_cards(c, sites), pages.load_open_alerts(c, sites)
     tops = {card.id: card.top_level for card in cards}
@@ -278,7 +199,7 @@ def require_declared(context: Context, c: Connection, site_id: str) -> Site:
     return SiteSnapshot(c, find_card(c, site_id), context, context.clock()).require_declared()
 
 
-def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
+def collect_site(context: Context, c: Connection, site_id: str) -> Mapping[str, Any]:
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
@@ -304,15 +225,14 @@ def collect_site(context: Context, c: Connection, site_id: str) -> SiteContext:
     }
 
 
-def _list_asking(live: SitePartsContext, site_id: str) -> Sequence[str]:
-    """The stations that the headline of a site is about, the fastest first."""
+def _list_asking(live: Mapping[str, Any], site_id: str) -> Sequence[str]:
     hazard = live["hazards"].get(site_id)
     raised = live["headlines"].get(hazard["alert_id"]) if hazard else None
     found = live["nows"].get(site_id) or raised
     return found.stations if found else ()
 
 
-def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsContext:
+def collect_site_parts(c: Connection, site_id: str, now: datetime) -> Mapping[str, Any]:
     """What of a site page changes while one looks at it."""
     card = find_card(c, site_id)
     every = pages.load_stations(c, site_id)
@@ -322,7 +242,6 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
     scenes = pages.load_scenes_of(c, site_id)
     shown = pages.find_shown_scene(c, site_id)
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown.scene_hash)
-    bounds = None if shown is None else shown.picture_bounds
     mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, SERVICE_ALERTS)
     movement = timeline.load_newest_movement(c, site_id, now)
@@ -340,7 +259,6 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> SitePartsC
         "scenes": scenes,
         "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, bounds, find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own),
         "movement": movement,
         "called": name_stations(declared),
@@ -371,7 +289,7 @@ def find_present_values(c: Connection, site: Site | None, site_id: str) -> dict[
     return found
 
 
-def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[RuleText]:
+def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[Mapping[str, Any]]:
     """The criteria of a site in words, for people who ask what the level rests on; those not proven are advice."""
     if site is None:
         return []
@@ -447,6 +365,8 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
     question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
     if question is not None and redactor.hides(question.site):
         question = None
+    step = step_of_alert(found["alert"]["key"])
+    state = None if step is None else find_state(c, found["alert"]["site"])
     values = {
         **found,
         "notifications": redactor.cover_messages(found["notifications"]),
@@ -461,9 +381,9 @@ def collect_alert(c: Connection, alert_id: int, redactor: ResponseRedactor, now:
         "story": list_story(
             found["events"], redactor.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
         ),
-        "step": step_of_alert(found["alert"]["key"]),
+        "step": step,
         "asks": asks_verification(found["alert"]["key"]),
-        "spoken": _find_spoken(c, found["alert"]),
+        "spoken": None if state is None else find_operator_answer(Memory.read(state.state), str(step)),
         "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
         "level_names": ladder if found["alert"]["ledger"] == AlertCategory.HAZARD else HEALTH_NAMES,
@@ -481,13 +401,6 @@ def _find_findings(c: Connection, evidence: FrozenDecision, alert: AlertRow) -> 
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return list_findings(evidence, find_declaration(c, str(alert["config_version"])))
     return None
-
-
-def _find_spoken(c: Connection, alert: AlertRow) -> OperatorAnswer | None:
-    """What people said to the question of an alert, and may take back."""
-    key = step_of_alert(alert["key"])
-    state = None if key is None else find_state(c, alert["site"])
-    return None if key is None or state is None else find_operator_answer(Memory.read(state.state), key)
 
 
 def collect_health(
@@ -525,42 +438,13 @@ def find_series(c: Connection, site: str, station: str, quantity: str) -> Any:
     raise NotFoundError(NO_SERIES(series=f"{site}/{station}/{quantity}"))
 
 
-class StoryEntry(TypedDict, total=False):
-    """An entry of the story of an alert; `names`: of all that share a minute."""
-
-    kind: Required[str]  # event, photo, sent, received, confirmed
-    at: Required[str]
-    event: AlertEventRow
-    photo: PhotoRow
-    names: list[str]
-
-
-class DeliveryWay(TypedDict):
-    """How far a message went on one channel."""
-
-    kind: str
-    state: str
-    at: str
-    by: str | None
-    why: str | None
-
-
-class RecipientSummary(TypedDict):
-    """How far a recipient was reached, and on which ways."""
-
-    recipient: str
-    state: str
-    by: str | None
-    ways: list[DeliveryWay]
-
-
 def list_story(
     events: Iterable[AlertEventRow], messages: Iterable[DeliveryRow], photos: Iterable[PhotoRow] = ()
-) -> list[StoryEntry]:
+) -> list[Mapping[str, Any]]:
     """Entries by time of rows of `alert_events`, `deliveries` and `photos`; messages of one minute are one entry."""
-    entries: list[StoryEntry] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
+    entries: list[Mapping[str, Any]] = [{"kind": "event", "at": e["at"], "event": e} for e in events]
     entries += [{"kind": "photo", "at": p["added_at"], "photo": p} for p in photos]
-    together: dict[tuple[str, str], StoryEntry] = {}
+    together: dict[tuple[str, str], dict[str, Any]] = {}
     for m in messages:
         for kind, at, name in (
             ("sent", m["sent_at"], f"{m['recipient']} ({m['kind']})"),
@@ -577,7 +461,7 @@ def list_story(
 _RANK: Final = ("failed", "superseded", "queued", "sending", "retrying", "sent", "delivered", "confirmed")
 
 
-def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[RecipientSummary]:
+def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[Mapping[str, Any]]:
     """Recipients in the order in which they were notified, each with its ways; of rows of `deliveries` of one alert.
 
     >>> one = {"notification_id": 1, "recipient": "duty", "channel": "sms:A", "kind": "sms", "state": "sent", "why": ""}
@@ -585,7 +469,7 @@ def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[RecipientSummary]:
     >>> gather_deliveries([{**one, **times}, {**one, **times, "notification_id": 2, "state": "failed"}])[0]["state"]
     'failed'
     """
-    people: dict[str, dict[str, DeliveryWay]] = {}
+    people: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in sorted(rows, key=lambda r: r["notification_id"]):
         ways = people.setdefault(row["recipient"], {})
         known = ways.get(row["channel"])
@@ -595,7 +479,7 @@ def gather_deliveries(rows: Iterable[DeliveryRow]) -> list[RecipientSummary]:
     return [_sum_up(name, [*ways.values()]) for name, ways in people.items()]
 
 
-def _read(row: DeliveryRow) -> DeliveryWay:
+def _read(row: DeliveryRow) -> Mapping[str, Any]:
     at = row["confirmed_at"] or row["received_at"] or row["sent_at"] or row["queued_at"]
     return {
         "kind": row["kind"],
@@ -606,6 +490,6 @@ def _read(row: DeliveryRow) -> DeliveryWay:
     }
 
 
-def _sum_up(name: str, ways: list[DeliveryWay]) -> RecipientSummary:
+def _sum_up(name: str, ways: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     best = max(ways, key=lambda way: _RANK.index(way["state"]))
     return {"recipient": name, "state": best["state"], "by": best["by"], "ways": ways}

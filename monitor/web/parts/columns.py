@@ -2,12 +2,12 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import accumulate
 from math import cos, hypot, radians, sin
-from typing import Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 from sqlalchemy import Connection
 
@@ -269,23 +269,13 @@ class ChartPlan(NamedTuple):
     choices: list[str]
 
 
-class PagePlan(TypedDict):
-    """What the chart of a site page needs before any answer."""
-
-    charts: list[ChartPlan]
-    opens: ChartPlan | None  # the first that is shown
-    landslide_charts: list[ChartPlan]
-    shared: list[str]  # quantities that several stations have
-    panes: list[str]
-
-
 def plan_page(
     stations: list[StationCard],
     landslides: list[StationCard],
     forecast: set[tuple[str, str]],
     series: Sequence[SeriesRow],
     asking: Sequence[str] = (),
-) -> PagePlan:
+) -> Mapping[str, Any]:
     """What the chart of a site page needs before any answer: stations with their quantities, and room for panes.
 
     It opens on the first of the stations that ask for a level, where one does.
@@ -324,20 +314,13 @@ def plan_charts(stations: list[StationCard], forecast: set[tuple[str, str]]) -> 
         choices = list_quantities(station)
         if not choices:
             continue
-        first = _pick_first(station, [q for q in choices if (station.id, q) in forecast], choices)
+        azimuth = radians(station.azimuth_deg or 0.0)
+        weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
+        shown = [q for q in choices if (station.id, q) in forecast] or choices[:1]
+        first = shown[0] if station.azimuth_deg is None else max(shown, key=lambda q: weight.get(q, 1.0))
         order = rank.get(first.split("_")[0], 2)
         charts.append(ChartPlan(order, not station.on_slope, station.id, first, choices))
     return sorted(charts, key=lambda k: k[:3])
-
-
-def _pick_first(station: StationCard, with_forecast: list[str], choices: list[str]) -> str:
-    if not with_forecast:
-        return choices[0]
-    if station.azimuth_deg is None:
-        return with_forecast[0]
-    azimuth = radians(station.azimuth_deg)
-    weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
-    return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 
 
 def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list[SeriesRow]:

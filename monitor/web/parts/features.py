@@ -68,7 +68,8 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     if at is not None:
         level = next((one.level for one in load_ribbon(c, site, at - timedelta(seconds=1), at)), None)
     asks = find_asks(c, site, top, now) if at is None else find_asks_at(c, site, top, at)
-    moves = _find_fastest(load_newest_movement(c, site, then))
+    rows = sorted(load_newest_movement(c, site, then), key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))
+    moves = {row["station"]: row for row in rows}  # the fastest series of each; of equal ones the last
     windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
     headings = pages.find_headings(c, site, windows, then)
     found = []
@@ -98,13 +99,7 @@ def list_stations(c: Connection, site: str, now: datetime, at: datetime | None =
     return found
 
 
-def _find_fastest(movement: Iterable[NewestMovement]) -> dict[str, NewestMovement]:
-    """The row of the fastest series of each station; of equal ones the last."""
-    return {row["station"]: row for row in sorted(movement, key=lambda row: abs(row["velocity_mm_per_day"] or 0.0))}
-
-
 def _is_seen(move: NewestMovement) -> bool:
-    """Whether a movement stands out of its own noise, so that it has a direction."""
     speed, error = move["velocity_mm_per_day"], move["velocity_error_mm_per_day"]
     return speed is not None and error is not None and abs(speed) > SEEN * error
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from datetime import datetime
+from typing import Any, Final, TypedDict, cast
 
 from sqlalchemy import Connection
 
@@ -16,25 +16,64 @@ from forecasting.message import Message, Template, Term, gather, join
 from monitor.decision.series.station_health import WELL
 from monitor.domain.alert import AlertCategory
 from monitor.domain.alerts import headline
-from monitor.domain.instants import epoch_s, format_iso, from_epoch_s
+from monitor.domain.duty.rota import who_is_on_duty
+from monitor.domain.instants import format_iso, from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.language.figures import format_number
 from monitor.domain.quantities import QUANTITIES
-from monitor.domain.site import Criterion, Site
+from monitor.domain.site import Criterion, Recipient, Site
 from monitor.notify.declarations import find_declaration
 from monitor.notify.value_now import find_now
 from monitor.store.alerting import timeline
+from monitor.store.alerting.answers import AlertDeliveries, RecipientDelivery
 from monitor.store.alerting.decisions import find_evidence
+from monitor.store.alerting.duty import list_chain, load_rosters
 from monitor.store.alerting.sites import list_slope_stations
 from monitor.store.pages import count_states
 from monitor.store.schema.view_rows import AlertRow
 from monitor.store.schema.views import load_view
-from monitor.web.parts.pictures import PlotScale
+
+
+class CallEntry(TypedDict):
+    """Somebody to call, and what became of the messages to him."""
+
+    name: str
+    role: str
+    phone: str
+    tel: str  # for a link
+    delivery: RecipientDelivery | None
+    channels: list[str]
+
+
+def list_calls(c: Connection, site: Site, answers: AlertDeliveries, now: datetime) -> list[CallEntry]:
+    """Who to call, in the order in which messages go out, each once: role, telephone, what became of the messages."""
+    rosters, roles = load_rosters(c, site.teams, now), dict[str, str]()
+    for team in site.teams:
+        on_duty = who_is_on_duty(rosters[team.site, team.name], now)
+        for name, role in [*zip(on_duty, ("on duty", "second"), strict=False), (team.lead, "lead")]:
+            roles.setdefault(name, role)
+    answered = {one.recipient: one for one in answers.deliveries}
+    people: dict[str, Recipient] = {r.name: r for step in list_chain(c, site.recipients, now) for r in step}
+    return [
+        {
+            "name": name,
+            "role": roles.get(name, ""),
+            "phone": one.phone,
+            "tel": "".join(sign for sign in one.phone if sign in "+0123456789"),
+            "delivery": answered.get(name),
+            "channels": sorted({k.partition(":")[0] for k in one.channels}),
+        }
+        for name, one in people.items()
+    ]
+
+
+def find_first_calls(c: Connection, sites: Iterable[Site], now: datetime) -> dict[str, CallEntry]:
+    """Of each site the first who has a telephone; a site of which nobody has one is left out."""
+    calls = {site.id: list_calls(c, site, AlertDeliveries(), now) for site in sites}
+    return {site: one for site, people in calls.items() for one in reversed(people) if one["tel"]}
+
 
 _LOST: Final = Template("motion.lost", "{n} of {n2} stations on the slope cannot be judged now: {text}")
-SPARK: Final = timedelta(days=1)
-SPARK_MOST: Final = 160  # points of a small picture
-SPARK_LEAST: Final = timedelta(hours=2)  # that they cover
 READ_AT_ONCE, SENTENCES_KEPT = 6, 200
 _lock: Final = threading.Lock()
 NO_STAGE: Final = "without a stage"  # of a station that is well
@@ -63,7 +102,7 @@ def find_headlines(
         key = (str(alert["evidence_sha256"]), int(alert["level"]))
         if key not in _sentences and left:
             left -= 1
-            one = read_headline(c, load_evidence(c, alert["alert_id"]), alert)
+            one = read_headline(c, gather(read_json(find_evidence(c, alert["alert_id"]))), alert)
             with _lock:  # pages are made by many threads; the oldest goes where there are many
                 while len(_sentences) >= SENTENCES_KEPT:
                     del _sentences[next(iter(_sentences))]
@@ -78,12 +117,6 @@ def read_headline(c: Connection, frozen: headline.FrozenDecision, alert: AlertRo
     with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
         return headline.find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
     return None
-
-
-def load_evidence(c: Connection, alert_id: int) -> headline.FrozenDecision:
-    """The frozen evidence of an alert with its messages; empty where there is none."""
-    found: headline.FrozenDecision = gather(read_json(find_evidence(c, alert_id)))
-    return found
 
 
 def read_json(text: str | None) -> headline.FrozenDecision:
@@ -120,7 +153,6 @@ class SiteMotion:
     last_stages: Sequence[str]  # that those were last seen in
     lost_text: Message
     window: timeline.StandingWindow | None  # the next trusted one of failure
-    spark: str = ""  # velocity of the fastest over a day: the path of a small picture
 
 
 def describe_motion(
@@ -156,19 +188,17 @@ def describe_motion(
 
 
 def _list_beyond(movement: Iterable[timeline.NewestMovement]) -> set[str]:
-    """Stations of which a series is beyond creep."""
     return {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}
 
 
 def _find_failure_window(movement: Iterable[timeline.NewestMovement], now: datetime) -> timeline.StandingWindow | None:
-    """The trusted window of failure to show, as of the newest reading."""
     trusted = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     data_until = max((row["data_until"] for row in movement if row["data_until"]), default=format_iso(now))
     return headline.find_window(trusted, "window_from", "window_to", data_until)
 
 
 def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, SiteMotion]:
-    """How each of some sites moves, with the velocity of its fastest series over a day as a small picture."""
+    """How each of some sites moves."""
     movements = timeline.load_newest_movements(c, sites, now)
     watched = list_slope_stations(c, sites)
     states: dict[str, dict[str, str | None]] = {}
@@ -178,23 +208,7 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
         site: describe_motion(rows, now, watched.get(site, set()), states.get(site, {}))
         for site, rows in movements.items()
     }
-    found = {site: motion for site, motion in motions.items() if motion is not None}
-    series = {site: motion.fastest["series_id"] for site, motion in found.items() if motion.fastest}
-    past = timeline.load_velocities(c, list(series.values()), now - SPARK, now)
-    return {
-        site: replace(motion, spark=draw_velocities(past.get(series[site], []), now)) if site in series else motion
-        for site, motion in found.items()
-    }
-
-
-def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> str:
-    """The line of a small picture of the last day, from zero up; empty where there is none."""
-    thinned = past[:: max(1, -(-len(past) // SPARK_MOST))]
-    if len(thinned) < 2 or thinned[-1][0] - thinned[0][0] < SPARK_LEAST:
-        return ""  # it would be one vertical stroke
-    speeds = [abs(v) for _, v in thinned]
-    scale = PlotScale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
-    return scale.draw([(epoch_s(at), v) for (at, _), v in zip(thinned, speeds, strict=True)])
+    return {site: motion for site, motion in motions.items() if motion is not None}
 
 
 MOST: Final = 40  # rows of one table; the JSON below holds all

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ from monitor.domain.language.rendering import translate, translate_term
 from monitor.domain.language.scripts import translate_scripts
 from monitor.domain.language.subjects import translate_subject
 from monitor.store.pages import SiteCard
-from monitor.store.schema.view_rows import AlertRow
 from monitor.store.service_state import find_stamp
 from monitor.web.access.acting import read_notice
 from monitor.web.access.callers import Caller, person_of
@@ -156,41 +155,12 @@ def translate_name(text: str) -> Any:
     return translate(text) if isinstance(text, Message) else translate_term(text.replace("_", " "))
 
 
-def gather_alerts(alerts: Iterable[AlertRow]) -> list[list[AlertRow]]:
-    """Rows of alerts as lines: open suggestions of one cause are one line, everything else stays as it is."""
-    return gather(alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"]))
-
-
 def link_help(page: str) -> Markup:
     """A question mark that leads to a page of the help; nothing where that extension is not there."""
     if "GET /help" not in RULES:
         return Markup()
     mark = Markup('<a class="help" href="/help/{}" aria-label="{}" title="{}">?</a>')
     return mark.format(page, *2 * [catalogue.gettext("Help on this")])
-
-
-# where to read on after an error: by what its message is of, the first part of its id
-HELP_ON: Final = {
-    **dict.fromkeys(("access", "account", "login", "people", "second_factor", "signature", "token"), "how-to/accounts"),
-    **dict.fromkeys(("guess", "upload", "cell", "row", "file"), "how-to/import-files"),
-    **dict.fromkeys(("loosening", "proposal", "effect", "act", "offset", "level"), "how-to/change-thresholds"),
-    **dict.fromkeys(("alert", "answer", "question"), "reference/alert-states"),
-    **dict.fromkeys(("scene", "tile", "tiles", "map"), "how-to/scenes"),
-    **dict.fromkeys(("outline", "outlines"), "how-to/outline-landslides"),
-    **dict.fromkeys(("forecast", "model"), "how-to/forecast-models"),
-    **dict.fromkeys(("store", "database", "page"), "how-to/operate"),
-    "extra": "how-to/install",
-    "duty": "how-to/duty",
-    "drill": "how-to/drills",
-    "export": "how-to/take-data-out",
-    "reading": "how-to/connect-instruments",
-}
-
-
-def find_help(text: str) -> str:
-    """The page of the help that fits an error."""
-    first = text.id.partition(".")[0] if isinstance(text, Message) else ""
-    return HELP_ON.get(first, "how-to/page")
 
 
 ENVIRONMENT: Final = open_templates(Path(__file__).parents[1] / "templates", *list_template_folders())
@@ -213,7 +183,10 @@ ENVIRONMENT.filters.update(
     essence=lambda text: text.values["text"] if isinstance(text, Message) and text.id == OVER.id else text,
     page_words=without_commands,
     label=catalogue.gettext,
-    by_cause=gather_alerts,
+    # open suggestions of one cause are one line, everything else stays as it is
+    by_cause=lambda alerts: gather(
+        alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"])
+    ),
     say_cause=describe_cause,
 )
 ENVIRONMENT.globals.update(
@@ -231,7 +204,6 @@ ENVIRONMENT.globals.update(
     panels=list_panels,
     serves=RULES.__contains__,
     link_help=link_help,
-    find_help=find_help,
 )
 
 

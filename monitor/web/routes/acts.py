@@ -167,7 +167,6 @@ _PLACES: Final[Mapping[str, Any]] = {
 
 
 def _declare(one: ActParameter, *, is_form: bool) -> tuple[Any, Any]:
-    """An argument as a field, type and default."""
     argument, kind = one.argument, one.given_kind
     known: dict[str, Any] = {"alias": one.name.rstrip("_"), "description": argument.help}
     if kind is str:

@@ -1,15 +1,14 @@
-"""Refreshes: the changing parts of a page as JSON, and a stream of lines that say when to ask for them."""
+"""Refreshes: the changing parts of a page as JSON."""
 
 from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse
 
 from monitor.domain.instants import format_iso
-from monitor.web.access.callers import SERVICE_ALERTS, person_of, sites_shown
+from monitor.web.access.callers import person_of
 from monitor.web.access.redaction import redactor_of, trouble_for
 from monitor.web.access.rules import narrow
-from monitor.web.change_notices import MOST, ChangeNotifier, Sites
 from monitor.web.context import AlertId, Find, InState, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts, read_site
 from monitor.web.parts.instruments import collect_instruments
@@ -41,7 +40,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     context = context_of(request)
     with context.db.read() as c:
         values = redactor_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
-    return _answer(request, ("status", "movement", "ledgers", "map", "stations"), values)
+    return _answer(request, ("status", "movement", "ledgers", "stations"), values)
 
 
 @router.get("/sites/{site}/instruments")
@@ -58,22 +57,3 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, redactor_of(request, c), context_of(request).clock())
     return _answer(request, ("alert_head", "alert_notified", "alert_chain"), values)
-
-
-@router.get("/changes")
-async def stream_changes(request: Request) -> Response:
-    """A line whenever a level, an alert or what is seen changes on any site of the reader."""
-    return _stream(request, sites_shown(request))
-
-
-@router.get("/sites/{site}/changes")
-async def stream_site_changes(request: Request, site: str) -> Response:
-    """The same for one site."""
-    return _stream(request, frozenset({site, SERVICE_ALERTS}))
-
-
-def _stream(request: Request, sites: Sites) -> Response:
-    notifier: ChangeNotifier = request.app.state.change_notifier
-    if notifier.listening >= MOST:  # pages go on asking every 10 s
-        return Response(status_code=204)
-    return StreamingResponse(notifier.listen(sites), media_type="text/event-stream")

@@ -1,6 +1,8 @@
 """The pages themselves, rendered on the server: overview, site, alert, lists."""
 
-from typing import Annotated, Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -12,15 +14,90 @@ from monitor.store.alerting.answers import load_states
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
+from monitor.store.schema.view_rows import IssuedForecastRow, WhyNotShownRow
 from monitor.store.schema.views import load_view
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.redaction import redactor_of
 from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site, read_site
-from monitor.web.parts.forecasts import LINE, gather_lacks, list_shown
 from monitor.web.parts.headline import find_headlines
 from monitor.web.parts.templating import render
+
+LINE: Final = "drift"  # a straight line through the newest readings
+
+
+class ForecastWorth(NamedTuple):
+    """Mean absolute errors of the targets that came, beside those of a straight line."""
+
+    n: int
+    since: str  # month
+    error: float
+    line_error: float
+
+
+def list_shown(
+    rows: Iterable[IssuedForecastRow], skill: Iterable[Any], controls: Collection[str]
+) -> list[Mapping[str, Any]]:
+    """The forecasts that are shown, by series and horizon, control stations last.
+
+    Args:
+        rows: of the view `latest_forecast` that are shown.
+        skill: of the view `forecast_skill`.
+        controls: stations on stable ground.
+    """
+    scored: dict[tuple[str, ...], list[Any]] = {}
+    for row in skill:
+        scored.setdefault((row["station"], row["quantity"], str(row["horizon_s"]), row["model"]), []).append(row)
+    shown = [row for row in rows if row["q10"] is not None and row["q90"] is not None]
+    found: list[Mapping[str, Any]] = [
+        {
+            "station": row["station"],
+            "quantity": row["quantity"],
+            "unit": row["unit"],
+            "horizon_s": row["horizon_s"],
+            "target_at": row["target_at"],
+            "model": row["model"],
+            "moved": (row["q50"] or 0.0) - row["data_value"],
+            "low": (row["q10"] or 0.0) - row["data_value"],
+            "high": (row["q90"] or 0.0) - row["data_value"],
+            "worth": _compare(
+                *(scored.get((row["station"], row["quantity"], str(row["horizon_s"]), k)) for k in (row["model"], LINE))
+            ),
+        }
+        for row in shown
+    ]
+    return sorted(found, key=lambda r: (r["station"] in controls, r["station"], r["quantity"], r["horizon_s"]))
+
+
+def _compare(mine: Sequence[Any] | None, line: Sequence[Any] | None) -> ForecastWorth | None:
+    if not mine or not line:
+        return None
+    return ForecastWorth(sum(r["n"] for r in mine), min(r["month"] for r in mine), _average(mine), _average(line))
+
+
+def _average(rows: Sequence[Any]) -> float:
+    return float(sum(r["n"] * r["mae"] for r in rows) / sum(r["n"] for r in rows))
+
+
+def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
+    """Rows of the view `why_not_shown`, those together that lack the same until the same day."""
+
+    def key(row: WhyNotShownRow) -> tuple[str, str, float]:
+        return ((row["earliest_at"] or "")[:10], row["lacking"] or row["reason"], row["horizon_s"] or 0.0)
+
+    return [
+        {
+            "models": list(dict.fromkeys(row["model"] for row in group)),
+            "series": list(dict.fromkeys(row["station"] for row in group)),
+            "horizon_s": group[0]["horizon_s"],
+            "lacking": group[0]["lacking"],
+            "reason": group[0]["reason"],
+            "earliest_at": group[0]["earliest_at"],
+        }
+        for group in (list(members) for _, members in groupby(sorted(rows, key=key), key))
+    ]
+
 
 router = APIRouter(include_in_schema=False)
 # tables of what forecasts were worth, by their view and what orders its rows last
@@ -29,8 +106,6 @@ SCORES: Final = {
     "fans": ("forecast_scores", "situation"),
     "coverage": ("forecast_coverage", "nominal"),
 }
-# of messages, as addresses of 0.2 name them
-STATES_BEFORE: Final = {"claimed": "sending", "failed_retry": "retrying", "failed_final": "failed"}
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -141,8 +216,9 @@ def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        wanted = STATES_BEFORE.get(state or "", state or None)
-        rows = redactor_of(request, c).cover_messages(queries.load_deliveries(c, narrow(request, None), wanted, 300))
+        rows = redactor_of(request, c).cover_messages(
+            queries.load_deliveries(c, narrow(request, None), state or None, 300)
+        )
         zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
     zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
     return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")

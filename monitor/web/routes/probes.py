@@ -75,7 +75,6 @@ def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, fl
 
 
 def _ingest_gauges(ingest: Mapping[str, Any]) -> Iterator[Any]:
-    """Messages and connection of each process of ingest; 0 is the core itself, where it takes all."""
     whole = {
         "process": 0,
         "messages": ingest.get("messages", 0),
@@ -126,13 +125,6 @@ def send_worker(request: Request) -> Response:
     """The service worker, from the root so that it serves every page; the browser asks for it again and again."""
     text = _read_worker(context_of(request).version)
     return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
-
-
-@router.get("/favicon.ico")
-def send_icon() -> Response:
-    """The icon where no page names one: a browser asks for it beside `/health` and beside what the API answers."""
-    icon = (_STATIC / "icon.svg").read_bytes()
-    return Response(icon, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
 
 @router.get("/manifest.webmanifest")

@@ -1,5 +1,4 @@
-// Keeps a page true: asks for its parts when the server says that something changed, and every 10 s besides;
-// lets ages run every second, and says so when it cannot.
+// Keeps a page true: asks for its parts every 10 s; lets ages run every second, and says so when it cannot.
 "use strict";
 (() => {
   const EVERY = 10_000, STALE = 30_000;
@@ -88,17 +87,6 @@
   tick();
   if (address) {
     setInterval(refresh, EVERY);
-    // one stream to the server for a page that is looked at; without one the page is at most 10 s late
-    let stream = null;
-    const listen = () => {
-      stream?.close();
-      stream = null;
-      if (document.hidden || !window.EventSource) return;
-      stream = new EventSource(main.dataset.changes);
-      stream.addEventListener("changed", refresh);
-    };
-    addEventListener("pagehide", () => stream?.close());
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); listen(); });
-    listen();
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
   }
 })();

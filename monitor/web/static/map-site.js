@@ -305,12 +305,12 @@
     state.susceptibility = ground.susceptibility;
     state.hidden.add("susceptibility");  // it has no time in it: whoever wants it ticks it
     if (ground.relief || ground.tiles.length) state.hidden.add("scene");  // an image would bury the ground; it is a tick away
-    const view = make("div", { className: "mapview" }), sketch = document.getElementById("part-map");
-    sketch.before(view);
+    const view = make("div", { className: "mapview" }), note = document.getElementById("part-map");
+    note.before(view);
     try {
       const opened = await M.open(view, { ground, bounds: boundsOf(), about: tr("Map of the site. What it shows of stations stands in the table of stations too. Enter shows what lies in the middle."), style, hides });
       ({ map, grounds, restyle } = opened);
-    } catch (error) {  // no WebGL after all: the sketch stays
+    } catch (error) {  // no WebGL after all: the note stays
       view.remove();
       throw error;
     }

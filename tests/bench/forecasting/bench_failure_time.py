@@ -15,6 +15,7 @@ from forecasting.kinematics.failure import FailureSpec
 from forecasting.kinematics.failure_scores import count_false, pool_false, watch_curve
 from monitor.cli.forecast import failure_bench
 from monitor.cli.forecast.failure_bench import DAY_S
+from tests.bench.forecasting import measured_curves
 from tests.bench.record import record
 
 SEEDS, HOURLY_SEEDS = range(30), range(10)
@@ -22,7 +23,7 @@ SEEDS, HOURLY_SEEDS = range(30), range(10)
 
 def main() -> None:
     """Judge and keep the table."""
-    data = failure_bench.data_folder(None)
+    data = measured_curves.data_folder()
     figures: dict[str, Any] = {"published": failure_bench.PUBLISHED, "unit": "days; positive error is late"}
     draws: dict[str, tuple[range, list[float], dict[str, Any]]] = {
         "daily, exponent 2, noise 0.5 and 2 mm": (SEEDS, [0.5, 2.0], {}),
@@ -49,9 +50,9 @@ def main() -> None:
         print(f"{name}: {time.perf_counter() - begun:.0f} s")
     figures["failure-curves"] = {
         row["file"]: {k: row[k] for k in ("trusted", "trusted_inside", "first_trusted_days_before", "leads")}
-        for row in failure_bench.score_failure_curves(data)
+        for row in measured_curves.score_failure_curves(data)
     }
-    figures["did not fail"] = {row["set"]: _brief(row) for row in failure_bench.score_non_failing(data)}
+    figures["did not fail"] = {row["set"]: _brief(row) for row in measured_curves.score_non_failing(data)}
     for name, interval_s, sigma in (("source", DAY_S, 1.2), ("target", 30.4 * DAY_S, 5.0)):
         place = {"source": "Baijiabao, June 2018", "target": "Bazimen, July 2012"}[name]
         figures["did not fail"][place] = _workbook(data, name, interval_s, sigma)
@@ -66,7 +67,7 @@ def _brief(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _workbook(data: Path, name: str, interval_s: float, sigma: float) -> dict[str, Any]:
-    rows = read_sheet(failure_bench.find(data, "bazimen-baijiabao", f"{name}_sample.xlsx")).to_dict("records")
+    rows = read_sheet(measured_curves.find(data, "bazimen-baijiabao", f"{name}_sample.xlsx")).to_dict("records")
     column = next(key for key in rows[0] if key.startswith("Total"))
     times = [datetime.fromisoformat(row["Time"]).replace(tzinfo=UTC).timestamp() for row in rows]
     return count_false(watch_curve(times, [float(row[column]) for row in rows], FailureSpec(interval_s, sigma)))
@@ -78,7 +79,7 @@ def _every_station(data: Path) -> dict[str, Any]:
     cascadia = sorted(p.name[:4] for p in (data / "timeseries" / "gnss-cascadia-pbo-csv").glob("*.csv"))
     counts = {
         name: count_false(watch_curve(c.times_s, c.values, FailureSpec(DAY_S, sigma)))
-        for name, c, sigma in failure_bench.gnss(data, japan, cascadia)
+        for name, c, sigma in measured_curves.gnss(data, japan, cascadia)
         if len(c.times_s) > 300
     }
     return pool_false(counts) | {"with windows": {k: v["windows"] for k, v in counts.items() if v["windows"]}}

@@ -20,8 +20,8 @@ import pandas as pd
 
 from forecasting.data.series import DAY_S, Floats, read_long_csv
 from forecasting.data.workbook import read_sheet
-from monitor.cli.forecast.failure_bench import find
 from tests.bench.forecasting.bench_last_tenth import DATA, plain, serve
+from tests.bench.forecasting.measured_curves import find
 from tests.bench.record import read_options, record
 from tests.data.forecasts.absurdity import Fan, find_absurd, see_present
 

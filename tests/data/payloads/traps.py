@@ -214,24 +214,7 @@ WALKED = {
         None,
         "slopeward/v1/north/event",
     ),
-    "mapping": Told(
-        lambda token, sigma, time: f'{{"t":"{time}","d":"G1","a":20.5,"b":{token}}}'.encode(), G1, "G1.tilt_x", NO_SIGMA
-    ),
 }
-MAPPING = """
-[time]
-path = "t"
-[station]
-path = "d"
-[[value]]
-path = "a"
-quantity = "temperature"
-unit = "degC"
-[[value]]
-path = "b"
-quantity = "tilt_x"
-unit = "mrad"
-"""
 HEAD = """
 [site]
 id = "north"
@@ -259,7 +242,7 @@ def topic_in_zone(name: str) -> str:
     return topic_of(name) if WALKED[name].lines is not None else f"other/G1/{name}"
 
 
-def make_site(mapping: str, zone: str = ""):
+def make_site(zone: str = ""):
     """The site of the walk; all decoders that the site file binds, in a zone where one is given."""
     text = HEAD
     for name, told in WALKED.items():
@@ -267,9 +250,8 @@ def make_site(mapping: str, zone: str = ""):
             continue
         pattern = {"plain": "plain/{station}/{quantity}", "nmea": "nmea/{station}", "rtklib": "rtklib/{station}"}
         pattern |= {name: f"other/{{station}}/{name}"} if told.lines is None else {}
-        called = f"mapping:{mapping}" if name == "mapping" else name
         said = f'zone = "{zone}"\n' if zone else ""
         text += (
-            f'[[decoder]]\ntopic = "{pattern.get(name, topic_of(name))}"\nname = "{called}"\n{said}{told.lines or ""}\n'
+            f'[[decoder]]\ntopic = "{pattern.get(name, topic_of(name))}"\nname = "{name}"\n{said}{told.lines or ""}\n'
         )
     return parse_site(text, "north.toml")

@@ -199,7 +199,7 @@ SHOWN = {
     "report list": ("bench",),
     "report prove": ("1",),
     "offsets propose": ("--site", "bench", "--station", "G1", "--at", "2026-02-28T21:30:00Z"),
-    **{f"people duty {verb}": ("bench",) for verb in ("show", "export", "hand-over show")},
+    **{f"people duty {verb}": ("bench",) for verb in ("show", "hand-over show")},
 }
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {

@@ -1,20 +1,11 @@
 """A site that nobody declared is said so by every verb that takes one, also where a list would be empty."""
 
-import json
-import socket
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from monitor.checks.running import find_program
 from monitor.cli.main import run_verb
 from monitor.config.first_site import write_first_site
-from monitor.store.database.engine import Database
-from monitor.store.service_state import remove_stamp, stamp
-from tests.data.store_rows import tell
 
 VERBS = (
     "alerts list --site {}",
@@ -80,35 +71,3 @@ def test_nobody_may_not_act(place, verb, name, capsys):
     err = capsys.readouterr().err
     assert (status, err.count("\n")) == (1, 1)
     assert "--by: a name is needed" in err
-
-
-def test_doctor_knows_a_process_that_is_gone_from_one_that_runs(place, capsys):
-    gone = subprocess.Popen([sys.executable, "-c", ""])  # its number is nobody's once it was waited for
-    gone.wait()
-    other = subprocess.Popen(["sleep", "60"])  # another program that has the number of our core by now
-    own = subprocess.Popen([sys.executable, "-m", "monitor.cli.main", "demo", "simulate", "--help"])
-    ingest = {"messages": 1, "problems": {}, "queued": 0, "dropped_qos0": 0}
-    db = Database(f"sqlite:///{place}/x.db")
-    try:
-        for process, host, state in (
-            (gone, socket.gethostname(), "bad"),
-            (other, socket.gethostname(), "bad"),
-            (other, "elsewhere", "ok"),
-        ):
-            detail = {"pid": process.pid, "host": host, "ingest": ingest}
-            tell(db, stamp, "core", detail, datetime.now(UTC))
-            run_verb(["doctor", "--json"])
-            found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-            (line,) = [f for f in found if f["subject"] == "service"]
-            assert (line["state"], f"pid {process.pid}" in line["found"]) == (state, True), line
-        Path(f"{place}/x.db.lock").write_text(str(other.pid))
-        run_verb(["doctor"])
-        assert f"names pid {other.pid}, which is gone or another program" in capsys.readouterr().out
-        assert find_program(own.pid) is not None or own.poll() is not None
-    finally:
-        Path(f"{place}/x.db.lock").unlink(missing_ok=True)
-        tell(db, remove_stamp, "core")
-        db.close()
-        for process in (other, own):
-            process.kill()
-            process.wait()

@@ -20,7 +20,6 @@ from detection.imagery.scene.scene import read_scene
 from detection.susceptibility.study import read_study
 from monitor.cli import identity
 from monitor.cli.main import run_verb
-from monitor.ingest.decoders.mapping import open_mapping
 from monitor.ingest.files.mapping import load_mapping
 from monitor.jobs.forecasts import checkpoints
 from monitor.notify.cap import signature
@@ -312,7 +311,6 @@ def test_nobody_is_listed_in_vain():
     ("page", "start", "name", "read"),
     [
         ("how-to/import-files.md", "[table]", "any.mapping.toml", load_mapping),
-        ("reference/decoders.md", "[time]", "gateway.toml", lambda path: open_mapping(str(path))),
         ("explanation/surveys.md", "wavelength_m", "stack.toml", lambda path: read_stack(path.parent)),
         ("how-to/susceptibility.md", "grid =", "study.toml", read_study),
         ("how-to/radar.md", "acquired_at", "scene.toml", lambda path: read_scene(path.parent)),

@@ -11,9 +11,8 @@ from detection.imagery.footprints.choose import WeightsAttempt, choose_weights
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.records import INDEX
-from detection.imagery.raster.reading.warped import WarpedOnce
 from monitor.cli.main import run_verb
-from tests.data.surveys.fine_scene import SIZE, write_fine
+from tests.data.surveys.fine_scene import write_fine
 
 
 def run(capsys, *words):
@@ -105,16 +104,3 @@ def test_the_least_coarse_reading_that_fits_is_taken(tmp_path, monkeypatch, seed
             ).weights
             == INDEX
         )
-
-
-def test_the_pixels_are_made_once_and_that_is_told(tmp_path, monkeypatch):
-    path, made, told = write_fine(tmp_path / "fine.tif", 0.5), [], []
-    inner = WarpedOnce._warp
-    monkeypatch.setattr(WarpedOnce, "_warp", lambda self, file: made.append(self) or inner(self, file))
-    detect(
-        {"scene_path": str(path), "out_dir": str(tmp_path / "out")}, lambda stage, share: told.append((stage, share))
-    )
-    assert [(one.width, one.height) for one in made] == [(800, 800), (SIZE, SIZE)]  # of bijie, and what is used
-    assert ("other pixels", 1.0) in told
-    assert told.index(("other pixels", 1.0)) < min(place for place, one in enumerate(told) if one[0] == "map")
-    assert {one.name for one in (tmp_path / "out").iterdir()}.isdisjoint({".detect.part"})

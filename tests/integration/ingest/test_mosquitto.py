@@ -119,7 +119,7 @@ def start_ingest(mosquitto, database):
 
 
 def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(start_ingest):
-    decoders = {"a": "mapping:/gone", "b": "rows"}
+    decoders = {"a": "gone", "b": "rows"}
     sites = {k: replace(make_site(k), decoders=(Binding(f"gateway/{k}", name),)) for k, name in decoders.items()}
     alarms = start_ingest(sites).seen.alarms
     wait_for(lambda: len(alarms) == 2)

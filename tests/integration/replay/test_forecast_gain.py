@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from monitor.cli.main import run_verb
 from monitor.cli.site.backtest import keep_proof, pick_criterion
-from monitor.cli.site.scorecard import describe_gain, write_page
+from monitor.cli.site.scorecard import describe_gain
 from monitor.decision.proof import find_unproven
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError
@@ -119,5 +119,4 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url, tmp_path, m
     with database.read() as c:
         assert load_view(c, "model_proofs", site="slope") == kept
     database.close()
-    assert "Forecast beside velocity" in write_page(card)
     assert "Lead gained on velocity with its bounds times" in describe_gain(gain)

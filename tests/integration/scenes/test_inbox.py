@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from detection.imagery.change.dates import DATES_MOST
 from monitor.domain.errors import AwayError
 from monitor.jobs.housekeeping import sweep
-from monitor.jobs.scenes import divided, rows, worker
 from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.jobs.scenes import rows, worker
 from monitor.jobs.scenes.tasks import DateAssessment, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.scenes.arrivals import load_scenes
@@ -73,12 +73,12 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 
 
 def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
-    def fail(plan, *_):
+    def fail(plan, *_, **__):
         raise AwayError("the scheduler does not answer")
 
     write_date(inbox / "latest", may(7), [])
     with monkeypatch.context() as away:
-        away.setattr(scene_inbox, "read_divided", fail)
+        away.setattr(scene_inbox, "run_in_worker", fail)
         said = scene_inbox.run(database, config, site, may(7) + HOUR)
         assert "waiting: the scheduler does not answer; told" in said
     assert alerts(database) == {"scene:latest": "unacknowledged"}
@@ -233,13 +233,13 @@ def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
 def test_a_worker_is_given_the_footprints_that_it_needs_and_no_others(database, config, site, inbox, monkeypatch):
     """Those of the newest dates and of the anchor for a scene newer than all; all of them for one that comes late."""
     asked = []
-    run = divided.run_in_worker
+    run = scene_inbox.run_in_worker
 
     def watch(plan, task, question, **paths):
         asked.append([date.name for date in question.dates if date.polygons is not None])
         return run(plan, task, question, **paths)
 
-    monkeypatch.setattr(divided, "run_in_worker", watch)
+    monkeypatch.setattr(scene_inbox, "run_in_worker", watch)
     assert rows.NEAR_MOST == DATES_MOST
     names = [f"d{day:02}" for day in range(1, 10)]
     for day, name in enumerate(names, start=1):

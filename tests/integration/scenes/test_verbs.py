@@ -125,15 +125,6 @@ def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
     assert told[0]["matched"]["B4"]["gain"] == factors["B4"]["gain"]
 
 
-def test_a_scene_that_was_read_with_the_same_settings_is_said_to_be_known(dates, tmp_path, capsys):
-    words = ["scenes", "detect", str(dates / "a"), "--model", "generated", "--out", str(tmp_path / "out")]
-    told = []
-    for more in ([], [], ["--threshold", "0.71"]):
-        assert run_verb([*words, *more]) == 0
-        told.append("known from before" in capsys.readouterr().err)
-    assert told == [False, True, False]
-
-
 def test_wrong_input_is_one_line(dates, tmp_path, capsys):
     assert run_verb(["scenes", "compare", "--model", "generated", str(dates / "a")]) == 1
     assert capsys.readouterr().err.strip() == "compare needs two scenes at least"

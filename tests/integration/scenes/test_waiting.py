@@ -13,7 +13,6 @@ import rasterio
 from sqlalchemy import delete, select
 
 from detection.imagery.weights_file import find_fault, read_weights, weights_path
-from monitor.checks import installation
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
@@ -21,7 +20,6 @@ from monitor.store import pages
 from monitor.store.models.registry import add_model, change_state, find_broken_weights, find_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
-from monitor.store.service_state import stamp
 from tests.conftest import ON_BOTH
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, of_drawings, polygons, work_here
 
@@ -225,7 +223,7 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
 
 
 @ON_BOTH
-def test_without_a_service_the_files_of_a_scene_wait_with_a_word_and_are_made_when_asked_for(
+def test_without_a_service_the_files_of_a_scene_wait_and_are_made_when_asked_for(
     database, config, drawn, tmp_path, capsys
 ):
     add_site(database)
@@ -234,29 +232,20 @@ def test_without_a_service_the_files_of_a_scene_wait_with_a_word_and_are_made_wh
     add = ["scenes", "add", str(drawn / "b"), "--site", "bench"]
     assert run_verb(add) == 0
     said = capsys.readouterr()
-    now_line = f"b: its picture, masks and vectors wait until the service runs; now: slopeward {' '.join(add)} --files"
     assert "1 footprints" in said.out
-    assert said.err.splitlines() == [now_line]
     with database.read() as c:
         (row,) = load_scenes(c, "bench")
     assert not (Path(row.out_dir) / "run.json").exists()
-    with database.write() as c:
-        stamp(c, "core", {"state": "running"}, datetime.now(UTC))
-    assert run_verb(add) == 0
-    assert capsys.readouterr().err == "", "a service that runs makes them"
     assert run_verb([*add, "--files"]) == 0
     with database.read() as c:
         folders = [Path(row.out_dir) for row in load_scenes(c, "bench")]
     assert all((folder / "run.json").is_file() and (folder / "preview.png").is_file() for folder in folders)
 
-    with database.write() as c:
-        stamp(c, "core", {"state": "stopped"}, datetime.now(UTC))
     shutil.copytree(drawn / "a", tmp_path / "half")
     (tmp_path / "half" / "B4.tif").unlink()
     assert run_verb(["scenes", "add", str(tmp_path / "half"), "--site", "bench"]) == 0
     said = capsys.readouterr()
     assert "waiting: half/B4.tif: has not arrived" in said.out
-    assert "half: no service runs that would look at it again; when it is complete: slopeward scenes add" in said.err
 
 
 @pytest.fixture
@@ -368,18 +357,14 @@ def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, 
     assert said[-2:] == ["nothing is due", "20260512T100000.tif: waiting: is still being written"]
 
 
-def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_core_is_known(
-    config, tmp_path, monkeypatch, capsys
-):
+def test_relative_weights_of_a_site_file_that_cannot_be_read_are_named(config, tmp_path, monkeypatch, capsys):
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(f'{SITE}[scenes]\nweights = "run-1/mine.safetensors"\n')
     monkeypatch.chdir(tmp_path)
-    for start, state, here in ((None, "warn", "; from here"), (tmp_path / "core", "bad ", "")):
-        monkeypatch.setattr(installation, "find_start", lambda _, start=start: start)
-        run_verb(["doctor"])
-        out, place = capsys.readouterr().out, start or tmp_path
-        assert f"{state} scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors" in out
-        assert f"the folder where the service was started){here}: no weights at {place}/run-1/mine.safetensors" in out
+    run_verb(["doctor"])
+    out = capsys.readouterr().out
+    assert "warn scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors" in out
+    assert "the folder where the service was started); from here: no weights at run-1/mine.safetensors" in out
 
 
 def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):

@@ -27,7 +27,6 @@ from monitor.store.people.api_tokens import SCOPES, add_api_token, revoke_api_to
 from monitor.store.people.countersign import TwoPersonAct, keep_first, load_waiting
 from monitor.store.schema import tables as t
 from monitor.store.service_state import stamp
-from monitor.web import change_notices
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.redaction import WITHHELD
 from monitor.web.access.rules import ADMIN, IN_PERSON, OF_NO_SITE, OPEN, READ, RULES, list_addresses, require_rules
@@ -52,9 +51,7 @@ READING = [one for one in ADDRESSES if one.startswith("GET") and "{scene" not in
 
 
 @pytest.fixture(autouse=True)
-def short_streams(monkeypatch):
-    """A stream of changes ends at once."""
-    monkeypatch.setattr(change_notices, "LASTS_S", 0.0)
+def without_children(monkeypatch):
     start_no_child(monkeypatch)
 
 
@@ -70,7 +67,7 @@ def places(filled_database):
     said |= dict.fromkeys(
         "offset_id maintenance_id signature_id proposal_id token_id number photo_id report_id".split(), "1"
     )
-    return said | {"path": "Things('G1')", "upload": "0" * 16, "draft": "0" * 16} | dict.fromkeys("xyz", "0")
+    return said | {"path": "Things('G1')", "upload": "0" * 16} | dict.fromkeys("xyz", "0")
 
 
 def fill_in(path, places):

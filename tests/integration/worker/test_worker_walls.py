@@ -17,7 +17,7 @@ from monitor.worker import compute, kernel, sandbox
 from monitor.worker.configured import list_models
 from monitor.worker.records import WorkerTask
 from monitor.worker.sandbox import GIB, MIB, MissingBounds, SandboxLimits
-from tests.conftest import wait_for
+from tests.conftest import REPOSITORY, wait_for
 
 SECRET = "nobody-may-read-this"
 BODY = """
@@ -81,31 +81,13 @@ def mislead(payload):
     os._exit(0)
 """
 
-LATE = """
-import os, socket, sys
-from pathlib import Path
-from monitor.jobs.scenes.worker import load_libraries
-def attempt(payload):
-    return {
-        "loaded": "torch" in sys.modules, "threads": len(os.listdir("/proc/self/task")),
-        "read": fail(lambda: Path(payload["path"]).read_text()),
-        "connect": fail(lambda: socket.create_connection(payload["address"]).sendall(b"stolen")),
-    }
-def fail(act):
-    try:
-        act()
-    except OSError as error:
-        return type(error).__name__
-    return "done"
-"""
-
 
 @pytest.fixture(autouse=True)
 def jobs(tmp_path, monkeypatch):
     folder = tmp_path / "jobs"
     folder.mkdir()
     (folder / "wall_jobs.py").write_text(BODY)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{REPOSITORY}")
     monkeypatch.setenv("SLOPEWARD_BROKER__PASSWORD", SECRET)
     monkeypatch.setenv("SIREN_URL", f"https://u:{SECRET}@siren.example")
 
@@ -169,24 +151,6 @@ def test_the_environment_holds_no_secret():
     assert SECRET not in answer["text"]
     assert {n for n in answer["names"] if n.startswith("SLOPEWARD")} <= {"SLOPEWARD_DEVICE"}
     assert "PATH" in answer["names"]
-
-
-@pytest.mark.skipif(not kernel.landlock_version(), reason="this kernel has no Landlock")
-def test_a_process_that_waited_for_its_job_stands_behind_the_same_walls(listener, tmp_path):
-    """It has loaded PyTorch and the rest by then; a thread that a library had started would stand outside."""
-    address, came = listener
-    (tmp_path / "jobs" / "late_jobs.py").write_text(LATE)
-    secret = tmp_path / "secret"
-    secret.write_text(SECRET)
-    compute.warm("late_jobs:attempt")
-    terms = SandboxLimits(reads=())
-    attempt = WorkerTask("late_jobs:attempt", dict, dict)
-    answer = compute.run(attempt, {"address": address, "path": str(secret)}, 300, terms=terms)
-    assert answer["loaded"], "PyTorch was there before the job began"
-    assert answer["threads"] == 2, "its own, and the one that watches for the end of the service"
-    assert answer["read"] == "PermissionError"
-    assert answer["connect"] in {"PermissionError", "OSError"}
-    assert came == []
 
 
 @pytest.mark.skipif(not kernel.landlock_version(), reason="this kernel has no Landlock")

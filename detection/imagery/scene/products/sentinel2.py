@@ -45,12 +45,16 @@ def describe_sentinel2(folder: Path) -> SceneManifest | None:
     if not bands:
         raise ManifestError(f"{metadata}: names no image; is the download complete?")
     offset, source = _read_offset(document, metadata, root.name)
+    stated = find_text(document, "BOA_QUANTIFICATION_VALUE") or find_text(document, "QUANTIFICATION_VALUE") or "10000"
+    divisor = read_number(stated, metadata, "QUANTIFICATION_VALUE")
+    if divisor <= 0.0:
+        raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE: {stated[:20]!r} is no divisor")
     taken = find_text(document, "PRODUCT_START_TIME")
     content: SceneManifest = {
         "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"),
         "bands": bands,
         "offset": offset,
-        "gain": _read_gain(document, metadata),
+        "gain": round(1.0 / (divisor * COUNT), 9),  # by which values become counts of 1/10000
         "calibration": source,
         "remarks": [],
         "files": _read_sizes(root, within, {file for _, file in images.values()}),
@@ -90,15 +94,6 @@ def _read_offset(document: ET.Element, metadata: Path, name: str) -> tuple[float
     else:
         baseline = int(named[1]) if named else 0
     return SENTINEL_OFFSET if baseline >= BASELINE else 0.0, f"processing baseline {baseline / 100:05.2f}"
-
-
-def _read_gain(document: ET.Element, metadata: Path) -> float:
-    """By which values become counts of 1/10000."""
-    stated = find_text(document, "BOA_QUANTIFICATION_VALUE") or find_text(document, "QUANTIFICATION_VALUE") or "10000"
-    value = read_number(stated, metadata, "QUANTIFICATION_VALUE")
-    if value <= 0.0:
-        raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE: {stated[:20]!r} is no divisor")
-    return round(1.0 / (value * COUNT), 9)
 
 
 def _read_sizes(root: Path, within: str, files: set[str]) -> dict[str, dict[str, int]]:

@@ -8,8 +8,6 @@ KERNEL = 3
 
 
 class _Block(nn.Module):
-    """Two causal convolutions beside a straight way."""
-
     def __init__(self, inputs: int, width: int, dilation: int) -> None:
         super().__init__()
         pad = nn.ConstantPad1d(((KERNEL - 1) * dilation, 0), 0.0)

@@ -37,5 +37,4 @@ class GraphGru(SiteNetwork):
         return self.predict_quantiles(self.dropout(state), known, batch_first=False).transpose(0, 1)
 
     def _mix(self, nodes: Tensor) -> Tensor:
-        """Own values beside those of the neighbours."""
         return mix(nodes, self.supports)

@@ -16,7 +16,6 @@ from monitor.ingest.text.clocks import (
     GPS,
     GPS_BEGIN,
     J2000,
-    PERSIAN,
     doubt_century,
     doubt_span,
     doubt_unset,
@@ -29,7 +28,6 @@ _FARTHEST: Final = timedelta(hours=14)  # that the clock of a zone is ahead of U
 # what is said -> what it changes of how times are read
 _ERAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "Buddhist era": {"era": BUDDHIST},
-    "Persian calendar": {"era": PERSIAN},
     "common era": {"era": ""},
 }
 _COUNTS: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -65,7 +65,6 @@ class WaitingRow:
 
 
 def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
-    """A signature under a command or a form."""
     kind, _, rest = one.subject.partition(":")
     number = int(rest) if kind == "alert" else None
     is_reference, known = one.act in SPOKEN, {act.name: act for act in list_acts()}.get(one.act)
@@ -89,7 +88,6 @@ def _describe(c: Connection, one: PendingSignature) -> WaitingRow:
 
 
 def _describe_answer(answer: WaitingAnswer) -> WaitingRow:
-    """A first answer to what a step was; it stands until the question is answered."""
     place = f"/alerts/{answer.alert_id}" if answer.alert_id else None
     return WaitingRow(
         what=_STEP(),

@@ -16,9 +16,8 @@ from monitor.store.alerting.answers import AlertDeliveries, load_answers
 from monitor.store.alerting.duty import Handover, PlannedDuty, join_days
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.callers import person_of
-from monitor.web.parts.calls import list_calls
 from monitor.web.parts.collect import read_site
-from monitor.web.parts.headline import find_hazards, find_headlines, list_sentences
+from monitor.web.parts.headline import find_hazards, find_headlines, list_calls, list_sentences
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)

@@ -92,7 +92,6 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
 
 
 def _clip(box: store.Bounds, bounds: store.Bounds) -> Mapping[str, Any]:
-    """A tile as a polygon within its scene."""
     west, south = max(box[0], bounds[0]), max(box[1], bounds[1])
     east, north = min(box[2], bounds[2]), min(box[3], bounds[3])
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]

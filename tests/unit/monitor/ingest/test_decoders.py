@@ -226,36 +226,11 @@ def test_reports_and_events(pipeline):
     assert refusal(read(pipeline, {**event, "to": "2025-01-01T00:00:00Z"}, "slopeward/v1/north/event")) == "bad_time"
 
 
-def test_a_gateway_is_read_by_a_mapping(tmp_path):
-    path = tmp_path / "gateway.toml"
-    path.write_text(
-        '[time]\npath="received_at"\n[station]\npath="device.id"\n'
-        '[[value]]\npath="object.0.angle"\nquantity="tilt_x"\nunit="deg"\n'
-        '[[value]]\npath="object.0.u"\nquantity="battery_voltage"\nunit="mV"\n'
-    )
-    site = make_site(decoders=(Binding("app/+/up", f"mapping:{path}"),))
+def test_what_comes_for_a_decoder_that_is_none_waits():
+    site = make_site(decoders=(Binding("x", "nonsense"),))
     pipeline = Pipeline(None, {"north": site}, lambda: NOW)
-    body = {"received_at": TIME, "device": {"id": "T7"}, "object": [{"angle": 1.0, "u": 3600}], "rssi": -70}
-    decoded = read(pipeline, body, "app/7/up")
-    assert values(decoded) == {"tilt_x": pytest.approx(17.453292519943295), "battery_voltage": pytest.approx(3.6)}
-    assert {o.station for o in decoded.observations} == {"T7"}
-    assert refusal(read(pipeline, {**body, "object": []}, "app/7/up")) == "empty"
-    mixed = read(pipeline, {**body, "object": [{"angle": "1.5", "u": "flat"}]}, "app/7/up")
-    assert [(o.quantity, o.value) for o in mixed.observations] == [("tilt_x", pytest.approx(26.17994))]
-    assert [fault.code for fault in mixed.faults] == ["not_number"], "one bad value does not take the others along"
-    bad, scaled = tmp_path / "bad.toml", tmp_path / "scaled.toml"
-    bad.write_text('[time]\npath="x"\n')
-    scaled.write_text(path.read_text() + "scale = -1\n")
-    for name, message in (
-        (f"mapping:{bad}", "station: expected path or name"),
-        ("nonsense", "'nonsense' is unknown"),
-        (f"mapping:{scaled}", "value[1].scale: unknown key; read are path, quantity, unit"),
-    ):
-        site = make_site(decoders=(Binding("x", name), Binding("app/+/up", f"mapping:{path}")))
-        pipeline = Pipeline(None, {"north": site}, lambda: NOW)
-        assert message in pipeline.unusable["north"]
-        assert refusal(read(pipeline, body, "x")) == "decoder_unusable"  # waits; the other topics are read
-        assert values(read(pipeline, body, "app/7/up"))
+    assert "'nonsense' is unknown" in pipeline.unusable["north"]
+    assert refusal(read(pipeline, {}, "x")) == "decoder_unusable"
 
 
 def test_topic_filters():

@@ -1,16 +1,20 @@
+import hashlib
 import time
 from datetime import UTC, datetime
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import MQTTMessage
 
 from monitor.broker.access import Access
+from monitor.domain.observation import PayloadSize
+from monitor.ingest.division import BrokerSession
 from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, Inbox
 from monitor.ingest.message import BrokerMessage
-from monitor.ingest.sockets import BufferedSocket, FilteredSocket
+from monitor.ingest.mqtt import MqttSession
+from monitor.ingest.sockets import BufferedSocket
+from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 from tests.data.payloads.packets import packet, publish
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -105,7 +109,6 @@ def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alon
     assert take()[1] >= PAUSE_S / 5, "for a moment, however much waits"
 
 
-# ---- what the sieve leaves out, in whatever pieces the network brings it ----
 class Pieces:
     def __init__(self, stream: bytes, cuts: list[int]) -> None:
         bounds = [0, *sorted({min(c, len(stream)) for c in cuts}), len(stream)]
@@ -134,25 +137,6 @@ packets = st.one_of(
 )
 
 
-@given(st.lists(packets, max_size=12), st.lists(st.integers(0, 1500), max_size=30))
-def test_messages_of_named_sites_are_left_out_and_nothing_else(sent, cuts):
-    stream = [one if isinstance(one, bytes) else publish(*one) for one in sent]
-    out = ("slopeward/v1/alp/", "slopeward/v1/bach/")
-    pairs = zip(sent, stream, strict=True)
-    kept = [raw for one, raw in pairs if isinstance(one, bytes) or one[2] or not one[0].startswith(out)]
-    sieved = FilteredSocket(Pieces(b"".join(stream), cuts), ["alp", "bach"])
-    found = b""
-    while True:
-        try:
-            piece = sieved.recv(7)
-        except BlockingIOError:
-            continue
-        if not piece:
-            break
-        found += piece
-    assert found == b"".join(kept)
-
-
 @given(st.lists(packets, max_size=12), st.lists(st.integers(0, 1500), max_size=30), st.integers(1, 400))
 def test_what_is_read_ahead_comes_whole_and_in_order(sent, cuts, size):
     stream = b"".join(one if isinstance(one, bytes) else publish(*one) for one in sent)
@@ -174,13 +158,16 @@ def test_packets_that_lie_in_memory_are_read_without_asking_the_network():
     client._sock = None
 
 
-def test_paho_reads_through_it():
-    heard: list[MQTTMessage] = []
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_message = lambda _c, _d, message: heard.append(message)
-    stream = publish("slopeward/v1/alp/G1/obs", b"x" * 500) + publish("slopeward/v1/new/G1/obs", b"1")
-    client._sock = FilteredSocket(Pieces(stream, [3, 400]), ["alp"])  # type: ignore[assignment]
-    for _ in range(6):
-        client._packet_read()
-    assert [m.topic for m in heard] == ["slopeward/v1/new/G1/obs"]
-    client._sock = None
+def test_of_what_nobody_reads_the_beginning_waits_with_its_size_and_digest():
+    heard, topic = [], "slopeward/v1/alp/G1/obs"
+    one = BrokerSession("live", "x", (topic,))
+    session = MqttSession(one, Access(), heard.append, lambda _: None, lambda: NOW)
+    for size in (KEPT_BYTES, KEPT_BYTES + 1):
+        message = MQTTMessage(topic=topic.encode())
+        message.payload = b"x" * size
+        session._on_message(session._client, None, message)
+    digest = hashlib.sha256(topic.encode() + b"\0" + b"x" * (KEPT_BYTES + 1)).hexdigest()
+    assert [(len(m.payload), m.whole) for m in heard] == [
+        (KEPT_BYTES, None),
+        (BEGINNING_BYTES, PayloadSize(KEPT_BYTES + 1, digest)),
+    ]

@@ -1,6 +1,5 @@
 """The pure parts of the page: sampling, sketch, evidence tables, spelling."""
 
-import random
 import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -10,23 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.message import Term, Timestamp, join
-from monitor.decision.criteria.rain_gauge import Gauge
-from monitor.decision.criteria.table import KINDS
-from monitor.domain.errors import NotAllowedError, NotFoundError
+from monitor.domain.errors import NotAllowedError
 from monitor.domain.instants import parse
 from monitor.domain.language.local_time import use_zone
 from monitor.domain.observation import Reading
-from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.store.pages import SiteCard, StationCard
+from monitor.domain.site import Level, Site
+from monitor.store.pages import SiteCard
 from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
 from monitor.web.access.redaction import WITHHELD, ResponseRedactor
 from monitor.web.context import Context, RequestedRange
 from monitor.web.parts.collect import format_param
 from monitor.web.parts.columns import component_weights, project_downslope, sample
-from monitor.web.parts.forecasts import gather_lacks
 from monitor.web.parts.headline import EvidenceTable, describe_motion, find_hazards, find_sentence, read_evidence
-from monitor.web.parts.templating import describe_sight, format_number, level_class, render_part, render_text
-from monitor.web.parts.zones import HEIGHT, WIDTH, draw
+from monitor.web.parts.templating import describe_sight, format_number, level_class, render_text
+from monitor.web.routes.pages import gather_lacks
 from monitor.web.routes.site import movement
 from monitor.web.routes.site.charts import read_range
 
@@ -58,43 +54,6 @@ def test_downslope_needs_all_three_components_and_carries_flags():
     assert [r.value for r in found] == pytest.approx([2**0.5, 2**0.5])
     assert [r.flags for r in found] == [(), ("spike",)]
     assert found[0].sigma == pytest.approx(1.0)
-
-
-def station(name, lon, lat, *, on_slope=True):
-    health = {"state": "ok", "votes": True, "reason": ""}
-    return StationCard(name, lat, lon, None, 180.0, None, None, None, on_slope, declared=True, health=health)
-
-
-@given(st.lists(st.tuples(st.floats(-170, 170), st.floats(-80, 80)), min_size=1, max_size=12, unique=True))
-def test_every_station_lies_inside_the_sketch(places):
-    found = draw([station(f"G{k}", *place) for k, place in enumerate(places)], [], None)
-    assert all(0 <= s.x <= WIDTH and 0 <= s.y <= HEIGHT for s in found.stations)
-    assert 0 < found.scale.length <= WIDTH / 3
-
-
-def test_arrow_points_downslope_and_labels_keep_apart():
-    found = draw(
-        [station("A", 8.9, 46.2), station("B", 8.9001, 46.2), station("C", 8.9, 46.21, on_slope=False)], [], None
-    )
-    first, second, control = found.stations
-    assert first.arrow[1] > first.y  # azimuth 180 is south, which is down on the page
-    assert control.arrow is None
-    assert (first.label_x, first.label_y) != (second.label_x, second.label_y)
-
-
-def footprint(west, side, polygon_id, change, method):
-    east, north = west + side, 46.2 + side
-    shape = {"type": "Polygon", "coordinates": [[[west, 46.2], [east, 46.2], [east, north], [west, 46.2]]]}
-    facts = {"geometry": shape, "min_lon": west, "min_lat": 46.2, "max_lon": east, "max_lat": north, "area_m2": 1.0}
-    facts |= {"polygon_id": polygon_id, "change": change, "method": method, "mean_probability": 0.9}
-    return facts | {"nearest_station": None, "distance_m": None}
-
-
-def test_a_footprint_far_away_does_not_shrink_the_slope():
-    far = footprint(9.9, 0.01, "p", "single", "network")
-    found = draw([station("A", 8.9, 46.2), station("B", 8.902, 46.2)], [far], None)
-    assert found.stations[1].x - found.stations[0].x > WIDTH / 2
-    assert draw([station("A", None, None)], [], None) is None, "no place, no sketch"
 
 
 LEVEL_OF_WORD = {"raise_level": 1, "hold_level": 1, "heard": True, "fresh": True, "newest_s": 0}
@@ -189,16 +148,6 @@ def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
     assert 'title="2026-10-07 19:16 UTC"' in said
 
 
-def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
-    drawn = (("new", "network"), ("known", "index"), ("new", "index"))
-    sketch = draw([], [footprint(8.9, 0.001, str(k), *one) for k, one in enumerate(drawn)], None)
-    text = render_part("parts/map.html", T0, {"map": sketch, "card": None, "shown_scene": None})
-    assert text.count('class="foot-halo"') == 3
-    assert text.count("probability 0.9<") == text.count("probability") == 1, "what an index gives is no probability"
-    legend = text.rpartition("<ul")[2]
-    assert re.findall(r'class="foot (\w+)"', legend) == ["known", "new"]
-
-
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -261,40 +210,6 @@ def test_a_site_that_catches_up_says_so_whatever_is_seen_of_it() -> None:
         cards = [SiteCard("s", "S", 46.0, 9.0, LEVELS, {"catching_up": late}, {"ok": 2}) for late in (True, False)]
         assert ["catching up: readings that waited" in describe_sight(card, seen) for card in cards] == [True, False]
         assert ("decide by other means" in describe_sight(cards[0], seen)) == (seen == "blind")
-
-
-# ---- the picture of rain beside its curve: a gauge that never reported shows its curve and hides no other one ----
-NOW = datetime(2026, 1, 10, tzinfo=UTC)
-FIGURES = {"a": 14.82, "b": 0.39, "c": 0.0, "duration_from_s": 3600.0, "duration_to_s": 86400.0}
-CURVE = Criterion(
-    "c", KINDS["rain_intensity_duration"], ("R1",), "rain", (Threshold(1),), params=tuple(FIGURES.items())
-)
-
-
-def test_a_gauge_that_never_reported_shows_its_curve_alone(monkeypatch):
-    def unknown(*_):
-        raise NotFoundError("there is no series s/R1/rain")
-
-    monkeypatch.setattr(movement, "find_series", unknown)
-    gauge = SeriesSpec("R1", "rain", "mm", 3600.0, 21600.0)
-    place = Station("R1", None, None, None, None, None, None, None, None, on_slope=False, series=(gauge,))
-    levels = (Level(0, "green", auto_lower=True), Level(1, "yellow", auto_lower=True))
-    site = Site("s", "S", 46.0, 8.0, "UTC", levels, (place,), (CURVE,), version="v")
-    found = movement._describe(None, site, CURVE, "R1", (NOW - timedelta(days=1), NOW), NOW)
-    assert found is not None
-    assert len(found["curve"]) > 5
-    assert (found["now"], found["most"], found["newest_at"]) == ([], [], None)
-
-
-@pytest.mark.parametrize("stamp", ["interval_end", "counter", "event"])
-def test_the_most_of_a_range_is_measured_with_the_edge_of_the_criterion(stamp):
-    dice = random.Random(3)
-    times = tuple(k * 3600.0 for k in range(200) if dice.random() < 0.8)
-    gauge = Gauge(times, tuple(dice.choice((0.0, 0.2, 7.4)) for _ in times), 3600.0, stamp, 0.0)
-    for hours in (1, 3, 24, 500):
-        assert movement.most_rain(gauge, hours * 3600.0) == max(
-            gauge.total_at(at_s, hours * 3600.0)[0] for at_s in times
-        )
 
 
 # ---- what the movement page asks of the decision: once in some seconds, however many look ----

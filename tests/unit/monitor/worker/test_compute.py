@@ -12,7 +12,7 @@ import pytest
 from monitor.domain.errors import AwayError, JobError
 from monitor.worker import compute
 from monitor.worker.records import WorkerTask
-from tests.conftest import wait_for
+from tests.conftest import REPOSITORY, wait_for
 
 BODY = """
 import os, sys, time, threading
@@ -27,9 +27,6 @@ def wrong(payload): return 3
 def array(payload):
     import numpy; return {"x": numpy.zeros(3)}
 def lists(payload): return {"x": [[]] * payload["n"]}
-EARLY = []
-def load_libraries(): EARLY.append(os.environ["TMPDIR"])
-def early(payload): return {"loaded": EARLY, "folder": os.environ["TMPDIR"]}
 def chatty(payload, progress):
     for i in range(3): progress({"step": i})
     return {}
@@ -43,7 +40,7 @@ def job(name):
 @pytest.fixture(autouse=True)
 def jobs(tmp_path, monkeypatch):
     (tmp_path / "some_jobs.py").write_text(BODY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPOSITORY}")
 
 
 def test_answers_and_progress_come_back_from_another_process():
@@ -119,41 +116,6 @@ def test_the_job_ends_with_the_service(tmp_path):
     wait_for(lambda: not os.path.exists(f"/proc/{path.read_text()}") or _is_zombie(path.read_text()))
 
 
-@pytest.fixture
-def places(tmp_path, monkeypatch):
-    """The folder in which each process of a job has its own, as long as it lives."""
-    folder = tmp_path / "places"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
-def test_a_job_that_was_announced_has_its_libraries_and_leaves_nothing_where_it_does_not_come(places):
-    compute.warm("some_jobs:early")
-    compute.warm("some_jobs:early")  # once is enough
-    waiting = [str(p) for p in places.iterdir()]
-    answer = compute.run(job("some_jobs:early"), {}, 30)
-    assert waiting == answer["loaded"] == [answer["folder"]]
-    assert compute.run(job("some_jobs:early"), {}, 30)["loaded"] == []
-    assert list(places.iterdir()) == []
-    compute.warm("some_jobs:early")
-    compute.cool("some_jobs:early")
-    compute.cool("some_jobs:early")
-    assert list(places.iterdir()) == []
-
-
-def test_a_job_whose_waiting_process_has_died_runs_in_another(places):
-    compute.warm("some_jobs:die")
-    compute._waiting["some_jobs:die"].process.kill()
-    compute._waiting["some_jobs:die"].process.wait()
-    with pytest.raises(JobError, match="killed by signal 9"):
-        compute.run(job("some_jobs:die"), {}, 30)
-    compute.warm("no_such_module:x")
-    with pytest.raises(JobError, match="ModuleNotFoundError"):
-        compute.run(job("no_such_module:x"), {}, 30)
-    assert list(places.iterdir()) == []
-
-
 def _is_zombie(pid):
     with open(f"/proc/{pid}/stat") as file:
         return file.read().split(") ")[1][0] == "Z"
@@ -166,7 +128,7 @@ def test_what_killed_services_left_of_their_jobs_is_removed_and_that_of_living_o
         folder.mkdir()
         (folder / "asked").write_bytes(b"x")
     (tmp_path / "slopeward-job-link").symlink_to(other)
-    child = compute._start("some_jobs:double", "")
+    child = compute._start("some_jobs:double")
     try:
         with compute.own_folder() as own:
             for folder in (left, other, child.folder, own):
