@@ -86,8 +86,6 @@ SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
     "proposal_id": partial(find_site_of, "proposal"),
     "signature_id": find_site_of_signature,
 }
-
-
 # by the argument that names it: the account whose owner may do an act that is `by_owner`
 OWNER_OF: Final[Mapping[str, Callable[[Connection, Any], str | None]]] = {
     "name": lambda _c, name: str(name),
