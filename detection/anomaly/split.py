@@ -99,14 +99,12 @@ def split_budget(
 
 
 def _join(rows: Mapping[str, Array]) -> Array:
-    """The scores of a part at all stations, one after the other by their names; 0 where there is none."""
     return np.asarray(np.nan_to_num(np.concatenate([rows[name] for name in sorted(rows)]), nan=0.0))
 
 
 def _list_options(
     clean: Mapping[str, Mapping[str, Array]], times: Sequence[Array], allowed: Sequence[int], worst: Mapping[str, Array]
 ) -> Options:
-    """Each part at each share of the budget, counted in runs; `worst`: its score in each injected fault."""
     options: Options = {}
     for part, by in clean.items():
         joined = _join(by)
@@ -135,7 +133,6 @@ def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dic
 
 
 def _count_months(clean: Mapping[str, Mapping[str, Array]], step_s: float) -> float:
-    """Sensor-months that the part with the most scores has."""
     return max(sum(int(np.isfinite(row).sum()) for row in by.values()) for by in clean.values()) * step_s / MONTH_S
 
 
@@ -178,7 +175,6 @@ def _without_common(
 
 
 def _find_worst(trials: Sequence[tuple[Mapping[str, Series], Sequence[Event]]]) -> dict[str, Array]:
-    """The largest score of each part inside each injected fault."""
     worst: dict[str, list[float]] = {}
     for laid, events in trials:
         for part, by in score_parts(laid).items():

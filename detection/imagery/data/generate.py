@@ -185,7 +185,6 @@ def write_scene(
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
-    """Smooth noise of unit variance: white noise through a Gaussian of `sigma` pixels."""
     smooth = ndimage.gaussian_filter(rng.standard_normal(shape), sigma, mode="wrap")
     return np.asarray(smooth * (2 * sigma * np.sqrt(np.pi)))
 
@@ -197,7 +196,6 @@ def _downhill(dem: NDArray[np.float64], smoothing_px: float) -> tuple[NDArray[np
 
 
 def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reflectance 4 x H x W of everything that is not a scar: forest, grass, bare plots on flat ground, lines."""
     grass = 1 / (1 + np.exp(-3 * (_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
     autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-2.0, 2.5))))
     leaves = AUTUMN * rng.uniform(0.8, 1.25) * (1 + rng.normal(0, 0.08, 4))
@@ -223,7 +221,6 @@ def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.f
 
 
 def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distances in pixels along and across a random direction from a random place."""
     angle, row, column = rng.uniform(0, np.pi), rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
     rows, columns = np.indices(shape, dtype=np.float64)
     along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
@@ -232,7 +229,6 @@ def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.
 
 
 def _steep_place(rng: np.random.Generator, slope: NDArray[np.float64]) -> tuple[float, float]:
-    """A (column, row) away from the border, one of the steepest of a few draws."""
     size = slope.shape[0]
     margin = min(12, size // 4)
     places = rng.uniform(margin, size - margin, (6, 2))
@@ -285,7 +281,6 @@ def _scar_outline(
 
 
 def _inside(outline: shapely.Polygon, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels whose centre lies in the outline."""
     inside = np.zeros(shape, bool)
     left, top, right, bottom = outline.bounds
     rows = np.arange(max(0, int(top)), min(shape[0], int(bottom) + 1))

@@ -78,7 +78,6 @@ def _pair(images: dict[str, str], masks: dict[str, str], root: Path) -> list[tup
 
 
 def _key(name: str) -> tuple[str, ...]:
-    """What an image and its mask have in common: the folders above, and the number."""
     path = PurePosixPath(name)
     above = path.parent.parts
     above = above[:-1] if above and above[-1].lower() in {"img", "image", "images", "mask", "masks"} else above

@@ -87,7 +87,6 @@ def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, 
 
 
 def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:
-    """How far the farthest band of each pixel lies from a value."""
     return np.asarray(np.abs(values - np.float32(value)).max(axis=0))
 
 

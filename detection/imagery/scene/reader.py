@@ -327,7 +327,6 @@ def find_fill(source: Any, index: int) -> int | None:
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
-    """Where a band of a source says something."""
     if isinstance(source, WarpedVRT):
         return read_block(partial(read_warped_valid, source), index, window, path)
     if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:

@@ -87,7 +87,6 @@ def _size(raster: Any) -> tuple[int, int]:
 
 
 def _read_terrain(terrain: TerrainReader, *window: int) -> NDArray[np.float32]:
-    """Slope and elevation, NaN where they are not known."""
     fields, known = terrain.read(*window)
     return np.where(known, np.stack([fields["slope"], fields["dem"]]), np.float32(np.nan))
 

@@ -561,7 +561,6 @@ def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> 
 
 
 def _list_alike(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the bands of most windows are next to one image."""
     seen = np.array([window.correlation for window in looks if len(window.median) > 1])
     if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
         return []
@@ -620,7 +619,6 @@ def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) 
 
 
 def _list_dim(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
     seen = np.array([window.levels for window in looks])
     if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
         return []

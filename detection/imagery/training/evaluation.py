@@ -152,7 +152,6 @@ def _fit_simple(train: Patches, settings: dict[str, Any]) -> dict[str, SimpleMap
 
 
 def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]:
-    """Score each picture of a set by rules that were fitted on others of it."""
     folds = _deal(patches)
     rules, of_fold = fit_over(patches, folds), np.zeros(len(patches), int)
     for number, (_, held) in enumerate(folds):

@@ -195,7 +195,6 @@ class RowStream:
 
 
 def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Rows below rows."""
     if len(parts) == 1:
         return parts[0]
     return torch.cat(list(parts), dim=2).contiguous(memory_format=torch.channels_last)

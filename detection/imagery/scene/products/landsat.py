@@ -47,7 +47,6 @@ def describe_landsat(folder: Path) -> SceneManifest | None:
 
 
 def _flatten(tree: dict[str, Any]) -> dict[str, str]:
-    """Keys of all groups; of a key that comes twice the first."""
     found: dict[str, str] = {}
     for key, value in tree.items():
         for name, one in (_flatten(value) if isinstance(value, dict) else {key: str(value)}).items():

@@ -67,7 +67,6 @@ def describe_sentinel2(folder: Path) -> SceneManifest | None:
 
 
 def _find_root(folder: Path) -> Path | None:
-    """The folder with the metadata: it, or the only SAFE folder in it."""
     if any((folder / name).is_file() for name in LEVELS):
         return folder
     inner = sorted(folder.glob("*.SAFE"))
@@ -81,7 +80,6 @@ def _find_root(folder: Path) -> Path | None:
 
 
 def _read_offset(document: ET.Element, metadata: Path, name: str) -> tuple[float, str]:
-    """What is added to counts, and where that is said."""
     tag = f"{LEVELS[metadata.name]}_ADD_OFFSET"
     values = set(list_texts(document, tag))
     if len(values) > 1:

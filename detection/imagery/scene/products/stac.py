@@ -71,8 +71,6 @@ def describe_stac(folder: Path) -> SceneManifest | None:
 
 @dataclass(slots=True)
 class _Assets:
-    """What the assets beside an item say."""
-
     bands: dict[str, dict[str, str | int]] = field(default_factory=dict)  # by name: file and index
     masks: dict[str, str] = field(default_factory=dict)  # kind -> file
     scales: set[Scale] = field(default_factory=set)  # of the bands
@@ -102,7 +100,6 @@ def _read_assets(assets: dict[str, Any], path: Path, by_number: bool) -> _Assets
 
 
 def _read_calibration(scale: Scale, properties: dict[str, Any], path: Path) -> SceneManifest:
-    """Gain and offset of the counts, in the words of a manifest, and what is to be known of them."""
     if scale is None:
         content = _read_baseline(properties, path)
     else:
@@ -170,7 +167,6 @@ def _is_picture(key: str, asset: object) -> bool:
 
 
 def _find_file(asset: object) -> str | None:
-    """The file of an asset in the folder of the item; None where it lies elsewhere or is no raster."""
     href = asset.get("href") if isinstance(asset, dict) else None
     if not isinstance(href, str) or ":" in href or PurePosixPath(href).suffix.lower() not in RASTERS:
         return None
