@@ -85,7 +85,11 @@ def split_budget(
     months = _count_months(clean, step_s)
     far = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])  # one axis on which stations never meet
     allowed = [int(share * budget * months + 1e-9) for share in SHARES if share]
-    options = _list_options(clean, times, allowed, _find_worst(trials))
+    worst, options = _find_worst(trials), Options()
+    for part, by in clean.items():
+        joined = _join(by)
+        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
+        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
     watched = sum(
         int(s.observed[int(len(s.values) * INJECT_FROM) :].sum()) for laid, _ in trials for s in laid.values()
     )
@@ -100,17 +104,6 @@ def split_budget(
 
 def _join(rows: Mapping[str, Array]) -> Array:
     return np.asarray(np.nan_to_num(np.concatenate([rows[name] for name in sorted(rows)]), nan=0.0))
-
-
-def _list_options(
-    clean: Mapping[str, Mapping[str, Array]], times: Sequence[Array], allowed: Sequence[int], worst: Mapping[str, Array]
-) -> Options:
-    options: Options = {}
-    for part, by in clean.items():
-        joined = _join(by)
-        limits = [np.inf, *descend_to_each([by[name] for name in sorted(by)], times, allowed, RUN_GAP_S)]
-        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
-    return options
 
 
 def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dict[str, float]:

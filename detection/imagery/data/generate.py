@@ -75,7 +75,13 @@ def draw_scene(
     scar_rng = np.random.default_rng([seed, 1])
     outlines = []
     for number in range(scars):
-        place = scar_at if number == 0 and scar_at is not None else _steep_place(scar_rng, slope)
+        if number == 0 and scar_at is not None:
+            place = scar_at
+        else:  # away from the border, one of the steepest of a few draws
+            margin = min(12, shape[0] // 4)
+            places = scar_rng.uniform(margin, shape[0] - margin, (6, 2))
+            column, row = places[int(np.argmax([slope[int(row), int(column)] for column, row in places]))]
+            place = float(column), float(row)
         outlines.append(_scar_outline(scar_rng, place, *_downhill(dem, 4)))
     if scar_growth != 1.0:
         outlines = [shapely.affinity.scale(outline, scar_growth, scar_growth) for outline in outlines]
@@ -226,15 +232,6 @@ def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.
     along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
     across = (rows - row) * np.cos(angle) - (columns - column) * np.sin(angle)
     return along, across
-
-
-def _steep_place(rng: np.random.Generator, slope: NDArray[np.float64]) -> tuple[float, float]:
-    size = slope.shape[0]
-    margin = min(12, size // 4)
-    places = rng.uniform(margin, size - margin, (6, 2))
-    steepness = [slope[int(row), int(column)] for column, row in places]
-    column, row = places[int(np.argmax(steepness))]
-    return float(column), float(row)
 
 
 def _scar_outline(
