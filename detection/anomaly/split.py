@@ -141,10 +141,6 @@ def _without_common(
 
     That is a movement of the slope, an earthquake or a fault of the reference, and no false alarm of single sensors:
     counted as such, one event of the past would silence the rules that see movement.
-
-    Args:
-        clean: scores by part and station.
-        allowed: alarm runs that the budget allows.
     """
     names = sorted(past)
     times = [past[name].times_s for name in names]

@@ -116,7 +116,6 @@ def cut_tiles(
     a landslide.
 
     Args:
-        folder: gets `images` and `masks`.
         around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
 
     Raises:

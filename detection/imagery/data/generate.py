@@ -54,7 +54,6 @@ def draw_scene(
 
     Args:
         size_px: side of the square scene, pixels of 10 m.
-        clouds: draw a few clouds, none of them over a scar.
         scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
         scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
 
@@ -140,12 +139,9 @@ def write_scene(
     """Write one drawn scene as a folder that a watcher can pick up: bands, DEM, and last of all `scene.toml`.
 
     Args:
-        folder: made if absent; files are written by temporary name and rename.
         seed: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
         size_px: side, pixels of 10 m.
-        acquired_at: aware instant; 2000-01-01 UTC when None.
         scar_lonlat: place of the scar; a random steep place when None.
-        geographic: EPSG:4326 instead of the UTM zone of the centre.
         scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 
     Returns the truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.

@@ -36,12 +36,7 @@ def read_png(folder: Path, part: str) -> Patches:
 
 
 def read_hdf5(folder: Path, part: str) -> Patches:
-    """Read `img/image_N.h5` (key `img`, rows x columns x 14) and `mask/mask_N.h5` (key `mask`, 0 and 1).
-
-    Args:
-        folder: a folder or zip; with the published `TrainData/`, `ValidData/`, `TestData/` below, or files together.
-        part: `train`, `validation` or `test`: which of those; ignored where the files lie together.
-    """
+    """Read `img/image_N.h5` (key `img`, rows x columns x 14) and `mask/mask_N.h5` (key `mask`, 0 and 1)."""
     published = {"train": "TrainData", "validation": "ValidData", "test": "TestData"}.get(part, part)
     root = next((folder / name for name in (published, part) if (folder / name).exists()), folder)
     files = open_files(root)

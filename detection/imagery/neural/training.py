@@ -207,7 +207,6 @@ def predict_maps(
     """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
 
     Args:
-        normalisation: mean and std per band.
         temperature: divides the log odds.
         resize_px: the network sees square images of this size; its answer is brought back to the patch's size.
         show: what becomes of the patches of that size before the network sees them.

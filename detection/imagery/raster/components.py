@@ -184,7 +184,6 @@ def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) ->
     """Outline the true pixels: a polygon in (column, row) for all that hang together by their sides.
 
     Args:
-        mask: H x W.
         origin: column and row of its first pixel.
 
     Returns valid polygons, in the order of their first pixel.

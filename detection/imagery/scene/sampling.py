@@ -34,13 +34,7 @@ class TerrainUnderFootprint(NamedTuple):
 
 
 class Sampler:
-    """Sums over the pixels of a footprint, added up window by window.
-
-    Args:
-        terrain: elevation and slope, or None.
-        prior: reader of the susceptibility on the scene's grid, or None.
-        scene: reader of the scene, for its shadow flags, or None.
-    """
+    """Sums over the pixels of a footprint, added up window by window."""
 
     def __init__(
         self, terrain: TerrainReader | None = None, prior: BandReader | None = None, scene: BandReader | None = None

@@ -328,10 +328,6 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mode
     """Say that a scene has counts of another type than pictures of eight bits, where a picture is all they know.
 
     Of counts a factor makes a picture by chance alone. Weights that look at ratios nearby are not asked.
-
-    Args:
-        reader: the bands on the scene's own pixels.
-        stretch: by the card's own factor.
     """
     trained = set((card.get("domain") or {}).get("types", ()))
     others = reader.spectral_types - trained
@@ -388,7 +384,6 @@ def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> s
     It matters outside of the tropics, in the half of the year with snow, bare trees and a low sun.
 
     Args:
-        domain: of a card; `season` holds the months of the training.
         latitude: of its centre; None where it has no place.
 
     >>> find_season({"season": [5, 6]}, 12, 46.0)

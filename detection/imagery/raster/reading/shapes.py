@@ -27,7 +27,6 @@ def take_outlines(given: Sequence[Any] | NDArray[Any], *, points: bool = False) 
     A polygon that crosses itself is mended so that its rings keep their roles: a hole stays a hole.
 
     Args:
-        given: geometries; None where a feature has none.
         points: points stay as they are; else they are left out.
 
     >>> square = shapely.Polygon([(0, 0), (1, 0), (1, 1), (0, 1)])
