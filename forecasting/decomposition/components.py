@@ -15,17 +15,14 @@ from forecasting.data.series import Floats
 from forecasting.errors import NotEnoughDataError, UnknownModelError
 
 METHODS = {
-    "trailing": "forecasting.decomposition.trailing:split_known",
-    "stl": "forecasting.decomposition.stl:split_known",
-    "polynomial": "forecasting.decomposition.polynomial:split_known",
-    "quintic": "forecasting.decomposition.polynomial:split_quintic",
+    "trailing": "forecasting.decomposition.stl:split_trailing",
+    "stl": "forecasting.decomposition.stl:split_stl",
+    "polynomial": "forecasting.decomposition.stl:split_cubic",
+    "quintic": "forecasting.decomposition.stl:split_quintic",
     "emd": "forecasting.decomposition.emd:split_known",
     "ceemdan": "forecasting.decomposition.ceemdan:split_known",
-    "iceemdan": "forecasting.decomposition.iceemdan:split_known",
-    "vmd": "forecasting.decomposition.vmd:split_known",
 }
-FOR_FORECASTS = ("trailing", "stl")
-"""The two that helped when refitted causally; the others are there for comparison and display."""
+FOR_FORECASTS = ("trailing", "stl")  # helped when refitted causally; the others are for comparison and display
 MINIMUM_ROWS = 12
 
 
@@ -44,16 +41,7 @@ class Components:
 
 
 def decompose(series: Floats, until: int, *, method: str, period: int) -> Components:
-    """Split the rows before `until`; a row from `until` on cannot change one bit of the answer.
-
-    Args:
-        series: Shape (T,), NaN where missing.
-        until: First row that is not known.
-
-    Raises:
-        NotEnoughDataError: Fewer than 12 observed rows before `until`.
-        UnknownModelError: No method of that name.
-    """
+    """Split the rows before `until`; a row from `until` on cannot change one bit of the answer."""
     known = fill_forward(series[:until])
     first = int(np.isfinite(known).argmax()) if np.isfinite(known).any() else known.size
     if np.isfinite(series[:until]).sum() < MINIMUM_ROWS:
@@ -71,11 +59,7 @@ def display_whole(series: Floats, *, method: str, period: int) -> Components:
 
 
 def load_method(method: str) -> Callable[[Floats, int], tuple[tuple[str, ...], Floats]]:
-    """The function behind a name: known gapless rows and period to names and parts.
-
-    Raises:
-        UnknownModelError: No method of that name.
-    """
+    """The function behind a name: known gapless rows and period to names and parts; raises as `decompose`."""
     if method not in METHODS:
         raise UnknownModelError(f"no decomposition is called {method}; there are {', '.join(METHODS)}")
     module, _, attribute = METHODS[method].partition(":")

@@ -13,12 +13,7 @@ PENALTY = 1e-3
 
 
 def forecast_parts(series: Floats, origins: Ints, steps: Sequence[int], *, method: str, period: int) -> Floats:
-    """Forecasts in mm, shape (N, H); NaN where too little was known.
-
-    Args:
-        series: Shape (T,), NaN where missing.
-        steps: Horizons in rows.
-    """
+    """Forecasts in mm, shape (N, H); NaN where too little was known."""
     out = np.full((origins.size, len(steps)), np.nan)
     for i, t in enumerate(origins):
         try:

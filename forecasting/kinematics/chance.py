@@ -27,11 +27,6 @@ def chance_over(shares: Sequence[float], values: Sequence[float], bound: float) 
     distribution`): a normal fan is taken for exactly that normal, an uneven one for a two-piece normal. Beyond the
     outer quantiles nothing is claimed: there the answer is the interval that they leave.
 
-    Args:
-        shares: Of the quantiles, rising, between 0 and 1, shape (n,).
-        values: The quantiles, not falling, shape (n,).
-        bound: In their unit.
-
     >>> quantiles = (0.1, 0.5, 0.9), (-1.281552, 0.0, 1.281552)
     >>> chance_over(*quantiles, 0.0)
     Chance(low=0.5, high=0.5)

@@ -18,17 +18,9 @@ def cross_velocity(
     The velocity of a quantile between two targets is its increment by the time between them, stamped in the middle;
     between stamps it is linear. The 90 % quantile crosses first (the early edge), the median next, the 10 % quantile
     last; one that never crosses gives the end of the forecast, which then only says "not before". Quantiles of one
-    forecast are not paths, so this is a coarse second estimator, never the only one.
-
-    Args:
-        horizons_s: Rising seconds after the newest datum, shape (n,).
-        q10: 10 % quantile of the displacement at each horizon, shape (n,).
-        q50: Median, shape (n,).
-        q90: 90 % quantile, shape (n,).
-        failure_velocity: Positive velocity, unit of the values per day.
-
-    Returns:
-        Seconds after the newest datum (from, mid, to), ascending; None where the median never crosses.
+    forecast are not paths, so this is a coarse second estimator, never the only one. `failure_velocity`: positive
+    velocity, unit of the values per day. Returns seconds after the newest datum (from, mid, to), ascending; None where
+    the median never crosses.
 
     >>> cross_velocity([86400.0, 172800.0], [1.0, 2.0], [1.0, 5.0], [2.0, 10.0], 0.0, 2.0)
     (43200.0, 72000.0, 172800.0)

@@ -12,7 +12,7 @@ from forecasting.data.windows import trailing
 from forecasting.kinematics.extrapolation import measure_grid_noise
 from forecasting.message import Template, join, list_parts
 from forecasting.serving.quantiles import NORMAL
-from forecasting.serving.records import Forecast
+from forecasting.serving.records import Forecast, name_quantiles
 
 MOVED: Final = Template("forecast.moved", "moved onto one path with the last reading and the nearer horizons")()
 """Follows the reason of a forecast whose median was moved by more than the noise of a reading."""
@@ -29,26 +29,16 @@ NOISE_ROWS: Final = 365
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far the stations of a panel may move over some rows, by what their records hold.
+    """How far the stations of a panel may move over some rows, by what their records hold."""
 
-    Attributes:
-        noise: Of one reading, mm, shape (S,).
-        low: Rows to the largest motion backward, mm, at most 0, shape (S,); further for more rows, never nearer.
-        high: The same forward, at least 0.
-    """
-
-    noise: Floats
+    noise: Floats  # of one reading, mm, shape (S,)
+    # rows to the largest motion backward, mm, at most 0, shape (S,); further for more rows, never nearer
     low: Mapping[int, Floats]
-    high: Mapping[int, Floats]
+    high: Mapping[int, Floats]  # the same forward, at least 0
 
 
 def find_reach(values: Floats, steps: Iterable[int]) -> Reach:
-    """What each station has done over so many rows at any time, noise apart, or does if its present velocity doubles.
-
-    Args:
-        values: Panel values, shape (T, S); the last row is the moment of issue.
-        steps: Numbers of rows that are asked for.
-    """
+    """What each station has done over so many rows at any time, noise apart, or will if its velocity doubles."""
     noise = np.array([measure_grid_noise(one, NOISE_ROWS) for one in values.T])
     # a difference of two readings holds the noise of both
     chance = CHANCE * np.sqrt(2.0) * noise
@@ -81,9 +71,7 @@ def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, col
     [-1.0, -0.5, 0.0, 0.5, 1.0]
 
     Args:
-        quantiles: Quantiles by rising horizon, shape (H, 5).
         steps: Rows from the last reading to each target, rising.
-        value: The last reading, mm.
         reach: Of the panel, for `steps` and the rows between them.
     """
     noise = float(reach.noise[column])
@@ -104,11 +92,7 @@ def lay(quantiles: Floats, steps: Sequence[int], value: float, reach: Reach, col
 
 
 def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
-    """The rows of every station and model on one path each, in the order given; the reason says where a median moved.
-
-    Args:
-        panel: The record; its last row is the moment of issue.
-    """
+    """The rows of every station and model on one path each, in their order; the reason says where a median moved."""
     groups: dict[tuple[str, str], list[Forecast]] = {}
     for row in rows:
         groups.setdefault((row.station, row.model), []).append(row)
@@ -121,13 +105,12 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
     laid: dict[int, Forecast] = {}
     for key, group in groups.items():
         ordered, s = _by_horizon(group), column[key[0]]
-        quantiles = np.array([[row.q025, row.q10, row.q50, row.q90, row.q975] for row in ordered])
+        quantiles = np.array([row.quantiles for row in ordered])
         path = lay(quantiles, steps[key], ordered[0].data_value, reach, s)
         for row, was, now in zip(ordered, quantiles, path, strict=True):
             moved = abs(now[2] - was[2]) > reach.noise[s]
             reason = join([*list_parts(row.reason), MOVED]) if moved else row.reason
-            q025, q10, q50, q90, q975 = map(float, now)
-            laid[id(row)] = replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=reason)
+            laid[id(row)] = replace(row, **name_quantiles(now), reason=reason)
     return [laid[id(row)] for row in rows]
 
 

@@ -11,7 +11,7 @@ from forecasting.kinematics.extrapolation import measure_grid_noise
 from forecasting.message import Figure, Template, join, list_parts
 from forecasting.serving.path import CHANCE, LEAST_WIDTH, NOISE_ROWS
 from forecasting.serving.quantiles import NORMAL
-from forecasting.serving.records import Forecast, Limits
+from forecasting.serving.records import Forecast, Limits, name_quantiles
 
 ABOVE: Final = Template("forecast.held_above", "held above {bound} mm, a physical bound")
 BELOW: Final = Template("forecast.held_below", "held below {bound} mm, a physical bound")
@@ -29,10 +29,6 @@ def hold(quantiles: Floats, value: float, noise: float, limits: Limits) -> Float
     >>> quantiles = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
     >>> hold(quantiles, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
     [88.0, 88.0, 88.0, 88.0, 139.0]
-
-    Args:
-        value: The newest reading, mm.
-        noise: Of one reading, mm.
     """
     chance = CHANCE * np.sqrt(2.0) * noise
     spread = LEAST_WIDTH * noise * NORMAL
@@ -55,13 +51,12 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
         if row.station not in noise:
             column = panel.values[:, panel.stations.index(row.station)]
             noise[row.station] = measure_grid_noise(column, NOISE_ROWS)
-        quantiles = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
+        quantiles = np.array(row.quantiles)
         held = hold(quantiles, row.data_value, noise[row.station], own)
         reasons = [*list_parts(row.reason)]
         if (held > quantiles).any():
             reasons.append(ABOVE(bound=Figure(float(held[0]), ".6g")))
         if (held < quantiles).any():
             reasons.append(BELOW(bound=Figure(float(held[-1]), ".6g")))
-        q025, q10, q50, q90, q975 = map(float, held)
-        out.append(replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=join(reasons)))
+        out.append(replace(row, **name_quantiles(held), reason=join(reasons)))
     return out

@@ -25,27 +25,19 @@ from monitor.store.upkeep.prune import SPANS, RetentionLimits, RetentionRun
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
 SERVICE_SITE = "status"  # alarms of the service itself
-
-
-# A run that a person looks into, or one that was killed, is kept for so long.
-KEPT: Final = timedelta(days=1)
+KEPT: Final = timedelta(days=1)  # of a run that a person looks into, or one that was killed
 
 
 def sweep(db: Database, config: ServiceConfig, now: datetime) -> int:
-    """Remove folders of deliveries that were touched or read again since; those of superseded scenes stay.
-
-    Returns:
-        The number of folders removed.
-    """
+    """Remove folders of deliveries that no scene has, read or superseded; returns how many."""
     root = Path(config.paths.inbox).parent / "scenes"
     with db.read() as c:
         named = {Path(row.out_dir).resolve() for row in load_scenes(c) if row.out_dir is not None}
     removed = 0
     # site / name / delivery
     for folder in root.glob("*/*/*") if root.is_dir() else ():
-        if not (folder.is_dir() and not folder.is_symlink()) or folder.resolve() in named:
-            continue
-        if now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
+        is_other = not folder.is_dir() or folder.is_symlink() or folder.resolve() in named
+        if is_other or now.timestamp() - folder.stat().st_mtime < KEPT.total_seconds():
             continue
         shutil.rmtree(folder, ignore_errors=True)
         removed += 1

@@ -38,8 +38,6 @@ PURE = {
     ("criteria/tables.py", "lower.over"),
     ("criteria/tables.py", "lower.under"),
     ("proof.py", "LEAST_ACCEPTED"),
-    ("cli/forecast/catalogue.py", "score['f1']"),
-    ("cli/forecast/catalogue.py", "score['rules_f1']"),
     ("kinematics/ensemble.py", "ALPHAS[likely][0]"),
     ("kinematics/ensemble.py", "ALPHAS[a][0]"),
     ("kinematics/ensemble.py", "max(0.0, median(leads)) / DAY_S"),

@@ -88,9 +88,7 @@ def models(
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
     everything: Annotated[
         bool,
-        typer.Option(
-            "--all", help="Retired ones too, then every model there is, with paper and score; needs no database."
-        ),
+        typer.Option("--all", help="Retired ones too, then every model there is; needs no database."),
     ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
 ) -> None:
@@ -106,10 +104,8 @@ def models(
         found = False
         session.print_note(f"no trained models: {error}")
     if everything:
-        from monitor.cli.forecast.catalogue import RECORDS, format_model, list_models
+        from monitor.cli.forecast.catalogue import format_model, list_models
 
-        if not session.options().as_json:
-            print(f"{RECORDS}. Mean absolute errors beside those of the forecast `auto`; 1d: a day ahead.")
         for row in list_models():
             session.show(asdict(row), format_model(row))
     else:
@@ -312,6 +308,6 @@ def _figure(value: float | None) -> str:
 
 
 def _words(horizon_s: float) -> str:
-    from forecasting.data.units import format_span
+    from forecasting.data.kinds import format_span
 
     return format_span(horizon_s)

@@ -3,12 +3,36 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
 
 import typer
 
-from monitor.cli.benchmarks import Benchmark, read_benchmark
 from monitor.cli.session import options, show
+
+PLACES = (
+    Path(__file__).resolve().parents[3] / "docs" / "benchmarks",
+    Path(__file__).resolve().parents[2] / "_benchmarks",
+)
+
+
+class Benchmark(TypedDict):
+    """What a command of the benchmarks kept, as its JSON file has it."""
+
+    command: str
+    measured_at: str
+    machine: str
+    figures: dict[str, Any]
+
+
+def read_benchmark(name: str) -> Benchmark | None:
+    """What a command of the benchmarks kept; None where nothing is kept."""
+    for folder in PLACES:
+        if (path := folder / f"{name}.json").is_file():
+            kept: Benchmark = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+    return None
+
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
 RECORDS = ("imagery-added", "imagery")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.cli.identity import By, acting, name_helper, prove
+from monitor.cli.identity import By, name_helper, prove
 from monitor.cli.session import (
     Commands,
     make_progress_printer,
@@ -177,10 +177,12 @@ def grant_readonly(role: Annotated[str, typer.Argument(help="An existing Postgre
 
     Example: slopeward db grant-readonly grafana
     """
-    with acting(by) as (c, who, now):
-        views.grant_readonly(c, role)
-        refused = views.limit_reader(c, role)
-        audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, now)
+    with open_database() as db:
+        who = prove(db, by)
+        with db.write() as c:
+            views.grant_readonly(c, role)
+            refused = views.limit_reader(c, role)
+            audit.add_audit(c, who, "db.grant_readonly", f"role:{role}", {}, datetime.now(UTC))
     facts = {"role": role, "views": list(views.NAMES), "left_to_administrator": refused}
     show(facts, f"{role} may read {len(views.NAMES)} views")
     if refused:

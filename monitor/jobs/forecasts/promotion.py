@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from forecasting.data.kinds import format_span
 from forecasting.data.series import horizon_key
-from forecasting.data.units import format_span
 from forecasting.message import Figure, Message, Template, Timestamp, gather, join
 from forecasting.registry import NETWORKS, name_blend
 from forecasting.serving import promotion
@@ -167,8 +167,7 @@ def find_refusals(standings: Sequence[ModelStatus], site: Site, now: datetime) -
 def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime) -> tuple[list[str], bool]:
     """Judge every forecaster of a site at every horizon by what is scored by now.
 
-    Returns:
-        One sentence per change, and whether something that was shown is not any more: then issue again at once.
+    Returns one sentence per change, and whether something that was shown is not any more: then issue again at once.
     """
     lines: list[str] = []
     fallen = False
@@ -284,7 +283,6 @@ def _assess(
 def _is_better(
     rows: Sequence[promotion.Scored], row: registry.ModelRow, horizon_s: float, others: Sequence[ModelStatus]
 ) -> tuple[bool, str]:
-    """Whether a challenger beats the shown checkpoint of its kind on the targets that both forecast."""
     for other in others:
         gate = other.gates.get(horizon_s)
         if not other.row.rivals(row) or gate is None or gate.state != "active":

@@ -66,8 +66,6 @@ STRAY_S = 600.0  # what is no scene after this long is told, not passed over in 
 
 
 class _PendingRaster(NamedTuple):
-    """A lone raster as it was seen: its print, since when it changes, when it will have stayed for long enough."""
-
     print_: str
     first_s: float  # infinite once it has stayed: what is written over it begins anew
     settled_s: float
@@ -145,7 +143,6 @@ def _read_entry(
     waiting: Mapping[str, SceneRow],
     now: datetime,
 ) -> str | None:
-    """Take one entry of the inbox if it is news; what became of it, `READ`, or None where nothing is to be said."""
     name = scene_rows.name_of(entry)
     try:
         print_, usable, reason = fingerprint(entry), _is_scene(entry), None
@@ -177,8 +174,7 @@ def detect_scene(
 ) -> str:
     """Read one scene in a worker and store what it found, what changed and what it says of places; also a failure.
 
-    Args:
-        wait: wait for another process that reads scenes of the site, else leave it for the next look.
+    `wait`: wait for another process that reads scenes of the site, else leave it for the next look.
     """
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     with hold(results, wait=wait) as held:
@@ -230,7 +226,6 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
 
 
 def _store(c: Connection, site: Site, entry: Path, print_: str, answer: ReadScene, out_dir: Path, now: datetime) -> str:
-    """Store a scene that was read, and what changed by it; returns one line."""
     name = scene_rows.name_of(entry)
     add_model(
         c,
@@ -277,7 +272,6 @@ def _run_worker(
     known: list[Box],
     own_weights: list[str],
 ) -> SceneResult:
-    """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
     request = SceneRequest(
         scene_path=str(entry),
@@ -341,7 +335,6 @@ def _list_entries(folder: Path) -> list[Path]:
 
 
 def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]]:
-    """What lies in the inbox, each with what it lacks to be looked at; None: nothing."""
     for entry in _list_entries(folder):
         try:
             due = _is_scene(entry) or now.timestamp() - entry.stat().st_mtime > STRAY_S

@@ -183,7 +183,6 @@ def _make_request(
 
 
 def _find_coherence(scene: Scene) -> Path | None:
-    """The coherence of the pair that ends with a scene, where the scene brings it in a file of its own."""
     bands = (scene.bands[name] for name in COHERENCE if name in scene.bands)
     return next((band.path for band in bands if band.index == 1), None)
 
@@ -208,7 +207,6 @@ def _describe_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
 
 
 def _outline(one: RadarOutline) -> PlacedOutline:
-    """As it is stored; radar gives no probability, so it is 0."""
     return PlacedOutline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
 
 
@@ -246,7 +244,6 @@ def _classify_changes(
 
 
 def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, Scene]]) -> dict[str, Any]:
-    """What was measured, as it is kept beside the words (JSON)."""
     if found is None:
         return {"compared": [], "warnings": [], "outputs": {}, "method": METHOD}
     document = found.to_json()
@@ -264,7 +261,6 @@ def _describe_compared(found: RadarChange | None, before: list[tuple[KnownDate, 
 
 
 def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
-    """Of a scene that is compared with nothing: its picture, and a map in which nothing is known."""
     grid = read_grid(of_scene(scene).file)
     with writing_geotiff(out / FILES["prob"], grid, "uint8", nodata=NODATA) as write:
         for column, row, width, height in strips(grid):
@@ -274,7 +270,6 @@ def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
 
 
 def _list_coherence(scene: Scene, prob: Path, request: SceneRequest) -> tuple[PlaceValue, ...]:
-    """Mean coherence around the stations, where the scene brings it; radar has no probability for them."""
     if _find_coherence(scene) is None:
         return ()
     places = [MeasuredPlace(name, Circle(lon, lat, request.near_m)) for name, (lon, lat) in request.stations.items()]

@@ -42,8 +42,7 @@ def list_places(site: Site) -> dict[str, Place]:
 def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[KnownDate]:
     """The newest scenes of a site that are done, by acquisition, as a worker compares them.
 
-    Args:
-        everything: with the footprints of all; else of the newest by each model, and of those on which these rest.
+    `everything`: with the footprints of all; else of the newest by each model, and of those on which these rest.
     """
     rows = list_done(c, site)
     outlines: dict[str, tuple[KnownOutline, ...]] = {}

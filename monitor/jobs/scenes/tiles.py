@@ -52,11 +52,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     # what is cut next gets its files then
     following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
     left = [row for row in left if row.scene_hash not in following]
-    try:
-        line = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
-    except OSError:
-        make_left(config, site, left, now)
-        raise
+    line = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
     make_left(config, site, left, now)
     return line
 
@@ -98,7 +94,6 @@ def _is_noted(row: SceneRow, error: str) -> bool:
 
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
-    """Whether the tiles that lie there are of this scene as it was read last; one whose results are gone has none."""
     folder = Path(row.out_dir or "")
     noted = read_metadata(folder)
     if not folder.is_dir():
@@ -115,7 +110,6 @@ def _mark(row: SceneRow) -> list[str]:
 
 
 def _note_result(row: SceneRow, found: Tiles) -> str:
-    """Note beside the results what came of it; where tiles failed, those that lay there go."""
     folder, error = Path(row.out_dir or ""), found.error
     if error:
         _unlink(folder)

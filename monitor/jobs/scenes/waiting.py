@@ -78,7 +78,6 @@ def _notify(db: Database, site: Site, row: SceneRow, since_at: datetime, now: da
 
 
 def _says(reason: str, error: str | None) -> bool:
-    """Whether an alarm of a scene that waits gives this as what it waits for."""
     return isinstance(reason, Message) and reason.id == _WAITS.id and reason.values["text"] == (error or "")
 
 

@@ -9,8 +9,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from forecasting.evaluation.distribution import crps, pit
 from forecasting.kinematics.chance import QUANTILES
-from forecasting.kinematics.situations import name_situation
-from forecasting.kinematics.stages import RANK
+from forecasting.kinematics.stages import RANK, name_situation
 from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_all_absent, insert
 from monitor.store.database.rows import read_record, record_to_dict, save_rows

@@ -1,8 +1,9 @@
 """What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
 
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
@@ -69,16 +70,8 @@ def send_susceptibility(request: Request, site: str) -> FileResponse:
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
-class TileLink(TypedDict):
-    """A file of tiles of this service."""
-
-    name: str
-    size_bytes: int
-    url: str
-
-
 @router.get("/map/tiles", response_model=list[dict[str, Any]])
-def list_tiles(request: Request) -> list[TileLink]:
+def list_tiles(request: Request) -> list[Mapping[str, Any]]:
     """Files of tiles in the folder that `[map] tiles` names."""
     return _list_tiles(context_of(request))
 
@@ -92,7 +85,7 @@ def send_tiles(request: Request, name: str) -> FileResponse:
     return send_range(Path(folder) / name)
 
 
-def _list_tiles(context: Context) -> list[TileLink]:
+def _list_tiles(context: Context) -> list[Mapping[str, Any]]:
     return [
         {"name": f.name, "size_bytes": f.size, "url": f"/api/v1/map/tiles/{f.name}"}
         for f in list_files(context.config.map.tiles)

@@ -1,8 +1,8 @@
 """The pages themselves, rendered on the server: overview, site, alert, lists."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Annotated, Any, Final, NamedTuple, TypedDict
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -36,35 +36,9 @@ class ForecastWorth(NamedTuple):
     line_error: float
 
 
-class ForecastSummary(TypedDict):
-    """A forecast that is shown: how far the series goes on from its newest reading."""
-
-    station: str
-    quantity: str
-    unit: str
-    horizon_s: float
-    target_at: str
-    model: str
-    moved: float
-    low: float
-    high: float
-    worth: ForecastWorth | None
-
-
-class LackingForecasts(TypedDict):
-    """Series and models that lack the same."""
-
-    models: Sequence[str]
-    series: Sequence[str]
-    horizon_s: float | None
-    lacking: str
-    reason: str
-    earliest_at: str | None
-
-
 def list_shown(
     rows: Iterable[IssuedForecastRow], skill: Iterable[Any], controls: Collection[str]
-) -> list[ForecastSummary]:
+) -> list[Mapping[str, Any]]:
     """The forecasts that are shown, by series and horizon, control stations last.
 
     Args:
@@ -76,7 +50,7 @@ def list_shown(
     for row in skill:
         scored.setdefault((row["station"], row["quantity"], str(row["horizon_s"]), row["model"]), []).append(row)
     shown = [row for row in rows if row["q10"] is not None and row["q90"] is not None]
-    found: list[ForecastSummary] = [
+    found: list[Mapping[str, Any]] = [
         {
             "station": row["station"],
             "quantity": row["quantity"],
@@ -106,7 +80,7 @@ def _average(rows: Sequence[Any]) -> float:
     return float(sum(r["n"] * r["mae"] for r in rows) / sum(r["n"] for r in rows))
 
 
-def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[LackingForecasts]:
+def gather_lacks(rows: Iterable[WhyNotShownRow]) -> list[Mapping[str, Any]]:
     """Rows of the view `why_not_shown`, those together that lack the same until the same day."""
 
     def key(row: WhyNotShownRow) -> tuple[str, str, float]:

@@ -1,6 +1,5 @@
 """Jobs on a real Dask cluster over TLS: the same answers to the last bit, lost workers, other versions."""
 
-import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -89,18 +88,6 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCl
         }
     for what, here in found["here"].items():
         assert found["there"][what] == here, what
-
-
-def find_address(far: FarCluster, name: str) -> str:
-    """Where a worker is; empty before it has come."""
-    workers = cluster._connect(far.where, importlib.import_module("distributed")).scheduler_info()["workers"]
-    return next((address for address, facts in workers.items() if facts["name"] == name), "")
-
-
-def is_busy(far: FarCluster, name: str) -> bool:
-    """Whether a worker has a job."""
-    client = cluster._connect(far.where, importlib.import_module("distributed"))
-    return bool(client.processing().get(find_address(far, name)))
 
 
 def bare(row: Any) -> Any:

@@ -5,9 +5,25 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from forecasting.neural.attention import RowAttention
 from forecasting.neural.convolution import RowConvolution
 from forecasting.neural.network import Shape, StationNetwork
+
+
+class RowAttention(nn.Module):
+    """Additive attention (Bahdanau et al. 2015): (N, W, C) -> (N, C); `weights` keeps the last (N, W)."""
+
+    weights: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The mean of the rows, weighted by what the score says of each."""
+        weights = torch.softmax(self.score(torch.tanh(self.project(rows))).squeeze(-1), dim=-1)
+        self.weights = weights.detach()
+        return (weights.unsqueeze(-1) * rows).sum(dim=1)
 
 
 class Recurrent(StationNetwork):

@@ -52,7 +52,7 @@ def make_reader(height, width, seed=1):
     return SimpleNamespace(grid=grid, read=read, values=values, valid=valid, read_at=read_at)
 
 
-def draw(reader, segmenter, plan=PLAN, stretch=PLAIN, **more):
+def draw(reader, segmenter, plan=PLAN, stretch=PLAIN):
     out, shares = np.full((reader.grid.height, reader.grid.width), 7, np.uint8), []
 
     def write(steps, column, row):
@@ -60,7 +60,7 @@ def draw(reader, segmenter, plan=PLAN, stretch=PLAIN, **more):
         assert (target == 7).all(), "each pixel is written once"
         target[...] = steps[0]
 
-    pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append, **more)
+    pixels = map_scene(MappingRun(reader, segmenter, stretch, plan, 1), write, shares.append)
     assert (shares, shares[-1]) == (sorted(shares), 1)
     return out, pixels
 
