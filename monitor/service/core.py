@@ -43,17 +43,16 @@ from monitor.notify.state import StatePublisher
 from monitor.notify.trial import gather_channels
 from monitor.notify.verdict import DeliveryLimits
 from monitor.notify.web_push import find_key, find_public_key
-from monitor.service.alarms import ServiceAlarms
+from monitor.service.alarms import AlarmConditions, ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockJumpGuard, ClockWatch
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import open_ingest
 from monitor.service.known_database import recognise
+from monitor.service.monitoring_gap import OutageWatch
 from monitor.service.one_core import hold_alone, refuse_second
-from monitor.service.outage_watch import OutageWatch
 from monitor.service.readiness import LEASE, WRITE, CommitMonitor
 from monitor.service.schedule import Schedule
-from monitor.service.self_checks import AlarmConditions
 from monitor.service.site_files import SiteFileWatcher
 from monitor.store.alerting.change_feed import ChangeDetector
 from monitor.store.alerting.duty import load_rosters

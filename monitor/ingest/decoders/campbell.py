@@ -16,8 +16,16 @@ from monitor.domain.instruments.no_value import is_no_value
 from monitor.domain.names import is_station
 from monitor.domain.observation import Observation
 from monitor.domain.site import Binding
-from monitor.ingest.decoders.decoder import Decoder, ReceivedMessage, gather, join_fault, read_each
-from monitor.ingest.decoders.naming import Target, find_target, read_series
+from monitor.ingest.decoders.decoder import (
+    Decoder,
+    ReceivedMessage,
+    Target,
+    find_target,
+    gather,
+    join_fault,
+    read_each,
+    read_series,
+)
 from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, check_text, read_object
 from monitor.ingest.message import DecodedMessage, MessageFault
 from monitor.ingest.quality import StationField

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from monitor.checks.live import EvaluationTimes, IntakeStatus, PartTroubles
-from monitor.checks.table import read_rows, run_checks
-from monitor.checks.verdict import check_parts
+from monitor.checks.table import check_parts, read_rows, run_checks
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor
 from monitor.domain.errors import StoreBusyError
@@ -19,10 +18,9 @@ from monitor.ingest.mqtt import Connected
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.service import alarms as service_alarms
 from monitor.service import supervisor as supervising
-from monitor.service.alarms import STATUS_SITE, ServiceAlarms, make_alarm
+from monitor.service.alarms import STATUS_SITE, AlarmConditions, ServiceAlarms, make_alarm
 from monitor.service.clock_watch import ClockWatch
 from monitor.service.core import Core
-from monitor.service.self_checks import AlarmConditions
 from monitor.store.alerting.alerts import load_alerts, shelve
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import metadata, notification
