@@ -214,9 +214,9 @@ def _convert(request: ConversionRequest, write: Callable[[str], object]) -> Conv
 def _read_piece(raw: bytes, now: datetime) -> PointLine:
     try:
         place, values, missing, bad = json.loads(raw)
-        refused = tuple(
-            BadRow(_read_dict(row), read_error(code, text), max(1, _read_count(n))) for row, code, text, n in bad
-        )
+        if not all(isinstance(row, dict) for row, *_ in bad):
+            raise TypeError
+        refused = tuple(BadRow(row, read_error(code, text), max(1, _read_count(n))) for row, code, text, n in bad)
         if place is None:
             return PointLine(None, (), _read_count(missing), refused)
         point = read_place(dict(zip(("point", "latitude", "longitude", "height_m"), place, strict=True)))
@@ -231,12 +231,6 @@ def _read_value(pid: str, now: datetime, at: str, value: float, sigma: float | N
     if when.tzinfo is None or when > now or not math.isfinite(value) or not (sigma is None or 0 <= sigma < math.inf):
         raise ValueError
     return PointValue(pid, when, float(value), None if sigma is None else float(sigma))
-
-
-def _read_dict(row: Any) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise TypeError
-    return row
 
 
 def _read_count(value: Any) -> int:

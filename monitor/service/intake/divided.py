@@ -22,7 +22,7 @@ from monitor.ingest.service import Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.child_environment import ingest_environment
 from monitor.service.children import HeartbeatWatch, ModuleProcess, ProcessRestarter
-from monitor.service.intake.process import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
+from monitor.service.intake.records import AlarmNotice, CoreHeartbeat, IngestHeartbeat, StartOrders, StoredNotice
 from monitor.store.database.core_turn import CoreTurn, boot_s
 
 _OTHERS_GO_ON: Final = Template(

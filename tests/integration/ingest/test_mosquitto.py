@@ -23,7 +23,7 @@ from monitor.ingest.handover import STAMP
 from monitor.ingest.service import SESSION_LOST, Ingest, IngestContext
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
-from monitor.service.intake.process import IngestHeartbeat
+from monitor.service.intake.records import IngestHeartbeat
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp

@@ -332,20 +332,6 @@ def test_a_session_that_is_gone_is_no_trouble_any_more(db):
     assert ends["health:mqtt:live 2:away"] is True
 
 
-def test_an_alarm_of_a_session_that_only_a_process_before_had_is_ended(db):
-    alarms = make_alarms(db)
-    for key in ("mqtt:live:away", "slow:north"):
-        alarms.write(make_alarm(key, 2, "it was so", is_open=True))
-    conditions = AlarmConditions(alarms)
-    conditions.recall(alarms.list_open())
-    divided = {**HEALTHY, "connected": {"live 1": True, "live 2": True}}
-    conditions.follow(run_checks(IntakeStatus(divided, conditions.grew)), 0.0)
-    alarms.write_pending()
-    states = {a.key: a.state for a in ask(db, load_alerts, STATUS_SITE)}
-    assert states["health:mqtt:live:away"] == "returned_unacknowledged"
-    assert states["health:slow:north"] == "unacknowledged", "nobody looked at the evaluations yet"
-
-
 def test_the_end_of_an_alarm_repeats_what_was_wrong(db):
     alarms = make_alarms(db)
     conditions = AlarmConditions(alarms)
