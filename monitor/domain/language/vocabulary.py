@@ -334,7 +334,6 @@ WORDS: Final = (
             N_("days"),
             N_("GPS time"),
             N_("Buddhist era"),
-            N_("Persian calendar"),
             N_("common era"),
             N_("since 1970"),
             N_("since 1904"),

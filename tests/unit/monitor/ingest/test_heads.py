@@ -163,20 +163,6 @@ def test_what_a_database_writes_above_the_names_is_no_name(tmp_path):
     assert (told, len(rows)) == ({("X0", "crack_opening", "mm"), ("X1", "pore_pressure", "kPa")}, 40)
 
 
-def test_tables_of_a_database_with_other_columns_are_refused(tmp_path):
-    path = tmp_path / "influx.csv"
-    notes = "#group,false,false,false,false,true,true\n#datatype,string,long,dateTime:RFC3339,double,string,string\n"
-    stamps = [f"{at.replace(' ', 'T')}:00Z" for at in times(20)]
-    first = f"{notes}#default,_result,,,,,\n,result,table,_time,_value,_field,sensor\n"
-    first += "".join(f",,0,{at},1.{k:02d},crack_opening_mm,X0\n" for k, at in enumerate(stamps))
-    for names in ("_field", "sensor,_field"):
-        other = f"{notes},result,table,_time,_value,{names}\n"
-        other += "".join(f",,1,{at},2.{k:02d},crack_opening_mm,X1\n" for k, at in enumerate(stamps))
-        path.write_text(f"{first}\n{other}")
-        with pytest.raises(ConfigError, match="begins another part of the file with other columns"):
-            read_all(path, guess(read_raw_table(path), {}).mapping)
-
-
 @pytest.mark.parametrize("names", ["Time;0.5;1.0;1.5", "Time;1;2;10", "Datum;-3,5;-2,5;-1"])
 def test_names_that_are_rising_numbers_are_names(tmp_path, names):
     path = tmp_path / "incl.csv"
