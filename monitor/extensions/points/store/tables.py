@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil, sqrt
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import TIMESTAMP, ColumnElement, Connection, Float, String, cast, func, select, type_coerce
 
 from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
 from monitor.store.schema import tables as t
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MOST: Final = 5000  # of one answer; where there are more, an even share of them
 FULL_WINDOW: Final = timedelta(days=365)  # up to which an answer holds as many
@@ -147,11 +149,13 @@ AT_ONCE: Final = 500  # points of one statement: what the driver gives stays sma
 KEPT: Final = 400  # acquisitions of a table, the newest
 
 
-def load_point_table(c: Connection, ids: Sequence[int], known_at: datetime) -> tuple[list[str], NDArray[np.float64]]:
+def load_point_table(c: Connection, ids: Sequence[int], known_at: datetime) -> "tuple[list[str], NDArray[np.float64]]":
     """Acquisitions (spelled, in order) and values in the unit of the set; shape (points, acquisitions), NaN unknown.
 
     Of each value the newest revision that had come in by `known_at`.
     """
+    import numpy as np
+
     mark = "?" if c.dialect.name == "sqlite" else "%s"
     dates: dict[str, int] = {}
     cells: list[tuple[Any, Any, Any]] = []
