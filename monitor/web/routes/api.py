@@ -121,7 +121,7 @@ def list_forecasts(
 def list_why_not_shown(request: Request, site: str) -> list[WhyNotShownRow]:
     """Each series and model without a shown forecast: why, what is lacking, when it can be shown at the earliest."""
     with read_site(request, site) as seen:
-        return pages.load_why_not_shown(seen.c, site)
+        return load_view(seen.c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
 
 
 @router.get("/sites/{site}/forecasts/{station}/{quantity}/history", tags=["forecasts"])
@@ -181,7 +181,9 @@ def list_notifications(
 ) -> list[MessageRow]:
     """Messages and what became of them, newest first."""
     with context_of(request).db.read() as c:
-        return redactor_of(request, c).cover_messages(pages.load_notifications(c, narrow(request, site), state, limit))
+        which: dict[str, Any] = {"site": narrow(request, site), "state": state}
+        rows = load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
+        return redactor_of(request, c).cover_messages(rows)
 
 
 @router.get("/sites/{site}/scenes", tags=["scenes"])
