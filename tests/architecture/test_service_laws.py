@@ -66,7 +66,6 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
     assert found == {
         "monitor/web/parts/rows.py",
         "monitor/extensions/demo/story.py",
-        "monitor/extensions/table_import/past_levels.py",
     }
 
 

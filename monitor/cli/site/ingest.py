@@ -158,7 +158,7 @@ def ingest(given: IngestArguments) -> None:
     if given.guesses:
         if given.path is None or given.mapping is not None or given.form is not None:
             raise typer.BadParameter("--guess takes a FILE or a folder, without --mapping and --format")
-        more = {"bounds": given.bounds or (), "by": given.by, "accepts": given.accept_units, "dry_run": given.dry_run}
+        more = {"bounds": given.bounds or (), "by": given.by, "dry_run": given.dry_run}
         guess = next(iter(find_functions("ingest.guess")), None)
         if guess is None:
             raise ConfigError(

@@ -13,7 +13,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.language.rendering import translate_all
 from monitor.extensions.points.store.looks import load_looks, load_newest_issues
 from monitor.extensions.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
-from monitor.extensions.points.store.rates import Box, PointRate, load_rates
+from monitor.extensions.points.store.tables import Box, PointRate, load_rates
 from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Early
@@ -63,8 +63,8 @@ def map_points(
             found, mapped = load_view(seen.c, one, box), one
         elif one is not None:
             span = None if days is None else timedelta(days=days)
-            share = load_rates(seen.c, one.id, one.unit, box, at or seen.now, span)
-            found = MapView(share.points, (), share.inside)
+            share, inside = load_rates(seen.c, one.id, one.unit, box, at or seen.now, span)
+            found = MapView(share, (), inside)
     features = [_draw_point(p) for p in found.points]
     if one is not None and one.squash is not None:
         features += [_draw_square(square, one.squash) for square in found.squares]

@@ -110,12 +110,6 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
 def take_file(path: Path, form: str, options: ImportOptions, place: SourceTarget, name: str = "") -> FileResult:
     """Read a file in a sandboxed worker and store what it says.
 
-    Args:
-        form: how it is read.
-        options: what is said of it.
-        place: where it goes.
-        name: what its source calls it, with folders; else its own name.
-
     Raises:
         ConfigError, UnitDoubtError, RefusedError: it cannot be taken; one line.
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -118,28 +118,3 @@ def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
     """The pictures of an alert by number, for its audit pack."""
     p = photo.c
     return {row.id: bytes(row.picture) for row in c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))}
-
-
-class FieldPhoto(NamedTuple):
-    """A photo for a report, with its small picture."""
-
-    id: int
-    added_at: datetime
-    by: str
-    note: str
-    taken: str
-    latitude: float | None
-    longitude: float | None
-    small: bytes
-
-
-def load_between(
-    c: Connection, site: str, from_at: datetime, to_at: datetime, limit: int
-) -> tuple[list[FieldPhoto], int]:
-    """The newest photos of a site that came in a range, in order; and how many came."""
-    p = photo.c
-    inside = (p.site == site, p.added_at > from_at, p.added_at <= to_at)
-    query = select(*(p[name] for name in FieldPhoto._fields)).where(*inside)
-    rows = c.execute(query.order_by(p.added_at.desc(), p.id.desc()).limit(limit)).all()
-    count = c.execute(select(func.count()).where(*inside)).scalar_one()
-    return [FieldPhoto(*row) for row in reversed(rows)], count
