@@ -8,7 +8,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from monitor.alerting.signatures import counts_with
+from monitor.alerting.acts.operator_acts import counts_with
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Signature
 from monitor.domain.errors import PayloadError, RefusedError

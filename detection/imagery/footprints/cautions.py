@@ -47,13 +47,7 @@ _UNLIKE: Final = Template("caution.unlike", "unlike the training: {text}")
 def list_cautions(
     scene: Scene, reader: BandReader, card: ModelCard, result: SceneDetection, left_out: Mapping[str, int]
 ) -> list[str]:
-    """Return the cautions of a result, one sentence each.
-
-    Args:
-        reader: its bands, all read.
-        result: the result of the lane, but for its warnings.
-        left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
-    """
+    """Return the cautions of a result, one sentence each."""
     return [
         *_list_training(result, card),
         *_list_edges(result),
@@ -66,7 +60,6 @@ def list_cautions(
 
 
 def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
-    """How the scene lies to what the model was trained on."""
     if card["name"] == INDEX:
         return [join([*result["doubts"], _INDEX_ALONE])]
     found: list[str] = [_OUTSIDE(model=card["name"], text=why) for why in result["doubts"]]
@@ -76,7 +69,6 @@ def _list_training(result: SceneDetection, card: ModelCard) -> list[str]:
 
 
 def _list_edges(result: SceneDetection) -> Iterator[str]:
-    """Fills and borders: taken as nodata, or left as ground that is doubted."""
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
     aside = [border for border in result["borders"] if border["share"]]
     for fill in result["fills"]:
@@ -97,7 +89,6 @@ def _list_edges(result: SceneDetection) -> Iterator[str]:
 
 
 def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Iterator[str]:
-    """Calibration, dates, place and grid of a scene."""
     grid = reader.grid
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         yield f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})"
@@ -121,7 +112,6 @@ def _list_scene(scene: Scene, reader: BandReader, result: SceneDetection) -> Ite
 
 
 def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetection) -> Iterator[str]:
-    """Size of the pixels and season beside those of the training."""
     by_index = card["name"] == INDEX
     if result["read_at"]:
         yield describe_pixels(result["read_at"]["pixel_m"], grid, card)
@@ -138,7 +128,6 @@ def _list_pixels(scene: Scene, grid: Grid, card: ModelCard, result: SceneDetecti
 
 
 def _list_coverage(result: SceneDetection) -> Iterator[str]:
-    """How much of the scene says nothing, and what hangs on the tiles."""
     if result["valid_share"] < 1:
         yield f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them"
     if result["unreadable_share"]:
@@ -205,7 +194,6 @@ def describe_coarser(at_m: float | None, pixel_m: float | None) -> list[Message]
 
 
 def _latitude(grid: Grid) -> float | None:
-    """Of the middle of a grid; None where it has no place."""
     if not grid.placed:
         return None
     return float(grid.to_lonlat(*grid.to_crs(np.array([grid.width / 2]), np.array([grid.height / 2])))[1][0])

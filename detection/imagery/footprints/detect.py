@@ -32,12 +32,11 @@ from detection.imagery.footprints.choose import (
     check_size,
     choose_weights,
     describe_broken,
-    describe_mend,
     describe_refusals,
 )
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
-from detection.imagery.footprints.options import DetectionOptions, DetectionPayload, read_options
+from detection.imagery.footprints.options import FORMATS, DetectionOptions
 from detection.imagery.footprints.outputs import (
     open_workplace,
     own_class,
@@ -96,7 +95,7 @@ from detection.imagery.scene.scene import (
     scene_hash,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
-from detection.imagery.weights_file import ModelCard, weights_path
+from detection.imagery.weights_file import weights_path
 from forecasting.message import Template, error_text, join
 
 if TYPE_CHECKING:
@@ -129,18 +128,15 @@ class OpenScene:
     coarser_than_m: float | None  # side of its own pixels where it is read on others (`resample_to_m`)
 
 
-def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> SceneDetection:
+def detect(options: DetectionOptions, progress: Progress = lambda *_: None) -> SceneDetection:
     """Find landslides in one scene.
 
     The same scene, model and options give the same bytes; a second call into the same `out_dir` reads back what the
     first one found, unless `force` is set. Every output is written by temporary name and renamed; a failure leaves
     nothing. One `out_dir` serves one run at a time.
 
-    Raises:
-        ImageryError: a subclass for each cause, with one clear line.
-        TypeError, ValueError: a key or value of the payload that cannot be meant.
+    Raises ImageryError: a subclass for each cause, with one clear line.
     """
-    options = read_options(payload)
     scene = _find_scene(options)
     # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
     triage = load_triage(options.triage, options.known) if options.weights != INDEX else None
@@ -150,7 +146,6 @@ def detect(payload: DetectionPayload, progress: Progress = lambda *_: None) -> S
 def _detect(
     scene: Scene, options: DetectionOptions, triage: TriageRequest | None, progress: Progress, attempt: WeightsAttempt
 ) -> SceneDetection:
-    """Find landslides by one set of weights, after others were refused."""
     options, weights, refused, doubted = attempt.apply_to(options), attempt.weights, attempt.refused, attempt.doubted
     model = _load(weights)
     plan = plan_tiles(model, options)
@@ -220,35 +215,22 @@ def _detect(
             *describe_coarser(result["resample_to_m"], result["coarser_than_m"]),
         ]
         _add_cautions(result, grid)
-        _write(result, opened, steps, work, options, partial(progress, FILES))
+        unreadable, out_dir = opened.reader.unreadable, options.out_dir
+        if out_dir and options.later:
+            write_first(result, steps, work, out_dir, unreadable)
+        elif out_dir:
+            write_outputs(result, scene, steps, work, out_dir, unreadable, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
 
 
 def _explain_empty(opened: OpenScene, model: "SegmentationModel | IndexModel") -> ImageryError:
-    """The error of a scene without a pixel to look at."""
     path = opened.scene.path
     if hint := _name_product(opened.reader, opened.scene):
         return RadiometryError(f"{path}: refused by {model.card['name']}: as bright as a cloud{hint}")
     return NoValidPixelsError(
         f"{path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
     )
-
-
-def _write(
-    result: SceneDetection,
-    opened: OpenScene,
-    steps: ByteRaster,
-    work: Path,
-    options: DetectionOptions,
-    progress: Callable[[float], None],
-) -> None:
-    """Write the files of a result, all or those that its rows rest on; none without a folder."""
-    unreadable = opened.reader.unreadable
-    if options.out_dir and options.later:
-        write_first(result, steps, work, options.out_dir, unreadable)
-    elif options.out_dir:
-        write_outputs(result, opened.scene, steps, work, options.out_dir, unreadable, progress)
 
 
 def _set_aside(
@@ -272,7 +254,6 @@ def _describe_grid(grid: Grid, read_at: ReadAt | None) -> GridFacts:
 
 
 def _add_cautions(result: SceneDetection, grid: Grid) -> None:
-    """Say with each outline why it is advice, as the service does with its rows."""
     polygons = result["polygons"]
     doubtful, cloudy = (
         join_windows(windows, grid, grid) for windows in (list_doubtful(result["borders"]), result["cloudy"])
@@ -308,8 +289,7 @@ def _check_grid(
 ) -> None:
     """Refuse weights that nobody named by the pixels alone, before terrain is made for them or the scene is read.
 
-    Raises:
-        FinerError, UnfitError: see `check_pixels`, `check_size`.
+    Raises FinerError, UnfitError: see `check_pixels`, `check_size`.
     """
     if options.weights != AUTO or isinstance(model, IndexModel):
         return
@@ -373,7 +353,7 @@ def _measure(
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except FinerError as error:
-        mend = describe_mend(scene.path, options.weights, error.trained_m)
+        mend = f"--resample-to {error.trained_m:g} reads it coarser all the same"
         raise FinerError(f"{scene.path}: refused by {name}: {error}; {mend}", error.trained_m) from None
     except (DomainError, RadiometryError) as error:
         hint = _name_product(reader, scene)
@@ -395,12 +375,11 @@ def _name_product(reader: BandReader, scene: Scene) -> str:
     return f"; {found}" if found else ""
 
 
-def inspect_image(payload: DetectionPayload) -> tuple[list[str], tuple[Window, ...]]:
+def inspect_image(options: DetectionOptions) -> tuple[list[str], tuple[Window, ...]]:
     """Say why a scene lies outside of what the named weights were trained on, and where it is beside clouds.
 
     Weights that would not read it at all are such a reason: nothing is mapped.
     """
-    options = read_options(payload)
     scene, model = _find_scene(options), _load(options.weights)
     try:
         with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
@@ -411,12 +390,11 @@ def inspect_image(payload: DetectionPayload) -> tuple[list[str], tuple[Window, .
     return ([] if isinstance(model, IndexModel) else doubts), stretch.cloudy
 
 
-def survey(payload: DetectionPayload) -> DetectionPlan:
+def survey(options: DetectionOptions) -> DetectionPlan:
     """Say what a detection would do: grid, tiles, estimated processor seconds and memory; nothing is written.
 
     The seconds come from one tile of zeros through the network, here and now.
     """
-    options = read_options(payload)
     return choose_weights(options, partial(_survey, _find_scene(options), options))
 
 
@@ -446,6 +424,12 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
         width, height = seen.grid.width, seen.grid.height
         tiles = plan.count(width, height)
         read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, width * height * (1 if plan.blend == "rows" else 4))
+        # a tile takes about six maps of the first level at once, beside the libraries themselves; of rows those are
+        # alive that wait for the decoder: on all levels as many as on the first twice as far as it sees
+        wide, high = (min(plan.tile, length) + 2 * plan.halo for length in (width, height))
+        if plan.blend == "rows":
+            high = min(high, (2 * plan.halo + PART_ROWS) // 6)
+        held_bytes = 6 * 64 * float(model.card["network"].get("width", 0.0)) * 4 * wide * high
         return {
             "scene": str(scene.path),
             "scene_hash": scene_hash(scene, options.owner),
@@ -459,13 +443,13 @@ def _survey(scene: Scene, options: DetectionOptions, attempt: WeightsAttempt) ->
             "halo": plan.halo,
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
-            "estimated_memory_mib": round(450 + _estimate_bytes(model, plan, width, height) / 2**20),
+            "estimated_memory_mib": round(450 + held_bytes / 2**20),
             "warnings": [*opened.warnings, *doubts, *coarser],
         }
 
 
 def _find_scene(options: DetectionOptions) -> Scene:
-    scene = read_scene(options.scene_path, options.acquired_at)
+    scene = read_scene(options.scene_path)
     if options.offset is not None:
         scene = replace(scene, gain=1.0, offset=options.offset, calibration="--offset")
     given = {name: path for name in ("dem", "prior", "aoi") if (path := getattr(options, name))}
@@ -477,27 +461,12 @@ def _find_scene(options: DetectionOptions) -> Scene:
     return replace(scene, dem_tiles=options.dem_tiles, **given)
 
 
-def _find_prior(scene: Scene, options: DetectionOptions) -> Path | None:
-    return options.prior or scene.prior
-
-
 def plan_tiles(model: "SegmentationModel | IndexModel", options: DetectionOptions) -> TilingPlan:
     """Return how a scene is cut for a model: as asked, else in rows where the network can be shown them."""
     if isinstance(model, IndexModel):  # a pixel by itself
         return TilingPlan("rows", COLUMNS, 0, 1)
     entry = find_entry(model.card["network"]["name"])
     return make_plan(model.card, entry, options.tile, options.halo, triage=bool(options.triage))
-
-
-def _estimate_bytes(model: "SegmentationModel | IndexModel", plan: TilingPlan, width: int, height: int) -> int:
-    """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves.
-
-    Of rows those are alive that wait for the decoder: on all levels as many as on the first twice as far as it sees.
-    """
-    wide, high = (min(plan.tile, side) + 2 * plan.halo for side in (width, height))
-    if plan.blend == "rows":
-        high = min(high, (2 * plan.halo + PART_ROWS) // 6)
-    return round(6 * 64 * float(model.card["network"].get("width", 0.0)) * 4 * wide * high)
 
 
 def _facts(
@@ -507,7 +476,12 @@ def _facts(
     options: DetectionOptions,
     triage: TriageRequest | None,
 ) -> DetectionFacts:
-    prior = _find_prior(scene, options)
+    prior, least_m2 = options.prior or scene.prior, options.minimum_area_m2
+    dem: DemFacts | None = None
+    if scene.dem_tiles:
+        dem = {"tiles": [{"file": name, "sha256": digest} for name, digest in scene.dem_tiles]}
+    elif scene.dem is not None:
+        dem = {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
     threshold = None if isinstance(model, IndexModel) else options.threshold  # a probability; an index has none
     return {
         "scene_hash": scene_hash(scene, options.owner),
@@ -517,7 +491,7 @@ def _facts(
         "role": scene.role,
         "classes": list(name_classes(model.card)),
         "threshold": float(model.card["threshold"] if threshold is None else threshold),
-        "minimum_area_m2": _least_area_m2(model.card, options),
+        "minimum_area_m2": float(model.card.get("minimum_area_m2", MINIMUM_AREA_M2) if least_m2 is None else least_m2),
         "blend": plan.blend,
         "tile": plan.tile,
         "halo": plan.halo,
@@ -525,26 +499,12 @@ def _facts(
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
         "triage": triage.facts() if triage else None,
-        "dem": _describe_dem(scene),
+        "dem": dem,
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
-        "formats": list(options.formats),
+        "formats": [name for name in FORMATS if name in options.formats],
     }
-
-
-def _describe_dem(scene: Scene) -> DemFacts | None:
-    if scene.dem is None:
-        return None
-    if scene.dem_tiles:
-        return {"tiles": [{"file": name, "sha256": digest} for name, digest in scene.dem_tiles]}
-    return {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
-
-
-def _least_area_m2(card: ModelCard, options: DetectionOptions) -> float:
-    if options.minimum_area_m2 is not None:
-        return options.minimum_area_m2
-    return float(card.get("minimum_area_m2", MINIMUM_AREA_M2))
 
 
 @contextmanager
@@ -583,7 +543,7 @@ def _open(
         )
         check(reader.grid)
         prior = None
-        if (below := _find_prior(scene, options)) and reader.grid.placed:
+        if (below := options.prior or scene.prior) and reader.grid.placed:
             prior = stack.enter_context(
                 BandReader({"prior": (below, 1)}, grid=reader.grid, options=ReaderOptions(covering=False))
             )
@@ -607,11 +567,7 @@ def _find_grid(scene: Scene, names: tuple[str, ...], options: DetectionOptions) 
         grid = first.grid
     if not options.resample_to_m:
         return grid, None
-    return _resample(grid, scene, options), geodesic_pixel_m2(grid) ** 0.5 if grid.placed else None
-
-
-def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
-    pixel_m, limit = float(options.resample_to_m or 0), options.limits.pixels
+    pixel_m, limit = options.resample_to_m, options.limits.pixels
     if not grid.placed:
         raise NoCrsError(f"{scene.path}: has no place on the ground and cannot be resampled to {pixel_m:g} m")
     wanted = resample_grid(grid, pixel_m)
@@ -619,13 +575,12 @@ def _resample(grid: Grid, scene: Scene, options: DetectionOptions) -> Grid:
         raise TooLargeError(
             f"{scene.path}: {wanted.width} x {wanted.height} pixels of {pixel_m:g} m, the limit is {limit:,}"
         )
-    return wanted
+    return wanted, geodesic_pixel_m2(grid) ** 0.5
 
 
 def _find_all(
     steps: ByteRaster, opened: OpenScene, facts: DetectionFacts, linear: list[str], progress: Progress
 ) -> tuple[list[Footprint], dict[str, int]]:
-    """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
     kept, left_out = [], {"hugging": 0, "flat": 0, "small": 0}
 

@@ -33,15 +33,10 @@ def measure_places(
 ) -> dict[str, dict[str, float]]:
     """Measure the means over places of one scene.
 
-    Args:
-        prob: kept probabilities (0 to 200, 255 nodata); their grid is the grid of all means.
-        scene: gives red (B4) and near infrared (B8) for the vegetation index, and a band `coherence`, where it has
-            them; None: probabilities only.
-        unseen: windows (column, row, width, height) that nobody looked at: they have no probability.
+    `unseen`: windows (column, row, width, height) that nobody looked at: they have no probability.
 
-    Returns:
-        name -> quantity (`scene_probability`, `ndvi`, `coherence`; 0..1, -1..1, 0..1) -> mean. A place of which less
-        than half is valid is left out: nothing is made up.
+    Returns name -> quantity (`scene_probability` 0..1, `ndvi` -1..1, `coherence` 0..1) -> mean, on the grid of the
+    kept probabilities. A place of which less than half is valid is left out: nothing is made up.
     """
     grid = read_grid(prob)
     found: dict[str, dict[str, float]] = {}

@@ -121,19 +121,14 @@ def map_scene(run: MappingRun, write: Write, progress: Progress) -> int:
     pixels = 0
     grid, plan, wants = run.reader.grid, run.plan, run.wants
     again = plan.looks_again(grid)
-    if plan.blend == "rows":
-        total = grid.width * grid.height
-        for part in draw_rows(run):
+    if plan.blend != "crop":
+        whole = 0, 0, grid.width, grid.height
+        done = 0
+        for part in draw_rows(run) if plan.blend == "rows" else blend(run, whole):
             write(*part)
             pixels += int(np.count_nonzero(part.steps[0] != NODATA))
-            total -= part.steps[0].size
-            progress(1 - total / (grid.width * grid.height))
-        return pixels
-    if plan.blend == "hann":
-        for row, drawn in blend(run, (0, 0, grid.width, grid.height)):
-            write(drawn, 0, row)
-            pixels += int(np.count_nonzero(drawn[0] != NODATA))
-            progress(min(1.0, (row + drawn.shape[1]) / grid.height))
+            done += part.steps[0].size
+            progress(done / (grid.width * grid.height))
         return pixels
     tiles = list(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride))
     for number, tile in enumerate(tiles, start=1):
@@ -222,7 +217,6 @@ def _flag_near_valid(strips: Iterable[Strip]) -> Iterator[tuple[Strip, bool]]:
 def _draw_run(
     segmenter: Classifier, stretch: RadiometricStretch, strips: Iterable[Strip], left: int, *, again: bool
 ) -> Iterator[tuple[Strip, NDArray[np.uint8]]]:
-    """The steps of strips that follow each other."""
     shown: deque[tuple[Strip, NDArray[np.bool_]]] = deque()
 
     def prepare() -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
@@ -236,16 +230,10 @@ def _draw_run(
         yield strip, _to_steps(found, kept)
 
 
-def blend(
-    run: MappingRun, region: tuple[int, int, int, int], shift: int = 0
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield (row, steps classes x rows x width) of a region, from tiles that lie half over each other.
+def blend(run: MappingRun, region: tuple[int, int, int, int], shift: int = 0) -> Iterator["StepBlock"]:
+    """Yield the steps of a region row by row, from tiles that lie half over each other.
 
     Memory is bounded by two rows of tiles.
-
-    Args:
-        region: column, row, width, height.
-        shift: how far all origins are moved up and to the left.
     """
     left, top, width, height = region
     grid, tile, wants = run.reader.grid, run.plan.tile, run.wants
@@ -277,7 +265,7 @@ def blend(
         ready = slice(first_row - origin, last_row - origin)
         if last_row > first_row:
             share = sums[:, ready] / np.maximum(weights[ready], 1e-12)
-            yield first_row, _to_steps(share, valid_here[ready])
+            yield StepBlock(_to_steps(share, valid_here[ready]), left, first_row)
         for buffer in (weights, valid_here, *sums):
             buffer[:half] = buffer[half:]
             buffer[half:] = 0
@@ -286,10 +274,6 @@ def blend(
 def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
     """Compare a blended map with a second one of shifted tiles: which share of pixels changes sides.
 
-    Args:
-        read: `read(column, row, width, height)` of the steps of the first class.
-        least: smallest step that counts.
-
     Returns that share, and how many pixels were compared, in the middle of the scene.
     """
     grid = run.reader.grid
@@ -297,7 +281,7 @@ def measure_flips(run: MappingRun, read: Any, least: int) -> tuple[float, int]:
     left, top = (grid.width - width) // 2, (grid.height - height) // 2
     region = left, top, width, height
     flips = pixels = 0
-    for row, steps in blend(run, region, run.plan.tile // 4):
+    for steps, _, row in blend(run, region, run.plan.tile // 4):
         known = read(left, row, width, steps.shape[1])
         both = (known != NODATA) & (steps[0] != NODATA)
         flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))

@@ -27,7 +27,7 @@ class Rows:
     """
 
     def __init__(self, read: Callable[[int, int, int, int], NDArray[Any]], width: int, height: int) -> None:
-        self._read, self._width, self._height = read, width, height
+        self._read, self.width, self.height = read, width, height
         self._most = max(1, STRIP_PX // max(width, 1))
         self._top = 0
         self._kept: NDArray[Any] | None = None
@@ -38,7 +38,7 @@ class Rows:
             return self._read(column, row, width, height)
         kept = self._kept
         if kept is None or row < self._top or row + height > self._top + kept.shape[-2]:
-            kept = self._read(0, row, self._width, min(self._most, self._height - row))
+            kept = self._read(0, row, self.width, min(self._most, self.height - row))
             self._top, self._kept = row, kept
         return kept[..., row - self._top : row - self._top + height, column : column + width]
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.call import ActCall, find_site_of_alert
 from monitor.alerting.acts.change_control import require_in_force
-from monitor.alerting.acts.table import Act, list_acts
+from monitor.alerting.acts.table import list_acts
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotAllowedError, RefusedError
@@ -32,7 +32,11 @@ def take_digit(db: Database, notification_id: int, number: str, call_id: str, no
 
 def _bind(db: Database) -> ReplyAct:
     def act(c: Connection, actor: Actor, alert_id: int, seen: int, now: datetime) -> None:
-        _require_may(c, ACT, actor, find_site_of_alert(c, alert_id))
+        if (account := find_account(load_users(c), actor.name)) is not None:
+            try:
+                require_account(c, account.name, ACT.role, site=find_site_of_alert(c, alert_id))
+            except RefusedError as error:
+                raise NotAllowedError(error.message) from None
         call = ActCall(
             db=db,
             actor=actor,
@@ -45,16 +49,3 @@ def _bind(db: Database) -> ReplyAct:
         ACT.load()(call, alert_id=alert_id, reason=f"acknowledged by {actor.via}", seen=seen)
 
     return act
-
-
-def _require_may(c: Connection, act: Act, actor: Actor, site: str | None) -> None:
-    """Make sure that an account of that name may act here; a person without one is whom the site file names.
-
-    Raises:
-        NotAllowedError: it may not.
-    """
-    if (account := find_account(load_users(c), actor.name)) is not None:
-        try:
-            require_account(c, account.name, act.role, site=site)
-        except RefusedError as error:
-            raise NotAllowedError(error.message) from None

@@ -94,8 +94,6 @@ SITE_OF: Final[Mapping[str, Callable[[Connection, int], str | None]]] = {
     "proposal_id": find_site_of_proposal,
     "signature_id": find_site_of_signature,
 }
-
-
 # by the argument that names it: the account whose owner may do an act that is `by_owner`
 OWNER_OF: Final[Mapping[str, Callable[[Connection, Any], str | None]]] = {
     "name": lambda _c, name: str(name),

@@ -44,10 +44,8 @@ _ANSWERED_ALONE: Final = Template(
 _OTHERWISE: Final = Template("act.answered_otherwise", "{text}; {name} had answered otherwise: {answer}")
 _WITHDRAWN: Final = Template("act.answer_withdrawn", "{question}: the {answer} is withdrawn; {site} is at {level}")
 _ASKS_NOTHING: Final = Template("act.asks_nothing", "alert {alert} asks for no verification")
-
 AlertId = Annotated[
-    int,
-    Argument("Number of the alert, see `slopeward alerts list`", metavar="ALERT_ID", least=1, most=LARGEST_ID),
+    int, Argument("Number of the alert, see `slopeward alerts list`", metavar="ALERT_ID", least=1, most=LARGEST_ID)
 ]
 Reason = Annotated[str, Argument(N_("Why, or what was seen"), "--reason")]
 

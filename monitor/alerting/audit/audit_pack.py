@@ -203,7 +203,6 @@ def summarise(material: AuditPackMaterial) -> str:
 
 
 def _list_lines(material: AuditPackMaterial) -> list[str]:
-    """The same in the zone in use."""
     alert = material.alert
     lines = [
         f"# Alert {alert.id}, {alert.site}, {alert.ledger}",
@@ -255,7 +254,10 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
         "",
         "## What it turned out to be",
         "",
-        *(_list_outcomes(material) or ["Nobody has said."]),
+        *(
+            [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
+            or ["Nobody has said."]
+        ),
     ]
     for row in material.decisions:
         lines += ["", f"## Decision {row.id}", "", f"SHA-256 of the frozen inputs: `{row.evidence_sha256}`", "", "```"]
@@ -269,12 +271,7 @@ def _list_lines(material: AuditPackMaterial) -> list[str]:
     return lines
 
 
-def _list_outcomes(material: AuditPackMaterial) -> list[str]:
-    return [f"- {_minute(o['at'])} {o['by']}: {o['class']}. {o['note']}" for o in material.outcomes]
-
-
 def _find_zone(material: AuditPackMaterial) -> str:
-    """The zone of the site, by the newest of its site files that decided."""
     for source in reversed([*material.sources.values()]):
         with suppress(ConfigError):
             return parse_site(source, "stored site file").timezone

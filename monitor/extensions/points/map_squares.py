@@ -14,7 +14,7 @@ from monitor.domain.site import Site
 from monitor.extensions.points.looks import AT_ONCE, go_through
 from monitor.extensions.points.store import maps as point_maps
 from monitor.extensions.points.store.maps import BLOCK, POINTS_MOST, save_map
-from monitor.extensions.points.store.tables import fit_points
+from monitor.extensions.points.store.rates import fit_points
 from monitor.store.database.engine import Database
 from monitor.store.readings.points import PointSetRequest, list_point_ids
 

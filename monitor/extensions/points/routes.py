@@ -13,7 +13,7 @@ from monitor.domain.instants import format_iso
 from monitor.domain.language.rendering import translate_all
 from monitor.extensions.points.store.looks import load_looks, load_newest_issues
 from monitor.extensions.points.store.maps import MapView, Square, find_sides, list_sets, load_point, load_view
-from monitor.extensions.points.store.tables import Box, PointRate, load_rates
+from monitor.extensions.points.store.rates import Box, PointRate, load_rates
 from monitor.store.schema.view_rows import PointForecastRow, PointIssueRow
 from monitor.store.schema.views import load_view as load_rows
 from monitor.web.context import Early

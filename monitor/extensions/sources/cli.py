@@ -43,7 +43,7 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
         shown += 1
         names = {"polled": "polled_at", "success": "success_at", "news": "new_at", "next": "next_at"}
         names |= {"error": "error", "error_since": "error_since"}
-        facts_of_look = {key: state and format_instants(getattr(state, name)) for key, name in names.items()}
+        facts_of_poll = {key: state and format_instants(getattr(state, name)) for key, name in names.items()}
         facts = {
             "name": name,
             "site": place,
@@ -51,7 +51,7 @@ def list_(site: Annotated[str | None, typer.Option("--site", help="Only this sit
             "url": "" if table is None else hide_query(table.address),
             "configured": table is not None,
             "files": files.get(name, 0),
-            **facts_of_look,
+            **facts_of_poll,
             "stored": 0 if state is None else state.rows_all,
         }
         show(facts, _describe(name, place, table, state))

@@ -14,8 +14,7 @@ from typing import Final, NamedTuple
 from forecasting.message import Figure, Template
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
-from monitor.domain.language.file_names import UNREADABLE
-from monitor.domain.names import is_line
+from monitor.domain.names import UNREADABLE, is_line
 from monitor.domain.site import Site
 from monitor.extensions.sources.plan import find_form, make_options
 from monitor.extensions.sources.polled import PollSummary

@@ -13,8 +13,7 @@ from forecasting.message import TEXT_OF, Figure, Template
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import RefusedError, SlopewardError
-from monitor.domain.language.file_names import EMPTY, rename_file
-from monitor.domain.names import tidy_text
+from monitor.domain.names import EMPTY, rename_file, tidy_text
 from monitor.domain.site import Site
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, ImportOptions

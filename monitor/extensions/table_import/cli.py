@@ -25,6 +25,7 @@ from monitor.extensions.table_import.guess.guess import ZONE, SensorGuess, Table
 from monitor.extensions.table_import.guess.known import understand_known
 from monitor.extensions.table_import.guess.questions import KEYS, FileQuestion, Interview
 from monitor.extensions.table_import.guess.raw_table import SHEET, read_raw_table
+from monitor.extensions.table_import.guess.record import MotionRecord
 from monitor.extensions.table_import.guess.sharing import request_files
 from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import list_values
@@ -204,7 +205,7 @@ def _understand_all(
                 print_note(f"  these are questions about {one}: --answer '{one.name}/KEY=...' answers for it alone")
             continue
         answers |= {key: own[key] for key in (site_file.PLACE, ZONE) if key in own}
-        each.append((one, found))
+        each.append((one, replace(found, sensors=_follow(one, found))))
     if is_open:
         raise typer.Exit(1)
     if not each:
@@ -251,6 +252,14 @@ def _compare(
     for (station, quantity), files in values.items():
         request_files(f"{station}.{quantity}", [*files.items()], talk)
     return tuple(talk.questions)
+
+
+def _follow(path: Path, found: TableGuess) -> tuple[SensorGuess, ...]:
+    """The sensors with how their records move."""
+    record = MotionRecord()
+    for value in list_values(path, found.form, found.options):
+        record.add(value)
+    return record.estimate_motion(found.sensors)
 
 
 def _explain_unjudged(draft: _SiteDraft, bounds: Sequence[site_file.LevelBounds], path: Path) -> bool:

@@ -23,7 +23,7 @@ from monitor.domain.errors import (
     UnitDoubtError,
     take_turn,
 )
-from monitor.domain.language.file_names import rename_file
+from monitor.domain.names import rename_file
 from monitor.domain.site import Site
 from monitor.extensions.table_import import upload_store
 from monitor.extensions.table_import.guess import site_file

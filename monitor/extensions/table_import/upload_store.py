@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from forecasting.message import Figure, Template
 from forecasting.whole_file import replacing
 from monitor.domain.errors import NotFoundError, RefusedError
-from monitor.domain.language.file_names import EMPTY
+from monitor.domain.names import EMPTY
 from monitor.ingest.files.readers import READERS
 from monitor.worker.records import RecordError, read_record, record_to_plain
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Message, Template, spread
 from monitor.config.service import ComputeSection
 from monitor.domain.errors import ConfigError, JobError, PayloadError
-from monitor.domain.language.file_names import UNREADABLE, rename_file
+from monitor.domain.names import UNREADABLE, rename_file
 from monitor.ingest.files.plain_lines import (
     NOT_OF_THEIR_FORM,
     format_line,

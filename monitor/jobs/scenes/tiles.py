@@ -52,11 +52,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     # what is cut next gets its files then
     following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
     left = [row for row in left if row.scene_hash not in following]
-    try:
-        line = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
-    except OSError:
-        make_left(config, site, left, now)
-        raise
+    line = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
     make_left(config, site, left, now)
     return line
 

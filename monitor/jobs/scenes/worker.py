@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from detection.imagery.change import records
-from detection.imagery.change.by_index import add_index_comparison, compare_by_index
+from detection.imagery.change.by_index import compare_by_index
+from detection.imagery.change.classification import keep_lines
 from detection.imagery.change.compare import as_date, choose_before, compare
-from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
-from detection.imagery.footprints.options import DetectionPayload
+from detection.imagery.footprints.options import DetectionOptions
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import INDEX, Circle, MeasuredPlace, SceneDetection
 from detection.imagery.raster.local_grid import placing
@@ -145,9 +145,8 @@ def _describe_reading(request: tasks.SceneRequest, read: _NetworkReading) -> tas
 
     answer, own = read.answer, read.own
     used = answer.get("weights", request.weights)
-    first = _add_index(own, read.judgements[0][1], request, _list_gone(own, read.replaced))
-    judged = [_judgement(own, first), *(_judgement(*one) for one in read.judgements[1:])]
-    series = _list_series(own, first, read.same, request)
+    judged = [_judgement(*one) for one in read.judgements]
+    series = _list_series(own, read.judgements[0][1], read.same, request)
     return replace(
         _make_result(answer, own, request, judged, series, read.replaced, read.notes),
         weights_path=str(weights_path(used)),
@@ -170,16 +169,6 @@ def _read_by_index(
 
 def _list_optical(request: tasks.SceneRequest, gone: Collection[str]) -> list[tasks.KnownDate]:
     return [d for d in request.dates if d.scene_hash not in gone and d.model_hash != RADAR]
-
-
-def _add_index(
-    own: records.StoredDate, found: records.Comparison, request: tasks.SceneRequest, gone: Collection[str]
-) -> records.Comparison:
-    compared = add_index_comparison(own, found, _list_optical(request, gone), request.out_dir)
-    if (line := compared.sum_up()) is None:
-        return found
-    outputs = {**found.outputs, "index_outlines": compared.found.outputs["outlines"]}
-    return replace(found, warnings=(*found.warnings, line), outputs=outputs)
 
 
 def _make_result(
@@ -239,29 +228,29 @@ def _check_own(answer: SceneDetection, own: Sequence[str]) -> dict[str, str | No
 def _with_heights(
     request: tasks.SceneRequest, scene: Scene, prior: Path | None, work: Path
 ) -> tuple[SceneDetection, str | None, tuple[str, ...]]:
-    """What is found in a scene, the heights of the site that were used, and warnings where they cannot be.
+    """The detection of a scene, the heights of the site that were used, and warnings where they cannot be.
 
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
-    payload: DetectionPayload = {
-        "scene_path": request.scene_path,
-        "weights": request.weights,
-        "out_dir": str(request.out_dir),
-        "prior": prior,
-        "minimum_area_m2": request.minimum_area_m2,
-        "owner": request.owner,
-        "triage": request.triage,
-        "known": request.known,
-        "own": request.own,
-        "later": True,
-    }
+    options = DetectionOptions(
+        Path(request.scene_path),
+        request.weights,
+        request.own,
+        request.out_dir,
+        minimum_area_m2=request.minimum_area_m2,
+        owner=request.owner,
+        prior=prior,
+        triage=request.triage,
+        known=request.known,
+        later=True,
+    )
     if request.dem is None or scene.dem is not None:
-        return detect(payload), None, ()
+        return detect(options), None, ()
     try:
         found = gather_heights(request.dem, Path(request.scene_path), work)
-        return detect({**payload, "dem": str(found.path), "dem_tiles": found.tiles}), str(found.path), found.notes
+        return detect(replace(options, dem=found.path, dem_tiles=found.tiles)), str(found.path), found.notes
     except (CoverageError, HeightsError) as error:
-        return detect(payload), None, (f"no terrain: {error}",)
+        return detect(options), None, (f"no terrain: {error}",)
 
 
 def _give_heights(

@@ -10,10 +10,9 @@ from fastapi import Request
 from sqlalchemy import Connection
 
 from forecasting.message import Duration, Figure, Message, Template, Term, Value, gather, join
-from monitor.alerting.acts.answer_acts import find_operator_answer
+from monitor.alerting.acts.answer_acts import find_operator_answer, needs_two_people
 from monitor.alerting.acts.change_control import UNREADABLE_FILE
 from monitor.alerting.acts.operator_acts import asks_verification, step_of_alert
-from monitor.alerting.acts.stakes import needs_two_people
 from monitor.checks.health import CANNOT_DECIDE, STANDBY
 from monitor.checks.verdict import check_parts
 from monitor.decision.series.assessment import bound_of

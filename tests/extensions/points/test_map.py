@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from monitor.extensions.points import routes
 from monitor.extensions.points.store import maps as point_maps
-from monitor.extensions.points.store.tables import load_rates
+from monitor.extensions.points.store.rates import load_rates
 from monitor.store.readings import points
 from monitor.store.schema import tables as t
 from tests.conftest import STORY_ON_BOTH
@@ -73,7 +73,7 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
     assert client.get(f"{SITE}/points.geojson?set=none").json()["features"] == []
     monkeypatch.setattr(routes, "_drawing", threading.Semaphore(0))
     assert client.get(f"{SITE}/points.geojson").status_code == 503, "at once"
-    monkeypatch.setattr("monitor.extensions.points.store.tables.MOST", 4)
+    monkeypatch.setattr("monitor.extensions.points.store.rates.MOST", 4)
     with filled_database.read() as c:
         one = point_maps.list_sets(c, "north-bench")["a-set"]
         thinned, inside = load_rates(c, one.id, "mm", None, NOW, timedelta(days=365))

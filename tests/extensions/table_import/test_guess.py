@@ -321,8 +321,8 @@ def test_a_first_site_file_has_criteria_that_each_mover_can_answer_whichever_way
         ("rate", "under", "displacement_los"): {"L"},
         ("velocity", "over", "displacement_distance"): {"D"},
         ("rate", "under", "displacement_distance"): {"D"},
-        ("rate", "over", "displacement_up"): {"E", "N"},
-        ("rate", "under", "displacement_up"): {"E", "N"},
+        ("rate", "over", "displacement_up"): {"E"},
+        ("rate", "under", "displacement_up"): {"E"},
     }
 
 

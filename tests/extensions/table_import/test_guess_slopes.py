@@ -1,6 +1,8 @@
-"""A first site file sees the slope of its record: each station is judged, and what comes in time."""
+"""A first site file sees the slope of its record: where each station goes, who is stable ground, what comes in time."""
 
+import json
 import random
+import re
 from datetime import datetime, timedelta
 from math import cos, radians, sin
 from types import MappingProxyType
@@ -11,12 +13,16 @@ from monitor.checks.site_files import SiteFolder
 from monitor.checks.table import run_checks
 from monitor.config.service import ServiceConfig, find_weaknesses, parse_site
 from monitor.extensions.table_import.guess.guess import SensorGuess, guess
+from monitor.extensions.table_import.guess.preview import PreviewRequest, PreviewResult
+from monitor.extensions.table_import.guess.preview import understand as understand_in_worker
 from monitor.extensions.table_import.guess.raw_table import read_raw_table
+from monitor.extensions.table_import.guess.record import BASE, MotionRecord
 from monitor.extensions.table_import.guess.site_file import add_stations, write_site
-from monitor.extensions.table_import.guess.toml_writer import BASE
+from monitor.extensions.table_import.guess.values import list_values
 from monitor.replay.backtest import BacktestOptions, open_files, run_backtest
 from monitor.replay.history import VisibilityRule
 from monitor.store.alerting.history import find_span
+from monitor.worker.records import read_record, record_to_plain
 
 BEGIN = datetime(2025, 3, 1)
 AXES = ("E", "N", "U")
@@ -53,12 +59,15 @@ def in_space(**stations):
 def understand(path, answers=MappingProxyType({})):
     found = guess(read_raw_table(path), answers)
     assert not found.questions, found.questions
-    return found
+    record = MotionRecord()
+    for value in list_values(path, found.form, found.options):
+        record.add(value)
+    return found, record.estimate_motion(found.sensors)
 
 
 def begin_site(path, name="s"):
-    found = understand(path)
-    text = write_site(name, (46.0, 8.0), "UTC", found.sensors)
+    found, sensors = understand(path)
+    text = write_site(name, (46.0, 8.0), "UTC", sensors)
     site = parse_site(text, f"{name}.toml")
     assert find_weaknesses(site) == [], "check passes it"
     assert {"gru", "lstm", "graph-gru"} <= set(site.forecast.models)
@@ -115,7 +124,51 @@ def test_the_first_site_file_passes_check_and_sees_what_its_record_does(slope, t
     _, site, found = begin_site(path)
     assert replay(path, site, found) == highest
     names = {s.station for s in found.sensors}
-    assert judged(site) == names, "each station may move"
+    still = {name for name in names if name.startswith(("BASE", "REF"))}
+    bases = still if names - still else set()
+    assert {s.id for s in site.stations if not s.on_slope} == bases
+    assert judged(site) == names - bases, "each station that may move is judged, and no base alone"
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_azimuth_and_plunge_are_those_of_the_record_within_their_errors(seed, tmp_path):
+    rng = random.Random(seed)
+    azimuth, plunge, rate = rng.uniform(0, 360), rng.uniform(-60, 75), 10 ** rng.uniform(-0.5, 1.5)
+    path = lay(tmp_path / "a.csv", in_space(G1=go(azimuth, plunge, rate)), days=60, every_h=6, noise=2.0, seed=seed)
+    text, site, _ = begin_site(path)
+    (station,) = site.stations
+    lines = {key: float(error) for key, error in re.findall(r"^(\w+)_deg = .*# ± (\S+)", text, re.MULTILINE)}
+    assert (station.azimuth_deg is not None) == ("azimuth" in lines)
+    to_the_side = rate * 60 * cos(radians(plunge))
+    assert station.azimuth_deg is not None or to_the_side < 20.0, "what surely moves has a direction"
+    if station.azimuth_deg is not None:
+        off = abs((station.azimuth_deg - azimuth + 180) % 360 - 180)
+        assert off <= 0.5 + 4 * lines["azimuth"]
+    if station.plunge_deg is not None:
+        assert abs(station.plunge_deg - plunge) <= 0.5 + 4 * lines["plunge"]
+        assert lines["plunge"] <= 15
+
+
+# mm on a day: what no slope does, or not yet
+@pytest.mark.parametrize(
+    "wander",
+    [lambda day: 0.0, lambda day: 6 * sin(day / 58), lambda day: 6 * sin(day * 6.283), lambda day: 400 * (day == 50)],
+    ids=["scatter", "seasons", "days", "a spike"],
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_no_direction_is_proposed_where_no_motion_is_sure(wander, seed, tmp_path):
+    columns = in_space(G1=(wander, lambda day: wander(day) / 2, 0.0))
+    text, site, _ = begin_site(lay(tmp_path / "a.csv", columns, days=500, every_h=24, noise=2.0, seed=seed))
+    assert site.stations[0].azimuth_deg is None
+    assert "# azimuth_deg = 205.0  # downslope, from north: its record shows no sure motion" in text
+    assert "until it is written, the horizontal speed counts" in text
+    assert "downslope" not in text.replace("# downslope, from north", "").replace("# azimuth_deg", "")
+
+
+def test_a_short_record_says_that_it_tells_no_direction(tmp_path):
+    text, site, _ = begin_site(lay(tmp_path / "a.csv", in_space(G1=go(1, 2, 30)), days=0.45))
+    assert site.stations[0].azimuth_deg is None
+    assert "its record is too short" in text
 
 
 def test_stations_that_are_added_later_are_judged(tmp_path):
@@ -124,21 +177,22 @@ def test_stations_that_are_added_later_are_judged(tmp_path):
     rovers = {f"R{k}": go(60 * k, 20, 0.4 * (k + 1)) for k in range(6)}
     for seed, (name, rates) in enumerate(rovers.items()):
         path = lay(tmp_path / f"{name}.csv", in_space(**{name: rates}), days=120, every_h=24, seed=seed)
-        site = parse_site(add_stations(site, understand(path).sensors), "s.toml")
+        site = parse_site(add_stations(site, understand(path)[1]), "s.toml")
     assert judged(site) == {"BASE", *rovers}
     path = lay(tmp_path / "ref.csv", {**in_space(REF_1=STILL), "E1 Crack (mm)": 1.0}, days=120, every_h=24)
-    site = parse_site(add_stations(site, understand(path).sensors), "s.toml")
-    assert judged(site) == {"BASE", "REF-1", "E1", *rovers}, "a crack too, of which the site knew no criterion"
+    site = parse_site(add_stations(site, understand(path)[1]), "s.toml")
+    assert judged(site) == {"BASE", "E1", *rovers}, "a crack too, of which the site knew no criterion"
+    assert not site.station("REF-1").on_slope
 
 
 def test_stations_fall_under_a_criterion_of_a_site_that_names_its_own(tmp_path):
     text, _, _ = begin_site(lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40), G2=go(175, 20, 35))))
     own = parse_site(text.replace('stations = ["*"]', 'stations = ["G*"]').replace("over = 20.0", "over = 12.0"), "s")
-    sensors = understand(lay(tmp_path / "b.csv", in_space(CHAN=go(90, 0, 9)))).sensors
+    _, sensors = understand(lay(tmp_path / "b.csv", in_space(CHAN=go(90, 0, 9), BASE=STILL)))
     site = parse_site(add_stations(own, sensors), "s")
     assert judged(site) == {"G1", "G2", "CHAN"}
     witnesses = [c for c in site.criteria if c.role == "witness"]
-    assert {c.stations for c in witnesses if "CHAN" in c.stations} == {("CHAN",)}, "others keep their own bounds"
+    assert [c.stations for c in witnesses if "CHAN" in c.stations] == [("CHAN",)], "others keep their own bounds"
 
 
 @pytest.mark.parametrize("hours", [0.1, 1, 3, 6, 12, 13, 24, 42, 48, 24 * 6, 24 * 11, 24 * 28, 24 * 40])
@@ -172,15 +226,23 @@ def list_slow(site):
 
 
 def test_check_says_which_level_comes_too_late_and_why(tmp_path):
-    columns = in_space(G1=STILL)
+    columns = in_space(G1=STILL, BASE=STILL)
     _, site, _ = begin_site(lay(tmp_path / "a.csv", columns, days=40, every_h=24))
-    said = next(one for one in list_slow(site) if one.startswith("G1.displacement raises"))
+    (said,) = list_slow(site)
     assert said.startswith("G1.displacement raises no red: it is read every 1d, a velocity takes 4 intervals, and a")
     assert said.endswith("warning of this level may wait for 2d")
     assert site.fusion.top_needs == 1
     assert [c.kind.id for c in site.criteria if c.thresholds[-1].level == 3] == ["report"], "people raise it"
     _, site, _ = begin_site(lay(tmp_path / "b.csv", columns, every_h=12))
     assert not list_slow(site)
+
+
+def test_the_page_gets_the_motion_of_a_table_from_its_worker(tmp_path):
+    path = lay(tmp_path / "a.csv", in_space(G1=go(180, 30, 40)))
+    told = understand_in_worker(PreviewRequest(str(path), "a.csv", {"place": "46,8"}, is_new=True))
+    again = read_record(PreviewResult, json.loads(json.dumps(told, default=record_to_plain)))
+    assert {s.motion for s in again.sensors} == {s.motion for s in understand(path)[1]}
+    assert again.sensors[0].motion.is_sure
 
 
 def test_a_name_of_stable_ground_is_a_whole_word():

@@ -357,6 +357,8 @@ def test_positions_of_a_network_need_no_answer_and_no_editor(here_known, capsys)
     (station,) = site["station"]
     assert (station["id"], station["height_m"], station["longitude"]) == ("CHAN", 273.2581, 125.44419795)
     assert not list(here_known.glob("*.mapping.toml"))
+    assert "azimuth_deg" not in station, "0.2 mm/day in a frame of the earth may be the plate"
+    assert "no more than a plate of the earth drifts; until" in Path("configs/sites/chan.toml").read_text()
     assert follow(said.err) == NEXT
     assert "360 stored" in capsys.readouterr().out
 

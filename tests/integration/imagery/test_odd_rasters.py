@@ -24,7 +24,6 @@ from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.cautions import CLOUD
-from detection.imagery.footprints.detect import detect as find
 from detection.imagery.raster.grid import apply_affine
 from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid
@@ -34,6 +33,7 @@ from detection.imagery.training.domain import ALIKE, as_values, measure_window
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 from detection.imagery.weights_file import list_shipped, weights_path
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import detect as find
 from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
 from tests.data.surveys.rasters import COLOURS, write_raster
 

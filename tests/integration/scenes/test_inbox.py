@@ -73,7 +73,7 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
 
 
 def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
-    def fail(plan, *_, **__):
+    def fail(*_, **__):
         raise AwayError("the scheduler does not answer")
 
     write_date(inbox / "latest", may(7), [])
@@ -168,10 +168,10 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
     """A scar on both dates, on the first in a tile that nobody looked at: it is not new, and no figure is made up."""
     by_hand = worker.detect
 
-    def detect(payload):
-        answer = by_hand(payload)
+    def detect(options):
+        answer = by_hand(options)
         # tiles of 32 px that read 16 more: one was passed over, and the three beside it were looked at
-        windows = [[16, 16, 48, 48]] if payload["scene_path"].endswith("a") else []
+        windows = [[16, 16, 48, 48]] if options.scene_path.name == "a" else []
         told = {"passed_over": {"windows": windows} if windows else None}
         return answer | {"blend": "crop", "tile": 32, "halo": 16} | told
 
@@ -190,10 +190,10 @@ def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, 
     """The rest of the scene keeps its votes; what is compared with the doubtful ground has none; judged anew alike."""
     by_hand = worker.detect
 
-    def detect(payload):
-        left = [[0, 0, 16, 64]] if payload["scene_path"].endswith("b") else []
+    def detect(options):
+        left = [[0, 0, 16, 64]] if options.scene_path.name == "b" else []
         border = {"colour": "black", "share": 0.0, "left_share": 0.25 if left else 0.0, "left": left}
-        return by_hand(payload) | {"borders": [border]}
+        return by_hand(options) | {"borders": [border]}
 
     monkeypatch.setattr(worker, "detect", detect)
     touching, apart = (8, 8, 24, 24), SCAR
@@ -216,8 +216,8 @@ def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
 ):
     by_hand = worker.detect
 
-    def detect(payload):
-        return by_hand(payload) | {"cloudy": [[0, 0, 32, 32]] if payload["scene_path"].endswith("b") else []}
+    def detect(options):
+        return by_hand(options) | {"cloudy": [[0, 0, 32, 32]] if options.scene_path.name == "b" else []}
 
     monkeypatch.setattr(worker, "detect", detect)
     write_date(inbox / "a", may(7), [])

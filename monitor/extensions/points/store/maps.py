@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, select
 from monitor.domain.errors import NotFoundError
 from monitor.domain.instants import format_iso
 from monitor.domain.quantities import convert
-from monitor.extensions.points.store.tables import Box, PointRate, PointTrend, fit_points, points_in
+from monitor.extensions.points.store.rates import Box, PointRate, PointTrend, fit_points, points_in
 from monitor.store.database.rows import insert_rows, load_records, record_to_dict, save_rows
 from monitor.store.readings.points import PointSetRequest, list_newest_deliveries
 from monitor.store.schema import tables as t

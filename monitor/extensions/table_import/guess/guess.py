@@ -146,6 +146,18 @@ Facts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
+class MotionGuess:
+    """How a station moved over its record, or one line of it."""
+
+    moved_mm: float  # to the side, or along the line, in the end
+    days: float
+    is_sure: bool  # no scatter, season or chance is likely to have made it
+    azimuth: tuple[float, float] | None = None  # of stations in space, with one standard error, degrees
+    plunge: tuple[float, float] | None = None
+    is_sure_in_height: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SensorGuess:
     """A series of the table as the site file would declare it."""
 
@@ -154,6 +166,7 @@ class SensorGuess:
     unit: str
     interval_s: float | None
     is_counter: bool = False  # rain that only rises: a counter, not sums
+    motion: MotionGuess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +212,9 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     facts.append(("time", _describe_times(times)))
     table, numbers, station, kinds, row_facts = _settle_rows(table, times, talk)
     numerals = settle_numerals(table, numbers, talk)
-    facts += row_facts
+    facts += [*row_facts, ("decimal mark", COMMA if numerals.decimal == "," else POINT)]
+    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in numerals.missing.items()]
+    facts += [("no measurement", join(counted, ", "))] if counted else []
     read_numbers = partial(list_numbers, table, numerals=numerals)
     alone = numbers if station is None and not kinds else []
     steps = {n: _list_steps(table, None, times, n)[""] for n in alone}
@@ -211,7 +226,7 @@ def guess(table: RawTable, answers: Mapping[str, str], now: datetime | None = No
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in table.written.values())}
     settled = {*open_columns, *(r.name for r in rules), *(r.sigma for r in rules)}
     left = [*(n for n in table.names if n not in used), *(n for n in numbers if n not in settled)]
-    facts += _describe_found(table, numerals, rules, station, left, less)
+    facts += _describe_found(table, rules, station, left, less)
     mapping = TableMapping(
         times.rule,
         tuple(fold(table, rule) for rule in rules),
@@ -274,19 +289,15 @@ def _find_repeated(
 
 def _describe_found(
     table: RawTable,
-    numerals: Numerals,
     rules: Sequence[ColumnRule],
     station: str | None,
     left: Sequence[str],
     less: Mapping[str, Message],
 ) -> Facts:
-    """How numbers are written, what is left out, what each column is, and those whose sign is turned."""
+    """What is left out, rows and columns, what each column is, and those whose sign is turned."""
     left_out: list[Value] = [_EARLY(n=Figure(table.early, ","))] if table.early else []
     left_out += [join(map(table.title, left), ", ")] if left else []
-    facts: Facts = [("decimal mark", COMMA if numerals.decimal == "," else POINT)]
-    counted = [_MISSING(word=text, n=Figure(n, "d")) for text, n in numerals.missing.items()]
-    facts += [("no measurement", join(counted, ", "))] if counted else []
-    facts += [("left out", join(left_out))] if left_out else []
+    facts: Facts = [("left out", join(left_out))] if left_out else []
     facts += [(n, _RAW(unit=foreign)) for n in left if is_raw(foreign := _read_name(table, n).foreign)]
     facts += [(table.title(n), why) for n, why in less.items()]
     facts += [(table.title(rule.name), _describe_column(table, rule, station)) for rule in rules]

@@ -13,12 +13,13 @@ from typing import Final
 
 from forecasting.message import Template
 from monitor.domain.errors import ConfigError
-from monitor.domain.language.file_names import rename_file
+from monitor.domain.names import rename_file
 from monitor.domain.site import Origin
 from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess, guess
 from monitor.extensions.table_import.guess.known import understand_known
 from monitor.extensions.table_import.guess.questions import FileQuestion
 from monitor.extensions.table_import.guess.raw_table import SHEET, read_raw_table
+from monitor.extensions.table_import.guess.record import MotionRecord
 from monitor.extensions.table_import.guess.site_file import request_place
 from monitor.extensions.table_import.guess.toml_writer import format_mapping
 from monitor.extensions.table_import.guess.values import CheckedValue, list_values
@@ -27,6 +28,7 @@ from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.recognise import find_form
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
+VALUES_MOST: Final = 5_000_000  # looked at
 ROWS_SHOWN: Final = 8
 COLUMNS_SHOWN: Final = 12
 CELL_MOST: Final = 60  # characters
@@ -108,11 +110,17 @@ def understand(request: PreviewRequest) -> PreviewResult:
         )
         if found.questions:
             return replace(known, head=head, rows=rows)
-        first = tuple(map(_to_cells, islice(list_values(path, form, found.options), ROWS_SHOWN)))
+        record = MotionRecord()
+        first: list[tuple[str, ...]] = []
+        for one in islice(list_values(path, form, found.options), VALUES_MOST):
+            record.add(one)
+            if len(first) < ROWS_SHOWN:
+                first.append(_to_cells(one))
     except ConfigError as error:
         return PreviewResult(rename_file(error.message, str(path), request.name))
     mapping = "" if found.mapping is None else format_mapping(found.mapping, request.name)
-    return replace(known, mapping=mapping, head=HEAD, rows=first)
+    sensors = record.estimate_motion(found.sensors)
+    return replace(known, mapping=mapping, head=HEAD, rows=tuple(first), sensors=sensors)
 
 
 def _request_place(found: TableGuess, request: PreviewRequest) -> TableGuess:

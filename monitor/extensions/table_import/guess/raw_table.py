@@ -13,7 +13,7 @@ from typing import Any, Final
 from forecasting.message import TEXT_OF, Figure, NameList, Template
 from monitor.domain.errors import ConfigError
 from monitor.domain.instruments.no_value import is_no_value
-from monitor.domain.language.file_names import EMPTY, UNREADABLE
+from monitor.domain.names import EMPTY, UNREADABLE
 from monitor.domain.quantities import is_raw
 from monitor.ingest.files.campbell import is_campbell, read_units
 from monitor.ingest.files.tables import (

@@ -24,10 +24,11 @@ from monitor.domain.quantities import (
     list_units,
 )
 from monitor.domain.site import SITE_ID, Site
-from monitor.domain.witnesses import is_judged
+from monitor.domain.witnesses import find_voting_series, is_judged
 from monitor.extensions.table_import.guess.guess import SensorGuess, TableGuess
 from monitor.extensions.table_import.guess.questions import ONE_OF, FileQuestion
-from monitor.extensions.table_import.guess.toml_writer import PARTS, format_stations, list_in_space, quote
+from monitor.extensions.table_import.guess.record import PARTS, find_bases, list_in_space
+from monitor.extensions.table_import.guess.toml_writer import format_stations, quote
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import ImportOptions
 from monitor.ingest.files.readers import WIDE
@@ -168,7 +169,8 @@ def write_site(
     tail = rest[rest.index("[fusion]") :]
     head = head.replace("latitude = 46.2 ", f"latitude = {place[0]} ", 1)
     head = head.replace("longitude = 8.9 ", f"longitude = {place[1]} ", 1).replace('"UTC"', f'"{zone}"', 1)
-    moving = [s for s in sensors if s.quantity.startswith(MOTION)]
+    bases = find_bases(sensors)
+    moving = [s for s in sensors if s.quantity.startswith(MOTION) and s.station not in bases]
     fast = {s.station for s in moving if LEVELS[-1] in choose_windows(s.interval_s or 3600.0, LEVELS)}
     if len(fast) < 2:
         tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
@@ -178,7 +180,7 @@ def write_site(
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
     examples = (*_format_motion(moving, LEVELS), *reports, *_format_rain(sensors))
     criteria = "\n".join((*examples, *_format_bounds(sensors, LEVELS, bounds)))
-    return f"{head}{format_stations(sensors, known)}\n{criteria}\n{tail}"
+    return f"{head}{format_stations(sensors, known, bases)}\n{criteria}\n{tail}"
 
 
 def find_absent(site: Site, sensors: Iterable[SensorGuess]) -> list[SensorGuess]:
@@ -248,7 +250,8 @@ def format_additions(
     A station of motion that falls under no criterion of the file gets one, whatever it is called.
     """
     levels = [level.name for level in site.levels[1:]]
-    given = "\n".join((format_stations(sensors, known), *_format_bounds(sensors, levels, bounds)))
+    bases = find_bases(sensors, others=any(q.startswith(MOTION) for _, q in find_voting_series(site)))
+    given = "\n".join((format_stations(sensors, known, bases), *_format_bounds(sensors, levels, bounds)))
     whole = parse_site(f"{site.source}\n{given}", site.id)
     motion = [s for s in _find_unjudged(whole, sensors) if s.quantity.startswith(MOTION)]
     return "\n".join((given, *_format_motion(motion, levels, is_first=False)))
@@ -285,12 +288,15 @@ def choose_windows(interval_s: float, levels: Sequence[str]) -> dict[str, tuple[
 def _list_ways(sensors: Sequence[SensorGuess]) -> Iterator[tuple[str, str, str, list[SensorGuess]]]:
     """Kind, side and quantity of the criteria for series of motion, and the series that each is for.
 
-    A line may be read from either end, so it is watched towards both sides; so is height, which may be all that moves.
+    A line may be read from either end, so it is watched towards both sides. Height is watched by itself where it is all
+    that a station says, or all that surely moves.
     """
     in_space = list_in_space(sensors)
     lines: dict[str, list[SensorGuess]] = {}
     for s in sensors:
-        if s.station not in in_space or s.quantity not in PARTS[:2]:
+        is_part = s.station in in_space and s.quantity in PARTS
+        rises = s.motion is not None and s.motion.is_sure_in_height and not s.motion.is_sure
+        if not is_part or (s.quantity == PARTS[2] and rises):
             lines.setdefault(s.quantity, []).append(s)
     if vectors := [s for s in sensors if s.station in in_space and s.quantity in PARTS]:
         yield "velocity", SIDES[0], DISPLACEMENT, vectors + lines.get(DISPLACEMENT, [])

@@ -1,24 +1,18 @@
 """What was understood, written down: the mapping, and the stations as the site file declares them."""
 
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
 from monitor.domain.instants import format_duration, format_iso
 from monitor.domain.site import ELLIPSOID, Origin
 from monitor.extensions.table_import.guess.guess import SensorGuess
+from monitor.extensions.table_import.guess.record import BASE, PARTS, STEEP_MOST, list_in_space, moves
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reader import ImportOptions
 
-PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
-# how people name a station on stable ground
-BASE: Final = re.compile(
-    r"(?:^|[-_])(?:BASE|BASIS|BASES?STATION|REF|REFERENCE|REFERENZ|RIFERIMENTO|REFERENCIA|CTRL|CONTROL|KONTROLLE|"
-    r"STABLE|STABIL|FIX|FIXPUNKT|FIXED)[-_]?\d*(?=$|[-_])",
-    re.IGNORECASE,
-)
+DRIFT_MM_PER_DAY: Final = 0.4  # of the fastest plates, 150 mm a year
 SILENCE: Final = 6.0  # times the usual step; then a health alarm
 
 
@@ -68,8 +62,9 @@ def _format_keys(values: Mapping[str, Any]) -> Iterator[str]:
 def format_stations(
     sensors: Sequence[SensorGuess],
     known: ImportOptions = ImportOptions(),  # noqa: B008 - frozen
+    bases: Collection[str] = (),
 ) -> str:
-    """The stations as tables of a site file, with their places where the file says them."""
+    """The stations as tables of a site file, with their places where the file says them; `bases`: on stable ground."""
     blocks = []
     places, origins = {place.station: place for place in known.places}, dict(known.origins)
     in_space = list_in_space(sensors)
@@ -80,12 +75,19 @@ def format_stations(
             lines += [f"latitude = {place.latitude:.8f}", f"longitude = {place.longitude:.8f}"]
             lines += [] if place.height_m is None else [f"height_m = {place.height_m:.4f}"]
         lines += [_format_origin(origins[station])] if station in origins else []
-        if BASE.search(station):
-            lines.append("# on_slope = false  # its name says stable ground: write it where that is true")
-        if station in in_space:
-            lines.append(
-                "# azimuth_deg = 205.0  # downslope, from north; until it is written, the horizontal speed counts"
-            )
+        if station in bases:
+            lines.append("on_slope = false  # stable ground: its name says so, and its record shows no sure motion")
+        else:
+            lines += [
+                f"# reference = {quote(base)}  # if it is measured from there: all such stations are one witness"
+                for base in sorted(bases)
+                if station in in_space
+            ]
+            if BASE.search(station):
+                why = "its record surely moves" if moves(own) else "no other station is there to be watched"
+                lines.append(f"# on_slope = false  # its name says stable ground; {why}")
+            in_frame = place is not None and station not in origins  # of the earth: plates drift in it
+            lines += _format_direction(in_space[station], in_frame=in_frame) if station in in_space else []
         for sensor in _join_components(own, is_in_space=station in in_space):
             lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
             lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
@@ -96,14 +98,23 @@ def format_stations(
     return "\n".join(blocks)
 
 
-def list_in_space(sensors: Iterable[SensorGuess]) -> dict[str, dict[str, SensorGuess]]:
-    """The stations that move in east and north, and up where they say it, by component in this order."""
-    known = {(s.station, s.quantity): s for s in sensors}
-    return {
-        station: {q: known[station, q] for q in PARTS if (station, q) in known}
-        for station in dict.fromkeys(station for station, _ in known)
-        if all((station, q) in known for q in PARTS[:2])
-    }
+def _format_direction(own: Mapping[str, SensorGuess], *, in_frame: bool) -> Iterator[str]:
+    """Azimuth and plunge as the record shows them, with their errors; a comment in place of what it does not tell."""
+    motion = next(iter(own.values())).motion
+    why = "its record is too short"
+    if motion is not None:
+        why = f"{motion.moved_mm:.3g} mm to the side in {motion.days:.3g} d"
+        why = why if motion.is_sure else f"its record shows no sure motion ({why})"
+    drifts = in_frame and motion is not None and motion.moved_mm <= DRIFT_MM_PER_DAY * motion.days
+    why += ", no more than a plate of the earth drifts" if drifts else ""
+    if motion is None or not motion.is_sure or motion.azimuth is None or drifts:
+        yield f"# azimuth_deg = 205.0  # downslope, from north: {why}; until it is written, the horizontal speed counts"
+        return
+    yield f"azimuth_deg = {motion.azimuth[0]:.0f}  # ± {motion.azimuth[1]:.2g} as its record moves: {why}"
+    if motion.plunge is not None:
+        plunge, error = motion.plunge
+        plunge_line = f"plunge_deg = {plunge:.0f}  # ± {error:.2g} below the horizon, as its record moves"
+        yield plunge_line if error <= STEEP_MOST else f"# {plunge_line}; too unsure to count"
 
 
 def _format_origin(origin: Origin) -> str:

@@ -11,7 +11,6 @@ from scipy import ndimage
 from detection.imagery.data.landslide4sense import BANDS
 from detection.imagery.data.patches import hold_arrays
 from detection.imagery.errors import BandMissingError, DataError, RadiometryError
-from detection.imagery.footprints.detect import detect
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -20,6 +19,7 @@ from detection.imagery.scene.scene import read_scene
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from monitor.cli.main import run_verb
+from tests.data.asked_detection import detect
 
 SIDE = 48
 SPECTRAL = BANDS[:12]
