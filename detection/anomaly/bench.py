@@ -215,7 +215,6 @@ def _row(
 
 
 def _by_kind(outcomes: Sequence[DetectionOutcome]) -> dict[str, float]:
-    """The share of the events of each kind that was found, over all outcomes."""
     kinds = sorted({kind for one in outcomes for kind in one.by_kind})
     found = {kind: [one.by_kind.get(kind, (0, 0)) for one in outcomes] for kind in kinds}
     return {kind: round(sum(n for n, _ in of) / sum(count for _, count in of), 3) for kind, of in found.items()}

@@ -139,10 +139,6 @@ def train(request: DetectorTraining) -> TrainedDetector:
 def renew_card(request: ScoringRequest, budget: float, seed: int = 0) -> dict[str, Any]:
     """The card of a detector that is trained already, written anew on a record as it is now.
 
-    Args:
-        budget: false alarms per sensor-month.
-        seed: of the faults that are injected where it is a network.
-
     Raises:
         InputError: the checkpoint is of another detector, or samples cannot be used.
     """
@@ -322,14 +318,7 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
 
 
 def _find_against_vote(name: str, rate: float, months: float, budget: float, gain: float | None) -> list[Message]:
-    """Why the record does not show that this detector may count as a witness; empty where it does.
-
-    Args:
-        rate: alarms per sensor-month on the part of the record that nothing was fitted on.
-        months: sensor-months of that part.
-        budget: false alarms per sensor-month that were allowed.
-        gain: of a network, in recall over the better of `persistence-z` and `rules` at equal false alarms.
-    """
+    """Why the record does not show that this detector may count as a witness; empty where it does."""
     found = []
     if not np.isfinite(rate) or months * budget < COUNTABLE:
         needed = Figure(COUNTABLE / budget, ".0f")

@@ -270,7 +270,6 @@ class StrongestPart:
         return np.where(np.isfinite(score), score, np.nan), ratios.argmax(axis=0)
 
     def _hold_back(self, ratios: Array, stuck: NDArray[np.bool_], first: int, keep: int) -> NDArray[np.bool_]:
-        """Where a part says again what was reported, shape (parts, rows, k)."""
         echoes = np.zeros(ratios.shape, dtype=bool)
         if self._shown_above is None:
             return echoes

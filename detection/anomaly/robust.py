@@ -59,7 +59,6 @@ def variance(series: Series) -> Array:
 
 
 def _standardise(values: Array, series: Series) -> Array:
-    """Divide by the larger of the robust scales of the previous ninety days and two years."""
     return as_row(Standardise(1, series.step_s).feed(values[None], series.first_cell, 0))
 
 

@@ -104,7 +104,6 @@ class CrossValidation:
     def _score_fold(
         self, name: str, parts: Parts, settings: ImageryTrainingSettings
     ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
-        """Log odds and truth of the known pixels that a fold holds, and the time it took."""
         kept, place = self.work / f"{name}.npz", self.work / f"{name}.place"
         if not kept.is_file():
             fit, held = parts

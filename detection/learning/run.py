@@ -150,13 +150,11 @@ def learn(request: LearningRequest, report: Report, hooks: Hooks | None = None) 
 
 
 def _place_unsure(request: LearningRequest) -> tuple[Path, Path]:
-    """The file of the tiles to look at, and the folder that its names of scenes begin from."""
     root = Path(os.path.commonpath([path.parent for path in request.scenes])) if request.scenes else request.out
     return request.out / UNSURE, root
 
 
 def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
-    """Cut the tiles and deal them out, or find that this was done."""
     path = request.out / PLAN
     try:
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -192,7 +190,6 @@ def _prepare(request: LearningRequest, report: Report) -> PreparedTiles:
 def _deal(
     request: LearningRequest, readable: ReadableScenes, stage: Path, report: Report
 ) -> tuple[LearningPlan, tuple[SceneWindow, ...]]:
-    """Cut the tiles into `stage`, and deal them out to those that are learnt from and those that are left out."""
     cut = cut_tiles(
         readable,
         request.labels,
@@ -253,7 +250,6 @@ def _deal(
 
 
 def _mark(request: LearningRequest, readable: ReadableScenes) -> str:
-    """A digest of all that the tiles follow from."""
     digest = sha256(f"{request.seed} {request.around} {request.name} {request.tile_px}\n".encode())
     for scene in readable.scenes:
         for file in scene.files:
@@ -278,7 +274,6 @@ def _choose(
     hooks: Hooks,
     report: Report,
 ) -> tuple[list[Parts], Budget, ValidatedLength]:
-    """Choose length, temperature and threshold; the time for it is decided once, and kept."""
     (train, test), work = tiles, request.out / "work"
     settings = ImageryTrainingSettings(seed=request.seed, batch=BATCH)
     path = work / "pace.json"
@@ -313,7 +308,6 @@ def _choose(
 
 
 def _describe_validation(folds: list[Parts], chosen: ValidatedLength) -> dict[str, Any]:
-    """What cross-validation said, for the answer and the card."""
     return {"folds": len(folds), "f1": round(chosen.f1, 4), "epochs": chosen.epochs, "cpu_s": chosen.cpu_s}
 
 
@@ -347,7 +341,6 @@ def _measure_pace(
 def _train(
     request: LearningRequest, prepared: PreparedTiles, chosen: ValidatedLength, work: Path, hooks: Hooks
 ) -> None:
-    """Train by a recipe that stands beside the tiles; nothing where that was done."""
     recipe_file = request.out / f"{request.name}.recipe.toml"
     with replacing(recipe_file) as partial:
         partial.write_text(_format_recipe(request, prepared.plan, chosen), encoding="utf-8")
@@ -370,7 +363,6 @@ def _format_recipe(request: LearningRequest, plan: LearningPlan, chosen: Validat
 
 
 def _try(work: Path, train: Patches, test: Patches, folds: list[Parts]) -> HeldOutCounts:
-    """Look once at the tiles that were left out."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     threshold = float(model.card["threshold"])
     network = score_maps(map_patches(model, test), threshold, draws=0, objects=False)
@@ -387,7 +379,6 @@ def _keep(
     work: Path,
     validated: tuple[list[Parts], ValidatedLength],
 ) -> Path:
-    """Put the weights where they can be named, the gate in their card: from here on they are refused or used."""
     model = load_model(str(work / "network.safetensors"), ungated=True)
     card = model.card
     del card["format"], card["weights_sha256"]  # written anew

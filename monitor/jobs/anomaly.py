@@ -35,7 +35,7 @@ from monitor.jobs.anomaly_state import (
 from monitor.jobs.samples import SeriesSamples, load_watched
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget
-from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
+from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_by_series
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.registry import ModelRow, find_active
@@ -297,7 +297,9 @@ def _score_in_worker(
     assert step_s is not None
     with db.read() as c:
         # readings after it are new to the detector
-        since = latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
+        since = max(latest_by_series(c, site.id, detector).values(), default=None) or now - timedelta(
+            seconds=FIRST_RUN_STEPS * step_s
+        )
     path = None if checkpoint is None else checkpoint.path
     request = ScoringRequest(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
     answer = run_in_worker(config.compute, SCORE, request, reads=list_models(config.paths.models, site.id, [path]))

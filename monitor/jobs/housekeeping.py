@@ -20,7 +20,7 @@ from monitor.store.alerting.sites import load_site_source, load_sites_summary
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import load_scenes
-from monitor.store.upkeep.prune import SPANS, RetentionLimits, RetentionRun
+from monitor.store.upkeep.prune import RetentionLimits, RetentionRun
 
 _BROKEN: Final = Template("audit.broken", "the audit chain is broken: {problem}")
 _HOLDS: Final = Template("audit.holds", "the audit chain holds")()
@@ -71,16 +71,12 @@ def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Retention
     reaches: dict[str, float] = {}
     for site in sites:
         reaches[site.id] = max(reaches.get(site.id, 0.0), *map(reach_s, wanted_series(site).values()), 0.0)
-    return RetentionLimits.of(
-        kept.observations_s,
-        kept.forecasts_s,
-        kept.quarantine_s,
-        now,
-        scores_s=kept.scores_s,
-        quantities={name: (one.raw_s, SPANS.get(one.then, 0)) for name, one in kept.quantities.items()},
-        reaches_s=reaches,
-        photos_s=kept.photos_s,
+    ages_s = (kept.observations_s, kept.forecasts_s, kept.quarantine_s, kept.scores_s, kept.photos_s)
+    observations, forecasts, quarantine, scores, photos = (
+        None if age_s is None else now - timedelta(seconds=age_s) for age_s in ages_s
     )
+    needed_from = {name: now - timedelta(seconds=reach) for name, reach in reaches.items()}
+    return RetentionLimits(observations, forecasts, quarantine, scores, photos, needed_from)
 
 
 def _load_sites(c: Connection, config: ServiceConfig) -> list[Site]:

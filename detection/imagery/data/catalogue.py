@@ -108,10 +108,6 @@ SOURCES: dict[str, LabelledDataSet] = {
 def find_pixel_size(data: DataTable, native: Patches) -> float:
     """Return the side of the training pixels on the ground, m: of the published set, or as the user's own files say.
 
-    Args:
-        data: the table `[data]` of a recipe.
-        native: the train part, before `size_px`.
-
     Raises:
         TrainingRecipeError: neither the files nor the recipe say it.
     """

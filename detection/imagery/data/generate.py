@@ -54,7 +54,6 @@ def draw_scene(
 
     Args:
         size_px: side of the square scene, pixels of 10 m.
-        clouds: draw a few clouds, none of them over a scar.
         scar_at: (column, row) through which the middle of the first scar passes; a random steep place otherwise.
         scar_growth: factor on the length and width of all scars, so that one seed is one ground at several dates.
 
@@ -75,7 +74,13 @@ def draw_scene(
     scar_rng = np.random.default_rng([seed, 1])
     outlines = []
     for number in range(scars):
-        place = scar_at if number == 0 and scar_at is not None else _steep_place(scar_rng, slope)
+        if number == 0 and scar_at is not None:
+            place = scar_at
+        else:  # away from the border, one of the steepest of a few draws
+            margin = min(12, shape[0] // 4)
+            places = scar_rng.uniform(margin, shape[0] - margin, (6, 2))
+            column, row = places[int(np.argmax([slope[int(row), int(column)] for column, row in places]))]
+            place = float(column), float(row)
         outlines.append(_scar_outline(scar_rng, place, *_downhill(dem, 4)))
     if scar_growth != 1.0:
         outlines = [shapely.affinity.scale(outline, scar_growth, scar_growth) for outline in outlines]
@@ -134,12 +139,9 @@ def write_scene(
     """Write one drawn scene as a folder that a watcher can pick up: bands, DEM, and last of all `scene.toml`.
 
     Args:
-        folder: made if absent; files are written by temporary name and rename.
         seed: hills and cover follow from it alone, so the same seed with and without scar is a before/after pair.
         size_px: side, pixels of 10 m.
-        acquired_at: aware instant; 2000-01-01 UTC when None.
         scar_lonlat: place of the scar; a random steep place when None.
-        geographic: EPSG:4326 instead of the UTM zone of the centre.
         scar_growth: factor on the scar's length and width, for a slope that fails further from date to date.
 
     Returns the truth: scar outlines as GeoJSON (lon/lat), their true area, the share of pixels, file names.
@@ -185,7 +187,6 @@ def write_scene(
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> NDArray[np.float64]:
-    """Smooth noise of unit variance: white noise through a Gaussian of `sigma` pixels."""
     smooth = ndimage.gaussian_filter(rng.standard_normal(shape), sigma, mode="wrap")
     return np.asarray(smooth * (2 * sigma * np.sqrt(np.pi)))
 
@@ -197,7 +198,6 @@ def _downhill(dem: NDArray[np.float64], smoothing_px: float) -> tuple[NDArray[np
 
 
 def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Reflectance 4 x H x W of everything that is not a scar: forest, grass, bare plots on flat ground, lines."""
     grass = 1 / (1 + np.exp(-3 * (_noise(rng, shape, 12) - rng.uniform(0.3, 1.5))))
     autumn = 1 / (1 + np.exp(-2 * (_noise(rng, shape, 9) - rng.uniform(-2.0, 2.5))))
     leaves = AUTUMN * rng.uniform(0.8, 1.25) * (1 + rng.normal(0, 0.08, 4))
@@ -223,22 +223,11 @@ def _cover(rng: np.random.Generator, shape: tuple[int, int], slope: NDArray[np.f
 
 
 def _axes(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distances in pixels along and across a random direction from a random place."""
     angle, row, column = rng.uniform(0, np.pi), rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
     rows, columns = np.indices(shape, dtype=np.float64)
     along = (columns - column) * np.cos(angle) + (rows - row) * np.sin(angle)
     across = (rows - row) * np.cos(angle) - (columns - column) * np.sin(angle)
     return along, across
-
-
-def _steep_place(rng: np.random.Generator, slope: NDArray[np.float64]) -> tuple[float, float]:
-    """A (column, row) away from the border, one of the steepest of a few draws."""
-    size = slope.shape[0]
-    margin = min(12, size // 4)
-    places = rng.uniform(margin, size - margin, (6, 2))
-    steepness = [slope[int(row), int(column)] for column, row in places]
-    column, row = places[int(np.argmax(steepness))]
-    return float(column), float(row)
 
 
 def _scar_outline(
@@ -285,7 +274,6 @@ def _scar_outline(
 
 
 def _inside(outline: shapely.Polygon, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels whose centre lies in the outline."""
     inside = np.zeros(shape, bool)
     left, top, right, bottom = outline.bounds
     rows = np.arange(max(0, int(top)), min(shape[0], int(bottom) + 1))

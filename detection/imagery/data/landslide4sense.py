@@ -36,12 +36,7 @@ def read_png(folder: Path, part: str) -> Patches:
 
 
 def read_hdf5(folder: Path, part: str) -> Patches:
-    """Read `img/image_N.h5` (key `img`, rows x columns x 14) and `mask/mask_N.h5` (key `mask`, 0 and 1).
-
-    Args:
-        folder: a folder or zip; with the published `TrainData/`, `ValidData/`, `TestData/` below, or files together.
-        part: `train`, `validation` or `test`: which of those; ignored where the files lie together.
-    """
+    """Read `img/image_N.h5` (key `img`, rows x columns x 14) and `mask/mask_N.h5` (key `mask`, 0 and 1)."""
     published = {"train": "TrainData", "validation": "ValidData", "test": "TestData"}.get(part, part)
     root = next((folder / name for name in (published, part) if (folder / name).exists()), folder)
     files = open_files(root)
@@ -78,7 +73,6 @@ def _pair(images: dict[str, str], masks: dict[str, str], root: Path) -> list[tup
 
 
 def _key(name: str) -> tuple[str, ...]:
-    """What an image and its mask have in common: the folders above, and the number."""
     path = PurePosixPath(name)
     above = path.parent.parts
     above = above[:-1] if above and above[-1].lower() in {"img", "image", "images", "mask", "masks"} else above

@@ -19,7 +19,6 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.raster.reading.values import COHERENCES
-from detection.imagery.scene.indices import ndvi
 from detection.imagery.scene.scene import Scene
 
 # Bands that carry an index of their own: scene band -> quantity.
@@ -57,7 +56,10 @@ def measure_places(
             _add(means, "scene_probability", values / STEPS, valid & body & looked, wanted)
             if "red" in layers and "nir" in layers:
                 (red, one), (nir, other) = layers["red"].read(*box), layers["nir"].read(*box)
-                index = ndvi(red.astype(np.float64), nir.astype(np.float64))
+                total = nir.astype(np.float64) + red  # Rouse et al. 1974
+                index = np.divide(
+                    nir.astype(np.float64) - red, total, out=np.full_like(total, np.nan), where=total != 0
+                )
                 _add(means, "ndvi", index, one & other & body & np.isfinite(index), wanted)
             if "coherence" in layers:
                 values, valid = layers["coherence"].read(*box)

@@ -45,9 +45,3 @@ def keep_freed() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
-
-
-def place_of(network: torch.nn.Module) -> torch.device:
-    """Where the weights of a network lie."""
-    first = next(network.parameters(), None)
-    return PROCESSOR if first is None else first.device

@@ -316,7 +316,6 @@ class ImageryLearner:
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
 
     def _read(self, position: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """A patch as it is shown, or as it would be shown had it lost quality."""
         how = self.settings
         if not how.degraded_share or rng.random() >= how.degraded_share:
             return self.patches.read(position)[1:]

@@ -12,7 +12,7 @@ from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, resize_bands
 from detection.imagery.data.splits import Parts, split
 from detection.imagery.neural.calibration import TemperatureCalibration, choose_threshold, fit_temperature, gather
-from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
+from detection.imagery.neural.device import PROCESSOR, pick_device
 from detection.imagery.neural.learner import (
     Hooks,
     ImageryLearner,
@@ -176,7 +176,8 @@ def predict_odds(
     normalisation: Normalisation,
 ) -> Iterator[NDArray[np.float32]]:
     """Log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
-    (mean, std), place = normalisation, place_of(network)
+    (mean, std), first = normalisation, next(network.parameters(), None)
+    place = PROCESSOR if first is None else first.device
     network.eval()
     waiting: list[NDArray[np.float32]] = []
 
@@ -206,7 +207,6 @@ def predict_maps(
     """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
 
     Args:
-        normalisation: mean and std per band.
         temperature: divides the log odds.
         resize_px: the network sees square images of this size; its answer is brought back to the patch's size.
         show: what becomes of the patches of that size before the network sees them.

@@ -27,7 +27,6 @@ def make_mask(aoi: Path, grid: Grid, work: Path, notes: list[str] | None = None)
     """Return the mask of an area of interest; GeoJSON is drawn into a temporary raster, strip by strip.
 
     Args:
-        aoi: a raster, or GeoJSON by its name.
         notes: gets a sentence on each kind of geometry that is left out.
 
     Raises:

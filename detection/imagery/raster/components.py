@@ -125,7 +125,6 @@ class Labelling:
         return labels, number, values
 
     def _join_rows(self, above: tuple[NDArray[np.int32], int], below: tuple[NDArray[np.int32], int]) -> None:
-        """Join what touches over the seam between two strips, by sides or corners."""
         width = self._width
         for shift in (-1, 0, 1):
             upper = above[0][max(0, -shift) : width - max(0, shift)]
@@ -185,7 +184,6 @@ def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) ->
     """Outline the true pixels: a polygon in (column, row) for all that hang together by their sides.
 
     Args:
-        mask: H x W.
         origin: column and row of its first pixel.
 
     Returns valid polygons, in the order of their first pixel.

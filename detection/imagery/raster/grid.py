@@ -162,7 +162,6 @@ def check_place(grid: Grid, path: Path) -> None:
 
 
 def _refuse(grid: Grid, path: Path, x: NDArray[Any], y: NDArray[Any], wrong: NDArray[np.bool_], why: str) -> None:
-    """Raise for the first corner that cannot be."""
     for name, one in zip(("upper left", "upper right", "lower right", "lower left"), range(4), strict=True):
         if wrong[one]:
             raise ImpossibleCrsError(

@@ -103,7 +103,6 @@ def join_tiles(dem: Path, ground: Grid, out: Path) -> JoinedTiles:
 
 
 def _find(dem: Path, box: Box, notes: list[str]) -> Iterator[_Tile]:
-    """Elevation models that overlap a box; those that cannot be opened are told."""
     if dem.is_dir():
         paths = sorted(path for path in dem.rglob("*") if path.suffix.lower() in SUFFIXES)
         paths = [path for path in paths if path.is_file() and not COMPANION_FILES.search(path.name)]
@@ -172,7 +171,6 @@ def _bounds_in(grid: Grid, wkt: str) -> Box:
 def _open(
     tile: _Tile, grid: Grid, stack: ExitStack, ground: Grid, notes: list[str]
 ) -> tuple[Any, tuple[int, int, int, int]]:
-    """A tile on the grid, and which of its pixels it may have something for."""
     source = stack.enter_context(open_values(tile.path, HEIGHT, ground=ground, notes=notes))
     at = [round(float(one), 9) for one in apply_affine(~grid.transform, *tile.grid.transform[2:6:3])]
     same_step = np.allclose(
@@ -199,7 +197,6 @@ def _open(
 
 
 def _fill(part: Any, source: Any, path: Path, box: tuple[int, int, int, int]) -> None:
-    """Put the heights of a tile where none are known yet."""
     if box[2] <= 0:
         return
     try:

@@ -38,11 +38,7 @@ class Layer(ExitStack):
     On its own grid it is read as it is, else warped. Where it does not reach, nothing is valid.
 
     Args:
-        grid: the grid of the windows.
-        index: number of the band, from 1.
         nearest: warp by nearest neighbour (classes, masks) and not bilinear.
-        nodata: the value that means nothing, where the file does not say so itself.
-        offset: added to what is valid.
         quantity: give values of it, as `values` reads them; None: numbers as they are stored, such as classes.
 
     Attributes:

@@ -78,7 +78,6 @@ def inspect(path: Path) -> RasterFacts:
 
 
 def _list_placing(source: Any) -> tuple[str, ...]:
-    """What one must know of the place of an open raster."""
     if note := getattr(source, "note", ""):
         return (note,)
     original = original_of(source)
@@ -86,7 +85,6 @@ def _list_placing(source: Any) -> tuple[str, ...]:
 
 
 def _name_vertical(crs: Any) -> str:
-    """The system of heights in a compound system; empty where there is none, or none that can be understood."""
     if crs is None:
         return ""
     with contextlib.suppress(CRSError, ProjectionError):

@@ -124,7 +124,10 @@ def open_terrain(dem: Path, grid: Grid, work: Path, names: Collection[str] = TER
     with open_values(dem, HEIGHT, ground=grid, notes=notes) as source, ExitStack() as stack:
         dem_grid = grid_of(source, dem)
         metric: Any = source
-        if not _is_metric(dem_grid):
+        turned, area = dem_grid.transform.b or dem_grid.transform.d, abs(dem_grid.transform.determinant)
+        upright = not turned and dem_grid.transform.e <= 0 and dem_grid.crs.is_projected
+        # distances may be taken on a grid where metres are true
+        if not upright or abs(geodesic_pixel_m2(dem_grid) - area) > TRUE_SCALE * area:
             metric = stack.enter_context(
                 WarpedVRT(
                     source,
@@ -186,14 +189,6 @@ def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: 
         interleave="band",
         bigtiff="if_safer",
     )
-
-
-def _is_metric(grid: Grid) -> bool:
-    """Whether distances may be taken on the grid itself: north up, projected, metres true here."""
-    if grid.transform.b or grid.transform.d or grid.transform.e > 0 or not grid.crs.is_projected:
-        return False
-    area = abs(grid.transform.determinant)
-    return abs(geodesic_pixel_m2(grid) - area) <= TRUE_SCALE * area
 
 
 def _derive(source: Any, path: Path, grid: Grid, metres: Path, stored: tuple[str, ...]) -> float:

@@ -167,7 +167,6 @@ def add_side_file(source: Any, path: Path, stack: ExitStack) -> Any:
 
 
 def _read_side_file(side_file: Path) -> dict[tuple[int, str], str]:
-    """What the file says: (band, element) -> text; nothing where it is not there or cannot be read."""
     try:
         content = side_file.read_bytes() if side_file.is_file() and side_file.stat().st_size <= SIDE_FILE_BYTES else b""
         if b"<!DOCTYPE" in content or b"<!ENTITY" in content:

@@ -59,10 +59,6 @@ def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[flo
     every band, has noise that is cut off at that value, and reaches two sides that meet; and hardly any pixel of the
     scene is nearly as dark (bright). Where a part of this is missing the pixels stay ground. Bands of real numbers have
     no counts to go by and are left alone.
-
-    Args:
-        reader: the bands of the model; it gets the masks.
-        fills: the values that `fill.set_aside_fills` found.
     """
     types, found = reader.spectral_types, []
     if not all(np.issubdtype(kind, np.integer) for kind in types):
@@ -87,7 +83,6 @@ def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, 
 
 
 def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:
-    """How far the farthest band of each pixel lies from a value."""
     return np.asarray(np.abs(values - np.float32(value)).max(axis=0))
 
 

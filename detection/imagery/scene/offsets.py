@@ -68,7 +68,6 @@ def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> CountCalibr
 
 
 def _in_counts(scale: float, offset: float, source: str) -> CountCalibration:
-    """From what turns values into reflectance to what turns them into counts of reflectance."""
     return CountCalibration(round(scale / COUNT, 9), round(offset / COUNT, 6), source)
 
 

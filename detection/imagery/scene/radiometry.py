@@ -134,7 +134,6 @@ class RadiometricStretch:
         return np.multiply(values, self.factors[:, None, None], out=values if own else None)
 
     def _share(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
-        """Shares of the brightest nearby; bands in a unit of their own as they are."""
         assert self.maxima is not None
         height, width = values.shape[1:]
         brightest = interpolate(self.maxima, (row, height), (column, width), self.block_px)
@@ -298,7 +297,6 @@ def _cut(reader: BandReader, block_px: int) -> Iterator[tuple[int, int, int, int
 
 
 def _find_part(column: int, row: int, shape: tuple[int, ...], block_px: int) -> tuple[slice, slice]:
-    """Which blocks of the scene a window of so many of them holds."""
     top, left = row // block_px, column // block_px
     return slice(top, top + shape[0]), slice(left, left + shape[1])
 
@@ -311,7 +309,6 @@ def _find_brightest(values: NDArray[np.float32], block_px: int) -> NDArray[np.fl
 def _add_sums(
     moments: Moments, part: tuple[slice, slice], shown: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> None:
-    """Put the sums of a window into its blocks."""
     moments.count[part] = sum_blocks(valid.astype(np.float64), moments.block_px)
     for band, one in enumerate(shown):
         known = np.where(valid, one, 0).astype(np.float64)
@@ -335,7 +332,6 @@ def _erode(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _is_white(light: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where red, green and blue hardly differ."""
     brightest = light.max(axis=0)
     return np.asarray(brightest - light.min(axis=0) < CLOUD_COLOUR * brightest)
 

@@ -62,10 +62,6 @@ class BandReader(ExitStack):
 
     Args:
         bands: name -> (path, index from 1).
-        masks: rasters of flags.
-        reference: name of the band that gives the grid; the first one when None.
-        grid: gives the grid instead.
-        terrain: answers for names of `names` that are no bands.
         names: what `read` gives, in this order: bands and terrain.
     """
 
@@ -297,7 +293,6 @@ def open_scene(
     """Open the named bands of a scene; names that no file has come from `terrain`.
 
     Args:
-        masks: flags; the scene's own when None.
         grid: the grid to read on; that of B4, or of the first band, when None.
         options: gain, offset and nodata are those of the scene.
 
@@ -327,7 +322,6 @@ def find_fill(source: Any, index: int) -> int | None:
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
-    """Where a band of a source says something."""
     if isinstance(source, WarpedVRT):
         return read_block(partial(read_warped_valid, source), index, window, path)
     if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:

@@ -77,7 +77,6 @@ def measure_shift(read: ReadPair, width: int, height: int, kept: Edges | None = 
 
 
 def _choose_blocks(read: ReadPair, width: int, height: int, side: int) -> list[tuple[int, int]]:
-    """The places of blocks that both images show, spread over the scene."""
     columns = np.unique(np.linspace(0, width - side, max(1, round(width / side))).astype(int))
     rows = np.unique(np.linspace(0, height - side, max(1, round(height / side))).astype(int))
     places = [(int(c), int(r)) for r in rows for c in columns]

@@ -68,10 +68,6 @@ class ResizedReader:
     """Reads a scene on a grid from the same corner in the same directions: `BandReader` for whoever maps it.
 
     Each pixel depends on its place alone, bit for bit, and not on the window that asks for it.
-
-    Args:
-        reader: the scene; what it masks is masked here.
-        grid: its ground in pixels of another size.
     """
 
     def __init__(self, reader: BandReader, grid: Grid) -> None:

@@ -34,13 +34,7 @@ class TerrainUnderFootprint(NamedTuple):
 
 
 class Sampler:
-    """Sums over the pixels of a footprint, added up window by window.
-
-    Args:
-        terrain: elevation and slope, or None.
-        prior: reader of the susceptibility on the scene's grid, or None.
-        scene: reader of the scene, for its shadow flags, or None.
-    """
+    """Sums over the pixels of a footprint, added up window by window."""
 
     def __init__(
         self, terrain: TerrainReader | None = None, prior: BandReader | None = None, scene: BandReader | None = None
@@ -87,7 +81,6 @@ def _size(raster: Any) -> tuple[int, int]:
 
 
 def _read_terrain(terrain: TerrainReader, *window: int) -> NDArray[np.float32]:
-    """Slope and elevation, NaN where they are not known."""
     fields, known = terrain.read(*window)
     return np.where(known, np.stack([fields["slope"], fields["dem"]]), np.float32(np.nan))
 

@@ -259,7 +259,6 @@ def _complete(stated: SceneManifest, product: SceneManifest, manifest: Path) -> 
 
 
 def _file_in(value: Any) -> str:
-    """The file that an entry of [bands] names, as it is spelled."""
     return str(value.get("file") if isinstance(value, dict) else value).removeprefix("./")
 
 
@@ -370,7 +369,6 @@ def _tagged(tags: Mapping[str, str]) -> datetime | None:
 
 
 def _instant(value: Any) -> datetime | None:
-    """An aware instant of a TOML time or ISO text; None for anything else."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

@@ -245,7 +245,7 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
     as_they_came = {}
     if reflectance:
         as_they_came = {
-            "counts_as_they_came": any(_find_offset(one / COUNT) is not None for one in values),
+            "counts_as_they_came": any(find_missing_offset(one / COUNT) or find_landsat(one / COUNT) for one in values),
             "contrast_least": _find_point([_measure_contrast(window) for window in looks], 0.01),
         }
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
@@ -297,8 +297,8 @@ def find_doubts(
     if domain is None:
         return []
     _check_pixels(reader, domain)
-    own_looks = _check_ground(*own, card, domain)[0] if own else []
-    looks, missing = _check_ground(reader, stretch, card, domain)
+    own_looks = check_ground(*own, card, domain)[0] if own else []
+    looks, missing = check_ground(reader, stretch, card, domain)
     if not looks:
         return []
     if domain.get("counts_as_they_came") or stretch.offset:
@@ -308,14 +308,19 @@ def find_doubts(
     disorder = _measure_disorder(looks, domain) | (_measure_disorder(own_looks, domain) if own_looks else {})
     outside = [*_list_outside(looks, domain, light=light), *disorder.values()]
     readings = [one for one in (own_looks, looks) if one]
+    alike = np.array([window.correlation for window in readings[0] if len(window.median) > 1])
+    if len(alike) and np.mean(alike > ALIKE) > OUTSIDE_SHARE:
+        outside.append(f"correlation of bands {np.median(alike):.3f}: next to one image in one tint")
     of_image = [
-        *_list_alike(readings[0]),
         *_list_even(readings[0], domain),
         *_list_drawn(readings, domain),
         *list_noisy(readings[0], card.get("steadiness")),
     ]
     if (own[0] if own else reader).spectral_types == {PICTURE}:
-        of_image += _list_dim(readings[0])
+        levels = np.array([window.levels for window in readings[0]])
+        if np.mean(levels < LEVELS_LEAST) > OUTSIDE_SHARE:
+            few = np.median(levels)
+            of_image.append(f"counts differ by {few:.0f} of 255 only: night, or a picture that was made far darker")
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
@@ -323,10 +328,6 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mode
     """Say that a scene has counts of another type than pictures of eight bits, where a picture is all they know.
 
     Of counts a factor makes a picture by chance alone. Weights that look at ratios nearby are not asked.
-
-    Args:
-        reader: the bands on the scene's own pixels.
-        stretch: by the card's own factor.
     """
     trained = set((card.get("domain") or {}).get("types", ()))
     others = reader.spectral_types - trained
@@ -335,23 +336,14 @@ def find_other_types(reader: BandReader, stretch: RadiometricStretch, card: Mode
     return [_OTHER_TYPES(types=NameList(tuple(sorted(others))), trained=PICTURE)]
 
 
-def check_ground(reader: BandReader, stretch: RadiometricStretch, card: ModelCard) -> None:
-    """Refuse what no map can be made of, by a network or not: noise, no contrast, decibels, clouds, one grey image.
-
-    Args:
-        reader: the bands of the map, in its order.
-        card: of the map; it needs no `domain`.
+def check_ground(
+    reader: BandReader, stretch: RadiometricStretch, card: ModelCard, domain: TrainingDomain | None = None
+) -> tuple[list[WindowStatistics], str | None]:
+    """What the windows look like, and which offset their counts seem to lack; without a domain, for any map.
 
     Raises:
-        DomainError: the values are no image of ground; one line with the figure.
+        DomainError: the values are no image of ground: noise, no contrast, decibels, clouds, one grey image.
     """
-    _check_ground(reader, stretch, card, None)
-
-
-def _check_ground(
-    reader: BandReader, stretch: RadiometricStretch, card: ModelCard, domain: TrainingDomain | None
-) -> tuple[list[WindowStatistics], str | None]:
-    """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
     texture = domain is not None and ("steadiness" in card or not domain.keys().isdisjoint(TEXTURE))
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
@@ -372,7 +364,7 @@ def _check_ground(
         else:
             _refuse_nonsense(looks, negative, _find_least_contrast(domain), SMOOTHNESS_READ)
             _refuse_others(looks, domain, light=stretch.moments is None)
-    missing = None if every is None else _find_offset(every)
+    missing = None if every is None else find_missing_offset(every) or find_landsat(every)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
         why = "cloud, snow, a grey image, or counts whose offset is missing"
         raise DomainError(f"red, green and blue differ by {np.median(colours):.0%} only: {why}")
@@ -392,7 +384,6 @@ def find_season(domain: TrainingDomain, month: int, latitude: float | None) -> s
     It matters outside of the tropics, in the half of the year with snow, bare trees and a low sun.
 
     Args:
-        domain: of a card; `season` holds the months of the training.
         latitude: of its centre; None where it has no place.
 
     >>> find_season({"season": [5, 6]}, 12, 46.0)
@@ -464,11 +455,6 @@ def _check_pixels(reader: BandReader, domain: TrainingDomain) -> None:
     if not 1 / PIXEL_RATIO_MOST <= pixel_m / trained_m <= PIXEL_RATIO_MOST:
         why = f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m: what it marks would mean nothing"
         raise FinerError(why, trained_m) if pixel_m < trained_m else DomainError(f"{why}; use a finer image")
-
-
-def _find_offset(counts: NDArray[np.floating]) -> str | None:
-    """What nobody took off these counts (bands x n), and what to do; None where nothing says so."""
-    return find_missing_offset(counts) or find_landsat(counts)
 
 
 def _measure_contrast(window: WindowStatistics) -> float:
@@ -560,14 +546,6 @@ def _measure_disorder(looks: list[WindowStatistics], domain: TrainingDomain) -> 
     return found
 
 
-def _list_alike(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the bands of most windows are next to one image."""
-    seen = np.array([window.correlation for window in looks if len(window.median) > 1])
-    if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
-        return []
-    return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
-
-
 def _format_apart(seen: float, limit: float) -> tuple[str, str]:
     """Two figures with two decimals, or as many more as it takes until they differ.
 
@@ -617,14 +595,6 @@ def _list_drawn(readings: list[list[WindowStatistics]], domain: TrainingDomain) 
         share = min(np.median(seen) for seen in repeats)
         found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
     return found
-
-
-def _list_dim(looks: list[WindowStatistics]) -> list[str]:
-    """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
-    seen = np.array([window.levels for window in looks])
-    if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
-        return []
-    return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
 
 
 def _list_swapped(looks: list[WindowStatistics], domain: TrainingDomain) -> list[str]:

@@ -36,8 +36,6 @@ def score_weights(
     """Score weights on the test part of a set.
 
     Args:
-        weights: shipped name, or path of a .safetensors file.
-        data_folder: what the set's folder is relative to.
         data: table `[data]` as in a recipe; the one the weights were trained with when None.
         threshold: replaces the card's, which was chosen on the held part of train.
         simple: also score an index threshold and logistic regression, fitted on the train part of the same set, and
@@ -152,7 +150,6 @@ def _fit_simple(train: Patches, settings: dict[str, Any]) -> dict[str, SimpleMap
 
 
 def _map_in_turn(patches: Patches, *, objects: bool) -> dict[str, ScoringResult]:
-    """Score each picture of a set by rules that were fitted on others of it."""
     folds = _deal(patches)
     rules, of_fold = fit_over(patches, folds), np.zeros(len(patches), int)
     for number, (_, held) in enumerate(folds):

@@ -107,7 +107,6 @@ def measure_repeats(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> f
 
 
 def _cut(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The whole blocks of an image: blocks x pixels."""
     rows, columns = (side // BLOCK_PX for side in pixels.shape)
     kept = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
     return np.asarray(kept.swapaxes(1, 2).reshape(rows * columns, BLOCK_PX**2))

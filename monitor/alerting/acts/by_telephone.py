@@ -4,12 +4,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.alerting.acts.call import ActCall, find_site_of_alert
+from monitor.alerting.acts.call import ActCall
 from monitor.alerting.acts.change_control import require_in_force
 from monitor.alerting.acts.table import list_acts
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.errors import NotAllowedError, RefusedError
+from monitor.store.alerting.sites import find_site_of
 from monitor.store.database.engine import Database
 from monitor.store.delivery import replies
 from monitor.store.delivery.replies import ReplyAct, ReplyResult
@@ -34,7 +35,7 @@ def _bind(db: Database) -> ReplyAct:
     def act(c: Connection, actor: Actor, alert_id: int, seen: int, now: datetime) -> None:
         if (account := find_account(load_users(c), actor.name)) is not None:
             try:
-                require_account(c, account.name, ACT.role, site=find_site_of_alert(c, alert_id))
+                require_account(c, account.name, ACT.role, site=find_site_of("alert", c, alert_id))
             except RefusedError as error:
                 raise NotAllowedError(error.message) from None
         call = ActCall(

@@ -26,7 +26,7 @@ from monitor.domain.language.local_time import format_instant, use_zone
 from monitor.domain.language.rendering import translate
 from monitor.store.alerting.audit_pack import AuditPackMaterial, OrderedChange
 from monitor.store.alerting.decisions import DecisionRow
-from monitor.store.database.audit import entry_hash
+from monitor.store.database.audit import hash_entry
 from monitor.store.database.seals import ACTION, digest_row, read_seals
 
 FORMAT: Final = 1
@@ -182,8 +182,8 @@ def _check_rows(files: Mapping[str, bytes], entries: list[dict[str, Any]]) -> li
 def _check_audit(audit: Mapping[str, Any]) -> list[str]:
     found = []
     for entry in audit["entries"]:
-        words = (entry[k] for k in ("previous_hash", "at", "actor", "actor_kind", "action", "subject", "detail"))
-        if entry_hash(*words) != entry["hash"]:
+        facts = tuple(entry[k] for k in ("at", "actor", "actor_kind", "action", "subject", "detail"))
+        if hash_entry(entry["previous_hash"], facts) != entry["hash"]:
             found.append(f"audit entry {entry['id']} was altered")
     links = audit["links"]
     for before, after in pairwise(links):

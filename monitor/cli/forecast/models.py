@@ -182,13 +182,14 @@ def compare(given: CompareArguments) -> None:
 def _compare_site(site: str, given: CompareArguments) -> None:
     from forecasting.evaluation.challenge import challenge
     from monitor.store.models.registry import load_models
-    from monitor.store.models.scores import load_forecasters, load_scored, load_series_names
+    from monitor.store.models.scores import load_forecasters, load_scored
+    from monitor.store.readings.observations import load_series
 
     (_, db, one), now = session.open_site(site), datetime.now(UTC)
     since = now - timedelta(days=given.days)
     found = 0
     with db, db.read() as c:
-        names = load_series_names(c, site)
+        names = {one.id: one.name for one in load_series(c, site)}
         states = {r.model_hash: r.state for r in load_models(c, task="forecast", site=site)}
         for horizon_s in _horizons(one.forecast.horizons_s, given.horizon):
             forecasters, champion = load_forecasters(c, names, horizon_s, now, since, hindcast=given.hindcast)

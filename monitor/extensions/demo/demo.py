@@ -36,11 +36,13 @@ from monitor.extensions.demo.worth import (
     assess_forecasters,
     print_worth,
 )
+from monitor.store.alerting.outbox import count_states
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
-from monitor.store.models.totals import count_issues, count_notifications, count_rows, find_peak_level
+from monitor.store.models.totals import count_issues, find_peak_level
 from monitor.store.people.users import add_user
 from monitor.store.service_state import find_stamp
+from monitor.store.upkeep.backup import count_rows
 from monitor.worker import compute
 
 DAYS: Final = 45.0
@@ -223,7 +225,7 @@ def free_port(wish: int = 0) -> int:
 def count(stage: DemoInstallation) -> DemoCount:
     """Count what is in the database."""
     with Database(stage.db_url) as db, db.read() as c:
-        rows, sent = count_rows(c), count_notifications(c)
+        rows, sent = count_rows(c), count_states(c)
         stamp = find_stamp(c, "broker")
         return {
             "observations": rows["observation"],

@@ -22,7 +22,8 @@ from monitor.jobs.forecasts.model_alarms import alarm_coverage, alarm_degraded
 from monitor.jobs.samples import list_horizons
 from monitor.store.database.engine import Database
 from monitor.store.models import registry
-from monitor.store.models.scores import load_scored, load_series_names
+from monitor.store.models.scores import load_scored
+from monitor.store.readings.observations import load_series
 
 _RETIRED: Final = Template("model.retired", "retired: {text}")
 _NEVER_ISSUED: Final = Template("model.never_issued", "it never issued a forecast")()
@@ -134,7 +135,7 @@ def load_standings(c: Connection, site: Site, now: datetime) -> list[ModelStatus
     kinds = [m for m in site.forecast.models if m in NETWORKS]
     rows = [r for r in registry.load_models(c, task="forecast", site=site.id, kinds=kinds) if r.state in ALIVE]
     gates = registry.load_gates(c, [r.model_hash for r in rows])
-    names = load_series_names(c, site.id)
+    names = {one.id: one.name for one in load_series(c, site.id)}
     return [
         ModelStatus(
             row,
@@ -175,7 +176,9 @@ def assess_models(db: Database, config: ServiceConfig, site: Site, now: datetime
         standings = load_standings(c, site, now)
         shown = {
             h: promotion.take_newest(
-                load_scored(c, load_series_names(c, site.id), h, now, newest=promotion.ROLLING_ISSUES)
+                load_scored(
+                    c, {one.id: one.name for one in load_series(c, site.id)}, h, now, newest=promotion.ROLLING_ISSUES
+                )
             )
             for h in list_horizons(site)
         }

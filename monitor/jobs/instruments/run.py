@@ -64,7 +64,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
         # of windows that overlap the one that lasts longest
         work = {m.station: m for m in sorted(load_maintenance_facts(c, site.id, now), key=lambda m: m.to_s)}
-        unwell = store.load_instruments_in(c, site.id, ("stuck", "unusable"))
+        unwell = store.load_found(c, site.id, "stuck", "unusable")
         standing = list_standing(c, site, {k: i for k, i in series.items() if k[0] in unwell}, now - SUSPECT_FOR, now)
         found = (*standing, *load_runs(c, site, now - SUSPECT_FOR, now))
         runs = leave_common([r for r in found if r.label is None or r.label.verdict != DISMISSED])

@@ -81,11 +81,7 @@ def require_few(c: Connection, actor: Actor, now: datetime, alert_id: int | None
 
 
 def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int | None) -> str:
-    """The site of what a photo is of.
-
-    Raises:
-        NotFoundError: there is no such alert, or no such report of the site.
-    """
+    """The site of what a photo is of; raises NotFoundError: there is no such alert, or no such report of the site."""
     owner, number = (alert, alert_id) if report_id is None else (report, report_id)
     found: str | None = c.execute(select(owner.c.site).where(owner.c.id == number)).scalar()
     if found is None or found != (site or found):
@@ -100,11 +96,7 @@ def load_photos(c: Connection, limit: int = 60, **which: Any) -> list[PhotoRow]:
 
 
 def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> bytes:
-    """A picture of a site.
-
-    Raises:
-        NotFoundError: there is none, or it is not the one that was kept.
-    """
+    """A picture of a site; raises NotFoundError: there is none, or it is not the one that was kept."""
     p = photo.c
     row = c.execute(select(p.picture, p.small, p.sha256).where(p.id == photo_id, p.site == site)).first()
     if row is None:

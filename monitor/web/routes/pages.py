@@ -139,11 +139,13 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         newest = [row for row in load_view(c, "latest_forecast", site=site) if row["shown"]]
         compared = frozenset({LINE, *(row["model"] for row in newest)})
         worth = load_view(c, "forecast_skill", site=site, model=compared)
-        rolled, lacks = queries.load_rolled(c, site), queries.load_why_not_shown(c, site)
-        gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
+        lacks = load_view(c, "why_not_shown", order_by=("station", "quantity", "model"), limit=1000, site=site)
+        gates = load_view(c, "model_gates", order_by=("horizon_s", "model", "model_hash"), site=site)
+        gates = [row for row in gates if row["model_state"] != "retired"]
+        explained = load_explanations(c, site)
     values = {"units": units, "gates": gates, "explained": explained}
     named = {row["model"] for row in lacks}  # a network that was looked for at an issue stands there
-    values |= {"rolled": rolled, "lacks": gather_lacks(lacks)}
+    values["lacks"] = gather_lacks(lacks)
     controls = () if declared is None else {s.id for s in declared.stations if not s.on_slope}
     values["shown"] = list_shown(newest, worth, controls)
     values["awaited"] = [(one.what, one.describe()) for _, one in awaited if one.what not in named]
@@ -157,7 +159,11 @@ def show_scores(request: Request, site: str, of: Annotated[str, Query()] = "") -
         units = {(s.station, s.quantity): s.unit for s in load_series(seen.c, site)}
         names = [of] if of in SCORES else [*SCORES]
         views = {name: SCORES[name] for name in names}
-        tables = {name: queries.load_by_month(seen.c, view, site, *last) for name, (view, *last) in views.items()}
+        order = ("-month", "station", "quantity", "horizon_s", "model")
+        tables = {
+            name: load_view(seen.c, view, order_by=(*order, *last), limit=300, site=site)
+            for name, (view, *last) in views.items()
+        }
     return render(request, "forecast_scores.html", card=seen.card, units=units, **tables)
 
 
@@ -216,9 +222,9 @@ def show_evidence(request: Request, alert_id: AlertId) -> HTMLResponse:
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        rows = redactor_of(request, c).cover_messages(
-            queries.load_deliveries(c, narrow(request, None), state or None, 300)
-        )
+        sites = narrow(request, None)
+        rows = load_view(c, "deliveries", order_by=["-notification_id"], limit=300, site=sites, state=state or None)
+        rows = redactor_of(request, c).cover_messages(rows)
         zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
     zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
     return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")

@@ -70,16 +70,6 @@ def test_a_shelving_has_an_end_of_its_own_and_keeps_the_datum(desk):
     assert [e.to_state for e in events] == ["unacknowledged", "shelved", "shelved", "unacknowledged"]
 
 
-def test_a_shelving_of_before_ends_when_it_said(desk):
-    with desk.write() as c:
-        number = change(c, 1)
-        store.shelve(c, number, ADA, "blasting", T0 + timedelta(hours=2), T0)
-        e = t.alert_event
-        c.execute(e.update().where(e.c.until_at.is_not(None)).values(data_time=e.c.until_at, until_at=None))
-        assert store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=1)) == []
-        assert len(store.unshelve_due(c, "bench", SERVICE, T0 + timedelta(hours=2))) == 1
-
-
 @pytest.fixture
 def console(desk, tmp_path, monkeypatch):
     """`console("alerts", "ack", ...)`: the exit code of a command that opens the same database by itself."""

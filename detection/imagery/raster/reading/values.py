@@ -225,7 +225,6 @@ _SEEN: Final[
 
 
 def _inspect_band(key: _InspectionKey, source: Any) -> tuple[list[str], tuple[float, ...]]:
-    """What is said of a band, and its fills that nobody declared, as they are stored."""
     if key in _SEEN:
         return _SEEN[key]
     path, quantity = key.path, key.quantity
@@ -283,7 +282,6 @@ def _read_statistics(key: _InspectionKey, source: Any) -> tuple[ValueStatistics,
 
 
 def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: tuple[int, ...]) -> NDArray[Any]:
-    """Slopes of a part of a surface, degrees; none where it has no place."""
     if source.crs is None or source.transform.is_identity or not valid.any():
         return np.empty(0)
     try:
@@ -298,7 +296,6 @@ def _slopes(source: Any, heights: NDArray[Any], valid: NDArray[np.bool_], box: t
 
 
 def _add_part(band: ET.Element, kind: str, source: Any, number: int) -> ET.Element:
-    """Let a band consist of one band of a raster."""
     part = ET.SubElement(band, kind)
     ET.SubElement(part, "SourceFilename", relativeToVRT="0").text = str(source.name)
     ET.SubElement(part, "SourceBand").text = str(number)

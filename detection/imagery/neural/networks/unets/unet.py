@@ -87,8 +87,6 @@ class Unet(SegmentationNetwork):
     residual ones a shortcut around each pair of units.
 
     Args:
-        unit: one of `UNITS`.
-        residual: shortcuts.
         gate: `hard` or `soft`, of the SRU.
         peak: channels at the bottom (512, or 1024 for the original size).
         up: `bilinear`, or `transpose` (2 x 2 transposed convolutions that halve the channels).
