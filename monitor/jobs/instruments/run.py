@@ -149,8 +149,9 @@ def _assess(c: Connection, station: Station, facts: _StationFacts, now: datetime
         *checks.check_gaps(facts.gaps),
     ]
     # what is strange is looked at first, unless the battery is what it comes from
-    named = [one.quantity for one in (*reversed(facts.runs), *facts.gaps) if one.quantity in facts.series]
-    strange = None if not named or any(one.state == "battery" for one in found) else named[0]
+    named = [one.quantity for one in reversed(facts.runs)] + [one.quantity for one in facts.gaps]
+    named = [] if any(one.state == "battery" for one in found) else named
+    strange = next((quantity for quantity in named if quantity in facts.series), None)
     spark_of, spark = _choose_spark(c, station, facts.series, strange, battery, levels, now)
     return store.InstrumentAssessment(
         station.id,
